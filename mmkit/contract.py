@@ -1,0 +1,333 @@
+"""The contract: what every component must fit. A plugin's author needs no other page.
+
+    raw sample -> decode -> Transform -> Encoder -> Fusion -> Head -> loss | metrics
+
+Axes: B batch, T tokens (>= 1), D width of an input's features, H fused width, C size of the target.
+
+Components are plain `nn.Module`s that fit these shapes; there is nothing to inherit. The positional parameters of
+a constructor are what the core hands over. Its keyword-only parameters, each with a default, are the user's
+options: the signature is the schema, and the help of an option is its line under `Args:`. Only keyword-only
+annotations are ever evaluated. `Annotated[int, annotated_types.Gt(0)]` states a range, `Literal[...]` a choice.
+
+Rules for every forward:
+
+- No branch on values (`if mask.any()`): it breaks compile, export and DDP. Every input is always passed; absence is
+  a row of `mask` that is all False, and padding is the same thing.
+- A missing input contributes the neutral element of the operation: 0 to a sum, 1 to a product, -inf to a max, nothing
+  to the count of a mean. All inputs missing: finite, in the output and in every gradient.
+- `sum / count.clamp(min=1)` and `where(mask, softmax, 0)` are safe. A `where` after the division, or after a softmax
+  over -inf, gives finite outputs and NaN gradients.
+- Inputs are not changed in place, and evaluation draws no random number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import torch
+from torch import Generator, Tensor
+
+Batch = Mapping[str, Tensor]
+"""Tensors by name; dim 0 of every one is B."""
+
+Split = Literal["train", "validation", "test"]
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What an encoder says of its input, and a fusion of all. Made by `Features.of`.
+
+    Args:
+        tokens: [B T D], zero under a False mask.
+        mask: [B T] bool, True where a token is real. A row that is all False is a missing input.
+        pooled: [B D], the component's own summary (CLS, a projection), zero where the input is missing; or None.
+        penalties: [B] each, by name, already weighted: losses of training that only the component can know.
+    """
+
+    tokens: Tensor
+    mask: Tensor
+    pooled: Tensor | None = None
+    penalties: dict[str, Tensor] = field(default_factory=dict)
+
+    @staticmethod
+    def of(
+        values: Tensor,
+        mask: Tensor | None = None,
+        pooled: Tensor | None = None,
+        penalties: Mapping[str, Tensor] | None = None,
+    ) -> Features:
+        """Features of [B T D] tokens, or of [B D] vectors as one token each, zeroed where nothing is there.
+
+        Args:
+            values: [B T D] or [B D].
+            mask: [B T] bool, or [B] for vectors; None is all True.
+            pooled: [B D].
+            penalties: [B] each.
+
+        Raises:
+            ValueError: a shape or a dtype is not as above.
+        """
+        tokens = values.unsqueeze(1) if values.ndim == 2 else values  # [B T D]
+        if tokens.ndim != 3 or tokens.shape[1] < 1:
+            raise ValueError(f"features are [B T D] with T >= 1, or [B D]; got {list(values.shape)}")
+        if mask is None:
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+        elif mask.ndim == 1:
+            mask = mask.unsqueeze(1)
+        if mask.dtype != torch.bool or mask.shape != tokens.shape[:2]:
+            raise ValueError(f"mask is bool {list(tokens.shape[:2])}; got {mask.dtype} {list(mask.shape)}")
+        tokens = tokens.masked_fill(~mask.unsqueeze(-1), 0)
+        if pooled is not None:
+            if pooled.shape != (tokens.shape[0], tokens.shape[2]):
+                raise ValueError(
+                    f"pooled is {[tokens.shape[0], tokens.shape[2]]} like the tokens; got {list(pooled.shape)}"
+                )
+            pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
+        return Features(tokens, mask, pooled, dict(penalties or {}))
+
+    @property
+    def width(self) -> int:
+        """D."""
+        return self.tokens.shape[-1]
+
+    def present(self) -> Tensor:
+        """[B] bool: True where the input is there."""
+        return self.mask.any(1)
+
+    def vector(self) -> Tensor:
+        """[B D]: pooled, else the mean of the real tokens; zero where the input is missing."""
+        if self.pooled is not None:
+            return self.pooled
+        return self.tokens.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
+
+    def to(self, device: torch.device | str) -> Features:
+        """The same on `device`."""
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+
+    def pin_memory(self) -> Features:
+        """The same in pinned memory; a DataLoader calls it by this name."""
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Any) -> Features:
+        pooled = None if self.pooled is None else change(self.pooled)
+        return Features(
+            change(self.tokens), change(self.mask), pooled, {k: change(v) for k, v in self.penalties.items()}
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ModelOutput:
+    """All that a model found on its way. Inputs are named as the user names them.
+
+    Args:
+        features: of each input.
+        fused: of the fusion.
+        output: of the head, [B C] for the kinds of target that mmkit ships; at decision level the fusion's vector.
+        unimodal: the output of each input's own head, where something reads it; else empty.
+    """
+
+    features: dict[str, Features]
+    fused: Features
+    output: Tensor
+    unimodal: dict[str, Tensor] = field(default_factory=dict)
+
+
+# Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
+torch.export.register_dataclass(Features, serialized_type_name="mmkit.Features")
+torch.export.register_dataclass(ModelOutput, serialized_type_name="mmkit.ModelOutput")
+
+
+@dataclass(frozen=True)
+class Target:
+    """What kind of truth a task asks for, and what was fitted on the training split.
+
+    Args:
+        kind: "classes" (one of C), "labels" (any of C), "scalar" (C numbers), or a kind of a plugin's.
+        size: C.
+        names: of the classes, labels or numbers, C of them.
+        counts: training samples with each class or label; empty for numbers.
+        mean: of each number over the training split; empty for classes and labels.
+        std: likewise, never 0.
+        samples: training samples with truth.
+    """
+
+    kind: str
+    size: int
+    names: tuple[str, ...] = ()
+    counts: tuple[int, ...] = ()
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    samples: int = 0
+
+
+@dataclass(frozen=True)
+class Samples:
+    """The raw samples of one split, column by column. A missing value is None.
+
+    Args:
+        ids: of each sample, unique over all splits.
+        inputs: raw values by input; an input that is left out is all None.
+        truth: raw truth of each sample.
+        groups: what must not stand on two sides of a split (a speaker, a writer), where known.
+    """
+
+    ids: Sequence[str]
+    inputs: Mapping[str, Sequence[Any]]
+    truth: Sequence[Any]
+    groups: Sequence[str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@runtime_checkable
+class Modality(Protocol):
+    """A kind of raw value. Built without arguments.
+
+    In memory, after `decode`, a value is: text, a `str` that is not blank; image, a uint8 tensor [C H W] with C 1 or 3;
+    audio, (float32 tensor [channels time], samples per second); series, a float32 tensor [T C]; table, a mapping of
+    column to number, string or None.
+    """
+
+    def decode(self, raw: Any) -> Any:
+        """The value in memory of a raw one (a path, bytes, an array, the value itself); never called with None.
+
+        Returns None where the value says itself that it is missing (a table row whose every cell is).
+
+        Raises:
+            DataError: it cannot be read, or is empty; the message says why.
+        """
+        ...
+
+    def example(self, generator: Generator) -> Any:
+        """A random value in memory, for checks; values of one modality fit into one batch."""
+        ...
+
+
+@runtime_checkable
+class Transform(Protocol):
+    """Values in memory to tensors: picklable, without weights, at home in a loader's worker.
+
+    A transform's constructor takes options only (that of the truth, see `TruthTransform`, one thing more).
+    """
+
+    augments: bool
+    """True where a generator changes the result; otherwise a split is transformed once."""
+
+    def fit(self, values: Sequence[Any]) -> None:
+        """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one."""
+        ...
+
+    def __call__(self, values: Sequence[Any], generator: Generator | None = None) -> Batch:
+        """A batch. A missing value, None, gives a row whose `mask` is all False; all may be missing.
+
+        Every batch has a bool leaf `mask`, [B T] or [B]. With a generator, augmentation is drawn from it alone;
+        without one the result is deterministic.
+        """
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """What was fitted, as plain JSON values."""
+        ...
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        ...
+
+
+@runtime_checkable
+class TruthTransform(Transform, Protocol):
+    """A transform of the truth, with its inverse: `__init__(kind, *, options)`, the kind of target being the task's.
+
+    Its batch's `mask` is [B], True where there is truth.
+    """
+
+    def target(self) -> Target:
+        """What was fitted; the core hands it to the head."""
+        ...
+
+    def inverse(self, prediction: Batch) -> list[Any]:
+        """What `Head.predict` gave, one value a sample in the user's words (a label with probabilities, a number)."""
+        ...
+
+
+class Encoder(Protocol):
+    """Turns a batch of one input into features: `__init__(transform, *, options)`.
+
+    Options of the encoder and of its transform are one namespace for the user.
+    """
+
+    reads: ClassVar[type[Transform]]
+    """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
+    width: int
+    """D."""
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T D] tokens of the batch, each row independent of its mates in evaluation."""
+        ...
+
+
+class Fusion(Protocol):
+    """Makes one of many: `__init__(widths, *, options)`, with `widths` D by input.
+
+    Names of inputs arrive safe as module names, and sorted. A fusion of `outputs` is built as
+    `__init__(widths, target, *, options)`; it gets each input's output as one token of width C, and the `vector()` of
+    what it returns is the model's output.
+    """
+
+    width: int
+    """H."""
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """The fused features; one token, or several where a head may want to look at them."""
+        ...
+
+
+class Head(Protocol):
+    """Predicts: `__init__(width, target, transform, *, options)`, `transform` being the fitted one of `reads`."""
+
+    reads: ClassVar[type[TruthTransform]]
+    """The transform of the truth, and its inverse."""
+
+    def forward(self, features: Features) -> Tensor:
+        """The output, [B C] for the kinds of target that mmkit ships."""
+        ...
+
+    def loss(self, output: Tensor, truth: Batch) -> Tensor:
+        """[B], zero where truth is missing; the core reduces it."""
+        ...
+
+    def predict(self, output: Tensor) -> Batch:
+        """What metrics and `inverse` read: `probabilities` [B C] for classes and labels, `values` [B C] for scalars."""
+        ...
+
+
+class Objective(Protocol):
+    """A loss beside the head's: `__init__(widths, width, target, *, options)`."""
+
+    def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
+        """[B], already weighted."""
+        ...
+
+
+class Task(Protocol):
+    """Samples with a question. Its constructor takes options only, and reads no data."""
+
+    description: ClassVar[str]
+    """What it asks, where its samples come from and how they were split, in a few sentences."""
+    inputs: Mapping[str, str]
+    """The modality of each input."""
+    target: str
+    """The kind of target."""
+    metric: str
+    """The metric that ranks: "accuracy", "f1_macro", "rmse", ..."""
+    encoders: Mapping[str, str]
+    """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
+    training: Mapping[str, Any]
+    """Recommended options of training, where the defaults do not suit."""
+
+    def split(self, name: Split) -> Samples:
+        """The samples of a split: always the same, disjoint from the other splits. Test is asked for last."""
+        ...

@@ -1,0 +1,167 @@
+"""All that a plugin's entry module imports: the specs, and the hooks that give them.
+
+A distribution registers one module under the entry-point group `mmkit.v1`. That module implements the hooks
+it needs; each takes no argument and gives specs. A spec only names a component ("package.module:Attribute"):
+the component's module is imported when somebody chooses it. This file needs the standard library and pluggy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+import pluggy
+
+GROUP = "mmkit.v1"
+
+hookspec = pluggy.HookspecMarker("mmkit")
+hookimpl = pluggy.HookimplMarker("mmkit")
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What is known of a component before it is imported.
+
+    Args:
+        name: lower-case words joined by hyphens, unique within its kind and distribution.
+        reference: where the component is, "package.module:Attribute".
+        summary: one line.
+        requires: requirements (PEP 508) that this component has beyond its distribution's own; checked by
+            metadata, never by import.
+        paper: authors, title, venue and URL of the method's source, where it has one.
+    """
+
+    kind: ClassVar[str] = "component"
+
+    name: str
+    reference: str
+    summary: str
+    requires: tuple[str, ...] = field(default=(), kw_only=True)
+    paper: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class ModalitySpec(Spec):
+    """A kind of raw value.
+
+    Args:
+        encoder: name of the encoder taken where nobody names one.
+    """
+
+    kind: ClassVar[str] = "modality"
+
+    encoder: str | None = field(default=None, kw_only=True)
+
+
+@dataclass(frozen=True)
+class EncoderSpec(Spec):
+    """Turns the values of one input into features.
+
+    Args:
+        modality: name of the modality that it reads.
+        fullgraph: False where `torch.compile(fullgraph=True)` cannot take it (`nn.LSTM` and `nn.GRU`).
+    """
+
+    kind: ClassVar[str] = "encoder"
+
+    modality: str = field(kw_only=True)
+    fullgraph: bool = field(default=True, kw_only=True)
+
+
+@dataclass(frozen=True)
+class FusionSpec(Spec):
+    """Makes one set of features from those of all inputs.
+
+    Args:
+        least: fewest inputs that it takes.
+        most: most inputs that it takes; None is any number.
+        combines: "features" of the inputs, or the "outputs" of one head an input (decision level).
+    """
+
+    kind: ClassVar[str] = "fusion"
+
+    least: int = field(default=1, kw_only=True)
+    most: int | None = field(default=None, kw_only=True)
+    combines: Literal["features", "outputs"] = field(default="features", kw_only=True)
+
+
+@dataclass(frozen=True)
+class HeadSpec(Spec):
+    """Turns fused features into a prediction.
+
+    Args:
+        targets: kinds of target that it can predict: "classes", "labels", "scalar", ...
+    """
+
+    kind: ClassVar[str] = "head"
+
+    targets: tuple[str, ...] = field(kw_only=True)
+
+
+@dataclass(frozen=True)
+class ObjectiveSpec(Spec):
+    """A loss beside the head's.
+
+    Args:
+        least: fewest inputs that it makes sense for.
+        unimodal: True where it reads `ModelOutput.unimodal`; the model then runs one head an input.
+    """
+
+    kind: ClassVar[str] = "objective"
+
+    least: int = field(default=1, kw_only=True)
+    unimodal: bool = field(default=False, kw_only=True)
+
+
+@dataclass(frozen=True)
+class TaskSpec(Spec):
+    """Samples with a question: splits of inputs and truth.
+
+    Args:
+        modalities: the modality of each input, by input; shown before the task is loaded.
+        target: the kind of target that it asks for.
+        licence: under which the data may be used.
+    """
+
+    kind: ClassVar[str] = "task"
+
+    modalities: tuple[tuple[str, str], ...] = field(kw_only=True)
+    target: str = field(kw_only=True)
+    licence: str = field(default="", kw_only=True)
+
+
+@hookspec
+def mmkit_modalities() -> Iterable[ModalitySpec]:
+    """Kinds of raw value."""
+    return ()
+
+
+@hookspec
+def mmkit_encoders() -> Iterable[EncoderSpec]:
+    """Encoders, each of one modality."""
+    return ()
+
+
+@hookspec
+def mmkit_fusions() -> Iterable[FusionSpec]:
+    """Fusions."""
+    return ()
+
+
+@hookspec
+def mmkit_heads() -> Iterable[HeadSpec]:
+    """Heads."""
+    return ()
+
+
+@hookspec
+def mmkit_objectives() -> Iterable[ObjectiveSpec]:
+    """Objectives: losses beside the head's."""
+    return ()
+
+
+@hookspec
+def mmkit_tasks() -> Iterable[TaskSpec]:
+    """Tasks."""
+    return ()
