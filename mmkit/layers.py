@@ -32,7 +32,7 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width if context is None else context, 2 * width)
-        self.out = nn.Linear(width, width)
+        self.out = nn.Linear(width, width, bias=False)  # without a bias, a row that sees nothing stays zero
 
     def forward(self, queries: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """[B T D] from queries [B T D] over context [B S D'], of which `mask` [B S] says what is real."""

@@ -1,0 +1,1 @@
+"""Fusions: one method, one file."""

@@ -1,0 +1,40 @@
+"""Concatenation: the vectors of all inputs side by side, through one linear layer.
+
+Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf, for the shared
+representation over concatenated modalities.
+
+Axes: B batch, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from mmkit.contract import Features
+
+
+class ConcatFusion(nn.Module):
+    """One linear layer over the concatenation.
+
+    A missing input is a vector of zeros, so its columns of the weight add nothing; the layer's one bias belongs to
+    the fusion and to no input.
+
+    Args:
+        widths: D of each input, by name.
+        width: H.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
+        super().__init__()
+        self.width = width
+        self.inputs = tuple(widths)
+        self.mix = nn.Linear(sum(widths.values()), width)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        vectors = [features[name].vector() for name in self.inputs]  # [B D] each, zero where the input is missing
+        return Features.of(self.mix(torch.cat(vectors, 1)))
