@@ -58,6 +58,7 @@ class AttentionFusion(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B T H], the tokens of all inputs one after the other."""
         tokens = torch.cat([linear(features[name].tokens) for name, linear in self.project.items()], 1)  # [B T H]
         mask = torch.cat([features[name].mask for name in self.project], 1)  # [B T]
         seen = mask

@@ -36,5 +36,6 @@ class ConcatFusion(nn.Module):
         self.mix = nn.Linear(sum(widths.values()), width)
 
     def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]."""
         vectors = [features[name].vector() for name in self.inputs]  # [B D] each, zero where the input is missing
         return Features.of(self.mix(torch.cat(vectors, 1)))

@@ -3,7 +3,7 @@
 Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
 https://arxiv.org/abs/1705.09406, for joint representations of this kind.
 
-Axes: B batch, D an input's width, H fused width.
+Axes: B batch, M inputs, D an input's width, H fused width.
 """
 
 from __future__ import annotations
@@ -35,9 +35,8 @@ class MeanFusion(nn.Module):
         self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
 
     def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]."""
         present = torch.stack([features[name].present() for name in self.project], 1)  # [B M]
-        projected = torch.stack(
-            [linear(features[name].vector()) for name, linear in self.project.items()], 1
-        )  # [B M H]
+        projected = torch.stack([linear(features[name].vector()) for name, linear in self.project.items()], 1)  # B M H
         total = projected.masked_fill(~present.unsqueeze(-1), 0).sum(1)
         return Features.of(total / present.sum(1, keepdim=True).clamp(min=1))

@@ -1,0 +1,52 @@
+"""Gated multimodal unit: each input's features pass a gate that has seen all inputs.
+
+Arevalo et al., "Gated Multimodal Units for Information Fusion", ICLR 2017 workshop, https://arxiv.org/abs/1702.01992.
+
+Axes: B batch, M inputs, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from mmkit.contract import Features
+
+
+class GatedFusion(nn.Module):
+    """Sum over the inputs of `sigmoid(gate(all vectors)) * tanh(project(vector))`.
+
+    As in the paper there are no biases, so that a missing input, a vector of zeros, passes `tanh(0) = 0` and moves no
+    gate. Where all are missing the result is zero.
+
+    Args:
+        widths: D of each input, by name.
+        width: H.
+        tied: one gate z for one input and 1 - z for the other, the paper's form for two inputs.
+
+    Raises:
+        ValueError: `tied` with any number of inputs but two.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128, tied: bool = False) -> None:
+        super().__init__()
+        if tied and len(widths) != 2:
+            raise ValueError(f"tied gates are for two inputs; got {len(widths)} ({', '.join(widths)}): use tied=false")
+        self.width = width
+        self.tied = tied
+        self.project = nn.ModuleDict({name: nn.Linear(d, width, bias=False) for name, d in widths.items()})
+        gates = 1 if tied else len(widths)
+        self.gate = nn.Linear(sum(widths.values()), gates * width, bias=False)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]."""
+        vectors = [features[name].vector() for name in self.project]  # [B D] each, zero where the input is missing
+        gates = self.gate(torch.cat(vectors, 1)).sigmoid().unflatten(1, (-1, self.width))  # [B M H], or [B 1 H]
+        if self.tied:
+            gates = torch.cat([gates, 1 - gates], 1)
+        values = [linear(vector) for linear, vector in zip(self.project.values(), vectors, strict=True)]
+        return Features.of((gates * torch.stack(values, 1).tanh()).sum(1))

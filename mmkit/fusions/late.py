@@ -1,0 +1,68 @@
+"""Late fusion: one prediction an input, averaged over the inputs that are there.
+
+The sum rule of Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998,
+https://doi.org/10.1109/34.667881, with equal or learned weights.
+
+Axes: B batch, M inputs, C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmkit.contract import Features, Target
+
+
+class LateFusion(nn.Module):
+    """Weighted mean of what the inputs' own heads say: of probabilities for classes and labels, of values for scalars.
+
+    Classes come out as logarithms of the mean probabilities, of which softmax gives the mean back; labels as logits,
+    of which sigmoid does. A missing input has no vote: the weights of the others are renormalised. Where all are
+    missing every class is equally likely, every label is one in two, and a scalar is zero.
+
+    Args:
+        widths: of each input's output, all C, by name.
+        target: what is predicted.
+        weights: "equal", or "learned" (one an input, positive, with sum one).
+
+    Raises:
+        ValueError: the target is of a kind that has no such mean, or the outputs are not of its size.
+    """
+
+    def __init__(
+        self, widths: Mapping[str, int], target: Target, *, weights: Literal["equal", "learned"] = "equal"
+    ) -> None:
+        super().__init__()
+        if target.kind not in {"classes", "labels", "scalar"}:
+            raise ValueError(
+                f"late fusion averages predictions of classes, labels or scalars; the target is {target.kind!r}: "
+                f"take a fusion of features"
+            )
+        if any(size != target.size for size in widths.values()):
+            raise ValueError(f"each output has the target's size, {target.size}; got {dict(widths)}")
+        self.width = target.size
+        self.inputs = tuple(widths)
+        self.kind = target.kind
+        equal = torch.zeros(len(widths))
+        self.scores = nn.Parameter(equal) if weights == "learned" else None
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 C], the output of the model."""
+        outputs = torch.stack([features[name].vector() for name in self.inputs], 1)  # [B M C], zero where missing
+        present = torch.stack([features[name].present() for name in self.inputs], 1)  # [B M]
+        scores = torch.zeros_like(outputs[:, :, 0]) if self.scores is None else self.scores.expand(present.shape)
+        # exp(-1e4) is 0. Where all are missing the weights are equal, and the mean of zero outputs is what we promise.
+        weights = scores.masked_fill(~present, -1e4).log_softmax(1).unsqueeze(-1)  # [B M 1], logarithms
+        if self.kind == "scalar":
+            return Features.of((weights.exp() * outputs).sum(1))
+        if self.kind == "classes":
+            return Features.of((weights + outputs.log_softmax(2)).logsumexp(1))
+        # The logit log(p) - log(1 - p) of the mean, each part as exact as the outputs are.
+        return Features.of(
+            (weights + F.logsigmoid(outputs)).logsumexp(1) - (weights + F.logsigmoid(-outputs)).logsumexp(1)
+        )

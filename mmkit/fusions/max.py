@@ -1,0 +1,41 @@
+"""Max: the greatest of the projected vectors, number by number.
+
+Max pooling over views as in Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D
+Shape Recognition", ICCV 2015, https://arxiv.org/abs/1505.00880; inputs of different kinds are projected first.
+
+Axes: B batch, M inputs, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from mmkit.contract import Features
+
+
+class MaxFusion(nn.Module):
+    """Maximum of one linear projection an input, over the inputs that are there.
+
+    A missing input counts as -inf. Where all are missing the result is zero.
+
+    Args:
+        widths: D of each input, by name.
+        width: H.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
+        super().__init__()
+        self.width = width
+        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]; its mask is False where all inputs are missing."""
+        present = torch.stack([features[name].present() for name in self.project], 1)  # [B M]
+        projected = torch.stack([linear(features[name].vector()) for name, linear in self.project.items()], 1)  # B M H
+        greatest = projected.masked_fill(~present.unsqueeze(-1), -torch.inf).amax(1)
+        return Features.of(greatest, present.any(1))  # which turns a row of -inf, where all are missing, into zero

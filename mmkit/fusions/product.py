@@ -1,0 +1,43 @@
+"""Product: the projected vectors of all inputs, multiplied number by number.
+
+The Hadamard product of linear projections: Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017,
+https://arxiv.org/abs/1610.04325. Here for any number of inputs, without the paper's tanh and output projection.
+
+Axes: B batch, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import reduce
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from mmkit.contract import Features
+
+
+class ProductFusion(nn.Module):
+    """Product of one linear projection an input.
+
+    A missing input is a factor of one. Where all are missing the product is one.
+
+    Args:
+        widths: D of each input, by name.
+        width: H.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
+        super().__init__()
+        self.width = width
+        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]."""
+        factors = [
+            linear(features[name].vector()).masked_fill(~features[name].present().unsqueeze(1), 1)
+            for name, linear in self.project.items()
+        ]
+        return Features.of(reduce(torch.mul, factors))  # the gradient of `prod` over a stack looks for zeros: slower

@@ -1,0 +1,42 @@
+"""Sum: the projected vectors of all inputs, added.
+
+The additive joint representation of Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and
+Taxonomy", TPAMI 2019, https://arxiv.org/abs/1705.09406.
+
+Axes: B batch, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Gt
+from torch import nn
+
+from mmkit.contract import Features
+
+
+class SumFusion(nn.Module):
+    """Sum of one linear projection an input.
+
+    A missing input adds zero: neither its columns of the weight nor its bias. Where all are missing the sum is zero.
+
+    Args:
+        widths: D of each input, by name.
+        width: H.
+    """
+
+    def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
+        super().__init__()
+        self.width = width
+        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B 1 H]."""
+        terms = [
+            linear(features[name].vector()).masked_fill(~features[name].present().unsqueeze(1), 0)
+            for name, linear in self.project.items()
+        ]
+        return Features.of(torch.stack(terms).sum(0))
