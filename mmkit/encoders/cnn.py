@@ -1,0 +1,67 @@
+"""Convolutional network for images.
+
+A plain stack after Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+ICLR 2015, https://arxiv.org/abs/1409.1556, much shallower, with batch normalisation, and with the last map's grid as
+tokens instead of fully connected layers.
+
+Axes: B batch, C channels, H height, W width, D width of the features.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from annotated_types import Ge, Gt, Lt
+from torch import nn
+from torch.nn import functional as F
+
+from mmkit.contract import Batch, Features
+from mmkit.encoders.masked_norm import MaskedBatchNorm
+from mmkit.encoders.pixels import Normalised
+from mmkit.transforms.image import ImageTransform
+
+
+class CnnEncoder(nn.Module):
+    """3x3 convolutions with batch normalisation; the last map, on a grid, gives the tokens.
+
+    Args:
+        transform: the fitted transform.
+        width: D, also that of every convolution.
+        layers: convolutions; each but the first halves the map as long as it is larger than the grid.
+        grid: height and width of the grid of tokens.
+        dropout: of whole channels of the last map, in training.
+    """
+
+    reads = ImageTransform
+
+    def __init__(
+        self,
+        transform: ImageTransform,
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 3,
+        grid: Annotated[int, Gt(0)] = 4,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.grid = grid
+        self.normalised = Normalised(transform)
+        self.convolutions = nn.ModuleList(
+            nn.Conv2d(width if i else transform.channels, width, 3, padding=1, bias=False) for i in range(layers)
+        )
+        self.norms = nn.ModuleList(MaskedBatchNorm(width) for _ in range(layers))
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Features:
+        """[B grid*grid D] tokens, row by row of the grid."""
+        mask = batch["mask"]
+        x = self.normalised(batch)  # [B C H W]
+        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
+            if i and min(x.shape[2:]) >= 2 * self.grid:
+                x = F.max_pool2d(x, 2)
+            x = F.relu(norm(convolution(x), mask))
+        if x.shape[2:] != (self.grid, self.grid):
+            x = F.adaptive_avg_pool2d(x, self.grid)
+        tokens = self.dropout(x.flatten(2).transpose(1, 2))
+        return Features.of(tokens, mask.unsqueeze(1).expand(-1, self.grid**2))

@@ -1,0 +1,1 @@
+"""Kinds of raw value: how each is read into memory."""

@@ -1,0 +1,1 @@
+"""Values in memory to tensors, and the truth to tensors and back."""

@@ -1,0 +1,184 @@
+"""Images to batches of one size, as bytes: the encoder normalises them, where it is fastest.
+
+Axes: B batch, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Generator, Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as vision
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError, UsageError
+
+
+class ImageTransform:
+    """Brings images to one size and number of channels; crops, shifts and flips them in training.
+
+    The random crop is that of Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
+    https://arxiv.org/abs/1409.4842: a share of the area, at an aspect ratio between 3/4 and 4/3.
+
+    Args:
+        size: height and width in pixels; none takes that of the training images, which must then all agree.
+        resize: how an image of another shape is brought there: "crop" cuts what sticks out of the middle, "stretch"
+            changes the aspect ratio.
+        colour: "auto" is colour where any training image has colour; else "grey" or "colour".
+        crop: least share of the area that a random crop keeps in training; 1 is off.
+        shift: greatest shift in training, in pixels up, down, left and right, the border repeated; 0 is off.
+        flip: probability of a flip from left to right in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        size: Annotated[int, Gt(0)] | None = None,
+        resize: Literal["crop", "stretch"] = "crop",
+        colour: Literal["auto", "grey", "colour"] = "auto",
+        crop: Annotated[float, Gt(0), Le(1)] = 1.0,
+        shift: Annotated[int, Ge(0)] = 0,
+        flip: Annotated[float, Ge(0), Le(1)] = 0.0,
+    ) -> None:
+        self.size = None if size is None else (size, size)  # (H, W)
+        self.resize = resize
+        self.colour = colour
+        self.crop = crop
+        self.shift = shift
+        self.flip = flip
+        self.augments = crop < 1 or shift > 0 or flip > 0
+        self.mean = [0.5] * (3 if colour == "colour" else 1)  # of each channel, 0 to 1
+        self.std = [0.25] * len(self.mean)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.mean)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(H, W) of a batch.
+
+        Raises:
+            UsageError: it is neither an option nor fitted.
+        """
+        if self.size is None:
+            raise UsageError("the size of the images is not known before `fit`; set the option size")
+        return self.size
+
+    def fit(self, values: Sequence[Tensor | None]) -> None:
+        """Learn the size and the number of channels where the options leave them open, means and deviations.
+
+        Raises:
+            DataError: there is no image.
+            UsageError: `size` is none and the images differ.
+        """
+        images = [value for value in values if value is not None]
+        if not images:
+            raise DataError("the training split has no image in this input; leave the input out")
+        if self.size is None:
+            sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
+            if len(sizes) > 1:
+                raise UsageError(
+                    f"the training images have {len(sizes)} sizes, from {_by(sizes[0])} to {_by(sizes[-1])};"
+                    " set the image option size, such as size=64"
+                )
+            self.size = sizes[0]
+        channels = (
+            max(image.shape[0] for image in images) if self.colour == "auto" else 1 + 2 * (self.colour == "colour")
+        )
+        # An image weighs the same whatever its size; sums of bytes are exact in float64.
+        sums = torch.zeros(2, channels, dtype=torch.float64)
+        for image in images:
+            pixels = _channels(image, channels).flatten(1).double() / 255
+            sums += torch.stack((pixels.mean(1), pixels.square().mean(1)))
+        mean, square = sums / len(images)
+        self.mean = mean.tolist()
+        # A channel that never changes stays at 0 instead of being blown up.
+        self.std = [
+            deviation if deviation > 1e-4 else 1.0 for deviation in (square - mean**2).clamp(min=0).sqrt().tolist()
+        ]
+
+    def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
+        """`pixels` [B C H W] uint8, 0 where missing, and `mask` [B]."""
+        mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        images = [_channels(value, self.channels) for value in values if value is not None]
+        pixels = torch.zeros(len(values), self.channels, *self.shape, dtype=torch.uint8)
+        if images:
+            crops = self._crops(images, generator)
+            real = torch.stack(
+                [
+                    image if image.shape[1:] == self.shape and crop is None else self._resized(image, crop)
+                    for image, crop in zip(images, crops, strict=True)
+                ]
+            )
+            if generator is not None:
+                real = self._moved(real, generator)
+            pixels[mask] = real
+        return {"pixels": pixels, "mask": mask}
+
+    def state(self) -> dict[str, Any]:
+        """The size, and each channel's mean and deviation."""
+        return {"size": None if self.size is None else list(self.size), "mean": self.mean, "std": self.std}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.size = None if state["size"] is None else tuple(state["size"])
+        self.mean = list(state["mean"])
+        self.std = list(state["std"])
+
+    def _crops(self, images: Sequence[Tensor], generator: Generator | None) -> list[tuple[int, int, int, int] | None]:
+        """Top, left, height and width of each random crop; None where none is drawn."""
+        if generator is None or self.crop == 1:
+            return [None] * len(images)
+        crops: list[tuple[int, int, int, int] | None] = []
+        for image, (area, ratio, y, x) in zip(
+            images, torch.rand(len(images), 4, generator=generator).tolist(), strict=True
+        ):
+            height, width = image.shape[1:]
+            kept = math.sqrt((self.crop + (1 - self.crop) * area) * height * width)
+            root = (4 / 3) ** (ratio - 0.5)  # square root of the aspect ratio, drawn evenly on a logarithmic scale
+            h, w = max(1, min(height, round(kept / root))), max(1, min(width, round(kept * root)))
+            crops.append((int(y * (height - h + 1)), int(x * (width - w + 1)), h, w))
+        return crops
+
+    def _resized(self, image: Tensor, crop: tuple[int, int, int, int] | None) -> Tensor:
+        """[C H W] of one image, or of a crop of it."""
+        height, width = self.shape
+        if crop is not None:
+            return vision.resized_crop(image, *crop, size=[height, width], antialias=True)
+        if self.resize == "crop":
+            # The middle that has the wanted shape is cut first, and only that is resized.
+            scale = min(image.shape[1] / height, image.shape[2] / width)
+            image = vision.center_crop(image, [max(1, round(height * scale)), max(1, round(width * scale))])
+        return vision.resize(image, [height, width], v2.InterpolationMode.BILINEAR, antialias=True)
+
+    def _moved(self, pixels: Tensor, generator: Generator) -> Tensor:
+        """[B C H W], each image shifted and flipped by its own draw."""
+        rows = torch.arange(len(pixels)).view(-1, 1, 1)
+        if self.shift:
+            height, width = self.shape
+            by = torch.randint(-self.shift, self.shift + 1, (2, len(pixels), 1, 1), generator=generator)
+            y = (torch.arange(height).view(1, -1, 1) + by[0]).clamp(0, height - 1)  # [B H 1]
+            x = (torch.arange(width).view(1, 1, -1) + by[1]).clamp(0, width - 1)  # [B 1 W]
+            pixels = pixels[rows, :, y, x].movedim(-1, 1)
+        if self.flip:
+            flipped = torch.rand(len(pixels), 1, 1, 1, generator=generator) < self.flip
+            pixels = torch.where(flipped, pixels.flip(-1), pixels)
+        return pixels
+
+
+def _channels(image: Tensor, channels: int) -> Tensor:
+    """[C H W] in grey or in colour."""
+    if len(image) == channels:
+        return image
+    return vision.rgb_to_grayscale(image) if channels == 1 else image.expand(3, -1, -1)
+
+
+def _by(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
