@@ -1,0 +1,61 @@
+"""Classification by one linear layer: logistic regression on the features.
+
+Axes: B batch, D width of the features, C size of the target.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from annotated_types import Ge, Interval
+from torch import Tensor, nn
+
+from mmkit.contract import Batch, Features, Target
+from mmkit.heads.loss import CategoryLoss
+from mmkit.transforms.truth import Categories
+
+
+class LinearHead(nn.Module):
+    """One logit a class or label. Loss and prediction read the output alone.
+
+    Args:
+        loss: cross-entropy, or focal loss, which attends to what is still predicted badly.
+        gamma: of the focal loss; the higher, the less what is predicted well counts.
+        label_smoothing: share of the truth spread evenly over all classes (for labels, over yes and no); none is 0.1
+            for cross-entropy over classes and 0 elsewhere.
+        class_weights: balanced lets rare classes count as much as frequent ones.
+
+    Raises:
+        ValueError: the target has neither classes nor labels, or no counts to balance.
+    """
+
+    reads: ClassVar[type[Categories]] = Categories
+
+    def __init__(
+        self,
+        width: int,
+        target: Target,
+        transform: Categories,  # noqa: ARG002
+        *,
+        loss: Literal["cross-entropy", "focal"] = "cross-entropy",
+        gamma: Annotated[float, Ge(0)] = 2.0,
+        label_smoothing: Annotated[float, Interval(ge=0, lt=1)] | None = None,
+        class_weights: Literal["none", "balanced"] = "none",
+    ) -> None:
+        super().__init__()
+        self.criterion = CategoryLoss(
+            target, label_smoothing=label_smoothing, class_weights=class_weights, loss=loss, gamma=gamma
+        )
+        self.logits = nn.Linear(width, target.size)
+
+    def forward(self, features: Features) -> Tensor:
+        """[B C] logits."""
+        return self.logits(features.vector())
+
+    def loss(self, output: Tensor, truth: Batch) -> Tensor:
+        """[B], zero where truth is missing."""
+        return self.criterion(output, truth)
+
+    def predict(self, output: Tensor) -> Batch:
+        """`probabilities` [B C]."""
+        return {"probabilities": self.criterion.probabilities(output)}

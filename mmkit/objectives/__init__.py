@@ -1,0 +1,1 @@
+"""Objectives: losses beside the head's. One objective a file."""

@@ -1,0 +1,215 @@
+"""The truth of a sample, from the user's words to tensors and back.
+
+Axes: B batch, C size of the target.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator
+
+from mmkit.contract import Batch, Target
+from mmkit.errors import DataError, one_of
+
+_WHOLE = re.compile(r"-?[0-9]+")
+
+
+class Categories:
+    """One class of C, or any of C labels.
+
+    A category is known by its text: 7 and "7" are one class, called "7" in a `Target`, in a saved model and in a
+    prediction, and True is "True". Categories are ordered as numbers where all are whole numbers, else alphabetically.
+
+    Raw truth is a string, a whole number or a bool for `classes`; a collection of those for `labels`, which may be
+    empty (none of them applies). None is missing truth. Batches are `label` [B] long, or `labels` [B C] float of 0
+    and 1, with `mask` [B].
+    """
+
+    augments = False
+
+    def __init__(self, kind: str) -> None:
+        if kind not in {"classes", "labels"}:
+            raise ValueError(f"categories are a target of kind classes or labels; got {kind}")
+        self.kind = kind
+        self.names: tuple[str, ...] = ()
+        self.counts: tuple[int, ...] = ()
+        self.samples = 0
+        self._index: dict[str, int] = {}
+
+    def fit(self, values: Sequence[Any]) -> None:
+        """Learn which categories there are.
+
+        Raises:
+            DataError: no truth at all, fewer than two classes, no label, or a value that is no category.
+        """
+        counts: dict[str, int] = {}
+        samples = 0
+        for value in values:
+            if value is None:
+                continue
+            samples += 1
+            for name in self._names_of(value):
+                counts[name] = counts.get(name, 0) + 1
+        if samples == 0:
+            raise DataError("no sample of the training split has truth; give some that have")
+        least = 2 if self.kind == "classes" else 1
+        if len(counts) < least:
+            found = f"only {next(iter(counts))}" if counts else "none"
+            raise DataError(f"the training split must hold at least {least} {self.kind}; it holds {found}")
+        by_number = all(_WHOLE.fullmatch(name) for name in counts)
+        names = sorted(counts, key=lambda name: (int(name) if by_number else 0, name))
+        self.restore({"names": names, "counts": [counts[name] for name in names], "samples": samples})
+
+    def __call__(self, values: Sequence[Any], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """The batch of raw values.
+
+        Raises:
+            DataError: a category that the training split does not hold.
+        """
+        mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        if self.kind == "classes":
+            label = [0 if value is None else self._number(_name(value)) for value in values]
+            return {"label": torch.tensor(label, dtype=torch.long), "mask": mask}
+        labels = torch.zeros(len(values), len(self.names))
+        for row, value in zip(labels, values, strict=True):
+            if value is not None:
+                row[[self._number(name) for name in self._names_of(value)]] = 1
+        return {"labels": labels, "mask": mask}
+
+    def target(self) -> Target:
+        """The categories, and how often each occurs in the training split."""
+        return Target(self.kind, len(self.names), self.names, counts=self.counts, samples=self.samples)
+
+    def inverse(self, prediction: Batch) -> list[Any]:
+        """Of each sample the likeliest `label`, or the `labels` above one half; and `probabilities` by name."""
+        rows = prediction["probabilities"].tolist()  # B of C
+        return [self._answer(dict(zip(self.names, row, strict=True))) for row in rows]
+
+    def state(self) -> dict[str, Any]:
+        """The categories, in order."""
+        return {"names": list(self.names), "counts": list(self.counts), "samples": self.samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.names = tuple(state["names"])
+        self.counts = tuple(state["counts"])
+        self.samples = state["samples"]
+        self._index = {name: number for number, name in enumerate(self.names)}
+
+    def _answer(self, probabilities: dict[str, float]) -> dict[str, Any]:
+        if self.kind == "classes":
+            return {"label": max(probabilities, key=probabilities.__getitem__), "probabilities": probabilities}
+        return {"labels": [name for name, p in probabilities.items() if p > 0.5], "probabilities": probabilities}
+
+    def _names_of(self, value: Any) -> set[str]:
+        if self.kind == "classes":
+            return {_name(value)}
+        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
+            raise DataError(f"the labels of a sample are a list of them, which may be empty; got {value!r}")
+        return {_name(label) for label in value}
+
+    def _number(self, name: str) -> int:
+        number = self._index.get(name)
+        if number is None:
+            one = "class" if self.kind == "classes" else "label"
+            raise DataError(f"{one} {name} does not occur in the training split; {one_of(self.names, name)}")
+        return number
+
+
+class Numbers:
+    """C real numbers, in the user's units.
+
+    Raw truth is a number, or a sequence of C numbers; None is missing truth, and NaN is an error. Batches are
+    `values` [B C] float32, zero where truth is missing, with `mask` [B].
+    """
+
+    augments = False
+
+    def __init__(self, kind: str) -> None:
+        if kind != "scalar":
+            raise ValueError(f"numbers are a target of kind scalar; got {kind}")
+        self.mean: tuple[float, ...] = ()
+        self.std: tuple[float, ...] = ()
+        self.samples = 0
+
+    def fit(self, values: Sequence[Any]) -> None:
+        """Learn how many numbers there are, their mean and their standard deviation (1 where a number is constant).
+
+        Raises:
+            DataError: no truth at all, a value that is not finite, or samples with different counts of numbers.
+        """
+        rows = [_numbers(value) for value in values if value is not None]
+        if not rows:
+            raise DataError("no sample of the training split has truth; give some that have")
+        for row in rows:
+            _check_size(row, len(rows[0]))
+        truth = torch.tensor(rows, dtype=torch.float64)  # [N C]
+        # Compared, not computed: rounding gives a constant a deviation just above 0, and dividing by that explodes.
+        constant = truth.amax(0) == truth.amin(0)
+        std = truth.std(0, correction=0).masked_fill(constant, 1.0)
+        self.restore({"mean": truth.mean(0).tolist(), "std": std.tolist(), "samples": len(rows)})
+
+    def __call__(self, values: Sequence[Any], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """The batch of raw values.
+
+        Raises:
+            DataError: a value that is not finite, or not as many numbers as in the training split.
+        """
+        size = len(self.mean)
+        batch = torch.zeros(len(values), size)
+        for row, value in zip(batch, values, strict=True):
+            if value is not None:
+                row[:] = torch.tensor(_check_size(_numbers(value), size))
+        return {"values": batch, "mask": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+
+    def target(self) -> Target:
+        """How many numbers, and their scale over the training split."""
+        size = len(self.mean)
+        names = ("value",) if size == 1 else tuple(str(number) for number in range(size))
+        return Target("scalar", size, names, mean=self.mean, std=self.std, samples=self.samples)
+
+    def inverse(self, prediction: Batch) -> list[Any]:
+        """Of each sample its `value`, or its C `values` where there are several."""
+        rows = prediction["values"].tolist()  # B of C
+        return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
+
+    def state(self) -> dict[str, Any]:
+        """The scale of each number."""
+        return {"mean": list(self.mean), "std": list(self.std), "samples": self.samples}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.mean = tuple(state["mean"])
+        self.std = tuple(state["std"])
+        self.samples = state["samples"]
+
+
+def _name(value: Any) -> str:
+    """The text of a category; a number of numpy or torch is the number."""
+    plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+    if isinstance(plain, float) and plain.is_integer():
+        plain = int(plain)  # a column of whole numbers that has a gap is read as floats
+    if not isinstance(plain, str | int) or plain == "":
+        raise DataError(f"a category is a string that is not empty, a whole number or a bool; got {value!r}")
+    return str(plain)
+
+
+def _numbers(value: Any) -> list[float]:
+    plain = value.tolist() if hasattr(value, "tolist") else value
+    several = list(plain) if isinstance(plain, Sequence) and not isinstance(plain, str | bytes) else [plain]
+    # The batch holds float32, so its range is that of a number.
+    fits = [isinstance(n, int | float) and math.isfinite(n) and abs(n) <= torch.finfo().max for n in several]
+    if not several or not all(fits):
+        raise DataError(f"truth is a finite number or a list of them, None where it is missing; got {value!r}")
+    return [float(number) for number in several]
+
+
+def _check_size(row: list[float], size: int) -> list[float]:
+    if len(row) != size:
+        raise DataError(f"every sample has as many numbers of truth as the first, {size}; got {len(row)}: {row}")
+    return row
