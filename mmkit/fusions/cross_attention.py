@@ -51,19 +51,13 @@ class CrossAttentionFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
-        self.sources = {name: tuple(other for other in widths if other != name) or (name,) for name in widths}
+        # Ordered pairs: the first looks at the second.
+        self.pairs = [(name, other) for name in widths for other in widths if name != other or len(widths) == 1]
         # The bias of a projection is the embedding of its input.
         self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
-        self.cross = nn.ModuleDict(
-            {
-                name: nn.ModuleList(
-                    nn.ModuleList(TransformerLayer(width, heads, dropout, context=width) for _ in range(layers))
-                    for _ in others
-                )
-                for name, others in self.sources.items()
-            }
-        )
-        self.join = nn.ModuleDict({name: nn.Linear(len(o) * width, width) for name, o in self.sources.items()})
+        self.cross = nn.ModuleList(Stream(width, layers, heads, dropout) for _ in self.pairs)
+        streams = max(len(widths) - 1, 1)
+        self.join = nn.ModuleDict({name: nn.Linear(streams * width, width) for name in widths})
         self.within = nn.ModuleDict({name: TransformerLayer(width, heads, dropout) for name in widths})
         self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name in widths})
         self.mix = nn.Linear(len(widths) * width, width)
@@ -71,17 +65,35 @@ class CrossAttentionFusion(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B T H], the tokens of all inputs one after the other."""
         projected = {name: linear(features[name].tokens) for name, linear in self.project.items()}  # [B T H] each
+        streams: dict[str, list[Tensor]] = {name: [] for name in self.project}
+        for (name, other), stream in zip(self.pairs, self.cross, strict=True):
+            streams[name].append(stream(projected[name], projected[other], features[other].mask))
         seen = []
-        for name, others in self.sources.items():
-            streams: list[Tensor] = []
-            for other, layers in zip(others, self.cross[name], strict=True):
-                stream = projected[name]
-                for layer in layers:
-                    stream = layer(stream, features[other].mask, projected[other])
-                streams.append(stream)
-            joined = self.join[name](torch.cat(streams, 2))
-            joined = self.within[name](joined, features[name].mask)
-            seen.append(Features.of(self.norm[name](joined), features[name].mask))
+        for name in self.project:
+            mask = features[name].mask
+            joined = self.join[name](torch.cat(streams[name], 2))
+            seen.append(Features.of(self.norm[name](self.within[name](joined, mask)), mask))
         tokens = torch.cat([each.tokens for each in seen], 1)
         mask = torch.cat([each.mask for each in seen], 1)
         return Features.of(tokens, mask, self.mix(torch.cat([each.vector() for each in seen], 1)))
+
+
+class Stream(nn.Module):
+    """A crossmodal transformer: the tokens of one input, layer after layer, look at the first tokens of another.
+
+    Args:
+        width: H.
+        layers: how many.
+        heads: of each.
+        dropout: of each.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout, context=width) for _ in range(layers))
+
+    def forward(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """[B T H] from tokens [B T H] and context [B S H], of which `mask` [B S] says what is real."""
+        for layer in self.layers:
+            tokens = layer(tokens, mask, context)
+        return tokens

@@ -51,5 +51,5 @@ class LowRankFusion(nn.Module):
             torch.addmm(self.constants[name], features[name].vector(), factor)  # [B R*H]
             for name, factor in self.factors.items()
         ]
-        ranks = reduce(torch.mul, terms).unflatten(1, (self.rank, self.width))  # [B R H]
+        ranks = reduce(torch.mul, terms).view(-1, self.rank, self.width)  # [B R H]
         return Features.of((ranks * self.mix).sum(1) + self.bias)

@@ -51,8 +51,8 @@ class TensorFusion(nn.Module):
             shape = " x ".join(str(size + 1) for size in sizes)
             raise ValueError(
                 f"tensor fusion of {len(widths)} inputs ({shape}) to width {width} needs {parameters:,} parameters, "
-                f"more than its budget of {budget:,}: project the inputs first with a smaller `inner`, raise `budget`, or "
-                f"take the low-rank fusion"
+                f"more than its budget of {budget:,}: project the inputs to fewer numbers first with "
+                f"`inner`, raise `budget`, or take the low-rank fusion"
             )
         self.width = width
         self.inputs = tuple(widths)
