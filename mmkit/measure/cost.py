@@ -1,0 +1,169 @@
+"""What a model costs whatever the machine: its parameters, and the arithmetic of a sample.
+
+FLOPs are those of products: a matrix product, a convolution or an attention, a multiplication and its addition being
+two. Norms, activations, sums and products of elements are not counted, as everywhere else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+_PRODUCTS = re.compile(
+    r"(^|_)((add|badd)?b?mm|(add)?mv|v?dot|matmul|conv\w*|fft|attention|transformer|lstm|gru|rnn"
+    r"|linear|(bi|tri)linear|cdist|einsum|cholesky|eigh?|inv|lu|qr|svd|solve|lstsq)(_|$)"
+)
+"""Names of operations that hide products; one without a formula is reported."""
+_OURS = {"aten", "prim", "prims"}
+
+
+@dataclass(frozen=True)
+class Flops:
+    """The arithmetic of one sample.
+
+    Args:
+        per_sample: mean over the batch; None where it is not known.
+        counted: what could be counted of it: equal to `per_sample`, else a lower bound.
+        uncounted: operations that have no formula.
+        reason: why it is not known.
+    """
+
+    per_sample: float | None
+    counted: float | None = None
+    uncounted: tuple[str, ...] = ()
+    reason: str | None = None
+
+
+def parameters(model: nn.Module) -> tuple[int, int]:
+    """The number of parameters, and of those that are trained; one used in two places counts once."""
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
+
+
+def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
+    """FLOPs of `model(batch)` in evaluation, a sample; the model itself is neither run nor changed.
+
+    A copy runs on the meta device, which computes shapes only. Where the way depends on values (sequences packed by
+    their lengths), the copy runs on the batch itself, on CPU, with the fused kernels that hide their products turned
+    off; padding that is left out is then not counted.
+
+    Args:
+        model: called with the batch.
+        batch: tensors, in mappings as deep as you like; dim 0 of each is the batch.
+    """
+    try:
+        duplicate = copy.deepcopy(model).eval()
+    except Exception as error:  # noqa: BLE001  (a stranger's module may raise anything; the figure is then unknown)
+        return Flops(None, reason=f"the model cannot be copied: {_line(error)}")
+    with contextlib.suppress(Exception):  # likewise; and values may be needed, which meta tensors have not
+        return _count(duplicate, batch, "meta")
+    try:
+        with _unfused():
+            # Copied anew: a module that failed half-way on meta may hold meta tensors.
+            return _count(copy.deepcopy(model).eval(), batch, "cpu")
+    except Exception as error:  # noqa: BLE001  (likewise)
+        return Flops(None, reason=f"the model can be run neither on the meta device nor on CPU: {_line(error)}")
+
+
+def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
+    moved = _to(batch, device)
+    samples = _size(moved)
+    model = model.to(device)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
+    # The inner mode takes fused operations apart; the outer one sees what is left of them.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _Seen() as seen, counter:
+        model(moved)
+    counted = counter.get_total_flops() / samples
+    uncounted = tuple(sorted(name for name in seen.products if name not in _names(counter.flop_registry)))
+    if uncounted:
+        return Flops(None, counted, uncounted, f"no formula for {', '.join(uncounted)}")
+    return Flops(counted, counted)
+
+
+class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collects the operations that may hide products."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.products: set[str] = set()
+
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        space, _, name = str(func.overloadpacket).partition(".")
+        if space not in _OURS or _PRODUCTS.search(name):
+            self.products.add(f"{space}.{name}")
+        return func(*args, **(kwargs or {}))
+
+
+def _names(registry: Mapping[Any, Any]) -> set[str]:
+    return {str(operation) for operation in registry}
+
+
+@contextlib.contextmanager
+def _unfused() -> Iterator[None]:
+    """Kernels of the CPU that do several products at once are taken apart, so that each is seen."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+
+
+def _to(values: Any, device: str) -> Any:
+    if isinstance(values, Tensor):
+        return values.detach().to(device)
+    if isinstance(values, Mapping):
+        return {name: _to(value, device) for name, value in values.items()}
+    return values
+
+
+def _size(values: Mapping[str, Any]) -> int:
+    """B, by the first tensor."""
+    for value in values.values():
+        if isinstance(value, Tensor):
+            return value.shape[0]
+        if isinstance(value, Mapping):
+            return _size(value)
+    raise ValueError("the batch holds no tensor")
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"
+
+
+def _matrix_vector(matrix: Sequence[int], _vector: Sequence[int], **_: Any) -> int:
+    return 2 * matrix[0] * matrix[1]
+
+
+def _added_matrix_vector(_added: Sequence[int], matrix: Sequence[int], _vector: Sequence[int], **_: Any) -> int:
+    return 2 * matrix[0] * matrix[1]
+
+
+def _inner(vector: Sequence[int], _other: Sequence[int], **_: Any) -> int:
+    return 2 * vector[0]
+
+
+def _summed_products(_added: Sequence[int], left: Sequence[int], right: Sequence[int], **_: Any) -> int:
+    return 2 * left[0] * left[1] * left[2] * right[2]
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.mv: _matrix_vector,
+    torch.ops.aten.addmv: _added_matrix_vector,
+    torch.ops.aten.dot: _inner,
+    torch.ops.aten.addbmm: _summed_products,
+}
+"""Products that torch's counter leaves out."""
