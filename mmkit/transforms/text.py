@@ -1,0 +1,157 @@
+"""Text to tokens, in any language; the vocabulary is fitted on the training split.
+
+    normalise (NFKC, lower case, accents) -> split -> stop words, stems -> vocabulary
+
+A script that writes no spaces between words (Chinese, Japanese, Thai, Lao, Khmer, Burmese) is split into characters,
+each with its marks; all others into words, numbers and signs. So an unseen sentence keeps every part that was seen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Generator, Tensor
+
+from mmkit.contract import Batch
+from mmkit.transforms.languages import Stemmer, StopWords, stem, stop_words
+from mmkit.transforms.pieces import normal, pieces
+from mmkit.transforms.vocabulary import PADDING, UNKNOWN, BytePairs, Words
+from mmkit.transforms.word_vectors import read_word_vectors
+
+
+class TextTransform:
+    """Texts to `tokens` [B T] with their `mask`: 0 is padding, 1 an unknown token, then the vocabulary.
+
+    Word vectors are read while fitting and never again: a restored transform has none, and an encoder built on it
+    gets its weights from its state dict.
+
+    Args:
+        tokenizer: whole words, or pieces of words (byte-pair encoding); either is fitted on the training split.
+        vocabulary: most tokens, the most frequent ones; padding and the unknown token included.
+        min_count: a rarer word (or a rarer pair of pieces) of the training split is unknown.
+        max_length: tokens of a text beyond this are cut off.
+        lowercase: Apple and apple are one word.
+        strip_accents: café and cafe are one word; Latin and Greek letters only.
+        stop_words: language whose most common words are left out, or none.
+        stemmer: language in which words are cut to their stems, or none.
+        vectors: file of initial vectors of words, in the text format of GloVe or word2vec; or none.
+
+    Raises:
+        ValueError: `stemmer` without `lowercase`; `vectors` of what are no longer words.
+    """
+
+    augments = False
+
+    def __init__(
+        self,
+        *,
+        tokenizer: Literal["word", "bpe"] = "word",
+        vocabulary: Annotated[int, Ge(3)] = 20_000,
+        min_count: Annotated[int, Ge(1)] = 1,
+        max_length: Annotated[int, Ge(1)] = 256,
+        lowercase: bool = True,
+        strip_accents: bool = False,
+        stop_words: StopWords | None = None,
+        stemmer: Stemmer | None = None,
+        vectors: str | None = None,
+    ) -> None:
+        if stemmer is not None and not lowercase:
+            raise ValueError(f"stemmer={stemmer} cuts lower-case words; it needs lowercase=true")
+        if vectors is not None and (tokenizer != "word" or stemmer is not None):
+            given = "tokenizer=bpe" if tokenizer != "word" else f"stemmer={stemmer}"
+            raise ValueError(f"vectors are of whole words, {given} makes others; leave out one of the two")
+        self.tokenizer = tokenizer
+        self.most = vocabulary
+        self.min_count = min_count
+        self.max_length = max_length
+        self.lowercase = lowercase
+        self.strip_accents = strip_accents
+        self.language: StopWords | None = stop_words
+        self.stemmer = stemmer
+        self.vectors_file = vectors
+        self.left_out: frozenset[str] = frozenset()
+        self.vocabulary: Words | BytePairs | None = None
+        self.vector_width: int | None = None
+        self.vectors: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """V: padding and the unknown token included."""
+        return len(self._fitted().tokens)
+
+    def fit(self, values: Sequence[str | None]) -> None:
+        """Learn the vocabulary, and read the vectors of its words.
+
+        Raises:
+            DataError: the file of vectors cannot be read.
+        """
+        words = () if self.language is None else stop_words(self.language)
+        # A stop word of several pieces ("don't") is left out where its pieces are.
+        self.left_out = frozenset(p[0] for word in words if len(p := pieces(self._normal(word))) == 1)
+        counts = Counter(chain.from_iterable(self._pieces(text) for text in values if text is not None))
+        kind = Words if self.tokenizer == "word" else BytePairs
+        self.vocabulary = kind.learn(counts, self.most, self.min_count)
+        self.vectors = None if self.vectors_file is None else self._read_vectors(Path(self.vectors_file))
+        self.vector_width = None if self.vectors is None else self.vectors.shape[1]
+
+    def __call__(self, values: Sequence[str | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """`tokens` [B T] long and `mask` [B T]; a text of which no token is left has one unknown token."""
+        encode, most = self._fitted().encode, self.max_length
+        tokens = [[] if text is None else encode(self._pieces(text)[:most])[:most] or [UNKNOWN] for text in values]
+        lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
+        mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # [B T]
+        padded = np.full(mask.shape, PADDING, dtype=np.int64)
+        padded[mask] = np.fromiter(chain.from_iterable(tokens), dtype=np.int64, count=int(lengths.sum()))
+        return {"tokens": torch.from_numpy(padded), "mask": torch.from_numpy(mask)}
+
+    def state(self) -> dict[str, Any]:
+        """The tokens by row, merges of byte pairs, stop words, and the width of the vectors (not the vectors)."""
+        vocabulary = self._fitted()
+        return {
+            "tokens": vocabulary.tokens,
+            "merges": [list(pair) for pair in vocabulary.merges] if isinstance(vocabulary, BytePairs) else None,
+            "stop_words": sorted(self.left_out),
+            "vector_width": self.vector_width,
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave; no file is read."""
+        tokens, merges = state["tokens"], state["merges"]
+        self.vocabulary = Words(tokens) if merges is None else BytePairs(tokens, merges)
+        self.left_out = frozenset(state["stop_words"])
+        self.vector_width = state["vector_width"]
+        self.vectors = None
+
+    def _fitted(self) -> Words | BytePairs:
+        if self.vocabulary is None:
+            raise RuntimeError("this TextTransform has no vocabulary yet; call fit or restore first")
+        return self.vocabulary
+
+    def _normal(self, text: str) -> str:
+        return normal(text, lowercase=self.lowercase, strip_accents=self.strip_accents)
+
+    def _pieces(self, text: str) -> list[str]:
+        """What is left of a text after stop words and stemming."""
+        found = pieces(self._normal(text))
+        if self.left_out:
+            found = [piece for piece in found if piece.lower() not in self.left_out]
+        return found if self.stemmer is None else [stem(self.stemmer, piece) for piece in found]
+
+    def _read_vectors(self, path: Path) -> Tensor:
+        """[V E]: of the file; of words that it lacks random ones of the same spread; unknown is the mean."""
+        rows = {token: row for row, token in enumerate(self._fitted().tokens) if row > UNKNOWN}
+        vectors, found = read_word_vectors(path, rows)
+        known = vectors[found]
+        # A generator of its own: what is fitted depends on the training split alone, not on the run's seed.
+        random = torch.randn(vectors.shape, generator=torch.Generator().manual_seed(0))
+        vectors = torch.where(found[:, None], vectors, known.mean(0) + known.std(0, correction=0) * random)
+        vectors[PADDING] = 0
+        vectors[UNKNOWN] = known.mean(0)
+        return vectors
