@@ -91,10 +91,9 @@ class Metrics:
             return empty.tolist()
         probabilities, truth = self._together()
         if self.target.kind == "classes":
-            matrix = classification.multiclass_confusion_matrix(probabilities.argmax(-1), truth, size)
-        else:
-            matrix = classification.multilabel_confusion_matrix(probabilities, truth.long(), size)
-        return matrix.tolist()
+            return classification.multiclass_confusion_matrix(probabilities.argmax(-1), truth, size).tolist()
+        columns = zip(probabilities.T, truth.T.long(), strict=True)
+        return [classification.binary_confusion_matrix(p, yes).tolist() for p, yes in columns]
 
     def _together(self) -> tuple[Tensor, Tensor]:
         mask = torch.cat(self._masks).cpu()

@@ -21,7 +21,7 @@ def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
     size = probabilities.shape[1]
     predicted = probabilities.argmax(-1)
     counts = classification.multiclass_stat_scores(predicted, label, size, average="none").double()
-    one_of_each = F.one_hot(label, size)
+    one_of_each = F.one_hot(label, size).bool()
     recall, *_ = _rates(counts)
     return {
         **_of_counts(counts),
@@ -33,18 +33,18 @@ def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
 
 def of_labels(probabilities: Tensor, labels: Tensor) -> Measures:
     """Metrics of labels, from probabilities [N C] and labels [N C] of 0 and 1."""
-    size = probabilities.shape[1]
-    labels = labels.long()
-    counts = classification.multilabel_stat_scores(probabilities, labels, size, average="none").double()
-    counts = counts.reshape(size, 5)
-    tp, fp, tn, fn, _ = counts.unbind(-1)
+    yes, answer = labels > 0, probabilities > 0.5  # [N C]
+    # Counted here: torchmetrics has no multilabel form for a single label.
+    tp, fp = (answer & yes).sum(0).double(), (answer & ~yes).sum(0).double()
+    fn, tn = (~answer & yes).sum(0).double(), (~answer & ~yes).sum(0).double()
+    counts = torch.stack((tp, fp, tn, fn, tp + fn), -1)  # [C 5]
     both = (tp + fn > 0) & (tn + fp > 0)
-    right = (probabilities > 0.5) == (labels > 0)  # [N C]
+    right = answer == yes
     return {
         **_of_counts(counts),
         "accuracy": lambda: float(right.double().mean()),
         "balanced_accuracy": lambda: _mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
-        "auroc_macro": lambda: _auroc(probabilities, labels),
+        "auroc_macro": lambda: _auroc(probabilities, yes),
         "subset_accuracy": lambda: float(right.all(-1).double().mean()),
     }
 
@@ -82,13 +82,13 @@ def _rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _auroc(probabilities: Tensor, labels: Tensor) -> float | None:
-    """Mean over the columns in which both 0 and 1 occur."""
-    both = labels.amax(0) > labels.amin(0)  # [C]
-    size = int(both.sum())
-    if size == 0:
-        return None
-    areas = classification.multilabel_auroc(probabilities[:, both], labels[:, both], size, average="none")
-    return _mean(areas.reshape(-1))
+    """Mean over the columns of labels [N C] bool in which both answers occur."""
+    both = labels.any(0) & ~labels.all(0)  # [C]
+    areas = [
+        float(classification.binary_auroc(p, y.long()))
+        for p, y in zip(probabilities.T[both], labels.T[both], strict=True)
+    ]
+    return sum(areas) / len(areas) if areas else None
 
 
 def _mean(values: Tensor) -> float | None:

@@ -1,0 +1,174 @@
+import json
+import pickle
+
+import numpy as np
+import pytest
+import torch
+
+from mmkit.contract import TruthTransform
+from mmkit.errors import DataError
+from mmkit.transforms.truth import Categories, Numbers
+
+
+def fitted(transform, values):
+    transform.fit(values)
+    return transform
+
+
+def test_both_keep_the_contract():
+    assert isinstance(Categories("classes"), TruthTransform)
+    assert isinstance(Numbers("scalar"), TruthTransform)
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        ([10, 2, -1, None, 2], ("-1", "2", "10")),
+        (["10", "9"], ("9", "10")),
+        (["b", "10", "a", "9"], ("10", "9", "a", "b")),
+        ([True, False], ("False", "True")),
+        ([np.int64(3), torch.tensor(1)], ("1", "3")),
+        ([2.0, None, 1.0], ("1", "2")),
+        ([np.str_("y"), "x"], ("x", "y")),
+    ],
+)
+def test_classes_are_in_a_natural_order(values, names):
+    assert fitted(Categories("classes"), values).target().names == names
+    assert fitted(Categories("classes"), values[::-1]).target().names == names
+
+
+def test_classes_to_tensors_and_back():
+    transform = fitted(Categories("classes"), ["dog", "cat", None, "dog"])
+    target = transform.target()
+    assert (target.kind, target.size, target.counts, target.samples) == ("classes", 2, (1, 2), 3)
+    batch = transform(["dog", None, "cat"])
+    assert batch["label"].dtype == torch.long
+    assert batch["label"][batch["mask"]].tolist() == [1, 0]
+    assert batch["mask"].tolist() == [True, False, True]
+    answers = transform.inverse({"probabilities": torch.tensor([[0.25, 0.75], [0.625, 0.375]])})
+    assert answers == [
+        {"label": "dog", "probabilities": {"cat": 0.25, "dog": 0.75}},
+        {"label": "cat", "probabilities": {"cat": 0.625, "dog": 0.375}},
+    ]
+
+
+def test_a_class_is_known_by_its_text():
+    transform = fitted(Categories("classes"), [7, "8"])
+    assert transform(["7", 8])["label"].tolist() == [0, 1]
+
+
+def test_labels_to_tensors_and_back():
+    transform = fitted(Categories("labels"), [["b", "a"], None, (), {"b"}, ["b", "b"]])
+    target = transform.target()
+    assert (target.kind, target.names, target.counts, target.samples) == ("labels", ("a", "b"), (1, 3), 4)
+    batch = transform([["b"], None, [], ["a", "b"]])
+    assert batch["labels"].tolist() == [[0, 1], [0, 0], [0, 0], [1, 1]]
+    assert batch["mask"].tolist() == [True, False, True, True]
+    answers = transform.inverse({"probabilities": torch.tensor([[0.75, 0.5], [0.25, 0.125]])})
+    assert answers == [
+        {"labels": ["a"], "probabilities": {"a": 0.75, "b": 0.5}},
+        {"labels": [], "probabilities": {"a": 0.25, "b": 0.125}},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "message"),
+    [
+        ("classes", [None, None], "no sample of the training split has truth"),
+        ("classes", ["a", "a"], "at least 2 classes; it holds only a"),
+        ("classes", [], "no sample of the training split has truth"),
+        ("classes", ["a", float("nan")], "a category is a string.*got nan"),
+        ("classes", ["a", 1.5], "got 1.5"),
+        ("classes", ["a", ""], "not empty.*got ''"),
+        ("classes", ["a", ["b"]], r"got \['b'\]"),
+        ("labels", [[], []], "at least 1 labels; it holds none"),
+        ("labels", ["ab"], "a list of them.*got 'ab'"),
+        ("labels", [3], "a list of them.*got 3"),
+        ("labels", [{"a": 1}], "a list of them"),
+    ],
+)
+def test_what_cannot_be_fitted(kind, values, message):
+    with pytest.raises(DataError, match=message):
+        Categories(kind).fit(values)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("classes", "brid"), ("labels", ["dog", "brid"])])
+def test_an_unseen_category_is_named_with_what_is_possible(kind, value):
+    transform = fitted(Categories(kind), ["dog", "bird"] if kind == "classes" else [["dog", "bird"]])
+    with pytest.raises(DataError, match=r"brid does not occur.*did you mean bird\? Possible: bird, dog"):
+        transform([value])
+
+
+def test_numbers_to_tensors_and_back():
+    raw = [[1.0, 10], None, (3.0, 10), np.array([8.0, 10])]
+    transform = fitted(Numbers("scalar"), raw)
+    target = transform.target()
+    assert (target.kind, target.size, target.names, target.samples) == ("scalar", 2, ("0", "1"), 3)
+    assert target.mean == pytest.approx((4.0, 10.0))
+    assert target.std == pytest.approx((np.std([1.0, 3.0, 8.0]), 1.0))  # a constant number has the scale 1
+    batch = transform(raw)
+    assert batch["values"].dtype == torch.float32
+    assert batch["values"].tolist() == [[1, 10], [0, 0], [3, 10], [8, 10]]
+    assert batch["mask"].tolist() == [True, False, True, True]
+    assert transform.inverse({"values": torch.tensor([[1.5, 2.0]])}) == [{"values": [1.5, 2.0]}]
+
+
+def test_one_number_is_a_value():
+    transform = fitted(Numbers("scalar"), [1, 2.5, torch.tensor(4.0)])
+    assert transform.target().names == ("value",)
+    assert transform([2, None])["values"].tolist() == [[2], [0]]
+    assert transform.inverse({"values": torch.tensor([[1.5]])}) == [{"value": 1.5}]
+
+
+def test_a_constant_that_is_no_binary_fraction_has_the_scale_1():
+    assert fitted(Numbers("scalar"), [0.1] * 7).target().std == (1.0,)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 1e39, "3", [], [1.0, float("nan")], {"x": 1.0}])
+def test_what_is_no_number(value):
+    with pytest.raises(DataError, match="a finite number or a list of them, None where it is missing; got"):
+        Numbers("scalar").fit([0.0, value])
+
+
+def test_every_sample_has_as_many_numbers():
+    with pytest.raises(DataError, match="as many numbers of truth as the first, 2; got 1"):
+        Numbers("scalar").fit([[1.0, 2.0], [1.0]])
+    with pytest.raises(DataError, match="as the first, 1; got 2"):
+        fitted(Numbers("scalar"), [1.0, 2.0])([[1.0, 2.0]])
+    with pytest.raises(DataError, match="no sample of the training split has truth"):
+        Numbers("scalar").fit([None])
+
+
+@pytest.mark.parametrize(
+    ("transform", "kind", "values"),
+    [
+        (Categories, "classes", [3, 1, 2, None, 1]),
+        (Categories, "labels", [["b"], ["a", "b"], []]),
+        (Numbers, "scalar", [[1.5, 2.0], [2.5, 7.0]]),
+    ],
+)
+def test_state_survives_json_and_the_object_survives_pickle(transform, kind, values):
+    first = fitted(transform(kind), values)
+    second = transform(kind)
+    second.restore(json.loads(json.dumps(first.state())))
+    for other in (second, pickle.loads(pickle.dumps(first))):
+        assert other.target() == first.target()
+        for leaf, tensor in first(values).items():
+            assert torch.equal(other(values)[leaf], tensor)
+
+
+@pytest.mark.parametrize(
+    ("transform", "kind", "values"),
+    [(Categories, "classes", [1, 2]), (Categories, "labels", [["a"]]), (Numbers, "scalar", [1.0, 2.0])],
+)
+def test_all_truth_of_a_batch_may_be_missing(transform, kind, values):
+    batch = fitted(transform(kind), values)([None, None])
+    assert not batch["mask"].any()
+    assert all(len(tensor) == 2 and tensor.isfinite().all() for tensor in batch.values())
+
+
+def test_the_kind_of_target_is_checked():
+    with pytest.raises(ValueError, match="kind classes or labels; got scalar"):
+        Categories("scalar")
+    with pytest.raises(ValueError, match="kind scalar; got classes"):
+        Numbers("classes")
