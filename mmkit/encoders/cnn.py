@@ -27,9 +27,9 @@ class CnnEncoder(nn.Module):
     Args:
         transform: the fitted transform.
         width: D, also that of every convolution.
-        layers: convolutions; each but the first halves the map as long as it is larger than the grid.
+        layers: convolutions; before each but the first, the largest of 2x2 is taken while the map stays as large as the grid.
         grid: height and width of the grid of tokens.
-        dropout: of whole channels of the last map, in training.
+        dropout: of the tokens' values, in training.
     """
 
     reads = ImageTransform

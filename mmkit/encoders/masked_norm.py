@@ -3,7 +3,7 @@
 Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
 ICML 2015, https://arxiv.org/abs/1502.03167.
 
-Axes: B batch, D channels, ... positions.
+Axes: B batch, D channels, T steps, ... further positions.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from torch.nn import functional as F
 class MaskedBatchNorm(nn.Module):
     """Normalises each channel by the real positions of the batch in training, by running statistics in evaluation.
 
-    With everything real it is `nn.BatchNorm`. Padding and missing rows count for nothing, whatever finite values they
-    hold; a batch without a real position leaves the running statistics alone; one position is allowed.
+    With everything real it is `nn.BatchNorm1d` or `2d`. Padding and missing rows count for nothing, whatever finite
+    values they hold; a batch without a real position leaves the running statistics alone; one position is allowed.
 
     Args:
         width: D.
@@ -38,24 +38,32 @@ class MaskedBatchNorm(nn.Module):
         self.register_buffer("running_var", torch.ones(width))
 
     def forward(self, values: Tensor, mask: Tensor) -> Tensor:
-        """[B D ...] from values [B D ...]; `mask` [B] or [B ...] says which positions are real."""
+        """[B D ...] from values [B D ...] with `mask` [B], or from [B D T ...] with `mask` [B T]."""
         if not self.training:
             return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
-        real = mask.view(mask.shape[0], 1, *mask.shape[1:], *[1] * (values.ndim - mask.ndim - 1))  # [B 1 ...]
-        dims = [0, *range(2, values.ndim)]
-        zeroed = values.masked_fill(~real, 0).to(self.running_mean.dtype)
-        everything = values.numel() // values.shape[1]
-        count = mask.sum() * (everything // mask.numel())
-        # Moments over all positions, zeros included, give those over the real ones; where all is real, exactly.
-        ratio = everything / count.clamp(min=1)
-        var_all, mean_all = torch.var_mean(zeroed, dims, correction=0)
-        mean = mean_all * ratio
-        var = (ratio * (var_all - (ratio - 1) * mean_all.square())).clamp(min=0)
+        # Plain sums and one multiply-add: masking every position, and torch.var_mean, cost several times as much on a
+        # CPU. The sums are in the statistics' own precision, so that autocast does not round them.
+        wide = values.to(self.running_mean.dtype)
+        real = mask.to(wide.dtype)
+        inner = list(range(mask.ndim + 1, values.ndim))  # positions that share one entry of the mask
+        count = mask.sum() * (values[0, 0].numel() // mask[0].numel())
+        some = count.clamp(min=1)
+        mean = _total(wide, inner, real) / some  # [D]
+        var = (_total(wide.square(), inner, real) / some - mean.square()).clamp(min=0)
         with torch.no_grad():
-            weight = self.momentum * (count > 0)
-            unbiased = var * (count / (count - 1).clamp(min=1))
-            self.running_mean.lerp_(mean, weight.to(mean.dtype))
-            self.running_var.lerp_(unbiased, weight.to(mean.dtype))
+            share = self.momentum * (count > 0).to(mean.dtype)
+            self.running_mean.lerp_(mean, share)
+            self.running_var.lerp_(var * (some / (count - 1).clamp(min=1)), share)
         scale = self.weight * torch.rsqrt(var + self.eps)
+        shift = self.bias - mean * scale
         shape = (1, -1, *[1] * (values.ndim - 2))
-        return torch.addcmul((self.bias - mean * scale).view(shape), zeroed, scale.view(shape)).to(values.dtype)
+        return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(values.dtype)
+
+
+def _total(values: Tensor, inner: list[int], real: Tensor) -> Tensor:
+    """[D] sums over what is real, of [B D ...]."""
+    if inner:
+        values = values.sum(inner)
+    if values.ndim == 2:
+        return real @ values
+    return (values @ real.unsqueeze(2)).sum((0, 2))

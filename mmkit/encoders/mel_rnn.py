@@ -1,0 +1,63 @@
+"""Recurrent network over the frames of a spectrogram.
+
+Neighbouring frames are read as one step, after Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models
+for Speech Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947.
+
+Axes: B batch, T frames, M mel bands, D width of the features.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+from torch import nn
+from torch.nn import functional as F
+
+from mmkit.contract import Batch, Features
+from mmkit.layers import Recurrent
+from mmkit.transforms.mel import MelTransform
+
+
+class MelRnnEncoder(nn.Module):
+    """LSTM or GRU over log-mel frames; one token for every `stack` frames.
+
+    Args:
+        transform: the fitted transform.
+        width: D.
+        cell: kind of recurrent cell.
+        layers: stacked.
+        bidirectional: half of the width runs backwards.
+        stack: neighbouring frames read as one step.
+        dropout: of the tokens' values and between layers, in training.
+    """
+
+    reads = MelTransform
+
+    def __init__(
+        self,
+        transform: MelTransform,
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        cell: Literal["lstm", "gru"] = "lstm",
+        layers: Annotated[int, Gt(0)] = 1,
+        bidirectional: bool = True,
+        stack: Annotated[int, Gt(0)] = 3,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.stack = stack
+        self.recurrent = Recurrent(
+            transform.mels * stack, width, cell=cell, layers=layers, bidirectional=bidirectional, dropout=dropout
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T' D] tokens."""
+        mask = batch["mask"]  # [B T]
+        frames = batch["mel"].masked_fill(~mask.unsqueeze(2), 0)  # [B T M]
+        frames = F.pad(frames, (0, 0, 0, -frames.shape[1] % self.stack))
+        steps = frames.reshape(frames.shape[0], -1, self.stack * frames.shape[2])  # [B T' stack*M]
+        mask = mask[:, :: self.stack]
+        return Features.of(self.dropout(self.recurrent(steps, mask)), mask)

@@ -1,0 +1,85 @@
+"""Audio: sound files, and waveforms with their rate."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+import torch
+from torch import Generator, Tensor
+
+from mmkit.errors import DataError
+
+Clip = tuple[Tensor, int]
+"""A float32 tensor [channels time], and its samples per second."""
+
+
+class Audio:
+    """Sound: paths or the bytes of a file (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
+
+    def decode(self, raw: Any) -> Clip:
+        """A float32 tensor [channels time] of its own, both at least 1, and the samples per second.
+
+        Waveforms of integers are scaled to -1 to 1 by the range of their type.
+
+        Raises:
+            DataError: the file is not there or cannot be read; the waveform is of another shape, empty, or not
+                finite; the rate is not a positive whole number.
+        """
+        if isinstance(raw, (str, Path)):
+            path = Path(raw)
+            if not path.is_file():
+                raise DataError(f"there is no sound file at {path}")
+            return _read(path, str(path))
+        if isinstance(raw, (bytes, bytearray, memoryview)):
+            return _read(io.BytesIO(raw), f"the {len(raw)} bytes given as sound")
+        if isinstance(raw, (tuple, list)) and len(raw) == 2:
+            return _checked(_waveform(raw[0]), raw[1], "a waveform")
+        raise DataError(f"sound is a path, bytes, or (waveform [channels time], rate); got {type(raw).__name__}")
+
+    def example(self, generator: Generator) -> Clip:
+        """A tenth to half a second of noise, at 16 kHz."""
+        length = int(torch.randint(1600, 8001, (), generator=generator))
+        return 0.1 * torch.randn(1, length, generator=generator), 16000
+
+
+def _read(source: Path | io.BytesIO, name: str) -> Clip:
+    try:
+        waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)  # [time channels]
+    except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
+        raise DataError(f"{name} cannot be read as sound (wav, flac, ogg and mp3 can): {error}") from error
+    return _checked(torch.from_numpy(np.ascontiguousarray(waveform.T)), rate, name)
+
+
+def _waveform(raw: Any) -> Tensor:
+    try:
+        waveform = torch.as_tensor(raw).detach().cpu()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(f"a waveform is an array of numbers; got {type(raw).__name__}: {error}") from error
+    if waveform.is_complex() or waveform.dtype == torch.bool:
+        raise DataError(f"a waveform holds real numbers; got {waveform.dtype}")
+    if waveform.dtype == torch.uint8:  # as in 8-bit wav files, silence is 128
+        return (waveform.float() - 128) / 128
+    scale = 1.0 if waveform.is_floating_point() else -float(torch.iinfo(waveform.dtype).min)
+    return waveform.to(torch.float32, copy=True) / scale
+
+
+def _checked(waveform: Tensor, rate: Any, name: str) -> Clip:
+    if waveform.ndim == 1:
+        waveform = waveform.unsqueeze(0)
+    if waveform.ndim != 2:
+        raise DataError(f"{name} is [channels time] or [time]; got shape {list(waveform.shape)}")
+    if not waveform.numel():
+        raise DataError(f"{name} holds no sample (shape {list(waveform.shape)}); give None where the sound is missing")
+    try:
+        whole = int(rate)
+    except (TypeError, ValueError, OverflowError):
+        whole = 0
+    if whole < 1 or whole != rate:
+        raise DataError(f"a rate is a positive whole number of samples per second; got {rate!r}")
+    if not torch.isfinite(waveform).all():
+        raise DataError(f"{name} holds NaN or infinity; mend it or leave it out")
+    return waveform, whole

@@ -1,0 +1,189 @@
+"""Sound to log-mel spectrograms: mixed down, resampled, framed, standardised by band.
+
+Axes: B batch, T frames of the longest clip, M mel bands, N frames of all clips of a batch together, W samples of a
+frame.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Generator, Tensor
+from torchaudio import functional as sound
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError
+from mmkit.transforms.series import span
+
+FLOOR = 1e-6
+"""Added before the logarithm: about the power of the rounding noise of 16 bits, so that silence is no outlier."""
+CHUNK = 8192
+"""Frames transformed at once: beyond 32 MiB a tensor is mapped and unmapped by every operation."""
+
+
+class MelTransform:
+    """Log-mel spectrograms: the power of `torchaudio.transforms.MelSpectrogram` framed without padding, its logarithm,
+    and each band standardised by the training split.
+
+    A clip shorter than a window is filled up with silence to one frame. The masks are those of SpecAugment: Park et
+    al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
+    https://arxiv.org/abs/1904.08779. They are off by default: without them the spectrograms are made once, not in
+    every epoch.
+
+    Args:
+        rate: samples per second that every clip is brought to.
+        mels: M.
+        window: seconds of a frame.
+        hop: seconds from frame to frame.
+        low: lowest frequency, in Hz.
+        high: highest frequency, in Hz; none is half of the rate.
+        seconds: kept from the start of a clip; none keeps all.
+        time_mask: greatest share of a clip's frames that one mask hides in training; 0 is off.
+        band_mask: greatest share of the bands that one mask hides in training; 0 is off.
+
+    Raises:
+        ValueError: a window shorter than two samples, a hop shorter than one, low not below high, high above half of
+            the rate, or bands so narrow that no frequency of the window's falls into one.
+    """  # noqa: D205 - one sentence
+
+    def __init__(
+        self,
+        *,
+        rate: Annotated[int, Gt(0)] = 16000,
+        mels: Annotated[int, Gt(0)] = 40,
+        window: Annotated[float, Gt(0)] = 0.025,
+        hop: Annotated[float, Gt(0)] = 0.01,
+        low: Annotated[float, Ge(0)] = 20.0,
+        high: Annotated[float, Gt(0)] | None = None,
+        seconds: Annotated[float, Gt(0)] | None = None,
+        time_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
+        band_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
+    ) -> None:
+        self.rate = rate
+        self.mels = mels
+        self.samples = round(window * rate)  # W
+        self.hop = round(hop * rate)
+        self.longest = None if seconds is None else max(1, round(seconds * rate))
+        self.time_mask = time_mask
+        self.band_mask = band_mask
+        self.augments = time_mask > 0 or band_mask > 0
+        if self.samples < 2 or self.hop < 1:
+            raise ValueError(
+                f"window {window} s and hop {hop} s are {self.samples} and {self.hop} samples at rate {rate};"
+                " a window needs two, a hop one: take longer ones"
+            )
+        most = rate / 2 if high is None else high
+        if not low < most <= rate / 2:
+            raise ValueError(f"low {low} and high {most} Hz do not fit rate {rate}: low < high <= {rate / 2} is needed")
+        self.frame = torch.hann_window(self.samples)
+        self.filters = _filters(self.samples // 2 + 1, low, most, mels, rate)  # [W/2+1 M]
+        empty = (self.filters.amax(0) == 0).nonzero().flatten().tolist()
+        if empty:
+            raise ValueError(
+                f"mels {mels} leave band {empty[0]} without a frequency at rate {rate} and window {window} s;"
+                " take fewer mels or a longer window"
+            )
+        self.mean = torch.zeros(mels)
+        self.std = torch.ones(mels)
+
+    def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
+        """Learn mean and deviation of each band.
+
+        Raises:
+            DataError: there is no clip.
+        """
+        count, total, square = 0, torch.zeros(self.mels).double(), torch.zeros(self.mels).double()
+        for mels in self._log_mels(self._framed(value) for value in values if value is not None):
+            count += len(mels)
+            total += mels.double().sum(0)
+            square += mels.double().square().sum(0)
+        if not count:
+            raise DataError("the training split has no sound in this input; leave the input out")
+        mean = total / count
+        std = (square / count - mean.square()).clamp(min=0).sqrt()
+        self.mean = mean.float()
+        # A band that never changes stays at 0 instead of being blown up.
+        self.std = torch.where(std > 1e-4, std, 1.0).float()
+
+    def __call__(self, values: Sequence[tuple[Tensor, int] | None], generator: Generator | None = None) -> Batch:
+        """`mel` [B T M] float32, zero where padded, and `mask` [B T]."""
+        framed = [self._framed(value) for value in values if value is not None]
+        frames = iter(framed)
+        lengths = torch.tensor([0 if value is None else len(next(frames)) for value in values], dtype=torch.long)  # [B]
+        longest = max(int(lengths.max()) if len(values) else 0, 1)
+        mask = torch.arange(longest) < lengths.unsqueeze(1)  # [B T]
+        mel = torch.zeros(len(values), longest, self.mels)
+        if framed:
+            real = (torch.cat(list(self._log_mels(framed))) - self.mean) / self.std  # [N M]
+            if generator is not None:
+                real = self._masked(real, lengths, generator)
+            mel[mask] = real
+        return {"mel": mel, "mask": mask}
+
+    def state(self) -> dict[str, Any]:
+        """Mean and deviation of each band."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.mean = torch.tensor(state["mean"])
+        self.std = torch.tensor(state["std"])
+
+    def _framed(self, value: tuple[Tensor, int]) -> Tensor:
+        """[T W], a view of one clip in mono and at the rate."""
+        waveform, rate = value
+        mono = waveform.mean(0)
+        if rate != self.rate:
+            # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes.
+            ratio = Fraction(rate, self.rate).limit_denominator(500)
+            mono = sound.resample(mono, ratio.numerator, ratio.denominator)
+        mono = mono[: self.longest]
+        if len(mono) < self.samples:
+            mono = torch.nn.functional.pad(mono, (0, self.samples - len(mono)))
+        return mono.unfold(0, self.samples, self.hop)
+
+    def _log_mels(self, framed: Iterable[Tensor]) -> Iterator[Tensor]:
+        """[. M] of the frames of all clips in turn: one FFT and one product for many clips at once."""
+        for frames in _chunks(framed):
+            power = torch.fft.rfft(frames * self.frame).abs().square()
+            yield torch.log(power @ self.filters + FLOOR)
+
+    def _masked(self, real: Tensor, lengths: Tensor, generator: Generator) -> Tensor:
+        """[N M] with one span of time and one of bands of each clip at the band's mean, which is 0."""
+        if self.time_mask:
+            length, start, position = span(lengths, self.time_mask, generator)
+            hidden = (position >= start) & (position < start + length)  # [N]
+            real = real.masked_fill(hidden.unsqueeze(1), 0)
+        if self.band_mask:
+            bands = torch.full_like(lengths, self.mels)
+            length, start, position = (part.view(-1, self.mels) for part in span(bands, self.band_mask, generator))
+            hidden = (position >= start) & (position < start + length)  # [B M]
+            real = real.masked_fill(hidden.repeat_interleave(lengths, 0), 0)
+        return real
+
+
+def _filters(bins: int, low: float, high: float, mels: int, rate: int) -> Tensor:
+    """[bins M]: torchaudio's triangles, even on the mel scale. Its warning of empty ones is our constructor's error."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero values")
+        return sound.melscale_fbanks(bins, low, high, mels, rate)
+
+
+def _chunks(framed: Iterable[Tensor]) -> Iterator[Tensor]:
+    """The frames of all clips in order, about `CHUNK` at a time."""
+    waiting: list[Tensor] = []
+    count = 0
+    for frames in framed:
+        for part in (frames[start : start + CHUNK] for start in range(0, len(frames), CHUNK)):
+            if count + len(part) > CHUNK and waiting:
+                yield torch.cat(waiting)
+                waiting, count = [], 0
+            waiting.append(part)
+            count += len(part)
+    if waiting:
+        yield torch.cat(waiting)
