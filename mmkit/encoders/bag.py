@@ -1,0 +1,49 @@
+"""Bag of words: the vectors of a text's words, in no order; their mean is the text's.
+
+Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, https://arxiv.org/abs/1607.01759.
+What differs: no n-grams.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+from annotated_types import Ge, Gt, Lt
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.encoders.word_embedding import WordEmbedding
+from mmkit.transforms.text import TextTransform
+
+
+class BagEncoder(nn.Module):
+    """One vector a token; nothing knows its neighbours.
+
+    Args:
+        transform: fitted.
+        width: D.
+        dropout: of single numbers of the vectors, in training.
+        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+
+    Raises:
+        ValueError: `freeze` without `vectors`.
+    """
+
+    reads: ClassVar[type[TextTransform]] = TextTransform
+
+    def __init__(
+        self,
+        transform: TextTransform,
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.embedding = WordEmbedding(transform, width, freeze=freeze)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, batch: Batch) -> Features:
+        mask = batch["mask"]  # [B T]
+        return Features.of(self.dropout(self.embedding(batch["tokens"], mask)), mask)

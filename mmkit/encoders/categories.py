@@ -1,0 +1,36 @@
+"""Categories of a table's columns to vectors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import accumulate
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.transforms.table import MISSING, UNKNOWN
+
+
+class CategoryEmbedding(nn.Module):
+    """A vector for each category of each of K columns, all in one table of weights.
+
+    Args:
+        sizes: categories of each column.
+        width: D.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, sizes: Sequence[int], width: int) -> None:
+        super().__init__()
+        offsets = torch.tensor([0, *accumulate(sizes[:-1])])
+        self.register_buffer("offsets", offsets, persistent=False)
+        self.embedding = nn.Embedding(sum(sizes), width)
+        nn.init.normal_(self.embedding.weight, std=width**-0.5)
+        # A cell that training never saw missing or unknown says nothing, rather than something random.
+        self.embedding.weight.data[offsets + MISSING] = 0
+        self.embedding.weight.data[offsets + UNKNOWN] = 0
+
+    def forward(self, categories: Tensor, mask: Tensor) -> Tensor:
+        """[B K D] from categories [B K]; rows under a False mask [B] are not read."""
+        return self.embedding(categories.masked_fill(~mask[:, None], MISSING) + self.offsets)

@@ -1,0 +1,81 @@
+"""FT-Transformer: each column of a table is a token, and a transformer looks at all of them.
+
+Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021, https://arxiv.org/abs/2106.11959.
+What differs: a cell that is missing is a token that nobody sees; the feed-forward networks use GELU; the first layer
+keeps its norm, and the prediction's layer is the head's.
+
+Axes: B batch, N columns of numbers, K columns of categories, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from mmkit.contract import Batch, Features
+from mmkit.encoders.categories import CategoryEmbedding
+from mmkit.layers import TransformerLayer
+from mmkit.transforms.table import MISSING, TableTransform
+
+
+class FtTransformerEncoder(nn.Module):
+    """The row's own token first, which is the summary as well, then one for each column: T is 1 + N + K.
+
+    Args:
+        transform: fitted.
+        width: D.
+        layers: stacked.
+        heads: of each attention; must divide the width.
+        dropout: of attention and branches, in training.
+
+    Raises:
+        ValueError: `heads` does not divide `width`.
+    """
+
+    reads: ClassVar[type[TableTransform]] = TableTransform
+
+    def __init__(
+        self,
+        transform: TableTransform,
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 2,
+        heads: Annotated[int, Gt(0)] = 4,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        sizes, count = transform.sizes, len(transform.scales)
+        self.row = nn.Parameter(_uniform(1, width))
+        self.slopes = nn.Parameter(_uniform(count, width)) if count else None
+        self.biases = nn.Parameter(_uniform(count + len(sizes), width))
+        self.categories = CategoryEmbedding(sizes, width) if sizes else None
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, batch: Batch) -> Features:
+        there = batch["mask"]  # [B]
+        cells = []  # [B N D], [B K D]
+        seen = [there[:, None]]  # [B 1], [B N], [B K]
+        if self.slopes is not None:
+            present = batch["present"] & there[:, None]
+            numbers = batch["numbers"].masked_fill(~present, 0)
+            cells.append(numbers[..., None] * self.slopes)
+            seen.append(present)
+        if self.categories is not None:
+            cells.append(self.categories(batch["categories"], there))
+            seen.append((batch["categories"] != MISSING) & there[:, None])
+        columns = torch.cat(cells, 1) + self.biases  # [B N+K D]
+        tokens = torch.cat([self.row.expand(len(there), 1, -1), columns], 1)  # [B 1+N+K D]
+        mask = torch.cat(seen, 1)
+        for layer in self.layers:
+            tokens = layer(tokens, mask)
+        tokens = self.norm(tokens)
+        return Features.of(tokens, mask, pooled=tokens[:, 0])
+
+
+def _uniform(count: int, width: int) -> Tensor:
+    return torch.empty(count, width).uniform_(-(width**-0.5), width**-0.5)

@@ -1,0 +1,73 @@
+"""A small transformer over a text's tokens, trained from scratch.
+
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762: its encoder, with the
+sinusoidal positions of section 3.5. What differs: layer norm comes before each branch and once more at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, ClassVar
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from mmkit.contract import Batch, Features
+from mmkit.encoders.word_embedding import WordEmbedding
+from mmkit.layers import TransformerLayer
+from mmkit.transforms.text import TextTransform
+
+
+class TextTransformerEncoder(nn.Module):
+    """One token for each token of the text, having seen all others; their mean is the text's.
+
+    Args:
+        transform: fitted.
+        width: D; even.
+        layers: stacked.
+        heads: of each attention; must divide the width.
+        dropout: of word vectors, attention and branches, in training.
+        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+
+    Raises:
+        ValueError: an odd `width`, or one that `heads` does not divide; `freeze` without `vectors`.
+    """
+
+    reads: ClassVar[type[TextTransform]] = TextTransform
+
+    def __init__(
+        self,
+        transform: TextTransform,
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 2,
+        heads: Annotated[int, Gt(0)] = 4,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        freeze: bool = False,
+    ) -> None:
+        super().__init__()
+        if width % 2:
+            raise ValueError(f"positions are pairs of a sine and a cosine, so width is even; got {width}")
+        self.width = width
+        self.embedding = WordEmbedding(transform, width, freeze=freeze)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, batch: Batch) -> Features:
+        mask = batch["mask"]  # [B T]
+        words = self.embedding(batch["tokens"], mask) * math.sqrt(self.width)
+        tokens = self.dropout(words + positions(words))
+        for layer in self.layers:
+            tokens = layer(tokens, mask)
+        return Features.of(self.norm(tokens), mask)
+
+
+def positions(like: Tensor) -> Tensor:
+    """[T D]: sine and cosine of each place at wavelengths from 2 pi to 10000 * 2 pi, for tokens [B T D]."""
+    count, width = like.shape[1:]
+    places = torch.arange(count, device=like.device, dtype=like.dtype)
+    steps = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
+    angles = places[:, None] * torch.exp(steps * (-math.log(10_000.0) / width))  # [T D/2]
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)

@@ -1,0 +1,171 @@
+"""Table rows to numbers and categories; columns, scaling and vocabularies are fitted on the training split."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from torch import Generator
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError, one_of
+
+Cell = float | int | str | bool | None
+Row = Mapping[str, Cell]
+
+MISSING, UNKNOWN = 0, 1
+
+
+class TableTransform:
+    """Rows to `numbers` [B N], standardised, zero where not `present` [B N]; `categories` [B K]; and `mask` [B].
+
+    A column whose cells are all numbers is one of numbers; one of strings or booleans is one of categories: 0 where
+    the cell is missing, 1 where it is unknown, then the values of the training split. Columns are in the order of their
+    names. A column without any cell in the training split is known, but not read.
+
+    Args:
+        categorical: columns of numbers that are to be read as categories, such as codes.
+        ignore: columns that are not read.
+        min_count: a category that is rarer in the training split is unknown.
+    """
+
+    augments = False
+
+    def __init__(
+        self,
+        *,
+        categorical: tuple[str, ...] = (),
+        ignore: tuple[str, ...] = (),
+        min_count: Annotated[int, Ge(1)] = 1,
+    ) -> None:
+        both = sorted(set(categorical) & set(ignore))
+        if both:
+            raise ValueError(f"column {both[0]!r} is in categorical and in ignore; leave it out of one of them")
+        self.categorical = tuple(categorical)
+        self.ignore = tuple(ignore)
+        self.min_count = min_count
+        self.scales: dict[str, tuple[float, float]] = {}  # mean and deviation of each column of numbers
+        self.values: dict[str, dict[str, int]] = {}  # index of each value of each column of categories
+        self.unread: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Categories of each of the K columns, missing and unknown included."""
+        return tuple(len(values) + 2 for values in self.values.values())
+
+    def fit(self, values: Sequence[Row | None]) -> None:
+        """Learn the columns: which there are, of what kind, their scaling and their values.
+
+        Raises:
+            DataError: there is no column to read, an option names one that is not there, or a column holds numbers as
+                well as other cells.
+        """
+        rows = [row for row in values if row is not None]
+        cells = {
+            column: [cell for row in rows if (cell := row.get(column)) is not None]
+            for column in sorted({column for row in rows for column in row})
+        }
+        for option, columns in (("categorical", self.categorical), ("ignore", self.ignore)):
+            for column in columns:
+                if column not in cells:
+                    raise DataError(f"{option} names column {column!r}, which no row has; {one_of(cells, column)}")
+        self.unread = tuple(column for column in cells if column in self.ignore or not cells[column])
+        self.scales, self.values = {}, {}
+        for column in (column for column in cells if column not in self.unread):
+            numbers = [cell for cell in cells[column] if _is_number(cell)]
+            if column in self.categorical or not numbers:
+                self.values[column] = self._categories(cells[column])
+            elif len(numbers) == len(cells[column]):
+                self.scales[column] = _scale(column, numbers)
+            else:
+                other = next(cell for cell in cells[column] if not _is_number(cell))
+                raise DataError(
+                    f"column {column!r} holds numbers ({numbers[0]!r}) as well as others ({other!r}); "
+                    f"mend it, or name it in the option categorical"
+                )
+        if not self.scales and not self.values:
+            raise DataError("the table has no column with a cell to learn from in the training split")
+
+    def __call__(self, values: Sequence[Row | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """`numbers` float32 and `present` bool [B N], `categories` long [B K], `mask` bool [B].
+
+        Raises:
+            DataError: a column that the training split did not have, or a column of numbers with another cell.
+        """
+        known = {*self.scales, *self.values, *self.unread}
+        for row in values:
+            if row is not None and not known.issuperset(row):
+                column = next(column for column in row if column not in known)
+                raise DataError(f"the training split had no column {column!r}; {one_of(known, column)}")
+        rows: list[Row] = [{} if row is None else row for row in values]
+        numbers = np.zeros((len(rows), len(self.scales)), dtype=np.float32)
+        present = np.zeros(numbers.shape, dtype=bool)
+        for n, (column, (mean, deviation)) in enumerate(self.scales.items()):
+            cells = [_number(column, row.get(column)) for row in rows]
+            present[:, n] = [cell is not None for cell in cells]
+            numbers[:, n] = [0.0 if cell is None else (cell - mean) / deviation for cell in cells]
+        categories = np.full((len(rows), len(self.values)), MISSING, dtype=np.int64)
+        for k, (column, indices) in enumerate(self.values.items()):
+            names = (_name(row.get(column)) for row in rows)
+            categories[:, k] = [MISSING if name is None else indices.get(name, UNKNOWN) for name in names]
+        mask = present.any(1) | (categories != MISSING).any(1)
+        leaves = {"numbers": numbers, "present": present, "categories": categories, "mask": mask}
+        return {name: torch.from_numpy(leaf) for name, leaf in leaves.items()}
+
+    def state(self) -> dict[str, Any]:
+        """The columns in order: mean and deviation of numbers, values of categories, and what is not read."""
+        return {
+            "numbers": [{"column": c, "mean": mean, "deviation": std} for c, (mean, std) in self.scales.items()],
+            "categories": [{"column": c, "values": list(indices)} for c, indices in self.values.items()],
+            "unread": list(self.unread),
+        }
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.scales = {entry["column"]: (entry["mean"], entry["deviation"]) for entry in state["numbers"]}
+        self.values = {entry["column"]: _indices(entry["values"]) for entry in state["categories"]}
+        self.unread = tuple(state["unread"])
+
+    def _categories(self, cells: Sequence[Cell]) -> dict[str, int]:
+        counts = Counter(_name(cell) for cell in cells)
+        return _indices(sorted(name for name, count in counts.items() if name is not None and count >= self.min_count))
+
+
+def _indices(names: Sequence[str]) -> dict[str, int]:
+    return {name: index for index, name in enumerate(names, start=UNKNOWN + 1)}
+
+
+def _is_number(cell: Cell) -> bool:
+    return isinstance(cell, (int, float)) and not isinstance(cell, bool)
+
+
+def _number(column: str, cell: Cell) -> float | None:
+    if cell is None:
+        return None
+    if isinstance(cell, (str, bool)):
+        raise DataError(f"column {column!r} is one of numbers; got {cell!r}")
+    try:
+        return float(cell)
+    except OverflowError as error:
+        raise DataError(f"column {column!r} holds a number too great to reckon with: {cell:.0e}") from error
+
+
+def _name(cell: Cell) -> str | None:
+    """A cell as a category: 3.0 is 3, as tables turn whole numbers into floats where a cell is missing."""
+    if isinstance(cell, bool):
+        return "true" if cell else "false"
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return None if cell is None else str(cell)
+
+
+def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:
+    """Mean and standard deviation of a column, in float64; the deviation of equal numbers counts as 1."""
+    numbers = np.array([_number(column, cell) for cell in cells], dtype=np.float64)
+    if (numbers == numbers[0]).all():  # the deviation of equal floats need not come out as zero
+        return float(numbers[0]), 1.0
+    return float(numbers.mean()), float(numbers.std()) or 1.0
