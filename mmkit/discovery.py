@@ -1,0 +1,165 @@
+"""Which installed distributions register an entry point in a group `mmkit.v*`: a scan of metadata, no import.
+
+Reading `entry_points.txt` of each folder on the path first is 2 times as fast as `importlib.metadata`, which also
+reads the metadata of everything that registers nothing; it is asked where a folder cannot be read so: for zip files
+and for finders of one's own. Of one distribution found twice the first on the path counts, as it does for imports.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+Read = Callable[[str], str | None]
+"""Gives the text of one file of a distribution's metadata, None where there is none."""
+
+_GROUP = re.compile(r"^\s*\[\s*(mmkit\.v\d+)\s*\]\s*$")
+_ENTRY = re.compile(r"^\s*([^=\s#;][^=]*?)\s*=\s*([^\s\[]+)")
+
+
+@dataclass(frozen=True)
+class Registration:
+    """One entry point.
+
+    Args:
+        distribution: name of the distribution, as its metadata spell it.
+        version: likewise.
+        group: "mmkit.v1", or that of another version of the plugins' interface.
+        name: of the entry point.
+        module: what it names: the module with the hooks.
+        requires: the distribution's own requirements (PEP 508).
+    """
+
+    distribution: str
+    version: str
+    group: str
+    name: str
+    module: str
+    requires: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a scan saw.
+
+    Args:
+        registrations: in the order of the path.
+        versions: of every installed distribution, by normalised name.
+    """
+
+    registrations: tuple[Registration, ...] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+
+def normalised(name: str) -> str:
+    """The name of a distribution as names are compared: lower case, one hyphen for each run of `-`, `_` and `.`."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def scan(path: Iterable[str] | None = None) -> Found:
+    """All registrations on `path`, that of imports where none is given; the working directory as such is not searched.
+
+    Args:
+        path: folders and zip files, first ones first.
+    """
+    registrations: list[Registration] = []
+    versions: dict[str, str] = {}
+    for name, version, read in _distributions(path):
+        key = normalised(name)
+        if key in versions:
+            continue
+        versions[key] = version
+        entries = list(_entries(read("entry_points.txt") or ""))
+        if entries:
+            fields = _header(read("METADATA") or read("PKG-INFO") or "")
+            requires = fields.get("requires-dist") or _without_extras(read("requires.txt") or "")
+            spelt = fields.get("name", [name])[0]
+            versions[key] = fields.get("version", [version])[0]
+            registrations += [Registration(spelt, versions[key], *entry, tuple(requires)) for entry in entries]
+    return Found(tuple(registrations), versions)
+
+
+def _distributions(path: Iterable[str] | None) -> Iterator[tuple[str, str, Read]]:
+    """Name, version and metadata of each distribution."""
+    # An empty entry is the working directory, from which nothing is loaded.
+    for entry in [place for place in (sys.path if path is None else path) if place]:
+        try:
+            inside = sorted(os.listdir(entry))  # noqa: PTH208 (pathlib costs more than the whole scan)
+        except NotADirectoryError:
+            yield from _asked(entry)
+            continue
+        except OSError:
+            continue
+        for folder in inside:
+            stem, dot, kind = folder.rpartition(".")
+            if not dot or kind.lower() not in {"dist-info", "egg-info"}:
+                continue
+            read = _reader(f"{entry}/{folder}")
+            if kind.lower() == "dist-info":
+                name, _, version = stem.rpartition("-")
+            else:  # NAME-VERSION-pyX.Y, or the bare name in a source tree
+                name, version = [*stem.split("-"), ""][:2]
+                version = version or _header(read("PKG-INFO") or "").get("version", [""])[0]
+            yield name or stem, version, read
+        if entry.endswith(".egg"):
+            yield from _asked(entry)
+    if path is None and any(_finds_by_itself(finder) for finder in sys.meta_path):
+        yield from _asked(None)
+
+
+def _finds_by_itself(finder: object) -> bool:
+    return hasattr(finder, "find_distributions") and getattr(finder, "__name__", "") != "PathFinder"
+
+
+def _asked(entry: str | None) -> Iterator[tuple[str, str, Read]]:
+    """What `importlib.metadata` finds, in one entry of the path or by all finders."""
+    from importlib import metadata  # noqa: PLC0415 (a third of the time that listing plugins takes; rarely needed)
+
+    for distribution in metadata.distributions() if entry is None else metadata.distributions(path=[entry]):
+        name = distribution.metadata["Name"]
+        if name:
+            yield name, distribution.version, distribution.read_text
+
+
+def _reader(folder: str) -> Read:
+    def read(file: str) -> str | None:
+        try:
+            with open(f"{folder}/{file}", encoding="utf-8", errors="replace") as text:  # noqa: PTH123
+                return text.read()
+        except OSError:
+            return None
+
+    return read
+
+
+def _entries(text: str) -> Iterator[tuple[str, str, str]]:
+    """Group, name and module of each entry point in a group of ours."""
+    if "mmkit.v" not in text:
+        return
+    group = None
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            ours = _GROUP.match(line)
+            group = ours[1] if ours else None
+        elif group and (entry := _ENTRY.match(line)):
+            yield group, entry[1], entry[2]
+
+
+def _header(text: str) -> dict[str, list[str]]:
+    """The fields of a metadata file, lower-case; its body, the description, is left out."""
+    fields: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if not line.strip():
+            break
+        name, colon, value = line.partition(":")
+        if colon and not line[0].isspace():
+            fields.setdefault(name.strip().lower(), []).append(value.strip())
+    return fields
+
+
+def _without_extras(text: str) -> list[str]:
+    lines = [line.strip() for line in text.partition("[")[0].splitlines()]
+    return [line for line in lines if line]
