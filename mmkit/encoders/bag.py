@@ -45,5 +45,6 @@ class BagEncoder(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, batch: Batch) -> Features:
+        """A vector for each token."""
         mask = batch["mask"]  # [B T]
         return Features.of(self.dropout(self.embedding(batch["tokens"], mask)), mask)

@@ -57,6 +57,7 @@ class FtTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
+        """The row's token, then one a column; those of missing cells are masked."""
         there = batch["mask"]  # [B]
         cells = []  # [B N D], [B K D]
         seen = [there[:, None]]  # [B 1], [B N], [B K]

@@ -5,6 +5,7 @@ Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://ar
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, ClassVar
 
 import torch
@@ -46,11 +47,12 @@ class TableMlpEncoder(nn.Module):
         self.categories = CategoryEmbedding(sizes, embedding) if sizes else None
         widths = [2 * len(transform.scales) + embedding * len(sizes)] + [hidden] * layers
         blocks: list[nn.Module] = []
-        for before, after in zip(widths, widths[1:], strict=False):
+        for before, after in pairwise(widths):
             blocks += [nn.Linear(before, after), nn.GELU(), nn.Dropout(dropout)]
         self.layers = nn.Sequential(*blocks, nn.Linear(hidden, width))
 
     def forward(self, batch: Batch) -> Features:
+        """One token, zero where the row is missing."""
         mask = batch["mask"]  # [B]
         present = batch["present"] & mask[:, None]  # [B N]
         numbers = batch["numbers"].masked_fill(~present, 0)

@@ -53,6 +53,7 @@ class TextRnnEncoder(nn.Module):
         self.recurrent = Recurrent(width, width, cell=cell, layers=layers, bidirectional=bidirectional, dropout=dropout)
 
     def forward(self, batch: Batch) -> Features:
+        """A state for each token."""
         mask = batch["mask"]  # [B T]
         words = self.dropout(self.embedding(batch["tokens"], mask))
         return Features.of(self.recurrent(words, mask), mask)

@@ -56,6 +56,7 @@ class TextTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
+        """A token for each token."""
         mask = batch["mask"]  # [B T]
         words = self.embedding(batch["tokens"], mask) * math.sqrt(self.width)
         tokens = self.dropout(words + positions(words))

@@ -56,7 +56,7 @@ def decode_cell(column: str, value: Any) -> Cell:
     """
     if type(value).__name__ in {"NAType", "NaTType"}:  # pandas' own missing values compare unlike any other
         return None
-    if not isinstance(value, (str, bool, int, float)) and hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+    if getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy scalar, or a tensor without axes
     if value is None or (isinstance(value, str) and not value.strip()):
         return None

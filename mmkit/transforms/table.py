@@ -13,8 +13,8 @@ from torch import Generator
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError, one_of
+from mmkit.modalities.table import Cell
 
-Cell = float | int | str | bool | None
 Row = Mapping[str, Cell]
 
 MISSING, UNKNOWN = 0, 1
