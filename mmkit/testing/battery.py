@@ -1,0 +1,72 @@
+"""All checks, in the order in which they are run."""
+
+from __future__ import annotations
+
+from mmkit.testing.checks import (
+    company,
+    construction,
+    evaluation,
+    gradients,
+    graphs,
+    heads,
+    missing,
+    modalities,
+    precision,
+    tasks,
+    transforms,
+)
+from mmkit.testing.verdict import Check
+
+MODULES = ("encoder", "fusion", "head", "objective")
+KINDS = ("modality", *MODULES, "task")
+
+BUILT = ("builds",)
+SOUND = ("builds", "shapes")
+STEADY = ("builds", "shapes", "deterministic")
+
+CHECKS: tuple[Check, ...] = (
+    Check(construction.options, KINDS),
+    Check(construction.builds, KINDS),
+    Check(transforms.transform_batch, ("encoder", "head"), BUILT),
+    Check(transforms.transform_repeatable, ("encoder", "head"), BUILT),
+    Check(transforms.transform_augments, ("encoder", "head"), BUILT),
+    Check(transforms.transform_state, ("encoder", "head"), BUILT),
+    Check(transforms.transform_pickle, ("encoder", "head"), BUILT),
+    Check(evaluation.deterministic, MODULES, BUILT),
+    Check(construction.shapes, MODULES, BUILT),
+    Check(construction.masked, ("encoder", "fusion"), SOUND),
+    Check(company.one_sample, MODULES, SOUND),
+    Check(company.mates, ("encoder", "fusion", "head"), STEADY),
+    Check(company.padding, ("fusion", "head"), STEADY),
+    Check(company.alone, ("encoder",), STEADY, advice=True),
+    Check(company.order, ("fusion", "objective"), STEADY),
+    Check(company.input_counts, ("fusion", "objective"), SOUND),
+    Check(missing.garbage, ("encoder",), STEADY),
+    Check(missing.missing_rows, MODULES, SOUND),
+    Check(missing.missing_inputs, ("fusion", "objective"), SOUND),
+    Check(missing.neutral, ("fusion",), STEADY, advice=True),
+    Check(gradients.gradients, MODULES, SOUND),
+    Check(gradients.influence, ("encoder", "fusion", "head"), STEADY),
+    Check(gradients.reach, ("fusion", "head", "objective"), SOUND),
+    Check(evaluation.state_dict, MODULES, STEADY),
+    Check(evaluation.mutation, MODULES, SOUND),
+    Check(precision.autocast, MODULES, SOUND),
+    Check(precision.float64, MODULES, STEADY),
+    Check(heads.loss, ("head",), SOUND),
+    Check(heads.prediction, ("head",), SOUND),
+    Check(graphs.compiles, ("encoder", "fusion", "head"), STEADY, full=True),
+    Check(graphs.exports, ("encoder", "fusion", "head"), STEADY, full=True),
+    Check(modalities.example_decodes, ("modality",), BUILT),
+    Check(modalities.example_random, ("modality",), BUILT),
+    Check(modalities.refuses, ("modality",), BUILT),
+    Check(tasks.describes, ("task",), BUILT),
+    Check(tasks.columns, ("task",), BUILT),
+    Check(tasks.disjoint, ("task",), BUILT),
+    Check(tasks.same_again, ("task",), BUILT),
+    Check(tasks.decodes, ("task",), BUILT),
+)
+
+
+def checks_of(kind: str, *, full: bool = False) -> tuple[Check, ...]:
+    """The checks of one kind of component; with `full`, those that take seconds too."""
+    return tuple(check for check in CHECKS if kind in check.kinds and (full or not check.full))

@@ -1,0 +1,87 @@
+"""Checks of what must not matter: who else is in the batch, how far it is padded, in which order inputs come.
+
+Axes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import nn
+
+from mmkit.errors import ContractError
+from mmkit.testing.checks.construction import expect_shapes
+from mmkit.testing.specimens.encoder import EncoderSpecimen
+from mmkit.testing.specimens.fusion import FusionSpecimen
+from mmkit.testing.specimens.module import ModuleSpecimen
+from mmkit.testing.specimens.objective import ObjectiveSpecimen
+from mmkit.testing.trees import expect_finite, expect_same, rows
+
+
+def one_sample(specimen: ModuleSpecimen) -> str | None:
+    """A batch of one works, in evaluation and in training."""
+    inputs = specimen.draw(1)
+    expect_shapes(specimen, specimen.evaluate(inputs), 1, "one sample in evaluation")
+    normalising = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in specimen.module.modules())  # noqa: SLF001
+    if not normalising:  # a batch of one has no variance to normalise by, and torch says so
+        outputs, _ = specimen.differentiate(inputs)
+        expect_shapes(specimen, outputs, 1, "one sample in training")
+    return None
+
+
+def mates(specimen: ModuleSpecimen) -> str | None:
+    """In evaluation a sample's result does not depend on the others in its batch."""
+    inputs = specimen.draw(4, absent={specimen.names[-1]: (2,)})
+    together = specimen.independent(specimen.evaluate(inputs))
+    for part in ([0], [1, 2, 3]):
+        apart = specimen.independent(specimen.evaluate(rows(inputs, part)))
+        expect_same(apart, rows(together, part), f"rows {part} of 4 without the others")
+    return None
+
+
+def padding(specimen: Any) -> str | None:
+    """More padding changes nothing."""
+    inputs = specimen.draw(4, absent=specimen.all_absent(1))
+    expected = specimen.evaluate(inputs)
+    expect_same(specimen.evaluate(specimen.padded(inputs)), expected, "with more padding")
+    return None
+
+
+def alone(specimen: EncoderSpecimen) -> str | None:
+    """A sample that is transformed alone gives what it gives in a batch, where longer ones pad it."""
+    values = specimen.values(4, seed=5)
+    together = specimen.evaluate((dict(specimen.transform(values)),))
+    for row in range(2):
+        single = specimen.evaluate((dict(specimen.transform(values[row : row + 1])),))
+        expect_same(single, rows(together, [row]), f"sample {row} of 4 transformed alone")
+    return None
+
+
+def order(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
+    """The order of the inputs in the mapping does not matter."""
+    if len(specimen.names) < 2:
+        return "it takes one input"
+    inputs = specimen.draw(4)
+    expect_same(specimen.evaluate(specimen.reordered(inputs)), specimen.evaluate(inputs), "inputs in another order")
+    return None
+
+
+def input_counts(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
+    """It works for every number of inputs from 1 to 5 that its spec allows, of unequal widths and lengths."""
+    most = getattr(specimen.spec, "most", None) or 5
+    counts = range(specimen.spec.least, min(most, 5) + 1)
+    if not counts:
+        return f"it takes {specimen.spec.least} inputs or more"
+    for count in counts:
+        other = specimen.of_inputs(count)
+        inputs = other.draw(3, absent={other.names[0]: (1,)})
+        try:
+            outputs, gradients = other.differentiate(inputs)
+            expect_shapes(other, outputs, 3, "in training")
+            expect_finite(gradients, "gradients")
+            expect_shapes(other, other.evaluate(inputs), 3, "in evaluation")
+        except ContractError as error:
+            raise ContractError(f"{count} inputs: {error}") from error
+        except Exception as error:
+            raise ContractError(f"{count} inputs: raised {type(error).__name__}: {error}") from error
+    return None

@@ -1,0 +1,60 @@
+"""Checks of heads alone: the loss and the prediction.
+
+Axes: B batch, C size of the target.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from mmkit.errors import ContractError
+from mmkit.testing.specimens.head import HeadSpecimen
+from mmkit.testing.trees import expect_finite
+
+
+def loss(specimen: HeadSpecimen) -> str | None:
+    """Where truth is missing the loss is zero and gives no gradient; else it is finite and gives one."""
+    module = specimen.module.eval()
+    for unknown in ([1, 3], [0, 1, 2, 3, 4]):
+        features, truth = specimen.draw(5, unknown=unknown)
+        output = module(features).detach().requires_grad_()
+        found: Tensor = module.loss(output, truth)  # type: ignore[operator]
+        if list(found.shape) != [5]:
+            raise ContractError(f"the loss of 5 samples is {list(found.shape)} instead of [5]")
+        (gradient,) = torch.autograd.grad(found.sum(), output, allow_unused=True)
+        gradient = torch.zeros_like(output) if gradient is None else gradient
+        expect_finite({"loss": found, "gradient": gradient}, f"truth missing in rows {unknown}")
+        if found[unknown].any() or gradient[unknown].any():
+            raise ContractError(
+                f"rows {unknown} have no truth; their losses are {found[unknown].tolist()}, not all zero, or they "
+                "give a gradient"
+            )
+        known = [row for row in range(5) if row not in unknown]
+        if known and not gradient[known].flatten(1).any(1).all():
+            raise ContractError(f"rows {known} have truth, and not all of them give the output a gradient")
+    return None
+
+
+def prediction(specimen: HeadSpecimen) -> str | None:
+    """The prediction has the leaves of its kind of target, and its inverse gives one value a sample."""
+    target = specimen.transform.target()
+    inputs = specimen.draw(4, absent={"features": (2,)})
+    found = specimen.evaluate(inputs)["prediction"]
+    leaf = "values" if specimen.target == "scalar" else "probabilities"
+    if leaf not in found:
+        raise ContractError(f"a prediction of {specimen.target} has the leaf {leaf}; got {sorted(found)}")
+    if list(found[leaf].shape) != [4, target.size]:
+        raise ContractError(f"{leaf} are {list(found[leaf].shape)} instead of [4, {target.size}]")
+    expect_finite(found, "prediction")
+    if leaf == "probabilities":
+        low, high = found[leaf].min().item(), found[leaf].max().item()
+        if low < 0 or high > 1:
+            raise ContractError(f"probabilities lie between 0 and 1; got {low:.3g} to {high:.3g}")
+        total = found[leaf].sum(1)
+        if specimen.target == "classes" and (total - 1).abs().max() > 1e-4:
+            raise ContractError(f"the probabilities of the classes sum to one; got {total.tolist()}")
+    values = specimen.transform.inverse(found)
+    if not isinstance(values, list) or len(values) != 4:
+        raise ContractError(f"the inverse of 4 predictions is a list of 4 values; got {values!r:.80}")
+    return None

@@ -1,0 +1,89 @@
+"""Checks of tasks."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+from mmkit.errors import ContractError
+from mmkit.testing.checks.alike import alike
+from mmkit.testing.specimens.task import TaskSpecimen
+
+
+def describes(specimen: TaskSpecimen) -> str | None:
+    """It says what it asks, of which inputs, and what ranks the answers; its spec says the same."""
+    task, spec = specimen.task, specimen.spec
+    for name in ("description", "target", "metric"):
+        if not isinstance(value := getattr(task, name, None), str) or not value.strip():
+            raise ContractError(f"{name} is a text that is not blank; got {value!r}")
+    if not task.inputs or any(not isinstance(part, str) or not part for pair in task.inputs.items() for part in pair):
+        raise ContractError(f"inputs maps each input to the name of its modality; got {task.inputs!r}")
+    if strangers := set(task.encoders) - set(task.inputs):
+        raise ContractError(f"encoders are recommended for {sorted(strangers)}, which are no inputs")
+    if spec is not None and (dict(spec.modalities) != dict(task.inputs) or spec.target != task.target):
+        raise ContractError(
+            f"its spec says {dict(spec.modalities)} and {spec.target}; it says {dict(task.inputs)} and {task.target}"
+        )
+    return None
+
+
+def columns(specimen: TaskSpecimen) -> str | None:
+    """Every split has samples, its columns are equally long and named as the inputs, and some truth is known."""
+    for name, samples in specimen.splits.items():
+        count = len(samples)
+        if not count:
+            raise ContractError(f"the split {name} is empty")
+        if strangers := set(samples.inputs) - set(specimen.task.inputs):
+            raise ContractError(f"the split {name} has {sorted(strangers)}, which are no inputs")
+        lengths = {key: len(column) for key, column in samples.inputs.items()}
+        lengths |= {"truth": len(samples.truth)} | ({} if samples.groups is None else {"groups": len(samples.groups)})
+        if wrong := {key: length for key, length in lengths.items() if length != count}:
+            raise ContractError(f"the split {name} has {count} ids; columns of another length: {wrong}")
+        if all(truth is None for truth in samples.truth):
+            raise ContractError(f"the split {name} has no truth")
+    return None
+
+
+def disjoint(specimen: TaskSpecimen) -> str | None:
+    """No sample and no group stands in two splits, and no id twice in one."""
+    for name, samples in specimen.splits.items():
+        if twice := len(samples) - len(set(samples.ids)):
+            raise ContractError(f"the split {name} has {twice} ids more than once")
+    for (one, a), (other, b) in combinations(specimen.splits.items(), 2):
+        if shared := set(a.ids) & set(b.ids):
+            raise ContractError(f"{one} and {other} share {len(shared)} ids, such as {min(shared)!r}")
+        if a.groups is not None and b.groups is not None and (shared := set(a.groups) & set(b.groups)):
+            raise ContractError(f"{one} and {other} share {len(shared)} groups, such as {min(shared)!r}")
+    return None
+
+
+def same_again(specimen: TaskSpecimen) -> str | None:
+    """A split is always the same, whatever was asked for before."""
+    other = specimen.build()
+    for name in ("test", "train"):
+        again, first = other.split("test" if name == "test" else "train"), specimen.splits[name]
+        for column in ("ids", "truth", "groups", "inputs"):
+            if not alike(_listed(getattr(again, column)), _listed(getattr(first, column))):
+                raise ContractError(f"asked again, the split {name} has other {column}")
+    return None
+
+
+def _listed(column: object) -> object:
+    if isinstance(column, dict):
+        return {name: list(values) for name, values in column.items()}
+    return None if column is None else list(column)  # type: ignore[call-overload]
+
+
+def decodes(specimen: TaskSpecimen) -> str | None:
+    """Its raw values are such as their modalities decode."""
+    for name, kind in specimen.task.inputs.items():
+        modality = specimen.modality(kind)
+        for split, samples in specimen.splits.items():
+            values = [value for value in samples.inputs.get(name, ()) if value is not None]
+            for value in (values[0], values[-1]) if values else ():
+                try:
+                    modality.decode(value)
+                except Exception as error:
+                    raise ContractError(
+                        f"{kind} cannot decode {value!r:.60} of input {name}, split {split}: {error}"
+                    ) from error
+    return None

@@ -1,0 +1,1 @@
+"""Components set up for checking: built as the core builds them, with random inputs that fit."""

@@ -1,0 +1,89 @@
+"""Fusions under check.
+
+Axes: B batch, T tokens, D width of an input, H fused width, C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Generator, nn
+
+from mmkit.contract import Features, Target
+from mmkit.plugin import FusionSpec
+from mmkit.testing.specimens.module import Absent, ModuleSpecimen, longer, random_features
+from mmkit.testing.trees import with_gradient
+
+TARGET = Target("classes", 3, ("ash", "elm", "oak"), (5, 4, 3), (), (), 12)
+
+INPUTS = {"a": (5, 8, False), "b": (4, 12, True), "c": (3, 8, False)}
+"""T, D, and whether there is a summary: lengths and widths differ, and some agree."""
+
+MANY = {"a": (3, 2, True), "b": (1, 4, False), "c": (2, 3, False), "d": (4, 2, True), "e": (2, 3, False)}
+"""Narrow: some methods grow with the product of the widths."""
+
+
+class FusionSpecimen(ModuleSpecimen):
+    """A fusion of so many inputs.
+
+    Args:
+        component: the class.
+        options: those of its constructor.
+        spec: how many inputs it takes, and what of them.
+        count: of inputs.
+    """
+
+    def __init__(self, component: type, options: Mapping[str, Any], spec: FusionSpec, count: int | None = None) -> None:
+        few = min(max(3, spec.least), spec.most or 3)
+        self.spec = spec
+        shapes = INPUTS if count is None and few <= len(INPUTS) else MANY
+        self.shapes = dict(list(shapes.items())[: few if count is None else count])
+        if spec.combines == "outputs":
+            self.shapes = dict.fromkeys(self.shapes, (1, TARGET.size, False))
+        super().__init__(component, options, "" if count is None else f"{count} inputs", tuple(self.shapes))
+
+    def of_inputs(self, count: int) -> FusionSpecimen:
+        """The same of another number of inputs."""
+        return FusionSpecimen(self.component, self.options, self.spec, count)
+
+    def given(self) -> tuple[Any, ...]:
+        """The widths; at decision level also the target."""
+        widths = {name: width for name, (_, width, _) in self.shapes.items()}
+        return (widths, TARGET) if self.spec.combines == "outputs" else (widths,)
+
+    def draw(self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True) -> tuple[Any, ...]:
+        """Features of each input."""
+        generator = Generator().manual_seed(seed)
+        features = {
+            name: random_features(
+                generator,
+                (count, tokens, width),
+                absent=(absent or {}).get(name, ()),
+                ragged=ragged,
+                pooled=pooled,
+            )
+            for name, (tokens, width, pooled) in self.shapes.items()
+        }
+        return (features,)
+
+    def padded(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """With more padding, of another length for each input."""
+        return ({name: longer(features, 2 + i) for i, (name, features) in enumerate(inputs[0].items())},)
+
+    def reordered(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The same mapping in another order."""
+        return (dict(reversed(inputs[0].items())),)
+
+    def replaced(self, inputs: tuple[Any, ...], other: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+        """With one input from other samples."""
+        return ({**inputs[0], name: other[0][name]},)
+
+    def differentiable(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """With a gradient asked for the features."""
+        return (with_gradient(inputs[0]),)
+
+    def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
+        """The fused features."""
+        fused: Features = module(inputs[0])
+        return {"fused": fused}

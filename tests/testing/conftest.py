@@ -1,0 +1,25 @@
+"""What the negative controls share: a component is examined without anything being installed."""
+
+from functools import cache
+
+import pytest
+
+from mmkit.catalog import Catalog
+from mmkit.testing import Examination, checks_of
+
+
+@cache
+def _examination(kind, component, spec, modality):
+    return Examination(kind, component, spec=spec, modality=modality, catalog=Catalog((), {}))
+
+
+@pytest.fixture(scope="session")
+def examine():
+    """The results by name of the checks `names`, or of all quick ones."""
+
+    def of(kind, component, *, spec=None, modality=None, names=None):
+        examination = _examination(kind, component, spec, modality)
+        checks = checks_of(kind, full=names is not None)
+        return {c.name: examination.result(c) for c in checks if names is None or c.name in names}
+
+    return of

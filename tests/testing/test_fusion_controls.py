@@ -1,0 +1,454 @@
+"""Each check of fusions catches the defect planted for it, and forbids no sound fusion."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmkit.contract import Features
+from mmkit.plugin import FusionSpec
+from mmkit.testing import checks_of
+
+
+class Sound(nn.Module):
+    """A sum of projections.
+
+    Args:
+        width: H.
+        dropout: in training.
+    """
+
+    def __init__(self, widths, *, width: int = 16, dropout: float = 0.1):
+        super().__init__()
+        self.width = width
+        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.out = nn.Linear(width, width)
+        self.dropout = nn.Dropout(dropout)
+
+    def vector(self, features, name):
+        return features[name].vector()
+
+    def total(self, features):
+        return sum(self.maps[n](self.vector(features, n)) * features[n].present().unsqueeze(1) for n in self.maps)
+
+    def fused(self, features):
+        return self.out(self.dropout(torch.tanh(self.total(features))))
+
+    def forward(self, features):
+        return Features.of(self.fused(features))
+
+
+class ZeroGate(Sound):
+    """A gate that starts at zero gives what stands behind it no gradient at first."""
+
+    def __init__(self, widths, *, width: int = 16):
+        """Build.
+
+        Args:
+            widths: D by input.
+            width: H.
+        """
+        super().__init__(widths, width=width)
+        self.gate = nn.Parameter(torch.zeros(()))
+        self.inner = nn.Linear(width, width)
+
+    def fused(self, features):
+        total = self.total(features)
+        return self.out(total + torch.tanh(self.gate) * torch.tanh(self.inner(total)))
+
+
+class Scorer(nn.Module):
+    """Attention over the tokens of all inputs: one token, or one input, has nothing to be scored against.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__()
+        self.width = width
+        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, features):
+        tokens = torch.cat([torch.tanh(self.maps[n](features[n].tokens)) for n in self.maps], 1)
+        mask = torch.cat([features[n].mask for n in self.maps], 1)
+        scores = self.score(tokens).squeeze(-1).masked_fill(~mask, -1e4).softmax(1)
+        pooled = ((scores * mask).unsqueeze(-1) * tokens).sum(1)
+        return Features.of(tokens, mask, pooled, {"entropy": 0.01 * (scores * mask).square().sum(1)})
+
+
+class Normalised(Sound):
+    """BatchNorm refuses a batch of one in training, and that is right."""
+
+    def __init__(self, widths, *, width: int = 16):
+        """Build.
+
+        Args:
+            widths: D by input.
+            width: H.
+        """
+        super().__init__(widths, width=width)
+        self.norm = nn.BatchNorm1d(width)
+
+    def fused(self, features):
+        return self.out(torch.relu(self.norm(self.total(features))))
+
+
+class MissingToken(Sound):
+    """A learned token for what is missing has a gradient only where something is."""
+
+    def __init__(self, widths, *, width: int = 16):
+        """Build.
+
+        Args:
+            widths: D by input.
+            width: H.
+        """
+        super().__init__(widths, width=width)
+        self.missing = nn.ParameterDict({name: nn.Parameter(torch.zeros(width)) for name in widths})
+
+    def total(self, features):
+        return super().total(features) + sum(
+            token * ~features[n].present().unsqueeze(1) for n, token in self.missing.items()
+        )
+
+
+class Experts(Sound):
+    """Of eight experts each sample asks one: a batch may leave some out."""
+
+    def __init__(self, widths, *, width: int = 16):
+        """Build.
+
+        Args:
+            widths: D by input.
+            width: H.
+        """
+        super().__init__(widths, width=width)
+        self.router = nn.Linear(width, 8)
+        self.experts = nn.Parameter(torch.randn(8, width, width) / width**0.5)
+
+    def fused(self, features):
+        total = self.total(features)
+        weight, chosen = self.router(total).softmax(1).max(1)
+        return self.out(torch.einsum("bd,bde->be", total, self.experts[chosen]) * weight.unsqueeze(1))
+
+
+class FrozenBackbone(Sound):
+    """What is not trained needs no gradient."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.frozen = nn.Linear(16, 16).requires_grad_(False)  # noqa: FBT003
+
+    def fused(self, features):
+        return self.out(self.frozen(self.total(features)))
+
+
+class Mean(nn.Module):
+    """At decision level, without a parameter."""
+
+    def __init__(self, widths, target):
+        super().__init__()
+        self.width = target.size
+
+    def forward(self, features):
+        count = sum(f.present().float() for f in features.values()).clamp(min=1)
+        return Features.of(sum(features[n].vector() for n in sorted(features)) / count.unsqueeze(1))
+
+
+# ---------------------------------------------------------------------------------------------------- planted defects
+
+
+class Undocumented(Sound):
+    """It has an option that nobody explains."""
+
+    def __init__(self, widths, *, rate: float = 0.1):
+        super().__init__(widths)
+
+
+class OpenSignature(Sound):
+    """Its options have no names."""
+
+    def __init__(self, widths, **options):
+        super().__init__(widths)
+
+
+class WithoutDefault(Sound):
+    """Its option has no default."""
+
+    def __init__(self, widths, *, rate: float):
+        super().__init__(widths)
+
+
+class Widthless(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.width = None
+
+
+class PlainObject:
+    width = 4
+
+    def __init__(self, widths):
+        pass
+
+
+class DropsInEvaluation(Sound):
+    def fused(self, features):
+        return F.dropout(super().fused(features), 0.5)
+
+
+class WrongWidth(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.width = 8
+
+
+class PlainTensor(Sound):
+    def forward(self, features):
+        return self.fused(features)
+
+
+class Infinite(Sound):
+    def fused(self, features):
+        return super().fused(features) / 0
+
+
+class NotZeroed(Sound):
+    def forward(self, features):
+        present = torch.stack([f.present() for f in features.values()]).any(0)
+        return Features(self.fused(features).unsqueeze(1), present.unsqueeze(1))
+
+
+class PooledNotZeroed(Sound):
+    def forward(self, features):
+        present = torch.stack([f.present() for f in features.values()]).any(0)
+        fused = self.fused(features)
+        return Features(Features.of(fused, present).tokens, present.unsqueeze(1), fused)
+
+
+class Squeezes(Sound):
+    def total(self, features):
+        return super().total(features).squeeze()
+
+    def forward(self, features):
+        return Features.of(
+            self.fused(features).view(-1, 1, 16) if len(features["a"].mask) > 1 else self.fused(features)
+        )
+
+
+class SeesMates(Sound):
+    def total(self, features):
+        total = super().total(features)
+        return total + total.mean(0)
+
+
+class AttendsAcrossBatch(Sound):
+    def total(self, features):
+        total = super().total(features)
+        return F.scaled_dot_product_attention(total.unsqueeze(0), total.unsqueeze(0), total.unsqueeze(0)).squeeze(0)
+
+
+class CountsPadding(Sound):
+    def vector(self, features, name):
+        return features[name].tokens.mean(1)
+
+
+class TakesLast(Sound):
+    def vector(self, features, name):
+        return features[name].vector() + features[name].tokens[:, -1]
+
+
+class ByPlace(Sound):
+    def total(self, features):
+        return sum(
+            (place + 1) * self.maps[n](f.vector()) * f.present().unsqueeze(1)
+            for place, (n, f) in enumerate(features.items())
+        )
+
+
+class AtMostThree(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def total(self, features):
+        return sum(
+            self.scale[i] * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
+            for i, n in enumerate(self.maps)
+        )
+
+
+class DividesByCount(Sound):
+    def total(self, features):
+        return super().total(features) / sum(f.present() for f in features.values()).unsqueeze(1)
+
+
+class FiniteForwardOnly(Sound):
+    """A `where` after the division hides the NaN, but not from the gradient."""
+
+    def total(self, features):
+        count = sum(f.present() for f in features.values()).unsqueeze(1)
+        total = super().total(features)
+        return torch.where(count > 0, total / count, torch.zeros_like(total))
+
+
+class NanInEvaluation(Sound):
+    def total(self, features):
+        total = super().total(features)
+        if self.training:
+            return total
+        return total / sum(f.present() for f in features.values()).unsqueeze(1)
+
+
+class ScalesByBatch(Sound):
+    def vector(self, features, name):
+        vector = features[name].vector()
+        return vector / vector.detach().abs().sum()
+
+
+class Product(Sound):
+    """A missing input is zero in a product, and takes the others with it."""
+
+    def total(self, features):
+        product = torch.ones(())
+        for n in self.maps:
+            product = product * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
+        return product
+
+
+class Unused(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.forgotten = nn.Linear(4, 4)
+
+
+class Deaf(Sound):
+    def vector(self, features, name):
+        return features[name].vector() * (name != "b")
+
+
+class Detached(Sound):
+    def vector(self, features, name):
+        return features[name].vector().detach()
+
+
+class PlainList(Sound):
+    """Factors in a plain list are neither trained nor saved."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.factors = [torch.randn(16, 16)]
+
+    def total(self, features):
+        return super().total(features) @ self.factors[0].to(next(self.parameters()).dtype)
+
+
+class DrawsLayers(Sound):
+    """A new random layer in every forward."""
+
+    def total(self, features):
+        return nn.Linear(16, 16)(super().total(features))
+
+
+class Clamps(Sound):
+    def forward(self, features):
+        with torch.no_grad():
+            features["a"].tokens.clamp_(-0.5, 0.5)
+        return super().forward(features)
+
+
+class AddsKey(Sound):
+    def forward(self, features):
+        features["extra"] = features["a"]
+        return super().forward(features)
+
+
+class CastsByHand(Sound):
+    def fused(self, features):
+        fused = super().fused(features)
+        place = torch.arange(len(fused))
+        return torch.zeros_like(features["a"].vector()[:, :1].expand(-1, 16)).index_add(0, place, fused)
+
+
+class Single(Sound):
+    def fused(self, features):
+        return super().fused(features).float()
+
+
+class Branches(Sound):
+    def total(self, features):
+        total = super().total(features)
+        return total * 2 if features["a"].mask.all() else total * 3
+
+
+CONTROLS = {
+    "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
+    "builds": [(Widthless, "width"), (PlainObject, "nn.Module")],
+    "deterministic": [(DropsInEvaluation, "random number"), (DrawsLayers, "random number")],
+    "shapes": [(WrongWidth, r"\[4 T 8\]"), (PlainTensor, "instead of Features"), (Infinite, "NaN or infinite")],
+    "masked": [(NotZeroed, "tokens are not zero"), (PooledNotZeroed, "pooled is not zero")],
+    "one-sample": [(Squeezes, r"got \[16\]")],
+    "mates": [(SeesMates, "without the others"), (AttendsAcrossBatch, "without the others")],
+    "padding": [(CountsPadding, "more padding"), (TakesLast, "more padding")],
+    "order": [(ByPlace, "another order")],
+    "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
+    "missing-rows": [
+        (DividesByCount, "one of 3 samples is missing, in training"),
+        (FiniteForwardOnly, "gradient"),
+        (NanInEvaluation, "in evaluation"),
+    ],
+    "missing-inputs": [(ScalesByBatch, "input a is missing in all 3")],
+    "neutral": [(Product, "whatever the others say")],
+    "gradients": [(Unused, "2 of 10 parameters get no gradient.*forgotten.bias, forgotten.weight")],
+    "influence": [(Deaf, "when input b does")],
+    "reach": [(Detached, "no gradient reaches input a")],
+    "state-dict": [(PlainList, "after its state is loaded")],
+    "mutation": [(Clamps, "changes 0.a.tokens"), (AddsKey, "0.extra")],
+    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "float64": [(Single, "torch.float32")],
+    "compiles": [(Branches, "raised")],
+    "exports": [(Branches, "raised")],
+}
+HEAVY = {c.name for c in checks_of("fusion", full=True) if c.full}
+
+
+def controls():
+    for name, planted in CONTROLS.items():
+        for component, message in planted:
+            marks = [pytest.mark.full] if name in HEAVY else []
+            yield pytest.param(name, component, message, id=f"{name}-{component.__name__}", marks=marks)
+
+
+def test_every_check_has_a_control():
+    assert set(CONTROLS) == {c.name for c in checks_of("fusion", full=True)}
+
+
+@pytest.mark.parametrize(("name", "component", "message"), list(controls()))
+def test_defect_is_caught_by_its_own_check(examine, name, component, message):
+    result = examine("fusion", component, names={name})[name]
+    assert result.status == "failed", result
+    assert re.search(message, result.message), result.message
+
+
+SPECS = {
+    Scorer: FusionSpec("scorer", "", "", least=2),
+    Mean: FusionSpec("mean", "", "", combines="outputs"),
+}
+SOUND = [Sound, ZeroGate, Scorer, Normalised, MissingToken, Experts, FrozenBackbone, Mean]
+
+
+@pytest.mark.parametrize("component", SOUND)
+def test_no_sound_fusion_is_forbidden(examine, component):
+    results = examine("fusion", component, spec=SPECS.get(component))
+    assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("component", SOUND)
+def test_sound_fusions_are_captured(examine, component):
+    results = examine("fusion", component, spec=SPECS.get(component), names=HEAVY)
+    assert {r.status for r in results.values()} == {"passed"}, results
