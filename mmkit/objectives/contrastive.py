@@ -29,8 +29,8 @@ class ContrastiveObjective(nn.Module):
     Transferable Visual Models From Natural Language Supervision", ICML 2021, https://arxiv.org/abs/2103.00020.
 
     A sample's loss is the mean over the pairs of inputs that it has; it is 0 where there is none. Its negatives are the
-    other samples of the batch that have the other input; with several processes, of the process's own batch. Truth is
-    not read: samples without truth take part.
+    other samples of the batch that have the other input, those without truth too; with several processes, of the
+    process's own batch.
 
     Args:
         space: width of the shared space.
