@@ -227,8 +227,9 @@ def _checked(owner: str, option: Option, value: object) -> object:
                 first = error.errors(include_url=False)[0]
                 place = ".".join(str(part) for part in first["loc"] if isinstance(part, int))
                 reason = reason or f"{f'item {place}: ' if place else ''}{first['msg']}"
+    shown = str(value) if isinstance(value, Text) else write_value(value)
     raise UsageError(
-        f"{owner}: option {option.name} takes {describe(option.annotation)}; got {write_value(value)} "
+        f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown} "
         f"({reason[:1].lower()}{reason[1:]})"
     )
 
