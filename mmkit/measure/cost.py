@@ -113,13 +113,16 @@ def _names(registry: Mapping[Any, Any]) -> set[str]:
 @contextlib.contextmanager
 def _unfused() -> Iterator[None]:
     """Kernels of the CPU that do several products at once are taken apart, so that each is seen."""
-    fast = torch.backends.mha.get_fastpath_enabled()
+    onednn: Any = torch.backends.mkldnn  # its `flags` would change the precision as well, and warn
+    onednn_was, fast_was = onednn.enabled, torch.backends.mha.get_fastpath_enabled()
+    onednn.enabled = False
     torch.backends.mha.set_fastpath_enabled(False)
     try:
-        with torch.backends.mkldnn.flags(enabled=False), sdpa_kernel(SDPBackend.MATH):
+        with sdpa_kernel(SDPBackend.MATH):
             yield
     finally:
-        torch.backends.mha.set_fastpath_enabled(fast)
+        onednn.enabled = onednn_was
+        torch.backends.mha.set_fastpath_enabled(fast_was)
 
 
 def _to(values: Any, device: str) -> Any:

@@ -195,8 +195,9 @@ def _resampled_medians(logs: np.ndarray[Any, np.dtype[np.float64]], length: int)
     draw = np.random.default_rng(0)  # the same timings always give the same interval
     starts = draw.integers(0, rounds, size=(_RESAMPLES, math.ceil(rounds / length), 1))
     positions = (starts + np.arange(length)).reshape(_RESAMPLES, -1)[:, :rounds] % rounds
-    medians: np.ndarray[Any, Any] = np.median(logs[positions], axis=1)
-    return medians
+    ordered = np.sort(logs[positions], axis=1)  # several times as fast as np.median
+    middle: np.ndarray[Any, Any] = (ordered[:, (rounds - 1) // 2] + ordered[:, rounds // 2]) / 2
+    return middle
 
 
 def _stretch(blocks: float) -> float:

@@ -50,7 +50,7 @@ def software() -> dict[str, Any]:
         "cuda": torch.version.cuda,
         "cudnn": cudnn.version() if cudnn.is_available() else None,
         "blas": _first(r"BLAS_INFO=(\w+)", build),
-        "mkl": _first(r"Math Kernel Library Version (\S+)", build),
+        "mkl": _first(r"Math Kernel Library Version ([\d.]+)", build),
         "onednn": _first(r"MKL-DNN v(\S+)", build),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
