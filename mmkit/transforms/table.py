@@ -18,6 +18,7 @@ from mmkit.modalities.table import Cell
 Row = Mapping[str, Cell]
 
 MISSING, UNKNOWN = 0, 1
+FAR = 1e6
 
 
 class TableTransform:
@@ -25,7 +26,8 @@ class TableTransform:
 
     A column whose cells are all numbers is one of numbers; one of strings or booleans is one of categories: 0 where
     the cell is missing, 1 where it is unknown, then the values of the training split. Columns are in the order of their
-    names. A column without any cell in the training split is known, but not read.
+    names. A column without any cell in the training split is known, but not read. A number a million deviations away
+    from the mean is cut off there.
 
     Args:
         categorical: columns of numbers that are to be read as categories, such as codes.
@@ -107,7 +109,8 @@ class TableTransform:
         for n, (column, (mean, deviation)) in enumerate(self.scales.items()):
             cells = [_number(column, row.get(column)) for row in rows]
             present[:, n] = [cell is not None for cell in cells]
-            numbers[:, n] = [0.0 if cell is None else (cell - mean) / deviation for cell in cells]
+            scaled = [0.0 if cell is None else (cell - mean) / deviation for cell in cells]
+            numbers[:, n] = np.clip(scaled, -FAR, FAR)
         categories = np.full((len(rows), len(self.values)), MISSING, dtype=np.int64)
         for k, (column, indices) in enumerate(self.values.items()):
             names = (_name(row.get(column)) for row in rows)
@@ -151,7 +154,7 @@ def _number(column: str, cell: Cell) -> float | None:
     try:
         return float(cell)
     except OverflowError as error:
-        raise DataError(f"column {column!r} holds a number too great to reckon with: {cell:.0e}") from error
+        raise DataError(f"column {column!r} holds a number too great to reckon with") from error
 
 
 def _name(cell: Cell) -> str | None:
@@ -168,4 +171,8 @@ def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:
     numbers = np.array([_number(column, cell) for cell in cells], dtype=np.float64)
     if (numbers == numbers[0]).all():  # the deviation of equal floats need not come out as zero
         return float(numbers[0]), 1.0
-    return float(numbers.mean()), float(numbers.std()) or 1.0
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, deviation = float(numbers.mean()), float(numbers.std())
+    if not np.isfinite([mean, deviation]).all():
+        raise DataError(f"column {column!r} holds numbers too great to reckon with")
+    return mean, deviation or 1.0
