@@ -27,7 +27,7 @@ class CnnEncoder(nn.Module):
     Args:
         transform: the fitted transform.
         width: D, also that of every convolution.
-        layers: convolutions; before each but the first, the largest of 2x2 is taken while the map stays as large as the grid.
+        layers: convolutions; each but the first halves the map before it, as long as the grid still fits into it.
         grid: height and width of the grid of tokens.
         dropout: of the tokens' values, in training.
     """

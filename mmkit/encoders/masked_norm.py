@@ -8,6 +8,8 @@ Axes: B batch, D channels, T steps, ... further positions.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -46,14 +48,14 @@ class MaskedBatchNorm(nn.Module):
         wide = values.to(self.running_mean.dtype)
         real = mask.to(wide.dtype)
         inner = list(range(mask.ndim + 1, values.ndim))  # positions that share one entry of the mask
-        count = mask.sum() * (values[0, 0].numel() // mask[0].numel())
+        count = mask.sum() * math.prod(values.shape[mask.ndim + 1 :])
         some = count.clamp(min=1)
         mean = _total(wide, inner, real) / some  # [D]
         var = (_total(wide.square(), inner, real) / some - mean.square()).clamp(min=0)
         with torch.no_grad():
             share = self.momentum * (count > 0).to(mean.dtype)
-            self.running_mean.lerp_(mean, share)
-            self.running_var.lerp_(var * (some / (count - 1).clamp(min=1)), share)
+            self.running_mean.add_(share * (mean - self.running_mean))
+            self.running_var.add_(share * (var * (some / (count - 1).clamp(min=1)) - self.running_var))
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         shape = (1, -1, *[1] * (values.ndim - 2))
@@ -61,9 +63,7 @@ class MaskedBatchNorm(nn.Module):
 
 
 def _total(values: Tensor, inner: list[int], real: Tensor) -> Tensor:
-    """[D] sums over what is real, of [B D ...]."""
+    """[D] sums over what is real, of [B D ...]. No matrix product: autocast would round it."""
     if inner:
-        values = values.sum(inner)
-    if values.ndim == 2:
-        return real @ values
-    return (values @ real.unsqueeze(2)).sum((0, 2))
+        values = values.sum(inner)  # [B D] or [B D T]
+    return (values * real.unsqueeze(1)).sum((0, *range(2, values.ndim)))

@@ -21,7 +21,7 @@ from mmkit.transforms.series import SeriesTransform
 
 
 class TcnEncoder(nn.Module):
-    """Convolutions over time; one token for every `stride**layers` steps.
+    """Convolutions over time; one token for every `stride**(layers - 1)` steps.
 
     Args:
         transform: the fitted transform.
@@ -29,7 +29,7 @@ class TcnEncoder(nn.Module):
         layers: convolutions.
         kernel: steps that a convolution sees; odd.
         stride: of every convolution but the first.
-        dropout: of single values after every convolution, in training.
+        dropout: of the tokens' values, in training.
     """
 
     reads = SeriesTransform
@@ -65,5 +65,5 @@ class TcnEncoder(nn.Module):
             x = convolution(x.masked_fill(~mask.unsqueeze(1), 0))
             if i:
                 mask = mask[:, :: self.stride]
-            x = self.dropout(F.gelu(norm(x, mask)))
-        return Features.of(x.transpose(1, 2), mask)
+            x = F.relu(norm(x, mask))
+        return Features.of(self.dropout(x.transpose(1, 2)), mask)

@@ -117,8 +117,8 @@ def span(lengths: Tensor, share: float, generator: Generator) -> tuple[Tensor, T
         length and start of the span [N], and the position [N] within its own sequence, of each step of all sequences.
     """
     draws = torch.rand(2, len(lengths), generator=generator)
-    length = (draws[0] * (share * lengths + 1)).floor().long().clamp(max=lengths)
-    start = (draws[1] * (lengths - length + 1)).floor().long()
+    length = (draws[0] * ((share * lengths).floor() + 1)).long()
+    start = (draws[1] * (lengths - length + 1)).long()
     first = lengths.cumsum(0) - lengths
     rows = torch.stack((length, start, first)).repeat_interleave(lengths, 1)  # [3 N]
     return rows[0], rows[1], torch.arange(rows.shape[1]) - rows[2]

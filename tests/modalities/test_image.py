@@ -1,0 +1,134 @@
+"""What an image may be given as, and what is refused."""
+
+import io
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from mmkit.errors import DataError
+from mmkit.modalities import image as module
+from mmkit.modalities.image import Image
+
+
+def encoded(pixels, mode=None, fmt="PNG", **options):
+    buffer = io.BytesIO()
+    picture = pixels if isinstance(pixels, Pillow.Image) else Pillow.fromarray(pixels)
+    (picture.convert(mode) if mode else picture).save(buffer, fmt, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def colour():
+    return np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)
+
+
+def test_path_bytes_and_pillow_agree(tmp_path, colour):
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(colour))
+    expected = torch.from_numpy(colour).permute(2, 0, 1)
+    for raw in (path, str(path), path.read_bytes(), bytearray(path.read_bytes()), Pillow.fromarray(colour)):
+        value = Image().decode(raw)
+        assert value.dtype == torch.uint8
+        assert value.is_contiguous()
+        assert torch.equal(value, expected)
+
+
+def test_arrays_of_every_layout_agree(colour):
+    first = torch.from_numpy(colour).permute(2, 0, 1)
+    for raw in (
+        colour,
+        colour.astype(np.int64),
+        first,
+        first / 255,
+        colour.astype(np.uint16) * 257,
+        first.contiguous().numpy(),
+    ):
+        assert torch.equal(Image().decode(raw), first)
+    assert Image().decode(colour[..., 0]).shape == (1, 5, 7)
+    assert Image().decode(colour > 127).max() == 255
+
+
+def test_channels_first_in_tensors_and_last_in_arrays_where_both_fit():
+    raw = torch.arange(36, dtype=torch.uint8).view(3, 4, 3)
+    assert torch.equal(Image().decode(raw), raw)
+    assert torch.equal(Image().decode(raw.numpy()), raw.permute(2, 0, 1))
+
+
+def test_the_value_is_the_callers_no_longer(colour):
+    value = Image().decode(colour)
+    before = value.clone()
+    colour[:] = 0
+    assert torch.equal(value, before)
+
+
+@pytest.mark.parametrize(("mode", "channels"), [("L", 1), ("1", 1), ("P", 3), ("CMYK", 3), ("LA", 1), ("RGBA", 3)])
+def test_modes(colour, mode, channels):
+    raw = encoded(colour, mode, fmt="TIFF" if mode == "CMYK" else "PNG")
+    assert Image().decode(raw).shape == (channels, 5, 7)
+
+
+def test_what_is_transparent_lies_on_white():
+    rgba = np.zeros((2, 2, 4), dtype=np.uint8)
+    rgba[0, 0, 3] = 255
+    for raw in (encoded(rgba), rgba):
+        value = Image().decode(raw)
+        assert value[:, 0, 0].tolist() == [0, 0, 0]
+        assert value[:, 1, 1].tolist() == [255, 255, 255]
+
+
+def test_sixteen_bits_keep_their_range():
+    deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    assert Image().decode(encoded(deep)).flatten().tolist() == [0, 1, 128, 255]
+
+
+def test_exif_orientation_is_applied(colour):
+    exif = Pillow.Exif()
+    exif[0x0112] = 6  # to be shown turned by a quarter
+    assert Image().decode(encoded(colour, fmt="JPEG", exif=exif)).shape == (3, 7, 5)
+
+
+@pytest.mark.parametrize(
+    ("raw", "message"),
+    [
+        ("/no/such.png", "there is no image file at /no/such.png"),
+        (b"", "the 0 bytes given as an image cannot be read"),
+        (b"GIF89a nothing", "cannot be read as an image"),
+        (12, "an image is a path, bytes, a Pillow image, an array or a tensor; got int"),
+        (np.zeros((0, 4), dtype=np.uint8), r"not empty; got shape \[0, 4\]"),
+        (np.zeros((9, 9, 9), dtype=np.uint8), "1 to 4 channels"),
+        (np.full((4, 4), 300), "an image of int64 holds 0 to 255; got 300 to 300"),
+        (np.full((4, 4), 7.5), "an image of float64 holds 0 to 1; got 7.5 to 7.5"),
+        (np.full((4, 4), np.nan), "holds 0 to 1; got nan"),
+        (np.full((4, 4), 1j), "real numbers"),
+        (np.array([["a", "b"]]), "holds numbers"),
+    ],
+)
+def test_what_is_no_image_is_refused(raw, message):
+    with pytest.raises(DataError, match=message):
+        Image().decode(raw)
+
+
+def test_a_torn_file_is_refused():
+    whole = encoded(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8))
+    for length in (20, 60, len(whole) // 2):
+        with pytest.raises(DataError, match=f"the {length} bytes given as an image cannot be read"):
+            Image().decode(whole[:length])
+
+
+def test_too_many_pixels_are_refused(monkeypatch, colour):
+    monkeypatch.setattr(module, "MOST_PIXELS", 34)
+    with pytest.raises(DataError, match=r"more than 34 pixels \(7 x 5\); scale it down"):
+        Image().decode(encoded(colour))
+
+
+def test_a_decompression_bomb_is_refused(monkeypatch, colour):
+    monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 8)
+    with pytest.raises(DataError, match="pixels; scale it down"):
+        Image().decode(encoded(colour))
+
+
+def test_examples_are_values():
+    value = Image().example(torch.Generator().manual_seed(0))
+    assert torch.equal(Image().decode(value), value)

@@ -1,0 +1,76 @@
+"""SeriesTransform: scaling, padding, the time mask."""
+
+import pytest
+import torch
+
+from mmkit.errors import DataError
+from mmkit.transforms.series import SeriesTransform, span
+
+
+def test_channels_are_standardised_by_the_training_split():
+    generator = torch.Generator().manual_seed(0)
+    values = [torch.randn(t, 3, generator=generator) * torch.tensor([1.0, 20.0, 0.0]) + 5 for t in (4, 9, 2)]
+    transform = SeriesTransform()
+    transform.fit(values)
+    batch = transform(values)
+    real = batch["steps"][batch["mask"]].double()
+    torch.testing.assert_close(real.mean(0), torch.zeros(3).double(), atol=1e-5, rtol=0)
+    torch.testing.assert_close(real.std(0, correction=0), torch.tensor([1.0, 1.0, 0.0]).double(), atol=1e-5, rtol=0)
+    assert batch["mask"].sum(1).tolist() == [4, 9, 2]
+    plain = SeriesTransform(standardize=False)
+    plain.fit(values)
+    assert torch.equal(plain(values)["steps"][1], values[1])
+
+
+def test_what_is_too_long_is_cut():
+    transform = SeriesTransform(max_length=3, standardize=False)
+    values = [torch.arange(5.0).unsqueeze(1), torch.ones(2, 1)]
+    transform.fit(values)
+    assert transform(values)["steps"].squeeze(2).tolist() == [[0.0, 1.0, 2.0], [1.0, 1.0, 0.0]]
+
+
+def test_other_channels_are_refused():
+    with pytest.raises(DataError, match=r"same channels; got \[2, 3\]"):
+        SeriesTransform().fit([torch.zeros(4, 2), torch.zeros(4, 3)])
+    transform = SeriesTransform()
+    transform.fit([torch.zeros(4, 2)])
+    with pytest.raises(DataError, match="a series has 3 channels; those of the training split 2"):
+        transform([torch.zeros(4, 3)])
+
+
+@pytest.mark.parametrize("standardize", [True, False])
+def test_the_time_mask_is_one_span_of_the_mean(standardize):
+    values = [10 + torch.randn(t, 2, generator=torch.Generator().manual_seed(t)) for t in range(1, 41)]
+    transform = SeriesTransform(time_mask=0.3, noise=0.0, standardize=standardize)
+    transform.fit(values)
+    clean = transform(values)["steps"]
+    hidden_ever = False
+    for seed in range(20):
+        steps = transform(values, torch.Generator().manual_seed(seed))["steps"]
+        for row, value in enumerate(values):
+            changed = (steps[row] != clean[row]).any(1).nonzero().flatten().tolist()
+            assert len(changed) <= 0.3 * len(value)
+            if changed:
+                hidden_ever = True
+                assert changed == list(range(changed[0], changed[-1] + 1))
+                fill = torch.zeros(2) if standardize else transform.mean
+                assert torch.equal(steps[row, changed[0]], fill)
+    assert hidden_ever
+
+
+def test_spans_reach_every_length_and_place():
+    lengths = torch.full((4000,), 5)
+    length, start, position = span(lengths, 0.6, torch.Generator().manual_seed(0))
+    assert position[:6].tolist() == [0, 1, 2, 3, 4, 0]
+    drawn = set(zip(length[::5].tolist(), start[::5].tolist(), strict=True))
+    assert drawn == {(n, s) for n in range(4) for s in range(5 - n + 1)}
+
+
+def test_noise_has_the_deviation_asked_for():
+    values = [torch.randn(4000, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor([1.0, 50.0])]
+    for standardize, expected in ((True, [0.5, 0.5]), (False, [0.5, 25.0])):
+        transform = SeriesTransform(noise=0.5, time_mask=0.0, standardize=standardize)
+        transform.fit(values)
+        noise = transform(values, torch.Generator().manual_seed(1))["steps"] - transform(values)["steps"]
+        # The deviation of 4000 draws scatters by 1.1 % of itself; one of five scatters is allowed.
+        torch.testing.assert_close(noise[0].std(0), torch.tensor(expected), rtol=0.056, atol=0)
