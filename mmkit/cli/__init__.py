@@ -18,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from mmkit.cli.setting import Setting
-from mmkit.errors import MmkitError
+from mmkit.errors import MmkitError, UsageError
 
 Table = Mapping[str, "tuple[str, str] | Table"]
 
@@ -26,7 +26,9 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 COMMANDS: Table = {
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
+        "check": ("mmkit.cli.check:check", "Run the conformance kit on what is installed."),
         "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
+        "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
     },
 }
 GROUPS = {"plugins": "Look closely at plugins."}
@@ -38,21 +40,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: those of the process where none are given.
     """
-    given = _global_first(list(sys.argv[1:] if arguments is None else arguments))
-    show_traceback = "--traceback" in given
+    given = list(sys.argv[1:] if arguments is None else arguments)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a summary in another script is no reason to fail
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        code = typer.main.get_command(_app()).main(given, prog_name="mmkit", standalone_mode=False)
+        code = typer.main.get_command(_app()).main(_global_first(given), prog_name="mmkit", standalone_mode=False)
         sys.stdout.flush()
     except KeyboardInterrupt:
         code = 130
     except typer.Abort:
         code = 130
     except Exception as error:  # noqa: BLE001 (whatever goes wrong below, the user reads one line)
-        if show_traceback:
+        if "--traceback" in given:
             traceback.print_exception(error)
         code = _told(error)
     finally:
@@ -90,7 +91,9 @@ def _global_first(arguments: list[str]) -> list[str]:
         if argument == "--traceback" or argument.startswith("--no-plugin="):
             first.append(argument)
         elif argument == "--no-plugin":
-            first += [argument, *([value] if (value := next(taken, None)) is not None else [])]
+            if (value := next(taken, None)) is None:
+                raise UsageError("--no-plugin takes the name of a distribution; none is given")
+            first += [argument, value]
         else:
             rest.append(argument)
     return [*first, *rest, *arguments[end:]]
@@ -124,7 +127,7 @@ def _app() -> typer.Typer:
     return app
 
 
-def _group(table: Table, help_text: str | None = None) -> typer.Typer:
+def _group(table: Table, **settings: Any) -> typer.Typer:
     """An app whose commands are known by name and one line until one of them is run."""
     references = {name: entry[0] for name, entry in table.items() if isinstance(entry, tuple)}
 
@@ -133,12 +136,12 @@ def _group(table: Table, help_text: str | None = None) -> typer.Typer:
             name, command, rest = super().resolve_command(ctx, args)
             return name, _loaded(name, references[name]) if name in references else command, rest
 
-    app = _typer(cls=Lazy, help=help_text)
+    app = _typer(cls=Lazy, **settings)
     for name, entry in table.items():
         if isinstance(entry, tuple):
             app.command(name, help=entry[1])(_unloaded)
         else:
-            app.add_typer(_group(entry, GROUPS[name]), name=name)
+            app.add_typer(_group(entry, help=GROUPS[name]), name=name)
     return app
 
 

@@ -62,6 +62,7 @@ CHECKS: tuple[Check, ...] = (
     Check(tasks.describes, ("task",), BUILT),
     Check(tasks.columns, ("task",), BUILT),
     Check(tasks.disjoint, ("task",), BUILT),
+    Check(tasks.groups_apart, ("task",), BUILT, advice=True),
     Check(tasks.same_again, ("task",), BUILT),
     Check(tasks.decodes, ("task",), BUILT),
 )

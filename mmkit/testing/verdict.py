@@ -108,6 +108,14 @@ class Report:
         return {"kind": self.kind, "component": self.name, "ok": self.ok, "counts": self.counts, "checks": checks}
 
     def __str__(self) -> str:
-        counts = ", ".join(f"{count} {status}" for status, count in self.counts.items())
-        lines = [f"  {r}" for r in self.results if r.status in {"failed", "not run"}]
-        return "\n".join([f"{self.kind} {self.name}: {counts}", *lines])
+        unheeded = [r for r in self.results if r.status == "failed" and r.ok]
+        counts = Counter("advice unheeded" if r in unheeded else r.status for r in self.results)
+        lines = [f"  {r}" for r in self.failed()]
+        if waiting := [r.check.name for r in self.results if r.status == "not run"]:
+            lines.append(f"  not run for that: {', '.join(waiting)}")
+        return "\n".join(
+            [
+                f"{self.kind} {self.name}: {', '.join(f'{count} {status}' for status, count in counts.items())}",
+                *lines,
+            ]
+        )
