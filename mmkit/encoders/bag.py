@@ -21,7 +21,7 @@ class BagEncoder(nn.Module):
 
     Args:
         transform: fitted.
-        width: D.
+        width: D, of each token.
         dropout: of single numbers of the vectors, in training.
         freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
 

@@ -26,7 +26,7 @@ class FtTransformerEncoder(nn.Module):
 
     Args:
         transform: fitted.
-        width: D.
+        width: D, of each token.
         layers: stacked.
         heads: of each attention; must divide the width.
         dropout: of attention and branches, in training.

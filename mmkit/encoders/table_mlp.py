@@ -22,7 +22,7 @@ class TableMlpEncoder(nn.Module):
 
     Args:
         transform: fitted.
-        width: D.
+        width: D, of each token.
         hidden: width of the hidden layers.
         layers: hidden ones.
         embedding: width of each category's vector.

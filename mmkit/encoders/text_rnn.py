@@ -22,7 +22,7 @@ class TextRnnEncoder(nn.Module):
 
     Args:
         transform: fitted.
-        width: D; even where bidirectional.
+        width: D, of each token; even where bidirectional.
         cell: kind of recurrent cell.
         layers: stacked.
         bidirectional: half of the width reads backwards.

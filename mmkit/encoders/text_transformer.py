@@ -24,7 +24,7 @@ class TextTransformerEncoder(nn.Module):
 
     Args:
         transform: fitted.
-        width: D; even.
+        width: D, of each token; even.
         layers: stacked.
         heads: of each attention; must divide the width.
         dropout: of word vectors, attention and branches, in training.
