@@ -5,6 +5,7 @@ Axes: B batch, T tokens, S tokens attended to, D width, N heads.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -38,10 +39,27 @@ class Attention(nn.Module):
         """[B T D] from queries [B T D] over context [B S D'], of which `mask` [B S] says what is real."""
         q = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B N T D/N]
         k, v = self.key_value(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B N S D/N] each
-        seen = F.scaled_dot_product_attention(
-            q, k, v, attn_mask=mask[:, None, None, :], dropout_p=self.dropout if self.training else 0.0
-        )
+        dropout = self.dropout if self.training else 0.0
+        if _under_vmap(q):
+            seen = _materialised(q, k, v, mask, dropout)
+        else:
+            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
         return self.out(seen.transpose(1, 2).flatten(2))
+
+
+def _under_vmap(tensor: Tensor) -> bool:
+    """Whether a transform of `torch.func` is at work, for which the fast kernel of CPUs has no rule but a loop."""
+    if torch.compiler.is_compiling():
+        return torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001  (the one question that dynamo understands)
+    return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001
+
+
+def _materialised(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
+    """What `scaled_dot_product_attention` computes, by operations that vmap knows: [B N T D], zero without any key."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B N T S]
+    scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)  # autocast's softmax is in float32
+    return (weights @ v) * mask.any(1)[:, None, None, None]
 
 
 class TransformerLayer(nn.Module):
