@@ -91,7 +91,7 @@ def case(request):
 
 @pytest.fixture
 def perturbed():
-    """A function: the fusion in float64, frozen, in evaluation, noise on every parameter so that none is at a special value."""
+    """A function: the fusion in float64, frozen, in evaluation, with noise on every parameter."""
 
     def perturb(fusion):
         generator = torch.Generator().manual_seed(1)
