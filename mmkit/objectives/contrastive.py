@@ -89,6 +89,6 @@ def _direction(point: Tensor) -> Tensor:
 
 def _surprise(similarity: Tensor, present: Tensor) -> Tensor:
     """[B]: -log of the diagonal's share of each row's softmax over the columns that are present."""
-    # A finite floor instead of -inf: a row without any column would otherwise have NaN gradients.
+    # A finite floor: a row without any column would be -inf, which not every derivative of logsumexp survives.
     shown = similarity.masked_fill(~present, _NEVER)
     return shown.logsumexp(-1) - similarity.diagonal()
