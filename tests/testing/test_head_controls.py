@@ -1,0 +1,334 @@
+"""Each check of heads catches the defect planted for it, and forbids no sound head."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from mmkit.contract import Target
+from mmkit.plugin import HeadSpec
+from mmkit.testing import checks_of
+
+
+class Words:
+    """Classes by their place in the alphabet."""
+
+    augments = False
+
+    def __init__(self, kind):
+        self.kind = kind
+        self.names = ()
+
+    def fit(self, values):
+        self.names = tuple(sorted({v for v in values if v is not None}))
+
+    def __call__(self, values, generator=None):
+        label = torch.tensor([0 if v is None else self.names.index(v) for v in values])
+        return {"label": label, "mask": torch.tensor([v is not None for v in values])}
+
+    def state(self):
+        return {"names": list(self.names)}
+
+    def restore(self, state):
+        self.names = tuple(state["names"])
+
+    def target(self):
+        return Target("classes", len(self.names), self.names)
+
+    def inverse(self, prediction):
+        return [self.names[i] for i in prediction["probabilities"].argmax(1)]
+
+
+class Sound(nn.Module):
+    """A linear layer and cross-entropy.
+
+    Args:
+        smoothing: of labels.
+    """
+
+    reads = Words
+
+    def __init__(self, width, target, transform, *, smoothing: float = 0.1):
+        super().__init__()
+        self.smoothing = smoothing
+        self.linear = nn.Linear(width, target.size)
+
+    def vector(self, features):
+        return features.vector()
+
+    def forward(self, features):
+        return self.linear(self.vector(features))
+
+    def loss(self, output, truth):
+        loss = F.cross_entropy(output, truth["label"], label_smoothing=self.smoothing, reduction="none")
+        return loss.masked_fill(~truth["mask"], 0)
+
+    def predict(self, output):
+        return {"probabilities": output.softmax(1)}
+
+
+class Ranking(Sound):
+    """A loss may set samples against each other."""
+
+    def loss(self, output, truth):
+        plain = super().loss(output, truth)
+        return plain * (1 + plain.detach().mean())
+
+
+# ---------------------------------------------------------------------------------------------------- planted defects
+
+
+class Undocumented(Sound):
+    """It has an option that nobody explains."""
+
+    def __init__(self, width, target, transform, *, rate: float = 0.1):
+        super().__init__(width, target, transform)
+
+
+class ReadsNothing(Sound):
+    reads = None
+
+
+class WideMask(Words):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        return batch | {"mask": batch["mask"].unsqueeze(1)}
+
+
+class AlwaysDraws(Words):
+    def __call__(self, values, generator=None):
+        return super().__call__(values, generator) | {"weight": torch.rand(len(values))}
+
+
+class Boasts(Words):
+    augments = True
+
+
+class Forgets(Words):
+    def restore(self, state):
+        self.names = tuple(reversed(state["names"]))
+
+
+class ForgetsTarget(Words):
+    def target(self):
+        return Target("classes", len(self.names), self.names, samples=getattr(self, "seen", 0))
+
+    def fit(self, values):
+        super().fit(values)
+        self.seen = len(values)
+
+
+class Unpicklable(Words):
+    def __init__(self, kind):
+        super().__init__(kind)
+        self.order = lambda name: name
+
+
+def reading(transform):
+    return type(f"Reads{transform.__name__}", (Sound,), {"reads": transform, "__doc__": Sound.__doc__})
+
+
+class DropsInEvaluation(Sound):
+    def vector(self, features):
+        return F.dropout(super().vector(features), 0.5)
+
+
+class MeanLoss(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth).mean()
+
+
+class WrongSize(Sound):
+    def forward(self, features):
+        return super().forward(features)[:, :2]
+
+    def loss(self, output, truth):
+        return output.sum(1)
+
+
+class Squeezes(Sound):
+    def forward(self, features):
+        return super().forward(features).squeeze(0)
+
+
+class SeesMates(Sound):
+    def vector(self, features):
+        vector = super().vector(features)
+        return vector + vector.mean(0)
+
+
+class CountsPadding(Sound):
+    def vector(self, features):
+        return features.tokens.mean(1)
+
+
+class FiniteForwardOnly(Sound):
+    def vector(self, features):
+        mean = features.tokens.sum(1) / features.mask.sum(1, keepdim=True)
+        return torch.where(features.present().unsqueeze(1), mean * mean, 0)
+
+    def forward(self, features):
+        norm = features.tokens.sum(1).norm(dim=1, keepdim=True) + features.tokens.square().sum((1, 2)).sqrt().unsqueeze(
+            1
+        )
+        return self.linear(features.vector()) + norm
+
+
+class Unused(Sound):
+    def __init__(self, width, target, transform):
+        super().__init__(width, target, transform)
+        self.forgotten = nn.Parameter(torch.ones(3))
+
+
+class Deaf(Sound):
+    def vector(self, features):
+        return torch.ones_like(super().vector(features))
+
+
+class Detached(Sound):
+    def vector(self, features):
+        return super().vector(features).detach()
+
+
+class PlainTensor(Sound):
+    def __init__(self, width, target, transform):
+        super().__init__(width, target, transform)
+        self.prior = torch.randn(target.size)
+
+    def forward(self, features):
+        output = super().forward(features)
+        return output + self.prior.to(output.dtype)
+
+
+class WritesTruth(Sound):
+    def loss(self, output, truth):
+        truth["label"].zero_()
+        return super().loss(output, truth)
+
+
+class CastsByHand(Sound):
+    def forward(self, features):
+        output = super().forward(features)
+        empty = torch.zeros_like(features.vector()[:, : output.shape[1]])
+        return empty.index_add(0, torch.arange(len(output)), output)
+
+
+class Single(Sound):
+    def predict(self, output):
+        return {"probabilities": output.float().softmax(1)}
+
+
+class CountsUnknown(Sound):
+    def loss(self, output, truth):
+        return F.cross_entropy(output, truth["label"], reduction="none")
+
+
+class DividesByKnown(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth) / truth["mask"].sum()
+
+
+class Logits(Sound):
+    def predict(self, output):
+        return {"probabilities": output}
+
+
+class Sigmoids(Sound):
+    def predict(self, output):
+        return {"probabilities": output.sigmoid()}
+
+
+class OtherLeaf(Sound):
+    def predict(self, output):
+        return {"logits": output, **({"probabilities": output.softmax(1)} if self.training else {})}
+
+
+class OneForAll(Words):
+    def inverse(self, prediction):
+        return super().inverse(prediction)[0]
+
+
+class Branches(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth) * (2 if truth["mask"].all() else 3)
+
+
+CONTROLS = {
+    "options": [(Undocumented, "rate")],
+    "builds": [(ReadsNothing, "`reads`")],
+    "transform-batch": [(reading(WideMask), r"bool \[B\]; got")],
+    "transform-repeatable": [(reading(AlwaysDraws), "two different batches")],
+    "transform-augments": [(reading(Boasts), "augments is True")],
+    "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
+    "transform-pickle": [(reading(Unpicklable), "raised")],
+    "deterministic": [(DropsInEvaluation, "random number")],
+    "shapes": [(MeanLoss, r"the loss is torch.float32 \[\]"), (WrongSize, r"the output is .* \[4, 2\]")],
+    "one-sample": [(Squeezes, "raised")],
+    "mates": [(SeesMates, "without the others")],
+    "padding": [(CountsPadding, "more padding")],
+    "missing-rows": [(FiniteForwardOnly, "gradient")],
+    "gradients": [(Unused, "forgotten")],
+    "influence": [(Deaf, "input features")],
+    "reach": [(Detached, "no gradient reaches input features")],
+    "state-dict": [(PlainTensor, "after its state is loaded")],
+    "mutation": [(WritesTruth, "1.label")],
+    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "float64": [(Single, "prediction.probabilities is torch.float32")],
+    "loss": [(CountsUnknown, "have no truth"), (DividesByKnown, "NaN or infinite")],
+    "prediction": [
+        (Logits, "between 0 and 1"),
+        (Sigmoids, "sum to one"),
+        (OtherLeaf, "has the leaf probabilities"),
+        (reading(OneForAll), "list of 4 values"),
+    ],
+    "compiles": [(Branches, "raised")],
+    "exports": [(Branches, "raised")],
+}
+HEAVY = {c.name for c in checks_of("head", full=True) if c.full}
+SPEC = HeadSpec("words", "", "", targets=("classes",))
+
+
+def controls():
+    return [
+        pytest.param(
+            name,
+            component,
+            message,
+            id=f"{name}-{component.__name__}",
+            marks=[pytest.mark.full] if name in HEAVY else [],
+        )
+        for name, planted in CONTROLS.items()
+        for component, message in planted
+    ]
+
+
+def test_every_check_has_a_control():
+    assert set(CONTROLS) == {c.name for c in checks_of("head", full=True)}
+
+
+@pytest.mark.parametrize(("name", "component", "message"), controls())
+def test_defect_is_caught_by_its_own_check(examine, name, component, message):
+    result = examine("head", component, spec=SPEC, names={name})[name]
+    assert result.status == "failed", result
+    assert re.search(message, result.message), result.message
+    if name != "options":
+        assert result.message.startswith("target classes: ")
+
+
+@pytest.mark.parametrize("component", [Sound, Ranking])
+def test_no_sound_head_is_forbidden(examine, component):
+    results = examine("head", component, spec=SPEC)
+    assert [str(r) for r in results.values() if r.status != "passed"] == []
+
+
+@pytest.mark.full
+def test_sound_heads_are_captured(examine):
+    results = examine("head", Sound, spec=SPEC, names=HEAVY)
+    assert {r.status for r in results.values()} == {"passed"}, results
+
+
+def test_a_kind_of_target_without_examples_is_said_not_to_apply(examine):
+    results = examine("head", Sound, spec=HeadSpec("words", "", "", targets=("graph",)))
+    assert {r.status for r in results.values()} == {"not applicable"}

@@ -1,0 +1,230 @@
+"""Each check of modalities and tasks catches the defect planted for it, and forbids no sound one."""
+
+import re
+
+import pytest
+import torch
+
+from mmkit.contract import Samples
+from mmkit.errors import DataError
+from mmkit.plugin import TaskSpec
+from mmkit.testing import checks_of
+
+
+class Number:
+    """A number, as a tensor."""
+
+    def decode(self, raw):
+        if isinstance(raw, torch.Tensor):
+            return raw
+        if isinstance(raw, str) and raw.isdecimal():
+            return torch.tensor(float(raw))
+        raise DataError(f"a number is a tensor or digits; got {type(raw).__name__}")
+
+    def example(self, generator):
+        return torch.randn((), generator=generator)
+
+
+class Scales(Number):
+    def decode(self, raw):
+        return super().decode(raw) * 2
+
+
+class DrawsGlobally(Number):
+    def example(self, generator):
+        return torch.randn(())
+
+
+class Constant(Number):
+    def example(self, generator):
+        return torch.tensor(1.0)
+
+
+class TakesAll(Number):
+    def decode(self, raw):
+        return raw
+
+
+class RefusesOtherwise(Number):
+    def decode(self, raw):
+        if not isinstance(raw, torch.Tensor):
+            raise TypeError("no")
+        return raw
+
+
+class WithOption(Number):
+    """It has an option that nobody explains."""
+
+    def __init__(self, *, rate: float = 0.1):
+        pass
+
+
+class NeedsArgument(Number):
+    def __init__(self, rate):
+        pass
+
+
+MODALITY_CONTROLS = {
+    "options": [(WithOption, "rate")],
+    "builds": [(NeedsArgument, "raised TypeError")],
+    "example-decodes": [(Scales, "for the example")],
+    "example-random": [(DrawsGlobally, "different examples"), (Constant, "do not differ")],
+    "refuses": [(TakesAll, r"takes an object\(\)"), (RefusesOtherwise, "raised TypeError")],
+}
+
+
+class Sums:
+    """Digits and their sum."""
+
+    description = "The sum of two digits."
+    inputs = {"left": "number", "right": "number"}  # noqa: RUF012 (as a plugin may write it)
+    target = "scalar"
+    metric = "rmse"
+    encoders = {}  # noqa: RUF012
+    training = {}  # noqa: RUF012
+
+    def ids(self, name):
+        return [f"{name}-{i}" for i in range(4)]
+
+    def groups(self, name):
+        return None
+
+    def split(self, name):
+        left, right = ["1", "2", None, "4"], ["3", None, "1", "0"]
+        truth = [None if None in pair else int(pair[0]) + int(pair[1]) for pair in zip(left, right, strict=True)]
+        return Samples(self.ids(name), {"left": left, "right": right}, truth, self.groups(name))
+
+
+class Grouped(Sums):
+    """Nobody stands on two sides."""
+
+    def groups(self, name):
+        return [f"{name} {i % 2}" for i in range(4)]
+
+
+class Speechless(Sums):
+    description = " "
+
+
+class ContradictsSpec(Sums):
+    target = "classes"
+
+
+class RecommendsStranger(Sums):
+    encoders = {"middle": "mlp"}  # noqa: RUF012
+
+
+class Empty(Sums):
+    def split(self, name):
+        return Samples([], {"left": [], "right": []}, [])
+
+
+class Short(Sums):
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, {**samples.inputs, "left": ["1"]}, samples.truth)
+
+
+class Stranger(Sums):
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, {**samples.inputs, "middle": ["1"] * 4}, samples.truth)
+
+
+class Truthless(Sums):
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, samples.inputs, [None] * 4)
+
+
+class Overlaps(Sums):
+    def ids(self, name):
+        return [f"sample {i}" for i in range(4)]
+
+
+class Twice(Sums):
+    def ids(self, name):
+        return [name] * 4
+
+
+class SharesGroups(Sums):
+    def groups(self, name):
+        return ["ann", "bob", "ann", "bob"]
+
+
+class Shuffles(Sums):
+    calls = 0
+
+    def ids(self, name):
+        Shuffles.calls += 1
+        return [f"{name}-{i + Shuffles.calls}" for i in range(4)]
+
+
+class Unreadable(Sums):
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, {"left": samples.inputs["left"], "right": ["three"] * 4}, samples.truth)
+
+
+class TaskOption(Sums):
+    """It has an option that nobody explains."""
+
+    def __init__(self, *, rate: float = 0.1):
+        pass
+
+
+class TaskArgument(Sums):
+    def __init__(self, folder):
+        pass
+
+
+TASK_CONTROLS = {
+    "options": [(TaskOption, "rate")],
+    "builds": [(TaskArgument, "raised TypeError")],
+    "describes": [
+        (Speechless, "description"),
+        (ContradictsSpec, "its spec says .* scalar; it says .* classes"),
+        (RecommendsStranger, "middle"),
+    ],
+    "columns": [
+        (Empty, "train is empty"),
+        (Short, "another length: {'left': 1}"),
+        (Stranger, "middle"),
+        (Truthless, "has no truth"),
+    ],
+    "disjoint": [(Overlaps, "train and validation share 4 ids"), (Twice, "3 ids more than once")],
+    "groups-apart": [(SharesGroups, "train and validation share 2 groups, such as 'ann'")],
+    "same-again": [(Shuffles, "the split test has other ids")],
+    "decodes": [(Unreadable, "number cannot decode 'three' of input right")],
+}
+SPEC = TaskSpec("sums", "", "", modalities=(("left", "number"), ("right", "number")), target="scalar")
+
+
+def controls():
+    for kind, table in (("modality", MODALITY_CONTROLS), ("task", TASK_CONTROLS)):
+        for name, planted in table.items():
+            for component, message in planted:
+                yield pytest.param(kind, name, component, message, id=f"{kind}-{name}-{component.__name__}")
+
+
+def _found(examine, kind, component, names=None):
+    spec = SPEC if kind == "task" else None
+    return examine(kind, component, spec=spec, modality=Number, names=names)
+
+
+@pytest.mark.parametrize(("kind", "table"), [("modality", MODALITY_CONTROLS), ("task", TASK_CONTROLS)])
+def test_every_check_has_a_control(kind, table):
+    assert set(table) == {c.name for c in checks_of(kind, full=True)}
+
+
+@pytest.mark.parametrize(("kind", "name", "component", "message"), list(controls()))
+def test_defect_is_caught_by_its_own_check(examine, kind, name, component, message):
+    result = _found(examine, kind, component, {name})[name]
+    assert result.status == "failed", result
+    assert re.search(message, result.message), result.message
+
+
+@pytest.mark.parametrize(("kind", "component"), [("modality", Number), ("task", Sums), ("task", Grouped)])
+def test_nothing_sound_is_forbidden(examine, kind, component):
+    results = _found(examine, kind, component)
+    assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []

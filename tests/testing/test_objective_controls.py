@@ -1,0 +1,212 @@
+"""Each check of objectives catches the defect planted for it, and forbids no sound objective."""
+
+import re
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.plugin import ObjectiveSpec
+from mmkit.testing import checks_of
+
+
+class Sound(nn.Module):
+    """Projections of inputs that are there shall agree with the fused features.
+
+    Args:
+        weight: of the loss.
+    """
+
+    def __init__(self, widths, width, target, *, weight: float = 0.1):
+        super().__init__()
+        self.weight = weight
+        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+
+    def distance(self, found, name):
+        features = found.features[name]
+        return (self.maps[name](features.vector()) - found.fused.vector()).square().mean(1) * features.present()
+
+    def forward(self, found, truth):
+        return self.weight * sum(self.distance(found, name) for name in self.maps)
+
+
+class Entropy(nn.Module):
+    """It reads the output alone, and trains nothing."""
+
+    def __init__(self, widths, width, target):
+        super().__init__()
+
+    def forward(self, found, truth):
+        log = found.output.log_softmax(1)
+        return (log.exp() * log).sum(1)
+
+
+class ForClasses(Entropy):
+    """It refuses other kinds of target."""
+
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        if target.kind != "classes":
+            raise ValueError(f"for classes only; got {target.kind}")
+
+
+class Single(Entropy):
+    """It reads the output of each input."""
+
+    def forward(self, found, truth):
+        return sum(output.square().mean(1) for output in found.unimodal.values())
+
+
+class Contrastive(Sound):
+    """A batch's samples are set against each other."""
+
+    def forward(self, found, truth):
+        fused = found.fused.vector()
+        loss = 0
+        for name in self.maps:
+            there = found.features[name].present()
+            scores = self.maps[name](found.features[name].vector()) @ fused.T
+            loss = loss - scores.log_softmax(1).diagonal() * there
+        return loss
+
+
+# ---------------------------------------------------------------------------------------------------- planted defects
+
+
+class Undocumented(Sound):
+    """It has an option that nobody explains."""
+
+    def __init__(self, widths, width, target, *, rate: float = 0.1):
+        super().__init__(widths, width, target)
+
+
+class RefusesAll(Entropy):
+    def __init__(self, widths, width, target):
+        raise ValueError("never")
+
+
+class DropsInEvaluation(Sound):
+    def distance(self, found, name):
+        return super().distance(found, name) * torch.rand(())
+
+
+class MeanLoss(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth).mean()
+
+
+class Squeezes(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth).squeeze()
+
+
+class ByPlace(Sound):
+    def forward(self, found, truth):
+        return sum((i + 1) * self.distance(found, name) for i, name in enumerate(found.features))
+
+
+class AtMostThree(Sound):
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def forward(self, found, truth):
+        return sum(self.scale[i] * self.distance(found, name) for i, name in enumerate(self.maps))
+
+
+class FiniteForwardOnly(Sound):
+    def distance(self, found, name):
+        return super().distance(found, name) + found.features[name].vector().norm(dim=1).pow(0.5)
+
+
+class DividesByPresent(Sound):
+    """Finite as long as somebody has the input, and as long as nobody has any."""
+
+    def distance(self, found, name):
+        shares = [f.present().sum() for f in found.features.values()]
+        return super().distance(found, name) / (found.features[name].present().sum() + (sum(shares) == 0))
+
+
+class Unused(Sound):
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        self.forgotten = nn.Parameter(torch.ones(3))
+
+
+class Detached(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth).detach()
+
+
+class PlainTensor(Sound):
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        self.centre = torch.randn(())
+
+    def distance(self, found, name):
+        return super().distance(found, name) * self.centre
+
+
+class AddsKey(Sound):
+    def forward(self, found, truth):
+        found.features["extra"] = found.fused
+        return super().forward(found, truth)
+
+
+class CastsByHand(Sound):
+    def distance(self, found, name):
+        mapped = self.maps[name](found.features[name].vector())
+        empty = torch.zeros_like(found.fused.vector())
+        return empty.index_add(0, torch.arange(len(mapped)), mapped).square().mean(1)
+
+
+class Rounds(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth).float()
+
+
+CONTROLS = {
+    "options": [(Undocumented, "rate")],
+    "builds": [(RefusesAll, "raised ValueError: never")],
+    "deterministic": [(DropsInEvaluation, "random number")],
+    "shapes": [(MeanLoss, r"the loss is torch.float32 \[\]")],
+    "one-sample": [(Squeezes, r"one sample in evaluation: the loss is torch.float32 \[\]")],
+    "order": [(ByPlace, "another order")],
+    "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
+    "missing-rows": [(FiniteForwardOnly, "gradient")],
+    "missing-inputs": [(DividesByPresent, "input a is missing in all 3")],
+    "gradients": [(Unused, "forgotten")],
+    "reach": [(Detached, "no gradient to features")],
+    "state-dict": [(PlainTensor, "after its state is loaded")],
+    "mutation": [(AddsKey, "extra")],
+    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "float64": [(Rounds, "torch.float32")],
+}
+
+
+def controls():
+    return [
+        pytest.param(name, component, message, id=f"{name}-{component.__name__}")
+        for name, planted in CONTROLS.items()
+        for component, message in planted
+    ]
+
+
+def test_every_check_has_a_control():
+    assert set(CONTROLS) == {c.name for c in checks_of("objective", full=True)}
+
+
+@pytest.mark.parametrize(("name", "component", "message"), controls())
+def test_defect_is_caught_by_its_own_check(examine, name, component, message):
+    result = examine("objective", component, names={name})[name]
+    assert result.status == "failed", result
+    assert re.search(message, result.message), result.message
+
+
+SPECS = {Single: ObjectiveSpec("single", "", "", unimodal=True), Contrastive: ObjectiveSpec("c", "", "", least=2)}
+
+
+@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive])
+def test_no_sound_objective_is_forbidden(examine, component):
+    results = examine("objective", component, spec=SPECS.get(component))
+    assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []

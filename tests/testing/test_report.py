@@ -1,0 +1,245 @@
+"""What the kit says: statuses, reports, the parametrisation for pytest, and `mmkit plugins check`."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+import mmkit.cli.check
+import mmkit.testing
+from mmkit.catalog import Catalog, Entry
+from mmkit.cli import main
+from mmkit.contract import Features
+from mmkit.errors import UsageError
+from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec
+from mmkit.testing import cases, check, checks_of
+from mmkit.testing.battery import KINDS
+
+NOTHING = Catalog((), {})
+
+
+class Total(nn.Module):
+    """A sum of projections."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.width = 4
+        self.maps = nn.ModuleDict({name: nn.Linear(d, 4) for name, d in widths.items()})
+
+    def forward(self, features):
+        return Features.of(sum(torch.tanh(self.maps[n](features[n].vector())) for n in self.maps))
+
+
+class Product(Total):
+    """Zero is not neutral to it; the kit only advises."""
+
+    def forward(self, features):
+        product = 1
+        for n in self.maps:
+            product = product * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
+        return Features.of(product)
+
+
+class Random(Total):
+    def forward(self, features):
+        return Features.of(torch.randn(len(features["a"].mask), 4))
+
+
+def _check(component, **more):
+    return check("fusion", component, catalog=NOTHING, **more)
+
+
+def test_report_of_a_sound_component():
+    report = _check(Total)
+    assert report.ok
+    assert report.counts == {"passed": len(checks_of("fusion"))}
+    assert report.failed() == []
+    assert str(report).endswith(f"Total: {len(checks_of('fusion'))} passed")
+
+
+def test_what_builds_on_a_failed_check_is_not_run_and_the_rest_is():
+    report = _check(Random)
+    found = {result.check.name: result for result in report.results}
+    assert not report.ok
+    assert found["deterministic"].status == "failed"
+    assert (found["mates"].status, found["mates"].message) == ("not run", "deterministic failed")
+    assert found["missing-rows"].status == "passed"
+    assert not found["mates"].ok
+    assert "not run for that: mates, padding, order" in str(report)
+
+
+def test_what_needs_a_check_that_was_not_run_is_not_run_either():
+    class Nothing(Total):
+        def __init__(self, widths):
+            raise RuntimeError("no")
+
+    report = _check(Nothing)
+    assert {r.status for r in report.results if r.check.name not in {"options", "builds"}} == {"not run"}
+    assert "raised RuntimeError: no" in report.failed()[0].message
+
+
+def test_advice_fails_nothing():
+    report = _check(Product)
+    assert [result.check.name for result in report.failed()] == ["neutral"]
+    assert report.ok
+    assert "1 advice unheeded" in str(report)
+
+
+def test_options_and_spec_reach_the_component():
+    two = FusionSpec("two", "", "", least=2, most=2)
+    assert _check(Total, spec=two).ok
+    with pytest.raises(UsageError, match="has no option rank"):
+        check("fusion", Total, {"rank": 2}, catalog=NOTHING)
+
+
+def test_a_signature_that_cannot_be_read_is_a_finding():
+    class Unsigned(Total):
+        def __init__(self, widths, *, rate=0.1):
+            super().__init__(widths)
+
+    report = _check(Unsigned)
+    assert [result.check.name for result in report.failed()] == ["options"]
+    assert "rate needs an annotation" in report.failed()[0].message
+    assert report.counts == {"failed": 1, "not run": len(checks_of("fusion")) - 1}
+
+
+def test_global_random_numbers_are_left_alone():
+    before = torch.get_rng_state()
+    _check(Total)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"), [("encoder", "which modality"), ("head", "what can"), ("oracle", "fusion")]
+)
+def test_what_the_kit_must_know_is_asked_for(kind, message):
+    with pytest.raises(UsageError, match=message):
+        check(kind, Total, catalog=NOTHING)
+
+
+def test_modality_of_an_encoder_is_looked_up():
+    with pytest.raises(UsageError, match="no modality smell"):
+        check("encoder", Total, spec=EncoderSpec("nose", "", "", modality="smell"), catalog=NOTHING)
+
+
+def test_head_with_unknown_targets_alone_is_said_not_to_apply():
+    report = check("head", Total, spec=HeadSpec("h", "", "", targets=("graph",)), catalog=NOTHING)
+    assert set(report.counts) == {"not applicable"}
+
+
+def test_report_as_json():
+    document = json.loads(json.dumps(_check(Random).to_json()))
+    assert document["ok"] is False
+    assert document["kind"] == "fusion"
+    by_name = {entry["name"]: entry for entry in document["checks"]}
+    assert by_name["deterministic"]["status"] == "failed"
+    assert by_name["deterministic"]["mandatory"] is True
+    assert by_name["neutral"]["mandatory"] is False
+    assert by_name["mates"]["rule"] == "In evaluation a sample's result does not depend on the others in its batch."
+
+
+def test_cases_tell_pytest():
+    random = {param.id: param.values[0] for param in cases("fusion", Random)}
+    assert list(random) == [c.name for c in checks_of("fusion")]
+    random["builds"]()
+    with pytest.raises(AssertionError, match="a random number is drawn"):
+        random["deterministic"]()
+    with pytest.raises(pytest.skip.Exception, match="not run: deterministic failed"):
+        random["mates"]()
+    with pytest.raises(pytest.xfail.Exception, match="advice: without input a"):
+        {param.id: param.values[0] for param in cases("fusion", Product)}["neutral"]()
+    assert [param.id for param in cases("fusion", Random, full=True)] == [
+        c.name for c in checks_of("fusion", full=True)
+    ]
+
+
+def test_every_check_has_a_rule_on_one_line_and_needs_what_comes_before_it():
+    for kind in KINDS:
+        before = set()
+        for each in checks_of(kind, full=True):
+            assert each.rule.endswith("."), each.name
+            assert set(each.needs) <= before, each.name
+            before.add(each.name)
+
+
+def test_public_names_are_there():
+    assert all(getattr(mmkit.testing, name) is not None for name in mmkit.testing.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'chek'"):
+        _ = mmkit.testing.chek
+
+
+# ------------------------------------------------------------------------------------------------- mmkit plugins check
+
+GOOD = Entry(
+    "modality", "good", "acme/good", "acme", "1.0", "ok", spec=FusionSpec("good", "mmkit.modalities.series:Series", "")
+)
+BAD = Entry(
+    "fusion", "bad", "acme/bad", "acme", "1.0", "ok", spec=FusionSpec("bad", "torch.nn:Identity", "Not a fusion")
+)
+ABSENT = replace(BAD, name="absent", full_name="acme/absent", status="missing-deps", reason="needs nothing2")
+LOST = Entry("plugin", "lost", "lost", "lost", "0.1", "broken", "ImportError: nothing")
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    def run(*arguments, entries=(GOOD, BAD, ABSENT, LOST)):
+        monkeypatch.setattr(mmkit.cli.check, "catalog", lambda ctx: Catalog(tuple(entries), {}))
+        with pytest.raises(SystemExit) as stop:
+            main(["plugins", "check", *arguments])
+        return stop.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_command_says_what_passed(command):
+    code, out, err = command("good")
+    assert (code, err) == (0, "")
+    assert out == f"modality good: {len(checks_of('modality'))} passed\n"
+
+
+def test_command_fails_where_a_check_does(command):
+    code, out, err = command("--all")
+    assert code == 1
+    assert "options failed: Identity takes *args" in out
+    assert out.endswith("2 components: 1 keep the contract, 1 do not\n")
+    assert err == "mmkit: fusion acme/absent is missing-deps: needs nothing2\n"
+
+
+def test_command_in_json(command):
+    code, out, _ = command("acme", "--json")
+    document = json.loads(out)
+    assert (code, document["schema"], document["ok"]) == (1, 1, False)
+    good, bad = document["components"]
+    assert (good["full_name"], good["distribution"], good["version"], good["ok"]) == ("acme/good", "acme", "1.0", True)
+    assert bad["ok"] is False
+    assert bad["checks"][0]["status"] == "failed"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["goood"], 2, "did you mean good"),
+        ([], 2, "--all"),
+        (["good", "--all"], 2, "--all"),
+        (["--all", "--kind", "fussion"], 2, "did you mean fusion"),
+        (["good:rate=1"], 2, "has no option rate"),
+        (["good:rate"], 2, "not key=value"),
+        (["absent"], 3, "needs nothing2"),
+        (["lost"], 3, "ImportError: nothing"),
+    ],
+)
+def test_command_says_what_cannot_be(command, arguments, code, message):
+    found, out, err = command(*arguments)
+    assert (found, out) == (code, "")
+    assert message in err
+    assert err.count("\n") == 1
+
+
+def test_a_component_that_cannot_be_imported_costs_only_itself(command):
+    gone = replace(BAD, name="gone", full_name="acme/gone", spec=FusionSpec("gone", "acme_gone:Gone", ""))
+    code, out, _ = command("--all", entries=(gone, GOOD))
+    assert code == 1
+    assert "modality good: " in out
+    assert "acme_gone" in out
