@@ -94,8 +94,10 @@ class Catalog:
             ContractError: the component does not keep the contract.
         """
         given: dict[str, object] = {}
+        plugins: dict[str, str] = {}
         if isinstance(what, Choice):
             name, component, spec, given = what.name, what.component, spec or what.spec, dict(what.options)
+            plugins = what.plugins
         elif isinstance(what, type):
             name, component = f"{what.__module__}.{what.__qualname__}", what
         else:
@@ -104,9 +106,10 @@ class Catalog:
             entry = self.find(kind, asked)
             alone = [one for one in self.named(entry.name, kind) if one.status == "ok"] == [entry]
             name, component, spec = entry.name if alone else entry.full_name, entry.load(), entry.spec
+            plugins = {entry.distribution: entry.version}
         factories = (component, component.reads) if hasattr(component, "reads") else (component,)
         resolved = validated(f"{kind} {name}", {**given, **(options or {})}, options_of(*factories))
-        return Choice(kind, name, spec, factories, resolved)
+        return Choice(kind, name, spec, factories, resolved, plugins)
 
 
 def installed(

@@ -8,20 +8,16 @@ and for finders of one's own. Of one distribution found twice the first on the p
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import NamedTuple
 
 Read = Callable[[str], str | None]
 """Gives the text of one file of a distribution's metadata, None where there is none."""
 
-_GROUP = re.compile(r"^\s*\[\s*(mmkit\.v\d+)\s*\]\s*$")
-_ENTRY = re.compile(r"^\s*([^=\s#;][^=]*?)\s*=\s*([^\s\[]+)")
 
-
-@dataclass(frozen=True)
-class Registration:
+class Registration(NamedTuple):
     """One entry point.
 
     Args:
@@ -41,8 +37,7 @@ class Registration:
     requires: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """What a scan saw.
 
     Args:
@@ -51,12 +46,15 @@ class Found:
     """
 
     registrations: tuple[Registration, ...] = ()
-    versions: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = MappingProxyType({})
 
 
 def normalised(name: str) -> str:
     """The name of a distribution as names are compared: lower case, one hyphen for each run of `-`, `_` and `.`."""
-    return re.sub(r"[-_.]+", "-", name).lower()
+    name = name.lower().replace("_", "-").replace(".", "-")
+    while "--" in name:
+        name = name.replace("--", "-")
+    return name
 
 
 def scan(path: Iterable[str] | None = None) -> Found:
@@ -139,13 +137,13 @@ def _entries(text: str) -> Iterator[tuple[str, str, str]]:
     """Group, name and module of each entry point in a group of ours."""
     if "mmkit.v" not in text:
         return
-    group = None
-    for line in text.splitlines():
-        if line.lstrip().startswith("["):
-            ours = _GROUP.match(line)
-            group = ours[1] if ours else None
-        elif group and (entry := _ENTRY.match(line)):
-            yield group, entry[1], entry[2]
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[] \t")
+        elif "=" in line and group.startswith("mmkit.v") and group[7:].isdecimal() and line[0] not in "#;":
+            name, _, value = line.partition("=")
+            yield group, name.strip(), value.partition("[")[0].strip()  # extras of an entry point mean nothing here
 
 
 def _header(text: str) -> dict[str, list[str]]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import re
 import sys
 import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -35,9 +34,6 @@ KINDS = tuple(spec.kind for spec in HOOKS.values())
 RESERVED = {"all", "none", "only"}
 
 Status = Literal["ok", "missing-deps", "blocked", "broken", "incompatible", "shadowed"]
-
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 
 
 @dataclass(frozen=True)
@@ -263,15 +259,28 @@ def _check_spec(hook: str, spec: object) -> None:
     kind = HOOKS[hook]
     if not isinstance(spec, kind):
         raise ContractError(f"{hook} gives {spec!r}, not a {kind.__name__}")
-    if not isinstance(spec.name, str) or not _NAME.fullmatch(spec.name) or spec.name in RESERVED:
+    if not _is_name(spec.name) or spec.name in RESERVED:
         raise ContractError(
             f"{hook} gives the name {spec.name!r}; a name is lower-case words joined by hyphens, "
             f"and {', '.join(sorted(RESERVED))} are reserved"
         )
-    if not isinstance(spec.reference, str) or not _REFERENCE.fullmatch(spec.reference):
+    if not _is_reference(spec.reference):
         raise ContractError(f"{hook}: {spec.name} refers to {spec.reference!r}, not to package.module:Attribute")
     if not isinstance(spec.summary, str) or "\n" in spec.summary:
         raise ContractError(f"{hook}: the summary of {spec.name} is not one line")
+
+
+def _is_name(name: object) -> bool:
+    """Lower-case words of ASCII letters and digits, joined by hyphens."""
+    return isinstance(name, str) and all(
+        word.isalnum() and word.isascii() and word == word.lower() for word in name.split("-")
+    )
+
+
+def _is_reference(reference: object) -> bool:
+    """One colon between two dotted names."""
+    sides = reference.split(":") if isinstance(reference, str) else []
+    return len(sides) == 2 and all(part.isidentifier() for side in sides for part in side.split("."))
 
 
 def _with_collisions(listed: Sequence[Entry]) -> Iterator[Entry]:

@@ -7,21 +7,17 @@ here imports torch; pydantic is imported when a value is checked, which is when 
 from __future__ import annotations
 
 import inspect
-import json
-import re
-import tomllib
 import types
 import typing
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
 
 from mmkit.errors import ContractError, UsageError, one_of
 from mmkit.plugin import Spec
 
 
-@dataclass(frozen=True)
-class Option:
+class Option(NamedTuple):
     """One option of a component.
 
     Args:
@@ -155,6 +151,8 @@ def parse_value(text: str) -> object:
     """
     if text == "none":
         return None
+    import tomllib  # noqa: PLC0415 (listing plugins reads no value, and this costs a tenth of it)
+
     if "\n" in text:  # would be more than one value
         return str(text)
     try:
@@ -165,12 +163,17 @@ def parse_value(text: str) -> object:
 
 def write_value(value: object) -> str:
     """`value` as text that `parse_value` reads back: TOML, bare where a string needs no quotes, `none`."""
-    if isinstance(value, str) and re.fullmatch(r"[^\s,=:\"'\[\]{}()#]+", value) and parse_value(value) == value:
-        return value
+    if isinstance(value, str) and value and not set(value) & _NOT_BARE and value.isprintable():
+        return value if parse_value(value) == value else _toml(value)
     return _toml(value)
 
 
+_NOT_BARE = set(" \t,=:\"'[]{}()#")
+
+
 def _toml(value: object) -> str:
+    import json  # noqa: PLC0415 (as above)
+
     if value is None:
         return "none"
     if isinstance(value, bool):
@@ -282,6 +285,7 @@ class Choice:
         spec: what was registered; None for a class that no plugin registers.
         factories: the component's class, then that of the transform which it `reads`, where it reads one.
         options: all of them, defaults included.
+        plugins: the distribution that registers it, with its version; nothing of a class that no plugin registers.
     """
 
     kind: str
@@ -289,6 +293,7 @@ class Choice:
     spec: Spec | None
     factories: tuple[type, ...]
     options: dict[str, object]
+    plugins: dict[str, str] = field(default_factory=dict)
 
     @property
     def component(self) -> type:

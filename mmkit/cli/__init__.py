@@ -24,9 +24,9 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 
 # A new command is one line here: its name, where its function is, and what it does. Names of a group nest.
 COMMANDS: Table = {
+    "bench": ("mmkit.cli.bench:bench", "Compare combinations of encoders, fusions and heads on a task."),
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
-        "check": ("mmkit.cli.check:check", "Run the conformance kit on what is installed."),
         "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
         "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
     },
@@ -128,20 +128,16 @@ def _app() -> typer.Typer:
 
 
 def _group(table: Table, **settings: Any) -> typer.Typer:
-    """An app whose commands are known by name and one line until one of them is run."""
-    references = {name: entry[0] for name, entry in table.items() if isinstance(entry, tuple)}
+    """An app whose commands are a name and one line each until one of them is run."""
 
     class Lazy(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
             name, command, rest = super().resolve_command(ctx, args)
-            return name, _loaded(name, references[name]) if name in references else command, rest
+            return name, _loaded(name, table[name]) if name is not None and name in table else command, rest
 
     app = _typer(cls=Lazy, **settings)
     for name, entry in table.items():
-        if isinstance(entry, tuple):
-            app.command(name, help=entry[1])(_unloaded)
-        else:
-            app.add_typer(_group(entry, help=GROUPS[name]), name=name)
+        app.command(name, help=entry[1] if isinstance(entry, tuple) else GROUPS[name])(_unloaded)
     return app
 
 
@@ -149,8 +145,12 @@ def _unloaded() -> None:
     raise AssertionError("a command stands for itself in the list of commands only")
 
 
-def _loaded(name: str, reference: str) -> Any:
-    module, _, function = reference.partition(":")
+def _loaded(name: str, entry: tuple[str, str] | Table) -> Any:
+    if not isinstance(entry, tuple):
+        app = _group(entry, help=GROUPS[name])
+        app.callback()(lambda: None)  # a group, even of one command
+        return typer.main.get_command(app)
+    module, _, function = entry[0].partition(":")
     app = _typer()
     app.command(name)(getattr(importlib.import_module(module), function))
     return typer.main.get_command(app)

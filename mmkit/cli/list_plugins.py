@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from itertools import groupby
@@ -49,6 +48,8 @@ def list_plugins(
         and (modality is None or modality in modalities_of(entry.spec))
     ]
     if as_json:
+        import json  # noqa: PLC0415 (plain lines start sooner without)
+
         print(json.dumps({"schema": 1, "plugins": [as_fields(entry) for entry in chosen]}, indent=1, default=str))
     elif plain or not sys.stdout.isatty():
         for entry in chosen:

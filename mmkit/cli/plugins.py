@@ -25,12 +25,12 @@ def show(
 ) -> None:
     """All there is to know of one component or plugin: who provides it, what it takes, its options and papers."""
     found = catalog(ctx)
-    entries, of_distribution = _meant(found, name, kind)
+    entries, whole = _meant(found, name, kind)
     shown: list[dict[str, Any]] = []
     failures: list[MmkitError] = []
     for entry in entries:
         fields = as_fields(entry) | {"requirements": _requirements(entry, found)}
-        if not of_distribution and entry.status in {"ok", "shadowed"}:
+        if not whole and entry.status in {"ok", "shadowed"}:
             try:
                 fields |= _of_class(entry)
             except MmkitError as error:
@@ -40,6 +40,8 @@ def show(
         shown.append(fields)
     if as_json:
         print(json.dumps({"schema": 1, "plugins": shown}, indent=1, default=str))
+    elif whole:
+        print(_distribution(entries, shown[0]))
     else:
         print("\n\n".join(_text(entry, fields) for entry, fields in zip(entries, shown, strict=True)))
     if failures:
@@ -109,12 +111,26 @@ def _count(least: int, most: int | None) -> str:
     return f"{least} to {most} inputs" if most != least else f"{least} input{'s' * (least != 1)}"
 
 
-def _text(entry: Entry, fields: dict[str, Any]) -> str:
-    """What is known, one fact a line."""
+def _distribution(entries: list[Entry], fields: dict[str, Any]) -> str:
+    """A distribution and its components, one a line."""
+    lines = [f"{entries[0].distribution} {entries[0].version}", *_required(fields), "  components"]
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
+        told = "  ".join(part for part in (entry.status, entry.summary, entry.reason) if part)
+        lines.append(f"    {entry.kind:<9}  {entry.name:<{width}}  {told}")
+    return "\n".join(lines)
+
+
+def _required(fields: dict[str, Any]) -> list[str]:
     needed = [
         f"{r['requirement']} ({r['installed'] or 'not installed'}{'' if r['met'] else ', does not serve'})"
         for r in fields["requirements"]
     ]
+    return [f"  requires   {', '.join(needed)}"] if needed else []
+
+
+def _text(entry: Entry, fields: dict[str, Any]) -> str:
+    """What is known, one fact a line."""
     spec = entry.spec
     facts = {
         "status": f"{entry.status}: {entry.reason}" if entry.reason else entry.status,
@@ -139,7 +155,7 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
             + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
             for row in rows
         ]
-    lines += [f"  requires   {', '.join(needed)}"] if needed else []
+    lines += _required(fields)
     if entry.traceback:
         told = fields.get("traceback", "  --traceback shows where it comes from")
         lines += ["", *told.rstrip().splitlines()]

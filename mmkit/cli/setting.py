@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import typer
 
 from mmkit.catalog import Catalog, installed
 
 
-@dataclass(frozen=True)
-class Setting:
+class Setting(NamedTuple):
     """The options that stand before every command.
 
     Args:
