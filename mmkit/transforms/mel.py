@@ -18,7 +18,7 @@ from torchaudio import functional as sound
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
-from mmkit.transforms.series import span
+from mmkit.transforms.series import padded, span
 
 FLOOR = 1e-6
 """Added before the logarithm: about the power of the rounding noise of 16 bits, so that silence is no outlier."""
@@ -114,15 +114,20 @@ class MelTransform:
         """`mel` [B T M] float32, zero where padded, and `mask` [B T]."""
         framed = [self._framed(value) for value in values if value is not None]
         frames = iter(framed)
-        lengths = torch.tensor([0 if value is None else len(next(frames)) for value in values], dtype=torch.long)  # [B]
-        longest = max(int(lengths.max()) if len(values) else 0, 1)
+        sizes = [0 if value is None else len(next(frames)) for value in values]
+        longest = max(1, *sizes)
+        lengths = torch.tensor(sizes)  # [B]
         mask = torch.arange(longest) < lengths.unsqueeze(1)  # [B T]
-        mel = torch.zeros(len(values), longest, self.mels)
-        if framed:
-            real = (torch.cat(list(self._log_mels(framed))) - self.mean) / self.std  # [N M]
-            if generator is not None:
-                real = self._masked(real, lengths, generator)
-            mel[mask] = real
+        if not framed:
+            return {"mel": torch.zeros(len(values), longest, self.mels), "mask": mask}
+        real = (torch.cat(list(self._log_mels(framed))) - self.mean) / self.std  # [N M]
+        mel = padded(real, lengths, mask)  # [B T M]
+        # What is hidden is at the band's mean, which is 0.
+        if generator is not None and self.time_mask:
+            mel = mel.masked_fill(span(lengths, longest, self.time_mask, generator).unsqueeze(2), 0)
+        if generator is not None and self.band_mask:
+            bands = torch.full_like(lengths, self.mels)
+            mel = mel.masked_fill(span(bands, self.mels, self.band_mask, generator).unsqueeze(1), 0)
         return {"mel": mel, "mask": mask}
 
     def state(self) -> dict[str, Any]:
@@ -152,19 +157,6 @@ class MelTransform:
         for frames in _chunks(framed):
             power = torch.fft.rfft(frames * self.frame).abs().square()
             yield torch.log(power @ self.filters + FLOOR)
-
-    def _masked(self, real: Tensor, lengths: Tensor, generator: Generator) -> Tensor:
-        """[N M] with one span of time and one of bands of each clip at the band's mean, which is 0."""
-        if self.time_mask:
-            length, start, position = span(lengths, self.time_mask, generator)
-            hidden = (position >= start) & (position < start + length)  # [N]
-            real = real.masked_fill(hidden.unsqueeze(1), 0)
-        if self.band_mask:
-            bands = torch.full_like(lengths, self.mels)
-            length, start, position = (part.view(-1, self.mels) for part in span(bands, self.band_mask, generator))
-            hidden = (position >= start) & (position < start + length)  # [B M]
-            real = real.masked_fill(hidden.repeat_interleave(lengths, 0), 0)
-        return real
 
 
 def _filters(bins: int, low: float, high: float, mels: int, rate: int) -> Tensor:

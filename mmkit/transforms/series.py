@@ -57,7 +57,7 @@ class SeriesTransform:
         Raises:
             DataError: there is no series, or two differ in their number of channels.
         """
-        series = [value[: self.max_length] for value in values if value is not None]
+        series = [self._cut(value) for value in values if value is not None]
         if not series:
             raise DataError("the training split has no series in this input; leave the input out")
         found = sorted({value.shape[1] for value in series})
@@ -71,22 +71,28 @@ class SeriesTransform:
 
     def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
         """`steps` [B T C] float32, zero where padded, and `mask` [B T]."""
-        series = [value[: self.max_length] for value in values if value is not None]
+        series = [self._cut(value) for value in values if value is not None]
         for value in series:
             if value.shape[1] != self.channels:
                 raise DataError(f"a series has {value.shape[1]} channels; those of the training split {self.channels}")
-        lengths = torch.tensor([0 if value is None else len(value[: self.max_length]) for value in values])  # [B]
-        longest = max(int(lengths.max()) if len(values) else 0, 1)
+        real = iter(series)
+        sizes = [0 if value is None else len(next(real)) for value in values]
+        longest = max(1, *sizes)
+        lengths = torch.tensor(sizes)  # [B]
         mask = torch.arange(longest) < lengths.unsqueeze(1)  # [B T]
-        steps = torch.zeros(len(values), longest, self.channels)
-        if series:
-            # All real steps stand in one tensor, so that nothing below is done for padding, noise least of all.
-            real = torch.cat(series)  # [N C]
-            if self.standardize:
-                real = (real - self.mean) / self.std
-            if generator is not None:
-                real = self._augmented(real, lengths, generator)
-            steps[mask] = real
+        if not series:
+            return {"steps": torch.zeros(len(values), longest, self.channels), "mask": mask}
+        # All real steps stand in one tensor at first, so that no noise is drawn for padding.
+        packed = torch.cat(series)  # [N C]
+        if self.standardize:
+            packed = (packed - self.mean) / self.std
+        if generator is not None and self.noise:
+            noise = torch.randn(packed.shape, generator=generator)
+            packed = packed.add(noise if self.standardize else noise * self.std, alpha=self.noise)
+        steps = padded(packed, lengths, mask)  # [B T C]
+        if generator is not None and self.time_mask:
+            hidden = span(lengths, longest, self.time_mask, generator).unsqueeze(2)
+            steps = steps.masked_fill(hidden, 0) if self.standardize else torch.where(hidden, self.mean, steps)
         return {"steps": steps, "mask": mask}
 
     def state(self) -> dict[str, Any]:
@@ -98,27 +104,31 @@ class SeriesTransform:
         self.mean = torch.tensor(state["mean"])
         self.std = torch.tensor(state["std"])
 
-    def _augmented(self, real: Tensor, lengths: Tensor, generator: Generator) -> Tensor:
-        """[N C] with noise, then with one span of each series at the channel's mean."""
-        if self.noise:
-            noise = torch.randn(real.shape, generator=generator)
-            real = real + self.noise * (noise if self.standardize else noise * self.std)
-        if self.time_mask:
-            length, start, position = span(lengths, self.time_mask, generator)
-            hidden = (position >= start) & (position < start + length)  # [N]
-            real = torch.where(hidden.unsqueeze(1), 0.0 if self.standardize else self.mean, real)
-        return real
+    def _cut(self, value: Tensor) -> Tensor:
+        return value if self.max_length is None else value[: self.max_length]
 
 
-def span(lengths: Tensor, share: float, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+def padded(packed: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+    """[B T C] from all real steps in a row [N C], zero where `mask` [B T] is False; one gather, no loop over rows."""
+    first = lengths.cumsum(0) - lengths
+    place = (first.unsqueeze(1) + torch.arange(mask.shape[1])).clamp(max=len(packed) - 1)  # [B T]
+    return packed.index_select(0, place.flatten()).view(*mask.shape, -1).masked_fill_(~mask.unsqueeze(2), 0)
+
+
+def span(lengths: Tensor, longest: int, share: float, generator: Generator) -> Tensor:
     """One span to hide in each sequence, drawn evenly up to `share` of its length, at an even place.
 
+    Args:
+        lengths: [B] of each sequence.
+        longest: T.
+        share: 0 to 1.
+        generator: what is drawn from.
+
     Returns:
-        length and start of the span [N], and the position [N] within its own sequence, of each step of all sequences.
+        [B T] bool, True where hidden.
     """
     draws = torch.rand(2, len(lengths), generator=generator)
     length = (draws[0] * ((share * lengths).floor() + 1)).long()
     start = (draws[1] * (lengths - length + 1)).long()
-    first = lengths.cumsum(0) - lengths
-    rows = torch.stack((length, start, first)).repeat_interleave(lengths, 1)  # [3 N]
-    return rows[0], rows[1], torch.arange(rows.shape[1]) - rows[2]
+    position = torch.arange(longest)
+    return (position >= start.unsqueeze(1)) & (position < (start + length).unsqueeze(1))
