@@ -1,10 +1,41 @@
 """What every test stands on: one thread, one seed."""
 
+import itertools
+import sys
+import textwrap
+
 import pytest
 import torch
+
+_numbers = itertools.count()
 
 
 @pytest.fixture(autouse=True)
 def _repeatable():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def distribution(tmp_path, monkeypatch):
+    """Writes a distribution as pip would leave it, on the path for this test; returns the name of its module."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.syspath_prepend(str(site))
+    before = set(sys.modules)
+
+    def write(name, source, *, version="1.0", group="mmkit.v1", requires=(), suffix=""):
+        module = f"made_{next(_numbers)}"
+        (site / f"{module}.py").write_text(textwrap.dedent(source).replace("THIS", module))
+        info = site / f"{name.replace('-', '_')}-{version}{suffix}.dist-info"
+        info.mkdir()
+        lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {line}" for line in requires)]
+        (info / "METADATA").write_text("\n".join(["Metadata-Version: 2.4", *lines, "", "A description: long", ""]))
+        (info / "entry_points.txt").write_text(f"[console_scripts]\nx = y:z\n\n[{group}]\n{name} = {module}\n")
+        return module
+
+    write.site = site
+    yield write
+    for module in set(sys.modules) - before:
+        if module.startswith("made_"):
+            del sys.modules[module]
