@@ -5,7 +5,7 @@ from functools import cache
 import pytest
 
 from mmkit.catalog import installed
-from mmkit.testing import Examination, checks_of
+from mmkit.testing import Examination, check, checks_of, variants
 from mmkit.testing.battery import KINDS
 from mmkit.testing.examination import settle
 
@@ -19,11 +19,11 @@ def _examination(kind, name):
 
 def _cases(*, full):
     return [
-        pytest.param(kind, entry.full_name, check, id=f"{kind}-{entry.name}-{check.name}")
+        pytest.param(kind, entry.full_name, rule, id=f"{kind}-{entry.name}-{rule.name}")
         for kind in KINDS
         for entry in CATALOG.available(kind)
-        for check in checks_of(kind, full=True)
-        if check.full == full
+        for rule in checks_of(kind, full=True)
+        if rule.full == full
     ]
 
 
@@ -31,12 +31,30 @@ def test_something_of_every_kind_is_installed():
     assert [kind for kind in KINDS if not CATALOG.available(kind)] == []
 
 
-@pytest.mark.parametrize(("kind", "name", "check"), _cases(full=False))
-def test_contract(kind, name, check):
-    settle(_examination(kind, name).result(check))
+@pytest.mark.parametrize(("kind", "name", "rule"), _cases(full=False))
+def test_contract(kind, name, rule):
+    settle(_examination(kind, name).result(rule))
 
 
 @pytest.mark.full
-@pytest.mark.parametrize(("kind", "name", "check"), _cases(full=True))
-def test_contract_in_full(kind, name, check):
-    settle(_examination(kind, name).result(check))
+@pytest.mark.parametrize(("kind", "name", "rule"), _cases(full=True))
+def test_contract_in_full(kind, name, rule):
+    settle(_examination(kind, name).result(rule))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        pytest.param(kind, entry.full_name, id=f"{kind}-{entry.name}")
+        for kind in KINDS
+        for entry in CATALOG.available(kind)
+        if kind != "task"
+    ],
+)
+def test_contract_however_options_are_set(kind, name):
+    """Each choice and switch in turn; what a component refuses with a reason is its right."""
+    for options in variants(_examination(kind, name).choice):
+        report = check(kind, name, options, catalog=CATALOG)
+        refused = any(r.check.name == "builds" and "raised ValueError" in r.message for r in report.failed())
+        assert report.ok or refused, report

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from mmkit.testing.examination import Examination as Examination
     from mmkit.testing.examination import cases as cases
     from mmkit.testing.examination import check as check
+    from mmkit.testing.settings import variants as variants
     from mmkit.testing.verdict import Check as Check
     from mmkit.testing.verdict import Report as Report
     from mmkit.testing.verdict import Result as Result
@@ -40,12 +41,13 @@ _PLACES = {
     "Examination": "examination",
     "cases": "examination",
     "check": "examination",
+    "variants": "settings",
     "Check": "verdict",
     "Report": "verdict",
     "Result": "verdict",
 }
 
-__all__ = ["CHECKS", "Check", "Examination", "Report", "Result", "cases", "check", "checks_of"]
+__all__ = ["CHECKS", "Check", "Examination", "Report", "Result", "cases", "check", "checks_of", "variants"]
 
 
 def __getattr__(name: str) -> Any:

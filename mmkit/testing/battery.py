@@ -12,6 +12,7 @@ from mmkit.testing.checks import (
     missing,
     modalities,
     precision,
+    sizes,
     tasks,
     transforms,
 )
@@ -54,6 +55,7 @@ CHECKS: tuple[Check, ...] = (
     Check(precision.float64, MODULES, STEADY),
     Check(heads.loss, ("head",), SOUND),
     Check(heads.prediction, ("head",), SOUND),
+    Check(sizes.every_count, ("fusion",), (*STEADY, "input-counts"), full=True),
     Check(graphs.compiles, ("encoder", "fusion", "head"), STEADY, full=True),
     Check(graphs.exports, ("encoder", "fusion", "head"), STEADY, full=True),
     Check(modalities.example_decodes, ("modality",), BUILT),

@@ -282,6 +282,11 @@ class AtMostThree(Sound):
         )
 
 
+class SeesMatesAmongMany(SeesMates):
+    def total(self, features):
+        return super().total(features) if len(features) > 3 else Sound.total(self, features)
+
+
 class DividesByCount(Sound):
     def total(self, features):
         return super().total(features) / sum(f.present() for f in features.values()).unsqueeze(1)
@@ -410,6 +415,7 @@ CONTROLS = {
     "mutation": [(Clamps, "changes 0.a.tokens"), (AddsKey, "0.extra")],
     "autocast": [(CastsByHand, "raised RuntimeError")],
     "float64": [(Single, "torch.float32")],
+    "every-count": [(SeesMatesAmongMany, "4 inputs, mates: rows")],
     "compiles": [(Branches, "raised")],
     "exports": [(Branches, "raised")],
 }

@@ -2,7 +2,9 @@
 
 import json
 from dataclasses import replace
+from typing import Annotated, Literal
 
+import annotated_types
 import pytest
 import torch
 from torch import nn
@@ -243,3 +245,22 @@ def test_a_component_that_cannot_be_imported_costs_only_itself(command):
     assert code == 1
     assert "modality good: " in out
     assert "acme_gone" in out
+
+
+def test_variants_change_one_countable_option_at_a_time():
+    from mmkit.options import Choice
+    from mmkit.testing import variants
+
+    class Shift:
+        def __init__(
+            self,
+            *,
+            by: Literal["row", "column"] = "row",
+            wrap: bool = False,
+            limit: Annotated[int, annotated_types.Gt(0)] | None = 3,
+            size: int = 3,
+        ):
+            pass
+
+    choice = Choice("encoder", "shift", None, (Shift,), {"by": "column", "wrap": False, "limit": 3, "size": 3})
+    assert list(variants(choice)) == [{"by": "row"}, {"wrap": True}, {"limit": None}]
