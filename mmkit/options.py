@@ -130,8 +130,8 @@ def split_commas(text: str) -> Iterator[str]:
                 escaped = True
             elif sign == quote:
                 quote = ""
-        elif sign in "\"'" and not text[start:place].partition("=")[2].strip("[{(, "):
-            quote = sign  # a quote opens at the start of a value; in the middle of a word it is an apostrophe
+        elif sign in "\"'" and (depth > 0 or text[start:place].rstrip().endswith("=")):
+            quote = sign  # in the middle of a bare word it is an apostrophe
         elif sign in "[{(":
             depth += 1
         elif sign in ")}]":
@@ -181,7 +181,7 @@ def _toml(value: object) -> str:
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{json.dumps(str(k))} = {_toml(v)}" for k, v in value.items()) + "}"
+        return "{" + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):
         return "[" + ", ".join(_toml(item) for item in value) + "]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
