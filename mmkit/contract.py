@@ -72,19 +72,22 @@ class Features:
         tokens = values.unsqueeze(1) if values.ndim == 2 else values  # [B T D]
         if tokens.ndim != 3 or tokens.shape[1] < 1:
             raise ValueError(f"features are [B T D] with T >= 1, or [B D]; got {list(values.shape)}")
+        everything = mask is None  # then there is nothing to zero
         if mask is None:
             mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         elif mask.ndim == 1:
             mask = mask.unsqueeze(1)
         if mask.dtype != torch.bool or mask.shape != tokens.shape[:2]:
             raise ValueError(f"mask is bool {list(tokens.shape[:2])}; got {mask.dtype} {list(mask.shape)}")
-        tokens = tokens.masked_fill(~mask.unsqueeze(-1), 0)
+        if not everything:
+            tokens = tokens.masked_fill(~mask.unsqueeze(-1), 0)
         if pooled is not None:
             if pooled.shape != (tokens.shape[0], tokens.shape[2]):
                 raise ValueError(
                     f"pooled is {[tokens.shape[0], tokens.shape[2]]} like the tokens; got {list(pooled.shape)}"
                 )
-            pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
+            if not everything:
+                pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
         return Features(tokens, mask, pooled, dict(penalties or {}))
 
     @property
@@ -100,6 +103,8 @@ class Features:
         """[B D]: pooled, else the mean of the real tokens; zero where the input is missing."""
         if self.pooled is not None:
             return self.pooled
+        if self.tokens.shape[1] == 1:
+            return self.tokens.squeeze(1)  # the mean of one, at no cost
         return self.tokens.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
 
     def to(self, device: torch.device | str) -> Features:
