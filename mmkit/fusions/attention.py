@@ -63,7 +63,7 @@ class AttentionFusion(nn.Module):
         mask = torch.cat([features[name].mask for name in self.project], 1)  # [B T]
         seen = mask
         if self.cls is not None:
-            tokens = torch.cat([self.cls.to(tokens.dtype).expand(len(tokens), 1, -1), tokens], 1)  # [B 1+T H]
+            tokens = torch.cat([self.cls.to(tokens.dtype).expand(tokens.shape[0], 1, -1), tokens], 1)  # [B 1+T H]
             seen = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
         for layer in self.layers:
             tokens = layer(tokens, seen)

@@ -3,12 +3,13 @@
 Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
 https://arxiv.org/abs/1705.09406, for joint representations of this kind.
 
-Axes: B batch, M inputs, D an input's width, H fused width.
+Axes: B batch, D an input's width, H fused width.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated
 
 import torch
@@ -36,7 +37,10 @@ class MeanFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
-        present = torch.stack([features[name].present() for name in self.project], 1)  # [B M]
-        projected = torch.stack([linear(features[name].vector()) for name, linear in self.project.items()], 1)  # B M H
-        total = projected.masked_fill(~present.unsqueeze(-1), 0).sum(1)
-        return Features.of(total / present.sum(1, keepdim=True).clamp(min=1))
+        present = [features[name].present().unsqueeze(1) for name in self.project]  # [B 1] each
+        terms = [
+            linear(features[name].vector()).masked_fill(~there, 0)
+            for (name, linear), there in zip(self.project.items(), present, strict=True)
+        ]
+        count = torch.cat(present, 1).sum(1, keepdim=True)
+        return Features.of(reduce(torch.add, terms) / count.clamp(min=1))

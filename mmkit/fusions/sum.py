@@ -9,6 +9,7 @@ Axes: B batch, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated
 
 import torch
@@ -39,4 +40,4 @@ class SumFusion(nn.Module):
             linear(features[name].vector()).masked_fill(~features[name].present().unsqueeze(1), 0)
             for name, linear in self.project.items()
         ]
-        return Features.of(torch.stack(terms).sum(0))
+        return Features.of(reduce(torch.add, terms))

@@ -213,28 +213,24 @@ def test_seeds_side_by_side_by_vmap(build, alike):
 
 
 @pytest.mark.full
+@pytest.mark.parametrize("alike", ["one", "three"], indirect=True)
 def test_compiles_whole(build, alike):
     torch.compiler.reset()
     fusion = build(alike.widths).eval()
     compiled = torch.compile(fusion, fullgraph=True, backend="aot_eager")
     _close(compiled(alike.features), fusion(alike.features))
-    leaves, features = _leaves(alike.features)
-    compiled.train()(features).vector().sum().backward()
-    assert all(tokens.grad is None or tokens.grad.isfinite().all() for tokens, _ in leaves.values())
+    leaves = {n: Features(f.tokens.clone().requires_grad_(), f.mask, f.pooled) for n, f in alike.features.items()}
+    compiled.train()(leaves).tokens.sum().backward()
+    gradients = [f.tokens.grad for f in leaves.values()] + [parameter.grad for parameter in fusion.parameters()]
+    assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
 
 
 @pytest.mark.full
-def test_exports_with_any_batch(build, make, alike):
-    if alike.batch < 4:
-        pytest.skip("a batch axis of two would be taken for a constant")
+@pytest.mark.parametrize("alike", ["three"], indirect=True)
+def test_exports_with_any_batch(build, alike):
     fusion = build(alike.widths).eval()
-    program = torch.export.export(
-        fusion, (alike.features,), dynamic_shapes=(_batch_axis(alike.features),), strict=False
-    )
+    batch = torch.export.Dim("batch", min=2)
+    axes = {n: [{0: batch}] * (2 if f.pooled is None else 3) + [{}] for n, f in alike.features.items()}
+    program = torch.export.export(fusion, (alike.features,), dynamic_shapes=(axes,))
     half = {n: _rows(f, slice(None, None, 2)) for n, f in alike.features.items()}
     _close(program.module()(half), fusion(half))
-
-
-def _batch_axis(features):
-    batch = torch.export.Dim("batch", min=2)
-    return {n: [{0: batch}, {0: batch}, None if f.pooled is None else {0: batch}, {}] for n, f in features.items()}
