@@ -10,10 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from mmkit.discovery import normalised, scan
-from mmkit.entries import BUILTIN, KINDS, Entry, Status, entries
+from mmkit.entries import BUILTIN, Entry, Status, entries
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.options import Choice, Text, options_of, parse_component, validated
 from mmkit.plugin import Spec
+from mmkit.specs import KINDS
 
 __all__ = ["BUILTIN", "KINDS", "Catalog", "Entry", "Status", "installed"]
 

@@ -5,34 +5,17 @@ Whatever a plugin does at import, raising or calling `sys.exit`, costs only itse
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-import sys
-import types
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Literal
 
-import pluggy
-
-from mmkit import plugin
 from mmkit.discovery import Found, Registration, normalised
 from mmkit.errors import ContractError, UnavailableError
-from mmkit.plugin import GROUP, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
+from mmkit.plugin import GROUP, Spec
+from mmkit.specs import KINDS, imported, registered
 
 BUILTIN = "mmkit-core"
-HOOKS: dict[str, type[Spec]] = {
-    "mmkit_tasks": TaskSpec,
-    "mmkit_modalities": ModalitySpec,
-    "mmkit_encoders": EncoderSpec,
-    "mmkit_fusions": FusionSpec,
-    "mmkit_heads": HeadSpec,
-    "mmkit_objectives": ObjectiveSpec,
-}
-KINDS = tuple(spec.kind for spec in HOOKS.values())
-RESERVED = {"all", "none", "only"}
-
 Status = Literal["ok", "missing-deps", "blocked", "broken", "incompatible", "shadowed"]
 
 
@@ -78,7 +61,7 @@ class Entry:
         module, _, attribute = self.spec.reference.partition(":")
         of = f"{self.kind} {self.name} of {self.distribution} {self.version}".rstrip()
         try:
-            found: object = _imported(module)
+            found: object = imported(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the component's own sys.exit, too, is only its own
@@ -175,7 +158,7 @@ def _of_distribution(
     # What pip checked when it installed mmkit is not checked again at every start.
     missing = [] if name == BUILTIN else _unmet_of_distribution(first.requires, versions)
     try:
-        specs = list(_specs(ours))
+        specs = list(registered(ours))
         lacking = [missing + (unmet(spec.requires, versions) if spec.requires else []) for spec in specs]
     except KeyboardInterrupt:
         raise
@@ -210,77 +193,6 @@ def _unmet_of_distribution(requires: Sequence[str], versions: Mapping[str, str])
         return unmet(requires, versions)
     except ValueError:  # old metadata may not be PEP 508; pip took it
         return []
-
-
-def _imported(module: str) -> types.ModuleType:
-    # What a stranger's module prints must not stand in the middle of a result.
-    with contextlib.redirect_stdout(sys.stderr):
-        return importlib.import_module(module)
-
-
-def _specs(registrations: Iterable[Registration]) -> Iterator[Spec]:
-    """All specs of one distribution, checked.
-
-    Raises:
-        ContractError: a hook is unknown or undecorated, none is there, or what one gives is no good spec.
-    """
-    seen = set()
-    for registration in registrations:
-        module = _imported(registration.module)
-        # A manager of its own for each plugin: a failure leaves nothing half-registered beside the others.
-        manager = pluggy.PluginManager("mmkit")
-        manager.add_hookspecs(plugin)
-        manager.register(module, registration.name)
-        _check_hooks(manager, module)
-        with contextlib.redirect_stdout(sys.stderr):
-            given = {hook: [spec for part in getattr(manager.hook, hook)() for spec in part] for hook in HOOKS}
-        for hook, specs in given.items():
-            for spec in specs:
-                _check_spec(hook, spec)
-                if (spec.kind, spec.name) in seen:
-                    raise ContractError(f"{hook} gives two of the name {spec.name}")
-                seen.add((spec.kind, spec.name))
-                yield spec
-
-
-def _check_hooks(manager: pluggy.PluginManager, module: types.ModuleType) -> None:
-    known = ", ".join(HOOKS)
-    implemented = {caller.name for caller in manager.get_hookcallers(module) or ()}
-    for hook in sorted(implemented - set(HOOKS)):
-        raise ContractError(f"{module.__name__} implements {hook}, which is no hook; the hooks are {known}")
-    for hook in HOOKS:
-        if hook not in implemented and isinstance(vars(module).get(hook), types.FunctionType):
-            raise ContractError(f"{module.__name__}.{hook} is not decorated with mmkit.plugin.hookimpl")
-    if not implemented:
-        raise ContractError(f"{module.__name__} implements no hook; the hooks are {known}")
-
-
-def _check_spec(hook: str, spec: object) -> None:
-    kind = HOOKS[hook]
-    if not isinstance(spec, kind):
-        raise ContractError(f"{hook} gives {spec!r}, not a {kind.__name__}")
-    if not _is_name(spec.name) or spec.name in RESERVED:
-        raise ContractError(
-            f"{hook} gives the name {spec.name!r}; a name is lower-case words joined by hyphens, "
-            f"and {', '.join(sorted(RESERVED))} are reserved"
-        )
-    if not _is_reference(spec.reference):
-        raise ContractError(f"{hook}: {spec.name} refers to {spec.reference!r}, not to package.module:Attribute")
-    if not isinstance(spec.summary, str) or "\n" in spec.summary:
-        raise ContractError(f"{hook}: the summary of {spec.name} is not one line")
-
-
-def _is_name(name: object) -> bool:
-    """Lower-case words of ASCII letters and digits, joined by hyphens."""
-    return isinstance(name, str) and all(
-        word.isalnum() and word.isascii() and word == word.lower() for word in name.split("-")
-    )
-
-
-def _is_reference(reference: object) -> bool:
-    """One colon between two dotted names."""
-    sides = reference.split(":") if isinstance(reference, str) else []
-    return len(sides) == 2 and all(part.isidentifier() for side in sides for part in side.split("."))
 
 
 def _with_collisions(listed: Sequence[Entry]) -> Iterator[Entry]:

@@ -18,7 +18,7 @@ ROOT = Path(mmkit.__file__).parent
 FLOORS = (
     ("errors",),
     ("plugin", "contract", "allocator"),
-    ("layers", "discovery", "entries", "options", "catalog", "modalities", "transforms"),
+    ("layers", "notation", "discovery", "specs", "entries", "options", "catalog", "modalities", "transforms"),
     ("encoders", "fusions", "heads", "objectives", "tasks", "builtin"),
     ("model", "data", "train", "record", "measure", "testing", "combination", "multimodal", "price"),
     ("run",),
