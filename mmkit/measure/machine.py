@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
         "gpus": _gpus(),
-        "os": f"{platform.system()} {platform.release()}",
+        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",  # patches change nothing here
     }
 
 

@@ -104,8 +104,8 @@ def warm_up(watch: Stopwatch, call: Call, least: float) -> tuple[int, bool]:
     Returns:
         The number of calls in a block of at least `least` seconds, and whether two windows ever agreed.
     """
-    watch.block(call, 1)  # compiles, allocates, fills caches: says nothing of the next call
-    calls, before = 1, math.nan
+    first = watch.block(call, 1)  # compiles, allocates, fills caches; where the next is like it, it did not
+    calls, before = 1, first if first >= least else math.nan
     for _ in range(_WINDOWS):
         while (seconds := watch.block(call, calls)) < least and calls < MOST_CALLS:
             wanted = calls * least / seconds if seconds > 0 else math.inf
