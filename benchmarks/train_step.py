@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-import datetime
+import datetime as dt
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -191,7 +191,7 @@ def main() -> int:
     asked = parser.parse_args()
     keep_large_blocks()
     torch.set_num_threads(1)
-    today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
+    today = dt.datetime.now(tz=dt.UTC).date().isoformat()
     document: dict[str, Any] = {"date": today, "machine": machine(), "software": software(), "cases": {}}
     missed = False
     for name in asked.case or CASES:

@@ -90,7 +90,7 @@ def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
     return Flops(counted, counted)
 
 
-class _Seen(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Seen(TorchDispatchMode):
     """Collects the operations that may hide products."""
 
     def __init__(self) -> None:

@@ -86,7 +86,7 @@ def _by_clock(clock: Clock, synchronize: Callable[[], None] = lambda: None) -> C
 def _by_events(device: torch.device) -> Callable[[Call, int], float]:
     def block(call: Call, calls: int) -> float:
         with torch.cuda.device(device):
-            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
+            start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
             torch.cuda.synchronize(device)  # else the launches would hide behind what an earlier block left to do
             start.record()
             for _ in repeat(None, calls):
