@@ -124,7 +124,7 @@ class Features:
 
 @dataclass(frozen=True, eq=False)
 class ModelOutput:
-    """All that a model found on its way. Inputs are named as the user names them.
+    """All that a model found on its way. Inputs have the names that components are handed.
 
     Args:
         features: of each input.

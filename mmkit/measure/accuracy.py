@@ -77,6 +77,17 @@ class Metrics:
         found = measure(*self._together())
         return {name: found[name]() for name in chosen}
 
+    def per_sample(self, name: str) -> list[float] | None:
+        """A metric that is a mean over samples, sample by sample of those with truth; None of any other metric."""
+        parts = {
+            "accuracy": lambda p, t: (p.argmax(-1) == t) if t.ndim == 1 else ((p > 0.5) == (t > 0)).double().mean(-1),
+            "subset_accuracy": lambda p, t: ((p > 0.5) == (t > 0)).all(-1),
+            "mae": lambda p, t: (p - t).abs().mean(-1),
+        }
+        if name not in parts or self.samples == 0:
+            return None
+        return [float(score) for score in parts[name](*self._together())]
+
     def confusion(self) -> list[Any]:
         """How often which class (row) was taken for which (column); of labels [[no, no as yes], [yes as no, yes]] each.
 

@@ -1,0 +1,122 @@
+"""The Python interface: what `mmkit bench` does, in one call; and one trained model, in one call."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mmkit.catalog import Catalog, installed
+from mmkit.multimodal import MultimodalModel
+from mmkit.plan import Named, plan
+from mmkit.record import Record
+from mmkit.run import execute
+from mmkit.suite import Suite, Watcher, carry_out
+
+Several = Named | Sequence[Named]
+
+
+def bench(
+    *,
+    task: Named = "digits",
+    encoders: Mapping[str, Several] | None = None,
+    fusion: Several = "attention",
+    head: Several = (),
+    objectives: Several = (),
+    out: str | Path | None = None,
+    save: bool = False,
+    mix: bool = False,
+    catalog: Catalog | None = None,
+    watcher: Watcher | None = None,
+    **rest: Any,
+) -> Suite:
+    """Compare combinations on a task, with each input alone beside them.
+
+    A component is named as on the command line ("low-rank:rank=8"), or given as a class.
+
+    Args:
+        task: whose samples.
+        encoders: by input, or by modality; several of one input are compared.
+        fusion: one or several; "all" is whatever can run here.
+        head: likewise; none is the first that suits the task.
+        objectives: losses beside the head's, in every combination.
+        out: folder of the suite; what it holds is not done again. None is a new one under `mmkit-runs`.
+        save: keep the weights of the best seed of each combination, on validation.
+        mix: go on in a folder of another machine or of other versions.
+        catalog: where names are looked up; None is what is installed.
+        watcher: told of the progress.
+        rest: `seeds`, `training`, `options`, `baselines`, `device`, `precision`, `limit`, `on_error`; see `plan`.
+
+    Raises:
+        UsageError: a name, an option or a folder that is not possible.
+        UnavailableError: a component or a device that is not to be had here.
+        DataError: samples or records that cannot be read.
+    """
+    catalog = catalog or installed()
+    planned = plan(
+        catalog,
+        task=task,
+        encoders={name: _several(given) for name, given in (encoders or {}).items()},
+        fusions=_several(fusion),
+        heads=_several(head),
+        objectives=_several(objectives),
+        **rest,
+    )
+    folder = Path(out) if out is not None else new_folder(planned.task.name)
+    return carry_out(planned, folder, catalog, save=save, mix=mix, watcher=watcher)
+
+
+def fit(
+    *,
+    task: Named = "digits",
+    encoders: Mapping[str, Named] | None = None,
+    fusion: Named = "attention",
+    head: Named | None = None,
+    objectives: Several = (),
+    seed: int = 0,
+    catalog: Catalog | None = None,
+    **rest: Any,
+) -> tuple[MultimodalModel, Record]:
+    """Train one model, and see what it is worth.
+
+    Args:
+        task: whose samples.
+        encoders: by input, or by modality.
+        fusion: its name, or a class.
+        head: likewise; None is the first that suits the task.
+        objectives: losses beside the head's.
+        seed: of weights, order, augmentation and dropout.
+        catalog: where names are looked up; None is what is installed.
+        rest: `training`, `options`, `device`, `precision`, `limit`, `on_error`; see `plan`.
+
+    Returns:
+        The model, which can predict and be saved, and the record of the run.
+    """
+    catalog = catalog or installed()
+    planned = plan(
+        catalog,
+        task=task,
+        encoders={name: [given] for name, given in (encoders or {}).items()},
+        fusions=[fusion],
+        heads=[] if head is None else [head],
+        objectives=_several(objectives),
+        seeds=seed + 1,
+        baselines=False,
+        **rest,
+    )
+    record, model = execute(planned.runs()[-1], catalog=catalog)
+    return model, record
+
+
+def new_folder(task: str) -> Path:
+    """A folder that is not there yet, under `mmkit-runs` in the working directory."""
+    stem = f"{task.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
+    folder, count = Path("mmkit-runs") / stem, 1
+    while folder.exists():
+        folder, count = Path("mmkit-runs") / f"{stem}-{count}", count + 1
+    return folder
+
+
+def _several(given: Several) -> list[Named]:
+    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]

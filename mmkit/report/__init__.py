@@ -1,0 +1,1 @@
+"""Records to what a person reads. Nothing here knows how a record came about."""

@@ -1,0 +1,124 @@
+"""Rows as tables for a terminal, or as untruncated lines for a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from mmkit.report.summary import Row, Spread
+from mmkit.report.verdict import verdict, written
+
+BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2")
+"""Metrics that are shown, where a task has them; the one that ranks comes first."""
+TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
+
+
+def show(found: Sequence[Row], console: Console) -> None:
+    """Print what the combinations are worth, what they cost, what failed, and the verdict."""
+    varying = _varying(found)
+    good = [row for row in found if row.records]
+    if good:
+        console.print(_worth(good, varying, console))
+        console.print()
+        console.print(_costs(good, varying, console))
+    for row in found:
+        for error in row.errors:
+            console.print(f"failed: {' '.join(_names(row, varying))}: {error}", style="red", markup=False)
+    said = verdict(found)
+    if said:
+        console.print()
+        console.print(said.sentence(), markup=False, highlight=False)
+
+
+def _worth(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
+    metric = found[0].metric
+    others = [name for name in BESIDE if name != metric and found[0].spread(name)][:2]
+    table = _table("Worth: mean ± standard deviation over seeds, best on validation first", console)
+    for name in varying:
+        table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
+    table.add_column(f"validation\n{TITLES.get(metric, metric)}", justify="right", no_wrap=True)
+    for name in (metric, *others):
+        table.add_column(f"test\n{TITLES.get(name, name)}", justify="right", no_wrap=True)
+    table.add_column("seeds", justify="right", no_wrap=True)
+    for row in found:
+        seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
+        table.add_row(
+            *_names(row, varying),
+            _spread(row.spread(metric, "validation"), metric),
+            *[_spread(row.spread(name), name) for name in (metric, *others)],
+            seeds,
+        )
+    return table
+
+
+def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
+    table = _table("Price: speed from interleaved rounds, latency at batch 1", console)
+    for name in varying:
+        table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
+    for title in ("inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "parameters", "FLOPs\na sample"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("peak\nmemory", justify="right", no_wrap=True)
+    for row in found:
+        latency = row.figure("throughput", "latency_ms") or {}
+        table.add_row(
+            *_names(row, varying),
+            _count(row.figure("throughput", "inference_samples_per_s")),
+            _count(row.figure("throughput", "train_samples_per_s")),
+            "-" if latency.get("p50") is None else f"{latency['p50']:.2f}",
+            _count(row.figure("cost", "parameters")),
+            _count(row.figure("cost", "flops_per_sample")),
+            _bytes(row.figure("cost", "peak_memory_bytes")),
+        )
+    return table
+
+
+def _table(title: str, console: Console) -> Table:
+    if console.is_terminal:
+        return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
+    return Table(title=title, title_justify="left", box=None, padding=(0, 2), pad_edge=False)
+
+
+def _varying(found: Sequence[Row]) -> list[str]:
+    """The axes that tell rows apart: the fusion always, the others where they vary."""
+    fused = [row for row in found if not row.alone] or found
+    names = ["fusion"]
+    names += [
+        f"encoder of {name}"
+        for name in sorted({name for row in found for name in row.encoders})
+        if len({row.encoders[name] for row in found if name in row.encoders}) > 1
+    ]
+    return names + (["head"] if len({row.head for row in fused}) > 1 else [])
+
+
+def _names(row: Row, varying: Sequence[str]) -> list[str]:
+    def one(axis: str) -> str:
+        if axis == "fusion":
+            return row.fusion
+        return row.head if axis == "head" else row.encoders.get(axis.removeprefix("encoder of "), "-")
+
+    return [one(axis) for axis in varying]
+
+
+def _spread(spread: Spread | None, metric: str) -> str:
+    if spread is None:
+        return "-"
+    mean = written(spread.mean, metric)
+    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
+
+
+def _count(value: float | None) -> str:
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

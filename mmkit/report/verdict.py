@@ -1,0 +1,125 @@
+"""The answer in one sentence: did the fusion score above the best single input?
+
+Both are chosen on validation, and compared on test. The margin is twice the standard error of their difference, which
+takes in the seeds (paired: the same seed of both) and, where a metric is a mean over samples, the samples of the test
+split (paired: the same sample of both).
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mmkit.report.summary import Row, best
+
+SHARES = ("accuracy", "f1", "precision", "recall", "auroc")
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A comparison on test.
+
+    Args:
+        fusion: the best fusion on validation.
+        single: the best single input on validation.
+        difference: how much better the fusion is, in the metric's units; negative is worse.
+        margin: twice its standard error; None of one seed.
+        seeds: that both have.
+        samples: of the test split that the margin takes in; 0 where the metric is no mean over samples.
+    """
+
+    fusion: Row
+    single: Row
+    difference: float
+    margin: float | None
+    seeds: int
+    samples: int
+
+    @property
+    def finding(self) -> str:
+        """What can be said: "above", "below", or "unclear" within the margin or without one."""
+        if self.margin is None or abs(self.difference) <= self.margin:
+            return "unclear"
+        return "above" if self.difference > 0 else "below"
+
+    def sentence(self) -> str:
+        """In words."""
+        metric = self.fusion.metric
+        scores = [written(row.spread(metric).mean, metric) for row in (self.fusion, self.single)]  # type: ignore[union-attr]
+        over = f"{self.seeds} seed{'s' * (self.seeds > 1)}" + (f" and {self.samples} samples" if self.samples else "")
+        said = {
+            "above": "scored above the best single input",
+            "below": "scored below the best single input",
+            "unclear": "cannot be told from the best single input",
+        }[self.finding]
+        size = written(abs(self.difference), metric)
+        worse = "" if self.difference >= 0 else " worse"
+        apart = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
+        margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin from one seed"
+        return (
+            f"On test, {self.fusion.fusion} {said}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
+            f"{apart} ({margin}, over {over}; both chosen on validation)."
+        )
+
+    def document(self) -> dict[str, Any]:
+        """As plain values."""
+        return {
+            "fusion": self.fusion.fusion,
+            "single": self.single.fusion,
+            "metric": self.fusion.metric,
+            "difference": self.difference,
+            "margin": self.margin,
+            "seeds": self.seeds,
+            "samples": self.samples,
+            "finding": self.finding,
+            "sentence": self.sentence(),
+        }
+
+
+def verdict(found: Sequence[Row]) -> Verdict | None:
+    """The best fusion against the best single input; None where one of them is not there."""
+    fusion, single = best(found, alone=False), best(found, alone=True)
+    if fusion is None or single is None:
+        return None
+    of_fusion = {record["seed"]: record for record in fusion.records}
+    pairs = [(of_fusion[record["seed"]], record) for record in single.records if record["seed"] in of_fusion]
+    metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
+    differences = [sign * (a["metrics"][metric] - b["metrics"][metric]) for a, b in pairs if _defined(a, b, metric)]
+    if not differences:
+        return None
+    by_sample = _by_sample([(a["scores"], b["scores"]) for a, b in pairs if a.get("scores") and b.get("scores")])
+    margin = None
+    if len(differences) > 1:
+        variance = statistics.variance(differences) / len(differences)
+        if len(by_sample) > 1:
+            variance += statistics.variance(by_sample) / len(by_sample)
+        margin = 2 * math.sqrt(variance)
+    return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample))
+
+
+def _defined(a: Any, b: Any, metric: str) -> bool:
+    return a["metrics"][metric] is not None and b["metrics"][metric] is not None
+
+
+def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
+    """The difference of each sample, a mean over seeds; nothing where samples do not match."""
+    if not pairs or len({len(scores) for pair in pairs for scores in pair}) != 1:
+        return []
+    sums = [0.0] * len(pairs[0][0])
+    for a, b in pairs:
+        for number, (x, y) in enumerate(zip(a, b, strict=True)):
+            sums[number] += x - y
+    return [total / len(pairs) for total in sums]
+
+
+def is_share(metric: str) -> bool:
+    """Whether a metric is a share, shown in percent."""
+    return any(part in SHARES for part in metric.split("_"))
+
+
+def written(value: float, metric: str) -> str:
+    """A value of a metric: shares in percent with one decimal, others with three digits."""
+    return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"

@@ -1,0 +1,237 @@
+"""ONE run, from sample to record: start reading here.
+
+samples -> transforms (fitted on train) -> model -> training -> validation -> test -> record
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from mmkit.catalog import Catalog, installed
+from mmkit.combination import Combination, Transforms, born
+from mmkit.contract import Target
+from mmkit.data import Dataset, OnError, Splits, with_truth
+from mmkit.errors import UnavailableError, UsageError
+from mmkit.measure.accuracy import Metrics, higher_is_better, metrics_of
+from mmkit.measure.cost import parameters
+from mmkit.measure.machine import machine, software
+from mmkit.model import Model, TrainingStep
+from mmkit.multimodal import MultimodalModel
+from mmkit.options import Choice
+from mmkit.record import SCHEMA, Record, fingerprint
+from mmkit.train import Precision, Training, fit, predictions
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination, one seed, one training.
+
+    Args:
+        task: the chosen task.
+        combination: encoders, fusion and head.
+        seed: of weights, order, augmentation and dropout.
+        training: options.
+        device: "cpu", "cuda" or "mps".
+        precision: of the forward.
+        limit: at most so many training samples; None is all.
+        on_error: what becomes of a value that cannot be read.
+    """
+
+    task: Choice
+    combination: Combination
+    seed: int = 0
+    training: Training = dataclasses.field(default_factory=Training)
+    device: str = "cpu"
+    precision: Precision = "float32"
+    limit: int | None = None
+    on_error: OnError = "fail"
+
+    def document(self) -> dict[str, Any]:
+        """The run as plain JSON values; `Run.of` takes it back."""
+        return {
+            "task": str(self.task),
+            **self.combination.document(),
+            "seed": self.seed,
+            "training": dataclasses.asdict(self.training),
+            "device": self.device,
+            "precision": self.precision,
+            "limit": self.limit,
+            "on_error": self.on_error,
+        }
+
+    def names(self) -> dict[str, Any]:
+        """The combination as records name it."""
+        return {
+            "encoders": {name: str(choice) for name, choice in self.combination.encoders.items()},
+            "fusion": self.combination.label,
+            "head": str(self.combination.head),
+            "objectives": [str(choice) for choice in self.combination.objectives],
+        }
+
+    @staticmethod
+    def of(document: Mapping[str, Any], catalog: Catalog | None = None) -> Run:
+        """The run that a document describes."""
+        catalog = catalog or installed()
+        rest = {
+            name: document[name] for name in ("seed", "device", "precision", "limit", "on_error") if name in document
+        }
+        return Run(
+            catalog.choose("task", document["task"]),
+            Combination.of(document, catalog),
+            training=Training(**document.get("training", {})),
+            **rest,
+        )
+
+    def splits(self, catalog: Catalog) -> Splits:
+        """The splits of the task, which several runs may share."""
+        return splits_of(self.task, catalog, self.on_error, self.limit)
+
+    def id(self, splits: Splits) -> str:
+        """A hash over all that decides the result; reads the training and validation splits."""
+        ids = {name: list(splits(name).ids) for name in ("train", "validation")}
+        return fingerprint({**self.document(), "split": fingerprint(ids)})
+
+
+def splits_of(task: Choice, catalog: Catalog, on_error: OnError, limit: int | None) -> Splits:
+    """The splits of a chosen task, with the modalities that decode its inputs."""
+    made = task.component(**task.part(task.component))
+    modalities = {name: catalog.find("modality", kind).load()() for name, kind in made.inputs.items()}
+    return Splits(made, modalities, on_error, limit)
+
+
+def device_of(name: str) -> str:
+    """The device that a name stands for on this machine; "auto" is the fastest that is there.
+
+    Raises:
+        UnavailableError: it is not there.
+        UsageError: there is no device of that name.
+    """
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if name == "auto":
+        return next(device for device in ("cuda", "mps", "cpu") if there[device])
+    if name not in there:
+        raise UsageError(f"--device takes auto, cpu, cuda or mps; got {name}")
+    if not there[name]:
+        raise UnavailableError(f"this machine has no {name} device that torch can use; take --device cpu or auto")
+    return name
+
+
+def execute(
+    run: Run,
+    splits: Splits | None = None,
+    *,
+    catalog: Catalog | None = None,
+    report: Callable[[int, int], None] | None = None,
+) -> tuple[Record, MultimodalModel]:
+    """Train one combination with one seed and see what it is worth.
+
+    Whatever is fitted is fitted on train, the best epoch is chosen on validation, and test is read last.
+
+    Args:
+        run: what to do.
+        splits: those of the run's task, where several runs share them.
+        catalog: where modalities are looked up; None is what is installed.
+        report: called after each epoch with epochs done and planned.
+    """
+    began = time.time()
+    catalog = catalog or installed()
+    splits = splits or run.splits(catalog)
+    task, device = splits.task, torch.device(device_of(run.device))
+    train, validation = with_truth(splits("train")), with_truth(splits("validation"))
+
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(run.seed)
+        transforms = Transforms.fitted(run.combination, task.target, train.inputs, train.truth)
+        module, objectives = born(run.combination, transforms)
+        step = TrainingStep(module, objectives).to(device)
+        data = Dataset.of(train, transforms.inputs, transforms.truth, augment=True).to(device)
+        held = Dataset.of(validation, transforms.inputs, transforms.truth, augment=False).to(device)
+        target = transforms.truth.target()
+
+        def validate() -> tuple[float, dict[str, float | None]]:
+            found = measured(module, held, target, run.precision).compute([task.metric])
+            value = found[task.metric]
+            return -math.inf if value is None else value if higher_is_better(task.metric) else -value, found
+
+        trained = fit(step, data, validate, run.training, seed=run.seed, precision=run.precision, report=report)
+        on_validation = measured(module, held, target, run.precision)
+        test = splits("test")
+        unseen = Dataset.of(test, transforms.inputs, transforms.truth, augment=False).to(device)
+        on_test = measured(module, unseen, target, run.precision)
+
+    model = MultimodalModel(module, run.combination, transforms, dict(task.inputs), splits.modalities, task.target)
+    document = run.document()
+    record = {
+        "schema": SCHEMA,
+        "id": run.id(splits),
+        "status": "ok",
+        "error": None,
+        "task": document["task"],
+        **run.names(),
+        "seed": run.seed,
+        "metric": task.metric,
+        "higher_is_better": higher_is_better(task.metric),
+        "metrics": on_test.compute(),
+        "validation": on_validation.compute(),
+        "best_epoch": trained.best,
+        "history": trained.history,
+        "scores": on_test.per_sample(task.metric),
+        "samples": {
+            "train": len(train),
+            "validation": on_validation.samples,
+            "test": on_test.samples,
+            "without_truth": {
+                "train": len(splits("train")) - len(train),
+                "validation": len(splits("validation")) - on_validation.samples,
+                "test": on_test.without_truth,
+            },
+        },
+        "unread": splits.unread,
+        "throughput": None,
+        "cost": {"parameters": parameters(module)[0]},
+        "seconds": time.time() - began,
+        "run": document,
+        **surroundings(run),
+    }
+    return record, model
+
+
+def failed(run: Run, splits: Splits, error: Exception) -> Record:
+    """The record of a run that could not be done."""
+    return {
+        "schema": SCHEMA,
+        "id": run.id(splits),
+        "status": "failed",
+        "error": f"{type(error).__name__}: {error}",
+        "task": str(run.task),
+        **run.names(),
+        "seed": run.seed,
+        "run": run.document(),
+        **surroundings(run),
+    }
+
+
+def surroundings(run: Run) -> dict[str, Any]:
+    """Where a run takes place: what is compared when a suite goes on."""
+    return {
+        "device": run.device,
+        "precision": run.precision,
+        "machine": machine(),
+        "software": software(),
+        "plugins": {**run.combination.plugins(), **run.task.plugins},
+    }
+
+
+def measured(module: Model, data: Dataset, target: Target, precision: Precision) -> Metrics:
+    """The predictions of a split, ready to be measured."""
+    metrics = metrics_of(target)
+    for prediction, truth in predictions(module, data, precision):
+        metrics.update(prediction, truth)
+    return metrics

@@ -1,0 +1,190 @@
+"""A suite: all runs of a plan, in one folder, begun or gone on with.
+
+DIR/records.jsonl   one line a run, written when it ends
+DIR/suite.json      the plan, the splits' sample ids, and the timings that all combinations share
+DIR/models/         the weights of the best seed of each combination, where asked for
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmkit.catalog import Catalog
+from mmkit.combination import Combination
+from mmkit.data import Splits
+from mmkit.errors import UsageError
+from mmkit.plan import Plan
+from mmkit.price import Price, Prices, prices
+from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
+from mmkit.run import Run, execute, failed, splits_of, surroundings
+
+COMPARED = ("machine", "software", "plugins")
+
+
+class Watcher:
+    """Told what a suite is doing; this one keeps silent."""
+
+    def planned(self, runs: int, found: int) -> None:
+        """So many runs in all, so many of them found finished."""
+
+    def measuring(self, what: str) -> None:
+        """Speed or memory is measured."""
+
+    def started(self, run: Run) -> None:
+        """A run begins."""
+
+    def epoch(self, done: int, planned: int) -> None:
+        """An epoch of it ended."""
+
+    def finished(self, record: Record) -> None:
+        """A run ended, well or not."""
+
+
+@dataclass(frozen=True)
+class Suite:
+    """What a suite found.
+
+    Args:
+        folder: where it is kept.
+        plan: what was asked.
+        records: of the plan's runs, in its order.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[Record] = field(default_factory=list)
+
+    @property
+    def failures(self) -> list[Record]:
+        """Runs that could not be done."""
+        return [record for record in self.records if record["status"] != "ok"]
+
+
+def carry_out(
+    plan: Plan, folder: Path, catalog: Catalog, *, save: bool = False, mix: bool = False, watcher: Watcher | None = None
+) -> Suite:
+    """Do all runs of the plan that the folder does not hold yet.
+
+    Args:
+        plan: the runs.
+        folder: of the suite; it need not exist.
+        catalog: where modalities are looked up.
+        save: keep the weights of the best seed of each combination.
+        mix: go on although machine, software or plugins differ from those of the records that are there.
+        watcher: told of the progress.
+
+    Raises:
+        UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
+        DataError: a record or a sample cannot be read.
+    """
+    watcher = watcher or Watcher()
+    records = Records(folder / "records.jsonl")
+    with owned(folder):
+        there = records.read()
+        splits = splits_of(plan.task, catalog, plan.on_error, plan.limit)
+        runs = {run.id(splits): run for run in plan.runs()}
+        if not mix:
+            for known in there.values():
+                _same_surroundings(known, next(iter(runs.values())), folder)
+        done = {id_ for id_ in runs if there.get(id_, {}).get("status") == "ok"}
+        watcher.planned(len(runs), len(done))
+        priced = _priced(plan, splits, folder, watcher) if len(done) < len(runs) else Prices({}, {})
+        best = _Best(folder / "models") if save else None
+        for id_, run in runs.items():
+            if id_ in done:
+                continue
+            watcher.started(run)
+            there[id_] = _recorded(run, splits, catalog, priced.of.get(_key(run.combination)), watcher, best)
+            records.append(there[id_])
+            watcher.finished(there[id_])
+    return Suite(folder, plan, [there[id_] for id_ in runs])
+
+
+def _recorded(
+    run: Run, splits: Splits, catalog: Catalog, price: Price | None, watcher: Watcher, best: _Best | None
+) -> Record:
+    try:
+        record, model = execute(run, splits, catalog=catalog, report=watcher.epoch)
+    except Exception as error:  # noqa: BLE001 (whatever a third party's component raises costs its own runs only)
+        return failed(run, splits, error)
+    if best:
+        best.keep(run, record, model.save)
+    return record | (price or {})
+
+
+def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher) -> Prices:
+    """What is in the folder for these combinations, on this plan; else measured now and written there."""
+    path = folder / "suite.json"
+    asked = {
+        "combinations": {_key(c): c.document() for c in plan.all},
+        "batch_size": plan.training.batch_size,
+        "device": plan.device,
+        "precision": plan.precision,
+        "task": str(plan.task),
+    }
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        if before["speed_of"] == asked:
+            return Prices(before["prices"], before["rounds"])
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing there, or torn: it is measured anew
+    combinations = {_key(c): c for c in plan.all}
+    priced = prices(combinations, splits, plan.training, plan.device, plan.precision, report=watcher.measuring)
+    document = {
+        "schema": SCHEMA,
+        "task": str(plan.task),
+        "seeds": list(plan.seeds),
+        "left_out": [list(pair) for pair in plan.left_out],
+        "speed_of": asked,
+        "prices": priced.of,
+        "rounds": priced.rounds,
+    }
+    fresh = path.with_suffix(".tmp")
+    fresh.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
+    fresh.replace(path)
+    return priced
+
+
+def _key(combination: Combination) -> str:
+    return fingerprint(combination.document())
+
+
+def _same_surroundings(known: Mapping[str, Any], run: Run, folder: Path) -> None:
+    here = surroundings(run)
+    for part in COMPARED:
+        then, now = known.get(part, {}), here[part]
+        for name in then.keys() & now.keys():
+            if then[name] != now[name]:
+                raise UsageError(
+                    f"{folder} holds records with {part} {name} {then[name]}, and here it is {now[name]}; "
+                    "choose another --out, or --mix to go on"
+                )
+
+
+class _Best:
+    """The saved model of each combination: that of the seed which validation finds best."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, run: Run, record: Record, save: Callable[[Path], None]) -> None:
+        """Save the model if no better seed of its combination is there."""
+        name = re.sub(r"[^\w.=-]+", "_", run.combination.label).strip("_")
+        path = self.folder / f"{name}-{_key(run.combination)[:6]}"
+        note = path.with_suffix(".score.json")
+        value = record["validation"][record["metric"]]
+        if value is None:
+            return
+        rank = value if record["higher_is_better"] else -value
+        try:
+            if json.loads(note.read_text("utf-8"))["rank"] >= rank:
+                return
+        except (OSError, ValueError, KeyError):
+            pass  # none is there yet
+        save(path)
+        note.write_text(json.dumps({"rank": rank, "seed": run.seed, "id": record["id"]}) + "\n", "utf-8")

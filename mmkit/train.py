@@ -1,0 +1,202 @@
+"""Training: one loop over tensors, lean, seeded, and repeatable to the bit on one machine's CPU."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Interval
+from torch import Generator, Tensor, nn
+
+from mmkit.contract import Batch
+from mmkit.data import Dataset
+from mmkit.errors import MmkitError
+from mmkit.model import Model, TrainingStep
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How a model is trained.
+
+    AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, https://arxiv.org/abs/1711.05101.
+
+    Args:
+        epochs: at most so many passes over the training split; more where `min_steps` asks for it.
+        min_steps: at least so many steps, however small the split.
+        batch_size: samples a step.
+        lr: greatest learning rate; it warms up linearly and falls to zero along a cosine.
+        warmup: share of the steps that warm up.
+        weight_decay: of AdamW.
+        clip: greatest norm of the gradient; none to leave it as it is.
+        patience: epochs without a better validation score after which training stops; none to go to the end.
+        sampler: "shuffle" shows every sample once an epoch; "balanced" draws classes equally often, with replacement.
+    """
+
+    epochs: Annotated[int, Gt(0)] = 40
+    min_steps: Annotated[int, Ge(0)] = 300
+    batch_size: Annotated[int, Gt(0)] = 32
+    lr: Annotated[float, Gt(0)] = 2e-3
+    warmup: Annotated[float, Interval(ge=0, le=1)] = 0.1
+    weight_decay: Annotated[float, Ge(0)] = 0.05
+    clip: Annotated[float, Gt(0)] | None = 1.0
+    patience: Annotated[int, Gt(0)] | None = 20
+    sampler: Literal["shuffle", "balanced"] = "shuffle"
+
+    def plan(self, samples: int) -> tuple[int, int]:
+        """Epochs, and steps of each, for so many samples."""
+        steps = math.ceil(samples / self.batch_size)
+        return max(self.epochs, math.ceil(self.min_steps / steps)), steps
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What training gave; the step holds the weights of the best epoch.
+
+    Args:
+        history: one entry an epoch: its number from 1, the mean loss, and the validation scores.
+        best: the epoch whose weights were kept.
+    """
+
+    history: list[dict[str, Any]]
+    best: int
+
+
+def fit(
+    step: TrainingStep,
+    data: Dataset,
+    validate: Callable[[], tuple[float, Mapping[str, float | None]]],
+    training: Training,
+    *,
+    seed: int,
+    precision: Precision = "float32",
+    report: Callable[[int, int], None] | None = None,
+) -> Trained:
+    """Train the step's model on the data, and keep the weights of the epoch that validation finds best.
+
+    Args:
+        step: the model with its losses, on the data's device.
+        data: the training split, all of it with truth.
+        validate: the score that ranks epochs (higher is better), and all that is worth keeping of an epoch.
+        training: options.
+        seed: of order, augmentation and dropout.
+        precision: of the forward, by autocast; weights stay float32.
+        report: called after each epoch with epochs done and planned.
+
+    Raises:
+        MmkitError: the loss is not finite.
+    """
+    device = data.truth["mask"].device
+    epochs, steps = training.plan(data.size)
+    parameters = [p for p in step.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(
+        parameters, lr=training.lr, weight_decay=training.weight_decay, fused=device.type in {"cpu", "cuda"}
+    )
+    scaler = torch.GradScaler(device.type, enabled=precision == "float16")
+    torch.manual_seed(seed)
+    order = Generator().manual_seed(seed)
+    weights = balanced(data.truth) if training.sampler == "balanced" else None
+    history: list[dict[str, Any]] = []
+    best_epoch, best_score, best_state = 0, -math.inf, snapshot(step)
+    done = 0
+    for epoch in range(1, epochs + 1):
+        step.train()
+        shown = drawn(data.size, weights, order)
+        total = torch.zeros((), device=device)
+        for start in range(0, data.size, training.batch_size):
+            index = shown[start : start + training.batch_size]
+            augment = Generator().manual_seed(seed << 40 | epoch << 20 | start // training.batch_size)
+            batch, truth = data.batch(index, augment)
+            for group in optimizer.param_groups:
+                group["lr"] = training.lr * rate(done, epochs * steps, training.warmup)
+            loss = losses(step, batch, truth, precision)
+            optimizer.zero_grad(set_to_none=True)
+            scaler.scale(loss).backward()
+            if training.clip is not None:
+                scaler.unscale_(optimizer)
+                nn.utils.clip_grad_norm_(parameters, training.clip, foreach=True)
+            scaler.step(optimizer)
+            scaler.update()
+            total += loss.detach()
+            done += 1
+        mean = float(total) / steps
+        if not math.isfinite(mean):
+            raise MmkitError(f"the loss became {mean} in epoch {epoch}; a lower --lr, or float32, may help")
+        score, found = validate()
+        history.append({"epoch": epoch, "loss": mean, **found})
+        if score > best_score:
+            best_epoch, best_score, best_state = epoch, score, snapshot(step)
+        if report:
+            report(epoch, epochs)
+        if training.patience is not None and epoch - best_epoch >= training.patience:
+            break
+    step.load_state_dict(best_state)
+    return Trained(history, best_epoch)
+
+
+def losses(step: TrainingStep, batch: Mapping[str, Batch], truth: Batch, precision: Precision) -> Tensor:
+    """The sum of all losses."""
+    with autocast(truth["mask"].device, precision):
+        found = list(step(batch, truth)[0].values())
+    return torch.stack(found).sum() if len(found) > 1 else found[0]
+
+
+def autocast(device: torch.device, precision: Precision) -> torch.autocast:
+    """The precision of a forward."""
+    return torch.autocast(device.type, getattr(torch, precision), enabled=precision != "float32")
+
+
+def rate(step: int, steps: int, warmup: float) -> float:
+    """The share of the greatest learning rate at a step: linear warm-up, then a cosine to zero."""
+    warm = warmup * steps
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(steps - warm, 1)))
+
+
+def drawn(size: int, weights: Tensor | None, generator: Generator) -> Tensor:
+    """Indices of the samples of an epoch, in the order in which they are shown."""
+    if weights is None:
+        return torch.randperm(size, generator=generator)
+    return torch.multinomial(weights, size, replacement=True, generator=generator)
+
+
+def balanced(truth: Batch) -> Tensor:
+    """A weight for each sample, so that classes are drawn equally often; of several labels, the rarest counts.
+
+    Raises:
+        MmkitError: the truth has neither classes nor labels.
+    """
+    if "label" in truth:
+        label = truth["label"].cpu()
+        return 1.0 / label.bincount()[label].clamp(min=1)
+    if "labels" in truth:
+        labels = truth["labels"].cpu()  # [B C]
+        return (labels / labels.sum(0).clamp(min=1)).amax(1).clamp(min=1.0 / len(labels))
+    raise MmkitError("sampler=balanced needs classes or labels; this truth has neither")
+
+
+def snapshot(step: TrainingStep) -> dict[str, Tensor]:
+    """A copy of all weights."""
+    return {name: tensor.detach().clone() for name, tensor in step.state_dict().items()}
+
+
+@torch.inference_mode()
+def predictions(
+    model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 256
+) -> list[tuple[Batch, Batch]]:
+    """The model's predictions of a split with their truth, batch by batch, on the CPU in float32."""
+    model.eval()
+    device = data.truth["mask"].device
+    found: list[tuple[Batch, Batch]] = []
+    for index in data.batches(batch_size):
+        batch, truth = data.batch(index)
+        with autocast(device, precision):
+            output = model(batch).output
+        prediction = {name: leaf.float().cpu() for name, leaf in model.judge.predict(output.float()).items()}
+        found.append((prediction, {name: leaf.cpu() for name, leaf in truth.items()}))
+    return found
