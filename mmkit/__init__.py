@@ -6,11 +6,17 @@ import importlib
 
 # Name -> module. Nothing is imported before it is asked for: `import mmkit` costs next to nothing.
 _FACE = {
+    "Features": "mmkit.contract",
     "MmkitError": "mmkit.errors",
+    "MultimodalModel": "mmkit.multimodal",
+    "Samples": "mmkit.contract",
+    "bench": "mmkit.api",
+    "fit": "mmkit.api",
     "installed": "mmkit.catalog",
+    "load": "mmkit.api",
 }
 
-__all__ = ["MmkitError", "installed"]
+__all__ = ["Features", "MmkitError", "MultimodalModel", "Samples", "bench", "fit", "installed", "load"]
 
 
 def __getattr__(name: str) -> object:

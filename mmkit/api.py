@@ -109,6 +109,11 @@ def fit(
     return model, record
 
 
+def load(directory: str | Path, **rest: Any) -> MultimodalModel:
+    """A model that `save` wrote; see `MultimodalModel.load`."""
+    return MultimodalModel.load(directory, **rest)
+
+
 def new_folder(task: str) -> Path:
     """A folder that is not there yet, under `mmkit-runs` in the working directory."""
     stem = f"{task.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"

@@ -175,7 +175,8 @@ class Samples:
         ids: of each sample, unique over all splits.
         inputs: raw values by input; an input that is left out is all None.
         truth: raw truth of each sample.
-        groups: what must not stand on two sides of a split (a speaker, a writer), where known.
+        groups: who or what each sample stems from (a speaker, a writer), where known; the task's description says
+            whether splits share groups.
     """
 
     ids: Sequence[str]

@@ -78,6 +78,8 @@ def prices(
         return Prices({}, {})
     tell = report or (lambda _: None)
     tell("throughput of inference")
+    for subject in subjects.values():
+        subject.module.eval()
     inference = throughput(
         {key: subject.predict for key, subject in subjects.items()},
         len(next(iter(subjects.values())).rows),
@@ -86,6 +88,8 @@ def prices(
         max_seconds=max_seconds,
     )
     tell("throughput of training")
+    for subject in subjects.values():
+        subject.step.train()
     steps = throughput(
         {key: subject.train for key, subject in subjects.items()},
         next(iter(subjects.values())).step_size,
@@ -96,6 +100,8 @@ def prices(
     found = {}
     for key, subject in subjects.items():
         tell(f"latency and memory of {combinations[key].label}")
+        memory = peak_memory(subject.train_and_forget, device=device, model=subject.module)
+        subject.module.eval()
         found[key] = {
             "throughput": {
                 "inference_samples_per_s": inference.samples_per_s(key),
@@ -104,7 +110,7 @@ def prices(
                 "inference_batch_size": inference.samples,
                 "train_batch_size": steps.samples,
             },
-            "cost": subject.cost(),
+            "cost": subject.cost() | {"peak_memory_bytes": memory},
         }
     return Prices(found, {"inference": inference.as_json(), "train": steps.as_json()})
 
@@ -129,6 +135,7 @@ class _Subject:
         self.batch = data.batch(self.rows)[0]
         self.one = data.batch(self.rows[:1])[0]
         self.shown, self.truth = data.batch(torch.arange(self.step_size) % data.size)
+        self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
     def predict(self) -> None:
@@ -138,16 +145,22 @@ class _Subject:
         self._forward(self.one)
 
     def _forward(self, batch: Mapping[str, Batch]) -> None:
-        self.module.eval()
         with torch.inference_mode(), autocast(self.device, self.precision):
             self.module(batch)
 
     def train(self) -> None:
-        self.step.train()
         loss = losses(self.step, self.shown, self.truth, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
         self.optimizer.step()
+
+    def train_and_forget(self) -> None:
+        """A step that begins and ends without gradients and without the optimizer's state: it needs room for both."""
+        self.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
 
     def cost(self) -> dict[str, Any]:
         total, trained = parameters(self.module)
@@ -157,5 +170,4 @@ class _Subject:
             "trainable_parameters": trained,
             "flops_per_sample": flops.per_sample,
             "flops_uncounted": list(flops.uncounted),
-            "peak_memory_bytes": peak_memory(self.train, device=self.device, model=self.module),
         }

@@ -28,6 +28,9 @@ from mmkit.options import Choice
 from mmkit.record import SCHEMA, Record, fingerprint
 from mmkit.train import Precision, Training, fit, predictions
 
+MOST_CLASSES = 100
+"""Of a confusion matrix that a record holds: it grows with their square."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -183,6 +186,8 @@ def execute(
         "best_epoch": trained.best,
         "history": trained.history,
         "scores": on_test.per_sample(task.metric),
+        "names": list(target.names),
+        "confusion": on_test.confusion() if target.kind != "scalar" and target.size <= MOST_CLASSES else None,
         "samples": {
             "train": len(train),
             "validation": on_validation.samples,

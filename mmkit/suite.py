@@ -1,7 +1,8 @@
 """A suite: all runs of a plan, in one folder, begun or gone on with.
 
 DIR/records.jsonl   one line a run, written when it ends
-DIR/suite.json      the plan, the splits' sample ids, and the timings that all combinations share
+DIR/suite.json      the plan, and the timings that all combinations share
+DIR/samples.json    the ids of the samples of each split
 DIR/models/         the weights of the best seed of each combination, where asked for
 """
 
@@ -16,6 +17,7 @@ from typing import Any
 
 from mmkit.catalog import Catalog
 from mmkit.combination import Combination
+from mmkit.contract import Split
 from mmkit.data import Splits
 from mmkit.errors import UsageError
 from mmkit.plan import Plan
@@ -23,6 +25,7 @@ from mmkit.price import Price, Prices, prices
 from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
 from mmkit.run import Run, execute, failed, splits_of, surroundings
 
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins")
 
 
@@ -95,6 +98,7 @@ def carry_out(
         watcher.planned(len(runs), len(done))
         priced = _priced(plan, splits, folder, watcher) if len(done) < len(runs) else Prices({}, {})
         best = _Best(folder / "models") if save else None
+        fresh = len(done) < len(runs)
         for id_, run in runs.items():
             if id_ in done:
                 continue
@@ -102,6 +106,9 @@ def carry_out(
             there[id_] = _recorded(run, splits, catalog, priced.of.get(_key(run.combination)), watcher, best)
             records.append(there[id_])
             watcher.finished(there[id_])
+        if fresh:
+            # Last, so that nothing asks for the test split before the first model is trained.
+            _write(folder / "samples.json", {"schema": SCHEMA, **{name: list(splits(name).ids) for name in SPLITS}})
     return Suite(folder, plan, [there[id_] for id_ in runs])
 
 
@@ -144,10 +151,15 @@ def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher) -> Price
         "prices": priced.of,
         "rounds": priced.rounds,
     }
+    _write(path, document)
+    return priced
+
+
+def _write(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a whole file or none."""
     fresh = path.with_suffix(".tmp")
     fresh.write_text(json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n", "utf-8")
     fresh.replace(path)
-    return priced
 
 
 def _key(combination: Combination) -> str:

@@ -21,11 +21,15 @@ from mmkit.plan import Plan, plan
 from mmkit.record import Record
 from mmkit.report.document import document
 from mmkit.report.summary import rows
-from mmkit.report.terminal import show
+from mmkit.report.terminal import show, show_confusion
 from mmkit.run import Run
 from mmkit.suite import Suite, Watcher, carry_out
 
 Several = list[str] | None
+
+LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
+NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool}
+"""Options of the configuration that are no strings: those that may be repeated, and those of another type."""
 
 
 def bench(
@@ -62,6 +66,9 @@ def bench(
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Keep the weights of the best seed on validation.")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="Go on in DIR on another machine or with other versions.")] = False,
+    confusion: Annotated[
+        bool, typer.Option("--confusion", help="Also the confusion matrix of the best combination, on test.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -107,7 +114,7 @@ def bench(
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars(as_traceback=setting(ctx).traceback) as watcher:
         suite = carry_out(planned, folder, installed, save=save, mix=mix, watcher=watcher)
-    _show(suite, as_json=as_json)
+    _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
         raise typer.Exit(1)
 
@@ -129,18 +136,15 @@ def _merged(config: dict[str, Any], given: dict[str, Any], training: dict[str, A
     trained = table.pop("train", {})
     if not isinstance(trained, dict):
         raise UsageError(f"--config: train is a table of options; got {trained!r}")
-    lists = {"encoder", "fusion", "head", "objective", "option"}
     for name, value in table.items():
         if name not in given:
             raise UsageError(f"--config has no option {name}; {one_of([*given, 'train'], name)}")
-        if name in lists:
-            value = [value] if isinstance(value, str) else value  # noqa: PLW2901
-        wanted = (
-            list if name in lists else {"seeds": int, "limit": int, "threads": int, "baselines": bool}.get(name, str)
-        )
-        if type(value) is not wanted or (name in lists and not all(isinstance(item, str) for item in value)):
-            raise UsageError(f"--config: {name} takes {'strings' if name in lists else wanted.__name__}; got {value!r}")
-        table[name] = value
+        table[name] = [value] if name in LISTS and isinstance(value, str) else value
+        wanted = list if name in LISTS else NUMBERS.get(name, str)
+        if type(table[name]) is not wanted or (
+            name in LISTS and not all(isinstance(item, str) for item in table[name])
+        ):
+            raise UsageError(f"--config: {name} takes {'strings' if name in LISTS else wanted.__name__}; got {value!r}")
     merged: dict[str, Any] = {name: table.get(name) if value in (None, []) else value for name, value in given.items()}
     return merged | {"train": trained | {name: value for name, value in training.items() if value is not None}}
 
@@ -173,11 +177,14 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
     print(f"{count} on task {planned.task}, {planned.device}, {planned.precision}")
 
 
-def _show(suite: Suite, *, as_json: bool) -> None:
+def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
         print(json.dumps(document(suite.records, str(suite.folder)), indent=1, ensure_ascii=False, allow_nan=False))
         return
-    show(rows(suite.records), _console(sys.stdout))
+    console = _console(sys.stdout)
+    show(rows(suite.records), console)
+    if confusion:
+        show_confusion(rows(suite.records), console)
     print(f"mmkit: records are in {suite.folder}", file=sys.stderr)
 
 

@@ -8,7 +8,7 @@ Axes: B batch, N samples, C size of the target.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -79,14 +79,10 @@ class Metrics:
 
     def per_sample(self, name: str) -> list[float] | None:
         """A metric that is a mean over samples, sample by sample of those with truth; None of any other metric."""
-        parts = {
-            "accuracy": lambda p, t: (p.argmax(-1) == t) if t.ndim == 1 else ((p > 0.5) == (t > 0)).double().mean(-1),
-            "subset_accuracy": lambda p, t: ((p > 0.5) == (t > 0)).all(-1),
-            "mae": lambda p, t: (p - t).abs().mean(-1),
-        }
-        if name not in parts or self.samples == 0:
+        measure = _PER_SAMPLE.get((self.target.kind, name))
+        if measure is None or self.samples == 0:
             return None
-        return [float(score) for score in parts[name](*self._together())]
+        return measure(*self._together()).double().tolist()
 
     def confusion(self) -> list[Any]:
         """How often which class (row) was taken for which (column); of labels [[no, no as yes], [yes as no, yes]] each.
@@ -156,6 +152,13 @@ _OF_CATEGORIES = (
     "recall_macro",
     "auroc_macro",
 )
+# Those that are a mean over samples, by kind of target and name, from prediction [N C] and truth.
+_PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
+    ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
+    ("labels", "accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).double().mean(-1),
+    ("labels", "subset_accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).all(-1),
+    ("scalar", "mae"): lambda values, truth: (values - truth).abs().mean(-1),
+}
 # Metrics, the prediction's leaf and the truth's, by kind of target.
 _KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "classes": (_OF_CATEGORIES, "probabilities", "label"),

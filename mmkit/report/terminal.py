@@ -33,6 +33,34 @@ def show(found: Sequence[Row], console: Console) -> None:
         console.print(said.sentence(), markup=False, highlight=False)
 
 
+def show_confusion(found: Sequence[Row], console: Console) -> None:
+    """Print how often the best combination on validation took what for what on test, summed over its seeds."""
+    row = next((row for row in found if row.records and row.records[0].get("confusion")), None)
+    console.print()
+    if row is None:
+        console.print("No confusion matrix: there is none of numbers, nor of more than 100 classes.", markup=False)
+        return
+    names = row.records[0]["names"]
+    seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
+    title = f"Confusion of {row.fusion} on test, over {seeds}"
+    matrices = [record["confusion"] for record in row.records]
+    if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
+        title += ", label by label"
+        columns, size = ["no as no", "no as yes", "yes as no", "yes as yes"], 4
+        lines = [[[*label[0], *label[1]] for label in matrix] for matrix in matrices]
+    else:
+        title += ": a row is the truth, a column what it was taken for"
+        columns, size, lines = names, len(names), matrices
+    table = _table(None, console)
+    table.add_column("")
+    for column in columns:
+        table.add_column(column, justify="right")
+    for number, name in enumerate(names):
+        table.add_row(name, *(str(sum(line[number][at] for line in lines)) for at in range(size)))
+    console.print(title, markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+
+
 def _worth(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
     metric = found[0].metric
     others = [name for name in BESIDE if name != metric and found[0].spread(name)][:2]
@@ -75,7 +103,7 @@ def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Ta
     return table
 
 
-def _table(title: str, console: Console) -> Table:
+def _table(title: str | None, console: Console) -> Table:
     if console.is_terminal:
         return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
     return Table(title=title, title_justify="left", box=None, padding=(0, 2), pad_edge=False)
