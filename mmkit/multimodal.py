@@ -113,6 +113,7 @@ class MultimodalModel:
             save_model(self.module, str(fresh / WEIGHTS))
             shutil.rmtree(directory, ignore_errors=True)
             fresh.chmod(0o777 & ~_umask())
+            (fresh / WEIGHTS).chmod(0o666 & ~_umask())
             fresh.replace(directory)
         except BaseException:
             shutil.rmtree(fresh, ignore_errors=True)

@@ -82,7 +82,7 @@ class Stream(nn.Module):
     """A crossmodal transformer: the tokens of one input, layer after layer, look at the first tokens of another.
 
     Args:
-        width: H.
+        width: H, of the fused features.
         layers: how many.
         heads: of each.
         dropout: of each.

@@ -25,7 +25,7 @@ class GatedFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H.
+        width: H, of the fused features.
         tied: one gate z for one input and 1 - z for the other, the paper's form for two inputs.
 
     Raises:

@@ -28,7 +28,7 @@ class LowRankFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H.
+        width: H, of the fused features.
         rank: R; a higher rank comes closer to full tensor fusion.
     """
 

@@ -27,7 +27,7 @@ class TensorFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H.
+        width: H, of the fused features.
         inner: width to which each input is projected first, without a bias; none takes the inputs as they are.
         budget: most parameters that may be built.
 
