@@ -1,0 +1,135 @@
+"""Samples to batches: decoded, transformed once or anew, batched by index."""
+
+import pytest
+import torch
+
+from mmkit.contract import Samples
+from mmkit.data import Dataset, Splits, checked, decoded, first, with_truth
+from mmkit.errors import ContractError, DataError
+
+
+class Number:
+    """A modality of numbers; -1 cannot be read."""
+
+    def decode(self, raw):
+        if raw == -1:
+            raise DataError("-1 is no number here")
+        return raw
+
+
+class Noisy:
+    """A transform that augments by noise, where it is given a generator."""
+
+    def __init__(self, *, augments=True):
+        self.augments = augments
+        self.calls = 0
+
+    def __call__(self, values, generator=None):
+        self.calls += 1
+        mask = torch.tensor([value is not None for value in values])
+        numbers = torch.tensor([0.0 if value is None else float(value) for value in values])
+        noise = 0 if generator is None else torch.rand(len(values), generator=generator)
+        return {"number": (numbers + noise).masked_fill(~mask, 0), "mask": mask}
+
+
+class Plain(Noisy):
+    def __init__(self):
+        super().__init__(augments=False)
+
+
+def samples(values, truth=None, **rest):
+    return Samples([f"s{i}" for i in range(len(values))], {"a": values}, truth or [0] * len(values), **rest)
+
+
+class TestDecoding:
+    def test_a_value_that_cannot_be_read_names_its_sample_and_input(self):
+        with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error missing goes on"):
+            decoded(samples([1, -1, 2]), {"a": Number()})
+
+    def test_or_counts_as_missing_and_is_listed(self):
+        found, unread = decoded(samples([1, -1, None]), {"a": Number()}, "missing")
+        assert found.inputs["a"] == [1, None, None]
+        assert unread == ["sample s1, input a: -1 is no number here"]
+
+    def test_an_input_that_samples_lack_is_all_missing(self):
+        found, _ = decoded(samples([1, 2]), {"a": Number(), "b": Number()})
+        assert found.inputs["b"] == [None, None]
+
+    def test_a_column_of_another_length_is_an_error(self):
+        with pytest.raises(DataError, match="input a has 1 values for 2 samples"):
+            decoded(Samples(["x", "y"], {"a": [1]}, [0, 0]), {"a": Number()})
+
+
+class TestSplits:
+    class Task:
+        def __init__(self, sizes):
+            self.sizes, self.asked = sizes, []
+
+        def split(self, name):
+            self.asked.append(name)
+            return samples(list(range(self.sizes[name])))
+
+    def test_a_split_is_read_once_and_only_when_it_is_asked_for(self):
+        task = self.Task({"train": 3, "validation": 2, "test": 1})
+        splits = Splits(task, {"a": Number()})
+        assert [len(splits("train")), len(splits("train")), len(splits("validation"))] == [3, 3, 2]
+        assert task.asked == ["train", "validation"]
+
+    def test_a_limit_holds_for_training_only(self):
+        splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, limit=2)
+        assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
+
+    def test_an_empty_split_is_an_error(self):
+        with pytest.raises(DataError, match="validation split of the task has no samples"):
+            Splits(self.Task({"validation": 0}), {"a": Number()})("validation")
+
+
+def test_first_and_with_truth_keep_columns_together():
+    given = samples([10, 11, 12], ["x", None, "y"], groups=["g", "h", "i"])
+    known = with_truth(given)
+    assert (known.ids, known.inputs["a"], known.truth, known.groups) == (["s0", "s2"], [10, 12], ["x", "y"], ["g", "i"])
+    assert first(given, 1).groups == ["g"]
+
+
+class TestDataset:
+    def test_what_gives_the_same_every_time_is_transformed_once(self):
+        still, moving, truth = Plain(), Noisy(), Plain()
+        both = Samples(["x", "y"], {"a": [1, 2], "b": [3, 4]}, [0, 1])
+        data = Dataset.of(both, {"a": still, "b": moving}, truth, augment=True)
+        for _ in range(3):
+            data.batch(torch.tensor([1]), torch.Generator())
+        assert (still.calls, moving.calls, truth.calls) == (1, 3, 1)
+
+    def test_without_augmentation_everything_is(self):
+        moving = Noisy()
+        data = Dataset.of(samples([1, 2]), {"a": moving}, Plain(), augment=False)
+        batch, truth = data.batch(torch.tensor([1, 0]))
+        assert (moving.calls, batch["a"]["number"].tolist(), truth["number"].tolist()) == (1, [2, 1], [0, 0])
+
+    def test_augmentation_is_drawn_from_the_generator_alone(self):
+        data = Dataset.of(samples([1, 2, None]), {"a": Noisy()}, Plain(), augment=True)
+        index = torch.tensor([2, 0])
+
+        def drawn(seed):
+            torch.rand(7)  # the global generator moves on
+            return data.batch(index, torch.Generator().manual_seed(seed))[0]["a"]["number"]
+
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
+        assert drawn(1)[0] == 0  # still missing
+
+    def test_batches_cover_the_split_in_order(self):
+        data = Dataset.of(samples([1, 2, 3, 4, 5]), {"a": Plain()}, Plain(), augment=False)
+        assert [index.tolist() for index in data.batches(2)] == [[0, 1], [2, 3], [4]]
+
+    @pytest.mark.parametrize(
+        ("batch", "message"),
+        [
+            ({"x": torch.ones(2)}, "gave no bool leaf `mask`; it gave x"),
+            ({"mask": torch.ones(2)}, "gave no bool leaf `mask`"),
+            ({"mask": torch.ones(3, dtype=torch.bool)}, "gave 3 rows of `mask` for 2 values"),
+        ],
+    )
+    def test_a_transform_that_breaks_the_contract_is_named(self, batch, message):
+        with pytest.raises(ContractError, match=f"the transform of a {message}"):
+            checked("a", batch, 2)

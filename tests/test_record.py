@@ -1,0 +1,83 @@
+"""One JSON line a run: appended, never edited, and readable after any end."""
+
+import json
+import os
+import subprocess
+import sys
+from subprocess import PIPE
+
+import pytest
+
+from mmkit.errors import DataError, UsageError
+from mmkit.record import Records, fingerprint, owned
+
+
+def record(id_, **rest):
+    return {"schema": 1, "id": id_, "status": "ok", **rest}
+
+
+def test_a_fingerprint_is_of_the_content_alone():
+    assert fingerprint({"a": 1, "b": [1.5, None, "图"]}) == fingerprint({"b": [1.5, None, "图"], "a": 1})
+    assert fingerprint({"a": 1}) != fingerprint({"a": 2})
+    with pytest.raises(ValueError, match="JSON"):
+        fingerprint(float("nan"))
+
+
+def test_what_is_appended_is_read_and_the_last_line_of_an_id_wins(tmp_path):
+    records = Records(tmp_path / "deep" / "records.jsonl")
+    for one in (record("a", status="failed"), record("b"), record("a", note="später")):
+        records.append(one)
+    found = Records(tmp_path / "deep" / "records.jsonl").read()
+    assert list(found) == ["a", "b"]
+    assert found["a"] == record("a", note="später")
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_a_torn_last_line_is_dropped_and_those_before_it_stay_to_the_byte(tmp_path, cut):
+    path = tmp_path / "records.jsonl"
+    Records(path).append(record("a"))
+    whole = path.read_bytes()
+    path.write_bytes(whole + whole[: len(whole) - cut])
+    assert list(Records(path).read()) == ["a"]
+    assert path.read_bytes() == whole
+
+
+@pytest.mark.parametrize("line", ["not json", "[]", "3", '{"id": "a"}', "{}", ""])
+def test_a_line_that_is_no_record_is_named_and_nothing_is_lost(tmp_path, line):
+    path = tmp_path / "records.jsonl"
+    content = f"{json.dumps(record('a'))}\n{line}\n"
+    path.write_text(content)
+    with pytest.raises(DataError, match=r"records\.jsonl, line 2 is no record"):
+        Records(path).read()
+    assert path.read_text() == content
+
+
+def test_records_of_another_schema_are_not_guessed_at(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_text('{"id": "a", "schema": 2}\n')
+    with pytest.raises(DataError, match="line 1 has schema 2; this version of mmkit reads 1"):
+        Records(path).read()
+
+
+def test_a_folder_that_cannot_be_is_a_usage_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot write to .*; choose another folder with --out"):
+        Records(tmp_path / "file" / "records.jsonl")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="the folder is not guarded elsewhere")
+def test_a_folder_has_one_writer_at_a_time(tmp_path):
+    source = f"""
+import pathlib
+from mmkit.record import owned
+with owned(pathlib.Path({str(tmp_path)!r})):
+    print("mine", flush=True)
+    input()
+"""
+    with subprocess.Popen([sys.executable, "-c", source], stdin=PIPE, stdout=PIPE, text=True) as other:
+        assert other.stdout.readline() == "mine\n"
+        with pytest.raises(UsageError, match="another process is writing to"), owned(tmp_path):
+            pass
+        other.communicate("\n")
+    with owned(tmp_path):
+        pass

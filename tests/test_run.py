@@ -1,0 +1,175 @@
+"""One run, sample to record; and that the test split is read once, last, and by nothing that is fitted."""
+
+import json
+
+import pytest
+import torch
+
+from mmkit.catalog import installed
+from mmkit.errors import UnavailableError, UsageError
+from mmkit.plan import plan
+from mmkit.record import fingerprint
+from mmkit.run import Run, device_of, execute, failed
+from mmkit.tasks.synthetic import SyntheticUnique
+from mmkit.train import Training
+from mmkit.transforms.series import SeriesTransform
+
+SMALL = {"epochs": 3, "min_steps": 0}
+
+
+class Watched(SyntheticUnique):
+    """Writes down who asks for which split, and gives another test split where it is told to."""
+
+    asked: list = []
+    scramble = False
+
+    def split(self, name):
+        type(self).asked.append(name)
+        samples = super().split(name)
+        if name == "test" and self.scramble:
+            flipped = {"00": "11", "01": "10", "10": "01", "11": "00"}
+            columns = {key: [value * 100 for value in column] for key, column in samples.inputs.items()}
+            return type(samples)(samples.ids, columns, [flipped[truth] for truth in samples.truth])
+        return samples
+
+
+@pytest.fixture
+def watched():
+    Watched.asked.clear()
+    yield Watched
+    Watched.scramble = False
+
+
+def one(task="synthetic-unique:train=64", **rest):
+    return plan(installed(), task=task, training=SMALL, seeds=1, baselines=False, **rest).runs()[0]
+
+
+class TestLeakage:
+    def test_test_is_asked_for_last_after_training_has_ended(self, watched):
+        epochs = []
+        execute(one(watched), report=lambda done, _: epochs.append((done, list(watched.asked))))
+        assert [done for done, _ in epochs] == [1, 2, 3]
+        assert all(asked == ["train", "validation"] for _, asked in epochs)
+        assert watched.asked == ["train", "validation", "test"]
+
+    def test_another_test_split_changes_nothing_but_its_own_scores(self, watched):
+        before, model = execute(one(watched))
+        watched.scramble = True
+        after, other = execute(one(watched))
+        for name, tensor in model.module.state_dict().items():
+            assert torch.equal(tensor, other.module.state_dict()[name])
+        kept = ("validation", "history", "best_epoch", "id")
+        assert {name: before[name] for name in kept} == {name: after[name] for name in kept}
+        assert before["metrics"] != after["metrics"]
+        assert model.transforms.truth.state() == other.transforms.truth.state()
+
+    def test_transforms_are_fitted_on_the_training_split_alone(self, watched, monkeypatch):
+        seen = []
+        fit = SeriesTransform.fit
+        monkeypatch.setattr(SeriesTransform, "fit", lambda self, values: (seen.append(len(values)), fit(self, values)))
+        execute(one(watched(train=40).__class__, options=["task.train=40"]))
+        assert seen == [40, 40]
+
+
+class TestRecord:
+    def test_a_record_has_what_the_format_says_and_is_json(self):
+        run = one()
+        record, _ = execute(run)
+        assert json.loads(json.dumps(record, allow_nan=False)) == record
+        names = {"schema", "id", "status", "error", "task", "encoders", "fusion", "head", "seed", "metrics"}
+        names |= {"validation", "history", "throughput", "cost", "machine", "software", "plugins"}
+        assert names <= set(record)
+        assert (record["status"], record["error"], record["fusion"].partition(":")[0]) == ("ok", None, "attention")
+        assert {"accuracy", "f1_macro", "recall_macro"} <= set(record["metrics"])
+        assert len(record["history"]) == 3
+        assert record["samples"]["test"] == len(record["scores"]) == sum(map(sum, record["confusion"])) == 512
+        assert record["metrics"]["accuracy"] == pytest.approx(sum(record["scores"]) / 512)
+
+    def test_a_run_is_described_by_plain_json_and_comes_back_the_same(self):
+        run = one(fusions=["low-rank:rank=2"], objectives=["unimodal"], options=["encoder.left.width=16"])
+        again = Run.of(json.loads(json.dumps(run.document())))
+        assert again.document() == run.document()
+        first, second = execute(run)[0], execute(again)[0]
+        volatile = {"seconds"}
+        assert {k: v for k, v in first.items() if k not in volatile} == {
+            k: v for k, v in second.items() if k not in volatile
+        }
+
+    def test_the_id_hangs_on_all_that_decides_the_result_and_on_nothing_else(self):
+        run = one()
+        splits = run.splits(installed())
+        ids = {run.id(splits)}
+        changed = [
+            one(fusions=["concat"]),
+            one(options=["fusion.heads=2"]),
+            one(options=["train.lr=1e-2"]),
+            one(precision="bfloat16"),
+            one(on_error="missing"),
+        ]
+        ids |= {other.id(other.splits(installed())) for other in changed}
+        other = one(task="synthetic-unique:train=65")
+        ids.add(other.id(other.splits(installed())))
+        assert len(ids) == 7
+        assert one().id(splits) == run.id(splits)
+
+    def test_a_run_that_could_not_be_done_is_recorded_with_its_reason(self):
+        run = one()
+        record = failed(run, run.splits(installed()), RuntimeError("out of paper"))
+        assert (record["status"], record["error"]) == ("failed", "RuntimeError: out of paper")
+        assert record["id"] == run.id(run.splits(installed()))
+        assert json.dumps(record)
+
+    def test_numbers_have_no_confusion_and_their_own_metrics(self):
+        record, _ = execute(one("synthetic-regression:train=64"))
+        assert record["confusion"] is None
+        assert set(record["metrics"]) == {"mae", "rmse", "r2", "pearson", "spearman"}
+        assert record["higher_is_better"] is False
+
+
+def test_a_run_is_repeatable_to_the_bit_whatever_was_drawn_before():
+    first, model = execute(one())
+    torch.rand(5)
+    second, other = execute(one())
+    assert first["history"] == second["history"]
+    assert first["metrics"] == second["metrics"]
+    assert all(torch.equal(t, other.module.state_dict()[n]) for n, t in model.module.state_dict().items())
+
+
+def test_a_run_leaves_the_global_generator_as_it_was():
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    execute(one())
+    assert torch.equal(torch.rand(1), expected)
+
+
+@pytest.mark.parametrize("precision", ["bfloat16"])
+def test_a_lower_precision_trains_too(precision):
+    record, model = execute(one(precision=precision))
+    assert record["precision"] == precision
+    assert all(p.dtype == torch.float32 for p in model.module.parameters())
+
+
+def test_more_training_learns_the_task():
+    full = plan(installed(), task="synthetic-unique:train=128", seeds=1, baselines=False)
+    assert execute(full.runs()[0])[0]["metrics"]["accuracy"] > 0.95  # the best is 1, the best single input 0.5
+
+
+class TestDevice:
+    def test_the_fastest_that_is_there_is_auto(self):
+        assert device_of("auto") in {"cpu", "cuda", "mps"}
+        assert device_of("cpu") == "cpu"
+
+    @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has one")
+    def test_one_that_is_not_there_is_unavailable(self):
+        with pytest.raises(UnavailableError, match="no cuda device that torch can use; take --device cpu or auto"):
+            device_of("cuda")
+
+    def test_one_that_nobody_knows_is_a_usage_error(self):
+        with pytest.raises(UsageError, match="--device takes auto, cpu, cuda or mps; got tpu"):
+            device_of("tpu")
+
+
+def test_training_is_part_of_the_document():
+    assert one().document()["training"] == {**vars(Training()), **SMALL}
+    assert fingerprint(one().document())

@@ -1,0 +1,113 @@
+"""The loop: repeatable, best epoch kept, options that do what they say."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.contract import ModelOutput
+from mmkit.data import Dataset
+from mmkit.errors import MmkitError
+from mmkit.train import Training, balanced, drawn, fit, rate
+
+
+class Line(nn.Module):
+    """A step that fits y = w x, with w kept where a test can see it."""
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(1))
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, batch, truth):
+        error = self.drop(batch["x"]["x"]) * self.w - truth["values"]
+        return {"head": error.square().mean()}, ModelOutput({}, None, error)
+
+
+def line(size=16, **truth):
+    x = torch.linspace(-1, 1, size)
+    mask = torch.ones(size, dtype=torch.bool)
+    return Dataset(size, {"x": {"x": x, "mask": mask}}, {"values": 3 * x, "mask": mask, **truth})
+
+
+def run(seed=0, scores=None, data=None, **options):
+    step = Line()
+    seen = []
+
+    def validate():
+        seen.append(step.w.item())
+        return (scores[len(seen) - 1] if scores else -abs(step.w.item() - 3)), {"w": step.w.item()}
+
+    training = Training(**{"epochs": 5, "min_steps": 0, "batch_size": 4, "lr": 0.1, **options})
+    return fit(step, data or line(), validate, training, seed=seed), step, seen
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_bit_whatever_was_drawn_before():
+    one = run(seed=3)
+    torch.rand(11)
+    two = run(seed=3)
+    assert one[0] == two[0]
+    assert one[1].w.item() == two[1].w.item()
+    assert run(seed=4)[2] != one[2]
+
+
+def test_the_weights_of_the_best_epoch_are_kept():
+    trained, step, seen = run(scores=[1, 5, 2, 5, 3])
+    assert trained.best == 2  # the first of the best
+    assert step.w.item() == seen[1]
+    assert [entry["epoch"] for entry in trained.history] == [1, 2, 3, 4, 5]
+
+
+def test_patience_ends_training():
+    trained, _, _ = run(scores=[1, 2, 1, 1, 1], patience=2)
+    assert len(trained.history) == 4
+
+
+def test_a_small_split_is_shown_until_there_were_enough_steps():
+    assert Training(epochs=2, min_steps=10, batch_size=4).plan(9) == (4, 3)
+    assert Training(epochs=9, min_steps=10, batch_size=4).plan(9) == (9, 3)
+    assert len(run(epochs=1, min_steps=12, patience=None)[0].history) == 3
+
+
+def test_a_loss_that_is_not_finite_says_what_may_help():
+    with pytest.raises(MmkitError, match=r"the loss became inf in epoch 1; a lower --lr"):
+        run(data=line(values=torch.full((16,), 1e30)))
+
+
+def test_clipping_bounds_the_step_of_plain_gradients():
+    # AdamW's first step is lr whatever the gradient; what clipping changes is the gradient itself.
+    step, data = Line(), line()
+    fit(step, data, lambda: (0.0, {}), Training(epochs=1, min_steps=0, batch_size=16, clip=1e-3), seed=0)
+    assert step.w.grad.abs().item() <= 1e-3 * (1 + 1e-5)
+    free = Line()
+    fit(free, data, lambda: (0.0, {}), Training(epochs=1, min_steps=0, batch_size=16, clip=None), seed=0)
+    assert free.w.grad.abs().item() > 1e-2
+
+
+def test_the_rate_warms_up_then_falls_along_a_cosine():
+    found = [rate(step, 20, 0.2) for step in range(20)]
+    assert found[:4] == [pytest.approx((k + 1) / 5) for k in range(4)]
+    assert found[4:] == [pytest.approx(0.5 * (1 + math.cos(math.pi * k / 16))) for k in range(16)]
+    assert [rate(step, 4, 0.0) for step in range(2)] == [1.0, pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))]
+
+
+class TestBalanced:
+    def test_classes_are_drawn_equally_often(self):
+        label = torch.tensor([0] * 90 + [1] * 9 + [2])
+        weights = balanced({"label": label, "mask": torch.ones(100, dtype=torch.bool)})
+        counts = label[drawn(30_000, weights, torch.Generator().manual_seed(0))].bincount()
+        # Each is binomial (30000, 1/3), of deviation 82: six of them are one in 10^8.
+        assert all(abs(int(count) - 10_000) < 6 * 82 for count in counts)
+
+    def test_of_several_labels_the_rarest_counts_and_none_has_some_weight(self):
+        labels = torch.tensor([[1.0, 0], [1, 0], [1, 1], [0, 0]])
+        weights = balanced({"labels": labels})
+        assert weights.tolist() == pytest.approx([1 / 3, 1 / 3, 1, 1 / 4])
+
+    def test_numbers_cannot_be_balanced(self):
+        with pytest.raises(MmkitError, match="sampler=balanced needs classes or labels"):
+            run(sampler="balanced")
+
+    def test_without_weights_every_sample_is_shown_once(self):
+        assert drawn(9, None, torch.Generator()).sort().values.tolist() == list(range(9))
