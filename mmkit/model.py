@@ -142,7 +142,7 @@ class TrainingStep(nn.Module):
             batch: of each input.
             truth: with its `mask` [B].
             count: how many samples share the mean: those with truth of the whole accumulated batch, divided by the
-                number of processes that average their gradients. None is those of this batch.
+                number of processes that average their gradients, so it may be a fraction. None is those of this batch.
         """
         output: ModelOutput = self.model(batch)
         known = truth["mask"]
@@ -154,7 +154,8 @@ class TrainingStep(nn.Module):
         losses |= {name: objective(output, truth) for name, objective in self.objectives.items()}
         for owner, features in {**output.features, "fusion": output.fused}.items():
             losses |= {f"{owner}.{name}": penalty for name, penalty in features.penalties.items()}
-        share = (known.sum() if count is None else count).clamp(min=1)
+        share = known.sum() if count is None else count
+        share = share.masked_fill(share == 0, 1)  # not clamped at 1: of one sample, each of two processes has half
         return {name: loss.masked_fill(~known, 0).sum() / share for name, loss in losses.items()}, output
 
 

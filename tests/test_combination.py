@@ -1,6 +1,7 @@
 """What a model is made of, and how it is born."""
 
 import pytest
+import torch
 from torch import nn
 
 from mmkit.catalog import installed
@@ -77,10 +78,7 @@ def test_an_encoder_without_a_transform_breaks_the_contract():
 
 def test_heads_of_inputs_are_born_only_where_something_reads_them():
     rows = [{"x": float(i)} for i in range(4)]
-    values = {"a": rows, "b": [[[float(i)]] * 3 for i in range(4)]}
-    import torch
-
-    values["b"] = [torch.tensor(value) for value in values["b"]]
+    values = {"a": rows, "b": [torch.full((3, 1), float(i)) for i in range(4)]}
 
     def model(fusion, *objectives):
         combination = Combination(ENCODERS, choose("fusion", fusion), HEAD, objectives)

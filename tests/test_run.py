@@ -67,7 +67,7 @@ class TestLeakage:
         seen = []
         fit = SeriesTransform.fit
         monkeypatch.setattr(SeriesTransform, "fit", lambda self, values: (seen.append(len(values)), fit(self, values)))
-        execute(one(watched(train=40).__class__, options=["task.train=40"]))
+        execute(one(watched, options=["task.train=40"]))
         assert seen == [40, 40]
 
 

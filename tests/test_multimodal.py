@@ -1,0 +1,225 @@
+"""From raw values to an answer, saved and loaded: no pickle, nothing downloaded, what is missing said."""
+
+import json
+import warnings
+
+import pytest
+import torch
+
+import mmkit
+from mmkit.errors import DataError, UnavailableError, UsageError
+from mmkit.fusions.concat import ConcatFusion
+from mmkit.multimodal import MultimodalModel
+
+SMALL = {"epochs": 2, "min_steps": 0}
+
+
+def trained(task="synthetic-unique:train=48", **rest):
+    return mmkit.fit(task=task, training=SMALL, device="cpu", **rest)[0]
+
+
+def raw(count=5, task="synthetic-unique:train=48"):
+    chosen = mmkit.installed().choose("task", task)
+    samples = chosen.component(**chosen.part(chosen.component)).split("test")
+    return [{name: column[i] for name, column in samples.inputs.items()} for i in range(count)]
+
+
+class Titles:
+    """Chinese and English titles beside a row; three kinds of target."""
+
+    description = "Titles with a row."
+
+    def __init__(self, *, kind: str = "classes"):
+        self.inputs = {"title": "text", "type": "table"}
+        self.target, self.metric = kind, {"classes": "accuracy", "labels": "accuracy", "scalar": "rmse"}[kind]
+        self.encoders, self.training = {}, {}
+
+    def split(self, name):
+        words = ["我爱北京天安门", "a red house", "我喜欢这个图片", "the blue sea"]
+        count = {"train": 16, "validation": 8, "test": 8}[name]
+        truth = {"classes": ["on", "off"], "labels": [["on"], ["on", "hot"], []], "scalar": [1.5, -2.0, 7.0]}
+        kinds = truth[self.target]
+        return mmkit.Samples(
+            [f"{name}-{i}" for i in range(count)],
+            {
+                "title": [words[i % 4] for i in range(count)],
+                "type": [{"size": float(i % 5), "shop": "ab"[i % 2]} for i in range(count)],
+            },
+            [kinds[i % len(kinds)] for i in range(count)],
+        )
+
+
+class TestPredict:
+    def test_each_sample_gets_its_label_and_probabilities_in_the_users_words(self):
+        answers = trained().predict(raw())
+        for answer in answers:
+            assert set(answer) == {"label", "probabilities"}
+            assert set(answer["probabilities"]) == {"00", "01", "10", "11"}
+            assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+            assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+
+    def test_an_input_may_be_none_left_out_or_missing_from_all(self):
+        model = trained()
+        samples = raw()
+        none = model.predict([{**sample, "left": None} for sample in samples])
+        assert none == model.predict([{"right": sample["right"]} for sample in samples])
+        assert none != model.predict(samples)
+        assert len(model.predict([{}, {"left": None}])) == 2
+
+    def test_mates_do_not_matter_nor_does_the_size_of_a_batch(self):
+        model = trained()
+        samples = [*raw(), {}, {"left": raw()[0]["left"]}]
+        together = model.predict(samples)
+        for answers in (model.predict(samples, batch_size=2), [model.predict([s])[0] for s in samples]):
+            for one, other in zip(together, answers, strict=True):
+                assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+    def test_nothing_gives_nothing(self):
+        assert trained().predict([]) == []
+
+    def test_an_unknown_input_is_named_with_what_is_known(self):
+        with pytest.raises(UsageError, match="sample 1 has an unknown input 'lft'; did you mean left"):
+            trained().predict([{}, {"lft": 1}])
+
+    def test_a_value_that_cannot_be_read_is_named_or_counts_as_missing(self):
+        model = trained()
+        bad = {**raw()[0], "left": "no series"}
+        with pytest.raises(DataError, match="sample 0, input left: "):
+            model.predict([bad])
+        assert model.predict([bad], on_error="missing") == model.predict([{**bad, "left": None}])
+
+
+class TestSaved:
+    @pytest.mark.parametrize("kind", ["classes", "labels", "scalar"])
+    def test_a_loaded_model_answers_the_same_to_the_bit(self, kind, tmp_path, monkeypatch):
+        chosen = mmkit.installed().choose("task", Titles, {"kind": kind})
+        model = trained(chosen, encoders={"title": "text-rnn", "type": "ft-transformer"})
+        model.save(tmp_path / "deep" / "model")
+        monkeypatch.chdir(tmp_path)
+        samples = [
+            {"title": "我爱红房子", "type": {"size": None, "shop": "new"}},
+            {"title": "sea"},
+            {"type": {"size": 2}},
+            {},
+        ]
+        assert mmkit.load("deep/model").predict(samples) == model.predict(samples)
+
+    @pytest.mark.parametrize("fusion", ["attention", "late", "tensor"])
+    def test_at_every_level_of_fusion(self, fusion, tmp_path):
+        model = trained(fusion=fusion)
+        model.save(tmp_path / "model")
+        assert mmkit.load(tmp_path / "model").predict(raw()) == model.predict(raw())
+
+    def test_a_folder_holds_readable_json_and_safetensors_and_no_more(self, tmp_path):
+        trained().save(tmp_path / "model")
+        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+        description = json.loads((tmp_path / "model" / "model.json").read_text())
+        assert description["inputs"] == {"left": "series", "right": "series"}
+        assert description["plugins"] == {"mmkit-core": mmkit.__version__}
+        assert (tmp_path / "model" / "model.safetensors").read_bytes()[8:9] == b"{"
+
+    def test_saving_replaces_a_model_and_nothing_else(self, tmp_path):
+        model = trained()
+        model.save(tmp_path / "model")
+        model.save(tmp_path / "model")
+        (tmp_path / "letters").mkdir()
+        (tmp_path / "letters" / "dear.txt").write_text("dear")
+        with pytest.raises(UsageError, match="holds no model of mmkit; choose an empty or a new folder"):
+            model.save(tmp_path / "letters")
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UsageError, match="holds no model of mmkit"):
+            model.save(tmp_path / "file")
+        with pytest.raises(UsageError, match="cannot write to"):
+            model.save(tmp_path / "file" / "model")
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "letters", "model"]
+
+    def test_a_component_given_as_a_class_is_handed_in_again(self, tmp_path):
+        class Mine(ConcatFusion):
+            """A fusion of a notebook."""
+
+        model = trained(fusion=Mine)
+        model.save(tmp_path / "model")
+        with pytest.raises(UnavailableError, match=r"was made with mmkit-core .*Mine"):
+            mmkit.load(tmp_path / "model")
+        name = model.combination.fusion.name
+        again = mmkit.load(tmp_path / "model", components={name: Mine})
+        assert again.predict(raw()) == model.predict(raw())
+
+    def test_inference_needs_no_gradient_and_dropout_is_off(self, tmp_path):
+        trained().save(tmp_path / "model")
+        model = mmkit.load(tmp_path / "model")
+        assert not model.module.training
+        assert model.predict(raw()) == model.predict(raw())
+
+
+class TestRefused:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        trained().save(tmp_path / "model")
+        return tmp_path / "model"
+
+    @staticmethod
+    def rewrite(folder, change):
+        path = folder / "model.json"
+        description = json.loads(path.read_text())
+        change(description)
+        path.write_text(json.dumps(description))
+
+    def test_a_plugin_that_is_not_installed_is_named_with_its_version(self, folder):
+        def change(description):
+            description["combination"]["fusion"]["name"] = "acme-fusion/braid"
+            description["plugins"]["acme-fusion"] = "2.1"
+
+        self.rewrite(folder, change)
+        with pytest.raises(
+            UnavailableError, match=r"was made with mmkit-core .*acme-fusion 2\.1; here: there is no fusion"
+        ):
+            mmkit.load(folder)
+
+    def test_a_plugin_of_another_version_is_said(self, folder):
+        self.rewrite(folder, lambda description: description["plugins"].update({"mmkit-core": "0.0.1"}))
+        with pytest.warns(UserWarning, match=r"was made with mmkit-core 0\.0\.1; here is"):
+            model = mmkit.load(folder)
+        assert model.predict(raw())
+
+    def test_the_same_version_says_nothing(self, folder):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mmkit.load(folder)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", "\x00", '{"schema": 1}'])
+    def test_a_description_that_is_none_is_said(self, folder, content):
+        (folder / "model.json").write_text(content)
+        with pytest.raises(DataError, match="holds no readable model of mmkit"):
+            mmkit.load(folder)
+
+    def test_a_description_of_the_future_is_not_guessed_at(self, folder):
+        self.rewrite(folder, lambda description: description.update(schema=9))
+        with pytest.raises(DataError, match="has schema 9; this version of mmkit reads 1"):
+            mmkit.load(folder)
+
+    def test_a_folder_that_is_not_there_is_said(self, tmp_path):
+        with pytest.raises(DataError, match="holds no readable model"):
+            MultimodalModel.load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", None])
+    def test_weights_that_are_damaged_a_pickle_or_gone_are_refused(self, folder, content):
+        path = folder / "model.safetensors"
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(DataError, match="does not fit the model beside it"):
+            mmkit.load(folder)
+
+    def test_weights_of_another_model_are_refused(self, folder, tmp_path):
+        trained(fusion="concat").save(tmp_path / "other")
+        (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+        with pytest.raises(DataError, match="does not fit the model beside it"):
+            mmkit.load(folder)
+
+
+def test_loading_leaves_the_global_generator_as_it_was(tmp_path):
+    trained().save(tmp_path / "model")
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    mmkit.load(tmp_path / "model")
+    assert torch.equal(torch.rand(1), expected)
