@@ -1,17 +1,20 @@
-"""Training on several processes: two over gloo, on this machine's loopback."""
+"""Two processes that share a batch under DDP get the gradients of one process that has all of it.
 
-import json
+One pair of processes does all cases; this file, run as a script, is what each of them does.
+"""
+
+import datetime as dt
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
-
-SOURCE = """
-import json, sys
-import torch
-import torch.distributed as dist
+from safetensors.torch import load_file, save_file
+from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
+
 from mmkit.catalog import installed
 from mmkit.combination import Transforms, born
 from mmkit.data import Dataset
@@ -19,54 +22,134 @@ from mmkit.model import TrainingStep
 from mmkit.plan import plan
 from mmkit.run import splits_of
 
-torch.set_num_threads(1)
-rank, fusion, meeting, out = int(sys.argv[1]), sys.argv[2], sys.argv[3], sys.argv[4]
-asked = plan(installed(), task="synthetic-unique:inputs=3,train=32", fusions=[fusion], objectives=["unimodal"])
-splits = splits_of(asked.task, installed(), "fail", None)
-train = splits("train")
-transforms = Transforms.fitted(asked.combinations[0], "classes", train.inputs, train.truth)
-torch.manual_seed(0)
-step = TrainingStep(*born(asked.combinations[0], transforms)).double().eval()
-data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
-batch, truth = data.batch(torch.arange(12))
-batch = {i: {n: x.double() if x.is_floating_point() else x for n, x in b.items()} for i, b in batch.items()}
-batch["left"]["mask"][:5] = False  # the first process lacks this input altogether
-truth = {**truth, "mask": torch.arange(12) % 4 > 0}  # and the two have not the same number of truths
-truth["mask"][5] = False
-
-def gradients(step, rows, count):
-    some = {i: {n: x[rows] for n, x in b.items()} for i, b in batch.items()}
-    torch.stack(list(step(some, {n: x[rows] for n, x in truth.items()}, count)[0].values())).sum().backward()
-
-known = truth["mask"].sum().double()
-if rank < 0:
-    gradients(step, slice(0, 12), known)
-else:
-    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=2)
-    # An input that no row of a process has must not stop it: every key is always passed, absence is mask.
-    wrapped = DistributedDataParallel(step)
-    gradients(wrapped, slice(0, 5) if rank == 0 else slice(5, 12), known / 2)
-    dist.barrier()
-    dist.destroy_process_group()
-torch.save({n: p.grad for n, p in step.named_parameters()}, out)
-"""
+SIZE = 2
+ROWS = 6  # of each process
+FUSIONS = sorted(entry.name for entry in installed().available("fusion") if entry.distribution == "mmkit-core")
+CASES = {
+    **{fusion: (fusion, []) for fusion in FUSIONS},
+    "attention, unimodal": ("attention", ["unimodal"]),
+    "concat, contrastive": ("concat", ["contrastive"]),
+}
+KNOWN = {
+    "uneven": [True, True, True, True, True, False, True, False, False, False, True, False],  # 5 of one, 2 of the other
+    "all of one": [True] * ROWS + [False] * ROWS,
+    "one sample": [False] * ROWS + [True] + [False] * (ROWS - 1),
+    "none": [False] * 2 * ROWS,
+}
 
 
-@pytest.mark.parametrize("fusion", ["attention", "concat", "late"])
-def test_gradients_of_two_processes_are_those_of_one(fusion, tmp_path):
-    outs = {rank: tmp_path / f"{rank}.pt" for rank in (-1, 0, 1)}
-    running = [
+def step_and_batch(case, known, seed=0):
+    """A step in float64 without dropout, and the whole batch; the second half has no `left` at all."""
+    fusion, objectives = CASES[case]
+    asked = plan(
+        installed(),
+        task="synthetic-unique:inputs=3,missing=0.2,train=64",
+        fusions=[fusion],
+        objectives=objectives,
+        encoders={"series": ["tcn:width=8,layers=1"]},
+    )
+    (combination,) = asked.combinations
+    splits = splits_of(asked.task, installed(), "fail", None)
+    train = splits("train")
+    transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth)
+    torch.manual_seed(seed)
+    step = TrainingStep(*born(combination, transforms)).double().eval()
+    data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
+    batch, truth = data.batch(torch.arange(SIZE * ROWS))
+    batch = {
+        name: {leaf: t.double() if t.is_floating_point() else t for leaf, t in leaves.items()}
+        for name, leaves in batch.items()
+    }
+    batch["left"]["mask"][ROWS:] = False
+    return step, batch, {**truth, "mask": torch.tensor(KNOWN[known])}
+
+
+def of_rank(tree, rank):
+    return {k: of_rank(v, rank) if isinstance(v, dict) else v.chunk(SIZE)[rank] for k, v in tree.items()}
+
+
+def gradients(step):
+    return {name: parameter.grad for name, parameter in step.named_parameters()}
+
+
+def total(losses):
+    return torch.stack(list(losses.values())).sum()
+
+
+def work(rank, folder):
+    """What one process does: every case twice, since DDP tells of a parameter without gradient at the second."""
+    torch.set_num_threads(1)
+    distributed.init_process_group(
+        "gloo",
+        init_method=(folder / "meeting").as_uri(),
+        rank=rank,
+        world_size=SIZE,
+        timeout=dt.timedelta(seconds=60),
+    )
+    for case in CASES:
+        for known in KNOWN:
+            step, batch, truth = step_and_batch(case, known, seed=rank)  # DDP gives all the weights of the first
+            wrapped = DistributedDataParallel(step)
+            own, own_truth = of_rank(batch, rank), of_rank(truth, rank)
+            count = own_truth["mask"].sum()
+            distributed.all_reduce(count)
+            for _ in range(2):
+                step.zero_grad()
+                total(wrapped(own, own_truth, count / SIZE)[0]).backward()
+            save_file(gradients(step), folder / f"{case}, {known}, {rank}.safetensors")
+    distributed.destroy_process_group()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where two processes have left their gradients."""
+    folder = tmp_path_factory.mktemp("processes")
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    pair = [
         subprocess.Popen(
-            [sys.executable, "-c", SOURCE, str(rank), fusion, str(tmp_path / "meeting"), str(out)],
-            stderr=subprocess.PIPE,
+            [sys.executable, __file__, str(rank), str(folder)],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
             text=True,
-            env={"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1", "PATH": ""},
         )
-        for rank, out in outs.items()
+        for rank in range(SIZE)
     ]
-    errors = [process.communicate(timeout=240)[1] for process in running]
-    assert [process.returncode for process in running] == [0, 0, 0], json.dumps(errors)
-    alone, first, second = (torch.load(out, weights_only=True) for out in outs.values())
-    assert all(gradient is not None and gradient.isfinite().all() for gradient in alone.values())
-    for found in (first, second):
-        torch.testing.assert_close(found, alone)
+    try:
+        told = [process.communicate(timeout=300)[0] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+            process.wait()
+    assert [process.returncode for process in pair] == [0] * SIZE, "\n".join(told)
+    return folder
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("known", KNOWN)
+@pytest.mark.parametrize("case", CASES)
+def test_both_processes_have_the_gradients_of_the_whole_batch(folder, case, known):
+    first, second = (load_file(folder / f"{case}, {known}, {rank}.safetensors") for rank in range(SIZE))
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+    step, batch, truth = step_and_batch(case, known)
+    if "contrastive" in CASES[case][1]:  # its negatives are those of the process's own batch
+        for rank in range(SIZE):
+            total(step(of_rank(batch, rank), of_rank(truth, rank), truth["mask"].sum())[0]).backward()
+    else:
+        total(step(batch, truth)[0]).backward()
+    torch.testing.assert_close(first, gradients(step), rtol=1e-9, atol=1e-12)
+    assert any(gradient.abs().max() > 1e-6 for gradient in first.values()) == (known != "none")
+
+
+def test_without_the_common_count_each_process_weighs_as_much_whatever_truth_it_has():
+    step, batch, truth = step_and_batch("attention", "uneven")
+    total(step(batch, truth)[0]).backward()
+    whole = {name: gradient.clone() for name, gradient in gradients(step).items()}
+    step.zero_grad()
+    for rank in range(SIZE):
+        (total(step(of_rank(batch, rank), of_rank(truth, rank))[0]) / SIZE).backward()
+    assert max((gradient - whole[name]).abs().max() for name, gradient in gradients(step).items()) > 1e-3
+
+
+if __name__ == "__main__":
+    work(int(sys.argv[1]), Path(sys.argv[2]))
