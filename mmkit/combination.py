@@ -29,7 +29,7 @@ class Combination:
         objectives: losses beside the head's.
 
     Raises:
-        UsageError: the fusion or an objective does not take that many inputs.
+        UsageError: the fusion or an objective does not take that many inputs, or an objective is named twice.
     """
 
     encoders: Mapping[str, Choice]
@@ -46,6 +46,10 @@ class Combination:
             refused = refusal(choice.spec, count) if choice else ""
             if choice and refused:
                 raise UsageError(f"{choice.kind} {choice.name} {refused}")
+        names = [objective.name for objective in self.objectives]
+        for name in names:
+            if names.count(name) > 1:
+                raise UsageError(f"objective {name} is named {names.count(name)} times; name each objective once")
 
     @property
     def label(self) -> str:
@@ -94,11 +98,15 @@ class Combination:
             document: names and options.
             catalog: where names are looked up.
             components: classes by name, for those that were given as classes.
+
+        Raises:
+            UsageError: an unknown name or option, or what `document` cannot have given.
+            UnavailableError: a component that cannot be had here.
         """
 
         def choose(kind: str, plain: Mapping[str, Any]) -> Choice:
             name = plain["name"]
-            return catalog.choose(kind, (components or {}).get(name, name), plain["options"])
+            return catalog.choose(kind, (components or {}).get(name, name), plain.get("options", {}))
 
         return Combination(
             {name: choose("encoder", plain) for name, plain in document["encoders"].items()},

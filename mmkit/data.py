@@ -28,6 +28,8 @@ def decoded(
     Raises:
         DataError: a value cannot be read, or a column has not one value a sample; it names sample and input.
     """
+    if len(samples.truth) != len(samples):
+        raise DataError(f"truth has {len(samples.truth)} values for {len(samples)} samples; give one a sample, or None")
     columns: dict[str, Sequence[Any]] = {}
     unread = []
     for name, modality in modalities.items():
@@ -140,14 +142,19 @@ class Dataset:
         return replace(self, still=still, truth=on(self.truth, device))
 
     def batch(self, index: Tensor, generator: Generator | None = None) -> tuple[dict[str, Batch], Batch]:
-        """The rows of `index` [B]: each input's batch, and the truth; augmentation is drawn from the generator."""
+        """The rows of `index` [B]: each input's batch, and the truth; augmentation is drawn from the generator.
+
+        Raises:
+            ContractError: as `of`, of a transform that augments.
+        """
         place = self.truth["mask"].device
         here = index.to(place)
         batch = {name: rows(whole, here) for name, whole in self.still.items()}
         if self.moving:
             chosen = index.tolist()
             for name, (values, transform) in self.moving.items():
-                batch[name] = on(transform([values[i] for i in chosen], generator), place)
+                fresh = transform([values[i] for i in chosen], generator)
+                batch[name] = on(checked(name, fresh, len(chosen)), place)
         return batch, rows(self.truth, here)
 
     def batches(self, size: int) -> list[Tensor]:
@@ -173,6 +180,7 @@ def checked(name: str, batch: Batch, size: int) -> Batch:
             f"the transform of {name} gave no bool leaf `mask`; it gave {', '.join(batch) or 'nothing'}"
         )
     for leaf, tensor in batch.items():
-        if tensor.shape[0] != size:
-            raise ContractError(f"the transform of {name} gave {tensor.shape[0]} rows of `{leaf}` for {size} values")
+        if tensor.shape[:1] != (size,):
+            given = f"{len(tensor)} rows" if tensor.ndim else "a single number"
+            raise ContractError(f"the transform of {name} gave {given} of `{leaf}` for {size} values")
     return batch

@@ -131,12 +131,16 @@ class TrainingStep(nn.Module):
     def __init__(self, model: Model, objectives: Mapping[str, nn.Module] | None = None) -> None:
         super().__init__()
         self.model = model
-        self.objectives = nn.ModuleDict(dict(objectives or {}))
+        self.names = module_names(objectives or {})
+        self.objectives = nn.ModuleDict({name: (objectives or {})[given] for given, name in self.names.items()})
 
     def forward(
         self, batch: Mapping[str, Batch], truth: Batch, count: Tensor | None = None
     ) -> tuple[dict[str, Tensor], ModelOutput]:
         """Losses by name, each a mean over the samples that have truth; their sum is what is minimised.
+
+        They are `head`, `unimodal.INPUT` at decision level, `objective.NAME`, and the penalties of features,
+        `encoder.INPUT.NAME` and `fusion.NAME`.
 
         Args:
             batch: of each input.
@@ -151,9 +155,10 @@ class TrainingStep(nn.Module):
             for name, head in self.model.unimodal.items():
                 own = cast(Head, head).loss(output.unimodal[name], truth)
                 losses[f"unimodal.{name}"] = own.masked_fill(~output.features[name].present(), 0)
-        losses |= {name: objective(output, truth) for name, objective in self.objectives.items()}
-        for owner, features in {**output.features, "fusion": output.fused}.items():
-            losses |= {f"{owner}.{name}": penalty for name, penalty in features.penalties.items()}
+        losses |= {f"objective.{given}": self.objectives[name](output, truth) for given, name in self.names.items()}
+        for owner, features in output.features.items():
+            losses |= {f"encoder.{owner}.{name}": penalty for name, penalty in features.penalties.items()}
+        losses |= {f"fusion.{name}": penalty for name, penalty in output.fused.penalties.items()}
         share = known.sum() if count is None else count
         share = share.masked_fill(share == 0, 1)  # not clamped at 1: of one sample, each of two processes has half
         return {name: loss.masked_fill(~known, 0).sum() / share for name, loss in losses.items()}, output

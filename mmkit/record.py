@@ -19,7 +19,7 @@ Record = dict[str, Any]
 def fingerprint(content: object) -> str:
     """A short hash over canonical JSON: the same content gives the same hash, everywhere."""
     text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(_bytes(text)).hexdigest()[:16]
 
 
 class Records:
@@ -70,9 +70,14 @@ class Records:
         """Add a line and see it on the disk."""
         line = json.dumps(record, ensure_ascii=False, allow_nan=False)
         with self.path.open("ab") as file:
-            file.write(line.encode() + b"\n")
+            file.write(_bytes(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def _bytes(text: str) -> bytes:
+    """JSON in UTF-8; the half of a character, as file names may hold, is written as its escape."""
+    return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import torch
 
@@ -18,13 +18,13 @@ from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Target
 from mmkit.data import Dataset, OnError, Splits, with_truth
-from mmkit.errors import UnavailableError, UsageError
+from mmkit.errors import DataError, UnavailableError, UsageError, one_of
 from mmkit.measure.accuracy import Metrics, higher_is_better, metrics_of
 from mmkit.measure.cost import parameters
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep
 from mmkit.multimodal import MultimodalModel
-from mmkit.options import Choice
+from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
 from mmkit.train import Precision, Training, fit, predictions
 
@@ -45,6 +45,9 @@ class Run:
         precision: of the forward.
         limit: at most so many training samples; None is all.
         on_error: what becomes of a value that cannot be read.
+
+    Raises:
+        UsageError: a setting that is not possible.
     """
 
     task: Choice
@@ -55,6 +58,18 @@ class Run:
     precision: Precision = "float32"
     limit: int | None = None
     on_error: OnError = "fail"
+
+    def __post_init__(self) -> None:
+        for name, given, possible in (
+            ("precision", self.precision, get_args(Precision)),
+            ("on_error", self.on_error, get_args(OnError)),
+        ):
+            if given not in possible:
+                raise UsageError(f"the {name} of a run is {' or '.join(possible)}; got {given}")
+        if self.seed < 0:
+            raise UsageError(f"the seed of a run is 0 or more; got {self.seed}")
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"the limit of a run is 1 or more, or none; got {self.limit}")
 
     def document(self) -> dict[str, Any]:
         """The run as plain JSON values; `Run.of` takes it back."""
@@ -80,16 +95,34 @@ class Run:
 
     @staticmethod
     def of(document: Mapping[str, Any], catalog: Catalog | None = None) -> Run:
-        """The run that a document describes."""
+        """The run that a document describes.
+
+        Args:
+            document: what `document` gave; training, objectives and settings may be left out.
+            catalog: where names are looked up; None is what is installed.
+
+        Raises:
+            UsageError: something is lacking, unknown or not possible.
+            UnavailableError: a component that cannot be had here.
+        """
         catalog = catalog or installed()
-        rest = {
-            name: document[name] for name in ("seed", "device", "precision", "limit", "on_error") if name in document
+        components = ("task", "encoders", "fusion", "head")
+        for name in components:
+            if name not in document:
+                raise UsageError(f"a run has {', '.join(components)}; the document lacks {name}")
+        settings = {
+            name: given for name, given in document.items() if name not in (*components, "objectives", "training")
         }
+        possible = [field.name for field in dataclasses.fields(Run) if field.name not in ("combination", "training")]
+        for name in settings:
+            if name not in possible:
+                raise UsageError(f"a run has no {name}; {one_of(possible, name)}")
+        training = validated("train", document.get("training", {}), options_of(Training))
         return Run(
             catalog.choose("task", document["task"]),
-            Combination.of(document, catalog),
-            training=Training(**document.get("training", {})),
-            **rest,
+            Combination.of({"objectives": (), **document}, catalog),
+            training=Training(**training),  # type: ignore[arg-type]  # checked
+            **settings,
         )
 
     def splits(self, catalog: Catalog) -> Splits:
@@ -142,12 +175,19 @@ def execute(
         splits: those of the run's task, where several runs share them.
         catalog: where modalities are looked up; None is what is installed.
         report: called after each epoch with epochs done and planned.
+
+    Raises:
+        DataError: a value cannot be read, or no truth is there to choose the best epoch by.
+        MmkitError: training diverged.
+        UnavailableError: the device is not there.
     """
     began = time.time()
     catalog = catalog or installed()
     splits = splits or run.splits(catalog)
     task, device = splits.task, torch.device(device_of(run.device))
     train, validation = with_truth(splits("train")), with_truth(splits("validation"))
+    if not len(validation):
+        raise DataError("no sample of the validation split has truth, so nothing can tell which epoch is best")
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(run.seed)

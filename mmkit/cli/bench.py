@@ -114,6 +114,7 @@ def bench(
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars(as_traceback=setting(ctx).traceback) as watcher:
         suite = carry_out(planned, folder, installed, save=save, mix=mix, watcher=watcher)
+    _tell_unread(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
         raise typer.Exit(1)
@@ -175,6 +176,14 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
         print("\t".join([combination.label, encoders, str(combination.head), f"seeds {len(planned.seeds)}"]))
     count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {len(runs)} runs"
     print(f"{count} on task {planned.task}, {planned.device}, {planned.precision}")
+
+
+def _tell_unread(suite: Suite) -> None:
+    """Say which values counted as missing because they could not be read: all runs of a suite share them."""
+    unread = sorted({line for r in suite.records for lines in r.get("unread", {}).values() for line in lines})
+    if unread:
+        print(f"mmkit: {len(unread)} values could not be read and count as missing:", file=sys.stderr)
+        print(*(f"  {line}" for line in unread), sep="\n", file=sys.stderr)
 
 
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:

@@ -1,0 +1,229 @@
+"""`mmkit bench` from outside: exit codes, one line for each error, stdout apart from stderr."""
+
+import json
+
+import pytest
+
+import mmkit.cli
+
+SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MMKIT_TASK", "MMKIT_FUSION", "MMKIT_CONFIG", "MMKIT_SEEDS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def bench(capsys):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            mmkit.cli.main(["bench", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+@pytest.fixture
+def refused(bench, tmp_path):
+    """Runs what must be refused: nothing on stdout, one line on stderr, no folder made; gives code and line."""
+
+    def run(*arguments):
+        code, out, err = bench(*arguments)
+        assert out == ""
+        (line,) = err.splitlines()
+        assert line.startswith("mmkit: error: ")
+        assert not (tmp_path / "mmkit-runs").exists()
+        return code, line
+
+    return run
+
+
+class TestRefused:
+    @pytest.mark.parametrize(
+        ("arguments", "code", "said"),
+        [
+            (["--task", "digit"], 2, "there is no task digit; did you mean digits?"),
+            (["--fusion", "atention"], 2, "did you mean attention?"),
+            (["--fuson", "x"], 2, "No such option"),
+            (["--fusion", "attention:head=2"], 2, "head"),
+            (["--fusion", "attention:heads=two"], 2, "heads"),
+            (["--fusion", "low-rank:rank=0"], 2, "rank"),
+            (["-o", "train.lr=-1"], 2, "lr"),
+            (["-o", "fusion.colour=red"], 2, "no chosen component has that option"),
+            (["--encoder", "cnn"], 2, "--encoder takes INPUT=NAME"),
+            (["--encoder", "writen=cnn"], 2, "did you mean written?"),
+            (["--seeds", "many"], 2, "many"),
+            (["--seeds", "0"], 2, "--seeds takes 1 or more"),
+            (["--threads", "0"], 2, "--threads takes 1 or more"),
+            (["--precision", "int4"], 2, "got int4"),
+            (["--device", "tpu"], 2, "--device takes"),
+            (["--device", "mps"], 3, "no mps device"),
+            (["--config", "nowhere.toml"], 2, "cannot read --config nowhere.toml"),
+            (["digits"], 2, ""),
+        ],
+    )
+    def test_what_cannot_be_gets_one_line_and_its_code(self, refused, arguments, code, said):
+        found, line = refused(*arguments)
+        assert found == code
+        assert said in line
+
+    @pytest.mark.parametrize(
+        ("content", "said"),
+        [
+            ("fusion = [", "is no TOML"),
+            ("fuson = 'sum'", "did you mean fusion?"),
+            ("seeds = 'three'", "seeds takes int; got 'three'"),
+            ("seeds = true", "seeds takes int; got True"),
+            ("fusion = 3", "fusion takes strings; got 3"),
+            ("train = 3", "train is a table of options; got 3"),
+            ("[train]\nlrr = 3", "lrr"),
+        ],
+    )
+    def test_a_configuration_that_cannot_be_read_is_said(self, refused, tmp_path, content, said):
+        (tmp_path / "bench.toml").write_text(content)
+        code, line = refused("--config", "bench.toml")
+        assert code == 2
+        assert said in line
+
+    def test_a_folder_that_cannot_be_written_is_said(self, refused, tmp_path):
+        (tmp_path / "file").write_text("")
+        code, line = refused("--out", "file/deep")
+        assert code == 2
+        assert "cannot write to" in line
+
+    def test_a_corrupt_record_file_is_said_and_kept(self, refused, tmp_path):
+        (tmp_path / "old").mkdir()
+        (tmp_path / "old" / "records.jsonl").write_text("{]\n")
+        code, line = refused("--out", "old")
+        assert code == 4
+        assert "line 1 is no record" in line
+        assert (tmp_path / "old" / "records.jsonl").read_text() == "{]\n"
+
+    def test_a_traceback_is_shown_where_it_is_asked_for(self, bench):
+        code, _, err = bench("--task", "digit", "--traceback")
+        assert code == 2
+        assert "Traceback" in err
+
+
+class TestDryRun:
+    def test_the_whole_plan_with_its_count_and_nothing_is_run(self, bench, tmp_path):
+        code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
+        assert (code, err) == (0, "")
+        assert out.splitlines()[-1] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
+        assert len(out.splitlines()) == 9
+        assert list(tmp_path.iterdir()) == []
+
+    def test_as_json_each_run_can_be_carried_out_elsewhere(self, bench):
+        code, out, _ = bench("--dry-run", "--json")
+        found = json.loads(out)
+        assert (code, found["count"], len(found["runs"])) == (0, 9, 9)
+        assert found["runs"][0]["fusion"]["name"] == "attention"
+
+    def test_what_all_leaves_out_is_said_on_stderr(self, bench):
+        code, out, err = bench("--head", "all", "--dry-run")
+        assert code == 0
+        assert err == "mmkit: head mmkit-core/regression is left out: predicts scalar, and the task asks for classes\n"
+        assert "regression" not in out
+
+
+class TestLayers:
+    def test_the_command_line_beats_the_environment_and_that_the_configuration(self, bench, tmp_path, monkeypatch):
+        (tmp_path / "bench.toml").write_text(
+            'fusion = "sum"\nseeds = 2\ntask = "digits"\n[train]\nlr = 0.5\nepochs = 7\n'
+        )
+        monkeypatch.setenv("MMKIT_CONFIG", "bench.toml")
+
+        def planned(*arguments):
+            runs = json.loads(bench("--dry-run", "--json", *arguments)[1])["runs"]
+            return runs[0]["fusion"]["name"], len({run["seed"] for run in runs}), runs[0]["training"]["lr"]
+
+        assert planned() == ("sum", 2, 0.5)
+        monkeypatch.setenv("MMKIT_FUSION", "mean")
+        assert planned() == ("mean", 2, 0.5)
+        assert planned("--fusion", "max", "--seeds", "1", "--lr", "0.25") == ("max", 1, 0.25)
+        assert planned("--lr", "0.25", "-o", "train.lr=0.125")[2] == 0.125
+
+
+@pytest.fixture
+def _quick(monkeypatch):
+    from mmkit.price import prices
+
+    monkeypatch.setattr("mmkit.suite.prices", lambda *given, **rest: prices(*given, **rest, rounds=6, max_seconds=1.0))
+
+
+@pytest.mark.usefixtures("_quick")
+class TestRun:
+    def test_tables_and_the_sentence_on_stdout_all_else_on_stderr(self, bench, tmp_path):
+        code, out, err = bench(*SMALL, "--seeds", "2", "--out", "found", "--confusion")
+        assert code == 0
+        assert "\x1b" not in out + err
+        for word in ("concat", "only:left", "only:right", "macro F1", "FLOPs", "memory", "Confusion of"):
+            assert word in out
+        assert "the best single input" in out
+        assert err == "mmkit: records are in found\n"
+        assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 6
+
+    def test_one_document_with_json(self, bench):
+        code, out, _ = bench(*SMALL, "--seeds", "1", "--json", "--no-baselines")
+        found = json.loads(out)
+        assert code == 0
+        (record,) = found["records"]
+        assert record["throughput"]["inference_samples_per_s"] > 0
+        assert set(record["cost"]) >= {"parameters", "flops_per_sample", "peak_memory_bytes"}
+        assert found["ranking"][0]["fusion"] == "concat"
+
+    def test_without_a_folder_a_new_one_is_made(self, bench, tmp_path):
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines")[0] == 0
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines")[0] == 0
+        assert len(list((tmp_path / "mmkit-runs").iterdir())) == 2
+
+    def test_a_failing_combination_ends_with_1_and_the_rest_is_shown(self, bench, tmp_path):
+        code, out, err = bench(*SMALL, "--fusion", "tensor:budget=1", "--seeds", "1", "--out", "found")
+        assert code == 1
+        assert "mmkit: tensor:budget=1, seed 0 failed: UsageError" in err
+        assert "failed: tensor:budget=1" in out
+        assert "only:left" in out
+        assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 4
+
+    def test_saved_models_answer(self, bench, tmp_path):
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--save", "--out", "found")[0] == 0
+        (folder,) = [path for path in (tmp_path / "found" / "models").iterdir() if path.is_dir()]
+        assert mmkit.load(folder).predict([{}])[0]["label"] in {"00", "01", "10", "11"}
+
+    def test_values_that_cannot_be_read_are_named_or_count_as_missing(self, bench, distribution):
+        distribution(
+            "rotten",
+            """
+            from mmkit.contract import Samples
+            from mmkit.plugin import TaskSpec, hookimpl
+
+            class Rotten:
+                description = "One series of each split cannot be read."
+                inputs = {"a": "series", "b": "series"}
+                target, metric, encoders, training = "classes", "accuracy", {}, {}
+
+                def __init__(self): ...
+
+                def split(self, name):
+                    rows = [[[float(i % 2), 1.0]] * 4 for i in range(20)]
+                    return Samples([f"{name}-{i}" for i in range(20)], {"a": [*rows[:19], "mush"], "b": rows}, ["u", "v"] * 10)
+
+            @hookimpl
+            def mmkit_tasks():
+                yield TaskSpec("rotten", "THIS:Rotten", "Rotten", modalities={"a": "series", "b": "series"}, target="classes")
+            """,
+        )
+        rest = ["--task", "rotten", *SMALL[2:], "--seeds", "1", "--no-baselines"]
+        code, _, err = bench(*rest)
+        assert code == 4
+        assert "sample train-19, input a" in err
+        code, out, err = bench(*rest, "--on-error", "missing", "--json")
+        assert code == 0
+        assert json.loads(out)["records"][0]["unread"]["test"][0].startswith("sample test-19, input a")
+        assert "3 values could not be read and count as missing" in err
