@@ -61,7 +61,7 @@ def test_records_of_another_schema_are_not_guessed_at(tmp_path):
 
 def test_a_folder_that_cannot_be_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="cannot write to .*; choose another folder with --out"):
+    with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"):
         Records(tmp_path / "file" / "records.jsonl")
 
 

@@ -1,6 +1,7 @@
 """One run, sample to record; and that the test split is read once, last, and by nothing that is fitted."""
 
 import json
+from typing import ClassVar
 
 import pytest
 import torch
@@ -20,7 +21,7 @@ SMALL = {"epochs": 3, "min_steps": 0}
 class Watched(SyntheticUnique):
     """Writes down who asks for which split, and gives another test split where it is told to."""
 
-    asked: list = []
+    asked: ClassVar[list] = []
     scramble = False
 
     def split(self, name):

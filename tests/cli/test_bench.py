@@ -212,11 +212,13 @@ class TestRun:
 
                 def split(self, name):
                     rows = [[[float(i % 2), 1.0]] * 4 for i in range(20)]
-                    return Samples([f"{name}-{i}" for i in range(20)], {"a": [*rows[:19], "mush"], "b": rows}, ["u", "v"] * 10)
+                    columns = {"a": [*rows[:19], "mush"], "b": rows}
+                    return Samples([f"{name}-{i}" for i in range(20)], columns, ["u", "v"] * 10)
 
             @hookimpl
             def mmkit_tasks():
-                yield TaskSpec("rotten", "THIS:Rotten", "Rotten", modalities={"a": "series", "b": "series"}, target="classes")
+                modalities = {"a": "series", "b": "series"}
+                yield TaskSpec("rotten", "THIS:Rotten", "Rotten", modalities=modalities, target="classes")
             """,
         )
         rest = ["--task", "rotten", *SMALL[2:], "--seeds", "1", "--no-baselines"]
