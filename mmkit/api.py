@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,11 @@ def fit(
         fusions=[fusion],
         heads=[] if head is None else [head],
         objectives=_several(objectives),
-        seeds=seed + 1,
+        seeds=1,
         baselines=False,
         **rest,
     )
-    record, model = execute(planned.runs()[-1], catalog=catalog)
+    record, model = execute(replace(planned.runs()[0], seed=seed), catalog=catalog)
     return model, record
 
 

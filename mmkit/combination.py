@@ -91,13 +91,15 @@ class Combination:
         }
 
     @staticmethod
-    def of(document: Mapping[str, Any], catalog: Catalog, components: Mapping[str, type] | None = None) -> Combination:
+    def of(
+        document: Mapping[str, Any], catalog: Catalog, components: Mapping[str, type | Choice] | None = None
+    ) -> Combination:
         """What `document` gave.
 
         Args:
             document: names and options.
             catalog: where names are looked up.
-            components: classes by name, for those that were given as classes.
+            components: by name, those that were given as classes; as choices where they had a spec.
 
         Raises:
             UsageError: an unknown name or option, or what `document` cannot have given.
@@ -106,7 +108,10 @@ class Combination:
 
         def choose(kind: str, plain: Mapping[str, Any]) -> Choice:
             name = plain["name"]
-            return catalog.choose(kind, (components or {}).get(name, name), plain.get("options", {}))
+            given = (components or {}).get(name)
+            if given is None and "." in name and "/" not in name:
+                raise UsageError(f"{kind} {name} was given as a class; a name alone does not find it, give it again")
+            return catalog.choose(kind, given or name, plain.get("options", {}))
 
         return Combination(
             {name: choose("encoder", plain) for name, plain in document["encoders"].items()},

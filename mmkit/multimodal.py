@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
-import shutil
-import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Modality, Samples
 from mmkit.data import Dataset, OnError, decoded
-from mmkit.errors import DataError, UnavailableError, UsageError, one_of
+from mmkit.errors import ContractError, DataError, UnavailableError, UsageError, one_of
 from mmkit.model import Model
+from mmkit.options import Choice
+from mmkit.record import fingerprint
 
 SCHEMA = 1
 DESCRIPTION = "model.json"
@@ -59,10 +59,18 @@ class MultimodalModel:
             on_error: "missing" takes a value that cannot be read for a missing one.
 
         Raises:
-            UsageError: a sample has an input that the model does not know.
+            UsageError: a sample is no mapping, or has an input that the model does not know.
             DataError: a value cannot be read.
         """
+        if isinstance(samples, Mapping):
+            raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
+        if batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more; got {batch_size}")
         for number, sample in enumerate(samples):
+            if not isinstance(sample, Mapping):
+                raise UsageError(
+                    f"sample {number} is a {type(sample).__name__}; expected a mapping of inputs to values"
+                )
             for given in sample:
                 if given not in self.inputs:
                     raise UsageError(f"sample {number} has an unknown input {given!r}; {one_of(self.inputs, given)}")
@@ -82,17 +90,16 @@ class MultimodalModel:
         return found
 
     def save(self, directory: str | Path) -> None:
-        """Write the model to a folder: readable JSON, and weights as safetensors. It replaces a model that is there.
+        """Write the model to a folder: readable JSON, and weights as safetensors.
+
+        It replaces a model that is there, and touches nothing else in the folder.
 
         Raises:
             UsageError: the folder holds something else, or cannot be written.
+            ContractError: the state of a transform is not plain JSON.
         """
         directory = Path(directory)
-        if (
-            directory.exists()
-            and not (directory / DESCRIPTION).is_file()
-            and (not directory.is_dir() or any(directory.iterdir()))
-        ):
+        if not _free(directory):
             raise UsageError(f"{directory} is there and holds no model of mmkit; choose an empty or a new folder")
         description = {
             "schema": SCHEMA,
@@ -104,26 +111,29 @@ class MultimodalModel:
             "truth": self.transforms.truth.state(),
         }
         try:
-            directory.parent.mkdir(parents=True, exist_ok=True)
-            fresh = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.parent))
-        except OSError as error:
-            raise UsageError(f"cannot write to {directory}: {error.strerror}; choose another folder") from error
+            text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        except (TypeError, ValueError) as error:
+            raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
+        fresh = {name: directory / f".{name}.fresh" for name in (WEIGHTS, DESCRIPTION)}
         try:
-            (fresh / DESCRIPTION).write_text(json.dumps(description, indent=2, ensure_ascii=False) + "\n", "utf-8")
-            save_model(self.module, str(fresh / WEIGHTS))
-            shutil.rmtree(directory, ignore_errors=True)
-            fresh.chmod(0o777 & ~_umask())
-            (fresh / WEIGHTS).chmod(0o666 & ~_umask())
-            fresh.replace(directory)
-        except BaseException:
-            shutil.rmtree(fresh, ignore_errors=True)
-            raise
+            directory.mkdir(parents=True, exist_ok=True)
+            fresh[DESCRIPTION].write_text(text, "utf-8", "backslashreplace")
+            save_model(self.module, str(fresh[WEIGHTS]), {"fitted": _fitted(json.loads(text))})
+            fresh[WEIGHTS].chmod(fresh[DESCRIPTION].stat().st_mode)  # safetensors leaves it to its owner alone
+            for name, path in fresh.items():
+                path.replace(directory / name)
+        except (OSError, SafetensorError) as error:
+            raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
+        finally:
+            with contextlib.suppress(OSError):
+                for path in fresh.values():
+                    path.unlink(missing_ok=True)
 
     @staticmethod
     def load(
         directory: str | Path,
         *,
-        components: Mapping[str, type] | None = None,
+        components: Mapping[str, type | Choice] | None = None,
         catalog: Catalog | None = None,
         device: torch.device | str = "cpu",
     ) -> MultimodalModel:
@@ -131,7 +141,7 @@ class MultimodalModel:
 
         Args:
             directory: the folder.
-            components: the classes of components that were given as classes, by their recorded names.
+            components: by their recorded names, those that were given as classes; as choices where they had a spec.
             catalog: where names are looked up; None is what is installed.
             device: for the model.
 
@@ -140,40 +150,77 @@ class MultimodalModel:
             UnavailableError: a component's plugin is not installed; it names the distribution and its version.
         """
         directory = Path(directory)
-        try:
-            description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
-            if description["schema"] != SCHEMA:
-                raise DataError(f"{directory} has schema {description['schema']}; this version of mmkit reads {SCHEMA}")
-            inputs, target, document = description["inputs"], description["target"], description["combination"]
-            states, truth, plugins = description["transforms"], description["truth"], description["plugins"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"
-            ) from error
+        description = _described(directory)
+        inputs, target, plugins = description["inputs"], description["target"], description["plugins"]
         catalog = catalog or installed()
         try:
-            combination = Combination.of(document, catalog, components or {})
+            combination = Combination.of(description["combination"], catalog, components)
             modalities = {name: catalog.find("modality", kind).load()() for name, kind in inputs.items()}
+            transforms = Transforms.of(combination, target)
+            for name, transform in transforms.inputs.items():
+                transform.restore(description["transforms"][name])
+            transforms.truth.restore(description["truth"])
+            with torch.random.fork_rng(devices=[]):
+                module, _ = born(combination, transforms)
+            fitted = _fitted(description)
         except (UsageError, UnavailableError) as error:
             needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
-            raise UnavailableError(f"{directory} was made with {needs}; here: {error}") from error
+            raise UnavailableError(f"{directory} was made with {needs or 'classes'}; here: {error}") from error
+        except Exception as error:  # whatever components make of a description that is not what they gave
+            raise DataError(f"{directory / DESCRIPTION} is damaged: {type(error).__name__}: {error}") from error
         for name, version in combination.plugins().items():
             if plugins.get(name, version) != version:
                 warnings.warn(f"{directory} was made with {name} {plugins[name]}; here is {version}", stacklevel=2)
-        transforms = Transforms.of(combination, target)
-        for name, transform in transforms.inputs.items():
-            transform.restore(states[name])
-        transforms.truth.restore(truth)
-        with torch.random.fork_rng(devices=[]):
-            module, _ = born(combination, transforms)
+        weights = directory / WEIGHTS
         try:
-            load_model(module, str(directory / WEIGHTS))
+            with safe_open(weights, "pt") as file:
+                written_with = (file.metadata() or {}).get("fitted")
+            if written_with == fitted:
+                load_model(module, str(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise DataError(f"{directory / WEIGHTS} does not fit the model beside it: {error}") from error
+            raise DataError(f"{weights} does not fit the model beside it: {error}") from error
+        if written_with != fitted:
+            raise DataError(f"{weights} does not fit the model beside it: it was saved with another {DESCRIPTION}")
         return MultimodalModel(module.to(device).eval(), combination, transforms, inputs, modalities, target)
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def _described(directory: Path) -> dict[str, Any]:
+    """The description of the model in a folder.
+
+    Raises:
+        DataError: there is none, or one of another schema.
+    """
+    kinds = {"inputs": dict, "target": str, "combination": dict, "plugins": dict, "transforms": dict, "truth": dict}
+    try:
+        description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
+        schema = description["schema"]
+        wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"
+        ) from error
+    if schema != SCHEMA:
+        raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
+    if wrong:
+        raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
+    return cast(dict[str, Any], description)
+
+
+def _free(directory: Path) -> bool:
+    """Whether a model may be written there: the folder is new, empty, or holds one."""
+    if not directory.exists() and not directory.is_symlink():
+        return True
+    if not directory.is_dir():
+        return False
+    if not any(directory.iterdir()):
+        return True
+    try:
+        _described(directory)
+    except DataError:
+        return False
+    return True
+
+
+def _fitted(description: Mapping[str, Any]) -> str:
+    """A hash of what weights rely on: which row of an embedding is which word, which output is which class."""
+    return fingerprint([description["inputs"], description["transforms"], description["truth"]])

@@ -82,19 +82,25 @@ def _bytes(text: str) -> bytes:
 
 @contextlib.contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Keep another process out of the folder while this one writes to it.
+    """Keep another process out of the folder, which need not exist, while this one writes to it.
 
     Raises:
-        UsageError: another process has it.
+        UsageError: another process has it, or it cannot be made or written to.
     """
+    lock = folder / ".lock"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock.touch()
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
     try:
         import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
     except ImportError:
         yield
         return
-    with (folder / ".lock").open("w") as lock:
+    with lock.open("a") as file:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is writing to {folder}; wait for it, or choose another --out") from error
         yield

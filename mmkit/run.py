@@ -106,23 +106,20 @@ class Run:
             UnavailableError: a component that cannot be had here.
         """
         catalog = catalog or installed()
-        components = ("task", "encoders", "fusion", "head")
-        for name in components:
+        needed = ("task", "encoders", "fusion", "head")
+        settings = ("seed", "device", "precision", "limit", "on_error")
+        for name in needed:
             if name not in document:
-                raise UsageError(f"a run has {', '.join(components)}; the document lacks {name}")
-        settings = {
-            name: given for name, given in document.items() if name not in (*components, "objectives", "training")
-        }
-        possible = [field.name for field in dataclasses.fields(Run) if field.name not in ("combination", "training")]
-        for name in settings:
-            if name not in possible:
+                raise UsageError(f"a run has {', '.join(needed)}; the document lacks {name}")
+        for name in document:
+            if name not in (possible := (*needed, "objectives", "training", *settings)):
                 raise UsageError(f"a run has no {name}; {one_of(possible, name)}")
         training = validated("train", document.get("training", {}), options_of(Training))
         return Run(
             catalog.choose("task", document["task"]),
             Combination.of({"objectives": (), **document}, catalog),
             training=Training(**training),  # type: ignore[arg-type]  # checked
-            **settings,
+            **{name: document[name] for name in settings if name in document},
         )
 
     def splits(self, catalog: Catalog) -> Splits:

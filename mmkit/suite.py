@@ -86,8 +86,8 @@ def carry_out(
         DataError: a record or a sample cannot be read.
     """
     watcher = watcher or Watcher()
-    records = Records(folder / "records.jsonl")
-    with owned(folder):
+    with owned(folder):  # before the records are opened, which cuts off what another process has half written
+        records = Records(folder / "records.jsonl")
         there = records.read()
         splits = splits_of(plan.task, catalog, plan.on_error, plan.limit)
         runs = {run.id(splits): run for run in plan.runs()}

@@ -139,7 +139,7 @@ class TestTrainingStep:
         batch = {i: {n: x.double() if x.is_floating_point() else x for n, x in b.items()} for i, b in batch.items()}
         truth = {**truth, "mask": torch.arange(10) % 3 > 0}
         losses, output = step(batch, truth)
-        assert set(losses) == {"head", "unimodal"}
+        assert set(losses) == {"head", "objective.unimodal"}
         head = step.model.judge.loss(output.output, truth)
         assert losses["head"].item() == pytest.approx(head[truth["mask"]].sum().item() / 6, abs=1e-12)
 

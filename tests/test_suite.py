@@ -199,6 +199,7 @@ class TestEnded:
     def test_two_at_once_in_one_folder_are_kept_apart(self, tmp_path):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 1, process)
+        process.send_signal(signal.SIGSTOP)  # or it may be done before the other has started
         other = self.start(tmp_path)
         _, err = other.communicate(timeout=60)
         process.kill()
