@@ -70,7 +70,7 @@ class FtTransformerEncoder(nn.Module):
             cells.append(self.categories(batch["categories"], there))
             seen.append((batch["categories"] != MISSING) & there[:, None])
         columns = torch.cat(cells, 1) + self.biases  # [B N+K D]
-        tokens = torch.cat([self.row.expand(len(there), 1, -1), columns], 1)  # [B 1+N+K D]
+        tokens = torch.cat([self.row.expand(there.shape[0], 1, -1), columns], 1)  # [B 1+N+K D]
         mask = torch.cat(seen, 1)
         for layer in self.layers:
             tokens = layer(tokens, mask)
