@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mmkit.cache import default_folder
 from mmkit.catalog import Catalog, installed
 from mmkit.multimodal import MultimodalModel
 from mmkit.plan import Named, plan
@@ -28,6 +29,7 @@ def bench(
     out: str | Path | None = None,
     save: bool = False,
     mix: bool = False,
+    cache: str | Path | None = None,
     catalog: Catalog | None = None,
     watcher: Watcher | None = None,
     **rest: Any,
@@ -45,6 +47,7 @@ def bench(
         out: folder of the suite; what it holds is not done again. None is a new one under `mmkit-runs`.
         save: keep the weights of the best seed of each combination, on validation.
         mix: go on in a folder of another machine or of other versions.
+        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
         catalog: where names are looked up; None is what is installed.
         watcher: told of the progress.
         rest: `seeds`, `training`, `options`, `baselines`, `device`, `precision`, `limit`, `on_error`; see `plan`.
@@ -65,7 +68,8 @@ def bench(
         **rest,
     )
     folder = Path(out) if out is not None else new_folder(planned.task.name)
-    return carry_out(planned, folder, catalog, save=save, mix=mix, watcher=watcher)
+    kept = default_folder() if cache is None else Path(cache)
+    return carry_out(planned, folder, catalog, save=save, mix=mix, cache=kept, watcher=watcher)
 
 
 def fit(

@@ -269,6 +269,10 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
+    # Two more attributes are read where a module has them:
+    #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
+    #     features once and trains from them.
+    #   rates: Mapping[str, float], relative learning rates of its parameters, by their names in it; of any module.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""

@@ -9,9 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Generator, Tensor
 
-from mmkit.contract import Batch, Modality, Samples, Split, Task, Transform
+from mmkit.cache import Stored
+from mmkit.contract import Batch, Features, Modality, Samples, Split, Task, Transform
 from mmkit.errors import ContractError, DataError
 
+Given = Batch | Features
+"""What a model is given of an input: a batch, or what its frozen encoder made of it."""
 OnError = Literal["fail", "missing"]
 
 
@@ -117,6 +120,7 @@ class Dataset:
         size: samples.
         still: batches of the whole split, of inputs whose transform gives the same every time.
         moving: of the other inputs, the values in memory and their transform.
+        ready: features of inputs whose encoder is frozen, in the place of batches.
         truth: of the whole split.
     """
 
@@ -124,6 +128,7 @@ class Dataset:
     still: dict[str, Batch]
     truth: Batch
     moving: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
+    ready: dict[str, Stored] = field(default_factory=dict)
 
     @staticmethod
     def of(samples: Samples, inputs: Mapping[str, Transform], truth: Transform, *, augment: bool) -> Dataset:
@@ -139,17 +144,19 @@ class Dataset:
     def to(self, device: torch.device) -> Dataset:
         """The same with its tensors on `device`."""
         still = {name: on(batch, device) for name, batch in self.still.items()}
-        return replace(self, still=still, truth=on(self.truth, device))
+        ready = {name: stored.to(device) for name, stored in self.ready.items()}
+        return replace(self, still=still, ready=ready, truth=on(self.truth, device))
 
-    def batch(self, index: Tensor, generator: Generator | None = None) -> tuple[dict[str, Batch], Batch]:
-        """The rows of `index` [B]: each input's batch, and the truth; augmentation is drawn from the generator.
+    def batch(self, index: Tensor, generator: Generator | None = None) -> tuple[dict[str, Given], Batch]:
+        """The rows of `index` [B]: each input's batch or features, and the truth; the generator draws augmentation.
 
         Raises:
             ContractError: as `of`, of a transform that augments.
         """
         place = self.truth["mask"].device
         here = index.to(place)
-        batch = {name: rows(whole, here) for name, whole in self.still.items()}
+        batch: dict[str, Given] = {name: rows(whole, here) for name, whole in self.still.items()}
+        batch |= {name: stored.rows(here) for name, stored in self.ready.items()}
         if self.moving:
             chosen = index.tolist()
             for name, (values, transform) in self.moving.items():

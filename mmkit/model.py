@@ -88,15 +88,16 @@ class Model(nn.Module):
         """The head whose loss and prediction read the output; at decision level all heads are of one make."""
         return cast(Head, self.head if self.head is not None else next(iter(self.unimodal.values())))
 
-    def encode(self, batch: Mapping[str, Batch]) -> dict[str, Features]:
+    def encode(self, batch: Mapping[str, Batch | Features]) -> dict[str, Features]:
         """Features of each input under its module name, zeroed where it is missing.
 
         Args:
-            batch: of each input, as the user names it.
+            batch: of each input, as the user names it; features, where a frozen encoder has made them before.
         """
         features = {}
         for given, name in self.names.items():
-            found: Features = self.encoders[name](batch[given])
+            here = batch[given]
+            found: Features = here if isinstance(here, Features) else self.encoders[name](here)
             features[name] = Features.of(found.tokens, found.mask, found.pooled, found.penalties)
         return features
 
@@ -111,11 +112,11 @@ class Model(nn.Module):
         fused = self.fusion(features)
         return ModelOutput(features, fused, self.head(fused), unimodal)
 
-    def forward(self, batch: Mapping[str, Batch]) -> ModelOutput:
+    def forward(self, batch: Mapping[str, Batch | Features]) -> ModelOutput:
         """`fuse(encode(batch))`."""
         return self.fuse(self.encode(batch))
 
-    def predict_batch(self, batch: Mapping[str, Batch]) -> Batch:
+    def predict_batch(self, batch: Mapping[str, Batch | Features]) -> Batch:
         """What metrics and the inverse of the truth's transform read."""
         return self.judge.predict(self(batch).output)
 
@@ -135,7 +136,7 @@ class TrainingStep(nn.Module):
         self.objectives = nn.ModuleDict({name: (objectives or {})[given] for given, name in self.names.items()})
 
     def forward(
-        self, batch: Mapping[str, Batch], truth: Batch, count: Tensor | None = None
+        self, batch: Mapping[str, Batch | Features], truth: Batch, count: Tensor | None = None
     ) -> tuple[dict[str, Tensor], ModelOutput]:
         """Losses by name, each a mean over the samples that have truth; their sum is what is minimised.
 

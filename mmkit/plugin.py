@@ -61,12 +61,14 @@ class EncoderSpec(Spec):
     Args:
         modality: name of the modality that it reads.
         fullgraph: False where `torch.compile(fullgraph=True)` cannot take it (`nn.LSTM` and `nn.GRU`).
+        example: options with which the conformance kit builds it, where the defaults need a download.
     """
 
     kind: ClassVar[str] = "encoder"
 
     modality: str = field(kw_only=True)
     fullgraph: bool = field(default=True, kw_only=True)
+    example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 
 from mmkit.combination import Combination, Transforms, born
-from mmkit.contract import Batch
-from mmkit.data import Dataset, Splits, with_truth
+from mmkit.data import Dataset, Given, Splits, first, with_truth
 from mmkit.errors import MmkitError
+from mmkit.frozen import Frozen
 from mmkit.measure.cost import flops_per_sample, parameters
 from mmkit.measure.memory import peak_memory
 from mmkit.measure.throughput import latency, throughput
@@ -129,12 +129,16 @@ class _Subject:
             torch.manual_seed(0)
             self.module, objectives = born(combination, transforms)
         self.step = TrainingStep(self.module, objectives).to(device)
-        data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False).to(device)
+        few = first(train, max(INFERENCE_BATCH, training.batch_size))
+        data = Dataset.of(few, transforms.inputs, transforms.truth, augment=False).to(device)
         self.rows = torch.arange(INFERENCE_BATCH) % data.size
         self.step_size = training.batch_size
         self.batch = data.batch(self.rows)[0]
         self.one = data.batch(self.rows[:1])[0]
-        self.shown, self.truth = data.batch(torch.arange(self.step_size) % data.size)
+        # A step trains from features where an encoder is frozen; a prediction begins with the batch.
+        frozen = Frozen(self.module, combination, transforms, precision)
+        ready = frozen.dataset(few, augment=True)
+        self.shown, self.truth = ready.batch(torch.arange(self.step_size) % data.size, torch.Generator().manual_seed(0))
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
@@ -144,7 +148,7 @@ class _Subject:
     def predict_one(self) -> None:
         self._forward(self.one)
 
-    def _forward(self, batch: Mapping[str, Batch]) -> None:
+    def _forward(self, batch: Mapping[str, Given]) -> None:
         with torch.inference_mode(), autocast(self.device, self.precision):
             self.module(batch)
 

@@ -81,8 +81,12 @@ def _bytes(text: str) -> bytes:
 
 
 @contextlib.contextmanager
-def owned(folder: Path) -> Iterator[None]:
+def owned(folder: Path, *, wait: bool = False) -> Iterator[None]:
     """Keep another process out of the folder, which need not exist, while this one writes to it.
+
+    Args:
+        folder: that is written to.
+        wait: until another process is done with it; else that is an error.
 
     Raises:
         UsageError: another process has it, or it cannot be made or written to.
@@ -100,7 +104,7 @@ def owned(folder: Path) -> Iterator[None]:
         return
     with lock.open("a") as file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is writing to {folder}; wait for it, or choose another --out") from error
         yield

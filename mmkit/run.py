@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -19,6 +20,7 @@ from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Target
 from mmkit.data import Dataset, OnError, Splits, with_truth
 from mmkit.errors import DataError, UnavailableError, UsageError, one_of
+from mmkit.frozen import Frozen, Report
 from mmkit.measure.accuracy import Metrics, higher_is_better, metrics_of
 from mmkit.measure.cost import parameters
 from mmkit.measure.machine import machine, software
@@ -161,7 +163,9 @@ def execute(
     splits: Splits | None = None,
     *,
     catalog: Catalog | None = None,
+    cache: Path | None = None,
     report: Callable[[int, int], None] | None = None,
+    encoding: Report | None = None,
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed and see what it is worth.
 
@@ -171,7 +175,9 @@ def execute(
         run: what to do.
         splits: those of the run's task, where several runs share them.
         catalog: where modalities are looked up; None is what is installed.
+        cache: folder for the features of frozen encoders; None keeps them for this run only.
         report: called after each epoch with epochs done and planned.
+        encoding: called with an input, and the samples done and in all, while a frozen encoder computes its features.
 
     Raises:
         DataError: a value cannot be read, or no truth is there to choose the best epoch by.
@@ -191,8 +197,9 @@ def execute(
         transforms = Transforms.fitted(run.combination, task.target, train.inputs, train.truth)
         module, objectives = born(run.combination, transforms)
         step = TrainingStep(module, objectives).to(device)
-        data = Dataset.of(train, transforms.inputs, transforms.truth, augment=True).to(device)
-        held = Dataset.of(validation, transforms.inputs, transforms.truth, augment=False).to(device)
+        frozen = Frozen(module, run.combination, transforms, run.precision, cache, encoding)
+        data = frozen.dataset(train, augment=True)
+        held = frozen.dataset(validation, augment=False)
         target = transforms.truth.target()
 
         def validate() -> tuple[float, dict[str, float | None]]:
@@ -203,7 +210,7 @@ def execute(
         trained = fit(step, data, validate, run.training, seed=run.seed, precision=run.precision, report=report)
         on_validation = measured(module, held, target, run.precision)
         test = splits("test")
-        unseen = Dataset.of(test, transforms.inputs, transforms.truth, augment=False).to(device)
+        unseen = frozen.dataset(test, augment=False)
         on_test = measured(module, unseen, target, run.precision)
 
     model = MultimodalModel(module, run.combination, transforms, dict(task.inputs), splits.modalities, task.target)
@@ -236,6 +243,8 @@ def execute(
             },
         },
         "unread": splits.unread,
+        "encoded_once": [name for name in frozen.inputs if name not in frozen.augmented],
+        "encoded_anew": frozen.augmented,
         "throughput": None,
         "cost": {"parameters": parameters(module)[0]},
         "seconds": time.time() - began,

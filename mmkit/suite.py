@@ -12,6 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,9 @@ class Watcher:
     def started(self, run: Run) -> None:
         """A run begins."""
 
+    def encoding(self, name: str, done: int, samples: int) -> None:
+        """A frozen encoder has computed the features of so many samples of an input."""
+
     def epoch(self, done: int, planned: int) -> None:
         """An epoch of it ended."""
 
@@ -69,7 +73,14 @@ class Suite:
 
 
 def carry_out(
-    plan: Plan, folder: Path, catalog: Catalog, *, save: bool = False, mix: bool = False, watcher: Watcher | None = None
+    plan: Plan,
+    folder: Path,
+    catalog: Catalog,
+    *,
+    save: bool = False,
+    mix: bool = False,
+    cache: Path | None = None,
+    watcher: Watcher | None = None,
 ) -> Suite:
     """Do all runs of the plan that the folder does not hold yet.
 
@@ -79,6 +90,7 @@ def carry_out(
         catalog: where modalities are looked up.
         save: keep the weights of the best seed of each combination.
         mix: go on although machine, software or plugins differ from those of the records that are there.
+        cache: folder for the features of frozen encoders, which all runs share; None computes them in each.
         watcher: told of the progress.
 
     Raises:
@@ -103,7 +115,8 @@ def carry_out(
             if id_ in done:
                 continue
             watcher.started(run)
-            there[id_] = _recorded(run, splits, catalog, priced.of.get(_key(run.combination)), watcher, best)
+            work = partial(execute, run, splits, catalog=catalog, cache=cache)
+            there[id_] = _recorded(run, splits, work, priced.of.get(_key(run.combination)), watcher, best)
             records.append(there[id_])
             watcher.finished(there[id_])
         if fresh:
@@ -113,10 +126,10 @@ def carry_out(
 
 
 def _recorded(
-    run: Run, splits: Splits, catalog: Catalog, price: Price | None, watcher: Watcher, best: _Best | None
+    run: Run, splits: Splits, work: Callable[..., Any], price: Price | None, watcher: Watcher, best: _Best | None
 ) -> Record:
     try:
-        record, model = execute(run, splits, catalog=catalog, report=watcher.epoch)
+        record, model = work(report=watcher.epoch, encoding=watcher.encoding)
     except Exception as error:  # noqa: BLE001 (whatever a third party's component raises costs its own runs only)
         return failed(run, splits, error)
     if best:

@@ -13,7 +13,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch
-from mmkit.data import Dataset
+from mmkit.data import Dataset, Given
 from mmkit.errors import MmkitError
 from mmkit.model import Model, TrainingStep
 
@@ -95,7 +95,7 @@ def fit(
     epochs, steps = training.plan(data.size)
     parameters = [p for p in step.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(
-        parameters, lr=training.lr, weight_decay=training.weight_decay, fused=device.type in {"cpu", "cuda"}
+        grouped(step), lr=training.lr, weight_decay=training.weight_decay, fused=device.type in {"cpu", "cuda"}
     )
     scaler = torch.GradScaler(device.type, enabled=precision == "float16")
     torch.manual_seed(seed)
@@ -114,7 +114,7 @@ def fit(
             augment = augmentation(seed, epoch, start // training.batch_size) if data.moving else None
             batch, truth = data.batch(index, augment)
             for group in optimizer.param_groups:
-                group["lr"] = training.lr * rate(done, epochs * steps, training.warmup)
+                group["lr"] = training.lr * group["share"] * rate(done, epochs * steps, training.warmup)
             loss = losses(step, batch, truth, precision)
             optimizer.zero_grad(set_to_none=True)
             scaler.scale(loss).backward()
@@ -145,7 +145,21 @@ def fit(
     return Trained(history, best_epoch)
 
 
-def losses(step: TrainingStep, batch: Mapping[str, Batch], truth: Batch, precision: Precision) -> Tensor:
+def grouped(step: nn.Module) -> list[dict[str, Any]]:
+    """The parameters that are trained, by their `share` of the learning rate: what modules say in `rates`, else 1."""
+    shares: dict[int, float] = {}
+    for module in step.modules():
+        rates: Mapping[str, float] = getattr(module, "rates", {})
+        for name, share in rates.items():
+            shares[id(module.get_parameter(name))] = share
+    groups: dict[float, list[nn.Parameter]] = {}
+    for parameter in step.parameters():
+        if parameter.requires_grad:
+            groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
+    return [{"params": parameters, "share": share} for share, parameters in groups.items()]
+
+
+def losses(step: TrainingStep, batch: Mapping[str, Given], truth: Batch, precision: Precision) -> Tensor:
     """The sum of all losses."""
     with autocast(truth["mask"].device, precision):
         found = list(step(batch, truth)[0].values())

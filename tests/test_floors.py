@@ -18,9 +18,9 @@ ROOT = Path(mmkit.__file__).parent
 FLOORS = (
     ("errors",),
     ("plugin", "contract", "allocator"),
-    ("layers", "notation", "discovery", "specs", "entries", "options", "catalog", "modalities", "transforms"),
+    ("layers", "tuning", "notation", "discovery", "specs", "entries", "options", "catalog", "modalities", "transforms"),
     ("encoders", "fusions", "heads", "objectives", "tasks", "builtin"),
-    ("model", "data", "train", "record", "measure", "testing", "combination", "multimodal", "price"),
+    ("model", "cache", "frozen", "data", "train", "record", "measure", "testing", "combination", "multimodal", "price"),
     ("run",),
     ("suite", "plan"),
     ("report",),

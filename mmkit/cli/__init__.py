@@ -25,13 +25,17 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 # A new command is one line here: its name, where its function is, and what it does. Names of a group nest.
 COMMANDS: Table = {
     "bench": ("mmkit.cli.bench:bench", "Compare combinations of encoders, fusions and heads on a task."),
+    "cache": {
+        "list": ("mmkit.cli.cache:show", "What is kept, and how large it is."),
+        "clear": ("mmkit.cli.cache:clear", "Remove what is kept."),
+    },
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
         "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
         "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
     },
 }
-GROUPS = {"plugins": "Look closely at plugins."}
+GROUPS = {"cache": "Features of frozen encoders, kept on the disk.", "plugins": "Look closely at plugins."}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from mmkit.allocator import keep_large_blocks
 from mmkit.api import new_folder
+from mmkit.cache import default_folder
 from mmkit.cli.setting import catalog, setting
 from mmkit.errors import UsageError, one_of
 from mmkit.plan import Plan, plan
@@ -66,6 +67,9 @@ def bench(
     ] = None,
     save: Annotated[bool, typer.Option("--save", help="Keep the weights of the best seed on validation.")] = False,
     mix: Annotated[bool, typer.Option("--mix", help="Go on in DIR on another machine or with other versions.")] = False,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Compute the features of frozen encoders anew, and keep none.")
+    ] = False,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also the confusion matrix of the best combination, on test.")
     ] = False,
@@ -113,8 +117,10 @@ def bench(
         return
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars(as_traceback=setting(ctx).traceback) as watcher:
-        suite = carry_out(planned, folder, installed, save=save, mix=mix, watcher=watcher)
+        kept = None if no_cache else default_folder()
+        suite = carry_out(planned, folder, installed, save=save, mix=mix, cache=kept, watcher=watcher)
     _tell_unread(suite)
+    _tell_anew(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
         raise typer.Exit(1)
@@ -186,6 +192,12 @@ def _tell_unread(suite: Suite) -> None:
         print(*(f"  {line}" for line in unread), sep="\n", file=sys.stderr)
 
 
+def _tell_anew(suite: Suite) -> None:
+    """Say where features could have been computed once, but for augmentation."""
+    for name in sorted({name for r in suite.records for name in r.get("encoded_anew", ())}):
+        print(f"mmkit: {name} is augmented, so its frozen encoder ran in every epoch", file=sys.stderr)
+
+
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
         print(json.dumps(document(suite.records, str(suite.folder)), indent=1, ensure_ascii=False, allow_nan=False))
@@ -239,10 +251,15 @@ class _Bars(Watcher):
             self.progress.update(self.runs, description=f"{run.combination.label}, seed {run.seed}")
         self.epochs = self.progress.add_task("epochs", total=None)
 
+    def encoding(self, name: str, done: int, samples: int) -> None:
+        """The lower bar counts samples."""
+        if self.epochs is not None:
+            self.progress.update(self.epochs, description=f"features of {name}", completed=done, total=samples)
+
     def epoch(self, done: int, planned: int) -> None:
         """The lower bar moves."""
         if self.epochs is not None:
-            self.progress.update(self.epochs, completed=done, total=planned)
+            self.progress.update(self.epochs, description="epochs", completed=done, total=planned)
 
     def finished(self, record: Record) -> None:
         """The upper bar moves; a failure is said at once."""

@@ -1,0 +1,132 @@
+"""How much of a pretrained backbone is trained: nothing, adapters, its last blocks, or all of it.
+
+Frozen parts stay in evaluation whatever `train()` says: a batch norm keeps its statistics, dropout stays off.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Predicate
+from torch import nn
+
+from mmkit.errors import UnavailableError
+
+MODES = "frozen, lora, dora, full or partial:N"
+
+
+def is_mode(tune: str) -> bool:
+    """Whether a text names a mode.
+
+    >>> [is_mode(tune) for tune in ("frozen", "partial:2", "partial:0", "some")]
+    [True, True, False, False]
+    """
+    return re.fullmatch(r"frozen|lora|dora|full|partial:[1-9]\d*", tune) is not None
+
+
+Tune = Annotated[str, Predicate(is_mode)]
+"""The annotation of an option `tune`: frozen, lora, dora, full or partial:N."""
+
+
+class Tuned(nn.Module):
+    """A backbone of which so much is trained as `tune` says.
+
+    Frozen: no gradient is computed, and `frozen` is True, so that features may be computed once. LoRA: Hu et al.,
+    "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685; DoRA: Liu et al.,
+    "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024, https://arxiv.org/abs/2402.09353; both by peft, in every
+    linear layer of the blocks. `partial:N`: the last N blocks, and what comes after them.
+
+    Args:
+        backbone: with its weights.
+        tune: the mode.
+        blocks: the names of its blocks in the order of the way of the data ("blocks.0", "blocks.1", ...).
+        after: the names of modules and parameters that come after the last block (a norm, a projection).
+        rank: of the adapters.
+        decay: of the learning rate from block to block downwards, where all is trained: Howard and Ruder, "Universal
+            Language Model Fine-tuning for Text Classification", ACL 2018, https://arxiv.org/abs/1801.06146. 1 is none.
+
+    Raises:
+        ValueError: no such mode, or more blocks than there are.
+        UnavailableError: adapters are asked for, and peft is not installed.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        tune: str,
+        *,
+        blocks: Sequence[str],
+        after: Sequence[str] = (),
+        rank: int = 8,
+        decay: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if not is_mode(tune):
+            raise ValueError(f"tune is {tune!r}; expected {MODES}")
+        self.frozen = tune == "frozen"
+        self.rates: Mapping[str, float] = {}
+        mode, _, count = tune.partition(":")
+        if mode == "partial":
+            if int(count) > len(blocks):
+                raise ValueError(f"tune is {tune}; the backbone has {len(blocks)} blocks")
+            trained: tuple[str, ...] = (*blocks[len(blocks) - int(count) :], *after)
+        else:
+            trained = ("",) if mode == "full" else ()
+        for name, parameter in backbone.named_parameters():
+            parameter.requires_grad_(_within(name, trained))
+        if mode in {"lora", "dora"}:
+            backbone = _adapted(backbone, blocks, rank, dora=mode == "dora")
+            trained = tuple(name for name, _ in backbone.named_modules() if ".lora_" in name)
+        if mode == "full" and decay != 1:
+            self.rates = _rates(backbone, blocks, after, decay)
+        self.backbone = backbone
+        self._trained = trained
+
+    def train(self, mode: bool = True) -> Tuned:
+        """Set the mode of what is trained; the rest stays in evaluation."""
+        self.training = mode
+        for name, module in self.backbone.named_modules():
+            module.training = mode and _within(name, self._trained)
+        return self
+
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """What the backbone gives; without a graph where it is frozen."""
+        if self.frozen:
+            with torch.no_grad():
+                return self.backbone(*inputs, **named)
+        return self.backbone(*inputs, **named)
+
+
+def _within(name: str, owners: Sequence[str]) -> bool:
+    """Whether a module or parameter is one of the owners or inside one; "" owns all."""
+    return any(not owner or name == owner or name.startswith(f"{owner}.") for owner in owners)
+
+
+def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: bool) -> nn.Module:
+    try:
+        peft = importlib.import_module("peft")
+    except ImportError as error:
+        raise UnavailableError("tune=lora and tune=dora need peft: pip install peft") from error
+    targets = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear) and _within(n, blocks)]
+    if not targets:
+        raise ValueError("tune=lora needs linear layers in the blocks, and this backbone has none; take partial:N")
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora)
+    return peft.inject_adapter_in_model(config, backbone)
+
+
+def _rates(backbone: nn.Module, blocks: Sequence[str], after: Sequence[str], decay: float) -> dict[str, float]:
+    """The relative learning rate of each parameter: 1 after the blocks, `decay` times as much with each downwards."""
+    found = {}
+    for name, _ in backbone.named_parameters():
+        depth = len(blocks) + 1  # what comes before the blocks: embeddings, a stem
+        if _within(name, after):
+            depth = 0
+        for number, block in enumerate(reversed(blocks), start=1):
+            if _within(name, (block,)):
+                depth = number
+        found[f"backbone.{name}"] = decay**depth
+    return found
