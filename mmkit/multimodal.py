@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -167,7 +168,8 @@ class MultimodalModel:
             needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
             raise UnavailableError(f"{directory} was made with {needs or 'classes'}; here: {error}") from error
         except Exception as error:  # whatever components make of a description that is not what they gave
-            raise DataError(f"{directory / DESCRIPTION} is damaged: {type(error).__name__}: {error}") from error
+            reason = f"{type(error).__name__}: {_in_a_line(error)}"
+            raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
         for name, version in combination.plugins().items():
             if plugins.get(name, version) != version:
                 warnings.warn(f"{directory} was made with {name} {plugins[name]}; here is {version}", stacklevel=2)
@@ -178,7 +180,7 @@ class MultimodalModel:
             if written_with == fitted:
                 load_model(module, str(weights))
         except (OSError, SafetensorError, RuntimeError) as error:
-            raise DataError(f"{weights} does not fit the model beside it: {error}") from error
+            raise DataError(f"{weights} does not fit the model beside it: {_in_a_line(error)}") from error
         if written_with != fitted:
             raise DataError(f"{weights} does not fit the model beside it: it was saved with another {DESCRIPTION}")
         return MultimodalModel(module.to(device).eval(), combination, transforms, inputs, modalities, target)
@@ -219,6 +221,10 @@ def _free(directory: Path) -> bool:
     except DataError:
         return False
     return True
+
+
+def _in_a_line(error: Exception) -> str:
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def _fitted(description: Mapping[str, Any]) -> str:

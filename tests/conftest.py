@@ -7,6 +7,9 @@ import textwrap
 import pytest
 import torch
 
+from mmkit.catalog import installed
+from mmkit.contract import Samples
+
 _numbers = itertools.count()
 
 
@@ -14,6 +17,27 @@ _numbers = itertools.count()
 def _repeatable():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+class Everything:
+    """A task with an input of each modality; in every other sample one of them is missing."""
+
+    def __init__(self):
+        self.inputs = {"title": "text", "photo": "image", "sound": "audio", "signal": "series", "type": "table"}
+        self.target, self.metric, self.encoders, self.training = "classes", "accuracy", {}, {}
+
+    def split(self, name):
+        generator = torch.Generator().manual_seed(0)
+        columns = {}
+        for number, (given, kind) in enumerate(self.inputs.items()):
+            modality = installed().find("modality", kind).load()()
+            columns[given] = [None if i % 10 == 2 * number else modality.example(generator) for i in range(16)]
+        return Samples([f"{name}-{i}" for i in range(16)], columns, ["ab"[i % 2] for i in range(16)])
+
+
+@pytest.fixture
+def everything():
+    return Everything
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.catalog import installed
 from mmkit.combination import Transforms, born
-from mmkit.contract import Features, Samples
+from mmkit.contract import Features
 from mmkit.data import Dataset, with_truth
 from mmkit.model import Model, OnlyFusion, TrainingStep, encoder_widths, fusion_width, module_names
 from mmkit.plan import plan
@@ -18,22 +18,6 @@ from mmkit.run import splits_of
 FUSIONS = sorted(entry.name for entry in installed().available("fusion") if entry.distribution == "mmkit-core")
 SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
 TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
-
-
-class Everything:
-    """An input of each modality, one of them missing in every other sample."""
-
-    def __init__(self):
-        self.inputs = {"title": "text", "photo": "image", "sound": "audio", "signal": "series", "type": "table"}
-        self.target, self.metric, self.encoders, self.training = "classes", "accuracy", {}, {}
-
-    def split(self, name):
-        generator = torch.Generator().manual_seed(0)
-        columns = {}
-        for number, (given, kind) in enumerate(self.inputs.items()):
-            modality = installed().find("modality", kind).load()()
-            columns[given] = [None if i % 10 == 2 * number else modality.example(generator) for i in range(16)]
-        return Samples([f"{name}-{i}" for i in range(16)], columns, ["ab"[i % 2] for i in range(16)])
 
 
 # Every encoder that says its graph is whole, one of each modality at a time.
@@ -313,8 +297,8 @@ class TestOneGraph:
         torch.testing.assert_close(found, {name: parameter.grad for name, parameter in step.named_parameters()})
 
     @pytest.mark.parametrize("encoders", WHOLE, ids=lambda encoders: ",".join(encoders.values()))
-    def test_with_every_encoder_that_says_its_graph_is_whole(self, encoders):
-        step, data = trained_from("attention", Everything, encoders)
+    def test_with_every_encoder_that_says_its_graph_is_whole(self, everything, encoders):
+        step, data = trained_from("attention", everything, encoders)
         compiled = torch.compile(step.eval(), fullgraph=True, backend="eager")
         for rows in (range(6), range(6, 16)):  # another number of samples, and others that are missing
             batch, truth = data.batch(torch.tensor(rows))
@@ -329,10 +313,10 @@ class TestOneGraph:
     @pytest.mark.full
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
     @pytest.mark.parametrize(
-        ("fusion", "task", "encoders"), [("attention", Everything, WHOLE[1]), ("late", TASK, None)]
+        ("fusion", "encoders"), [("attention", WHOLE[1]), ("late", None)], ids=["attention", "late"]
     )
-    def test_inductor_computes_the_same(self, fusion, task, encoders):
-        step, data = trained_from(fusion, task, encoders)
+    def test_inductor_computes_the_same(self, everything, fusion, encoders):
+        step, data = trained_from(fusion, everything if encoders else TASK, encoders)
         batch, truth = data.batch(torch.arange(8))
         compiled = torch.compile(step.eval(), fullgraph=True)
         total(compiled(batch, truth)[0]).backward()
@@ -360,8 +344,8 @@ class TestOneGraph:
             torch.testing.assert_close(program(given).output, model(given).output)
 
     @pytest.mark.parametrize("encoders", WHOLE, ids=lambda encoders: ",".join(encoders.values()))
-    def test_an_exported_model_takes_any_number_of_samples(self, encoders):
-        step, data = trained_from("attention", Everything, encoders)
+    def test_an_exported_model_takes_any_number_of_samples(self, everything, encoders):
+        step, data = trained_from("attention", everything, encoders)
         model = step.eval().model
         batch, _ = data.batch(torch.arange(6))
         shapes = {name: {leaf: {0: torch.export.Dim.DYNAMIC} for leaf in leaves} for name, leaves in batch.items()}
