@@ -91,20 +91,19 @@ def owned(folder: Path, *, wait: bool = False) -> Iterator[None]:
     Raises:
         UsageError: another process has it, or it cannot be made or written to.
     """
-    lock = folder / ".lock"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock.touch()
+        lock = (folder / ".lock").open("a")
     except OSError as error:
         raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
-    try:
-        import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
-    except ImportError:
-        yield
-        return
-    with lock.open("a") as file:
+    with lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+            import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
+        except ImportError:
+            yield
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise UsageError(f"another process is writing to {folder}; wait for it, or choose another --out") from error
         yield

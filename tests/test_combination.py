@@ -30,6 +30,17 @@ def test_several_inputs_need_a_fusion():
         Combination(ENCODERS, None, HEAD)
 
 
+def test_an_objective_is_named_once_or_one_of_two_would_be_lost():
+    twice = (choose("objective", "contrastive", space=8), choose("objective", "contrastive", space=16))
+    with pytest.raises(UsageError, match="objective contrastive is named 2 times; name each objective once"):
+        Combination(ENCODERS, choose("fusion", "concat"), HEAD, twice)
+
+
+def test_an_objective_is_asked_how_many_inputs_it_takes_too():
+    with pytest.raises(UsageError, match="objective contrastive takes 2 or more inputs; the task gives 1"):
+        Combination({"b": ENCODERS["b"]}, None, HEAD, (choose("objective", "contrastive"),))
+
+
 @pytest.mark.parametrize(
     ("least", "most", "said"), [(2, None, "takes 2 or more"), (2, 3, "takes 2 to 3"), (2, 2, "takes 2")]
 )
@@ -56,6 +67,14 @@ def test_a_component_given_as_a_class_comes_back_by_its_recorded_name():
     name = combination.document()["fusion"]["name"]
     again = Combination.of(combination.document(), installed(), {name: Sum})
     assert again.fusion.component is Sum
+    with pytest.raises(UsageError, match=r"fusion .*Sum was given as a class; a name alone does not find it"):
+        Combination.of(combination.document(), installed())
+
+
+def test_options_may_be_left_out_of_a_document():
+    document = Combination(ENCODERS, choose("fusion", "concat"), HEAD).document()
+    brief = {**document, "fusion": {"name": "concat"}}
+    assert Combination.of(brief, installed()).document() == document
 
 
 def test_a_component_that_refuses_its_options_is_named():

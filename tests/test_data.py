@@ -56,8 +56,28 @@ class TestDecoding:
         assert found.inputs["b"] == [None, None]
 
     def test_a_column_of_another_length_is_an_error(self):
-        with pytest.raises(DataError, match="input a has 1 values for 2 samples"):
+        with pytest.raises(DataError, match="input a has 1 values for 2 samples; give one a sample, or None"):
             decoded(Samples(["x", "y"], {"a": [1]}, [0, 0]), {"a": Number()})
+
+    @pytest.mark.parametrize("truth", [[0], [0, 1, 0]])
+    def test_so_is_truth_of_another_length(self, truth):
+        with pytest.raises(DataError, match=f"truth has {len(truth)} values for 2 samples; give one a sample, or None"):
+            decoded(Samples(["x", "y"], {"a": [1, 2]}, truth), {"a": Number()})
+
+    def test_none_is_never_decoded(self):
+        class Strict(Number):
+            def decode(self, raw):
+                assert raw is not None
+                return raw
+
+        assert decoded(samples([None, 1]), {"a": Strict()})[0].inputs["a"] == [None, 1]
+
+    def test_a_value_may_say_itself_that_it_is_missing(self):
+        class Blank(Number):
+            def decode(self, raw):
+                return None
+
+        assert decoded(samples([1]), {"a": Blank()}) == (samples([None]), [])
 
 
 class TestSplits:
@@ -78,6 +98,12 @@ class TestSplits:
     def test_a_limit_holds_for_training_only(self):
         splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, limit=2)
         assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
+
+    def test_what_could_not_be_read_is_kept_by_split(self):
+        splits = Splits(self.Task({"train": 2}), {"a": Number()}, "missing")
+        splits.task.split = lambda name: samples([1, -1])
+        splits("train")
+        assert splits.unread == {"train": ["sample s1, input a: -1 is no number here"]}
 
     def test_an_empty_split_is_an_error(self):
         with pytest.raises(DataError, match="validation split of the task has no samples"):
@@ -118,6 +144,12 @@ class TestDataset:
         assert not torch.equal(drawn(1), drawn(2))
         assert drawn(1)[0] == 0  # still missing
 
+    def test_a_sample_is_drawn_anew_at_every_batch(self):
+        data = Dataset.of(samples([1, 2]), {"a": Noisy()}, Plain(), augment=True)
+        generator = torch.Generator().manual_seed(0)
+        once, again = (data.batch(torch.tensor([0, 1]), generator)[0]["a"]["number"] for _ in range(2))
+        assert not torch.equal(once, again)
+
     def test_batches_cover_the_split_in_order(self):
         data = Dataset.of(samples([1, 2, 3, 4, 5]), {"a": Plain()}, Plain(), augment=False)
         assert [index.tolist() for index in data.batches(2)] == [[0, 1], [2, 3], [4]]
@@ -128,8 +160,30 @@ class TestDataset:
             ({"x": torch.ones(2)}, "gave no bool leaf `mask`; it gave x"),
             ({"mask": torch.ones(2)}, "gave no bool leaf `mask`"),
             ({"mask": torch.ones(3, dtype=torch.bool)}, "gave 3 rows of `mask` for 2 values"),
+            (
+                {"mask": torch.ones(2, dtype=torch.bool), "x": torch.tensor(1)},
+                "gave a single number of `x` for 2 values",
+            ),
+            ({}, "gave no bool leaf `mask`; it gave nothing"),
         ],
     )
     def test_a_transform_that_breaks_the_contract_is_named(self, batch, message):
         with pytest.raises(ContractError, match=f"the transform of a {message}"):
             checked("a", batch, 2)
+
+    def test_so_is_one_that_breaks_it_when_it_augments(self):
+        class Forgetful(Noisy):
+            def __call__(self, values, generator=None):
+                return {"number": torch.zeros(len(values))}
+
+        data = Dataset.of(samples([1, 2]), {"a": Forgetful()}, Plain(), augment=True)
+        with pytest.raises(ContractError, match="the transform of a gave no bool leaf `mask`; it gave number"):
+            data.batch(torch.tensor([0]), torch.Generator())
+
+    def test_and_one_of_the_truth(self):
+        class Short(Plain):
+            def __call__(self, values, generator=None):
+                return super().__call__(values[1:])
+
+        with pytest.raises(ContractError, match="the transform of truth gave 1 rows of `number` for 2 values"):
+            Dataset.of(samples([1, 2]), {"a": Plain()}, Short(), augment=False)

@@ -1,5 +1,6 @@
 """One JSON line a run: appended, never edited, and readable after any end."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -30,6 +31,35 @@ def test_what_is_appended_is_read_and_the_last_line_of_an_id_wins(tmp_path):
     found = Records(tmp_path / "deep" / "records.jsonl").read()
     assert list(found) == ["a", "b"]
     assert found["a"] == record("a", note="später")
+
+
+def test_a_fingerprint_is_of_canonical_json():
+    canonical = '{"a":[1,0.5,null,true],"ä":"图"}'.encode()
+    assert fingerprint({"ä": "图", "a": (1, 0.5, None, True)}) == hashlib.sha256(canonical).hexdigest()[:16]
+
+
+@pytest.mark.parametrize("text", ["\u2028", "\x85\x0b\x0c", "a\nb\r\n", '"\\', "图片", "\udcff.png"])
+def test_any_text_is_one_line_and_comes_back(tmp_path, text):
+    records = Records(tmp_path / "records.jsonl")
+    records.append(record("a", error=text))
+    records.append(record("b"))
+    assert records.read()["a"]["error"] == text
+    assert len((tmp_path / "records.jsonl").read_bytes().split(b"\n")) == 3
+    assert len(fingerprint(text)) == 16
+
+
+def test_what_is_no_json_is_not_written_in_part(tmp_path):
+    records = Records(tmp_path / "records.jsonl")
+    with pytest.raises(ValueError, match="JSON"):
+        records.append(record("a", loss=float("inf")))
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
+
+
+def test_a_file_that_was_torn_in_its_first_line_is_empty(tmp_path):
+    path = tmp_path / "records.jsonl"
+    path.write_bytes(b'{"schema": 1, "id": "\xc3')  # even within a character
+    assert Records(path).read() == {}
+    assert path.read_bytes() == b""
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
@@ -63,6 +93,20 @@ def test_a_folder_that_cannot_be_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"):
         Records(tmp_path / "file" / "records.jsonl")
+
+
+def test_so_is_one_that_may_not_be_written_to(tmp_path):
+    for name in (".lock", "records.jsonl"):  # a folder where the file should be: root may write anywhere else
+        (tmp_path / name).mkdir()
+    with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"):
+        Records(tmp_path / "records.jsonl")
+    with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"), owned(tmp_path):
+        pass
+
+
+def test_a_folder_that_is_owned_is_made(tmp_path):
+    with owned(tmp_path / "deep" / "er"):
+        assert (tmp_path / "deep" / "er").is_dir()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="the folder is not guarded elsewhere")

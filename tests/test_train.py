@@ -1,15 +1,17 @@
 """The loop: repeatable, best epoch kept, options that do what they say."""
 
+import itertools
 import math
 
 import pytest
 import torch
 from torch import nn
 
+from mmkit import train
 from mmkit.contract import ModelOutput
 from mmkit.data import Dataset
 from mmkit.errors import MmkitError
-from mmkit.train import Training, balanced, drawn, fit, rate
+from mmkit.train import Training, augmentation, balanced, drawn, fit, rate
 
 
 class Line(nn.Module):
@@ -59,9 +61,64 @@ def test_the_weights_of_the_best_epoch_are_kept():
     assert [entry["epoch"] for entry in trained.history] == [1, 2, 3, 4, 5]
 
 
-def test_patience_ends_training():
+def test_patience_ends_training_where_nothing_gets_better_any_more():
     trained, _, _ = run(scores=[1, 2, 1, 1, 1], patience=2)
     assert len(trained.history) == 4
+    trained, _, _ = run(scores=[1, 2, 1, 3, 1], patience=2)
+    assert len(trained.history) == 5
+    trained, _, _ = run(scores=[5, 4, 3, 2, 1], patience=None)
+    assert (len(trained.history), trained.best) == (5, 1)
+
+
+def test_an_epoch_without_a_score_is_never_the_best():
+    trained, step, seen = run(scores=[-math.inf, -7, -math.inf, -math.inf, -math.inf])
+    assert (trained.best, step.w.item()) == (2, seen[1])
+
+
+def test_training_that_no_epoch_has_a_score_of_is_an_error_and_not_an_untrained_model():
+    with pytest.raises(MmkitError, match="validation gave no score in any of 3 epochs, so none is best"):
+        run(scores=[-math.inf] * 5, patience=3)
+
+
+def test_after_each_epoch_it_is_told():
+    told = []
+    fit(Line(), line(), lambda: (0.0, {}), Training(epochs=2, min_steps=0), seed=0, report=lambda *of: told.append(of))
+    assert told == [(1, 2), (2, 2)]
+
+
+class Noted:
+    """A transform that writes down the seeds of the generators that it is handed."""
+
+    augments = True
+
+    def __init__(self):
+        self.seeds = []
+
+    def __call__(self, values, generator=None):
+        self.seeds.append(generator.initial_seed())
+        return {"x": torch.tensor(values), "mask": torch.ones(len(values), dtype=torch.bool)}
+
+
+class TestAugmentation:
+    def test_a_batch_draws_the_same_whatever_else_is_drawn_and_in_whatever_order(self):
+        places = [(seed, epoch, batch) for seed in (0, 1) for epoch in (1, 2) for batch in (0, 1)]
+        forth = {place: torch.rand(3, generator=augmentation(*place)) for place in places}
+        torch.rand(7)
+        back = {place: torch.rand(3, generator=augmentation(*place)) for place in reversed(places)}
+        assert all(torch.equal(forth[place], back[place]) for place in places)
+
+    def test_no_two_batches_draw_the_same(self):
+        seeds = [0, 1, 2, 2**20, 2**31, 2**40]
+        drawn_from = {augmentation(*p).initial_seed() for p in itertools.product(seeds, range(1, 30), range(30))}
+        assert len(drawn_from) == len(seeds) * 29 * 30
+
+    def test_each_batch_of_training_is_handed_its_own(self):
+        noted = Noted()
+        still = line(6)
+        moving = Dataset(6, {}, still.truth, {"x": (still.still["x"]["x"].tolist(), noted)})
+        run(seed=5, data=moving, epochs=2)
+        expected = [augmentation(5, epoch, batch).initial_seed() for epoch in (1, 2) for batch in (0, 1)]
+        assert noted.seeds == expected
 
 
 def test_a_small_split_is_shown_until_there_were_enough_steps():
@@ -73,6 +130,8 @@ def test_a_small_split_is_shown_until_there_were_enough_steps():
 def test_a_loss_that_is_not_finite_says_what_may_help():
     with pytest.raises(MmkitError, match=r"the loss became inf in epoch 1; a lower --lr"):
         run(data=line(values=torch.full((16,), 1e30)))
+    with pytest.raises(MmkitError, match=r"the loss became nan in epoch 1; a lower --lr"):
+        run(data=line(values=torch.full((16,), math.nan)))
 
 
 def test_clipping_bounds_the_step_of_plain_gradients():
@@ -90,6 +149,42 @@ def test_the_rate_warms_up_then_falls_along_a_cosine():
     assert found[:4] == [pytest.approx((k + 1) / 5) for k in range(4)]
     assert found[4:] == [pytest.approx(0.5 * (1 + math.cos(math.pi * k / 16))) for k in range(16)]
     assert [rate(step, 4, 0.0) for step in range(2)] == [1.0, pytest.approx(0.5 * (1 + math.cos(math.pi / 4)))]
+
+
+def test_each_step_has_the_rate_of_its_place_among_all(monkeypatch):
+    asked = []
+    monkeypatch.setattr(train, "rate", lambda *of: (asked.append(of), rate(*of))[1])
+    run(epochs=3, warmup=0.25)
+    assert asked == [(step, 12, 0.25) for step in range(12)]
+
+
+def test_the_first_step_of_adamw_is_the_rate_itself():
+    # Whatever the gradient: m / sqrt(v) is 1 at the first step (Loshchilov and Hutter, algorithm 2), and w is 0.
+    _, _, (after,) = run(epochs=1, batch_size=16, lr=0.1, warmup=1.0)
+    assert after == pytest.approx(0.1 * rate(0, 1, 1.0), rel=1e-4)
+
+
+@pytest.mark.parametrize("warmup", [0.0, 0.07, 0.5, 1.0])
+def test_the_rate_rises_to_one_peak_and_is_never_zero_nor_above_one(warmup):
+    found = [rate(step, 37, warmup) for step in range(37)]
+    assert all(0 < r <= 1 for r in found)
+    highest = found.index(max(found))
+    assert found[: highest + 1] == sorted(found[: highest + 1])
+    assert found[highest:] == sorted(found[highest:], reverse=True)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
+def test_the_forward_runs_in_the_precision_that_is_asked_for_and_weights_stay_float32(precision):
+    class Seen(Line):
+        def forward(self, batch, truth):
+            self.dtype = (batch["x"]["x"][:, None] @ self.w[:, None]).dtype
+            return super().forward(batch, truth)
+
+    step = Seen()
+    training = Training(epochs=20, min_steps=0, batch_size=4, lr=0.1)
+    trained = fit(step, line(), lambda: (-abs(step.w.item() - 3), {}), training, seed=0, precision=precision)
+    assert (step.dtype, step.w.dtype) == (getattr(torch, precision), torch.float32)
+    assert trained.history[-1]["loss"] < trained.history[0]["loss"]
 
 
 class TestBalanced:
