@@ -1,6 +1,13 @@
 """`mmkit bench` from outside: exit codes, one line for each error, stdout apart from stderr."""
 
+import contextlib
 import json
+import os
+import pty
+import re
+import subprocess
+import sys
+import termios
 
 import pytest
 
@@ -229,3 +236,37 @@ class TestRun:
         assert code == 0
         assert json.loads(out)["records"][0]["unread"]["test"][0].startswith("sample test-19, input a")
         assert "3 values could not be read and count as missing" in err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a terminal is made by the operating system's own means")
+def test_on_a_terminal_there_are_bars_and_tables_of_its_width(tmp_path):
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (24, 80))
+    command = [
+        sys.executable,
+        "-m",
+        "mmkit",
+        "bench",
+        *SMALL,
+        "--seeds",
+        "1",
+        "--no-baselines",
+        "--out",
+        str(tmp_path / "o"),
+    ]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    for name in ("COLUMNS", "NO_COLOR"):
+        environment.pop(name, None)
+    with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:
+        os.close(theirs)
+        seen = b""
+        with contextlib.suppress(OSError):  # the terminal is gone when the process is
+            while part := os.read(ours, 1 << 16):
+                seen += part
+    os.close(ours)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    assert process.returncode == 0, text
+    assert "epochs" in text
+    assert "━" in text
+    assert "Worth: mean" in text
+    assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", text) if "│" in line or "concat" in line)

