@@ -189,8 +189,9 @@ def execute(
     splits = splits or run.splits(catalog)
     task, device = splits.task, torch.device(device_of(run.device))
     train, validation = with_truth(splits("train")), with_truth(splits("validation"))
-    if not len(validation):
-        raise DataError("no sample of the validation split has truth, so nothing can tell which epoch is best")
+    for name, known in (("training", train), ("validation", validation)):
+        if not len(known):
+            raise DataError(f"no sample of the {name} split has truth; give some that have")
 
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(run.seed)

@@ -1,19 +1,21 @@
 """One run, sample to record; and that the test split is read once, last, and by nothing that is fitted."""
 
 import json
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
 import torch
 
 from mmkit.catalog import installed
-from mmkit.errors import UnavailableError, UsageError
+from mmkit.errors import DataError, UnavailableError, UsageError
 from mmkit.plan import plan
 from mmkit.record import fingerprint
 from mmkit.run import Run, device_of, execute, failed
 from mmkit.tasks.synthetic import SyntheticUnique
 from mmkit.train import Training
 from mmkit.transforms.series import SeriesTransform
+from mmkit.transforms.truth import Categories
 
 SMALL = {"epochs": 3, "min_steps": 0}
 
@@ -66,10 +68,35 @@ class TestLeakage:
 
     def test_transforms_are_fitted_on_the_training_split_alone(self, watched, monkeypatch):
         seen = []
-        fit = SeriesTransform.fit
-        monkeypatch.setattr(SeriesTransform, "fit", lambda self, values: (seen.append(len(values)), fit(self, values)))
-        execute(one(watched, options=["task.train=40"]))
-        assert seen == [40, 40]
+        for kind in (SeriesTransform, Categories):
+            fit = kind.fit
+            monkeypatch.setattr(
+                kind, "fit", lambda self, values, fit=fit: (seen.append(list(values)), fit(self, values))
+            )
+        _, model = execute(one(watched, options=["task.train=40"]))
+        train = Watched(train=40).split("train")
+        assert len(seen) == 3
+        for values, expected in zip(seen, (train.inputs["left"], train.inputs["right"]), strict=False):
+            assert all(torch.equal(value, other) for value, other in zip(values, expected, strict=True))
+        assert seen[2] == train.truth
+        left = torch.cat(train.inputs["left"]).double()
+        torch.testing.assert_close(model.transforms.inputs["left"].mean, left.mean(0).float())
+
+    def test_another_validation_split_changes_which_epoch_is_kept_and_nothing_before(self, monkeypatch):
+        before, model = execute(one())
+        split = SyntheticUnique.split
+
+        def shuffled(self, name):
+            samples = split(self, name)
+            return replace(samples, truth=samples.truth[::-1]) if name == "validation" else samples
+
+        monkeypatch.setattr(SyntheticUnique, "split", shuffled)
+        after, other = execute(one())
+        losses = [[epoch["loss"] for epoch in record["history"]] for record in (before, after)]
+        assert losses[0] == losses[1]
+        assert before["validation"] != after["validation"]
+        for name, transform in model.transforms.inputs.items():
+            assert transform.state() == other.transforms.inputs[name].state()
 
 
 class TestRecord:
@@ -95,6 +122,87 @@ class TestRecord:
         assert {k: v for k, v in first.items() if k not in volatile} == {
             k: v for k, v in second.items() if k not in volatile
         }
+
+    def test_of_a_document_only_the_components_are_needed(self):
+        whole = one().document()
+        brief = {name: whole[name] for name in ("task", "encoders", "fusion", "head")}
+        assert Run.of(brief).document() == {**whole, "training": vars(Training())}
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"training": {"lrr": 1}}, "train has no option lrr; did you mean lr"),
+            ({"training": {"lr": -1}}, "train: option lr takes float > 0; got -1"),
+            ({"precision": "float8"}, "the precision of a run is float32 or bfloat16 or float16; got float8"),
+            ({"on_error": "cry"}, "the on_error of a run is fail or missing; got cry"),
+            ({"seed": -1}, "the seed of a run is 0 or more; got -1"),
+            ({"limit": 0}, "the limit of a run is 1 or more, or none; got 0"),
+            ({"preccision": "float32"}, "a run has no preccision; did you mean precision"),
+            ({"head": {"name": "lineal"}}, "there is no head lineal; did you mean linear"),
+            ({"task": "synthetic-unik"}, "there is no task synthetic-unik; did you mean synthetic-unique"),
+        ],
+    )
+    def test_a_document_that_is_wrong_says_where(self, change, said):
+        with pytest.raises(UsageError, match=said):
+            Run.of(one().document() | change)
+
+    @pytest.mark.parametrize("lacking", ["task", "encoders", "fusion", "head"])
+    def test_so_does_one_that_lacks_a_component(self, lacking):
+        document = one().document()
+        del document[lacking]
+        with pytest.raises(UsageError, match=f"a run has task, encoders, fusion, head; the document lacks {lacking}"):
+            Run.of(document)
+
+    def test_what_has_no_truth_is_left_out_and_counted(self, monkeypatch):
+        split = SyntheticUnique.split
+
+        def partly(self, name):
+            samples = split(self, name)
+            return replace(samples, truth=[None if i % 4 == 3 else t for i, t in enumerate(samples.truth)])
+
+        monkeypatch.setattr(SyntheticUnique, "split", partly)
+        record, _ = execute(one("synthetic-unique:train=100,inputs=3"))
+        known = {"train": 75, "validation": 192, "test": 384}
+        assert record["samples"] == {**known, "without_truth": {"train": 25, "validation": 64, "test": 128}}
+        assert len(record["scores"]) == 384
+
+    def test_a_test_split_without_any_truth_has_no_scores(self, monkeypatch):
+        split = SyntheticUnique.split
+        blank = {"test"}
+
+        def without(self, name):
+            samples = split(self, name)
+            return replace(samples, truth=[None] * len(samples)) if name in blank else samples
+
+        monkeypatch.setattr(SyntheticUnique, "split", without)
+        record, _ = execute(one())
+        assert set(record["metrics"].values()) == {None}
+        assert json.dumps(record, allow_nan=False)
+        blank.add("validation")
+        with pytest.raises(DataError, match="no sample of the validation split has truth"):
+            execute(one())
+        blank = {"train"}
+        with pytest.raises(DataError, match="no sample of the training split has truth"):
+            execute(one())
+
+    def test_what_could_not_be_read_is_listed(self, monkeypatch):
+        split = SyntheticUnique.split
+
+        def torn(self, name):
+            samples = split(self, name)
+            left = ["no series", *samples.inputs["left"][1:]]
+            return replace(samples, inputs={**samples.inputs, "left": left})
+
+        monkeypatch.setattr(SyntheticUnique, "split", torn)
+        with pytest.raises(DataError, match="sample synthetic-unique-train-00000, input left: "):
+            execute(one())
+        record, _ = execute(one(on_error="missing"))
+        assert {name: len(lines) for name, lines in record["unread"].items()} == {
+            "train": 1,
+            "validation": 1,
+            "test": 1,
+        }
+        assert record["unread"]["test"][0].startswith("sample synthetic-unique-test-00000, input left: ")
 
     def test_the_id_hangs_on_all_that_decides_the_result_and_on_nothing_else(self):
         run = one()
@@ -136,6 +244,20 @@ def test_a_run_is_repeatable_to_the_bit_whatever_was_drawn_before():
     assert all(torch.equal(t, other.module.state_dict()[n]) for n, t in model.module.state_dict().items())
 
 
+def test_another_seed_is_another_model():
+    run = one()
+    (first, model), (second, other) = (execute(replace(run, seed=seed)) for seed in (0, 2**40))
+    assert first["history"] != second["history"]
+    assert first["id"] != second["id"]
+    first_weights, second_weights = (one.module.state_dict()["head.logits.weight"] for one in (model, other))
+    assert not torch.equal(first_weights, second_weights)
+
+
+def test_a_last_batch_of_one_sample_trains_too():
+    record, _ = execute(replace(one(), limit=33))
+    assert record["samples"]["train"] == 33
+
+
 def test_a_run_leaves_the_global_generator_as_it_was():
     torch.manual_seed(5)
     expected = torch.rand(1)
@@ -144,7 +266,7 @@ def test_a_run_leaves_the_global_generator_as_it_was():
     assert torch.equal(torch.rand(1), expected)
 
 
-@pytest.mark.parametrize("precision", ["bfloat16"])
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_a_lower_precision_trains_too(precision):
     record, model = execute(one(precision=precision))
     assert record["precision"] == precision
