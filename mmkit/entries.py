@@ -5,6 +5,7 @@ Whatever a plugin does at import, raising or calling `sys.exit`, costs only itse
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -102,11 +103,41 @@ def unmet(requires: Iterable[str], versions: Mapping[str, str]) -> list[str]:
     Raises:
         packaging.requirements.InvalidRequirement: one is not PEP 508.
     """
+    doubtful = [line for line in requires if not _plainly_met(line, versions)]
+    if not doubtful:
+        return []  # without importing packaging, which would double what listing a few plugins costs
     return [
         f"{needed} ({f'{version} is installed' if version else 'not installed'})"
-        for needed, version, met in requirements(requires, versions)
+        for needed, version, met in requirements(doubtful, versions)
         if not met
     ]
+
+
+_OF_AN_EXTRA = re.compile(r""";\s*extra\s*==\s*["'][\w.-]+["']\s*$""")
+_AT_LEAST = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(?:>=\s*(\d+(?:\.\d+)*))?$")
+_RELEASE = re.compile(r"(\d+(?:\.\d+)*)(?:\+[\w.]+)?$")
+
+
+def _plainly_met(line: str, versions: Mapping[str, str]) -> bool:
+    """Whether a requirement of the commonest forms (a name, or a name and a floor) is met for sure, or asks nothing."""
+    if _OF_AN_EXTRA.search(line):
+        return True
+    found = _AT_LEAST.match(line)
+    version = versions.get(normalised(found[1])) if found else None
+    if found is None or version is None:
+        return False
+    if found[2] is None:
+        return True
+    release = _RELEASE.match(version)
+    return release is not None and _numbers(release[1]) >= _numbers(found[2])
+
+
+def _numbers(version: str) -> list[int]:
+    """Of a release, without zeros at its end: 2.0 is 2."""
+    numbers = [int(part) for part in version.split(".")]
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return numbers
 
 
 def requirements(requires: Iterable[str], versions: Mapping[str, str]) -> Iterator[tuple[str, str | None, bool]]:

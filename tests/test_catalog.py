@@ -5,6 +5,7 @@ import re
 import pytest
 
 from mmkit.catalog import KINDS, installed
+from mmkit.entries import requirements, unmet
 from mmkit.errors import ContractError, UnavailableError, UsageError
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec
@@ -282,3 +283,28 @@ def test_a_wrong_option_is_refused_with_its_owner():
         installed().choose("fusion", "low-rank:rnak=3")
     with pytest.raises(UsageError, match="fusion low-rank: option rank takes int > 0; got none"):
         installed().choose("fusion", "low-rank:rank=none")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "acme",
+        "acme>=1",
+        "acme >=1.2.0",
+        "acme>=1.2",
+        "acme>=1.3",
+        "acme>=2",
+        "acme>=1.10",
+        "gone",
+        "acme<2",
+        "acme>=1,<2",
+        'gone; extra == "x"',
+        'gone; python_version < "3"',
+        "acme[x]>=1",
+    ],
+)
+@pytest.mark.parametrize("version", ["1.2", "1.2.0", "1.9", "1.2+cu130", "1.3rc1", "2"])
+def test_what_is_plainly_met_is_met_by_the_standard_too(line, version):
+    versions = {"acme": version}
+    standard = all(met for _, _, met in requirements([line], versions))
+    assert (unmet([line], versions) == []) == standard

@@ -15,6 +15,5 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_timm.encoder:TimmEncoder",
         "Any image model of timm, frozen, adapted or fine-tuned",
         modality="image",
-        requires=("timm>=1.0.20",),
         example=(("model", "test_vit"), ("weights", "none")),
     )

@@ -19,6 +19,5 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_transformers.text:TransformersTextEncoder",
         "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
         modality="text",
-        requires=("transformers>=5.0",),
         example=(("model", str(EXAMPLE)),),
     )

