@@ -1,6 +1,7 @@
 """From raw values to an answer, saved and loaded: no pickle, nothing downloaded, what is missing said."""
 
 import copy
+import functools
 import json
 import os
 import socket
@@ -25,6 +26,13 @@ def trained(task="synthetic-unique:train=48", **rest):
     return mmkit.fit(task=task, training=SMALL, device="cpu", **rest)[0]
 
 
+@pytest.fixture(scope="module")
+def model():
+    """A trained model; tests change neither its weights nor its parts."""
+    return trained()
+
+
+@functools.cache
 def raw(count=5, task="synthetic-unique:train=48"):
     chosen = mmkit.installed().choose("task", task)
     samples = chosen.component(**chosen.part(chosen.component)).split("test")
@@ -78,24 +86,22 @@ def changed(tree, path, value):
 
 
 class TestPredict:
-    def test_each_sample_gets_its_label_and_probabilities_in_the_users_words(self):
-        answers = trained().predict(raw())
+    def test_each_sample_gets_its_label_and_probabilities_in_the_users_words(self, model):
+        answers = model.predict(raw())
         for answer in answers:
             assert set(answer) == {"label", "probabilities"}
             assert set(answer["probabilities"]) == {"00", "01", "10", "11"}
             assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
             assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
 
-    def test_an_input_may_be_none_left_out_or_missing_from_all(self):
-        model = trained()
+    def test_an_input_may_be_none_left_out_or_missing_from_all(self, model):
         samples = raw()
         none = model.predict([{**sample, "left": None} for sample in samples])
         assert none == model.predict([{"right": sample["right"]} for sample in samples])
         assert none != model.predict(samples)
         assert len(model.predict([{}, {"left": None}])) == 2
 
-    def test_mates_do_not_matter_nor_does_the_size_of_a_batch(self):
-        model = trained()
+    def test_mates_do_not_matter_nor_does_the_size_of_a_batch(self, model):
         samples = [*raw(), {}, {"left": raw()[0]["left"]}]
         together = model.predict(samples)
         for answers in (model.predict(samples, batch_size=2), [model.predict([s])[0] for s in samples]):
@@ -114,8 +120,8 @@ class TestPredict:
             assert list(answer) == ["value"]
             assert -5 < answer["value"] < 10  # the truth is between -2 and 7, hardly any of it is learned
 
-    def test_nothing_gives_nothing(self):
-        assert trained().predict([]) == []
+    def test_nothing_gives_nothing(self, model):
+        assert model.predict([]) == []
 
     @pytest.mark.parametrize(
         ("samples", "said"),
@@ -125,26 +131,24 @@ class TestPredict:
             ([{}, None], "sample 1 is a NoneType; expected a mapping"),
         ],
     )
-    def test_what_is_no_list_of_samples_is_said_to_be_none(self, samples, said):
+    def test_what_is_no_list_of_samples_is_said_to_be_none(self, model, samples, said):
         with pytest.raises(UsageError, match=said):
-            trained().predict(samples)
+            model.predict(samples)
 
-    def test_a_batch_has_a_sample_at_least(self):
+    def test_a_batch_has_a_sample_at_least(self, model):
         with pytest.raises(UsageError, match="batch_size is 1 or more; got 0"):
-            trained().predict([{}], batch_size=0)
+            model.predict([{}], batch_size=0)
 
-    def test_a_model_left_in_training_answers_without_dropout(self):
-        model = trained()
+    def test_a_model_left_in_training_answers_without_dropout(self, model):
         answers = model.predict(raw())
         model.module.train()
         assert model.predict(raw()) == answers
 
-    def test_an_unknown_input_is_named_with_what_is_known(self):
+    def test_an_unknown_input_is_named_with_what_is_known(self, model):
         with pytest.raises(UsageError, match="sample 1 has an unknown input 'lft'; did you mean left"):
-            trained().predict([{}, {"lft": 1}])
+            model.predict([{}, {"lft": 1}])
 
-    def test_a_value_that_cannot_be_read_is_named_or_counts_as_missing(self):
-        model = trained()
+    def test_a_value_that_cannot_be_read_is_named_or_counts_as_missing(self, model):
         bad = {**raw()[0], "left": "no series"}
         with pytest.raises(DataError, match="sample 0, input left: "):
             model.predict([bad])
@@ -172,8 +176,8 @@ class TestSaved:
         model.save(tmp_path / "model")
         assert mmkit.load(tmp_path / "model").predict(raw()) == model.predict(raw())
 
-    def test_a_folder_holds_readable_json_and_safetensors_and_no_more(self, tmp_path):
-        trained().save(tmp_path / "model")
+    def test_a_folder_holds_readable_json_and_safetensors_and_no_more(self, model, tmp_path):
+        model.save(tmp_path / "model")
         assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
         description = json.loads((tmp_path / "model" / "model.json").read_text())
         assert description["inputs"] == {"left": "series", "right": "series"}
@@ -196,35 +200,34 @@ class TestSaved:
         rows = [{name: column[i] for name, column in samples.inputs.items()} for i in range(4)]
         assert mmkit.load(tmp_path / "model").predict(rows) == model.predict(rows)
 
-    def test_saving_replaces_a_model_and_nothing_beside_it(self, tmp_path, monkeypatch):
-        first, second = trained(), trained(seed=1)
-        first.save(tmp_path / "model")
+    def test_saving_replaces_a_model_and_nothing_beside_it(self, model, tmp_path, monkeypatch):
+        other = trained(seed=1)
+        model.save(tmp_path / "model")
         (tmp_path / "model" / "notes.txt").write_text("mine")
         (tmp_path / "link").symlink_to(tmp_path / "model")
         for folder in (tmp_path / "model", tmp_path / "link", "."):
-            first.save(tmp_path / "model")
+            model.save(tmp_path / "model")
             monkeypatch.chdir(tmp_path / "model")
-            second.save(folder)
-            assert mmkit.load(tmp_path / "model").predict(raw()) == second.predict(raw())
+            other.save(folder)
+            assert mmkit.load(tmp_path / "model").predict(raw()) == other.predict(raw())
         names = ["model.json", "model.safetensors", "notes.txt"]
         assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
 
     @pytest.mark.parametrize("theirs", ["dear.txt", "model.json"])
-    def test_a_folder_of_somebody_elses_is_left_alone(self, tmp_path, theirs):
+    def test_a_folder_of_somebody_elses_is_left_alone(self, model, tmp_path, theirs):
         (tmp_path / theirs).write_text('{"name": "of another program"}')
         with pytest.raises(UsageError, match="holds no model of mmkit; choose an empty or a new folder"):
-            trained().save(tmp_path)
+            model.save(tmp_path)
         assert [path.read_text() for path in tmp_path.iterdir()] == ['{"name": "of another program"}']
 
-    def test_so_is_a_file(self, tmp_path):
+    def test_so_is_a_file(self, model, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(UsageError, match="holds no model of mmkit"):
-            trained().save(tmp_path / "file")
+            model.save(tmp_path / "file")
         with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder"):
-            trained().save(tmp_path / "file" / "model")
+            model.save(tmp_path / "file" / "model")
 
-    def test_a_save_that_fails_leaves_the_model_that_was_there(self, tmp_path, monkeypatch):
-        model = trained()
+    def test_a_save_that_fails_leaves_the_model_that_was_there(self, model, tmp_path, monkeypatch):
         model.save(tmp_path)
 
         def full(*given, **named):
@@ -237,24 +240,22 @@ class TestSaved:
         assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
 
     @pytest.mark.skipif(os.name != "posix", reason="there are no such permissions elsewhere")
-    def test_who_may_read_it_is_what_the_user_has_set_for_all_files(self, tmp_path):
+    def test_who_may_read_it_is_what_the_user_has_set_for_all_files(self, model, tmp_path):
         before = os.umask(0o027)
         try:
-            trained().save(tmp_path / "model")
+            model.save(tmp_path / "model")
         finally:
             os.umask(before)
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()}
         assert modes == {0o640}
 
-    def test_what_was_fitted_must_be_plain_json(self, tmp_path, monkeypatch):
-        model = trained()
+    def test_what_was_fitted_must_be_plain_json(self, model, tmp_path, monkeypatch):
         monkeypatch.setattr(type(model.transforms.truth), "state", lambda self: {"mean": float("nan")})
         with pytest.raises(ContractError, match="the state of a transform is not plain JSON"):
             model.save(tmp_path / "model")
         assert not (tmp_path / "model").exists()
 
-    def test_loading_asks_the_network_for_nothing(self, tmp_path, monkeypatch):
-        model = trained()
+    def test_loading_asks_the_network_for_nothing(self, model, tmp_path, monkeypatch):
         model.save(tmp_path)
 
         def refused(*given, **named):
@@ -285,8 +286,8 @@ class TestSaved:
         again = mmkit.load(tmp_path / "model", components={chosen.name: chosen})
         assert again.predict(raw()) == model.predict(raw())
 
-    def test_inference_needs_no_gradient_and_dropout_is_off(self, tmp_path):
-        trained().save(tmp_path / "model")
+    def test_inference_needs_no_gradient_and_dropout_is_off(self, model, tmp_path):
+        model.save(tmp_path / "model")
         model = mmkit.load(tmp_path / "model")
         assert not model.module.training
         assert model.predict(raw()) == model.predict(raw())
@@ -294,8 +295,8 @@ class TestSaved:
 
 class TestRefused:
     @pytest.fixture
-    def folder(self, tmp_path):
-        trained().save(tmp_path / "model")
+    def folder(self, model, tmp_path):
+        model.save(tmp_path / "model")
         return tmp_path / "model"
 
     @staticmethod
@@ -398,8 +399,8 @@ class TestRefused:
         assert "\n" not in str(raised.value)
 
 
-def test_loading_leaves_the_global_generator_as_it_was(tmp_path):
-    trained().save(tmp_path / "model")
+def test_loading_leaves_the_global_generator_as_it_was(model, tmp_path):
+    model.save(tmp_path / "model")
     torch.manual_seed(1)
     expected = torch.rand(1)
     torch.manual_seed(1)

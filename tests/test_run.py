@@ -44,7 +44,8 @@ def watched():
 
 
 def one(task="synthetic-unique:train=64", **rest):
-    return plan(installed(), task=task, training=SMALL, seeds=1, baselines=False, **rest).runs()[0]
+    asked = {"encoders": {"series": ["tcn:width=16,layers=2"]}, "training": SMALL, **rest}
+    return plan(installed(), task=task, seeds=1, baselines=False, **asked).runs()[0]
 
 
 class TestLeakage:
