@@ -24,7 +24,7 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 
 # A new command is one line here: its name, where its function is, and what it does. Names of a group nest.
 COMMANDS: Table = {
-    "bench": ("mmkit.cli.bench:bench", "Compare combinations of encoders, fusions and heads on a task."),
+    "bench": ("mmkit.cli.bench:bench", "Compare encoders, fusions and heads on a task."),
     "cache": {
         "list": ("mmkit.cli.cache:show", "What is kept, and how large it is."),
         "clear": ("mmkit.cli.cache:clear", "Remove what is kept."),
