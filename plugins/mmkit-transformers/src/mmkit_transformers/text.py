@@ -61,7 +61,7 @@ class TransformersTextEncoder(nn.Module):
                 f"layer is {layer}; the model has {len(blocks)}, so expected {-len(blocks)} to {len(blocks)}"
             )
         if checkpointing:
-            model.gradient_checkpointing_enable()
+            model.activation_checkpointing_enable()
         self.tuned = Tuned(model, tune, blocks=blocks, rank=rank, decay=decay)
         self.frozen = self.tuned.frozen
         self.width = int(model.config.hidden_size)
