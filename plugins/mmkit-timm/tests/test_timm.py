@@ -3,6 +3,7 @@
 import importlib.util
 from pathlib import Path
 
+import mmkit_timm.encoder
 import pytest
 import timm
 import torch
@@ -11,6 +12,7 @@ from mmkit_timm.transform import TimmTransform
 from safetensors.torch import save_file
 
 import mmkit
+import mmkit.weights
 from mmkit.errors import DataError
 from mmkit.testing import check
 
@@ -134,8 +136,29 @@ class TestWeights:
         assert not (tmp_path / "owned").exists()
 
     def test_a_file_that_is_not_there_is_said(self, tmp_path):
-        with pytest.raises(DataError, match="holds no weights that can be read"):
+        with pytest.raises(DataError, match="there is no file of weights"):
             made(weights=str(tmp_path / "nothing.safetensors"))
+
+    @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+    def test_those_of_the_hub_are_its_files(self, tmp_path, monkeypatch, name):
+        network, path = self.file(tmp_path, name=name)
+        asked = []
+
+        def fetched(repository, names, instead):
+            asked.append((repository, names, instead))
+            return path
+
+        monkeypatch.setattr(mmkit_timm.encoder, "fetched", fetched)
+        encoder, _ = made(weights="hub")
+        names = ["model.safetensors", "pytorch_model.bin"]
+        assert asked == [("timm/test_vit.r160_in1k", names, "its file: timm:weights=FILE")]
+        own = encoder.tuned.backbone.model.state_dict()
+        assert all(torch.equal(value, network.state_dict()[key]) for key, value in own.items())
+
+    def test_without_the_hub_it_says_what_to_download(self, monkeypatch):
+        monkeypatch.setattr(mmkit.weights, "offline", lambda: "there is no network")
+        with pytest.raises(DataError, match=r"timm/test_vit.r160_in1k is not on this machine, .* timm:weights=FILE"):
+            made(weights="hub")
 
     def test_unknown_models_are_told_what_is_near(self):
         with pytest.raises(ValueError, match="timm has no model resnet_18; did you mean resnet18"):

@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import DataError
+from mmkit.weights import load, read
 from mmkit_speaker.transform import BANDS, SpeakerTransform
 
 PACKAGE = "resemblyzer"
@@ -44,7 +45,7 @@ class SpeakerEncoder(nn.Module):
         self.lstm = nn.LSTM(BANDS, WIDTH, 3, batch_first=True)
         self.linear = nn.Linear(WIDTH, WIDTH)
         if weights != "none":
-            self.load_state_dict(_read(weights))
+            load(self, *_read(weights))
         else:
             # New weights remember over a piece's silence, and see the power of speech, which is far below 1.
             nn.init.normal_(self.lstm.weight_ih_l0)
@@ -62,7 +63,9 @@ class SpeakerEncoder(nn.Module):
         return Features.of(tokens, mask, F.normalize(mean, dim=-1))
 
 
-def _read(weights: str) -> dict[str, Tensor]:
+def _read(weights: str) -> tuple[dict[str, Tensor], Path]:
+    """The weights by name, and the file that they are from."""
+    file = Path(weights)
     if weights == "package":
         found = importlib.util.find_spec(PACKAGE)
         if found is None or not found.submodule_search_locations:
@@ -71,19 +74,4 @@ def _read(weights: str) -> dict[str, Tensor]:
                 "or give a file: speaker:weights=FILE"
             )
         file = Path(next(iter(found.submodule_search_locations))) / "pretrained.pt"
-    else:
-        file = Path(weights)
-    try:
-        state = torch.load(file, "cpu", weights_only=True)["model_state"]
-        given = {name: value for name, value in state.items() if name not in OF_TRAINING}
-    except Exception as error:  # whatever a damaged or a malicious file makes the reader raise
-        raise DataError(f"{file} holds no weights that can be read safely: {type(error).__name__}: {error}") from error
-    shapes = {
-        name: list(value.shape)
-        for name, value in SpeakerEncoder(SpeakerTransform(), weights="none").state_dict().items()
-    }
-    if {name: list(value.shape) for name, value in given.items()} != shapes:
-        raise DataError(
-            f"{file} holds {', '.join(sorted(given))}; expected {', '.join(sorted(shapes))}, in their shapes"
-        )
-    return given
+    return {name: value for name, value in read(file, "model_state").items() if name not in OF_TRAINING}, file

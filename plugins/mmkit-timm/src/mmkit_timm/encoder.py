@@ -7,18 +7,17 @@ Axes: B batch, T tokens, D width, H height, W width of a map.
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import timm
 import torch
 from annotated_types import Gt, Le
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import DataError
 from mmkit.tuning import Tune, Tuned
+from mmkit.weights import fetched, load, read
 from mmkit_timm.transform import TimmTransform
 
 CONTAINERS = ("blocks", "stages", "layers", "features")
@@ -117,49 +116,35 @@ def anatomy(model: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def _model(transform: TimmTransform, weights: str) -> nn.Module:
-    def create(*, pretrained: bool) -> nn.Module:
-        try:
-            size = {"img_size": transform.size}
-            return timm.create_model(transform.model, pretrained=pretrained, num_classes=0, **size)  # type: ignore[no-any-return]
-        except TypeError:  # convolutional networks take any size, and no such argument
-            return timm.create_model(transform.model, pretrained=pretrained, num_classes=0)  # type: ignore[no-any-return]
-
     if transform.restored or weights == "none":
-        return create(pretrained=False)
+        return _created(transform)
     if weights == "hub":
-        try:
-            return create(pretrained=True)
-        except (OSError, RuntimeError, ValueError) as error:
-            config = timm.get_pretrained_cfg(transform.model).to_dict()
-            place = config.get("hf_hub_id") or config.get("url") or "them"
-            raise DataError(
-                f"the weights of {transform.model} cannot be had here ({type(error).__name__}); download {place} "
-                "on a machine with a network, and give the file: timm:weights=FILE"
-            ) from error
-    model = create(pretrained=False)
-    _load(model, Path(weights))
+        return _from_hub(transform)
+    model = _created(transform)
+    classifier = model.pretrained_cfg.get("classifier") or ()
+    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
+    given = {name: value for name, value in read(weights).items() if not name.startswith(tuple(f"{h}." for h in heads))}
+    load(model, given, weights)
     return model
 
 
-def _load(model: nn.Module, file: Path) -> None:
-    """Read a file of weights; those of the classifier, which is not there, are left out.
-
-    Raises:
-        DataError: it cannot be read, or does not fit.
-    """
+def _created(transform: TimmTransform, **options: Any) -> nn.Module:
     try:
-        found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except Exception as error:  # whatever a damaged or a malicious file makes the readers raise
-        raise DataError(f"{file} holds no weights that can be read safely: {type(error).__name__}: {error}") from error
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise DataError(f"{file} holds no weights by name; give a state dict")
-    own = model.state_dict()
-    classifier = model.pretrained_cfg.get("classifier") or ()
-    heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-    given = {name: value for name, value in found.items() if not name.startswith(tuple(f"{head}." for head in heads))}
-    missing, more = sorted(own.keys() - given.keys()), sorted(given.keys() - own.keys())
-    other = sorted(name for name in own.keys() & given.keys() if own[name].shape != given[name].shape)
-    for said, names in (("lacks", missing), ("has besides", more), ("has in another shape", other)):
-        if names:
-            raise DataError(f"{file} does not fit the model: it {said} {len(names)}: {', '.join(names[:5])}, ...")
-    model.load_state_dict(given)
+        return timm.create_model(transform.model, num_classes=0, img_size=transform.size, **options)  # type: ignore[no-any-return]
+    except TypeError:  # convolutional networks take any size, and no such argument
+        return timm.create_model(transform.model, num_classes=0, **options)  # type: ignore[no-any-return]
+
+
+def _from_hub(transform: TimmTransform) -> nn.Module:
+    config = timm.get_pretrained_cfg(transform.model).to_dict()
+    repository, instead = config.get("hf_hub_id"), "its file: timm:weights=FILE"
+    if not repository:
+        place = config.get("url")
+        told = f"download {place}" if place else "timm knows of none"
+        raise DataError(f"the weights of {transform.model} are not on the hub; {told}, and give {instead}")
+    names = [config["hf_hub_filename"]] if config.get("hf_hub_filename") else ["model.safetensors", "pytorch_model.bin"]
+    file = fetched(repository, names, instead)
+    # timm brings weights into the model's shape, other numbers of pixels or classes included, and reads formats of its
+    # own by itself; what might be a pickle it is handed as tensors.
+    found: dict[str, Any] = {"file": str(file)} if config.get("custom_load") else {"state_dict": read(file)}
+    return _created(transform, pretrained=True, pretrained_cfg_overlay=found)
