@@ -194,7 +194,8 @@ class Modality(Protocol):
 
     In memory, after `decode`, a value is: text, a `str` that is not blank; image, a uint8 tensor [C H W] with C 1 or 3;
     audio, (float32 tensor [channels time], samples per second); series, a float32 tensor [T C]; table, a mapping of
-    column to number, string or None.
+    column to number, string or None. A plugin's modality says itself what its values are; they can be pickled, and are
+    tensors, arrays, bytes, texts, numbers, or mappings and sequences of those, so that features can be kept by them.
     """
 
     def decode(self, raw: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -122,7 +122,8 @@ def plan(
     for name, modality in inputs.items():
         dotted.alias(f"encoder.{modality}", f"encoder.{name}")
         given = named_encoders.get(name) or [_default_encoder(catalog, name, modality, made.encoders)]
-        by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, m=modality: _reads(spec, m))
+        read = {modality, values_of(catalog, modality)}
+        by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, kinds=read: _reads(spec, kinds))
     chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: refusal(spec, len(inputs)))
     given_heads = heads or [_default_head(catalog, made.target)]
     chosen_heads = choose("head", given_heads, "head", lambda spec: _predicts(spec, made.target))
@@ -245,7 +246,8 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     spec = catalog.find("modality", modality).spec
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
-    fitting = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, modality) == ""]
+    read = {modality, values_of(catalog, modality)}
+    fitting = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, read) == ""]
     if len(fitting) == 1:
         return fitting[0]
     can = f"choose one of {', '.join(fitting)}" if fitting else "none is installed"
@@ -259,9 +261,20 @@ def _default_head(catalog: Catalog, target: str) -> Named:
     raise UsageError(f"no installed head predicts {target}")
 
 
-def _reads(spec: object, modality: str) -> str:
-    if isinstance(spec, EncoderSpec) and spec.modality != modality:
-        return f"reads {spec.modality}, and this input is {modality}"
+def values_of(catalog: Catalog, modality: str) -> str:
+    """The modality whose values in memory it gives: itself, or the one that its spec names.
+
+    Raises:
+        UsageError: there is no such modality.
+        UnavailableError: it cannot be had here.
+    """
+    spec = catalog.find("modality", modality).spec
+    return spec.values or modality if isinstance(spec, ModalitySpec) else modality
+
+
+def _reads(spec: object, kinds: Set[str]) -> str:
+    if isinstance(spec, EncoderSpec) and spec.modality not in kinds:
+        return f"reads {spec.modality}, and this input is {' or '.join(sorted(kinds))}"
     return ""
 
 

@@ -47,11 +47,14 @@ class ModalitySpec(Spec):
 
     Args:
         encoder: name of the encoder taken where nobody names one.
+        values: name of the modality whose values in memory it gives, where it is another way to come by them (the sound
+            of a video, for audio): encoders of that one read it too.
     """
 
     kind: ClassVar[str] = "modality"
 
     encoder: str | None = field(default=None, kw_only=True)
+    values: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""Video for mmkit; `mmkit_video.plugin` says what is there."""

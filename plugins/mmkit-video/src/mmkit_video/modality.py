@@ -1,0 +1,116 @@
+"""Video: files, whose frames stay encoded until a transform asks for some, and arrays.
+
+Axes: T frames, H height, W width, C = 3 channels, K keyframes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from hashlib import file_digest
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+
+from mmkit.errors import DataError
+from mmkit_video.contents import contents
+from mmkit_video.reading import frames_of
+from mmkit_video.source import Source, source_of
+
+Clip = Mapping[str, Any]
+"""A value in memory, which always has `times` [T] float64, seconds from the first frame. Of an array: `frames` uint8
+[T 3 H W]. Of a file: `source`, its path or bytes; `content`, a hash of them; `pts` [T] and `keys` [K] int64, the times
+of all frames and of the keyframes in the file's units, `pts` being None where frames can only be counted."""
+
+
+class Video:
+    """Moving pictures: paths or the bytes of a file of any format that PyAV reads, or (frames, frames per second) with
+    frames [T H W C] or [T C H W], C being 1 or 3.
+    """  # noqa: D205 - one sentence
+
+    def decode(self, raw: Any) -> Clip:
+        """A mapping, see `Clip`. Of a file, every packet is looked at, and the first and the last frame are decoded.
+
+        Arrays hold 0 to 255 (integers) or 0 to 1 (floats); grey ones become three equal channels. Pixels that are not
+        square stay as they are stored.
+
+        Raises:
+            DataError: the file is not there, cannot be read, has no video stream, no frame, or too large ones, is
+                damaged or cut off; the array has another shape or range, or is empty; the rate is not above 0.
+        """
+        if isinstance(raw, Mapping) and "times" in raw and ("frames" in raw or "source" in raw):
+            return raw
+        source = source_of(raw, "video")
+        if source is not None:
+            return _of_file(source)
+        if isinstance(raw, (tuple, list)) and len(raw) == 2:
+            return _of_array(*raw)
+        raise DataError(
+            f"a video is a path, the bytes of a file, or (frames, frames per second); got {type(raw).__name__}"
+        )
+
+    def example(self, generator: Generator) -> Clip:
+        """Random frames [T 3 16 16], 12 to 24 of them, 8 a second."""
+        count = int(torch.randint(12, 25, (), generator=generator))
+        return _of_array(torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator), 8)
+
+
+def _of_file(source: Source) -> Clip:
+    found = contents(source)
+    clip = {
+        "times": found.times,
+        "source": source,
+        "content": _hash(source),
+        "pts": found.pts,
+        "keys": found.keys,
+    }
+    frames_of(clip, [0, len(found.times) - 1])  # says now what cannot be decoded
+    return clip
+
+
+def _hash(source: Source) -> str:
+    """Tells the content of a file from another's: features that were kept of a path are not taken for those of a new
+    file there.
+    """  # noqa: D205 - one sentence
+    if isinstance(source, bytes):
+        return ""  # they speak for themselves
+    with Path(source).open("rb") as file:
+        return file_digest(file, "blake2b").hexdigest()
+
+
+def _of_array(frames: Any, rate: Any) -> Clip:
+    try:
+        pixels, per_second = torch.as_tensor(frames).detach().cpu(), float(rate)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise DataError(
+            f"a video is (array of frames, frames per second); got {type(frames).__name__}: {error}"
+        ) from error
+    if not 0 < per_second < float("inf"):
+        raise DataError(f"frames per second are a number above 0; got {rate!r}")
+    shape = list(pixels.shape)
+    if pixels.ndim != 4 or not pixels.numel():
+        raise DataError(f"frames are [T H W C] or [T C H W], and not empty; got shape {shape}")
+    # [T 3 5 3] fits both: a tensor is read with its channels first, an array with its channels last.
+    first, last = shape[1] in {1, 3}, shape[3] in {1, 3}
+    if not first and not last:
+        raise DataError(f"frames have 1 or 3 channels, at their second or last axis; got shape {shape}")
+    if last and not (first and isinstance(frames, Tensor)):
+        pixels = pixels.permute(0, 3, 1, 2)
+    pixels = _bytes(pixels).expand(-1, 3, -1, -1).clone(memory_format=torch.contiguous_format)
+    return {"times": torch.arange(len(pixels), dtype=torch.float64) / per_second, "frames": pixels}
+
+
+def _bytes(pixels: Tensor) -> Tensor:
+    """uint8 of any range that `Video.decode` names."""
+    if pixels.dtype == torch.uint8:
+        return pixels
+    if pixels.is_complex() or pixels.dtype == torch.bool:
+        raise DataError(f"frames hold whole numbers or floats; got {pixels.dtype}")
+    most = 1 if pixels.is_floating_point() else 255
+    if not bool(((pixels >= 0) & (pixels <= most)).all()):  # NaN is not
+        raise DataError(
+            f"frames of {str(pixels.dtype).removeprefix('torch.')} hold 0 to {most};"
+            f" got {pixels.min().item()} to {pixels.max().item()}"
+        )
+    return (pixels.float() * (255 // most)).round().to(torch.uint8)

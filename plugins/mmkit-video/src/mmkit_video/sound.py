@@ -1,0 +1,95 @@
+"""The sound of a video file, as an input of its own.
+
+Axes: N samples of a waveform.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from av import AudioResampler
+from torch import Generator, Tensor
+
+from mmkit.errors import DataError
+from mmkit_video.source import Source, name_of, opened, source_of
+
+Sound = tuple[Tensor, int]
+"""What the modality audio holds in memory: a float32 tensor [channels N], and samples per second."""
+
+
+def audio_track(source: str | Path | bytes) -> Sound | None:
+    """The first audio track of a file: a float32 waveform [channels N], -1 to 1, and its samples per second.
+
+    It is also a raw value of the modality `audio`.
+
+    Args:
+        source: a path, or the bytes of a file.
+
+    Returns:
+        None where the file has no audio track.
+
+    Raises:
+        DataError: the file is not there, cannot be read, or has a track without a sample or with NaN.
+    """
+    given = source_of(source, "video")
+    if given is None:
+        raise DataError(f"a file with sound is a path or bytes; got {type(source).__name__}")
+    return _track(given)
+
+
+class VideoAudio:
+    """The sound of videos: paths or the bytes of a file that PyAV reads, video or not, or (waveform, rate).
+
+    With the same path as raw value, one input is of `video` and another of `video-audio`.
+    """
+
+    def decode(self, raw: Any) -> Sound | None:
+        """A float32 tensor [channels N] and the samples per second; None, so missing, where a file has no audio track.
+
+        Raises:
+            DataError: as `audio_track`; or it is something else.
+        """
+        if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], Tensor):
+            waveform, rate = raw
+            whole = isinstance(rate, int) and rate > 0
+            if waveform.ndim == 2 and waveform.numel() and waveform.dtype == torch.float32 and whole:
+                return _finite(waveform, "a waveform"), rate
+            raise DataError(
+                f"a waveform is float32 [channels N], not empty, with whole samples per second; "
+                f"got {waveform.dtype} {list(waveform.shape)} and {rate!r}"
+            )
+        return audio_track(raw)
+
+    def example(self, generator: Generator) -> Sound:
+        """A tenth to half a second of noise, at 16 kHz."""
+        length = int(torch.randint(1600, 8001, (), generator=generator))
+        return 0.1 * torch.randn(1, length, generator=generator), 16000
+
+
+def _track(source: Source) -> Sound | None:
+    parts = []
+    with opened(source) as container:
+        if not container.streams.audio:
+            if not container.streams.video:
+                raise DataError(f"{name_of(source)} has neither pictures nor sound")
+            return None
+        stream = container.streams.audio[0]
+        stream.codec_context.thread_count = 1
+        resampler = AudioResampler(format="fltp")  # of rate and channels as they come
+        for frame in container.decode(stream):
+            parts += [part.to_ndarray() for part in resampler.resample(frame)]
+        parts += [part.to_ndarray() for part in resampler.resample(None)] if parts else []
+        rate = stream.rate
+    waveform = torch.from_numpy(np.concatenate(parts, 1)) if parts else torch.zeros(0, 0)
+    if not waveform.numel():
+        raise DataError(f"{name_of(source)} has an audio track without a sample")
+    return _finite(waveform, f"the audio track of {name_of(source)}"), int(rate)
+
+
+def _finite(waveform: Tensor, name: str) -> Tensor:
+    if not torch.isfinite(waveform).all():
+        raise DataError(f"{name} holds NaN or infinity; mend it or leave it out")
+    return waveform

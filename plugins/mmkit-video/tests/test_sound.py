@@ -1,0 +1,95 @@
+"""The sound of a video: as a waveform, as an input of its own, and where there is none."""
+
+import av
+import numpy as np
+import pytest
+import torch
+from mmkit_video.sound import VideoAudio, audio_track
+
+import mmkit
+from mmkit.errors import DataError
+from mmkit.plan import plan
+
+
+def tone(seconds=1.0, pitches=(440,)):
+    at = np.arange(int(16000 * seconds)) / 16000
+    return np.stack([0.3 * np.sin(2 * np.pi * pitch * at) for pitch in pitches])
+
+
+@pytest.mark.parametrize("name", ["b-frames.mp4", "b-frames.mkv", "mpeg4.avi"])
+@pytest.mark.parametrize("pitches", [(440,), (440, 880)])
+def test_the_waveform_is_what_was_written(film, name, pitches):
+    wave, rate = audio_track(film(name, sound=tone(pitches=pitches)))
+    assert (wave.dtype, wave.shape[0], rate) == (torch.float32, len(pitches), 16000)
+    for channel, pitch in zip(wave, pitches, strict=True):
+        assert 0.9 < len(channel) / 16000 < 1.2
+        spectrum = torch.fft.rfft(channel).abs()
+        assert spectrum.argmax() * 16000 / len(channel) == pytest.approx(pitch, abs=3)
+        assert channel.abs().max() == pytest.approx(0.3, abs=0.1)
+
+
+def test_it_is_what_a_frame_by_frame_decode_gives(film):
+    path = film(sound=tone(pitches=(440, 600)))
+    with av.open(str(path)) as container:
+        expected = np.concatenate([frame.to_ndarray() for frame in container.decode(audio=0)], 1)
+    assert np.array_equal(audio_track(path)[0].numpy(), expected)  # aac is decoded as planes of floats
+
+
+def test_whole_numbers_are_scaled(tmp_path):
+    given = np.random.default_rng(0).integers(-32768, 32768, (1, 2000), dtype=np.int16)
+    with av.open(str(tmp_path / "s.wav"), "w") as made:
+        track = made.add_stream("pcm_s16le", rate=8000, layout="mono")
+        wave = av.AudioFrame.from_ndarray(given, format="s16", layout="mono")
+        wave.sample_rate = 8000
+        made.mux(track.encode(wave))
+    wave, rate = audio_track(str(tmp_path / "s.wav"))
+    assert rate == 8000
+    assert np.allclose(wave.numpy(), given / 32768, atol=1e-6)
+
+
+def test_a_video_without_a_track_is_missing(film):
+    assert audio_track(film()) is None
+    assert VideoAudio().decode(film().read_bytes()) is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "said"),
+    [
+        ("/nowhere/film.mp4", "there is no video file at /nowhere/film.mp4"),
+        (b"", "a video of zero bytes"),
+        (b"hello" * 100, "cannot be read"),
+        (object(), "a file with sound is a path or bytes; got object"),
+        (b"1\n00:00:00,000 --> 00:00:01,000\nhi\n\n", "has neither pictures nor sound"),
+        ((torch.zeros(0), 16000), r"a waveform is float32 \[channels N\], not empty.*got torch.float32 \[0\]"),
+        ((torch.zeros(1, 8), 0.5), "and 0.5"),
+        ((torch.full((1, 8), torch.nan), 8000), "NaN or infinity"),
+    ],
+)
+def test_what_is_not_possible_is_said(raw, said):
+    with pytest.raises(DataError, match=said):
+        VideoAudio().decode(raw)
+
+
+def test_it_is_a_raw_value_of_audio_as_well(film):
+    track = audio_track(film(sound=tone()))
+    audio = mmkit.installed().find("modality", "audio").load()()
+    assert torch.equal(audio.decode(track)[0], track[0])
+
+
+class Films:
+    description = "Nothing is read."
+
+    def __init__(self):
+        self.inputs = {"frames": "video", "sound": "video-audio"}
+        self.target, self.metric, self.encoders, self.training = "classes", "accuracy", {}, {}
+
+
+def test_every_encoder_of_audio_reads_it():
+    asked = plan(mmkit.installed(), task=Films, encoders={"sound": ["mel-cnn", "mel-rnn"]})
+    assert [str(c.encoders["sound"]) for c in asked.combinations] == ["mel-cnn", "mel-rnn"]
+    assert {name: str(c) for name, c in plan(mmkit.installed(), task=Films).combinations[0].encoders.items()} == {
+        "frames": "video-cnn",
+        "sound": "mel-cnn",
+    }
+    with pytest.raises(mmkit.MmkitError, match="encoder tcn reads series, and this input is audio or video-audio"):
+        plan(mmkit.installed(), task=Films, encoders={"sound": ["tcn"]})
