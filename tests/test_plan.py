@@ -194,3 +194,29 @@ class TestOptions:
     def test_a_device_that_is_not_there_is_unavailable(self):
         with pytest.raises(UnavailableError, match="no mps device"):
             planned(device="mps")
+
+
+def test_a_modality_of_the_same_values_is_read_by_the_same_encoders(distribution):
+    distribution(
+        "acme",
+        """
+        from mmkit.plugin import ModalitySpec, hookimpl
+
+        @hookimpl
+        def mmkit_modalities():
+            yield ModalitySpec("radio", "mmkit.modalities.audio:Audio", "Waves", encoder="mel-cnn", values="audio")
+            yield ModalitySpec("scan", "mmkit.modalities.image:Image", "Pages", values="image")
+        """,
+    )
+
+    class Waves(Digits):
+        def __init__(self):
+            super().__init__()
+            self.inputs, self.encoders = {"written": "scan", "spoken": "radio"}, {"written": "lenet"}
+
+    asked = planned(task=Waves, encoders={"spoken": ["mel-cnn", "mel-rnn"], "scan": ["resnet"]})
+    assert [str(c.encoders["spoken"]) for c in asked.combinations] == ["mel-cnn", "mel-rnn"]
+    assert {str(c.encoders["written"]) for c in asked.combinations} == {"resnet"}
+    assert {str(c) for c in planned(task=Waves).combinations[0].encoders.values()} == {"lenet", "mel-cnn"}
+    with pytest.raises(UsageError, match="encoder tcn reads series, and this input is audio or radio"):
+        planned(task=Waves, encoders={"spoken": ["tcn"]})

@@ -44,6 +44,11 @@ def test_fps_takes_what_is_shown_at_each_time():
         assert Sampling("fps", most, fps)(uneven) == expected
 
 
+def test_fps_may_be_filled_up_with_the_last_frame():
+    assert Sampling("fps", 6, 5.0, fill=True)(times(5)) == [0, 2, 4, 4, 4, 4]
+    assert Sampling("fps", 2, 5.0, fill=True)(times(5)) == [0, 2]
+
+
 def test_fps_of_the_video_itself_takes_every_frame():
     assert Sampling("fps", 1000, 30000 / 1001)(times(300, 30000 / 1001)) == list(range(300))
 

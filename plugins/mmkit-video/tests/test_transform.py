@@ -36,6 +36,13 @@ def test_stretching_keeps_all_of_the_frame(film, slow):
     assert torch.equal(batch["pixels"][0, 0], vision.resize(expected, [20, 20], antialias=True))
 
 
+def test_the_middle_may_be_kept_smaller(film, slow):
+    path = film(size=(40, 64))
+    batch = VideoTransform(frames=1, size=20, keep=0.75)([Video().decode(path)])
+    expected = torch.from_numpy(slow(path)[0][17]).permute(2, 0, 1)[:, 5:35, 17:47]
+    assert torch.equal(batch["pixels"][0, 0], vision.resize(expected, [20, 20], antialias=True))
+
+
 def test_fps_gives_as_many_frames_as_a_video_is_long():
     clips = [array(8), None, array(20), array(1)]
     batch = VideoTransform(sampling="fps", fps=4, frames=7, size=16)(clips)

@@ -25,12 +25,13 @@ class Sampling:
         how: one of these.
         frames: N; with "fps" the most, from the start.
         fps: frames per second.
+        fill: with "fps", give N of any video, the last one again where it is too short.
 
     Raises:
         ValueError: a value that is not possible.
     """
 
-    def __init__(self, how: How, frames: int, fps: float) -> None:
+    def __init__(self, how: How, frames: int, fps: float, *, fill: bool = False) -> None:
         if how not in get_args(How) or frames < 1 or not fps > 0:
             raise ValueError(
                 f"sampling is {how}, frames {frames}, fps {fps}; "
@@ -39,6 +40,7 @@ class Sampling:
         self.how = how
         self.frames = frames
         self.fps = fps
+        self.fill = fill
 
     @property
     def random(self) -> bool:
@@ -56,7 +58,8 @@ class Sampling:
         if self.how == "fps":
             most = min(self.frames, int(float(times[-1]) * self.fps + 1e-6) + 1)
             asked = torch.arange(most, dtype=torch.float64) / self.fps
-            return (torch.searchsorted(times, asked + 1e-6, right=True) - 1).tolist()
+            numbers = (torch.searchsorted(times, asked + 1e-6, right=True) - 1).tolist()
+            return numbers + numbers[-1:] * (self.frames - most) * self.fill
         parts = torch.arange(self.frames)
         if generator is None or not self.random:
             return ((2 * parts + 1) * count // (2 * self.frames)).tolist()

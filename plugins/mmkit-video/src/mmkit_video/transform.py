@@ -34,6 +34,7 @@ class VideoTransform:
         size: height and width in pixels.
         resize: how a frame of another shape is brought there: "crop" cuts what sticks out of the middle, "stretch"
             changes the aspect ratio.
+        keep: share of the shorter side that is kept of the middle, with resize=crop.
         crop: least share of the area that a random crop keeps in training; 1 is off.
         flip: probability of a flip from left to right in training.
     """
@@ -46,12 +47,14 @@ class VideoTransform:
         fps: Annotated[float, Gt(0)] = 4.0,
         size: Annotated[int, Gt(0)] = 64,
         resize: Literal["crop", "stretch"] = "crop",
+        keep: Annotated[float, Gt(0), Le(1)] = 1.0,
         crop: Annotated[float, Gt(0), Le(1)] = 1.0,
         flip: Annotated[float, Ge(0), Le(1)] = 0.0,
     ) -> None:
         self.sampling = Sampling(sampling, frames, fps)
         self.size = size
         self.resize = resize
+        self.keep = keep
         self.crop = crop
         self.flip = flip
         self.augments = self.sampling.random or crop < 1 or flip > 0
@@ -99,7 +102,7 @@ class VideoTransform:
 
     def _brought(self, frames: list[Tensor]) -> Tensor:
         """[T 3 H W] of the frames of one video; each may have a size of its own."""
-        return torch.stack([resized(frame, self.size, self.resize) for frame in frames])
+        return torch.stack([resized(frame, self.size, self.resize, self.keep) for frame in frames])
 
     def _moved(self, draws: list[list[float]], frames: list[Tensor], row: int) -> Tensor:
         """[T 3 H W], all frames cropped and flipped by the one draw of their video."""
@@ -112,10 +115,10 @@ class VideoTransform:
         return found.flip(-1) if flip < self.flip else found
 
 
-def resized(frame: Tensor, size: int, how: str) -> Tensor:
-    """[C size size] of a frame [C H W], as bytes; with `how` "crop", of the square in its middle."""
+def resized(frame: Tensor, size: int, how: str, keep: float = 1.0) -> Tensor:
+    """[C size size] of a frame [C H W], as bytes; with `how` "crop", of a square in its middle."""
     if how == "crop":
-        frame = vision.center_crop(frame, [min(frame.shape[1:])] * 2)
+        frame = vision.center_crop(frame, [max(1, round(keep * min(frame.shape[1:])))] * 2)
     if frame.shape[1:] == (size, size):
         return frame
     return vision.resize(frame, [size, size], antialias=True)
