@@ -78,12 +78,16 @@ def whole(path):
 KINDS = {
     "b-frames.mp4": {"options": {"bf": "3", "b-adapt": "0"}},
     "open-gop.mp4": {"options": {"bf": "3", "b-adapt": "0", "x264-params": "open-gop=1:scenecut=0"}},
+    "refresh.mp4": {"options": {"x264-params": "intra-refresh=1:bframes=2"}},  # no frame stands by itself
+    "refresh.mkv": {"options": {"x264-params": "intra-refresh=1:bframes=2"}},
     "b-frames.mkv": {"options": {"bf": "2"}},
     "b-frames.ts": {"options": {"bf": "2"}},
     "raw.h264": {"options": {"bf": "2"}},
     "mpeg4.avi": {"codec": "mpeg4", "options": {"bf": "2"}},
     "mpeg4.mp4": {"codec": "mpeg4", "options": {"bf": "2"}},
     "mpeg2.mpg": {"codec": "mpeg2video", "options": {"bf": "2"}, "rate": 25},
+    "mpeg2.mkv": {"codec": "mpeg2video", "options": {"bf": "2"}, "rate": 25},
+    "mpeg4.mkv": {"codec": "mpeg4", "options": {"bf": "2"}},
     "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "7"}},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"row-mt": "0", "cpu-used": "8", "deadline": "realtime"}},
     "h265.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=3"}},

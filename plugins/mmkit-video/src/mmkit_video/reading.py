@@ -76,16 +76,12 @@ def _sought(source: Source, pts: Sequence[int], keys: Sequence[int]) -> dict[int
         position = None  # of the frame decoded last
         for target in pts:
             key = keys[max(bisect_right(keys, target) - 1, 0)] if keys and jumps else None
-            landing = key is not None and key > keys[0] and (position is None or key > position)
-            if landing and key is not None:
+            if key is not None and key > (keys[0] if position is None else position):
                 container.seek(key, stream=stream)
                 frames = container.decode(stream)
             for frame in frames:
-                # A jump that ends behind its keyframe shows frames whose references are lacking: they are not taken.
-                if frame.pts is None or (landing and key is not None and frame.pts > key):
-                    return found
-                landing, position = False, frame.pts
-                if frame.pts >= target:
+                position = frame.pts
+                if position is None or position >= target:
                     break
             if position == target:
                 found[target] = _pixels(frame)
