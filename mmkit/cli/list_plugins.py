@@ -59,9 +59,9 @@ def list_plugins(
 
 
 def modalities_of(spec: Spec | None) -> set[str]:
-    """The names of the modalities that a component reads or is."""
+    """The names of the modalities that a component reads or is, or whose values it gives."""
     if isinstance(spec, ModalitySpec):
-        return {spec.name}
+        return {spec.name, spec.values or spec.name}
     if isinstance(spec, EncoderSpec):
         return {spec.modality}
     return {modality for _, modality in spec.modalities} if isinstance(spec, TaskSpec) else set()

@@ -97,6 +97,22 @@ def test_filters(mmkit_command, distribution):
     assert [row["name"] for row in _rows(mmkit_command("list-plugins", "--kind", "plugin")[1])] == ["zeta"]
 
 
+def test_a_modality_is_listed_with_the_one_whose_values_it_gives(mmkit_command, distribution):
+    distribution(
+        "acme",
+        """
+        from mmkit.plugin import ModalitySpec, hookimpl
+
+        @hookimpl
+        def mmkit_modalities():
+            yield ModalitySpec("radio", "mmkit.modalities.audio:Audio", "Waves", values="audio")
+        """,
+    )
+    for asked in ("audio", "radio"):
+        found = _rows(mmkit_command("list-plugins", "--modality", asked)[1])
+        assert "radio" in {row["name"] for row in found if row["kind"] == "modality"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [

@@ -1,6 +1,7 @@
 """Films in which a square moves and a tone sounds: both together tell the class, from files to the records."""
 
 import importlib.util
+import re
 from functools import partial
 from pathlib import Path
 
@@ -11,9 +12,11 @@ from mmkit_video.sound import audio_track
 
 import mmkit
 from mmkit.errors import DataError
+from mmkit.plan import plan
 from mmkit.price import prices
 from mmkit.testing import check
 
+README = Path(__file__).parent.parent / "README.md"
 SPLITS = {"train": 48, "validation": 24, "test": 32}
 TRAINING = {"epochs": 16, "min_steps": 0, "lr": 3e-3}
 
@@ -150,3 +153,14 @@ def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path):
 def test_the_task_keeps_the_contract(task):
     report = check("task", task)
     assert report.ok, report
+
+
+def test_what_the_readme_says_is_what_is_planned(events, monkeypatch):
+    (code,) = re.findall(r"```python\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
+    asked = {}
+    monkeypatch.setattr(mmkit, "bench", lambda **given: asked.update(given))
+    scope = {"FILES": {name: zip(*found, strict=True) for name, found in events.items()}}
+    exec(code.replace("= ...  # of that split", "= FILES[name]"), scope)
+    found = plan(mmkit.installed(), task=asked["task"], encoders=asked["encoders"], fusions=[asked["fusion"]])
+    assert len(found.combinations) == 2 * 2
+    assert asked["task"]().split("test").inputs["sound"][0].endswith("test-0.mp4")
