@@ -76,8 +76,8 @@ class FramesTransform:
         return {"mask": mask, **{name: leaf.unflatten(0, (-1, longest)) for name, leaf in leaves.items()}}
 
     def state(self) -> dict[str, Any]:
-        """That of the images' transform."""
-        return {"images": self.images.state()}
+        """That of the images' transform; and whose it is, so that features kept of another version are not taken."""
+        return {"images": self.images.state(), "plugins": self.choice.plugins}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""

@@ -41,7 +41,7 @@ class Video:
         """
         if isinstance(raw, Mapping) and "times" in raw and ("frames" in raw or "source" in raw):
             return raw
-        source = source_of(raw, "video")
+        source = source_of(raw)
         if source is not None:
             return _of_file(source)
         if isinstance(raw, (tuple, list)) and len(raw) == 2:

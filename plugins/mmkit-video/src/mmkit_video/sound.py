@@ -34,7 +34,7 @@ def audio_track(source: str | Path | bytes) -> Sound | None:
     Raises:
         DataError: the file is not there, cannot be read, or has a track without a sample or with NaN.
     """
-    given = source_of(source, "video")
+    given = source_of(source)
     if given is None:
         raise DataError(f"a file with sound is a path or bytes; got {type(source).__name__}")
     return _track(given)

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import av
 from av.container import InputContainer
+from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from mmkit.errors import DataError
@@ -21,25 +22,21 @@ MOST_PIXELS = 2**27
 """Of one frame: twice 16K. A file that says more is damaged, or means harm."""
 
 
-def source_of(raw: Any, what: str) -> Source | None:
+def source_of(raw: Any) -> Source | None:
     """A path or bytes as a source; None where it is neither.
-
-    Args:
-        raw: what a user gives.
-        what: that is looked for, for the message: "video".
 
     Raises:
         DataError: there is no such file, or there are no bytes.
     """
     if isinstance(raw, (str, Path)):
         if not Path(raw).is_file():
-            raise DataError(f"there is no {what} file at {raw}")
+            raise DataError(f"there is no video file at {raw}")
         if not Path(raw).stat().st_size:
-            raise DataError(f"{raw} is a file of zero bytes; give None where the {what} is missing")
+            raise DataError(f"{raw} is a file of zero bytes; give None where the video is missing")
         return str(raw)
     if isinstance(raw, (bytes, bytearray, memoryview)):
         if not len(raw):
-            raise DataError(f"a {what} of zero bytes was given; give None where the {what} is missing")
+            raise DataError("a video of zero bytes was given; give None where the video is missing")
         return bytes(raw)
     return None
 
@@ -80,7 +77,7 @@ def video_stream(container: InputContainer, source: Source) -> VideoStream:
         DataError: there is none, or its frames are too large.
     """
     for stream in container.streams.video:
-        if not stream.disposition & stream.disposition.__class__.attached_pic:
+        if not stream.disposition & Disposition.attached_pic:
             stream.thread_count = 1
             pixels = stream.codec_context.width * stream.codec_context.height
             if pixels > MOST_PIXELS:
