@@ -77,7 +77,8 @@ def task(events):
         def __init__(self):
             self.inputs = {"frames": "video", "sound": self.sound}
             self.target, self.metric = "classes", "accuracy"
-            self.encoders = {"frames": "video-cnn:size=32,frames=6,width=32,layers=2", "sound": "mel-cnn:width=16,layers=4"}
+            frames = "video-cnn:size=32,frames=6,width=32,layers=2"
+            self.encoders = {"frames": frames, "sound": "mel-cnn:width=16,layers=4"}
             self.training = TRAINING
 
         def split(self, name):

@@ -94,16 +94,31 @@ class TestFiles:
         assert len(Video().decode(data)["times"]) == 35
         refused(data[:-lacking], "is damaged or cut off after|is cut off: it holds")
 
-    def test_damage_at_its_beginning(self, film):
-        data = bytearray(film(gop=100).read_bytes())
-        start = data.index(b"mdat") + 700
-        data[start : start + 200] = b"\x5a" * 200
-        try:
-            clip = Video().decode(bytes(data))
-        except DataError as error:
-            assert "cannot be read" in str(error)  # noqa: PT017 (a decoder may also conceal the damage)
-        else:
-            assert len(clip["times"]) == 35
+    @pytest.fixture
+    def torn(self, film):
+        """Gives a film of which one packet says that it is larger than the file."""
+
+        def make(number):
+            path = film(count=40)
+            with av.open(str(path)) as container:
+                places = [packet.pos for packet in container.demux(video=0) if packet.size]
+            data = bytearray(path.read_bytes())
+            data[places[number] : places[number] + 4] = b"\x7f\xff\xff\xff"
+            return bytes(data)
+
+        return make
+
+    @pytest.mark.parametrize("number", [0, 39])
+    def test_damage_at_an_end_is_found_when_it_is_read(self, torn, number):
+        refused(torn(number), "the [0-9]+ bytes given as a video cannot be read: Invalid data")
+
+    def test_damage_between_is_found_when_its_frames_are_asked_for(self, torn, film):
+        whole = Video().decode(film(count=40))
+        clip = Video().decode(torn(20))
+        for number in (0, 9, 35):
+            assert torch.equal(frames_of(clip, [number])[0], frames_of(whole, [number])[0])
+        with pytest.raises(DataError, match=r"the [0-9]+ bytes given as a video cannot be read: Invalid data"):
+            frames_of(clip, [9, 25])
 
     def test_without_a_video_stream(self, tmp_path):
         with av.open(str(tmp_path / "s.wav"), "w") as made:
