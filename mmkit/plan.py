@@ -122,7 +122,7 @@ def plan(
     for name, modality in inputs.items():
         dotted.alias(f"encoder.{modality}", f"encoder.{name}")
         given = named_encoders.get(name) or [_default_encoder(catalog, name, modality, made.encoders)]
-        read = {modality, values_of(catalog, modality)}
+        read = _kinds(catalog, modality)
         by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, kinds=read: _reads(spec, kinds))
     chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: refusal(spec, len(inputs)))
     given_heads = heads or [_default_head(catalog, made.target)]
@@ -246,7 +246,7 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     spec = catalog.find("modality", modality).spec
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
-    read = {modality, values_of(catalog, modality)}
+    read = _kinds(catalog, modality)
     fitting = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, read) == ""]
     if len(fitting) == 1:
         return fitting[0]
@@ -261,15 +261,10 @@ def _default_head(catalog: Catalog, target: str) -> Named:
     raise UsageError(f"no installed head predicts {target}")
 
 
-def values_of(catalog: Catalog, modality: str) -> str:
-    """The modality whose values in memory it gives: itself, or the one that its spec names.
-
-    Raises:
-        UsageError: there is no such modality.
-        UnavailableError: it cannot be had here.
-    """
+def _kinds(catalog: Catalog, modality: str) -> set[str]:
+    """The modalities whose encoders read an input of this one: itself, and the one whose values in memory it gives."""
     spec = catalog.find("modality", modality).spec
-    return spec.values or modality if isinstance(spec, ModalitySpec) else modality
+    return {modality, (isinstance(spec, ModalitySpec) and spec.values) or modality}
 
 
 def _reads(spec: object, kinds: Set[str]) -> str:
