@@ -77,7 +77,8 @@ class Tuned(nn.Module):
         else:
             trained = ("",) if mode == "full" else ()
         for name, parameter in backbone.named_parameters():
-            parameter.requires_grad_(_within(name, trained))
+            # What a backbone itself keeps fixed (sinusoids of positions) stays so.
+            parameter.requires_grad_(parameter.requires_grad and _within(name, trained))
         if mode in {"lora", "dora"}:
             backbone = _adapted(backbone, blocks, rank, dora=mode == "dora")
             trained = tuple(name for name, _ in backbone.named_modules() if ".lora_" in name)
@@ -111,10 +112,16 @@ def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: boo
         peft = importlib.import_module("peft")
     except ImportError as error:
         raise UnavailableError("tune=lora and tune=dora need peft: pip install peft") from error
-    targets = [n for n, m in backbone.named_modules() if isinstance(m, nn.Linear) and _within(n, blocks)]
+    # GPT-2 and its like write their linear layers the other way round, by a class of transformers.
+    turned = any(type(module).__name__ == "Conv1D" for module in backbone.modules())
+    targets = [
+        name
+        for name, module in backbone.named_modules()
+        if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D") and _within(name, blocks)
+    ]
     if not targets:
         raise ValueError("tune=lora needs linear layers in the blocks, and this backbone has none; take partial:N")
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora)
+    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora, fan_in_fan_out=turned)
     return peft.inject_adapter_in_model(config, backbone)
 
 

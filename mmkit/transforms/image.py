@@ -52,6 +52,7 @@ class ImageTransform:
         self.shift = shift
         self.flip = flip
         self.augments = crop < 1 or shift > 0 or flip > 0
+        self.interpolation = v2.InterpolationMode.BILINEAR  # a transform for pretrained models sets another
         self.mean = [0.5] * (3 if colour == "colour" else 1)  # of each channel, 0 to 1
         self.std = [0.25] * len(self.mean)
 
@@ -151,12 +152,14 @@ class ImageTransform:
         """[C H W] of one image, or of a crop of it."""
         height, width = self.shape
         if crop is not None:
-            return vision.resized_crop(image, *crop, size=[height, width], antialias=True)
+            return vision.resized_crop(
+                image, *crop, size=[height, width], interpolation=self.interpolation, antialias=True
+            )
         if self.resize == "crop":
             # The middle that has the wanted shape is cut first, and only that is resized.
             scale = min(image.shape[1] / height, image.shape[2] / width)
             image = vision.center_crop(image, [max(1, round(height * scale)), max(1, round(width * scale))])
-        return vision.resize(image, [height, width], v2.InterpolationMode.BILINEAR, antialias=True)
+        return vision.resize(image, [height, width], self.interpolation, antialias=True)
 
     def _moved(self, pixels: Tensor, generator: Generator) -> Tensor:
         """[B C H W], each image shifted and flipped by its own draw."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from fractions import Fraction
 from typing import Annotated, Any
 
 import torch
@@ -19,6 +18,7 @@ from torchaudio import functional as sound
 from mmkit.contract import Batch
 from mmkit.errors import DataError
 from mmkit.transforms.series import padded, span
+from mmkit.transforms.sound import mono_at
 
 FLOOR = 1e-6
 """Added before the logarithm: about the power of the rounding noise of 16 bits, so that silence is no outlier."""
@@ -141,13 +141,7 @@ class MelTransform:
 
     def _framed(self, value: tuple[Tensor, int]) -> Tensor:
         """[T W], a view of one clip in mono and at the rate."""
-        waveform, rate = value
-        mono = waveform.mean(0)
-        if rate != self.rate:
-            # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes.
-            ratio = Fraction(rate, self.rate).limit_denominator(500)
-            mono = sound.resample(mono, ratio.numerator, ratio.denominator)
-        mono = mono[: self.longest]
+        mono = mono_at(value, self.rate)[: self.longest]
         if len(mono) < self.samples:
             mono = torch.nn.functional.pad(mono, (0, self.samples - len(mono)))
         return mono.unfold(0, self.samples, self.hop)

@@ -18,18 +18,33 @@ from mmkit.testing import check
 
 TEXTS = ["a red house", "the blue sea, and more of it than that.", "x"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
+PLACES = {"max_position_embeddings": 64, "initializer_range": 0.3}
+NAMED = {"bos_token_id": 1, "eos_token_id": 2}
+KINDS = {
+    **{kind: SMALL | PLACES for kind in ("bert", "roberta", "deberta-v2", "electra", "xlm-roberta", "mpnet")},
+    "modernbert": SMALL | PLACES | NAMED | {"cls_token_id": 1, "sep_token_id": 2},
+    "albert": SMALL | PLACES | {"embedding_size": 8},
+    "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32} | PLACES,
+    "t5": {"d_model": 16, "d_kv": 8, "d_ff": 32, "num_layers": 3, "num_heads": 2},
+    "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64, "initializer_range": 0.3} | NAMED,
+    "qwen2": SMALL | PLACES | {"num_key_value_heads": 1},
+}
 
 
 def folder(tmp_path, kind):
     """A small random model of a kind, with the example's tokenizer."""
     shutil.copytree(EXAMPLE, tmp_path / kind)
     size = len(json.loads((EXAMPLE / "tokenizer.json").read_text())["model"]["vocab"])
-    config = transformers.AutoConfig.for_model(
-        kind, vocab_size=size, pad_token_id=0, max_position_embeddings=64, initializer_range=0.3, **SMALL
-    )
+    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **KINDS[kind])
     torch.manual_seed(0)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / kind)
     return tmp_path / kind
+
+
+def network(where):
+    """What transformers itself makes of a folder: of an encoder and a decoder the encoder."""
+    model = transformers.AutoModel.from_pretrained(where).eval()
+    return model.get_encoder() if model.config.is_encoder_decoder else model
 
 
 def made(model=EXAMPLE, **options):
@@ -38,23 +53,77 @@ def made(model=EXAMPLE, **options):
     return TransformersTextEncoder(transform, **options).eval(), transform
 
 
-@pytest.mark.parametrize("kind", ["bert", "roberta", "deberta-v2", "modernbert", "electra"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_tokens_are_the_models_last_states_one_text_at_a_time(tmp_path, kind):
     where = folder(tmp_path, kind)
     encoder, transform = made(where)
     features = encoder(transform([*TEXTS, None]))
-    network = transformers.AutoModel.from_pretrained(where).eval()
+    model = network(where)
     tokenizer = transformers.AutoTokenizer.from_pretrained(where)
     for row, text in enumerate(TEXTS):
         given = tokenizer(text, return_tensors="pt")
         with torch.no_grad():
-            expected = network(input_ids=given["input_ids"], attention_mask=given["attention_mask"]).last_hidden_state[
-                0
-            ]
+            expected = model(input_ids=given["input_ids"], attention_mask=given["attention_mask"]).last_hidden_state[0]
         torch.testing.assert_close(features.tokens[row][features.mask[row]], expected, atol=1e-5, rtol=1e-4)
         torch.testing.assert_close(features.vector()[row], expected.mean(0), atol=1e-5, rtol=1e-4)
     assert not features.mask[3].any()
     assert features.vector()[3].abs().max() == 0
+
+
+# The word embeddings are before all blocks, and what follows the last one is trained with it.
+AFTER = {"modernbert": {"final_norm"}, "t5": {"final_layer_norm"}, "gpt2": {"ln_f"}, "qwen2": {"norm"}}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "albert"])
+def test_the_last_layers_and_what_follows_are_what_is_trained(tmp_path, kind):
+    where = folder(tmp_path, kind)
+    encoder, _ = made(where, tune="partial:2")
+    names = {name: weight.requires_grad for name, weight in encoder.states.tuned.backbone.named_parameters()}
+    trained = {name.rpartition(".")[0] for name, grad in names.items() if grad}
+    numbers = {
+        next(part for part in name.split(".") if part.isdigit()) for name in trained if any(map(str.isdigit, name))
+    }
+    assert numbers == {"1", "2"}
+    assert {name for name in trained if not any(part.isdigit() for part in name.split("."))} == AFTER.get(kind, set())
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "mpnet", "t5"])
+def test_adapters_leave_the_result_as_it_was_at_first(tmp_path, kind):
+    pytest.importorskip("peft")
+    where = folder(tmp_path, kind)
+    plain, transform = made(where)
+    adapted, _ = made(where, tune="lora")
+    torch.testing.assert_close(adapted(transform(TEXTS)).tokens, plain(transform(TEXTS)).tokens)
+    grown = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
+    assert grown
+    assert all(".lora_" in name for name in grown)
+
+
+def test_a_layer_that_is_not_the_last_leaves_those_above_it_out(tmp_path):
+    encoder, transform = made(folder(tmp_path, "gpt2"), layer=2, tune="partial:1")
+    trained = {name for name, weight in encoder.states.tuned.backbone.named_parameters() if weight.requires_grad}
+    assert trained
+    assert all(name.startswith("h.1.") for name in trained)
+    encoder(transform(TEXTS)).tokens.sum().backward()
+    weights = encoder.states.tuned.backbone.named_parameters()
+    assert all(weight.grad is not None for _, weight in weights if weight.requires_grad)
+
+
+def test_chinese_is_cut_into_characters(tmp_path):
+    from tokenizers import BertWordPieceTokenizer
+
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"红色的房子蓝大海"]
+    own = BertWordPieceTokenizer(vocab={word: number for number, word in enumerate(words)})
+    config = transformers.BertConfig(vocab_size=len(words), **SMALL, **PLACES)
+    transformers.BertModel(config).save_pretrained(tmp_path)
+    transformers.BertTokenizerFast(tokenizer_object=own).save_pretrained(tmp_path)
+    encoder, transform = made(tmp_path)
+    batch = transform(["红色的房子", "大海"])
+    assert batch["mask"].sum(1).tolist() == [7, 4]
+    assert batch["tokens"][1, :4].tolist() == [2, 11, 12, 3]
+    with torch.no_grad():
+        expected = network(tmp_path)(batch["tokens"][1:, :4]).last_hidden_state[0]
+    torch.testing.assert_close(encoder(batch).tokens[1, :4], expected, atol=1e-5, rtol=1e-4)
 
 
 def test_summaries_and_layers():
@@ -69,6 +138,17 @@ def test_summaries_and_layers():
     assert torch.equal(first[0, 0], first[1, 0])  # embeddings of the first token: nothing has looked around yet
     assert torch.equal(made(layer=2)[0](batch).tokens, features.tokens)
     assert made(output="pooled")[0](batch).tokens.shape == (3, 1, 16)
+
+
+# RoBERTa's places begin behind the padding's, whose number is 0 here and always 1 in MPNet.
+@pytest.mark.parametrize(
+    ("kind", "places"), [("bert", 64), ("roberta", 63), ("xlm-roberta", 63), ("mpnet", 62), ("gpt2", 64), ("t5", 502)]
+)
+def test_a_text_as_long_as_the_model_has_places_is_taken(tmp_path, kind, places):
+    encoder, transform = made(folder(tmp_path, kind), max_length=None)
+    batch = transform(["a " * 500, "a"])
+    assert batch["tokens"].shape == (2, places)
+    assert encoder(batch).tokens.isfinite().all()
 
 
 def test_a_long_text_is_cut_where_the_model_or_the_user_says():
@@ -123,6 +203,31 @@ class TestRefused:
         with pytest.raises(DataError, match=r"lacks 1 weights of its model: encoder\.layer\.1\.output\.dense\.weight"):
             made(tmp_path / "m")
 
+    def test_weights_of_more_layers_than_the_configuration_has_are_named(self, tmp_path):
+        shutil.copytree(EXAMPLE, tmp_path / "m")
+        config = json.loads((EXAMPLE / "config.json").read_text())
+        (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
+        with pytest.raises(
+            DataError, match=r"has 16 weights that its config.json knows no place for: encoder\.layer\.1"
+        ):
+            made(tmp_path / "m")
+
+    def test_weights_of_another_shape_are_refused(self, tmp_path):
+        shutil.copytree(EXAMPLE, tmp_path / "m")
+        config = json.loads((EXAMPLE / "config.json").read_text())
+        (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"intermediate_size": 24}))
+        with pytest.raises(DataError, match="cannot be read"):
+            made(tmp_path / "m")
+
+    def test_weights_of_a_head_for_another_task_are_left_out(self, tmp_path):
+        shutil.copytree(EXAMPLE, tmp_path / "m")
+        config = transformers.AutoConfig.from_pretrained(EXAMPLE)
+        whole = transformers.BertForMaskedLM(config)
+        whole.save_pretrained(tmp_path / "m")
+        encoder, _ = made(tmp_path / "m")
+        name = "encoder.layer.1.output.dense.weight"
+        assert torch.equal(encoder.states.tuned.backbone.state_dict()[name], whole.bert.state_dict()[name])
+
     def test_a_malicious_pickle_is_refused_and_not_run(self, tmp_path):
         shutil.copytree(EXAMPLE, tmp_path / "m")
         (tmp_path / "m" / "model.safetensors").unlink()
@@ -164,7 +269,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Words, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
-    network = model.module.encoders["a"].tuned.backbone
+    network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(EXAMPLE).state_dict()
     changed = {
         name.replace(".base_layer", "")

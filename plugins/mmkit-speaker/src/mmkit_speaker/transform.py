@@ -19,6 +19,7 @@ from torchaudio import functional as audio
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
+from mmkit.transforms.sound import mono_at
 
 RATE = 16_000
 WINDOW, HOP, BANDS = 400, 160, 40
@@ -64,9 +65,7 @@ class SpeakerTransform:
 
     def _pieces(self, wave: Tensor, rate: int) -> Tensor:
         """[P F M] of one clip [channels time]."""
-        mono = wave.float().mean(0)
-        if rate != RATE:
-            mono = audio.resample(mono, rate, RATE)
+        mono = mono_at((wave, rate), RATE)
         loudness = mono.square().mean().sqrt()
         if 0 < loudness < LOUDNESS:
             mono = mono * (LOUDNESS / loudness)

@@ -1,1 +1,1 @@
-"""Text encoders of transformers for mmkit; `mmkit_transformers.plugin` says which."""
+"""Encoders of transformers for mmkit; `mmkit_transformers.plugin` says which."""

@@ -8,20 +8,38 @@ from pathlib import Path
 from mmkit.plugin import EncoderSpec, hookimpl
 
 EXAMPLE = Path(__file__).parent / "example"
-"""A BERT of four thousand random weights, for checks without a network."""
+"""A BERT of a few thousand random weights, for checks without a network."""
+IMAGE_EXAMPLE = Path(__file__).parent / "example_image"
+"""A ViT of such."""
+AUDIO_EXAMPLE = Path(__file__).parent / "example_audio"
+"""A wav2vec2 of such."""
 VIDEO_EXAMPLE = Path(__file__).parent / "example_video"
 """A VideoMAE of ten thousand."""
 
 
 @hookimpl
 def mmkit_encoders() -> Iterator[EncoderSpec]:
-    """Text encoders."""
+    """Encoders of text, image, audio and video."""
     yield EncoderSpec(
         "transformers-text",
         "mmkit_transformers.text:TransformersTextEncoder",
         "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
         modality="text",
         example=(("model", str(EXAMPLE)),),
+    )
+    yield EncoderSpec(
+        "transformers-image",
+        "mmkit_transformers.image:TransformersImageEncoder",
+        "Any image model of transformers (ViT, DINOv2, SigLIP, Swin, ...), frozen, adapted or fine-tuned",
+        modality="image",
+        example=(("model", str(IMAGE_EXAMPLE)),),
+    )
+    yield EncoderSpec(
+        "transformers-audio",
+        "mmkit_transformers.audio:TransformersAudioEncoder",
+        "Any audio model of transformers (wav2vec2, HuBERT, WavLM, AST, Whisper, CLAP), frozen, adapted or fine-tuned",
+        modality="audio",
+        example=(("model", str(AUDIO_EXAMPLE)),),
     )
     yield EncoderSpec(
         "transformers-video",

@@ -67,10 +67,12 @@ class TransformersTextTransform:
         self._truncate(getattr(config, "max_position_embeddings", None))
 
     def _truncate(self, places: int | None) -> None:
-        # RoBERTa and its like count positions from the padding's on, so two of their places are not for tokens.
-        usable = (
-            None if places is None else places - (self._padding + 1 if self.config.get("model_type") in _SHIFTED else 0)
-        )
+        usable = places if places and places > 0 else None  # some say -1 where there is no bound
+        kind = self.config.get("model_type")
+        if kind in _SHIFTED:
+            # They tell padding by its number, and count positions from that number on: so many places are not for tokens.
+            self._padding = 1 if kind == "mpnet" else self.config.get("pad_token_id") or 0
+            usable = None if usable is None else usable - self._padding - 1
         bounds = [bound for bound in (self.max_length, usable) if bound is not None]
         if bounds:
             self._fitted().enable_truncation(min(bounds))
@@ -103,4 +105,14 @@ class TransformersTextTransform:
         return self._tokenizer
 
 
-_SHIFTED = {"roberta", "xlm-roberta", "camembert", "longformer", "mpnet"}
+_SHIFTED = {
+    "camembert",
+    "data2vec-text",
+    "longformer",
+    "mpnet",
+    "roberta",
+    "roberta-prelayernorm",
+    "xlm-roberta",
+    "xlm-roberta-xl",
+    "xmod",
+}

@@ -1,0 +1,19 @@
+"""Sound brought to one channel and one rate: what every transform of sound begins with."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+from torch import Tensor
+from torchaudio import functional as sound
+
+
+def mono_at(clip: tuple[Tensor, int], rate: int) -> Tensor:
+    """[time] of a clip ([channels time], samples per second): the mean of its channels, resampled to `rate`."""
+    waveform, given = clip
+    mono = waveform.mean(0)
+    if given == rate:
+        return mono
+    # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes.
+    ratio = Fraction(given, rate).limit_denominator(500)
+    return sound.resample(mono, ratio.numerator, ratio.denominator)

@@ -1,0 +1,81 @@
+"""Image models of transformers as encoders.
+
+Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
+https://arxiv.org/abs/1910.03771.
+
+Axes: B batch, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt, Le
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.tuning import Tune
+from mmkit_transformers.image_transform import TransformersImageTransform
+from mmkit_transformers.network import network
+from mmkit_transformers.states import States, asked, featured
+
+
+class TransformersImageEncoder(nn.Module):
+    """The hidden states of a layer, patches or places of a map, as tokens, with a summary.
+
+    Of a model with several towers (CLIP, SigLIP) it is the one for images.
+
+    Args:
+        transform: the fitted transform; it knows the model.
+        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"), the
+            model's own ("model": the attention pooling of SigLIP, the normed first token of CLIP); "none" leaves it to
+            the fusion.
+        output: "tokens", or "pooled" for the summary as the one token.
+        layer: whose hidden states; -1 is the last, 0 what goes into the first.
+        tune: frozen, lora, dora, full or partial:N (the last N layers, or stages).
+        rank: of the adapters.
+        decay: of the learning rate from layer to layer downwards, with tune=full.
+        checkpointing: compute activations again in the backward instead of keeping them.
+    """
+
+    reads = TransformersImageTransform
+
+    def __init__(
+        self,
+        transform: TransformersImageTransform,
+        *,
+        pooling: Literal["mean", "cls", "max", "model", "none"] = "mean",
+        output: Literal["tokens", "pooled"] = "tokens",
+        layer: int = -1,
+        tune: Tune = "frozen",
+        rank: Annotated[int, Gt(0)] = 8,
+        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        model = network(transform, "vision_model", pooler=pooling == "model")
+        asked(model, pooling, output)
+        self.register_buffer("scale", torch.tensor(transform.scale).view(-1, 1, 1), persistent=False)
+        self.register_buffer("offset", torch.tensor(transform.offset).view(-1, 1, 1), persistent=False)
+        self.states = States(
+            model,
+            {"pixel_values": torch.zeros(1, len(transform.scale), *transform.images.shape)},
+            layer=layer,
+            pooling=pooling,
+            tune=tune,
+            rank=rank,
+            decay=decay,
+            checkpointing=checkpointing,
+        )
+        self.frozen = self.states.frozen
+        self.width = self.states.width
+        self.pooling = pooling
+        self.output = output
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T D] tokens, or [B 1 D], the summary alone."""
+        pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset
+        tokens, own = self.states(pixel_values=pixels)
+        mask = batch["mask"].unsqueeze(1).expand(-1, tokens.shape[1])
+        return featured(tokens, mask, own, self.pooling, self.output)

@@ -1,0 +1,123 @@
+"""Models of transformers: read from a folder or the hub, or rebuilt from a saved configuration; their blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from mmkit.errors import DataError
+from mmkit_transformers.source import read
+
+BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias", "relative_position_index")
+"""Ends of the names of what older checkpoints hold and newer models compute."""
+
+
+class Source(Protocol):
+    """What a fitted transform knows of its model."""
+
+    model: str
+    """A name of the hub, or a folder."""
+    revision: str | None
+    config: dict[str, Any]
+    """The model's configuration, as plain values."""
+    restored: bool
+    """True where a saved model is being built: its weights come from its own file."""
+
+
+def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Module:
+    """The model of a source, in float32: of an encoder and a decoder the encoder, of several towers the one asked for.
+
+    Args:
+        source: the fitted transform.
+        tower: the name of a part ("vision_model"), taken where the model has it.
+        pooler: keep the layer that makes the model's own summary.
+
+    Raises:
+        DataError: it cannot be had here, or lacks weights, or has weights of other blocks.
+    """
+    if source.restored:
+        config = dict(source.config)
+        whole, report = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config)), None
+    else:
+        load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
+        whole, report = read(load, source.model, source.revision, **options)
+    model, prefix = whole, ""
+    if getattr(model.config, "is_encoder_decoder", False):
+        model, prefix = model.get_encoder(), "encoder."
+    elif tower and getattr(model, tower, None) is not None:
+        model, prefix = getattr(model, tower), f"{tower}."
+    own = getattr(model, "pooler", None)
+    if not pooler and own is not None and any(True for _ in own.parameters()):
+        model.pooler = None  # nothing here reads it
+    # Augmentation inside a model draws from numpy's generator, behind the back of every seed.
+    if getattr(model.config, "apply_spec_augment", False):
+        model.config.apply_spec_augment = False
+    if report is not None:
+        _complete(source.model, model, prefix, report)
+    return model
+
+
+def _complete(name: str, model: nn.Module, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
+    own = {f"{prefix}{key}" for key in model.state_dict()}
+    missing = sorted(own & set(report["missing_keys"]))
+    if missing:
+        raise DataError(
+            f"{name} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; give a folder with all of them"
+        )
+    within = f"{prefix}{container(model)}."
+    more = sorted(key for key in report["unexpected_keys"] if within in key and not key.endswith(BUFFERS))
+    if more:
+        raise DataError(
+            f"{name} has {len(more)} weights that its config.json knows no place for: {', '.join(more[:5])}; "
+            "give the configuration that belongs to them"
+        )
+
+
+def container(model: nn.Module) -> str:
+    """The name of the list of a model's blocks: the list of modules with the most weights.
+
+    Raises:
+        ValueError: there is none.
+    """
+    lists = {
+        name: module
+        for name, module in model.named_modules()
+        if isinstance(module, nn.ModuleList) and not any(isinstance(part, nn.ModuleList) for part in module)
+    }
+    if not lists:
+        raise ValueError(f"{type(model).__name__} has no list of layers; mmkit-transformers cannot tell its blocks")
+    return max(lists, key=lambda name: sum(weight.numel() for weight in lists[name].parameters()))
+
+
+def anatomy(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[list[str], list[str], Any]:
+    """The names of a model's blocks in order and of what it calls after them, and what it gives for an example.
+
+    Args:
+        model: in evaluation.
+        example: what its forward takes, a batch of one.
+    """
+    within = container(model)
+    blocks = [f"{within}.{name}" for name, _ in model.get_submodule(within).named_children()]
+    called: list[str] = []
+
+    def note(name: str, *_: object) -> None:
+        called.append(name)
+
+    hooks = [module.register_forward_pre_hook(partial(note, name)) for name, module in model.named_modules()]
+    try:
+        with torch.no_grad():
+            found = model(**example, output_hidden_states=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    begun = called.index(blocks[-1])
+    after: list[str] = []
+    for name in called[begun:]:
+        if name not in called[:begun] and not name.startswith((f"{within}.", *(f"{owner}." for owner in after))):
+            after.append(name)
+    return blocks, sorted(set(after)), found

@@ -1,0 +1,147 @@
+"""A model of transformers as a backbone of which the states of one layer are read.
+
+Axes: B batch, T tokens, D width, H height and W width of a map.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.contract import Features
+from mmkit.tuning import Tuned
+from mmkit_transformers.network import anatomy
+
+
+class States(nn.Module):
+    """The hidden states of a layer, and the model's own summary of the last.
+
+    What they do not depend on (a pooler that is not read, layers above the one that is) is not trained.
+
+    Args:
+        model: with its weights.
+        example: what its forward takes, a batch of one.
+        layer: whose states; -1 is the last, 0 what goes into the first.
+        pooling: of the features; "model" reads the model's own summary, "cls" asks for a first token that is one.
+        tune: frozen, lora, dora, full or partial:N.
+        rank: of the adapters.
+        decay: of the learning rate from layer to layer downwards, with tune=full.
+        checkpointing: compute activations again in the backward instead of keeping them.
+
+    Raises:
+        ValueError: there is no such layer or no such summary, or nothing would be trained.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        example: Mapping[str, Tensor],
+        *,
+        layer: int,
+        pooling: str,
+        tune: str,
+        rank: int,
+        decay: float,
+        checkpointing: bool,
+    ) -> None:
+        super().__init__()
+        self.layer = layer
+        self.own = pooling == "model"
+        blocks, after, found = anatomy(model.eval(), example)
+        states = len(found.hidden_states)
+        if not -states < layer < states:
+            raise ValueError(f"layer is {layer}; the model has {states - 1}, so expected {1 - states} to {states - 1}")
+        if self.own and layer not in {-1, states - 1}:
+            raise ValueError(f"pooling=model sums up the last layer; layer is {layer}")
+        summary = found.get("pooler_output")
+        if self.own and (summary is None or summary.flatten(1).shape[1] != _tokens(found.last_hidden_state).shape[2]):
+            raise ValueError(f"{type(model).__name__} has no summary of its own as wide as its tokens; pool the tokens")
+        if checkpointing:
+            # Its name from transformers 5.2x on, and the one before.
+            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+        # Where states are counted like blocks, those above the layer that is read have no part in it.
+        read = layer % states if states == len(blocks) + 1 else len(blocks)
+        self.tuned = Tuned(model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay)
+        if not self.tuned.frozen:
+            self._leave_unread(example, tune)
+        with torch.no_grad():
+            tokens, _ = self.eval()(**example)
+        first = _tokens(found.last_hidden_state if layer == -1 else found.hidden_states[layer])
+        if not torch.allclose(tokens, first, rtol=1e-3, atol=1e-3):
+            raise ValueError(f"{type(model).__name__} draws by chance what it looks at; take another model")
+        self.width = tokens.shape[2]
+        self.train()
+
+    @property
+    def frozen(self) -> bool:
+        """Whether nothing of it is trained."""
+        return self.tuned.frozen
+
+    def forward(self, **given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens [B T D], and the model's own summary [B D'] where it is asked for."""
+        every = self.layer != -1
+        found = self.tuned(**given, output_hidden_states=every)
+        states = found.hidden_states[self.layer] if every else found.last_hidden_state
+        return _tokens(states), found.pooler_output.flatten(1) if self.own else None
+
+    def _leave_unread(self, example: Mapping[str, Tensor], tune: str) -> None:
+        trained = [weight for weight in self.tuned.parameters() if weight.requires_grad]
+        self.tuned.eval()
+        with torch.enable_grad():
+            tokens, own = self(**example)
+            total = tokens.sum() if own is None else tokens.sum() + own.sum()
+        if not total.requires_grad:
+            raise ValueError(f"tune={tune} trains nothing that layer {self.layer} depends on; take tune=full")
+        gradients = torch.autograd.grad(total, trained, allow_unused=True)
+        for weight, gradient in zip(trained, gradients, strict=True):
+            weight.requires_grad_(gradient is not None)
+
+
+def _tokens(states: Tensor) -> Tensor:
+    """[B T D] of such, or of a map [B D H W]."""
+    return states.movedim(1, -1).flatten(1, 2) if states.ndim == 4 else states
+
+
+def asked(model: nn.Module, pooling: str, output: str) -> None:
+    """Whether what is asked for can be had of a model of images or sound.
+
+    Raises:
+        ValueError: the summary alone without a summary, or the first token of a model whose first is like the others.
+    """
+    if output == "pooled" and pooling == "none":
+        raise ValueError("output=pooled needs a summary; pooling is none")
+    first = any(name.endswith(("cls_token", "class_embedding")) for name, _ in model.named_parameters())
+    if pooling == "cls" and not first:
+        raise ValueError(f"{type(model).__name__} has no first token that sums up the others; take pooling=mean")
+
+
+def featured(tokens: Tensor, mask: Tensor, own: Tensor | None, pooling: str, output: str) -> Features:
+    """Features of tokens with their summary.
+
+    Args:
+        tokens: [B T D].
+        mask: [B T].
+        own: [B D], the model's own summary.
+        pooling: "mean", "cls", "max", "model" or "none".
+        output: "tokens", or "pooled" for the summary as the one token.
+    """
+    summary = own if pooling == "model" else pooled(tokens, mask, pooling)
+    if output == "pooled" and summary is not None:
+        return Features.of(summary, mask.any(1))
+    return Features.of(tokens, mask, summary)
+
+
+def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
+    """A summary [B D] of tokens [B T D], padding left out."""
+    if how == "mean":
+        return tokens.masked_fill(~mask.unsqueeze(-1), 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    if how == "cls":
+        return tokens[:, 0]
+    if how == "max":
+        least = torch.finfo(tokens.dtype).min
+        greatest = tokens.masked_fill(~mask.unsqueeze(-1), least).amax(1)
+        return torch.where(mask.any(1, keepdim=True), greatest, 0)
+    return None

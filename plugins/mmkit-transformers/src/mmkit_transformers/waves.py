@@ -1,0 +1,42 @@
+"""The convolutions at the door of wav2vec2 and its kin, for clips of several lengths in one batch.
+
+Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations", NeurIPS 2020,
+https://arxiv.org/abs/2006.11477. Its base model, like HuBERT's and WavLM's, normalises each channel over the whole
+clip; over a padded one, that would depend on the padding. Here only the real frames count, so that a clip in a batch
+gives what it gives alone.
+
+Axes: B batch, S samples, C channels, F frames.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mmkit.layers import masked_group_norm
+
+
+class ClipFrontEnd(nn.Module):
+    """Takes the place of a model's `feature_extractor`, with the same weights under the same names.
+
+    Args:
+        conv_layers: the model's.
+    """
+
+    def __init__(self, conv_layers: nn.ModuleList) -> None:
+        super().__init__()
+        self.conv_layers = conv_layers
+
+    def forward(self, packed: Tensor) -> Tensor:
+        """[B C F] of waves [B 2 S]: the samples, and 1 where they are real, which come first."""
+        x = packed[:, :1]
+        for layer in self.conv_layers:
+            norm = getattr(layer, "layer_norm", None)
+            if isinstance(norm, nn.GroupNorm):  # of the first layer
+                x = layer.conv(x)
+                frames = (packed[:, 1].sum(1).long() - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1  # [B]
+                mask = torch.arange(x.shape[2], device=x.device) < frames.unsqueeze(1)  # [B F]
+                x = layer.activation(masked_group_norm(x, mask, norm))
+            else:
+                x = layer(x)
+        return x
