@@ -21,7 +21,7 @@ SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "i
 PLACES = {"max_position_embeddings": 64, "initializer_range": 0.3}
 NAMED = {"bos_token_id": 1, "eos_token_id": 2}
 KINDS = {
-    **{kind: SMALL | PLACES for kind in ("bert", "roberta", "deberta-v2", "electra", "xlm-roberta", "mpnet")},
+    **dict.fromkeys(("bert", "roberta", "deberta-v2", "electra", "xlm-roberta", "mpnet"), SMALL | PLACES),
     "modernbert": SMALL | PLACES | NAMED | {"cls_token_id": 1, "sep_token_id": 2},
     "albert": SMALL | PLACES | {"embedding_size": 8},
     "distilbert": {"dim": 16, "n_layers": 3, "n_heads": 2, "hidden_dim": 32} | PLACES,

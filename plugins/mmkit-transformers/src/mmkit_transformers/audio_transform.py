@@ -66,7 +66,7 @@ class TransformersAudioTransform:
         self._extractor = read(AutoFeatureExtractor.from_pretrained, self.model, self.revision)
         if not hasattr(self._extractor, "sampling_rate"):
             raise DataError(f"{self.model} has no feature extractor for sound; take an audio model")
-        short, long = (self._extracted((torch.zeros(1, size), self.rate)) for size in (1, self.rate))
+        short, long = (self._extracted((torch.zeros(1, size), self.rate)) for size in (self.rate // 2, self.rate))
         if short.ndim > 1 and short.shape != long.shape:
             raise DataError(
                 f"{type(self._extractor).__name__} of {self.model} gives spectrograms as long as the clip; "
@@ -89,7 +89,7 @@ class TransformersAudioTransform:
 
     @property
     def window(self) -> int | None:
-        """Samples that every clip is filled up to with silence (Whisper's 30 s); None where that is not what is done."""
+        """Samples that every clip is filled up to with silence (Whisper's 30 s); None where it is not."""
         return getattr(self._fitted(), "n_samples", None)
 
     def __call__(self, values: Sequence[tuple[Tensor, int] | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002

@@ -46,6 +46,7 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Modu
     else:
         load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
         whole, report = read(load, source.model, source.revision, **options)
+        _keep_fixed(whole)
     model, prefix = whole, ""
     if getattr(model.config, "is_encoder_decoder", False):
         model, prefix = model.get_encoder(), "encoder."
@@ -62,12 +63,22 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Modu
     return model
 
 
+def _keep_fixed(model: nn.Module) -> None:
+    """What a model does not train (Whisper's sinusoids of positions): reading weights forgets it."""
+    with torch.device("meta"):
+        bare = AutoModel.from_config(model.config)
+    for name, weight in bare.named_parameters():
+        if not weight.requires_grad:
+            model.get_parameter(name).requires_grad_(requires_grad=False)
+
+
 def _complete(name: str, model: nn.Module, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
     own = {f"{prefix}{key}" for key in model.state_dict()}
     missing = sorted(own & set(report["missing_keys"]))
     if missing:
         raise DataError(
-            f"{name} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; give a folder with all of them"
+            f"{name} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; "
+            "give a folder with all of them"
         )
     within = f"{prefix}{container(model)}."
     more = sorted(key for key in report["unexpected_keys"] if within in key and not key.endswith(BUFFERS))

@@ -6,7 +6,6 @@ Axes: B batch, T tokens, D width, H height and W width of a map.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor, nn

@@ -70,7 +70,7 @@ class TransformersTextTransform:
         usable = places if places and places > 0 else None  # some say -1 where there is no bound
         kind = self.config.get("model_type")
         if kind in _SHIFTED:
-            # They tell padding by its number, and count positions from that number on: so many places are not for tokens.
+            # They tell padding by its number and count positions from there on: so many places are not for tokens.
             self._padding = 1 if kind == "mpnet" else self.config.get("pad_token_id") or 0
             usable = None if usable is None else usable - self._padding - 1
         bounds = [bound for bound in (self.max_length, usable) if bound is not None]
