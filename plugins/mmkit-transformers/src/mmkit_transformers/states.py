@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Features
+from mmkit.layers import pooled
 from mmkit.tuning import Tuned
 from mmkit_transformers.network import anatomy
 
@@ -131,16 +132,3 @@ def featured(tokens: Tensor, mask: Tensor, own: Tensor | None, pooling: str, out
     if output == "pooled" and summary is not None:
         return Features.of(summary, mask.any(1))
     return Features.of(tokens, mask, summary)
-
-
-def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
-    """A summary [B D] of tokens [B T D], padding left out."""
-    if how == "mean":
-        return tokens.masked_fill(~mask.unsqueeze(-1), 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
-    if how == "cls":
-        return tokens[:, 0]
-    if how == "max":
-        least = torch.finfo(tokens.dtype).min
-        greatest = tokens.masked_fill(~mask.unsqueeze(-1), least).amax(1)
-        return torch.where(mask.any(1, keepdim=True), greatest, 0)
-    return None

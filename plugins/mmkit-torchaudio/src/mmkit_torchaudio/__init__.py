@@ -1,0 +1,1 @@
+"""Audio encoders of torchaudio for mmkit; `mmkit_torchaudio.plugin` says which."""

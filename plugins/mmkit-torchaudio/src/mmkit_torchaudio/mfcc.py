@@ -1,0 +1,54 @@
+"""A small network over mel-frequency cepstral coefficients.
+
+Davis and Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
+Spoken Sentences", IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420. The networks are mmkit's own for series.
+
+Axes: B batch, T tokens, D width of the features.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Lt
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.encoders.series_rnn import SeriesRnnEncoder
+from mmkit.encoders.tcn import TcnEncoder
+from mmkit_torchaudio.mfcc_transform import MfccTransform
+
+
+class MfccEncoder(nn.Module):
+    """Convolutions over time, or a recurrent network, over the coefficients of every frame.
+
+    Args:
+        transform: the fitted transform.
+        network: "tcn" (convolutions, each but the first halves the frames), "lstm" or "gru".
+        width: D.
+        layers: of the network.
+        dropout: of the tokens' values, in training.
+    """
+
+    reads = MfccTransform
+
+    def __init__(
+        self,
+        transform: MfccTransform,
+        *,
+        network: Literal["tcn", "lstm", "gru"] = "tcn",
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 3,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.network = (
+            TcnEncoder(transform, width=width, layers=layers, dropout=dropout)
+            if network == "tcn"
+            else SeriesRnnEncoder(transform, width=width, cell=network, layers=layers, dropout=dropout)
+        )
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T' D] tokens."""
+        return self.network(batch)

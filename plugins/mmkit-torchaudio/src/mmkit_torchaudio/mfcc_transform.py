@@ -1,0 +1,108 @@
+"""Sound to mel-frequency cepstral coefficients, standardised.
+
+Davis and Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
+Spoken Sentences", IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420.
+
+Axes: B batch, T frames of the longest clip, M mel bands, C coefficients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge, Gt
+from torch import Generator, Tensor
+from torchaudio.functional import create_dct
+
+from mmkit.contract import Batch
+from mmkit.errors import DataError
+from mmkit.transforms.mel import MelTransform
+
+AT_ONCE = 64
+"""Clips of the training split that are measured together."""
+
+
+class MfccTransform:
+    """`torchaudio.transforms.MFCC` with log_mels, framed without padding, and standardised by the training split.
+
+    Args:
+        coefficients: C, the first ones of the cosine transform.
+        rate: samples per second that every clip is brought to.
+        mels: M.
+        window: seconds of a frame.
+        hop: seconds from frame to frame.
+        low: lowest frequency, in Hz.
+        high: highest frequency, in Hz; none is half of the rate.
+        seconds: kept from the start of a clip; none keeps all.
+
+    Raises:
+        ValueError: more coefficients than bands, or what the spectrogram cannot be.
+    """
+
+    augments = False
+
+    def __init__(
+        self,
+        *,
+        coefficients: Annotated[int, Gt(0)] = 20,
+        rate: Annotated[int, Gt(0)] = 16000,
+        mels: Annotated[int, Gt(0)] = 40,
+        window: Annotated[float, Gt(0)] = 0.025,
+        hop: Annotated[float, Gt(0)] = 0.01,
+        low: Annotated[float, Ge(0)] = 20.0,
+        high: Annotated[float, Gt(0)] | None = None,
+        seconds: Annotated[float, Gt(0)] | None = None,
+    ) -> None:
+        if coefficients > mels:
+            raise ValueError(f"coefficients {coefficients} are more than mels {mels}; take fewer, or more bands")
+        # Not fitted, it gives the plain logarithm, of which the coefficients are a linear function.
+        self.spectrogram = MelTransform(
+            rate=rate, mels=mels, window=window, hop=hop, low=low, high=high, seconds=seconds
+        )
+        self.cosines = create_dct(coefficients, mels, norm="ortho")  # [M C]
+        self.mean = torch.zeros(coefficients)
+        self.std = torch.ones(coefficients)
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return len(self.mean)
+
+    def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
+        """Learn mean and deviation of each coefficient.
+
+        Raises:
+            DataError: there is no clip.
+        """
+        clips = [value for value in values if value is not None]
+        if not clips:
+            raise DataError("the training split has no sound in this input; leave the input out")
+        count, total, square = 0, torch.zeros(self.channels).double(), torch.zeros(self.channels).double()
+        for start in range(0, len(clips), AT_ONCE):
+            batch = self.spectrogram(clips[start : start + AT_ONCE])
+            found = (batch["mel"][batch["mask"]] @ self.cosines).double()
+            count += len(found)
+            total += found.sum(0)
+            square += found.square().sum(0)
+        mean = total / count
+        std = (square / count - mean.square()).clamp(min=0).sqrt()
+        self.mean = mean.float()
+        # A coefficient that never changes stays at 0 instead of being blown up.
+        self.std = torch.where(std > 1e-4, std, 1.0).float()
+
+    def __call__(self, values: Sequence[tuple[Tensor, int] | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
+        """`steps` [B T C] float32, zero where padded, and `mask` [B T]."""
+        batch = self.spectrogram(values)
+        steps = (batch["mel"] @ self.cosines - self.mean) / self.std
+        return {"steps": steps.masked_fill_(~batch["mask"].unsqueeze(2), 0), "mask": batch["mask"]}
+
+    def state(self) -> dict[str, Any]:
+        """Mean and deviation of each coefficient."""
+        return {"mean": self.mean.tolist(), "std": self.std.tolist()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take back what `state` gave."""
+        self.mean = torch.tensor(state["mean"])
+        self.std = torch.tensor(state["std"])
