@@ -122,7 +122,7 @@ class _Layers(nn.Module):
         if transformer.layer_norm_first:
             x = transformer.layer_norm(x)
         x = transformer.dropout(x)
-        hidden = torch.zeros_like(real, dtype=x.dtype).masked_fill(~real, -torch.inf)
+        hidden = torch.zeros_like(real, dtype=wave.dtype).masked_fill(~real, -torch.inf)  # [B T], to be added
         bias = None
         for layer in transformer.layers:
             if hasattr(layer.attention, "gru_rel_pos"):  # WavLM's, which takes its mask so
