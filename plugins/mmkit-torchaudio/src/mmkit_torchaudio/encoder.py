@@ -22,7 +22,7 @@ from mmkit.contract import Batch, Features
 from mmkit.layers import masked_group_norm, pooled
 from mmkit.tuning import Tune, Tuned
 from mmkit_torchaudio.transform import BUNDLES, TorchaudioTransform
-from mmkit_torchaudio.weights import load
+from mmkit_torchaudio.weights import fill
 
 
 class TorchaudioEncoder(nn.Module):
@@ -65,8 +65,9 @@ class TorchaudioEncoder(nn.Module):
         bundle = BUNDLES[transform.bundle]
         factory = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[bundle._model_type]  # noqa: SLF001
         model = factory(**bundle._params)  # noqa: SLF001
+        model.aux = None  # a head for recognition
         if weights != "none" and not transform.restored:
-            load(model, transform.bundle, bundle._path, weights)  # noqa: SLF001
+            fill(model, transform.bundle, bundle._path, weights)  # noqa: SLF001
         most = len(model.encoder.transformer.layers)
         if not -most - 1 <= layer <= most:
             raise ValueError(f"layer is {layer}; the model has {most}, so expected {-most - 1} to {most}")

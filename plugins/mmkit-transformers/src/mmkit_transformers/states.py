@@ -60,8 +60,7 @@ class States(nn.Module):
         if self.own and (summary is None or summary.flatten(1).shape[1] != _tokens(found.last_hidden_state).shape[2]):
             raise ValueError(f"{type(model).__name__} has no summary of its own as wide as its tokens; pool the tokens")
         if checkpointing:
-            # Its name from transformers 5.2x on, and the one before.
-            getattr(model, "activation_checkpointing_enable", model.gradient_checkpointing_enable)()
+            model.activation_checkpointing_enable()
         # Where states are counted like blocks, those above the layer that is read have no part in it.
         read = layer % states if states == len(blocks) + 1 else len(blocks)
         self.tuned = Tuned(model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay)
