@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.func import functional_call, grad
 
-from mmkit.layers import Attention, Recurrent, TransformerLayer
+from mmkit.layers import Attention, Recurrent, TransformerLayer, masked_group_norm, pooled
 
 MASK = torch.tensor([[1, 1, 1, 1], [1, 0, 1, 0], [0, 0, 0, 1], [0, 0, 0, 0]], dtype=torch.bool)
 
@@ -175,3 +175,35 @@ def test_recurrent_without_a_step_has_finite_gradients(cell, train):
 def test_recurrent_needs_an_even_width_for_two_directions(cell):
     with pytest.raises(ValueError, match="a bidirectional network needs an even width; got 5"):
         Recurrent(3, 5, cell=cell, layers=1, bidirectional=True, dropout=0.0)
+
+
+@pytest.mark.parametrize("groups", [1, 3, 6])
+def test_a_group_normalisation_of_each_row_is_that_of_the_row_alone(groups):
+    norm = torch.nn.GroupNorm(groups, 6).double()
+    torch.nn.init.normal_(norm.weight)
+    torch.nn.init.normal_(norm.bias)
+    lengths = [4, 9, 1, 0]
+    x = torch.randn(4, 6, 9, dtype=torch.float64) * 3 + 1
+    mask = torch.arange(9) < torch.tensor(lengths).unsqueeze(1)
+    found = masked_group_norm(x.masked_fill(~mask.unsqueeze(1), 1e3), mask, norm)
+    for row, length in enumerate(lengths[:2]):
+        torch.testing.assert_close(found[row, :, :length], norm(x[row : row + 1, :, :length])[0])
+    assert found.isfinite().all()
+
+
+def test_a_group_normalisation_is_differentiable_with_rows_of_nothing():
+    norm = torch.nn.GroupNorm(2, 2)
+    x = torch.zeros(2, 2, 3, requires_grad=True)
+    masked_group_norm(x, torch.tensor([[True, True, False], [False] * 3]), norm).sum().backward()
+    assert x.grad.isfinite().all()
+    half = masked_group_norm(x.bfloat16(), torch.ones(2, 3, dtype=torch.bool), norm)
+    assert half.dtype == torch.bfloat16
+
+
+def test_summaries_leave_padding_out():
+    tokens = torch.tensor([[[1.0, -5.0], [3.0, -1.0], [9.0, 9.0]], [[7.0, 7.0]] * 3])
+    mask = torch.tensor([[True, True, False], [False] * 3])
+    assert pooled(tokens, mask, "mean").tolist() == [[2.0, -3.0], [0.0, 0.0]]
+    assert pooled(tokens, mask, "max").tolist() == [[3.0, -1.0], [0.0, 0.0]]
+    assert pooled(tokens, mask, "cls").tolist() == [[1.0, -5.0], [7.0, 7.0]]
+    assert pooled(tokens, mask, "none") is None

@@ -125,3 +125,21 @@ def test_adapters_need_linear_layers():
     pytest.importorskip("peft")
     with pytest.raises(ValueError, match="needs linear layers"):
         Tuned(nn.Sequential(nn.Conv1d(1, 1, 1)), "lora", blocks=("0",))
+
+
+def test_what_a_backbone_keeps_fixed_stays_so():
+    backbone = Backbone()
+    backbone.stem.weight.requires_grad_(requires_grad=False)
+    tuned = Tuned(backbone, "full", blocks=BLOCKS)
+    assert [name for name, weight in tuned.named_parameters() if not weight.requires_grad] == ["backbone.stem.weight"]
+
+
+def test_linear_layers_that_are_written_the_other_way_round_get_adapters_too():
+    pytest.importorskip("peft")
+    transformers = pytest.importorskip("transformers")
+    block = nn.Sequential(transformers.pytorch_utils.Conv1D(8, 4), nn.GELU(), transformers.pytorch_utils.Conv1D(3, 8))
+    before = block(torch.ones(2, 4))
+    tuned = Tuned(nn.Sequential(block), "lora", blocks=("0",), rank=2)
+    torch.testing.assert_close(tuned(torch.ones(2, 4)), before)
+    shapes = {name.split(".")[2]: list(weight.shape) for name, weight in tuned.named_parameters() if "lora_B" in name}
+    assert shapes == {"0": [8, 2], "2": [3, 2]}

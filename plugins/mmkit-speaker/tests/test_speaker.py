@@ -75,7 +75,8 @@ def test_quiet_clips_are_raised_and_loud_ones_left():
 
 
 @pytest.mark.parametrize(
-    ("channels", "rate", "samples"), [(8, 96_000, 96_000), (1, 16_000, 1), (2, 8_000, 12_000), (1, 44_100, 441)]
+    ("channels", "rate", "samples"),
+    [(8, 96_000, 96_000), (1, 16_000, 1), (2, 8_000, 12_000), (1, 44_100, 441), (1, 44_101, 44_101)],
 )
 def test_any_rate_length_and_number_of_channels_is_taken(channels, rate, samples):
     wave = 0.1 * torch.randn(channels, samples, generator=torch.Generator().manual_seed(0))
@@ -84,6 +85,20 @@ def test_any_rate_length_and_number_of_channels_is_taken(channels, rate, samples
     assert features.tokens.isfinite().all()
     assert features.present().tolist() == [True, False]
     assert features.vector()[1].abs().max() == 0
+
+
+def test_sound_of_zero_length_is_named():
+    from mmkit.data import Splits
+    from mmkit.modalities.audio import Audio
+
+    class Broken:
+        inputs, target = {"a": "audio"}, "classes"
+
+        def split(self, name):
+            return mmkit.Samples(["first", "second"], {"a": [voice(120), (torch.zeros(1, 0), 16_000)]}, ["x", "y"])
+
+    with pytest.raises(DataError, match=r"second.*holds no sample"):
+        Splits(Broken(), {"a": Audio()}, "fail", None)("train")
 
 
 def test_silence_is_finite():

@@ -83,7 +83,7 @@ class Tones:
         self.encoders, self.training = {}, {}
 
     def split(self, name):
-        count = {"train": 40, "validation": 16, "test": 16}[name]
+        count = {"train": 24, "validation": 16, "test": 16}[name]
         time = torch.arange(3200) / RATE
         pitches = [300 + 900 * (i % 2) for i in range(count)]
         sounds = [noise(3200, seed=len(name) * 100 + i) for i in range(count)]
@@ -94,7 +94,7 @@ class Tones:
 
 @pytest.mark.parametrize("network", ["tcn", "gru"])
 def test_it_learns_to_tell_pitches_apart(network):
-    training = {"epochs": 6, "min_steps": 0, "lr": 0.01}
+    training = {"epochs": 5, "min_steps": 0, "lr": 0.01}
     encoder = f"mfcc:network={network},width=16,layers=2"
     _, record = mmkit.fit(task=Tones, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record["metrics"]["accuracy"] > 0.9

@@ -161,12 +161,12 @@ def test_features_are_the_models_own_of_each_clip_alone(tmp_path, name):
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("values", [[(noise(1), RATE)], [(noise(96_000, 8), 96_000), (noise(1), 44_101)], [None, None]])
-def test_any_rate_length_and_number_of_channels_is_taken(tmp_path, name, values):
+def test_any_rate_length_and_number_of_channels_is_taken(tmp_path, name):
     encoder, transform = made(folder(tmp_path, name))
-    features = encoder(transform(values))
-    assert features.tokens.isfinite().all()
-    assert features.present().tolist() == [value is not None for value in values]
+    for values in ([(noise(1), RATE)], [(noise(9_600, 8), 96_000), (noise(1), 44_101)], [None, None]):
+        features = encoder(transform(values))
+        assert features.tokens.isfinite().all()
+        assert features.present().tolist() == [value is not None for value in values]
 
 
 def test_clips_are_resampled_to_the_models_rate():
