@@ -249,6 +249,16 @@ class TestRefused:
         ):
             made(tmp_path / "m")
 
+    def test_a_name_of_the_hub_without_a_network_is_said(self, monkeypatch):
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        with pytest.raises(DataError, match=r"nobody/nothing is not on this machine.*hf download nobody/nothing"):
+            made("nobody/nothing")
+        assert DataError.exit_code == 4
+
+    def test_a_folder_that_is_no_model_is_said(self, tmp_path):
+        with pytest.raises(DataError, match=r"is a folder without config\.json"):
+            made(tmp_path)
+
     def test_a_malicious_pickle_is_refused_and_not_run(self, tmp_path):
         shutil.copytree(AUDIO_EXAMPLE, tmp_path / "m")
         (tmp_path / "m" / "model.safetensors").unlink()

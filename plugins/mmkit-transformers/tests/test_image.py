@@ -170,6 +170,28 @@ def test_every_weight_that_is_trained_gets_a_gradient(tmp_path, kind):
 
 
 class TestRefused:
+    def test_a_name_of_the_hub_without_a_network_is_said(self, monkeypatch):
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
+        with pytest.raises(DataError, match=r"nobody/nothing is not on this machine.*hf download nobody/nothing"):
+            made("nobody/nothing")
+
+    def test_a_malicious_pickle_is_refused_and_not_run_and_tensors_in_one_are_read(self, tmp_path):
+        from safetensors.torch import load_file
+
+        shutil.copytree(IMAGE_EXAMPLE, tmp_path / "m")
+        (tmp_path / "m" / "model.safetensors").unlink()
+        state = load_file(IMAGE_EXAMPLE / "model.safetensors")
+        torch.save(state, tmp_path / "m" / "pytorch_model.bin")
+        expected = made()[0].states.tuned.backbone.state_dict()
+        own = made(tmp_path / "m")[0].states.tuned.backbone.state_dict()
+        assert len(own) > 20
+        assert all(torch.equal(value, expected[name]) for name, value in own.items())
+        evil = b"cos\nsystem\n(S'touch " + str(tmp_path / "owned").encode() + b"'\ntR."
+        (tmp_path / "m" / "pytorch_model.bin").write_bytes(evil)
+        with pytest.raises(DataError, match="cannot be read"):
+            made(tmp_path / "m")
+        assert not (tmp_path / "owned").exists()
+
     def test_a_folder_without_a_processor_is_said(self, tmp_path):
         shutil.copytree(IMAGE_EXAMPLE, tmp_path / "m")
         (tmp_path / "m" / "preprocessor_config.json").unlink()
@@ -190,6 +212,14 @@ class TestRefused:
         transformers.ViTImageProcessor(**WHOLE).save_pretrained(tmp_path)
         with pytest.raises(ValueError, match="ViTMAEModel draws by chance what it looks at"):
             made(tmp_path)
+
+    def test_weights_of_more_layers_than_the_configuration_has_are_named(self, tmp_path):
+        where = folder(tmp_path, "clip")
+        config = json.loads((where / "config.json").read_text())
+        config["vision_config"]["num_hidden_layers"] = 2
+        (where / "config.json").write_text(json.dumps(config))
+        with pytest.raises(DataError, match=r"knows no place for: vision_model\.encoder\.layers\.2"):
+            made(where)
 
     def test_weights_that_lack_a_part_are_named_and_a_summary_that_is_not_read_is_not_missed(self, tmp_path):
         from safetensors.torch import load_file, save_file

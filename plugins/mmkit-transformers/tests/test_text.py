@@ -126,6 +126,25 @@ def test_chinese_is_cut_into_characters(tmp_path):
     torch.testing.assert_close(encoder(batch).tokens[1, :4], expected, atol=1e-5, rtol=1e-4)
 
 
+def test_a_tokenizer_without_padding_serves_as_well(tmp_path):
+    from tokenizers import ByteLevelBPETokenizer
+
+    own = ByteLevelBPETokenizer()
+    own.train_from_iterator(TEXTS, vocab_size=300, special_tokens=["<|endoftext|>"])
+    tokenizer = transformers.GPT2TokenizerFast(tokenizer_object=own)
+    assert tokenizer.pad_token_id is None
+    config = transformers.GPT2Config(vocab_size=own.get_vocab_size(), **KINDS["gpt2"])
+    transformers.GPT2Model(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    encoder, transform = made(tmp_path)
+    features = encoder(transform([*TEXTS, None]))
+    for row, text in enumerate(TEXTS):
+        with torch.no_grad():
+            expected = network(tmp_path)(**tokenizer(text, return_tensors="pt")).last_hidden_state[0]
+        torch.testing.assert_close(features.tokens[row][features.mask[row]], expected, atol=1e-5, rtol=1e-4)
+    assert features.present().tolist() == [True, True, True, False]
+
+
 def test_summaries_and_layers():
     encoder, transform = made(pooling="cls")
     batch = transform(TEXTS)

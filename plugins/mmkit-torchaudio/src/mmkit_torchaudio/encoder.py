@@ -9,6 +9,7 @@ Axes: B batch, S samples of the longest clip, C channels, T tokens, D width.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -131,7 +132,7 @@ class _Layers(nn.Module):
             else:
                 given = {"attention_mask": hidden[:, None, None].expand(-1, 1, x.shape[1], -1)}
             if self.checkpointing and self.training:
-                x, bias = checkpoint(layer, x, use_reentrant=False, **given)
+                x, bias = checkpoint(partial(layer, **given), x, use_reentrant=False)
             else:
                 x, bias = layer(x, **given)
         return x, frames

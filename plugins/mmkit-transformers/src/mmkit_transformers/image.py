@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt, Le
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.tuning import Tune
@@ -40,6 +40,8 @@ class TransformersImageEncoder(nn.Module):
     """
 
     reads = TransformersImageTransform
+    scale: Tensor
+    offset: Tensor
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class Source(Protocol):
     """True where a saved model is being built: its weights come from its own file."""
 
 
-def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Module:
+def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
     """The model of a source, in float32: of an encoder and a decoder the encoder, of several towers the one asked for.
 
     Args:
@@ -47,7 +47,8 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Modu
         load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
         whole, report = read(load, source.model, source.revision, **options)
         _keep_fixed(whole)
-    model, prefix = whole, ""
+    model: Any = whole
+    prefix = ""
     if getattr(model.config, "is_encoder_decoder", False):
         model, prefix = model.get_encoder(), "encoder."
     elif tower and getattr(model, tower, None) is not None:
@@ -59,7 +60,7 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> nn.Modu
     if getattr(model.config, "apply_spec_augment", False):
         model.config.apply_spec_augment = False
     if report is not None:
-        _complete(source.model, model, prefix, report)
+        _complete(source.model, whole, model, prefix, report)
     return model
 
 
@@ -72,7 +73,7 @@ def _keep_fixed(model: nn.Module) -> None:
             model.get_parameter(name).requires_grad_(requires_grad=False)
 
 
-def _complete(name: str, model: nn.Module, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
+def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
     own = {f"{prefix}{key}" for key in model.state_dict()}
     missing = sorted(own & set(report["missing_keys"]))
     if missing:
@@ -81,7 +82,8 @@ def _complete(name: str, model: nn.Module, prefix: str, report: Mapping[str, Ite
             "give a folder with all of them"
         )
     within = f"{prefix}{container(model)}."
-    more = sorted(key for key in report["unexpected_keys"] if within in key and not key.endswith(BUFFERS))
+    names = [key.removeprefix(f"{whole.base_model_prefix}.") for key in report["unexpected_keys"]]
+    more = sorted(key for key in names if key.startswith(within) and not key.endswith(BUFFERS))
     if more:
         raise DataError(
             f"{name} has {len(more)} weights that its config.json knows no place for: {', '.join(more[:5])}; "

@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D width, H height and W width of a map.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,7 +38,7 @@ class States(nn.Module):
 
     def __init__(
         self,
-        model: nn.Module,
+        model: Any,
         example: Mapping[str, Tensor],
         *,
         layer: int,
