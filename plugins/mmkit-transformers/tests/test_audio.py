@@ -268,6 +268,19 @@ class TestRefused:
             made(tmp_path / "m")
         assert not (tmp_path / "owned").exists()
 
+    def test_a_model_of_waves_of_another_kind_is_said(self, tmp_path):
+        config = transformers.MoonshineConfig(
+            **SMALL | {"vocab_size": 20},
+            encoder_num_hidden_layers=1,
+            decoder_num_hidden_layers=1,
+            encoder_num_attention_heads=2,
+            decoder_num_attention_heads=2,
+        )
+        transformers.MoonshineModel(config).save_pretrained(tmp_path)
+        transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match="MoonshineEncoder does not begin as wav2vec2 does"):
+            made(tmp_path)
+
     @pytest.mark.parametrize("options", [{"pooling": "cls"}, {"pooling": "model"}, {"layer": 3}, {"tune": "partial:3"}])
     def test_what_a_model_cannot_give_is_said(self, options):
         with pytest.raises(ValueError, match=r"has no first token|has no summary of its own|layer is 3|has 2 blocks"):

@@ -57,7 +57,13 @@ class TransformersAudioEncoder(nn.Module):
         super().__init__()
         model = network(transform, "audio_model", pooler=pooling == "model")
         asked(model, pooling, output)
-        self.reads_waves = hasattr(model, "feature_extractor")
+        example = transform.example()
+        self.reads_waves = "wave" in example
+        if self.reads_waves and not hasattr(getattr(model, "feature_extractor", None), "conv_layers"):
+            raise ValueError(
+                f"{type(model).__name__} does not begin as wav2vec2 does, and no other model of waves is known here; "
+                "take one of its kin (HuBERT, WavLM, data2vec, ...) or of spectrograms (AST, Whisper, CLAP)"
+            )
         if self.reads_waves:
             model.feature_extractor = ClipFrontEnd(model.feature_extractor.conv_layers)
             self.lengths = model._get_feat_extract_output_lengths  # noqa: SLF001  (what the model's own heads call)
@@ -67,7 +73,7 @@ class TransformersAudioEncoder(nn.Module):
         self.window = transform.window
         self.states = States(
             model,
-            self._given(transform.example()),
+            self._given(example),
             layer=layer,
             pooling=pooling,
             tune=tune,

@@ -66,7 +66,7 @@ class TransformersAudioTransform:
         self._extractor = read(AutoFeatureExtractor.from_pretrained, self.model, self.revision)
         if not hasattr(self._extractor, "sampling_rate"):
             raise DataError(f"{self.model} has no feature extractor for sound; take an audio model")
-        short, long = (self._extracted((torch.zeros(1, size), self.rate)) for size in (self.rate // 2, self.rate))
+        short, long = (self._extracted(torch.zeros(size)) for size in (self.rate // 2, self.rate))
         if short.ndim > 1 and short.shape != long.shape:
             raise DataError(
                 f"{type(self._extractor).__name__} of {self.model} gives spectrograms as long as the clip; "
@@ -98,7 +98,8 @@ class TransformersAudioTransform:
         Of waves: `wave` [B S] and `mask` [B S], False where padded or missing. Of spectrograms: `spectrogram`
         [B ...] as the extractor gives it, `mask` [B], and `samples` [B], the length of each clip at the model's rate.
         """
-        found = [None if value is None else self._extracted(value) for value in values]
+        waves = [None if value is None else self._wave(value) for value in values]
+        found = [None if wave is None else self._extracted(wave) for wave in waves]
         there = [part for part in found if part is not None]
         if (there[0] if there else self._silence()).ndim == 1:
             longest = max([self.least, *(len(part) for part in there)])
@@ -113,7 +114,7 @@ class TransformersAudioTransform:
         return {
             "spectrogram": torch.stack([blank if part is None else part for part in found]),
             "mask": torch.tensor([part is not None for part in found], dtype=torch.bool),
-            "samples": torch.tensor([self.least if value is None else len(self._wave(value)) for value in values]),
+            "samples": torch.tensor([self.least if wave is None else len(wave) for wave in waves]),
         }
 
     def state(self) -> dict[str, Any]:
@@ -139,7 +140,7 @@ class TransformersAudioTransform:
         return self([(torch.zeros(1, max(self.least, self.rate // 5)), self.rate)])
 
     def _silence(self) -> Tensor:
-        return self._extracted((torch.zeros(1, 1), self.rate))
+        return self._extracted(torch.zeros(self.least))
 
     def _wave(self, value: tuple[Tensor, int]) -> Tensor:
         """[S] of one clip."""
@@ -152,10 +153,10 @@ class TransformersAudioTransform:
         mono = mono[: min((bound for bound in bounds if bound is not None), default=len(mono))]
         return torch.nn.functional.pad(mono, (0, max(0, self.least - len(mono))))
 
-    def _extracted(self, value: tuple[Tensor, int]) -> Tensor:
-        """[S], or the spectrogram, of one clip."""
+    def _extracted(self, wave: Tensor) -> Tensor:
+        """[S], or the spectrogram, of one clip [S] at the model's rate."""
         extractor = self._fitted()
-        found = extractor(self._wave(value).numpy(), sampling_rate=self.rate, return_tensors="pt")
+        found = extractor(wave.numpy(), sampling_rate=self.rate, return_tensors="pt")
         return found[extractor.model_input_names[0]][0].float()
 
     def _fitted(self) -> Any:
