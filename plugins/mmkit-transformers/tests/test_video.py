@@ -141,6 +141,19 @@ def test_the_contract_is_kept(options):
     assert report.ok, report
 
 
+@pytest.mark.parametrize("tune", ["full", "partial:1"])
+def test_a_layer_that_is_not_the_last_leaves_what_is_above_it_out(tune):
+    encoder, transform = made(layer=1, tune=tune)
+    weights = dict(encoder.states.tuned.backbone.named_parameters())
+    trained = {name for name, weight in weights.items() if weight.requires_grad}
+    first = {name for name in weights if name.startswith("encoder.layer.0.")}
+    before = {name for name in weights if name.startswith("embeddings.")}
+    assert first
+    assert trained == (first | before if tune == "full" else first)
+    encoder(transform(videos())).tokens.square().sum().backward()
+    assert all(weights[name].grad is not None for name in trained)
+
+
 class TestRefused:
     def test_a_model_that_is_not_one_of_videos(self):
         from mmkit_transformers.plugin import EXAMPLE
@@ -185,7 +198,7 @@ class TestRefused:
         ("options", "said"),
         [
             ({"layer": 3}, "layer is 3; the model has 2, so expected -2 to 2"),
-            ({"layer": 1, "tune": "full"}, "tune=full trains what comes after layer 1, which nothing reads"),
+            ({"layer": 0, "tune": "partial:1"}, "tune is partial:1; the backbone has 0 blocks"),
             ({"pooling": "cls"}, "VideoMAEModel has no first token"),
             ({"pooling": "none", "output": "pooled"}, "output=pooled needs a summary"),
         ],
@@ -227,7 +240,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Moving, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
-    network = model.module.encoders["a"].tuned.backbone
+    network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(VIDEO_EXAMPLE).state_dict()
     changed = {
         name.replace(".base_layer", "")

@@ -10,17 +10,16 @@ Axes: B batch, T frames, P tokens, D width, H height, W width of a frame.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt, Le
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from mmkit.contract import Batch, Features
-from mmkit.errors import DataError
-from mmkit.tuning import Tune, Tuned
-from mmkit_transformers.source import read
+from mmkit.tuning import Tune
+from mmkit_transformers.network import network
+from mmkit_transformers.states import States, asked, featured
 from mmkit_transformers.video_transform import TransformersVideoTransform
 
 
@@ -56,75 +55,29 @@ class TransformersVideoEncoder(nn.Module):
         checkpointing: bool = False,
     ) -> None:
         super().__init__()
-        if output == "pooled" and pooling == "none":
-            raise ValueError("output=pooled needs a summary; pooling is none")
-        model = _model(transform)
-        if pooling == "cls" and not any(name.endswith("cls_token") for name, _ in model.named_parameters()):
-            raise ValueError(f"{type(model).__name__} has no first token that sums up the others; take pooling=mean")
-        blocks = _blocks(model)
-        if not -len(blocks) <= layer <= len(blocks):
-            raise ValueError(
-                f"layer is {layer}; the model has {len(blocks)}, so expected {-len(blocks)} to {len(blocks)}"
-            )
-        last = layer in {-1, len(blocks)}
-        if not last and tune not in {"frozen", "lora", "dora"}:
-            raise ValueError(f"tune={tune} trains what comes after layer {layer}, which nothing reads; take layer=-1")
-        if checkpointing:
-            model.activation_checkpointing_enable()
-        after = ["layernorm"] if getattr(model, "layernorm", None) is not None else []
-        read_blocks = blocks if last else blocks[: layer % (len(blocks) + 1)]
-        self.tuned = Tuned(model, tune, blocks=read_blocks, after=after, rank=rank, decay=decay)
-        self.frozen = self.tuned.frozen
-        self.width = int(model.config.hidden_size)
-        self.pooling = pooling
-        self.output = output
-        self.layer = layer
+        model = network(transform)
+        asked(model, pooling, output)
         self.register_buffer("scale", torch.tensor(transform.scale).view(-1, 1, 1), persistent=False)
         self.register_buffer("offset", torch.tensor(transform.offset).view(-1, 1, 1), persistent=False)
+        frames, size = int(transform.config["num_frames"]), transform.videos.size
+        self.states = States(
+            model,
+            {"pixel_values": torch.zeros(1, frames, len(transform.scale), size, size)},
+            layer=layer,
+            pooling=pooling,
+            tune=tune,
+            rank=rank,
+            decay=decay,
+            checkpointing=checkpointing,
+        )
+        self.frozen = self.states.frozen
+        self.width = self.states.width
+        self.pooling = pooling
+        self.output = output
 
     def forward(self, batch: Batch) -> Features:
         """[B P D] tokens, or [B 1 D], the summary alone."""
-        there = batch["mask"].any(1)
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset  # [B T 3 H W]
-        every = self.layer != -1
-        found = self.tuned(pixel_values=pixels, output_hidden_states=every)
-        tokens: Tensor = found.hidden_states[self.layer] if every else found.last_hidden_state
-        summary = _summary(tokens, self.pooling)
-        if self.output == "pooled" and summary is not None:
-            return Features.of(summary, there)
-        return Features.of(tokens, there.unsqueeze(1).expand(-1, tokens.shape[1]), summary)
-
-
-def _summary(tokens: Tensor, how: str) -> Tensor | None:
-    """[B D] of tokens [B P D], which are all real."""
-    if how == "mean":
-        return tokens.mean(1)
-    if how == "cls":
-        return tokens[:, 0]
-    return tokens.amax(1) if how == "max" else None
-
-
-def _model(transform: TransformersVideoTransform) -> Any:
-    if transform.restored:
-        config = dict(transform.config)
-        model = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config))
-    else:
-        load = {"output_loading_info": True, "dtype": torch.float32}
-        model, report = read(AutoModel.from_pretrained, transform.model, transform.revision, **load)
-        missing = sorted(name for name in report["missing_keys"] if not name.startswith("pooler."))
-        if missing:
-            raise DataError(
-                f"{transform.model} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; "
-                "give a folder with all of them"
-            )
-    if getattr(model, "pooler", None) is not None:
-        model.pooler = None  # nothing here reads it
-    return model
-
-
-def _blocks(model: nn.Module) -> list[str]:
-    """The names of the model's layers: the first list of modules of one type."""
-    for name, module in model.named_modules():
-        if isinstance(module, nn.ModuleList) and len(module) and len({type(block) for block in module}) == 1:
-            return [f"{name}.{number}" for number in range(len(module))]
-    raise ValueError(f"{type(model).__name__} has no list of layers; mmkit-transformers cannot tell its blocks")
+        tokens, own = self.states(pixel_values=pixels)
+        mask = batch["mask"].any(1, keepdim=True).expand(-1, tokens.shape[1])
+        return featured(tokens, mask, own, self.pooling, self.output)
