@@ -1,4 +1,4 @@
-"""Images as a model of timm was trained on them: its size, its crop, its means and deviations.
+"""Images as a model of timm was trained on them: its size, crop and interpolation, its means and deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import timm
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from mmkit.contract import Batch
@@ -49,6 +50,8 @@ class TimmTransform:
         self.keep = config.get("crop_pct", 1.0) if keep is None else keep
         self.images = ImageTransform(size=fixed if size is None else size, colour="colour", crop=crop, flip=flip)
         self.images.mean, self.images.std = list(config["mean"]), list(config["std"])
+        if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; this is the next to it
+            self.images.interpolation = InterpolationMode.BICUBIC
         self.augments = self.images.augments
         self.restored = False
         """True where a saved model is being built: its weights come from its own file."""
