@@ -1,0 +1,68 @@
+"""Image towers of open_clip as encoders.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", https://github.com/mlfoundations/open_clip.
+
+Axes: B batch, T tokens, D width of the space that images and texts share.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Gt, Le
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.tuning import Tune
+from mmkit_open_clip.image_transform import OpenClipImageTransform
+from mmkit_open_clip.source import weights_file
+from mmkit_open_clip.tower_tuning import tuned
+from mmkit_open_clip.towers import Looking, image_tower
+from mmkit_open_clip.weights import load
+
+
+class OpenClipImageEncoder(nn.Module):
+    """The model's own summary, and patches or places as tokens, projected to the summary's width.
+
+    Args:
+        transform: the fitted transform; it knows the model.
+        tune: frozen, lora, dora, full or partial:N (the last N blocks).
+        rank: of the adapters.
+        decay: of the learning rate from block to block downwards, with tune=full.
+        output: "tokens", or "pooled" for the summary as the one token.
+        checkpointing: compute activations again in the backward instead of keeping them.
+    """
+
+    reads = OpenClipImageTransform
+
+    def __init__(
+        self,
+        transform: OpenClipImageTransform,
+        *,
+        tune: Tune = "frozen",
+        rank: Annotated[int, Gt(0)] = 8,
+        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+        output: Literal["tokens", "pooled"] = "tokens",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        tower = image_tower(transform.config)
+        if not transform.restored and (file := weights_file(transform.model, transform.pretrained)):
+            load(tower, "visual", file)
+        self.tuned = tuned(tower, Looking, tune, rank, decay, checkpointing=checkpointing)
+        self.frozen = self.tuned.frozen
+        self.width = int(transform.config["embed_dim"])
+        self.output = output
+        self.register_buffer("mean", torch.tensor(transform.images.mean).view(-1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(transform.images.std).view(-1, 1, 1), persistent=False)
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        mask = batch["mask"]
+        pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
+        summary, tokens = self.tuned(pixels)
+        if self.output == "pooled" or tokens is None:
+            return Features.of(summary, mask)
+        return Features.of(tokens, mask.unsqueeze(1).expand(-1, tokens.shape[1]), summary)

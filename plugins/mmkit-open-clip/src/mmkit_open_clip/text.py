@@ -1,0 +1,67 @@
+"""Text towers of open_clip as encoders.
+
+Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
+https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", https://github.com/mlfoundations/open_clip.
+
+Axes: B batch, T tokens, D width of the space that images and texts share.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from annotated_types import Gt, Le
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.tuning import Tune
+from mmkit_open_clip.source import weights_file
+from mmkit_open_clip.text_transform import OpenClipTextTransform
+from mmkit_open_clip.tower_tuning import tuned
+from mmkit_open_clip.towers import Reading, text_tower
+from mmkit_open_clip.weights import load
+
+
+class OpenClipTextEncoder(nn.Module):
+    """The model's own summary, and the states of the tokens, projected to the summary's width.
+
+    Args:
+        transform: the fitted transform; it knows the model.
+        tune: frozen, lora, dora, full or partial:N (the last N blocks).
+        rank: of the adapters.
+        decay: of the learning rate from block to block downwards, with tune=full.
+        output: "tokens", or "pooled" for the summary as the one token.
+        checkpointing: compute activations again in the backward instead of keeping them.
+    """
+
+    reads = OpenClipTextTransform
+
+    def __init__(
+        self,
+        transform: OpenClipTextTransform,
+        *,
+        tune: Tune = "frozen",
+        rank: Annotated[int, Gt(0)] = 8,
+        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+        output: Literal["tokens", "pooled"] = "tokens",
+        checkpointing: bool = False,
+    ) -> None:
+        super().__init__()
+        tower = text_tower(transform.config, transform.transformer)
+        if not transform.restored and (file := weights_file(transform.model, transform.pretrained)):
+            load(tower, "text", file)
+        self.tuned = tuned(tower, Reading, tune, rank, decay, checkpointing=checkpointing)
+        self.frozen = self.tuned.frozen
+        self.width = int(transform.config["embed_dim"])
+        self.output = output
+        self.padding = transform.padding
+
+    def forward(self, batch: Batch) -> Features:
+        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        mask = batch["mask"]
+        # Padding is what the tokenizer puts there, whatever the batch holds; a missing text keeps its few tokens.
+        tokens = batch["tokens"].masked_fill(~mask & mask.any(1, keepdim=True), self.padding)
+        summary, states = self.tuned(tokens)
+        if self.output == "pooled":
+            return Features.of(summary, mask.any(1))
+        return Features.of(states, mask, summary)
