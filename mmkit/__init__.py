@@ -14,9 +14,22 @@ _FACE = {
     "fit": "mmkit.api",
     "installed": "mmkit.catalog",
     "load": "mmkit.api",
+    "retrieve": "mmkit.api",
+    "zero_shot": "mmkit.api",
 }
 
-__all__ = ["Features", "MmkitError", "MultimodalModel", "Samples", "bench", "fit", "installed", "load"]
+__all__ = [
+    "Features",
+    "MmkitError",
+    "MultimodalModel",
+    "Samples",
+    "bench",
+    "fit",
+    "installed",
+    "load",
+    "retrieve",
+    "zero_shot",
+]
 
 
 def __getattr__(name: str) -> object:

@@ -1,18 +1,21 @@
-"""The Python interface: what `mmkit bench` does, in one call; and one trained model, in one call."""
+"""The Python interface: what `mmkit bench`, `retrieve` and `zero-shot` do, and one trained model, in one call each."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
 from mmkit.cache import default_folder
 from mmkit.catalog import Catalog, installed
+from mmkit.errors import UsageError, one_of
 from mmkit.multimodal import MultimodalModel
 from mmkit.plan import Named, plan
+from mmkit.prompts import TEMPLATES, ZeroShot, classified
 from mmkit.record import Record
+from mmkit.retrieval import Asked, Retrieval, retrieval
 from mmkit.run import execute
 from mmkit.suite import Suite, Watcher, carry_out
 
@@ -119,6 +122,76 @@ def load(directory: str | Path, **rest: Any) -> MultimodalModel:
     return MultimodalModel.load(directory, **rest)
 
 
+def retrieve(
+    *,
+    task: Named,
+    encoders: Mapping[str, Named],
+    cache: str | Path | None = None,
+    catalog: Catalog | None = None,
+    **rest: Any,
+) -> Retrieval:
+    """Is one input of a sample found by its other, among those of all samples of a split?
+
+    Args:
+        task: whose samples.
+        encoders: of two inputs, both frozen; with a map, it leads from the first to the second.
+        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
+        catalog: where names are looked up; None is what is installed.
+        rest: `split`, `map`, `device`, `precision`, `on_error`, `seed`; see `Asked`.
+
+    Raises:
+        UsageError: what was asked for cannot be, such as vectors of two widths without a map.
+        DataError: samples or weights that cannot be had.
+    """
+    kept = default_folder() if cache is None else Path(cache)
+    return retrieval(catalog or installed(), task=task, encoders=encoders, asked=_asked(rest), cache=kept)
+
+
+def zero_shot(
+    *,
+    task: Named,
+    input: str,  # noqa: A002 (the user's word for it)
+    encoder: Named,
+    text_encoder: Named,
+    templates: Sequence[str] = TEMPLATES,
+    classes: Mapping[str, str | Sequence[str]] | None = None,
+    pairs: str | None = None,
+    cache: str | Path | None = None,
+    catalog: Catalog | None = None,
+    **rest: Any,
+) -> ZeroShot:
+    """Classify one input by what its classes are called, without training on any label.
+
+    Args:
+        task: whose samples; it asks for classes.
+        input: that is classified.
+        encoder: of it, frozen.
+        text_encoder: of the prompts, frozen.
+        templates: prompts, each with {} where the class belongs; those of a class are averaged.
+        classes: words of a class, one or several, by its label; a class that is left out is called by its label.
+        pairs: the text input that a ridge map is fitted with; None is the only one.
+        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
+        catalog: where names are looked up; None is what is installed.
+        rest: `split`, `map`, `device`, `precision`, `on_error`, `seed`; see `Asked`.
+
+    Raises:
+        UsageError: what was asked for cannot be, such as a template without {}.
+        DataError: samples or weights that cannot be had.
+    """
+    return classified(
+        catalog or installed(),
+        task=task,
+        input=input,
+        encoder=encoder,
+        text_encoder=text_encoder,
+        templates=templates,
+        classes=classes or {},
+        pairs=pairs,
+        asked=_asked(rest),
+        cache=default_folder() if cache is None else Path(cache),
+    )
+
+
 def new_folder(task: str) -> Path:
     """A folder that is not there yet, under `mmkit-runs` in the working directory."""
     stem = f"{task.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -130,3 +203,11 @@ def new_folder(task: str) -> Path:
 
 def _several(given: Several) -> list[Named]:
     return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+
+
+def _asked(rest: Mapping[str, Any]) -> Asked:
+    known = [field.name for field in fields(Asked)]
+    for name in rest:
+        if name not in known:
+            raise UsageError(f"there is no setting {name}; {one_of(known, name)}")
+    return Asked(**rest)

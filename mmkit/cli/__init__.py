@@ -34,6 +34,8 @@ COMMANDS: Table = {
         "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
         "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
     },
+    "retrieve": ("mmkit.cli.retrieve:retrieve", "Is one input of a sample found by its other?"),
+    "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by what the classes are called, without training."),
 }
 GROUPS = {"cache": "Features of frozen encoders, kept on the disk.", "plugins": "Look closely at plugins."}
 

@@ -27,7 +27,8 @@ Found = tuple[Tensor, Tensor | None]
 def image_tower(config: dict[str, Any]) -> nn.Module:
     """The image tower of a configuration, with new weights."""
     vision = config["vision_cfg"] | {"timm_model_pretrained": False}
-    return _built(config, vision, _NO_TEXTS).visual
+    tower: nn.Module = _built(config, vision, _NO_TEXTS).visual
+    return tower
 
 
 def text_tower(config: dict[str, Any], transformer: dict[str, Any] | None) -> nn.Module:
@@ -38,7 +39,8 @@ def text_tower(config: dict[str, Any], transformer: dict[str, Any] | None) -> nn
         transformer: configuration of the text model of transformers, where the tower is one.
     """
     if transformer is None:
-        return _built(config, _NO_IMAGES, config["text_cfg"]).text
+        alone: nn.Module = _built(config, _NO_IMAGES, config["text_cfg"]).text
+        return alone
     plain = dict(transformer)
     made = importlib.import_module("transformers").AutoConfig.for_model(plain.pop("model_type"), **plain)
     text = config["text_cfg"]
@@ -51,7 +53,7 @@ def text_tower(config: dict[str, Any], transformer: dict[str, Any] | None) -> nn
     return tower
 
 
-def _built(config: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> nn.Module:
+def _built(config: dict[str, Any], vision: dict[str, Any], text: dict[str, Any]) -> Any:
     return open_clip.CustomTextCLIP(config["embed_dim"], vision, text, quick_gelu=config.get("quick_gelu", False))
 
 

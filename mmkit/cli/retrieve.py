@@ -1,0 +1,75 @@
+"""`mmkit retrieve`: is one input of a sample found by its other, among those of all samples?"""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from mmkit.cache import default_folder
+from mmkit.cli.features import EncodingBar, prepare, results, share, tell_unread
+from mmkit.cli.setting import catalog
+from mmkit.errors import UsageError
+from mmkit.measure.retrieval import AT
+from mmkit.retrieval import Asked, Retrieval, retrieval
+
+
+def retrieve(
+    ctx: typer.Context,
+    task: Annotated[str, typer.Option(metavar="NAME", help="Whose samples.", envvar="MMKIT_TASK")],
+    encoder: Annotated[
+        list[str], typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Frozen encoder of an input; two of them.")
+    ],
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    map_: Annotated[
+        str,
+        typer.Option(
+            "--map", metavar="none|ridge", help="ridge brings encoders that share no space together, on train."
+        ),
+    ] = "none",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16, by autocast.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
+    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, or missing.")] = "fail",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute the features anew, and keep none.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Retrieve each of two inputs by the other: recall at 1, 5 and 10, mean reciprocal rank, median rank.
+
+    The encoders are frozen, so the features of a second call come from the cache. Samples whose values of either input
+    are the same are one answer, and a tie counts against.
+    """
+    chosen: dict[str, str] = {}
+    for text in encoder:
+        name, equals, value = (part.strip() for part in text.partition("="))
+        if not (name and equals and value) or name in chosen:
+            raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...], each input once; got {text}")
+        chosen[name] = value
+    asked = Asked(split, map_, device, precision, on_error)  # type: ignore[arg-type]  # it checks them
+    prepare(threads)
+    with EncodingBar() as bar:
+        cache = None if no_cache else default_folder()
+        found = retrieval(catalog(ctx), task=task, encoders=chosen, asked=asked, cache=cache, report=bar)
+    tell_unread(found.unread)
+    if as_json:
+        print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(found)
+
+
+def _show(found: Retrieval) -> None:
+    console, table = results()
+    for title in ("", *(f"R@{k}" for k in AT), "MRR", "median rank", "R@1 by chance"):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for direction, figures in found.directions.items():
+        cells = [share(figures[f"recall@{k}"]) for k in AT]
+        median = f"{figures['median_rank']:g}"
+        table.add_row(direction, *cells, share(figures["mrr"]), median, share(found.chance))
+    console.print(table)
+    told = f"{found.samples} samples of the {found.asked.split} split of {found.task}"
+    if found.left_out:
+        told += f"; {found.left_out} lack an input"
+    if found.strength is not None:
+        told += f"; ridge map fitted on train, strength {found.strength:g} chosen on validation"
+    console.print(f"\n{told}.", markup=False)

@@ -1,0 +1,97 @@
+"""`mmkit zero-shot`: classify by what the classes are called, without training on any label."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from mmkit.cache import default_folder
+from mmkit.cli.features import EncodingBar, prepare, results, share, tell_unread
+from mmkit.cli.setting import catalog
+from mmkit.errors import UsageError
+from mmkit.prompts import TEMPLATES, ZeroShot, classified
+from mmkit.retrieval import Asked
+
+
+def zero_shot(
+    ctx: typer.Context,
+    task: Annotated[str, typer.Option(metavar="NAME", help="Whose samples; it asks for classes.", envvar="MMKIT_TASK")],
+    input_: Annotated[str, typer.Option("--input", metavar="INPUT", help="What is classified.")],
+    encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the input.")],
+    text_encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the prompts.")],
+    template: Annotated[
+        list[str] | None, typer.Option(metavar="TEXT", help=f"With {{}} for a class; may be repeated. [{TEMPLATES[0]}]")
+    ] = None,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="LABEL=WORDS", help="What a class is called; may be repeated. [its label]"),
+    ] = None,
+    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    map_: Annotated[
+        str,
+        typer.Option(
+            "--map", metavar="none|ridge", help="ridge brings encoders that share no space together, on train."
+        ),
+    ] = "none",
+    pairs: Annotated[
+        str | None, typer.Option(metavar="INPUT", help="Text input that the map is fitted with. [the only one]")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16, by autocast.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
+    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, or missing.")] = "fail",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute the features anew, and keep none.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+) -> None:
+    """Classify one input of a task by prompts: the class whose words lie nearest.
+
+    The vectors of all prompts of a class are averaged. No label is learnt from; a ridge map learns from pairs of the
+    input and a text, which are no labels.
+    """
+    classes: dict[str, list[str]] = {}
+    for text in class_ or ():
+        label, equals, words = (part.strip() for part in text.partition("="))
+        if not (label and equals and words):
+            raise UsageError(f"--class takes LABEL=WORDS; got {text}")
+        classes.setdefault(label, []).append(words)
+    asked = Asked(split, map_, device, precision, on_error)  # type: ignore[arg-type]  # it checks them
+    prepare(threads)
+    with EncodingBar() as bar:
+        found = classified(
+            catalog(ctx),
+            task=task,
+            input=input_,
+            encoder=encoder,
+            text_encoder=text_encoder,
+            templates=tuple(template or TEMPLATES),
+            classes=classes,
+            pairs=pairs,
+            asked=asked,
+            cache=None if no_cache else default_folder(),
+            report=bar,
+        )
+    tell_unread(found.unread)
+    if as_json:
+        print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
+    else:
+        _show(found)
+
+
+def _show(found: ZeroShot) -> None:
+    console, table = results()
+    for title in ("class", "called", "found"):
+        table.add_column(title, justify="right" if title == "found" else "left", no_wrap=not console.is_terminal)
+    for label, words in found.classes.items():
+        table.add_row(label, ", ".join(words), share(found.by_class[label]))
+    console.print(table)
+    metrics = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
+    told = ", ".join(f"{title} {share(found.metrics[name])}" for name, title in metrics.items())
+    told += f"; always the most frequent class: {share(found.majority)}"
+    told += f". {found.samples} samples of the {found.asked.split} split of {found.task}"
+    if found.left_out:
+        told += f"; {found.left_out} lack {found.input} or truth"
+    if found.strength is not None:
+        told += f"; ridge map fitted on train, strength {found.strength:g} chosen on validation"
+    console.print(f"\n{told}.", markup=False, soft_wrap=True)
