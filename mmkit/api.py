@@ -153,7 +153,7 @@ def zero_shot(
     input: str,  # noqa: A002 (the user's word for it)
     encoder: Named,
     text_encoder: Named,
-    templates: Sequence[str] = TEMPLATES,
+    templates: str | Sequence[str] = TEMPLATES,
     classes: Mapping[str, str | Sequence[str]] | None = None,
     pairs: str | None = None,
     cache: str | Path | None = None,
@@ -167,7 +167,7 @@ def zero_shot(
         input: that is classified.
         encoder: of it, frozen.
         text_encoder: of the prompts, frozen.
-        templates: prompts, each with {} where the class belongs; those of a class are averaged.
+        templates: prompts, each with {} where the class belongs, one or several; those of a class are averaged.
         classes: words of a class, one or several, by its label; a class that is left out is called by its label.
         pairs: the text input that a ridge map is fitted with; None is the only one.
         cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
@@ -184,7 +184,7 @@ def zero_shot(
         input=input,
         encoder=encoder,
         text_encoder=text_encoder,
-        templates=templates,
+        templates=(templates,) if isinstance(templates, str) else templates,
         classes=classes or {},
         pairs=pairs,
         asked=_asked(rest),

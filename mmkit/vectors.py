@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmkit.combination import Combination, Transforms, built, reads
 from mmkit.contract import Encoder, Samples
-from mmkit.errors import UsageError
+from mmkit.errors import MmkitError, UsageError
 from mmkit.frozen import Frozen, Report
 from mmkit.model import Model, OnlyFusion, encoder_widths
 from mmkit.options import Choice
@@ -68,10 +68,18 @@ class Vectors:
         )
 
     def __call__(self, values: Sequence[Any]) -> Tensor:
-        """[N D] float32 on the CPU, of values in memory, none of them missing."""
+        """[N D] float32 on the CPU, of values in memory, none of them missing.
+
+        Raises:
+            MmkitError: one is not finite.
+        """
         count = len(values)
         samples = Samples([str(i) for i in range(count)], {self.name: values}, [None] * count)
         stored = self._frozen.dataset(samples, augment=False).ready[self.name]
         parts = torch.arange(count).split(1024)  # tokens of all of them may be large
         device = stored.offsets.device
-        return torch.cat([stored.rows(part.to(device)).vector().float().cpu() for part in parts])
+        found = torch.cat([stored.rows(part.to(device)).vector().float().cpu() for part in parts])
+        bad = int((~found.isfinite()).any(1).sum())
+        if bad:
+            raise MmkitError(f"{bad} of {count} vectors of {self.name} are not finite; take --precision float32")
+        return found

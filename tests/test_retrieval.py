@@ -7,7 +7,7 @@ from torch import nn
 import mmkit
 from mmkit.contract import Features
 from mmkit.encoders.cnn import CnnEncoder
-from mmkit.errors import DataError, UsageError
+from mmkit.errors import DataError, MmkitError, UsageError
 from mmkit.prompts import _of_classes
 from mmkit.run import splits_of
 from mmkit.vectors import Vectors
@@ -255,7 +255,7 @@ class TestZeroShot:
     @pytest.mark.parametrize(
         ("rest", "said"),
         [
-            ({"templates": ["a picture"]}, r"a template has \{\} where the class belongs.*got 'a picture'"),
+            ({"templates": "a picture"}, r"a template has \{\} where the class belongs.*got 'a picture'"),
             ({"templates": []}, "needs a template"),
             ({"classes": {"rde": "red"}}, "the task has no class rde; .*Possible: blue, green, r_e_d"),
             ({"classes": {"blue": []}}, "class blue is given no words"),
@@ -305,6 +305,15 @@ class TestZeroShot:
 
         with pytest.raises(DataError, match="new"):
             zero_shot(tmp_path, New)
+
+
+def test_vectors_that_are_not_finite_are_said(tmp_path):
+    class Broken(Looking):
+        def forward(self, batch):
+            return Features.of(batch["values"] / 0, batch["mask"])
+
+    with pytest.raises(MmkitError, match="24 of 24 vectors of square are not finite"):
+        retrieve(tmp_path, {"square": Broken, "title": Reading})
 
 
 def test_vectors_are_those_of_the_encoder_whatever_the_batch(tmp_path):

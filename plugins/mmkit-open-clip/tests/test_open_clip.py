@@ -304,7 +304,7 @@ class TestNames:
         ],
     )
     def test_what_is_not_known_is_said(self, model, pretrained, said):
-        with pytest.raises(ValueError, match=said):
+        with pytest.raises(UsageError, match=said):
             described(model, pretrained)
 
     @pytest.mark.parametrize(
@@ -329,6 +329,19 @@ class TestNames:
             weights_file(f"local-dir:{EXAMPLE}", "own")
         with pytest.raises(DataError, match="there is no file"):
             weights_file("ViT-B-32", str(tmp_path / "nothing.pt"))
+
+    @pytest.mark.parametrize(
+        ("change", "said"),
+        [
+            ({"tokenizer_kwargs": {"reduction_mask": "random"}}, "leaves words out at random"),
+            ({"hf_tokenizer_name": "x", "tokenizer_mode": "clips"}, "a mode or a language of its own"),
+        ],
+    )
+    def test_a_tokenizer_that_is_not_read_is_said(self, tmp_path, change, said):
+        config = {"embed_dim": 12, "vision_cfg": IMAGE, "text_cfg": TEXT | change}
+        (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config}))
+        with pytest.raises(UsageError, match=said):
+            of_texts(f"local-dir:{tmp_path}", "none")
 
     def test_splits_without_any_value_are_said(self):
         with pytest.raises(DataError, match="no image"):
@@ -478,6 +491,51 @@ def test_a_model_with_a_tokenizer_of_transformers_is_saved_whole(tmp_path, kind)
     shutil.rmtree(home)
     samples = [{"a": images(1)[0], "b": "this is dark"}, {"b": "bright"}]
     assert mmkit.load(tmp_path / "model").predict(samples) == model.predict(samples)
+
+
+class TestTogether:
+    """Both towers of one random model: chance, but the same chance as open_clip's own."""
+
+    def test_retrieval_is_that_of_the_models_own_similarities(self, tmp_path):
+        home, network = folder(tmp_path)
+        encoders = {"a": f"open-clip-image:model=local-dir:{home}", "b": f"open-clip-text:model=local-dir:{home}"}
+        found = mmkit.retrieve(task=Pairs, encoders=encoders, cache=tmp_path / "cache", device="cpu")
+        looked, read = self.own(network, home)
+        near = looked @ read.T
+        wrong_before = [(near[i].argsort(descending=True) == i).nonzero().item() for i in range(8)]
+        assert found.directions["a -> b"]["recall@5"] == sum(place < 5 for place in wrong_before) / 8
+        assert found.directions["a -> b"]["mrr"] == pytest.approx(sum(1 / (1 + p) for p in wrong_before) / 8)
+        assert found.directions["a -> b"]["mrr"] != found.directions["b -> a"]["mrr"]
+
+    def test_zero_shot_is_that_of_open_clips_own_classifier(self, tmp_path):
+        home, network = folder(tmp_path)
+        templates, classes = ("a {} square", "{} and {}"), ("bright", "dark")
+        found = mmkit.zero_shot(
+            task=Pairs,
+            input="a",
+            encoder=f"open-clip-image:model=local-dir:{home}",
+            text_encoder=f"open-clip-text:model=local-dir:{home}",
+            templates=templates,
+            cache=tmp_path / "cache",
+            device="cpu",
+        )
+        tokenizer = open_clip.get_tokenizer(f"local-dir:{home}")
+        said = [lambda c, t=template: t.replace("{}", c) for template in templates]
+        heads = open_clip.build_zero_shot_classifier(network, tokenizer, classes, said)
+        predicted = (self.own(network, home)[0] @ heads).argmax(1)
+        truth = torch.tensor([1, 0] * 4)
+        assert found.metrics["accuracy"] == pytest.approx((predicted == truth).double().mean().item())
+        assert found.by_class["dark"] == pytest.approx((predicted[truth == 1] == 1).double().mean().item())
+
+    @staticmethod
+    def own(network, home):
+        samples = Pairs().split("test")
+        pixels = of_images(f"local-dir:{home}")[1](samples.inputs["a"])["pixels"] / 255
+        mean, std = (torch.tensor(value).view(3, 1, 1) for value in ([0.5, 0.4, 0.3], [0.2, 0.3, 0.4]))
+        tokens = open_clip.get_tokenizer(f"local-dir:{home}")(samples.inputs["b"])
+        with torch.no_grad():
+            looked = network.encode_image((pixels - mean) / std, normalize=True)
+            return looked, network.encode_text(tokens, normalize=True)
 
 
 @pytest.mark.full

@@ -61,7 +61,7 @@ class OpenClipImageTransform:
 
         Raises:
             DataError: there is no image, or the configuration cannot be had here.
-            ValueError: open_clip knows no such model or weights.
+            UsageError: open_clip knows no such model or weights.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no image in this input; leave the input out")

@@ -20,7 +20,7 @@ from huggingface_hub import constants, hf_hub_download
 from huggingface_hub.errors import EntryNotFoundError
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
-from mmkit.errors import DataError, one_of
+from mmkit.errors import DataError, UsageError, one_of
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -34,7 +34,7 @@ def described(model: str, pretrained: str) -> Described:
     """What a model is, without its weights.
 
     Raises:
-        ValueError: no such model or tag, or a tag of weights that another model was trained for.
+        UsageError: no such model or tag, or a tag of weights that another model was trained for.
         DataError: the folder or the hub does not give the configuration.
     """
     kind, place = _parsed(model)
@@ -46,7 +46,7 @@ def described(model: str, pretrained: str) -> Described:
         )
     config = open_clip.get_model_config(place)
     if config is None:
-        raise ValueError(f"open_clip has no model {place}; {one_of(open_clip.list_models(), place)[:200]}")
+        raise UsageError(f"open_clip has no model {place}; {one_of(open_clip.list_models(), place)[:200]}")
     return config, _prepared(place, config, pretrained)
 
 
@@ -79,7 +79,7 @@ def _parsed(model: str) -> tuple[str, str]:
     for prefix, kind in (("local-dir:", "folder"), ("hf-hub:", "hub")):
         if model.startswith(prefix):
             if not model.removeprefix(prefix):
-                raise ValueError(f"model is {model!r}; a {kind} belongs after {prefix}")
+                raise UsageError(f"model is {model!r}; a {kind} belongs after {prefix}")
             return kind, model.removeprefix(prefix)
     return "name", model.replace("/", "-")
 
@@ -98,14 +98,14 @@ def _prepared(name: str, config: dict[str, Any], pretrained: str) -> dict[str, A
     if pretrained != "none" and not _is_file(pretrained):
         tag = open_clip.get_pretrained_cfg(name, pretrained)
         if not tag:
-            raise ValueError(
+            raise UsageError(
                 f"open_clip has no weights {pretrained} of {name}, and there is no such file; "
                 f"{one_of([*tags, 'none'], pretrained)}"
             )
         quick = bool(tag.get("quick_gelu", False))
         if quick != bool(config.get("quick_gelu", False)):
             other = f"{name}-quickgelu" if quick else name.removesuffix("-quickgelu")
-            raise ValueError(
+            raise UsageError(
                 f"the weights {pretrained} were trained {'with' if quick else 'without'} QuickGELU, unlike {name}; "
                 f"take model={other}"
             )

@@ -15,7 +15,7 @@ from open_clip.tokenizer import SimpleTokenizer, get_clean_fn, tokenize
 from torch import Generator, Tensor
 
 from mmkit.contract import Batch
-from mmkit.errors import DataError, UnavailableError
+from mmkit.errors import DataError, UnavailableError, UsageError
 from mmkit_open_clip.image_transform import MODEL, PRETRAINED
 from mmkit_open_clip.source import described
 
@@ -51,7 +51,7 @@ class OpenClipTextTransform:
 
         Raises:
             DataError: there is no text, or configuration or tokenizer cannot be had here.
-            ValueError: open_clip knows no such model or weights, or its tokenizer is of a kind that is not read here.
+            UsageError: open_clip knows no such model or weights, or its tokenizer is of a kind that is not read here.
             UnavailableError: transformers is needed, and not installed.
         """
         if all(value is None for value in values):
@@ -99,7 +99,7 @@ class _Simple:
     def __init__(self, text: Mapping[str, Any]) -> None:
         given = dict(text.get("tokenizer_kwargs") or {})
         if given.get("reduction_mask"):
-            raise ValueError(f"reduction_mask={given['reduction_mask']} leaves words out at random; take another model")
+            raise UsageError(f"reduction_mask={given['reduction_mask']} leaves words out at random; take another model")
         length = text.get("context_length", 77)
         # The one that open_clip has made on import serves all models without wishes of their own.
         self.tokenizer = (
@@ -136,7 +136,7 @@ def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:
     given = dict(text.get("tokenizer_kwargs") or {})
     clean, strips = given.pop("clean", "whitespace"), given.pop("strip_sep_token", False)
     if text.get("tokenizer_mode") or given.pop("language", None):
-        raise ValueError(
+        raise UsageError(
             "the model's tokenizer has a mode or a language of its own, which mmkit-open-clip does not read"
         )
     found = _of_transformers("AutoTokenizer", source, **given)
