@@ -8,19 +8,16 @@ from __future__ import annotations
 
 import json
 import os
-import urllib.error
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import open_clip
-from huggingface_hub import constants, hf_hub_download
-from huggingface_hub.errors import EntryNotFoundError
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from mmkit.errors import DataError, UsageError, one_of
+from mmkit.weights import fetched
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
@@ -42,7 +39,7 @@ def described(model: str, pretrained: str) -> Described:
         return _read(_in_folder(Path(place), (CONFIG,)))
     if kind == "hub":
         return _read(
-            _fetched(place, (CONFIG,), f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
+            fetched(place, (CONFIG,), f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
         )
     config = open_clip.get_model_config(place)
     if config is None:
@@ -66,13 +63,15 @@ def weights_file(model: str, pretrained: str) -> Path | None:
     if kind == "folder":
         return _in_folder(Path(place), WEIGHTS)
     if kind == "hub":
-        return _fetched(place, WEIGHTS[:2], f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
+        return fetched(place, WEIGHTS[:2], f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
     tag = open_clip.get_pretrained_cfg(place, pretrained)
     repository, _, name = (tag.get("hf_hub") or "").rpartition("/")
-    if repository:
-        names = [name.rpartition(".")[0] + ".safetensors", name] if name else WEIGHTS[:2]
-        return _fetched(repository, names, "pretrained=FILE")
-    return _downloaded(tag["url"])
+    if not repository:
+        raise DataError(
+            f"the weights {pretrained} are not on the hub; download {tag.get('url')}, and give pretrained=FILE"
+        )
+    names = [f"{name.rpartition('.')[0]}.safetensors", name] if name else WEIGHTS[:2]
+    return fetched(repository, names, "pretrained=FILE")
 
 
 def _parsed(model: str) -> tuple[str, str]:
@@ -135,53 +134,3 @@ def _in_folder(folder: Path, names: Sequence[str]) -> Path:
         if (folder / name).is_file():
             return folder / name
     raise DataError(f"{folder} has no {' or '.join(names)}; give the folder of a model, or pretrained=none or a FILE")
-
-
-def _fetched(repository: str, names: Sequence[str], instead: str) -> Path:
-    """The first of these files of a repository that the local cache, or the hub, has."""
-    for name in names:
-        try:
-            return Path(hf_hub_download(repository, name, local_files_only=True))
-        except (OSError, ValueError):
-            continue
-    if constants.HF_HUB_OFFLINE:
-        raise _unavailable(repository, names[0], "HF_HUB_OFFLINE is set", instead)
-    if not _reachable():
-        raise _unavailable(repository, names[0], "the hub cannot be reached", instead)
-    for name in names:
-        try:
-            return Path(hf_hub_download(repository, name))
-        except EntryNotFoundError:
-            continue
-        except Exception as error:  # whatever the hub, the network or the disk makes of it
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-            raise _unavailable(repository, names[0], reason, instead) from error
-    raise _unavailable(repository, names[0], "the hub has no such file", instead)
-
-
-def _unavailable(repository: str, name: str, reason: str, instead: str) -> DataError:
-    return DataError(
-        f"{name} of {repository} is not on this machine, and {reason}; download it on a machine with a network "
-        f"(`hf download {repository}`), and give {instead}"
-    )
-
-
-def _downloaded(url: str) -> Path:
-    try:
-        return Path(open_clip.download_pretrained_from_url(url))
-    except (OSError, RuntimeError) as error:
-        raise DataError(
-            f"{url} cannot be had here ({error}); download it on a machine with a network, and give pretrained=FILE"
-        ) from error
-
-
-def _reachable() -> bool:
-    """Whether the hub answers at all, asked once and for seconds only: the hub's own client tries for a minute."""
-    request = urllib.request.Request(constants.ENDPOINT, method="HEAD")  # noqa: S310 (the user's own setting)
-    try:
-        with urllib.request.urlopen(request, timeout=5):  # noqa: S310
-            return True
-    except urllib.error.HTTPError:
-        return True  # it answers, if only to say no
-    except OSError:
-        return False

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from open_clip.hf_model import HFTextEncoder
 from torch import nn
 
 from mmkit.tuning import Tuned
@@ -21,7 +22,9 @@ def tuned(
     checkpointing: bool,
 ) -> Tuned:
     """A tower with its weights, under its face, of which so much is trained as `tune` says."""
-    if checkpointing:
+    if checkpointing and isinstance(tower, HFTextEncoder):
+        tower.transformer.activation_checkpointing_enable()  # open_clip calls it by its old name
+    elif checkpointing:
         tower.set_grad_checkpointing(True)
     blocks, after = anatomy(tower)
     if tune in {"lora", "dora"}:
