@@ -204,6 +204,7 @@ def test_a_tower_is_built_without_the_other(kind):
     assert not any("conv1" in name or "trunk" in name for name, _ in reading.named_parameters())
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -328,6 +329,12 @@ class TestNames:
         with pytest.raises(DataError, match="there is no file"):
             weights_file("ViT-B-32", str(tmp_path / "nothing.pt"))
 
+    def test_a_folder_with_a_damaged_tokenizer_is_said(self, tmp_path):
+        home, _ = folder(tmp_path, "bert")
+        (home / "tokenizer.json").write_text("{")
+        with pytest.raises(DataError, match=r"the tokenizer of .*bert is not on this machine, or cannot be read"):
+            of_texts(f"local-dir:{home}")
+
     @pytest.mark.parametrize(
         ("change", "said"),
         [
@@ -392,7 +399,9 @@ class TestOffline:
             weights_file("RN50", "old")
 
     def test_a_tokenizer_of_the_hub_is_said(self):
-        with pytest.raises(DataError, match="the tokenizer of timm/ViT-B-16-SigLIP is not on this machine"):
+        with pytest.raises(
+            DataError, match=r"the tokenizer of timm/ViT-B-16-SigLIP is not on this machine.*cannot be reached"
+        ):
             OpenClipTextTransform(model="ViT-B-16-SigLIP", pretrained="none").fit(TEXTS)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError, UnavailableError, UsageError
+from mmkit.weights import in_a_line, offline
 from mmkit_open_clip.image_transform import MODEL, PRETRAINED
 from mmkit_open_clip.source import described
 
@@ -156,17 +158,21 @@ def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_transformers(kind: str, source: str, **options: Any) -> Any:
-    """What a class of transformers reads from a folder, or from the hub's local cache."""
+    """What a class of transformers reads from a folder, from the hub's local cache, or from the hub."""
     try:
         read = getattr(importlib.import_module("transformers"), kind).from_pretrained
     except ImportError as error:
         raise UnavailableError("this model needs transformers: pip install 'mmkit-open-clip[hf]'") from error
-    try:
-        return read(source, local_files_only=True, trust_remote_code=False, **options)
-    except Exception as error:  # whatever a damaged file, or an absent one, makes the readers raise
-        what = "tokenizer" if kind == "AutoTokenizer" else "configuration"
-        raise DataError(
-            f"the {what} of {source} is not on this machine, or cannot be read ({type(error).__name__}); on a machine "
-            f"with a network run `hf download {source}`, and bring the hub's cache here, or give "
-            "model=local-dir:FOLDER with the files in it"
-        ) from error
+    reason = ""
+    for local in (True, False):
+        try:
+            return read(source, local_files_only=local, trust_remote_code=False, **options)
+        except Exception as error:  # noqa: BLE001 (whatever a damaged file, or an absent one, makes the readers raise)
+            reason = in_a_line(error) if not local or Path(source).is_dir() else offline()
+        if reason:
+            break
+    what = "tokenizer" if kind == "AutoTokenizer" else "configuration"
+    raise DataError(
+        f"the {what} of {source} is not on this machine, or cannot be read ({reason}); on a machine with a network run "
+        f"`hf download {source}`, and bring the hub's cache here, or give model=local-dir:FOLDER with the files in it"
+    )
