@@ -551,11 +551,11 @@ def test_a_model_of_the_usual_size_fits_open_clips_own(tmp_path):
     looking, transform = of_images("ViT-B-32", str(tmp_path / "w.safetensors"))
     batch = transform(images())
     pixels = (batch["pixels"] / 255 - looking.mean) / looking.std
-    torch.testing.assert_close(looking(batch).vector(), network.encode_image(pixels), atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(looking(batch).vector(), network.encode_image(pixels), atol=1e-5, rtol=1e-4)
     assert looking(batch).tokens.shape == (2, 49, 512)
     reading, transform = of_texts("ViT-B-32", str(tmp_path / "w.safetensors"))
     expected = network.encode_text(open_clip.get_tokenizer("ViT-B-32")(TEXTS))
-    torch.testing.assert_close(reading(transform(TEXTS)).vector(), expected, atol=1e-6, rtol=1e-5)
+    torch.testing.assert_close(reading(transform(TEXTS)).vector(), expected, atol=1e-5, rtol=1e-4)
 
 
 def test_a_wrong_option_is_a_matter_of_usage():
