@@ -122,7 +122,7 @@ def plan(
     for name, modality in inputs.items():
         dotted.alias(f"encoder.{modality}", f"encoder.{name}")
         given = named_encoders.get(name) or [_default_encoder(catalog, name, modality, made.encoders)]
-        read = _kinds(catalog, modality)
+        read = kinds_of(catalog, modality)
         by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, kinds=read: _reads(spec, kinds))
     chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: refusal(spec, len(inputs)))
     given_heads = heads or [_default_head(catalog, made.target)]
@@ -246,7 +246,7 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     spec = catalog.find("modality", modality).spec
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
-    read = _kinds(catalog, modality)
+    read = kinds_of(catalog, modality)
     fitting = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, read) == ""]
     if len(fitting) == 1:
         return fitting[0]
@@ -261,7 +261,7 @@ def _default_head(catalog: Catalog, target: str) -> Named:
     raise UsageError(f"no installed head predicts {target}")
 
 
-def _kinds(catalog: Catalog, modality: str) -> set[str]:
+def kinds_of(catalog: Catalog, modality: str) -> set[str]:
     """The modalities whose encoders read an input of this one: itself, and the one whose values in memory it gives."""
     spec = catalog.find("modality", modality).spec
     return {modality, (isinstance(spec, ModalitySpec) and spec.values) or modality}

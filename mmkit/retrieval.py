@@ -22,6 +22,7 @@ from mmkit.frozen import Report
 from mmkit.measure.machine import machine, software
 from mmkit.measure.retrieval import chance, figures, ranks
 from mmkit.options import Choice
+from mmkit.plan import Named, kinds_of
 from mmkit.plugin import EncoderSpec
 from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
@@ -29,7 +30,6 @@ from mmkit.train import Precision
 from mmkit.vectors import Vectors
 
 Map = Literal["none", "ridge"]
-Named = str | type | Choice
 
 
 @dataclass(frozen=True)
@@ -162,8 +162,11 @@ def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named])
             raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
         name = given if given in inputs else of_modality[0]
         choice = catalog.choose("encoder", named)
-        if isinstance(choice.spec, EncoderSpec) and choice.spec.modality != inputs[name]:
-            raise UsageError(f"encoder {choice.name} reads {choice.spec.modality}, and input {name} is {inputs[name]}")
+        read = kinds_of(catalog, inputs[name])
+        if isinstance(choice.spec, EncoderSpec) and choice.spec.modality not in read:
+            raise UsageError(
+                f"encoder {choice.name} reads {choice.spec.modality}, and input {name} is {' or '.join(sorted(read))}"
+            )
         found[name] = choice
     return found
 
