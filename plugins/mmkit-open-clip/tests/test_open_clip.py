@@ -109,7 +109,10 @@ def of_texts(model, pretrained="own", **options):
     return OpenClipTextEncoder(transform, **options).eval(), transform
 
 
-@pytest.mark.parametrize("kind", KINDS)
+LATER = {"quick", "averaged", "mobile"}
+
+
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=pytest.mark.full) if k in LATER else k for k in KINDS])
 def test_summaries_are_the_models_own(tmp_path, kind):
     home, network = folder(tmp_path, kind)
     # CoCa normalises unless told not to; CLIP does not.
@@ -426,7 +429,7 @@ class Pairs:
         )
 
 
-@pytest.mark.parametrize("tune", ["frozen", "partial:1", "full", "lora"])
+@pytest.mark.parametrize("tune", ["frozen", "partial:1", pytest.param("full", marks=pytest.mark.full), "lora"])
 def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path, tune):
     if tune == "lora":
         pytest.importorskip("peft")
@@ -485,7 +488,7 @@ def test_layers_learn_slower_towards_the_input(tmp_path):
         of_texts(f"local-dir:{home}", tune="partial:4")
 
 
-@pytest.mark.parametrize("kind", ["bert", "siglip"])
+@pytest.mark.parametrize("kind", ["bert", pytest.param("siglip", marks=pytest.mark.full)])
 def test_a_model_with_a_tokenizer_of_transformers_is_saved_whole(tmp_path, kind):
     home, _ = folder(tmp_path, kind)
     encoders = {"a": f"open-clip-image:model=local-dir:{home}", "b": f"open-clip-text:model=local-dir:{home}"}
