@@ -16,6 +16,7 @@ from mmkit.errors import ContractError, UsageError
 from mmkit.model import Model, OnlyFusion, encoder_widths, fusion_width
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec, ObjectiveSpec, Spec
+from mmkit.refused import TRUTH, fitted
 
 
 @dataclass(frozen=True)
@@ -130,13 +131,22 @@ class Transforms:
 
     @staticmethod
     def fitted(
-        combination: Combination, target: str, inputs: Mapping[str, Sequence[Any]], truth: Sequence[Any]
+        combination: Combination,
+        target: str,
+        inputs: Mapping[str, Sequence[Any]],
+        truth: Sequence[Any],
+        ids: Sequence[str] | None = None,
     ) -> Transforms:
-        """Built, and fitted on values of the training split, in memory; None is a missing one."""
+        """Built, and fitted on values of the training split, in memory; None is a missing one.
+
+        Raises:
+            RefusedError: values that a transform cannot be fitted on, by the ids of their samples, else their numbers.
+        """
+        ids = [str(i) for i in range(len(truth))] if ids is None else ids
         transforms = Transforms.of(combination, target)
         for name, transform in transforms.inputs.items():
-            transform.fit(inputs[name])
-        transforms.truth.fit(truth)
+            fitted(name, transform, inputs[name], ids)
+        fitted(TRUTH, transforms.truth, truth, ids, of_truth=True)
         return transforms
 
     @staticmethod

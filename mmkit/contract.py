@@ -201,7 +201,8 @@ class Modality(Protocol):
     def decode(self, raw: Any) -> Any:
         """The value in memory of a raw one (a path, bytes, an array, the value itself); never called with None.
 
-        Returns None where the value says itself that it is missing (a table row whose every cell is).
+        Returns None where the value says itself that it is missing (a table row whose every cell is). Several threads
+        may call at once.
 
         Raises:
             DataError: it cannot be read, or is empty; the message says why.
@@ -231,7 +232,10 @@ class Transform(Protocol):
         """A batch. A missing value, None, gives a row whose `mask` is all False; all may be missing.
 
         Every batch has a bool leaf `mask`, [B T] or [B]. With a generator, augmentation is drawn from it alone;
-        without one the result is deterministic.
+        without one the result is deterministic. Several threads may call at once, each with a generator of its own.
+
+        Raises:
+            DataError: a value cannot be taken; the message says why. The core tries each alone to name its sample.
         """
         ...
 

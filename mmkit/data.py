@@ -2,31 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from functools import partial
+from typing import Any, TypeVar
 
 import torch
 from torch import Generator, Tensor
 
 from mmkit.cache import Stored
 from mmkit.contract import Batch, Features, Modality, Samples, Split, Task, Transform
-from mmkit.errors import ContractError, DataError
+from mmkit.errors import DataError
+from mmkit.loader import Loader
+from mmkit.refused import TRUTH, OnError, RefusedError, picked, transformed, without
 
 Given = Batch | Features
 """What a model is given of an input: a batch, or what its frozen encoder made of it."""
-OnError = Literal["fail", "missing"]
+_T = TypeVar("_T")
 
 
 def decoded(
     samples: Samples, modalities: Mapping[str, Modality], on_error: OnError = "fail"
 ) -> tuple[Samples, list[str]]:
-    """The samples with every value in memory, and what could not be read and counts as missing.
+    """The samples with every value in memory, and what could not be read.
 
     Args:
         samples: raw; an input that they lack is all None.
-        modalities: of each input.
-        on_error: "fail" raises at the first value that cannot be read, "missing" takes None instead.
+        modalities: of each input; several threads decode where that takes its time.
+        on_error: "fail" raises at the first value that cannot be read, "skip" leaves its sample out, "missing" takes
+            None instead.
 
     Raises:
         DataError: a value cannot be read, or a column has not one value a sample; it names sample and input.
@@ -34,7 +39,8 @@ def decoded(
     if len(samples.truth) != len(samples):
         raise DataError(f"truth has {len(samples.truth)} values for {len(samples)} samples; give one a sample, or None")
     columns: dict[str, Sequence[Any]] = {}
-    unread = []
+    unread: list[str] = []
+    left_out: set[str] = set()
     for name, modality in modalities.items():
         column = samples.inputs.get(name, [None] * len(samples))
         if len(column) != len(samples):
@@ -42,17 +48,28 @@ def decoded(
                 f"input {name} has {len(column)} values for {len(samples)} samples; give one a sample, or None"
             )
         values = []
-        for sample, raw in zip(samples.ids, column, strict=True):
-            try:
-                values.append(None if raw is None else modality.decode(raw))
-            except DataError as error:
-                message = f"sample {sample}, input {name}: {error}"
-                if on_error == "fail":
-                    raise DataError(f"{message}; --on-error missing goes on without such values") from error
-                unread.append(message)
-                values.append(None)
+        with Loader() as load:
+            for sample, value in zip(samples.ids, load(partial(_read, modality, column), len(samples)), strict=True):
+                if isinstance(value, DataError):
+                    refused = RefusedError(name, {sample: str(value)})
+                    if on_error == "fail":
+                        raise refused from value
+                    unread += refused.lines
+                    left_out.add(sample)
+                values.append(None if isinstance(value, DataError) else value)
         columns[name] = values
-    return replace(samples, inputs=columns), unread
+    samples = replace(samples, inputs=columns)
+    if on_error == "skip" and left_out:
+        samples = picked(samples, [i for i, sample in enumerate(samples.ids) if sample not in left_out])
+    return samples, unread
+
+
+def _read(modality: Modality, column: Sequence[Any], index: int) -> Any:
+    """A value in memory, None, or the error that says why it is not there."""
+    try:
+        return None if column[index] is None else modality.decode(column[index])
+    except DataError as error:
+        return error
 
 
 class Splits:
@@ -61,7 +78,7 @@ class Splits:
     Args:
         task: the task.
         modalities: of each input.
-        on_error: what becomes of a value that cannot be read.
+        on_error: what becomes of a value that cannot be read or transformed.
         limit: at most so many samples of the training split, taken in its order; None is all.
     """
 
@@ -72,8 +89,10 @@ class Splits:
         self.modalities = modalities
         self.on_error: OnError = on_error
         self.limit = limit
-        self.unread: dict[str, list[str]] = {}
-        self._read: dict[str, Samples] = {}
+        self._read: dict[Split, Samples] = {}
+        self._unread: dict[Split, list[str]] = {}
+        self._left: dict[Split, Samples] = {}
+        self._refused: dict[Split, list[str]] = {}
 
     def __call__(self, name: Split) -> Samples:
         """The samples of a split, with every value in memory."""
@@ -83,33 +102,48 @@ class Splits:
                 raise DataError(f"the {name} split of the task has no samples")
             if self.limit is not None and name == "train":
                 samples = first(samples, self.limit)
-            self._read[name], self.unread[name] = decoded(samples, self.modalities, self.on_error)
-        return self._read[name]
+            self._read[name], self._unread[name] = decoded(samples, self.modalities, self.on_error)
+        left = self._left.get(name, self._read[name])
+        if not len(left):
+            raise DataError(f"no sample of the {name} split is left: {self.unread[name][0]}, ...")
+        return left
+
+    @property
+    def unread(self) -> dict[Split, list[str]]:
+        """What could not be used, by split: a line a value."""
+        return {name: [*lines, *self._refused.get(name, ())] for name, lines in self._unread.items()}
+
+    def own(self) -> Splits:
+        """The same splits for one run, which may leave out values that others can use."""
+        mine = copy.copy(self)  # what was read, or will be, is shared
+        mine.__dict__.update(_left={}, _refused={})
+        return mine
+
+    def use(self, what: Callable[[Splits], _T]) -> _T:
+        """What is made of these splits, begun anew without the values that it refuses, as `on_error` says.
+
+        Raises:
+            DataError: a value is refused and `on_error` is "fail", or no sample of a split is left.
+        """
+        while True:
+            try:
+                return what(self)
+            except RefusedError as refused:
+                name = next((name for name in self._read if refused.reasons.keys() & set(self(name).ids)), None)
+                if name is None:
+                    raise
+                self._left[name] = without(self(name), refused, self.on_error)
+                self._refused[name] = [*self._refused.get(name, ()), *refused.lines]
 
 
 def first(samples: Samples, count: int) -> Samples:
     """The first `count` samples."""
-    return Samples(
-        samples.ids[:count],
-        {name: column[:count] for name, column in samples.inputs.items()},
-        samples.truth[:count],
-        None if samples.groups is None else samples.groups[:count],
-    )
+    return picked(samples, range(min(count, len(samples))))
 
 
 def with_truth(samples: Samples) -> Samples:
     """Those samples that have truth."""
-    kept = [i for i, truth in enumerate(samples.truth) if truth is not None]
-
-    def pick(column: Sequence[Any]) -> list[Any]:
-        return [column[i] for i in kept]
-
-    return Samples(
-        pick(samples.ids),
-        {name: pick(column) for name, column in samples.inputs.items()},
-        pick(samples.truth),
-        None if samples.groups is None else pick(samples.groups),
-    )
+    return picked(samples, [i for i, truth in enumerate(samples.truth) if truth is not None])
 
 
 @dataclass(frozen=True)
@@ -122,6 +156,7 @@ class Dataset:
         moving: of the other inputs, the values in memory and their transform.
         ready: features of inputs whose encoder is frozen, in the place of batches.
         truth: of the whole split.
+        ids: of the samples, to name them by.
     """
 
     size: int
@@ -129,17 +164,25 @@ class Dataset:
     truth: Batch
     moving: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
     ready: dict[str, Stored] = field(default_factory=dict)
+    ids: Sequence[str] = ()
 
     @staticmethod
     def of(samples: Samples, inputs: Mapping[str, Transform], truth: Transform, *, augment: bool) -> Dataset:
         """The samples, decoded, as a data set; with `augment`, what augments is transformed anew at every batch.
 
         Raises:
+            RefusedError: values that a transform does not take.
             ContractError: a transform keeps no bool leaf `mask`, or gives another number of rows.
         """
+        ids = samples.ids
         moving = {n: (samples.inputs[n], t) for n, t in inputs.items() if augment and t.augments}
-        still = {n: checked(n, t(samples.inputs[n]), len(samples)) for n, t in inputs.items() if n not in moving}
-        return Dataset(len(samples), still, checked("truth", truth(samples.truth), len(samples)), moving)
+        still = {
+            n: transformed(n, t, samples.inputs[n], column=samples.inputs[n], ids=ids)
+            for n, t in inputs.items()
+            if n not in moving
+        }
+        known = transformed(TRUTH, truth, samples.truth, column=samples.truth, ids=ids, of_truth=True)
+        return Dataset(len(samples), still, known, moving, ids=ids)
 
     def to(self, device: torch.device) -> Dataset:
         """The same with its tensors on `device`."""
@@ -147,22 +190,37 @@ class Dataset:
         ready = {name: stored.to(device) for name, stored in self.ready.items()}
         return replace(self, still=still, ready=ready, truth=on(self.truth, device))
 
-    def batch(self, index: Tensor, generator: Generator | None = None) -> tuple[dict[str, Given], Batch]:
-        """The rows of `index` [B]: each input's batch or features, and the truth; the generator draws augmentation.
+    def batch(
+        self, index: Tensor, generator: Generator | None = None, fresh: dict[str, Batch] | None = None
+    ) -> tuple[dict[str, Given], Batch]:
+        """The rows of `index` [B]: each input's batch or features, and the truth.
+
+        Args:
+            index: of the samples.
+            generator: that augmentation is drawn from.
+            fresh: what `fresh` made of the same index; None makes it now.
 
         Raises:
-            ContractError: as `of`, of a transform that augments.
+            RefusedError: as `of`, of a transform that augments; so is the next.
+            ContractError: as above.
         """
         place = self.truth["mask"].device
         here = index.to(place)
         batch: dict[str, Given] = {name: rows(whole, here) for name, whole in self.still.items()}
         batch |= {name: stored.rows(here) for name, stored in self.ready.items()}
-        if self.moving:
-            chosen = index.tolist()
-            for name, (values, transform) in self.moving.items():
-                fresh = transform([values[i] for i in chosen], generator)
-                batch[name] = on(checked(name, fresh, len(chosen)), place)
+        fresh = self.fresh(index, generator) if fresh is None else fresh
+        batch |= {name: on(made, place) for name, made in fresh.items()}
         return batch, rows(self.truth, here)
+
+    def fresh(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
+        """What is transformed anew for a batch, on the host; pinned where the device is CUDA's. Any thread may ask."""
+        found = {}
+        for name, (values, transform) in self.moving.items():
+            chosen = [values[i] for i in index.tolist()]
+            ids = self.ids or [str(i) for i in range(self.size)]
+            made = transformed(name, transform, chosen, generator, column=values, ids=ids)
+            found[name] = pinned(made) if self.truth["mask"].is_cuda else made
+        return found
 
     def batches(self, size: int) -> list[Tensor]:
         """Indices of consecutive batches."""
@@ -179,15 +237,6 @@ def on(batch: Batch, device: torch.device) -> Batch:
     return {name: leaf.to(device, non_blocking=True) for name, leaf in batch.items()}
 
 
-def checked(name: str, batch: Batch, size: int) -> Batch:
-    """The batch, if it keeps the contract."""
-    mask = batch.get("mask")
-    if mask is None or mask.dtype != torch.bool:
-        raise ContractError(
-            f"the transform of {name} gave no bool leaf `mask`; it gave {', '.join(batch) or 'nothing'}"
-        )
-    for leaf, tensor in batch.items():
-        if tensor.shape[:1] != (size,):
-            given = f"{len(tensor)} rows" if tensor.ndim else "a single number"
-            raise ContractError(f"the transform of {name} gave {given} of `{leaf}` for {size} values")
-    return batch
+def pinned(batch: Batch) -> Batch:
+    """Every leaf in pinned memory, from where the device fetches it by itself."""
+    return {name: leaf.pin_memory() for name, leaf in batch.items()}

@@ -15,6 +15,7 @@ from mmkit.combination import Combination, Transforms
 from mmkit.contract import Features, Samples
 from mmkit.data import Dataset, on
 from mmkit.model import Model
+from mmkit.refused import transformed
 from mmkit.train import Precision, autocast
 
 Report = Callable[[str, int, int], None]
@@ -57,10 +58,10 @@ class Frozen:
         once = [name for name in self.inputs if not (augment and name in self.augmented)]
         rest = {name: transform for name, transform in self.transforms.inputs.items() if name not in once}
         data = Dataset.of(samples, rest, self.transforms.truth, augment=augment)
-        ready = {name: self._stored(name, samples.inputs[name]) for name in once}
+        ready = {name: self._stored(name, samples.inputs[name], samples.ids) for name in once}
         return replace(data, ready=ready).to(next(self.module.parameters()).device)
 
-    def _stored(self, name: str, values: Sequence[Any]) -> Stored:
+    def _stored(self, name: str, values: Sequence[Any], ids: Sequence[str]) -> Stored:
         encoder = self.module.encoders[self.module.names[name]]
         choice = self.combination.encoders[name]
         settings = {
@@ -74,11 +75,13 @@ class Frozen:
         if self.cache is not None:
             key, made_of = key_of(encoder, self.transforms.inputs[name], digest(values), settings)
         report = partial(self.report, name) if self.report else None
-        return encoded(partial(self._features, name), values, self.cache, key, made_of, report=report)
+        encode = partial(self._features, name, values, ids)
+        return encoded(encode, values, self.cache, key, made_of, report=report)
 
-    def _features(self, name: str, values: Sequence[Any]) -> Features:
+    def _features(self, name: str, column: Sequence[Any], ids: Sequence[str], values: Sequence[Any]) -> Features:
         device = next(self.module.parameters()).device
         encoder = self.module.encoders[self.module.names[name]].eval()
+        batch = transformed(name, self.transforms.inputs[name], values, column=column, ids=ids)
         with torch.no_grad(), autocast(device, self.precision):
-            found: Features = encoder(on(self.transforms.inputs[name](values), device))
+            found: Features = encoder(on(batch, device))
         return Features.of(found.tokens, found.mask, found.pooled).to("cpu")

@@ -18,11 +18,12 @@ from safetensors.torch import load_model, save_model
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Modality, Samples
-from mmkit.data import Dataset, OnError, decoded
+from mmkit.data import Dataset, decoded
 from mmkit.errors import ContractError, DataError, UnavailableError, UsageError, one_of
 from mmkit.model import Model
 from mmkit.options import Choice
 from mmkit.record import fingerprint
+from mmkit.refused import OnError, RefusedError, without
 
 SCHEMA = 1
 DESCRIPTION = "model.json"
@@ -57,11 +58,12 @@ class MultimodalModel:
         Args:
             samples: raw values by input; one that is None or left out is missing.
             batch_size: samples that are run together.
-            on_error: "missing" takes a value that cannot be read for a missing one.
+            on_error: "missing" takes a value that cannot be read or transformed for a missing one, "skip" gives None
+                in the place of the answer to its sample.
 
         Raises:
             UsageError: a sample is no mapping, or has an input that the model does not know.
-            DataError: a value cannot be read.
+            DataError: a value cannot be read or transformed.
         """
         if isinstance(samples, Mapping):
             raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
@@ -80,15 +82,23 @@ class MultimodalModel:
         columns = {name: [sample.get(name) for sample in samples] for name in self.inputs}
         ids = [str(number) for number in range(len(samples))]
         raw, _ = decoded(Samples(ids, columns, [None] * len(samples)), self.modalities, on_error)
-        device = next(self.module.parameters()).device
-        data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False).to(device)
+        data = None
+        while len(raw) and data is None:
+            try:
+                data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False)
+            except RefusedError as refused:
+                raw = without(raw, refused, on_error)
+        if data is None:
+            return [None] * len(samples)
+        data = data.to(next(self.module.parameters()).device)
         self.module.eval()
         found: list[Any] = []
         with torch.inference_mode():
             for index in data.batches(batch_size):
                 prediction = self.module.predict_batch(data.batch(index)[0])
                 found += self.transforms.truth.inverse({name: leaf.cpu() for name, leaf in prediction.items()})
-        return found
+        answers = dict(zip(raw.ids, found, strict=True))
+        return [answers.get(sample) for sample in ids]
 
     def save(self, directory: str | Path) -> None:
         """Write the model to a folder: readable JSON, and weights as safetensors.

@@ -9,10 +9,10 @@ from typing import Any, get_args
 
 from mmkit.catalog import Catalog
 from mmkit.combination import Combination, refusal
-from mmkit.data import OnError
 from mmkit.errors import UsageError, one_of
 from mmkit.options import Choice, Text, options_of, split_commas, validated
 from mmkit.plugin import EncoderSpec, HeadSpec, ModalitySpec
+from mmkit.refused import OnError
 from mmkit.run import Run, device_of
 from mmkit.train import Precision, Training
 
@@ -33,7 +33,7 @@ class Plan:
         device: "cpu", "cuda" or "mps".
         precision: of the forward.
         limit: at most so many training samples; None is all.
-        on_error: what becomes of a value that cannot be read.
+        on_error: what becomes of a value that cannot be read or transformed.
         left_out: what `all` named but cannot run here, with the reason.
     """
 
@@ -96,7 +96,8 @@ def plan(
         device: "auto", "cpu", "cuda" or "mps".
         precision: "float32", "bfloat16" or "float16".
         limit: at most so many training samples.
-        on_error: "fail" or "missing".
+        on_error: what becomes of a value that cannot be read or transformed: "fail", "skip" (its sample is left out) or
+            "missing" (the value alone).
 
     Raises:
         UsageError: a name, an option or a number that is not possible.

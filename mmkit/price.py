@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -68,7 +69,8 @@ def prices(
     subjects = {}
     for key, combination in combinations.items():
         try:
-            subjects[key] = _Subject(combination, splits, training, torch.device(device), precision)
+            make = partial(_Subject, combination, training=training, device=torch.device(device), precision=precision)
+            subjects[key] = splits.own().use(make)
             subjects[key].predict()
             subjects[key].train()
         except (MmkitError, RuntimeError, ValueError):
@@ -124,7 +126,7 @@ class _Subject:
         self.device = device
         self.precision = precision
         train = with_truth(splits("train"))
-        transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth)
+        transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             self.module, objectives = born(combination, transforms)

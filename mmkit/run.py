@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,7 +19,7 @@ import torch
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Target
-from mmkit.data import Dataset, OnError, Splits, with_truth
+from mmkit.data import Dataset, Splits, with_truth
 from mmkit.errors import DataError, UnavailableError, UsageError, one_of
 from mmkit.frozen import Frozen, Report
 from mmkit.measure.accuracy import Metrics, higher_is_better, metrics_of
@@ -28,7 +29,8 @@ from mmkit.model import Model, TrainingStep
 from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
-from mmkit.train import Precision, Training, fit, predictions
+from mmkit.refused import OnError
+from mmkit.train import Precision, Trained, Training, fit, predictions
 
 MOST_CLASSES = 100
 """Of a confusion matrix that a record holds: it grows with their square."""
@@ -46,7 +48,7 @@ class Run:
         device: "cpu", "cuda" or "mps".
         precision: of the forward.
         limit: at most so many training samples; None is all.
-        on_error: what becomes of a value that cannot be read.
+        on_error: what becomes of a value that cannot be read or transformed.
 
     Raises:
         UsageError: a setting that is not possible.
@@ -188,30 +190,12 @@ def execute(
     catalog = catalog or installed()
     splits = splits or run.splits(catalog)
     task, device = splits.task, torch.device(device_of(run.device))
-    train, validation = with_truth(splits("train")), with_truth(splits("validation"))
-    for name, known in (("training", train), ("validation", validation)):
-        if not len(known):
-            raise DataError(f"no sample of the {name} split has truth; give some that have")
-
+    mine = splits.own()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(run.seed)
-        transforms = Transforms.fitted(run.combination, task.target, train.inputs, train.truth)
-        module, objectives = born(run.combination, transforms)
-        step = TrainingStep(module, objectives).to(device)
-        frozen = Frozen(module, run.combination, transforms, run.precision, cache, encoding)
-        data = frozen.dataset(train, augment=True)
-        held = frozen.dataset(validation, augment=False)
+        training = partial(_trained, run, cache=cache, report=report, encoding=encoding)
+        transforms, module, frozen, trained, on_validation = mine.use(training)
         target = transforms.truth.target()
-
-        def validate() -> tuple[float, dict[str, float | None]]:
-            found = measured(module, held, target, run.precision).compute([task.metric])
-            value = found[task.metric]
-            return -math.inf if value is None else value if higher_is_better(task.metric) else -value, found
-
-        trained = fit(step, data, validate, run.training, seed=run.seed, precision=run.precision, report=report)
-        on_validation = measured(module, held, target, run.precision)
-        test = splits("test")
-        unseen = frozen.dataset(test, augment=False)
+        unseen = mine.use(lambda left: frozen.dataset(left("test"), augment=False))
         on_test = measured(module, unseen, target, run.precision)
 
     model = MultimodalModel(module, run.combination, transforms, dict(task.inputs), splits.modalities, task.target)
@@ -234,18 +218,23 @@ def execute(
         "names": list(target.names),
         "confusion": on_test.confusion() if target.kind != "scalar" and target.size <= MOST_CLASSES else None,
         "samples": {
-            "train": len(train),
+            "train": len(with_truth(mine("train"))),
             "validation": on_validation.samples,
             "test": on_test.samples,
             "without_truth": {
-                "train": len(splits("train")) - len(train),
-                "validation": len(splits("validation")) - on_validation.samples,
+                "train": len(mine("train")) - len(with_truth(mine("train"))),
+                "validation": len(mine("validation")) - on_validation.samples,
                 "test": on_test.without_truth,
             },
         },
-        "unread": splits.unread,
+        "unread": mine.unread,
         "encoded_once": [name for name in frozen.inputs if name not in frozen.augmented],
         "encoded_anew": frozen.augmented,
+        "loading": {
+            "seconds": trained.loading,
+            "share": trained.loading / trained.seconds,
+            "workers": trained.workers,
+        },
         "throughput": None,
         "cost": {"parameters": parameters(module)[0]},
         "seconds": time.time() - began,
@@ -253,6 +242,33 @@ def execute(
         **surroundings(run),
     }
     return record, model
+
+
+def _trained(
+    run: Run, splits: Splits, *, cache: Path | None, report: Callable[[int, int], None] | None, encoding: Report | None
+) -> tuple[Transforms, Model, Frozen, Trained, Metrics]:
+    """A model trained on the training split, and what it finds of validation."""
+    train, validation = with_truth(splits("train")), with_truth(splits("validation"))
+    for name, known in (("training", train), ("validation", validation)):
+        if not len(known):
+            raise DataError(f"no sample of the {name} split has truth; give some that have")
+    device = torch.device(run.device)
+    torch.manual_seed(run.seed)
+    transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids)
+    module, objectives = born(run.combination, transforms)
+    step = TrainingStep(module, objectives).to(device)
+    frozen = Frozen(module, run.combination, transforms, run.precision, cache, encoding)
+    data = frozen.dataset(train, augment=True)
+    held = frozen.dataset(validation, augment=False)
+    target, metric = transforms.truth.target(), splits.task.metric
+
+    def validate() -> tuple[float, dict[str, float | None]]:
+        found = measured(module, held, target, run.precision).compute([metric])
+        value = found[metric]
+        return -math.inf if value is None else value if higher_is_better(metric) else -value, found
+
+    trained = fit(step, data, validate, run.training, seed=run.seed, precision=run.precision, report=report)
+    return transforms, module, frozen, trained, measured(module, held, target, run.precision)
 
 
 def failed(run: Run, splits: Splits, error: Exception) -> Record:

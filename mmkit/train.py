@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -15,6 +17,7 @@ from torch import Generator, Tensor, nn
 from mmkit.contract import Batch
 from mmkit.data import Dataset, Given
 from mmkit.errors import MmkitError
+from mmkit.loader import Loader
 from mmkit.model import Model, TrainingStep
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -61,10 +64,16 @@ class Trained:
     Args:
         history: one entry an epoch: its number from 1, the mean loss, and the validation scores.
         best: the epoch whose weights were kept.
+        seconds: of all steps, without validation.
+        loading: seconds of them in which the loop waited for its batches.
+        workers: threads that made batches ahead.
     """
 
     history: list[dict[str, Any]]
     best: int
+    seconds: float = field(default=0.0, compare=False)
+    loading: float = field(default=0.0, compare=False)
+    workers: int = field(default=0, compare=False)
 
 
 def fit(
@@ -76,6 +85,7 @@ def fit(
     seed: int,
     precision: Precision = "float32",
     report: Callable[[int, int], None] | None = None,
+    workers: int | None = None,
 ) -> Trained:
     """Train the step's model on the data, and keep the weights of the epoch that validation finds best.
 
@@ -87,8 +97,11 @@ def fit(
         seed: of order, augmentation and dropout.
         precision: of the forward, by autocast; weights stay float32.
         report: called after each epoch with epochs done and planned.
+        workers: threads that make augmented batches ahead; None finds out whether they pay, see `Loader`. They change
+            no result.
 
     Raises:
+        RefusedError: values that a transform which augments does not take.
         MmkitError: the loss is not finite, or validation finds no score in any epoch.
     """
     device = data.truth["mask"].device
@@ -103,46 +116,55 @@ def fit(
     weights = balanced(data.truth) if training.sampler == "balanced" else None
     history: list[dict[str, Any]] = []
     best_epoch, best_score, best_state = 0, -math.inf, snapshot(step)
-    done = 0
-    for epoch in range(1, epochs + 1):
-        step.train()
-        shown = drawn(data.size, weights, order)
-        total = torch.zeros((), device=device)
-        for start in range(0, data.size, training.batch_size):
-            index = shown[start : start + training.batch_size]
-            # Seeding costs a percent of a small model's step, so it is left out where nothing augments.
-            augment = augmentation(seed, epoch, start // training.batch_size) if data.moving else None
-            batch, truth = data.batch(index, augment)
-            for group in optimizer.param_groups:
-                group["lr"] = training.lr * group["share"] * rate(done, epochs * steps, training.warmup)
-            loss = losses(step, batch, truth, precision)
-            optimizer.zero_grad(set_to_none=True)
-            scaler.scale(loss).backward()
-            if training.clip is not None:
-                scaler.unscale_(optimizer)
-                nn.utils.clip_grad_norm_(parameters, training.clip, foreach=True)
-            scaler.step(optimizer)
-            scaler.update()
-            total += loss.detach()
-            done += 1
-        mean = float(total) / steps
-        if not math.isfinite(mean):
-            raise MmkitError(f"the loss became {mean} in epoch {epoch}; a lower --lr, or float32, may help")
-        score, found = validate()
-        history.append({"epoch": epoch, "loss": mean, **found})
-        if score > best_score:
-            best_epoch, best_score, best_state = epoch, score, snapshot(step)
-        if report:
-            report(epoch, epochs)
-        if training.patience is not None and epoch - best_epoch >= training.patience:
-            break
+    done, seconds, loading = 0, 0.0, 0.0
+    with Loader(workers) as load:
+        for epoch in range(1, epochs + 1):
+            step.train()
+            began = time.perf_counter()
+            shown = drawn(data.size, weights, order).split(training.batch_size)
+            fresh = load(partial(_fresh, data, shown, seed, epoch), steps)
+            total = torch.zeros((), device=device)
+            for index in shown:
+                asked = time.perf_counter()
+                # Nothing is seeded where nothing augments: that would cost a percent of a small model's step.
+                batch, truth = data.batch(index, fresh=next(fresh) if data.moving else {})
+                loading += time.perf_counter() - asked
+                for group in optimizer.param_groups:
+                    group["lr"] = training.lr * group["share"] * rate(done, epochs * steps, training.warmup)
+                loss = losses(step, batch, truth, precision)
+                optimizer.zero_grad(set_to_none=True)
+                scaler.scale(loss).backward()
+                if training.clip is not None:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(parameters, training.clip, foreach=True)
+                scaler.step(optimizer)
+                scaler.update()
+                total += loss.detach()
+                done += 1
+            mean = float(total) / steps
+            seconds += time.perf_counter() - began
+            if not math.isfinite(mean):
+                raise MmkitError(f"the loss became {mean} in epoch {epoch}; a lower --lr, or float32, may help")
+            score, found = validate()
+            history.append({"epoch": epoch, "loss": mean, **found})
+            if score > best_score:
+                best_epoch, best_score, best_state = epoch, score, snapshot(step)
+            if report:
+                report(epoch, epochs)
+            if training.patience is not None and epoch - best_epoch >= training.patience:
+                break
     if not best_epoch:
         raise MmkitError(
             f"validation gave no score in any of {len(history)} epochs, so none is best; the metric must be defined on "
             "the validation split"
         )
     step.load_state_dict(best_state)
-    return Trained(history, best_epoch)
+    return Trained(history, best_epoch, seconds, loading, load.workers)
+
+
+def _fresh(data: Dataset, shown: Sequence[Tensor], seed: int, epoch: int, number: int) -> dict[str, Batch]:
+    """What is transformed anew for a batch of an epoch."""
+    return data.fresh(shown[number], augmentation(seed, epoch, number))
 
 
 def grouped(step: nn.Module) -> list[dict[str, Any]]:

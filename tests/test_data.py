@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from mmkit.contract import Samples
-from mmkit.data import Dataset, Splits, checked, decoded, first, with_truth
+from mmkit.data import Dataset, Splits, decoded, first, with_truth
 from mmkit.errors import ContractError, DataError
+from mmkit.refused import checked
 
 
 class Number:
@@ -43,7 +44,7 @@ def samples(values, truth=None, **rest):
 
 class TestDecoding:
     def test_a_value_that_cannot_be_read_names_its_sample_and_input(self):
-        with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error missing goes on"):
+        with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error skip leaves"):
             decoded(samples([1, -1, 2]), {"a": Number()})
 
     def test_or_counts_as_missing_and_is_listed(self):

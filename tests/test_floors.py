@@ -37,6 +37,8 @@ FLOORS = (
         "cache",
         "frozen",
         "data",
+        "loader",
+        "refused",
         "train",
         "record",
         "measure",

@@ -180,7 +180,7 @@ class TestOptions:
             ({"seeds": 0}, "--seeds takes 1 or more; got 0"),
             ({"limit": 0}, "--limit takes 1 or more; got 0"),
             ({"precision": "int4"}, "--precision takes float32, bfloat16, float16; got int4"),
-            ({"on_error": "shrug"}, "--on-error takes fail, missing; got shrug"),
+            ({"on_error": "shrug"}, "--on-error takes fail, skip, missing; got shrug"),
             ({"fusions": ["concta"]}, "there is no fusion concta; did you mean concat"),
             ({"task": "digit"}, "there is no task digit; did you mean digits"),
             ({"heads": ["regression"]}, "head regression predicts scalar, and the task asks for classes"),

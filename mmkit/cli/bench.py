@@ -59,7 +59,9 @@ def bench(
     device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")] = None,
     precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16, by autocast. [float32]")] = None,
     threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
-    on_error: Annotated[str | None, typer.Option(help="A value that cannot be read: fail, or missing. [fail]")] = None,
+    on_error: Annotated[
+        str | None, typer.Option(help="A value that cannot be read: fail, skip its sample, or missing. [fail]")
+    ] = None,
     baselines: Annotated[bool | None, typer.Option(help="Each input alone beside the fusions. [yes]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
@@ -187,10 +189,11 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
 
 
 def _tell_unread(suite: Suite) -> None:
-    """Say which values counted as missing because they could not be read: all runs of a suite share them."""
+    """Say which values could not be read or transformed, and what became of them."""
     unread = sorted({line for r in suite.records for lines in r.get("unread", {}).values() for line in lines})
     if unread:
-        print(f"mmkit: {len(unread)} values could not be read and count as missing:", file=sys.stderr)
+        became = "their samples are left out" if suite.plan.on_error == "skip" else "count as missing"
+        print(f"mmkit: {len(unread)} values could not be used and {became}:", file=sys.stderr)
         print(*(f"  {line}" for line in unread), sep="\n", file=sys.stderr)
 
 

@@ -69,6 +69,12 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
+def usable_cores() -> int:
+    """Cores' worth of time that this process may use, a container's limit included; at least 1."""
+    quota = _quota()
+    return _cores() if quota is None else max(1, min(_cores(), round(quota)))
+
+
 def _cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))

@@ -235,7 +235,7 @@ class TestRun:
         code, out, err = bench(*rest, "--on-error", "missing", "--json")
         assert code == 0
         assert json.loads(out)["records"][0]["unread"]["test"][0].startswith("sample test-19, input a")
-        assert "3 values could not be read and count as missing" in err
+        assert "3 values could not be used and count as missing" in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made by the operating system's own means")

@@ -1,0 +1,172 @@
+"""Values that cannot be used: found one by one, named by their samples, and taken out where that is asked for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Generator
+
+from mmkit.contract import Batch, Samples, Transform
+from mmkit.errors import ContractError, DataError, MmkitError
+
+OnError = Literal["fail", "skip", "missing"]
+"""What becomes of a value that cannot be read or transformed: "skip" leaves its sample out, "missing" the value."""
+TRUTH = "truth"
+"""What stands for an input's name where the truth of a sample is refused; an input may have the same name."""
+
+
+class RefusedError(DataError):
+    """Values that cannot be read, or that a transform cannot take.
+
+    Args:
+        name: of the input, or `TRUTH`.
+        reasons: by the id of the sample.
+        of_truth: whether it is the truth.
+    """
+
+    def __init__(self, name: str, reasons: Mapping[str, str], *, of_truth: bool = False) -> None:
+        self.name = name
+        self.reasons = dict(reasons)
+        self.of_truth = of_truth
+        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
+        super().__init__(f"{self.lines[0]}{more}; --on-error skip leaves such samples out, missing the values alone")
+
+    @property
+    def lines(self) -> list[str]:
+        """One a value: its sample, its input, and why."""
+        what = TRUTH if self.of_truth else f"input {self.name}"
+        return [f"sample {sample}, {what}: {reason}" for sample, reason in self.reasons.items()]
+
+
+def without(samples: Samples, refused: RefusedError, on_error: OnError) -> Samples:
+    """The samples without the values that were refused ("missing"), or without the samples of those ("skip").
+
+    Raises:
+        RefusedError: on "fail", and where they are no values of these samples.
+    """
+    if on_error == "fail" or not refused.reasons.keys() & set(samples.ids):
+        raise refused
+    if on_error == "skip":
+        return picked(samples, [i for i, sample in enumerate(samples.ids) if sample not in refused.reasons])
+
+    def blank(column: Sequence[Any]) -> list[Any]:
+        return [None if i in refused.reasons else v for i, v in zip(samples.ids, column, strict=True)]
+
+    if refused.of_truth:
+        return replace(samples, truth=blank(samples.truth))
+    return replace(samples, inputs={**samples.inputs, refused.name: blank(samples.inputs[refused.name])})
+
+
+def picked(samples: Samples, index: Sequence[int]) -> Samples:
+    """Those samples."""
+
+    def pick(column: Sequence[Any]) -> list[Any]:
+        return [column[i] for i in index]
+
+    return Samples(
+        pick(samples.ids),
+        {name: pick(column) for name, column in samples.inputs.items()},
+        pick(samples.truth),
+        None if samples.groups is None else pick(samples.groups),
+    )
+
+
+def transformed(
+    name: str,
+    transform: Transform,
+    values: Sequence[Any],
+    generator: Generator | None = None,
+    *,
+    column: Sequence[Any],
+    ids: Sequence[str],
+    of_truth: bool = False,
+) -> Batch:
+    """The batch of the values.
+
+    Args:
+        name: of the input.
+        transform: fitted.
+        values: to transform.
+        generator: that augmentation is drawn from.
+        column: all values of the split: where the transform fails, each of them is tried alone.
+        ids: of the column.
+        of_truth: whether it is the truth.
+
+    Raises:
+        RefusedError: values of the column that the transform does not take.
+        ContractError: the transform keeps no bool leaf `mask`, or gives another number of rows.
+    """
+    try:
+        batch = transform(values, generator)
+    except Exception as error:  # whatever a transform makes of a value that it was not written for
+        reasons = _alone(lambda value: transform([value]), column, ids, error)
+        # One that fails on every value, and does not say that it is the data's fault, is broken itself.
+        if not reasons or (len(reasons) == _present(column) > 1 and not isinstance(error, DataError)):
+            raise
+        raise RefusedError(name, reasons, of_truth=of_truth) from error
+    return checked(name, batch, len(values))
+
+
+def fitted(
+    name: str, transform: Transform, column: Sequence[Any], ids: Sequence[str], *, of_truth: bool = False
+) -> None:
+    """Fit the transform.
+
+    Raises:
+        RefusedError: values that it cannot be fitted on even alone, while it can be on all others.
+    """
+    fresh = copy.deepcopy(transform)
+    try:
+        transform.fit(column)
+    except Exception as error:  # as above
+        reasons = _alone(lambda value: copy.deepcopy(fresh).fit([value]), column, ids, error)
+        rest = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]
+        if not reasons or _raised(lambda: fresh.fit(rest)):
+            raise
+        raise RefusedError(name, reasons, of_truth=of_truth) from error
+
+
+def checked(name: str, batch: Batch, size: int) -> Batch:
+    """The batch, if it keeps the contract."""
+    mask = batch.get("mask")
+    if mask is None or mask.dtype != torch.bool:
+        raise ContractError(
+            f"the transform of {name} gave no bool leaf `mask`; it gave {', '.join(batch) or 'nothing'}"
+        )
+    for leaf, tensor in batch.items():
+        if tensor.shape[:1] != (size,):
+            given = f"{len(tensor)} rows" if tensor.ndim else "a single number"
+            raise ContractError(f"the transform of {name} gave {given} of `{leaf}` for {size} values")
+    return batch
+
+
+def _alone(
+    call: Callable[[Any], object], column: Sequence[Any], ids: Sequence[str], error: Exception
+) -> dict[str, str]:
+    """Why a call fails on each value alone, by sample; nothing where the error is none of the data's."""
+    if isinstance(error, MmkitError) and not isinstance(error, DataError):
+        return {}
+    tried = {s: _raised(partial(call, value)) for s, value in zip(ids, column, strict=True) if value is not None}
+    return {
+        sample: str(why) if isinstance(why, DataError) else f"{type(why).__name__}: {why}"
+        for sample, why in tried.items()
+        if why is not None
+    }
+
+
+def _present(column: Sequence[Any]) -> int:
+    return sum(value is not None for value in column)
+
+
+def _raised(call: Callable[[], object]) -> Exception | None:
+    """What a call raises, or None."""
+    try:
+        call()
+    except Exception as error:  # noqa: BLE001 (any says that the value cannot be used)
+        return error
+    return None
