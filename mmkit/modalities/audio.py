@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ from mmkit.errors import DataError
 Clip = tuple[Tensor, int]
 """A float32 tensor [channels time], and its samples per second."""
 
+STREAMED = 0x7FFF0000
+"""Bytes of sound: programs that do not know the length yet write a number above, so it says nothing."""
+_SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
+"""How libsndfile, which reads what is there, writes down that a header promises more."""
+
 
 class Audio:
     """Sound: paths or the bytes of a file (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
@@ -26,8 +32,8 @@ class Audio:
         Waveforms of integers are scaled to -1 to 1 by the range of their type.
 
         Raises:
-            DataError: the file is not there or cannot be read; the waveform is of another shape, empty, or not
-                finite; the rate is not a positive whole number.
+            DataError: the file is not there, cannot be read or is cut off (an ogg does not tell); the waveform is of
+                another shape, empty, or not finite; the rate is not a positive whole number.
         """
         if isinstance(raw, (str, Path)):
             path = Path(raw)
@@ -48,9 +54,14 @@ class Audio:
 
 def _read(source: Path | io.BytesIO, name: str) -> Clip:
     try:
-        waveform, rate = soundfile.read(source, dtype="float32", always_2d=True)  # [time channels]
+        with soundfile.SoundFile(source) as file:
+            frames, rate, log = file.frames, file.samplerate, file.extra_info
+            waveform = file.read(dtype="float32", always_2d=True)  # [time channels]
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
         raise DataError(f"{name} cannot be read as sound (wav, flac, ogg and mp3 can): {error}") from error
+    said = _SHORT.search(log)
+    if len(waveform) < frames or (said and int(said[2]) < int(said[1]) < STREAMED):
+        raise DataError(f"{name} is cut off: its end is missing; get the whole file")
     return _checked(torch.from_numpy(np.ascontiguousarray(waveform.T)), rate, name)
 
 

@@ -39,4 +39,5 @@ def _row(row: Row) -> dict[str, Any]:
         "metrics": spreads("metrics"),
         "throughput": row.records[0]["throughput"] if row.records else None,
         "cost": row.records[0]["cost"] if row.records else None,
+        "loading_share": row.loading,
     }

@@ -73,6 +73,12 @@ class Row:
         return None
 
     @property
+    def loading(self) -> float | None:
+        """Share of the time of training steps that went into waiting for batches, a mean over seeds."""
+        shares = [record["loading"]["share"] for record in self.records if record.get("loading")]
+        return statistics.fmean(shares) if shares else None
+
+    @property
     def rank(self) -> float:
         """What orders rows, on validation alone; higher is better."""
         spread = self.spread(self.metric, "validation")

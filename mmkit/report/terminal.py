@@ -83,12 +83,12 @@ def _worth(found: Sequence[Row], varying: Sequence[str], console: Console) -> Ta
 
 
 def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
-    table = _table("Price: speed from interleaved rounds, latency at batch 1", console)
+    table = _table("Price: speed from interleaved rounds, latency at batch 1, loading in training", console)
     for name in varying:
         table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
-    for title in ("inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "parameters", "FLOPs\na sample"):
+    speeds = ("inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare")
+    for title in (*speeds, "parameters", "FLOPs\na sample", "peak\nmemory"):
         table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("peak\nmemory", justify="right", no_wrap=True)
     for row in found:
         latency = row.figure("throughput", "latency_ms") or {}
         table.add_row(
@@ -96,6 +96,7 @@ def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Ta
             _count(row.figure("throughput", "inference_samples_per_s")),
             _count(row.figure("throughput", "train_samples_per_s")),
             "-" if latency.get("p50") is None else f"{latency['p50']:.2f}",
+            "-" if row.loading is None else f"{100 * row.loading:.1f} %",
             _count(row.figure("cost", "parameters")),
             _count(row.figure("cost", "flops_per_sample")),
             _bytes(row.figure("cost", "peak_memory_bytes")),

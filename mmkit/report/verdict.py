@@ -90,7 +90,7 @@ def verdict(found: Sequence[Row]) -> Verdict | None:
     differences = [sign * (a["metrics"][metric] - b["metrics"][metric]) for a, b in pairs if _defined(a, b, metric)]
     if not differences:
         return None
-    by_sample = _by_sample([(a["scores"], b["scores"]) for a, b in pairs if a.get("scores") and b.get("scores")])
+    by_sample = _by_sample([(a["scores"], b["scores"]) for a, b in pairs if _same_samples(a, b)])
     margin = None
     if len(differences) > 1:
         variance = statistics.variance(differences) / len(differences)
@@ -104,8 +104,15 @@ def _defined(a: Any, b: Any, metric: str) -> bool:
     return a["metrics"][metric] is not None and b["metrics"][metric] is not None
 
 
+def _same_samples(a: Any, b: Any) -> bool:
+    """Whether two records have scores of the same samples: a transform of one may have refused some, left out then."""
+    skips = (a.get("run") or {}).get("on_error") == "skip"
+    same = not skips or (a.get("unread") or {}).get("test") == (b.get("unread") or {}).get("test")
+    return bool(same and a.get("scores") and b.get("scores"))
+
+
 def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """The difference of each sample, a mean over seeds; nothing where samples do not match."""
+    """The difference of each sample, a mean over seeds; nothing where their numbers differ."""
     if not pairs or len({len(scores) for pair in pairs for scores in pair}) != 1:
         return []
     sums = [0.0] * len(pairs[0][0])

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import torch
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
-from torchvision.transforms import v2
+from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as vision
 
 from mmkit.contract import Batch
@@ -108,19 +108,14 @@ class ImageTransform:
     def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
         """`pixels` [B C H W] uint8, 0 where missing, and `mask` [B]."""
         mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
-        images = [_channels(value, self.channels) for value in values if value is not None]
+        images = [value for value in values if value is not None]
+        crops = iter(self._crops(images, generator))
         pixels = torch.zeros(len(values), self.channels, *self.shape, dtype=torch.uint8)
-        if images:
-            crops = self._crops(images, generator)
-            real = torch.stack(
-                [
-                    image if image.shape[1:] == self.shape and crop is None else self._resized(image, crop)
-                    for image, crop in zip(images, crops, strict=True)
-                ]
-            )
-            if generator is not None:
-                real = self._moved(real, generator)
-            pixels[mask] = real
+        for row, value in zip(pixels, values, strict=True):
+            if value is not None:
+                row.copy_(_channels(self._resized(value, next(crops)), self.channels))
+        if images and generator is not None:
+            pixels[mask] = self._moved(pixels[mask], generator)
         return {"pixels": pixels, "mask": mask}
 
     def state(self) -> dict[str, Any]:
@@ -151,15 +146,19 @@ class ImageTransform:
     def _resized(self, image: Tensor, crop: tuple[int, int, int, int] | None) -> Tensor:
         """[C H W] of one image, or of a crop of it."""
         height, width = self.shape
-        if crop is not None:
-            return vision.resized_crop(
-                image, *crop, size=[height, width], interpolation=self.interpolation, antialias=True
-            )
-        if self.resize == "crop":
+        if crop is None and self.resize == "crop":
             # The middle that has the wanted shape is cut first, and only that is resized.
             scale = min(image.shape[1] / height, image.shape[2] / width)
-            image = vision.center_crop(image, [max(1, round(height * scale)), max(1, round(width * scale))])
-        return vision.resize(image, [height, width], self.interpolation, antialias=True)
+            h, w = max(1, round(height * scale)), max(1, round(width * scale))
+            crop = (round((image.shape[1] - h) / 2), round((image.shape[2] - w) / 2), h, w)
+        if crop is not None:
+            top, left, h, w = crop
+            image = image[:, top : top + h, left : left + w]
+        if image.shape[1:] == self.shape:
+            return image
+        mode = self.interpolation.value
+        smooth = mode in {"bilinear", "bicubic"}  # the others have no antialiasing
+        return F.interpolate(image.unsqueeze(0), self.shape, mode=mode, antialias=smooth).squeeze(0)
 
     def _moved(self, pixels: Tensor, generator: Generator) -> Tensor:
         """[B C H W], each image shifted and flipped by its own draw."""

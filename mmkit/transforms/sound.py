@@ -11,7 +11,7 @@ from torchaudio import functional as sound
 def mono_at(clip: tuple[Tensor, int], rate: int) -> Tensor:
     """[time] of a clip ([channels time], samples per second): the mean of its channels, resampled to `rate`."""
     waveform, given = clip
-    mono = waveform.mean(0)
+    mono = waveform[0] if len(waveform) == 1 else waveform.mean(0)
     if given == rate:
         return mono
     # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes. Rates in use have
