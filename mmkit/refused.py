@@ -126,7 +126,7 @@ def fitted(
     except Exception as error:  # as above
         reasons = _alone(lambda value: copy.deepcopy(fresh).fit([value]), column, ids, error)
         rest = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]
-        if not reasons or _raised(lambda: fresh.fit(rest)):
+        if not reasons or len(reasons) == _present(column) or _raised(partial(fresh.fit, rest)):
             raise
         raise RefusedError(name, reasons, of_truth=of_truth) from error
 

@@ -58,7 +58,8 @@ def _read(source: Path | io.BytesIO, name: str) -> Clip:
             frames, rate, log = file.frames, file.samplerate, file.extra_info
             waveform = file.read(dtype="float32", always_2d=True)  # [time channels]
     except (soundfile.SoundFileError, OSError, TypeError, ValueError) as error:
-        raise DataError(f"{name} cannot be read as sound (wav, flac, ogg and mp3 can): {error}") from error
+        why = getattr(error, "error_string", error)  # without the address of the bytes in memory
+        raise DataError(f"{name} cannot be read as sound (wav, flac, ogg and mp3 can): {why}") from error
     said = _SHORT.search(log)
     if len(waveform) < frames or (said and int(said[2]) < int(said[1]) < STREAMED):
         raise DataError(f"{name} is cut off: its end is missing; get the whole file")

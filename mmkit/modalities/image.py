@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, ImageOps
+from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
 from torch import Generator, Tensor
 from torchvision.io import decode_image
@@ -85,6 +85,8 @@ def _read(source: Path | io.BytesIO, name: str) -> Tensor:
             return _from_pillow(image, name) if pixels is None else pixels
     except (Pillow.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels; scale it down") from error
+    except UnidentifiedImageError as error:  # its words hold the address of the bytes in memory
+        raise DataError(f"{name} cannot be read as an image: it is of no kind that Pillow knows") from error
     except UNREADABLE as error:
         raise DataError(f"{name} cannot be read as an image: {error}") from error
 

@@ -1,6 +1,8 @@
 """What an image may be given as, and what is refused."""
 
 import io
+import struct
+import zlib
 
 import numpy as np
 import pytest
@@ -107,6 +109,90 @@ def test_exif_orientation_is_applied(colour):
 def test_what_is_no_image_is_refused(raw, message):
     with pytest.raises(DataError, match=message):
         Image().decode(raw)
+
+
+def photograph(size=(50, 37), mode="RGB", fmt="JPEG", **options):
+    """A smooth picture with noise, as bytes."""
+    draw = np.random.default_rng(0)
+    small = Pillow.fromarray(draw.integers(0, 256, (5, 6, 3), dtype=np.uint8)).resize(size, Pillow.Resampling.BICUBIC)
+    noisy = np.asarray(small, dtype=float) + draw.normal(0, 8, (size[1], size[0], 3))
+    return encoded(noisy.clip(0, 255).astype(np.uint8), mode, fmt, **options)
+
+
+class TestTheFastReaders:
+    """What they read is what Pillow reads, and what they would read wrongly is left to Pillow."""
+
+    @pytest.fixture(params=["simplejpeg", "torchvision"], autouse=True)
+    def reader(self, request, monkeypatch):
+        if request.param == "torchvision":
+            monkeypatch.setattr(module, "simplejpeg", None)
+        elif module.simplejpeg is None:
+            pytest.skip("simplejpeg is not installed")
+
+    @pytest.fixture
+    def by_pillow(self, monkeypatch):
+        """Whether Pillow had to look."""
+        seen, of_pillow = [], module._from_pillow
+        monkeypatch.setattr(module, "_from_pillow", lambda *given: (seen.append(given), of_pillow(*given))[1])
+        return seen
+
+    @pytest.mark.parametrize("mode", ["RGB", "L"])
+    @pytest.mark.parametrize(
+        "options",
+        [{"quality": 95}, {"quality": 40, "subsampling": 2}, {"subsampling": 0}, {"progressive": True}, {"fmt": "PNG"}],
+    )
+    def test_plain_files_are_read_to_within_two_levels_of_pillow(self, by_pillow, tmp_path, mode, options):
+        file = photograph(mode=mode, **options)
+        path = tmp_path / "file"
+        path.write_bytes(file)
+        expected = torch.from_numpy(np.array(Pillow.open(io.BytesIO(file)))).int()
+        expected = expected.unsqueeze(0) if mode == "L" else expected.permute(2, 0, 1)
+        for raw in (file, path):
+            value = Image().decode(raw)
+            assert value.dtype == torch.uint8
+            assert value.shape == expected.shape
+            assert (value.int() - expected).abs().max() <= (0 if "fmt" in options else 2)
+        assert by_pillow == []
+
+    @pytest.mark.parametrize("fmt", ["JPEG", "PNG"])
+    def test_an_orientation_is_applied(self, by_pillow, fmt):
+        exif = Pillow.Exif()
+        exif[0x0112] = 6  # a quarter turn
+        assert Image().decode(photograph(fmt=fmt, exif=exif)).shape == (3, 50, 37)
+        assert by_pillow
+
+    def test_other_metadata_keep_nothing_from_the_fast_reader(self, by_pillow):
+        exif = Pillow.Exif()
+        exif[0x010F] = "a maker of cameras"
+        assert Image().decode(photograph(exif=exif)).shape == (3, 37, 50)
+        assert by_pillow == []
+
+    def test_a_transparent_colour_lies_on_white(self):
+        pixels = np.zeros((2, 2, 3), dtype=np.uint8)
+        pixels[0, 0] = 9
+        value = Image().decode(encoded(pixels, transparency=(9, 9, 9)))
+        assert value[:, 0, 0].tolist() == [255, 255, 255]
+        assert value[:, 1, 1].tolist() == [0, 0, 0]
+
+    def test_sixteen_bits_and_four_inks_are_read(self):
+        grey = np.array([[0, 257 * 100], [65535, 257 * 7]], dtype=np.uint16)
+        assert Image().decode(encoded(grey)).tolist() == [[[0, 100], [255, 7]]]
+        assert Image().decode(photograph(mode="CMYK")).shape == (3, 37, 50)
+
+    def test_so_are_sixteen_bits_of_each_colour(self):
+        def chunk(kind, content):
+            return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+        pixel = struct.pack(">HHH", 257 * 9, 257 * 100, 65535)
+        header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0))
+        file = b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(b"\0" + pixel)) + chunk(b"IEND", b"")
+        assert Image().decode(file).flatten().tolist() == [9, 100, 255]
+
+    def test_the_value_can_be_written_to_and_is_its_own(self):
+        file = photograph()
+        value = Image().decode(file)
+        value.zero_()
+        assert Image().decode(file).any()
 
 
 def test_a_torn_file_is_refused():

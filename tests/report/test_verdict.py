@@ -73,6 +73,20 @@ def test_the_samples_of_the_test_split_widen_the_margin():
     assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([0, 1, 1, 0]) / 4))
 
 
+def test_samples_are_paired_only_where_both_have_the_same():
+    def scored(refused, on_error):
+        rest = {"scores": [1.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": refused}}
+        return [record("sum", seed, 0.75, **rest) for seed in (0, 1)]
+
+    def singles(on_error):
+        rest = {"scores": [0.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": []}}
+        return [record("only:a", seed, 0.5, **rest) for seed in (0, 1)]
+
+    assert said(*scored(["sample t7"], "missing"), *singles("missing")).samples == 4
+    assert said(*scored([], "skip"), *singles("skip")).samples == 4
+    assert said(*scored(["sample t7"], "skip"), *singles("skip")).samples == 0
+
+
 def test_both_are_chosen_on_validation_whatever_test_says():
     found = said(
         *over_seeds("sum", [0.5, 0.5], validation=0.9),
