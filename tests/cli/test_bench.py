@@ -236,6 +236,12 @@ class TestRun:
         assert code == 0
         assert json.loads(out)["records"][0]["unread"]["test"][0].startswith("sample test-19, input a")
         assert "3 values could not be used and count as missing" in err
+        code, out, err = bench(*rest, "--on-error", "skip", "--json")
+        assert code == 0
+        (record,) = json.loads(out)["records"]
+        assert record["samples"]["test"] == 19
+        assert record["unread"]["train"][0].startswith("sample train-19, input a")
+        assert "3 values could not be used and their samples are left out:\n  sample test-19, input a: " in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made by the operating system's own means")

@@ -11,6 +11,7 @@ from PIL import Image as Pillow
 
 from mmkit.errors import DataError
 from mmkit.modalities import image as module
+from mmkit.modalities import plain_images
 from mmkit.modalities.image import Image
 
 
@@ -125,8 +126,8 @@ class TestTheFastReaders:
     @pytest.fixture(params=["simplejpeg", "torchvision"], autouse=True)
     def reader(self, request, monkeypatch):
         if request.param == "torchvision":
-            monkeypatch.setattr(module, "simplejpeg", None)
-        elif module.simplejpeg is None:
+            monkeypatch.setattr(plain_images, "simplejpeg", None)
+        elif plain_images.simplejpeg is None:
             pytest.skip("simplejpeg is not installed")
 
     @pytest.fixture
