@@ -129,7 +129,7 @@ class Splits:
             try:
                 return what(self)
             except RefusedError as refused:
-                name = next((name for name in self._read if refused.reasons.keys() & set(self(name).ids)), None)
+                name = next((name for name in self._read if refused.among(self(name))), None)
                 if name is None:
                     raise
                 self._left[name] = without(self(name), refused, self.on_error)

@@ -42,6 +42,11 @@ class RefusedError(DataError):
         what = TRUTH if self.of_truth else f"input {self.name}"
         return [f"sample {sample}, {what}: {reason}" for sample, reason in self.reasons.items()]
 
+    def among(self, samples: Samples) -> bool:
+        """Whether any of the values is there in these samples."""
+        column = samples.truth if self.of_truth else samples.inputs.get(self.name, [None] * len(samples))
+        return any(s in self.reasons and value is not None for s, value in zip(samples.ids, column, strict=True))
+
 
 def without(samples: Samples, refused: RefusedError, on_error: OnError) -> Samples:
     """The samples without the values that were refused ("missing"), or without the samples of those ("skip").
@@ -49,7 +54,7 @@ def without(samples: Samples, refused: RefusedError, on_error: OnError) -> Sampl
     Raises:
         RefusedError: on "fail", and where they are no values of these samples.
     """
-    if on_error == "fail" or not refused.reasons.keys() & set(samples.ids):
+    if on_error == "fail" or not refused.among(samples):
         raise refused
     if on_error == "skip":
         return picked(samples, [i for i, sample in enumerate(samples.ids) if sample not in refused.reasons])

@@ -252,7 +252,7 @@ def _trained(
     for name, known in (("training", train), ("validation", validation)):
         if not len(known):
             raise DataError(f"no sample of the {name} split has truth; give some that have")
-    device = torch.device(run.device)
+    device = torch.device(device_of(run.device))
     torch.manual_seed(run.seed)
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids)
     module, objectives = born(run.combination, transforms)

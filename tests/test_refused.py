@@ -113,6 +113,8 @@ class TestWithout:
             without(samples([1, 2, 3, 4]), RefusedError("n", {"b": "why"}), "fail")
         with pytest.raises(RefusedError):
             without(samples([1, 2, 3, 4]), RefusedError("n", {"z": "why"}), "skip")
+        with pytest.raises(RefusedError):  # what is out already and refused again would be so for ever
+            without(samples([1, None, 3, 4]), RefusedError("n", {"b": "why"}), "missing")
 
 
 class TestSplits:
