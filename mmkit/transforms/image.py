@@ -13,6 +13,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 from torch.nn import functional as F
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as vision
 
 from mmkit.contract import Batch
@@ -52,7 +53,7 @@ class ImageTransform:
         self.shift = shift
         self.flip = flip
         self.augments = crop < 1 or shift > 0 or flip > 0
-        self.interpolation = v2.InterpolationMode.BILINEAR  # a transform for pretrained models sets another
+        self.interpolation = InterpolationMode.BILINEAR  # a transform for pretrained models sets another
         self.mean = [0.5] * (3 if colour == "colour" else 1)  # of each channel, 0 to 1
         self.std = [0.25] * len(self.mean)
 
