@@ -253,6 +253,14 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
         licence="public domain",
     )
     yield TaskSpec(
+        "clipart-captions",
+        "mmkit.tasks.clipart:ClipartCaptions",
+        "What a drawing is called, in words",
+        modalities=(("image", "image"),),
+        target="text",
+        licence="public domain",
+    )
+    yield TaskSpec(
         "synthetic-redundant",
         "mmkit.tasks.synthetic:SyntheticRedundant",
         "Synthetic: every input tells the class",

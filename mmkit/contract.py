@@ -22,7 +22,7 @@ Rules for every forward:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
@@ -129,7 +129,7 @@ class ModelOutput:
     Args:
         features: of each input.
         fused: of the fusion.
-        output: of the head, [B C] for the kinds of target that mmkit ships; at decision level the fusion's vector.
+        output: of the head, [B C] for classes, labels and scalars; at decision level the fusion's vector.
         unimodal: the output of each input's own head, where something reads it; else empty.
     """
 
@@ -149,7 +149,8 @@ class Target:
     """What kind of truth a task asks for, and what was fitted on the training split.
 
     Args:
-        kind: "classes" (one of C), "labels" (any of C), "scalar" (C numbers), or a kind of a plugin's.
+        kind: "classes" (one of C), "labels" (any of C), "scalar" (C numbers), "text" (words, of a vocabulary of C), or
+            a kind of a plugin's.
         size: C.
         names: of the classes, labels or numbers, C of them.
         counts: training samples with each class or label; empty for numbers.
@@ -248,12 +249,29 @@ class Transform(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Measure:
+    """A metric of answers in the user's words, for kinds of target that are not measured as tensors.
+
+    Args:
+        of: from the answers of all samples with truth, as `TruthTransform.inverse` gives them, and their raw truths:
+            one figure a sample, whose mean the metric is; or one figure of all.
+        higher_is_better: which way.
+    """
+
+    of: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | float]
+    higher_is_better: bool = True
+
+
 @runtime_checkable
 class TruthTransform(Transform, Protocol):
     """A transform of the truth, with its inverse: `__init__(kind, *, options)`, the kind of target being the task's.
 
     Its batch's `mask` is [B], True where there is truth.
     """
+
+    # One more attribute is read where a class has it: measures: Mapping[str, Measure], by the names of metrics, for a
+    #   kind of target that mmkit does not know. `head_loss`, the head's own loss, is a metric of every such kind.
 
     def target(self) -> Target:
         """What was fitted; the core hands it to the head."""
@@ -307,7 +325,7 @@ class Head(Protocol):
     """The transform of the truth, and its inverse."""
 
     def forward(self, features: Features) -> Tensor:
-        """The output, [B C] for the kinds of target that mmkit ships."""
+        """The output, [B C] for classes, labels and scalars; [B ...] of another kind."""
         ...
 
     def loss(self, output: Tensor, truth: Batch) -> Tensor:
@@ -315,7 +333,11 @@ class Head(Protocol):
         ...
 
     def predict(self, output: Tensor) -> Batch:
-        """What metrics and `inverse` read: `probabilities` [B C] for classes and labels, `values` [B C] for scalars."""
+        """What metrics and `inverse` read.
+
+        `probabilities` [B C] for classes and labels, `values` [B C] for scalars, `tokens` [B T] with a bool `mask` for
+        texts: the only prediction that need not be one graph, since it is made token by token.
+        """
         ...
 
 
@@ -337,7 +359,9 @@ class Task(Protocol):
     target: str
     """The kind of target."""
     metric: str
-    """The metric that ranks: "accuracy", "f1_macro", "rmse", ..."""
+    """The metric that ranks: "accuracy", "f1_macro", "rmse", "rouge_l", ..."""
+    # One more is read where a task has it: epoch_metric: str, by which the best epoch is chosen in place of `metric`,
+    #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not).
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]

@@ -9,15 +9,19 @@ from typing import Any, get_args
 
 from mmkit.catalog import Catalog
 from mmkit.combination import Combination, refusal
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UnavailableError, UsageError, one_of
+from mmkit.measure.accuracy import measured_as_tensors
 from mmkit.options import Choice, Text, options_of, split_commas, validated
-from mmkit.plugin import EncoderSpec, HeadSpec, ModalitySpec
+from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.refused import OnError
 from mmkit.run import Run, device_of
 from mmkit.train import Precision, Training
 
 Named = str | type | Choice
 """A component as a user gives it: "NAME:key=value,...", or a class."""
+
+_BRINGS = {"text": ", such as mmkit-transformers"}
+"""Where heads come from for kinds of target that mmkit's own do not predict."""
 
 
 @dataclass(frozen=True)
@@ -125,7 +129,7 @@ def plan(
         given = named_encoders.get(name) or [_default_encoder(catalog, name, modality, made.encoders)]
         read = kinds_of(catalog, modality)
         by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, kinds=read: _reads(spec, kinds))
-    chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: refusal(spec, len(inputs)))
+    chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: _fuses(spec, len(inputs), made.target))
     given_heads = heads or [_default_head(catalog, made.target)]
     chosen_heads = choose("head", given_heads, "head", lambda spec: _predicts(spec, made.target))
     chosen_objectives = tuple(choose("objective", objectives, "objective", lambda spec: refusal(spec, len(inputs))))
@@ -259,7 +263,10 @@ def _default_head(catalog: Catalog, target: str) -> Named:
     for entry in catalog.available("head"):
         if not _predicts(entry.spec, target):
             return entry.name
-    raise UsageError(f"no installed head predicts {target}")
+    there = [e for e in catalog.entries if e.kind == "head" and not _predicts(e.spec, target)]
+    why = "".join(f"; {entry.full_name} is {entry.status}: {entry.reason}" for entry in there)
+    bring = f"; install a plugin that brings one{_BRINGS.get(target, '')}"
+    raise UnavailableError(f"no installed head predicts {target}{why or bring}")
 
 
 def kinds_of(catalog: Catalog, modality: str) -> set[str]:
@@ -278,6 +285,12 @@ def _predicts(spec: object, target: str) -> str:
     if isinstance(spec, HeadSpec) and target not in spec.targets:
         return f"predicts {' or '.join(spec.targets)}, and the task asks for {target}"
     return ""
+
+
+def _fuses(spec: Spec | None, inputs: int, target: str) -> str:
+    if isinstance(spec, FusionSpec) and spec.combines == "outputs" and not measured_as_tensors(target):
+        return f"combines outputs that are one vector, and those of a head for {target} are not"
+    return refusal(spec, inputs)
 
 
 def _check_numbers(seeds: int, limit: int | None, precision: str, on_error: str) -> None:

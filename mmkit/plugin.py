@@ -96,12 +96,14 @@ class HeadSpec(Spec):
     """Turns fused features into a prediction.
 
     Args:
-        targets: kinds of target that it can predict: "classes", "labels", "scalar", ...
+        targets: kinds of target that it can predict: "classes", "labels", "scalar", "text", ...
+        example: options with which the conformance kit builds it, where the defaults need a download.
     """
 
     kind: ClassVar[str] = "head"
 
     targets: tuple[str, ...] = field(kw_only=True)
+    example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,11 +18,12 @@ import torch
 
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
-from mmkit.contract import Target
+from mmkit.contract import Task, TruthTransform
 from mmkit.data import Dataset, Splits, with_truth
 from mmkit.errors import DataError, UnavailableError, UsageError, one_of
 from mmkit.frozen import Frozen, Report
-from mmkit.measure.accuracy import Metrics, higher_is_better, metrics_of
+from mmkit.measure.accuracy import Metrics, measured_as_tensors, metrics_of
+from mmkit.measure.answers import HEAD_LOSS, Answers, measures_of
 from mmkit.measure.cost import parameters
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep
@@ -30,7 +31,7 @@ from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
 from mmkit.refused import OnError
-from mmkit.train import Precision, Trained, Training, fit, predictions
+from mmkit.train import Precision, Trained, Training, fit, losses_of_samples, predictions
 
 MOST_CLASSES = 100
 """Of a confusion matrix that a record holds: it grows with their square."""
@@ -196,7 +197,7 @@ def execute(
         transforms, module, frozen, trained, on_validation = mine.use(training)
         target = transforms.truth.target()
         unseen = mine.use(lambda left: frozen.dataset(left("test"), augment=False))
-        on_test = measured(module, unseen, target, run.precision)
+        on_test = measured(module, transforms.truth, unseen, mine("test").truth, precision=run.precision)
 
     model = MultimodalModel(module, run.combination, transforms, dict(task.inputs), splits.modalities, task.target)
     document = run.document()
@@ -209,14 +210,15 @@ def execute(
         **run.names(),
         "seed": run.seed,
         "metric": task.metric,
-        "higher_is_better": higher_is_better(task.metric),
+        "epoch_metric": _chooses(task),
+        "higher_is_better": on_test.higher_is_better(task.metric),
         "metrics": on_test.compute(),
         "validation": on_validation.compute(),
         "best_epoch": trained.best,
         "history": trained.history,
         "scores": on_test.per_sample(task.metric),
         "names": list(target.names),
-        "confusion": on_test.confusion() if target.kind != "scalar" and target.size <= MOST_CLASSES else None,
+        "confusion": _confusion(on_test),
         "samples": {
             "train": len(with_truth(mine("train"))),
             "validation": on_validation.samples,
@@ -246,7 +248,7 @@ def execute(
 
 def _trained(
     run: Run, splits: Splits, *, cache: Path | None, report: Callable[[int, int], None] | None, encoding: Report | None
-) -> tuple[Transforms, Model, Frozen, Trained, Metrics]:
+) -> tuple[Transforms, Model, Frozen, Trained, Metrics | Answers]:
     """A model trained on the training split, and what it finds of validation."""
     train, validation = with_truth(splits("train")), with_truth(splits("validation"))
     for name, known in (("training", train), ("validation", validation)):
@@ -260,15 +262,23 @@ def _trained(
     frozen = Frozen(module, run.combination, transforms, run.precision, cache, encoding)
     data = frozen.dataset(train, augment=True)
     held = frozen.dataset(validation, augment=False)
-    target, metric = transforms.truth.target(), splits.task.metric
+    metric = _chooses(splits.task)
+    judge = partial(measured, module, transforms.truth, held, validation.truth, precision=run.precision)
 
     def validate() -> tuple[float, dict[str, float | None]]:
-        found = measured(module, held, target, run.precision).compute([metric])
+        seen = judge(names=[metric])
+        found = seen.compute([metric])
         value = found[metric]
-        return -math.inf if value is None else value if higher_is_better(metric) else -value, found
+        return -math.inf if value is None else value if seen.higher_is_better(metric) else -value, found
 
     trained = fit(step, data, validate, run.training, seed=run.seed, precision=run.precision, report=report)
-    return transforms, module, frozen, trained, measured(module, held, target, run.precision)
+    return transforms, module, frozen, trained, judge()
+
+
+def _chooses(task: Task) -> str:
+    """The metric that chooses the best epoch."""
+    chosen: str = getattr(task, "epoch_metric", task.metric)
+    return chosen
 
 
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
@@ -297,9 +307,40 @@ def surroundings(run: Run) -> dict[str, Any]:
     }
 
 
-def measured(module: Model, data: Dataset, target: Target, precision: Precision) -> Metrics:
-    """The predictions of a split, ready to be measured."""
-    metrics = metrics_of(target)
-    for prediction, truth in predictions(module, data, precision):
-        metrics.update(prediction, truth)
-    return metrics
+def measured(
+    module: Model,
+    transform: TruthTransform,
+    data: Dataset,
+    truths: Sequence[Any],
+    *,
+    precision: Precision,
+    names: Collection[str] | None = None,
+) -> Metrics | Answers:
+    """The predictions of a split, ready to be measured.
+
+    Args:
+        module: the model.
+        transform: of the truth; its inverse gives the answers of a kind of target that is measured in words.
+        data: the split.
+        truths: its raw truth.
+        precision: of the forward.
+        names: of the metrics that will be asked for, so that nothing else is computed; None is all.
+    """
+    target = transform.target()
+    if measured_as_tensors(target.kind):
+        metrics = metrics_of(target)
+        for prediction, truth in predictions(module, data, precision):
+            metrics.update(prediction, truth)
+        return metrics
+    losses, known = losses_of_samples(module, data, precision)
+    answers = None
+    if names is None or set(names) != {HEAD_LOSS}:
+        answers = [a for given, _ in predictions(module, data, precision) for a in transform.inverse(given)]
+    return Answers(measures_of(transform, target.kind), losses, known, truths, answers)
+
+
+def _confusion(found: Metrics | Answers) -> list[Any] | None:
+    """Of classes or labels, where they are few."""
+    if isinstance(found, Answers) or found.target.kind == "scalar" or found.target.size > MOST_CLASSES:
+        return None
+    return found.confusion()

@@ -236,15 +236,16 @@ def balanced(truth: Batch) -> Tensor:
 
 
 def snapshot(step: TrainingStep) -> dict[str, Tensor]:
-    """A copy of all weights."""
-    return {name: tensor.detach().clone() for name, tensor in step.state_dict().items()}
+    """A copy of all weights; of a parameter that is not trained, itself: a frozen backbone may be large."""
+    still = {name for name, p in step.named_parameters(remove_duplicate=False) if not p.requires_grad}
+    return {name: t.detach() if name in still else t.detach().clone() for name, t in step.state_dict().items()}
 
 
 @torch.inference_mode()
 def predictions(
     model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 256
 ) -> list[tuple[Batch, Batch]]:
-    """The model's predictions of a split with their truth, batch by batch, on the CPU in float32."""
+    """The model's predictions of a split with their truth, batch by batch, on the CPU, floats in float32."""
     model.eval()
     device = data.truth["mask"].device
     found: list[tuple[Batch, Batch]] = []
@@ -252,6 +253,22 @@ def predictions(
         batch, truth = data.batch(index)
         with autocast(device, precision):
             output = model(batch).output
-        prediction = {name: leaf.float().cpu() for name, leaf in model.judge.predict(output.float()).items()}
+        predicted = model.judge.predict(output.float())
+        prediction = {n: (leaf.float() if leaf.is_floating_point() else leaf).cpu() for n, leaf in predicted.items()}
         found.append((prediction, {name: leaf.cpu() for name, leaf in truth.items()}))
     return found
+
+
+@torch.inference_mode()
+def losses_of_samples(
+    model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 64
+) -> tuple[Tensor, Tensor]:
+    """The head's loss of each sample of a split [N], zero where truth is missing, and where it is there [N], on CPU."""
+    model.eval()
+    device = data.truth["mask"].device
+    found = []
+    for index in data.batches(batch_size):
+        batch, truth = data.batch(index)
+        with autocast(device, precision):
+            found.append(model.judge.loss(model(batch).output, truth).float().cpu())
+    return torch.cat(found), data.truth["mask"].cpu()

@@ -35,10 +35,10 @@ Tune = Annotated[str, Predicate(is_mode)]
 class Tuned(nn.Module):
     """A backbone of which so much is trained as `tune` says.
 
-    Frozen: no gradient is computed, and `frozen` is True, so that features may be computed once. LoRA: Hu et al.,
-    "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685; DoRA: Liu et al.,
-    "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024, https://arxiv.org/abs/2402.09353; both by peft, in every
-    linear layer of the blocks. `partial:N`: the last N blocks, and what comes after them.
+    Frozen: no gradient is computed (but see `through`), and `frozen` is True: features may be computed once. LoRA: Hu
+    et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685; DoRA: Liu
+    et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024, https://arxiv.org/abs/2402.09353; both by peft, in
+    every linear layer of the blocks. `partial:N`: the last N blocks, and what comes after them.
 
     Args:
         backbone: with its weights.
@@ -48,6 +48,7 @@ class Tuned(nn.Module):
         rank: of the adapters.
         decay: of the learning rate from block to block downwards, where all is trained: Howard and Ruder, "Universal
             Language Model Fine-tuning for Text Classification", ACL 2018, https://arxiv.org/abs/1801.06146. 1 is none.
+        through: what is given to it comes from something that learns, so gradients pass through it, frozen or not.
 
     Raises:
         ValueError: no such mode, or more blocks than there are.
@@ -63,6 +64,7 @@ class Tuned(nn.Module):
         after: Sequence[str] = (),
         rank: int = 8,
         decay: float = 1.0,
+        through: bool = False,
     ) -> None:
         super().__init__()
         if not is_mode(tune):
@@ -86,6 +88,7 @@ class Tuned(nn.Module):
             self.rates = _rates(backbone, blocks, after, decay)
         self.backbone = backbone
         self._trained = trained
+        self._through = through
 
     def train(self, mode: bool = True) -> Tuned:
         """Set the mode of what is trained; the rest stays in evaluation."""
@@ -95,8 +98,8 @@ class Tuned(nn.Module):
         return self
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """What the backbone gives; without a graph where it is frozen."""
-        if self.frozen:
+        """What the backbone gives; without a graph where it is frozen and nothing before it learns."""
+        if self.frozen and not self._through:
             with torch.no_grad():
                 return self.backbone(*inputs, **named)
         return self.backbone(*inputs, **named)

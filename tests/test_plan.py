@@ -1,11 +1,17 @@
 """What a suite will do, from what was named; no data is read."""
 
-import pytest
+import dataclasses
 
-from mmkit.catalog import installed
+import pytest
+import torch
+
+from mmkit.catalog import Entry, installed
 from mmkit.errors import UnavailableError, UsageError
+from mmkit.options import Choice
 from mmkit.plan import plan
+from mmkit.plugin import HeadSpec
 from mmkit.tasks.digits import Digits
+from mmkit.transforms.truth import Categories
 
 
 @pytest.fixture(autouse=True)
@@ -68,9 +74,9 @@ def test_all_is_whatever_can_run_and_says_what_cannot(distribution):
     reasons = dict(asked.left_out)
     assert reasons["fusion acme/trio"] == "takes 3 or more inputs; the task gives 2"
     assert "not-on-any-index" in reasons["fusion acme/heavy"]
-    assert planned(heads=["all"]).left_out == (
-        ("head mmkit-core/regression", "predicts scalar, and the task asks for classes"),
-    )
+    heads = dict(planned(heads=["all"]).left_out)
+    assert heads["head mmkit-core/regression"] == "predicts scalar, and the task asks for classes"
+    assert [name for name in heads if name.startswith("head mmkit-core/")] == ["head mmkit-core/regression"]
 
 
 class TestEncoders:
@@ -220,3 +226,34 @@ def test_a_modality_of_the_same_values_is_read_by_the_same_encoders(distribution
     assert {str(c) for c in planned(task=Waves).combinations[0].encoders.values()} == {"lenet", "mel-cnn"}
     with pytest.raises(UsageError, match="encoder tcn reads series, and this input is audio or radio"):
         planned(task=Waves, encoders={"spoken": ["tcn"]})
+
+
+class TestTexts:
+    @pytest.fixture
+    def without(self):
+        """What is installed, without heads for texts."""
+        found = installed()
+        entries = [e for e in found.entries if e.kind != "head" or (e.spec and "text" not in e.spec.targets)]
+        return dataclasses.replace(found, entries=tuple(entries))
+
+    def test_without_a_head_for_them_it_is_said_where_one_comes_from(self, without):
+        with pytest.raises(UnavailableError, match=r"no installed head predicts text; install .* such as mmkit-"):
+            plan(without, task="clipart-captions")
+
+    def test_a_head_that_cannot_be_had_is_named_with_its_reason(self, without):
+        spec = HeadSpec("writer", "a.b:C", "Writes", targets=("text",))
+        entry = Entry("head", "writer", "acme/writer", "acme", "1.0", "missing-deps", "needs pens", spec=spec)
+        catalog = dataclasses.replace(without, entries=(*without.entries, entry))
+        with pytest.raises(UnavailableError, match="predicts text; acme/writer is missing-deps: needs pens"):
+            plan(catalog, task="clipart-captions")
+
+    def test_outputs_that_are_no_vector_are_not_combined(self, without):
+        class Writer(torch.nn.Module):
+            reads = Categories
+
+        spec = HeadSpec("writer", "", "", targets=("text",))
+        writer = Choice("head", "writer", spec, (Writer,), {})
+        asked = plan(without, task="clipart-captions", heads=[writer], fusions=["all"])
+        assert {name for name, _ in asked.left_out} == {"fusion mmkit-core/late"}
+        with pytest.raises(UsageError, match="fusion late combines outputs that are one vector"):
+            plan(without, task="clipart-captions", heads=[writer], fusions=["late"])

@@ -8,8 +8,11 @@ import pytest
 import torch
 
 from mmkit.catalog import installed
+from mmkit.contract import Measure, Target
 from mmkit.errors import DataError, UnavailableError, UsageError
+from mmkit.options import Choice
 from mmkit.plan import plan
+from mmkit.plugin import HeadSpec
 from mmkit.record import fingerprint
 from mmkit.run import Run, device_of, execute, failed
 from mmkit.tasks.synthetic import SyntheticUnique
@@ -297,3 +300,93 @@ class TestDevice:
 def test_training_is_part_of_the_document():
     assert one().document()["training"] == {**vars(Training()), **SMALL}
     assert fingerprint(one().document())
+
+
+class TestAnotherKindOfTarget:
+    """A kind that mmkit does not know, a shade, with a measure of its own."""
+
+    class Shades:
+        augments = False
+        measures: ClassVar = {
+            "close": Measure(
+                lambda answers, truths: [abs(a - int(t, 2) / 3) for a, t in zip(answers, truths, strict=True)],
+                higher_is_better=False,
+            )
+        }
+
+        def __init__(self, kind):
+            self.kind = kind
+
+        def fit(self, values):
+            pass
+
+        def __call__(self, values, generator=None):
+            shade = torch.tensor([[0.0] if v is None else [int(v, 2) / 3] for v in values])
+            return {"shade": shade, "mask": torch.tensor([v is not None for v in values])}
+
+        def state(self):
+            return {}
+
+        def restore(self, state):
+            pass
+
+        def target(self):
+            return Target(self.kind, 1)
+
+        def inverse(self, prediction):
+            return prediction["shade"][:, 0].tolist()
+
+    class Paints(torch.nn.Module):
+        def __init__(self, width, target, transform):
+            super().__init__()
+            self.shade = torch.nn.Linear(width, 1)
+            self.asked = 0
+
+        def forward(self, features):
+            return self.shade(features.vector())
+
+        def loss(self, output, truth):
+            return (output - truth["shade"]).square().squeeze(1).masked_fill(~truth["mask"], 0)
+
+        def predict(self, output):
+            self.asked += len(output)
+            return {"shade": output}
+
+    Paints.reads = Shades
+
+    class Task(SyntheticUnique):
+        metric_of_epochs: ClassVar = None
+
+        def __init__(self):
+            super().__init__(train=32)
+            self.target, self.metric = "shade", "close"
+            if self.metric_of_epochs:
+                self.epoch_metric = self.metric_of_epochs
+
+        def split(self, name):
+            samples = super().split(name)
+            numbers = [None if row == 0 else truth for row, truth in enumerate(samples.truth)]
+            return replace(samples, truth=numbers)
+
+    def made(self, monkeypatch, epochs_by=None):
+        monkeypatch.setattr(self.Task, "metric_of_epochs", epochs_by)
+        spec = HeadSpec("paints", "", "", targets=("shade",))
+        head = Choice("head", "paints", spec, (self.Paints, self.Shades), {})
+        return execute(one(self.Task, heads=[head]))
+
+    def test_it_brings_its_own_metrics(self, monkeypatch):
+        record, _ = self.made(monkeypatch)
+        assert set(record["metrics"]) == set(record["validation"]) == {"close", "head_loss"}
+        assert (record["metric"], record["epoch_metric"], record["higher_is_better"]) == ("close", "close", False)
+        assert record["metrics"]["close"] == pytest.approx(sum(record["scores"]) / len(record["scores"]))
+        assert len(record["scores"]) == record["samples"]["test"]
+        assert record["samples"]["without_truth"] == {"train": 1, "validation": 1, "test": 1}
+        kept = record["history"][record["best_epoch"] - 1]["close"]
+        assert kept == min(entry["close"] for entry in record["history"])
+
+    def test_the_best_epoch_may_be_chosen_without_a_single_answer(self, monkeypatch):
+        record, model = self.made(monkeypatch, "head_loss")
+        assert [set(entry) for entry in record["history"]] == [{"epoch", "loss", "head_loss"}] * 3
+        # What has truth of validation, and all of test, once each and after training.
+        samples = record["samples"]
+        assert model.module.head.asked == samples["validation"] + samples["test"] + samples["without_truth"]["test"]

@@ -206,3 +206,14 @@ class TestBalanced:
 
     def test_without_weights_every_sample_is_shown_once(self):
         assert drawn(9, None, torch.Generator()).sort().values.tolist() == list(range(9))
+
+
+def test_a_snapshot_copies_what_is_trained_and_no_frozen_backbone():
+    step = nn.ModuleDict({"still": nn.Linear(2, 2).requires_grad_(requires_grad=False), "moving": nn.Linear(2, 2)})
+    step["tied"] = step["still"]
+    taken = train.snapshot(step)
+    with torch.no_grad():
+        step["moving"].weight.add_(1)
+    for name, tensor in step.state_dict().items():
+        assert (taken[name].data_ptr() == tensor.data_ptr()) == ("moving" not in name)
+    assert not torch.equal(taken["moving.weight"], step["moving"].weight)

@@ -143,3 +143,14 @@ def test_linear_layers_that_are_written_the_other_way_round_get_adapters_too():
     torch.testing.assert_close(tuned(torch.ones(2, 4)), before)
     shapes = {name.split(".")[2]: list(weight.shape) for name, weight in tuned.named_parameters() if "lora_B" in name}
     assert shapes == {"0": [8, 2], "2": [3, 2]}
+
+
+def test_gradients_pass_through_a_frozen_backbone_where_something_before_it_learns():
+    given = torch.randn(4, 4, requires_grad=True)
+    still = Tuned(Backbone(), "frozen", blocks=BLOCKS)
+    assert not still(given).requires_grad
+    through = Tuned(Backbone(), "frozen", blocks=BLOCKS, through=True)
+    through(given)[:, 0].sum().backward()
+    assert given.grad.any()
+    assert through.frozen
+    assert all(p.grad is None for p in through.parameters())

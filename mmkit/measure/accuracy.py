@@ -84,6 +84,10 @@ class Metrics:
             return None
         return measure(*self._together()).double().tolist()
 
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a greater figure is the better one."""
+        return higher_is_better(name)
+
     def confusion(self) -> list[Any]:
         """How often which class (row) was taken for which (column); of labels [[no, no as yes], [yes as no, yes]] each.
 
@@ -111,6 +115,11 @@ class Metrics:
                 f"{bad} of {len(prediction)} predictions are not finite: training diverged; take a lower learning rate"
             )
         return prediction, torch.cat(self._truths).cpu()[mask]
+
+
+def measured_as_tensors(kind: str) -> bool:
+    """Whether `Metrics` has metrics of a kind of target; the answers of other kinds are measured in words."""
+    return kind in _KINDS
 
 
 def metrics_of(target: Target) -> Metrics:

@@ -11,9 +11,17 @@ from rich.table import Table
 from mmkit.report.summary import Row, Spread
 from mmkit.report.verdict import verdict, written
 
-BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2")
+BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "bleu", "exact_match", "head_loss")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""
-TITLES = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
+TITLES = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "recall_macro": "macro recall",
+    "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "exact_match": "exact match",
+    "head_loss": "head's loss",
+}
 
 
 def show(found: Sequence[Row], console: Console) -> None:
@@ -38,7 +46,9 @@ def show_confusion(found: Sequence[Row], console: Console) -> None:
     row = next((row for row in found if row.records and row.records[0].get("confusion")), None)
     console.print()
     if row is None:
-        console.print("No confusion matrix: there is none of numbers, nor of more than 100 classes.", markup=False)
+        console.print(
+            "No confusion matrix: there is none of numbers or texts, nor of more than 100 classes.", markup=False
+        )
         return
     names = row.records[0]["names"]
     seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmkit.report.summary import Row, best
 
-SHARES = ("accuracy", "f1", "precision", "recall", "auroc")
+SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
 
 
 @dataclass(frozen=True)

@@ -135,7 +135,8 @@ class TestDryRun:
     def test_what_all_leaves_out_is_said_on_stderr(self, bench):
         code, out, err = bench("--head", "all", "--dry-run")
         assert code == 0
-        assert err == "mmkit: head mmkit-core/regression is left out: predicts scalar, and the task asks for classes\n"
+        said = "mmkit: head mmkit-core/regression is left out: predicts scalar, and the task asks for classes"
+        assert [line for line in err.splitlines() if "mmkit-core/" in line] == [said]
         assert "regression" not in out
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from mmkit.modalities.image import Image as ImageModality
 from mmkit.modalities.text import Text
-from mmkit.tasks.clipart import SHARES, Clipart, sided
+from mmkit.tasks.clipart import SHARES, Clipart, ClipartCaptions, sided
 from mmkit.tasks.shipped import shipped
 
 # sha256 of the ids, one a line. They may only change together with a reason: every published figure depends on them.
@@ -137,3 +137,13 @@ def test_the_data_that_ship_stay_small_and_say_where_they_are_from():
 def test_arrays_are_plain():
     for name in ("digits.npz", "clipart.npz"):
         assert all(array.dtype != np.dtype(object) for array in shipped(name).values())
+
+
+def test_captions_ask_for_the_titles_of_the_same_drawings_in_the_same_splits(splits):
+    task = ClipartCaptions()
+    for name, samples in splits.items():
+        found = task.split(name)
+        assert (found.ids, found.groups) == (samples.ids, samples.groups)
+        assert found.truth == samples.inputs["title"]
+        assert dict(found.inputs) == {"image": samples.inputs["image"]}
+    assert ClipartCaptions(split=1).split("test").ids == Clipart(split=1).split("test").ids

@@ -39,7 +39,7 @@ def influence(specimen: Any) -> str | None:
     for name in specimen.names:
         after = comparable(specimen.independent(specimen.evaluate(specimen.replaced(inputs, other, name))))
         change = [
-            (before[part].double() - value.double()).abs().max().item() / max(value.abs().max().item(), 1e-12)
+            (before[part].double() - value.double()).abs().max().item() / max(value.double().abs().max().item(), 1e-12)
             for part, value in after.items()
             if value.numel() and value.shape == before[part].shape
         ]

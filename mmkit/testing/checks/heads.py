@@ -5,9 +5,13 @@ Axes: B batch, C size of the target.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from mmkit.contract import Batch
 from mmkit.errors import ContractError
 from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.trees import expect_finite
@@ -41,6 +45,9 @@ def prediction(specimen: HeadSpecimen) -> str | None:
     target = specimen.transform.target()
     inputs = specimen.draw(4, absent={"features": (2,)})
     found = specimen.evaluate(inputs)["prediction"]
+    if specimen.target == "text":
+        _texts(specimen, found)
+        return None
     leaf = "values" if specimen.target == "scalar" else "probabilities"
     if leaf not in found:
         raise ContractError(f"a prediction of {specimen.target} has the leaf {leaf}; got {sorted(found)}")
@@ -54,7 +61,24 @@ def prediction(specimen: HeadSpecimen) -> str | None:
         total = found[leaf].sum(1)
         if specimen.target == "classes" and (total - 1).abs().max() > 1e-4:
             raise ContractError(f"the probabilities of the classes sum to one; got {total.tolist()}")
+    _inverse(specimen, found)
+    return None
+
+
+def _texts(specimen: HeadSpecimen, found: Batch) -> None:
+    tokens, mask = found.get("tokens"), found.get("mask")
+    if tokens is None or mask is None or tokens.shape != mask.shape or tokens.ndim != 2 or len(tokens) != 4:
+        got = {name: list(leaf.shape) for name, leaf in found.items()}
+        raise ContractError(f"a prediction of texts has tokens [4 T] and a mask [4 T]; got {got}")
+    if tokens.dtype != torch.long or mask.dtype != torch.bool:
+        raise ContractError(f"tokens are long and their mask is bool; got {tokens.dtype} and {mask.dtype}")
+    for answer in _inverse(specimen, found):
+        if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
+            raise ContractError(f"the inverse gives a mapping with the str `text`; got {answer!r:.80}")
+
+
+def _inverse(specimen: HeadSpecimen, found: Batch) -> list[Any]:
     values = specimen.transform.inverse(found)
     if not isinstance(values, list) or len(values) != 4:
         raise ContractError(f"the inverse of 4 predictions is a list of 4 values; got {values!r:.80}")
-    return None
+    return values

@@ -34,11 +34,12 @@ def truths(kind: str, count: int, seed: int = 0) -> list[Any]:
         "classes": [TREES[i] for i in draws],
         "labels": [[TREES[i], TREES[i - 1]] if n % 3 else [TREES[i]] for n, i in enumerate(draws)],
         "scalar": [3.0 * i + 0.5 * n % 7 for n, i in enumerate(draws)],
+        "text": [f"{TREES[i]} {n}" if n % 3 else TREES[i] for n, i in enumerate(draws)],
     }
     return examples[kind]
 
 
-KINDS = ("classes", "labels", "scalar")
+KINDS = ("classes", "labels", "scalar", "text")
 """Kinds of target of which the kit has examples."""
 
 
@@ -117,9 +118,20 @@ class HeadSpecimen(ModuleSpecimen):
         output = module(features)
         return {"output": output, "loss": module.loss(output, truth), "prediction": module.predict(output)}  # type: ignore[operator]
 
+    def captured(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
+        """Output and loss, and the prediction of anything but a text."""
+        if self.target != "text":
+            return self.call(module, inputs)
+        output = module(inputs[0])
+        return {"output": output, "loss": module.loss(output, inputs[1])}  # type: ignore[operator]
+
     def independent(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """A loss may rank samples against each other."""
         return {name: value for name, value in outputs.items() if name != "loss"}
+
+    def unpadded(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What a head for texts makes of the features may be as long as they are."""
+        return {name: value for name, value in outputs.items() if self.target != "text" or name != "output"}
 
     def score(self, outputs: Mapping[str, Any]) -> Tensor:
         """What training differentiates."""

@@ -53,12 +53,20 @@ class ModuleSpecimen(ABC):
     def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """All that the component gives, by name."""
 
+    def captured(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
+        """What must be one graph: all that the component gives, where nothing else is said."""
+        return self.call(module, inputs)
+
     def differentiable(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """A copy of the inputs, asking for a gradient where training asks for one."""
         return copied(inputs)
 
     def independent(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
         """Those outputs in which a sample may not see its mates."""
+        return dict(outputs)
+
+    def unpadded(self, outputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Those outputs whose shape padding does not change; of features, the real tokens are compared."""
         return dict(outputs)
 
     def score(self, outputs: Mapping[str, Any]) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from mmkit.plugin import EncoderSpec, hookimpl
+from mmkit.plugin import EncoderSpec, HeadSpec, hookimpl
 
 EXAMPLE = Path(__file__).parent / "example"
 """A BERT of a few thousand random weights, for checks without a network."""
@@ -15,6 +15,8 @@ AUDIO_EXAMPLE = Path(__file__).parent / "example_audio"
 """A wav2vec2 of such."""
 VIDEO_EXAMPLE = Path(__file__).parent / "example_video"
 """A VideoMAE of ten thousand."""
+WRITER = Path(__file__).parent / "example_writer"
+"""A causal language model of five thousand, which reads and writes bytes."""
 
 
 @hookimpl
@@ -48,4 +50,18 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         modality="video",
         requires=("mmkit-video>=0.1",),
         example=(("model", str(VIDEO_EXAMPLE)),),
+    )
+
+
+@hookimpl
+def mmkit_heads() -> Iterator[HeadSpec]:
+    """Heads that write."""
+    yield HeadSpec(
+        "generation",
+        "mmkit_transformers.generation:GenerationHead",
+        "Texts by any causal language model, to which the fused features are a prefix: captions, answers to questions",
+        targets=("text",),
+        example=(("model", str(WRITER)), ("max_length", 8)),
+        paper="Mokady, Hertz and Bermano, ClipCap: CLIP Prefix for Image Captioning, 2021, "
+        "https://arxiv.org/abs/2111.09734",
     )

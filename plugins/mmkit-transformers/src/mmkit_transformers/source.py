@@ -28,8 +28,11 @@ def read(load: Callable[..., Any], model: str, revision: str | None, **options: 
 def _read(load: Callable[..., Any], model: str, revision: str | None, options: dict[str, Any]) -> Any:
     folder = Path(model)
     if folder.is_dir():
-        if not (folder / "config.json").is_file():
-            raise DataError(f"{model} is a folder without config.json; give one that save_pretrained wrote")
+        needed = options.get("gguf_file") or "config.json"
+        if not (folder / needed).is_file():
+            raise DataError(
+                f"{model} is a folder without {needed}; give one that has it, as save_pretrained writes them"
+            )
         try:
             return load(model, local_files_only=True, trust_remote_code=False, **options)
         except Exception as error:  # whatever a damaged file makes the readers raise

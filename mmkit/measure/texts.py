@@ -1,0 +1,75 @@
+"""How like the true texts the answers are: exact match, BLEU and ROUGE-L.
+
+BLEU is computed by sacrebleu and ROUGE-L by rouge-score, which are imported when they are asked for: a plugin with a
+head for texts brings them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import re
+from collections.abc import Mapping, Sequence
+from types import ModuleType
+from typing import Any
+
+from mmkit.contract import Measure
+from mmkit.errors import UnavailableError
+
+Answers = Sequence[Mapping[str, Any]]
+"""What the inverse gave: each with its `text`."""
+
+
+def exact_match(answers: Answers, truths: Sequence[str]) -> list[float]:
+    """1 where an answer is the truth but for case and the space around and between words, else 0."""
+    return [float(_plain(a["text"]) == _plain(t)) for a, t in zip(answers, truths, strict=True)]
+
+
+def bleu(answers: Answers, truths: Sequence[str]) -> float:
+    """BLEU of the whole corpus, between 0 and 1, with one reference each.
+
+    Papineni et al., "BLEU: a Method for Automatic Evaluation of Machine Translation", ACL 2002,
+    https://aclanthology.org/P02-1040/; tokens and smoothing are those of sacrebleu's defaults (13a, exp), case counts:
+    Post, "A Call for Clarity in Reporting BLEU Scores", WMT 2018, https://aclanthology.org/W18-6319/.
+
+    Raises:
+        UnavailableError: sacrebleu is not installed.
+    """
+    sacrebleu = _imported("sacrebleu", "sacrebleu", "bleu")
+    return float(sacrebleu.corpus_bleu([answer["text"] for answer in answers], [list(truths)]).score) / 100
+
+
+def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
+    """ROUGE-L of each answer: F1 of the longest common subsequence of words, in lower case, without stemming.
+
+    Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL 2004 workshop,
+    https://aclanthology.org/W04-1013/. Words are those of any script; rouge-score's own tokenizer keeps a to z alone.
+
+    Raises:
+        UnavailableError: rouge-score is not installed.
+    """
+    scoring = _imported("rouge_score.rouge_scorer", "rouge-score", "rouge_l")
+    scorer = scoring.RougeScorer(["rougeL"], tokenizer=_Words())
+    return [float(scorer.score(t, a["text"])["rougeL"].fmeasure) for a, t in zip(answers, truths, strict=True)]
+
+
+MEASURES: Mapping[str, Measure] = {
+    "exact_match": Measure(exact_match),
+    "bleu": Measure(bleu),
+    "rouge_l": Measure(rouge_l),
+}
+
+
+class _Words:
+    def tokenize(self, text: str) -> list[str]:
+        return re.findall(r"\w+", text.lower())
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _imported(module: str, package: str, metric: str) -> ModuleType:
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise UnavailableError(f"the metric {metric} needs {package}: pip install {package}") from error
