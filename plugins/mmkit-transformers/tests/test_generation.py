@@ -4,7 +4,6 @@ import importlib.util
 import shutil
 from typing import ClassVar
 
-import mmkit_transformers.source
 import pytest
 import torch
 import transformers
@@ -175,7 +174,7 @@ class TestTransform:
 class TestRefused:
     @pytest.fixture(autouse=True)
     def _offline(self, monkeypatch):
-        monkeypatch.setattr(mmkit_transformers.source.constants, "ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
 
     def test_a_name_of_the_hub_without_a_network_says_what_to_download(self):
         with pytest.raises(DataError, match=r"HuggingFaceTB/SmolLM2-135M-Instruct is not on this machine.*hf download"):
