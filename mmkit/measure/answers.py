@@ -75,8 +75,12 @@ class Answers:
         return list(found) if isinstance(found, Sequence) and found else None
 
     def higher_is_better(self, name: str) -> bool:
-        """Whether a greater figure is the better one."""
-        return name != HEAD_LOSS and self.measures[name].higher_is_better
+        """Whether a greater figure is the better one.
+
+        Raises:
+            UsageError: a name that is not there.
+        """
+        return name != HEAD_LOSS and self._measure(name).higher_is_better
 
     def _of(self, name: str) -> Sequence[float] | float:
         if name == HEAD_LOSS:
@@ -85,13 +89,17 @@ class Answers:
                     f"{bad} of {self.samples} losses are not finite: training diverged; take a lower learning rate"
                 )
             return self._losses
-        if name not in self.measures:
-            raise UsageError(f"no metric {name} here; {one_of([*self.measures, HEAD_LOSS], name)}")
+        measure = self._measure(name)
         if self._answers is None:
             raise UsageError(f"no answers were made, so {name} cannot be measured; only {HEAD_LOSS} can")
         if name not in self._found:
-            self._found[name] = self.measures[name].of(self._answers, self._truths) if self._truths else []
+            self._found[name] = measure.of(self._answers, self._truths) if self._truths else []
         return self._found[name]
+
+    def _measure(self, name: str) -> Measure:
+        if name not in self.measures:
+            raise UsageError(f"no metric {name} here; {one_of([*self.measures, HEAD_LOSS], name)}")
+        return self.measures[name]
 
     @staticmethod
     def _mean(found: Sequence[float] | float) -> float | None:

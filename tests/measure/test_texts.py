@@ -120,6 +120,8 @@ class TestAnswers:
     def test_a_wrong_name_is_said(self):
         with pytest.raises(UsageError, match="no metric lenght here; did you mean length"):
             self.made().compute(["lenght"])
+        with pytest.raises(UsageError, match="no metric lenght here"):
+            self.made().higher_is_better("lenght")
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
     def test_a_loss_that_is_not_finite_is_said(self, bad):
