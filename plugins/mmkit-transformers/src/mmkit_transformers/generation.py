@@ -34,7 +34,7 @@ class GenerationHead(nn.Module):
     Args:
         of: what the prefix is made of: the fused "vector", or each of the fused "tokens".
         length: tokens of the prefix that the vector, or each of the tokens, becomes.
-        tune: of the language model: frozen, lora, dora, full or partial:N (the last N layers).
+        tune: of the language model: frozen, lora, dora, full or partial:N (the last N layers and what follows them).
         rank: of the adapters.
         beams: answers that are followed side by side when a text is made; 1 takes the likeliest token each time.
 
