@@ -254,9 +254,8 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         for name, value in state.items()
         if "lora_" not in name and not torch.equal(value, before[name.replace(".base_layer", "")])
     }
-    allowed = {"frozen": (), "lora": (), "partial:1": ("model.layers.2.", "model.norm.", "lm_head."), "full": ("",)}[
-        tune
-    ]
+    last = ("model.layers.2.", "model.norm.", "lm_head.")
+    allowed = {"frozen": (), "lora": (), "partial:1": last, "full": ("",)}[tune]
     assert bool(changed) == bool(allowed)
     assert all(name.startswith(allowed) for name in changed)
     if tune == "lora":

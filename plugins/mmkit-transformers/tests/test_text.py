@@ -175,6 +175,19 @@ def test_a_long_text_is_cut_where_the_model_or_the_user_says():
     assert made(max_length=None)[1](["a " * 500])["tokens"].shape == (1, 64)
 
 
+def test_a_saved_model_is_built_in_float32_whatever_its_source_was_saved_in(tmp_path):
+    shutil.copytree(EXAMPLE, tmp_path / "m")
+    half = transformers.AutoModel.from_pretrained(EXAMPLE, dtype=torch.bfloat16)
+    half.save_pretrained(tmp_path / "m")
+    encoder, transform = made(tmp_path / "m")
+    again = TransformersTextTransform()
+    again.restore(transform.state())
+    built = TransformersTextEncoder(again).eval()
+    assert {p.dtype for p in built.parameters()} == {torch.float32}
+    built.load_state_dict(encoder.state_dict())
+    assert torch.equal(built(transform(TEXTS)).tokens, encoder(transform(TEXTS)).tokens)
+
+
 @pytest.mark.parametrize("options", [{}, {"tune": "full"}, {"pooling": "cls"}, {"output": "pooled", "pooling": "max"}])
 def test_the_contract_is_kept(options):
     report = check("encoder", "transformers-text", {"model": str(EXAMPLE), **options})

@@ -42,7 +42,8 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
     """
     if source.restored:
         config = dict(source.config)
-        whole, report = AutoModel.from_config(AutoConfig.for_model(config.pop("model_type"), **config)), None
+        made = AutoConfig.for_model(config.pop("model_type"), **config)
+        whole, report = AutoModel.from_config(made, dtype=torch.float32), None  # whatever its source was saved in
     else:
         load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
         whole, report = read(load, source.model, source.revision, **options)
