@@ -11,7 +11,7 @@ from rich.table import Table
 from mmkit.report.summary import Row, Spread
 from mmkit.report.verdict import verdict, written
 
-BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "bleu", "exact_match", "head_loss")
+BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""
 TITLES = {
     "accuracy": "accuracy",
