@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmkit.catalog import Catalog
-from mmkit.contract import Target
+from mmkit.contract import Split, Target
 from mmkit.data import Splits, with_truth
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.frozen import Report
@@ -67,7 +67,7 @@ class ZeroShot:
     by_class: dict[str, float | None]
     majority: float
     strength: float | None
-    unread: dict[str, list[str]]
+    unread: dict[Split, list[str]]
     plugins: dict[str, str]
 
     def document(self) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from torch import Tensor
 from mmkit.cache import digest
 from mmkit.catalog import Catalog
 from mmkit.contract import Samples, Split
-from mmkit.data import OnError, Splits
+from mmkit.data import Splits
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.frozen import Report
 from mmkit.measure.machine import machine, software
@@ -24,6 +24,7 @@ from mmkit.measure.retrieval import chance, figures, ranks
 from mmkit.options import Choice
 from mmkit.plan import Named, kinds_of
 from mmkit.plugin import EncoderSpec
+from mmkit.refused import OnError
 from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
 from mmkit.train import Precision
@@ -89,7 +90,7 @@ class Retrieval:
     directions: dict[str, dict[str, float | None]]
     chance: float
     strength: float | None
-    unread: dict[str, list[str]]
+    unread: dict[Split, list[str]]
     plugins: dict[str, str]
 
     def document(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from mmkit.allocator import keep_large_blocks
 from mmkit.api import new_folder
 from mmkit.cache import default_folder
 from mmkit.cli.setting import catalog, setting
+from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plan import Plan, plan
 from mmkit.record import Record
@@ -121,7 +122,8 @@ def bench(
     with _Bars(as_traceback=setting(ctx).traceback) as watcher:
         kept = None if no_cache else default_folder()
         suite = carry_out(planned, folder, installed, save=save, mix=mix, cache=kept, watcher=watcher)
-    _tell_unread(suite)
+    unread = (line for r in suite.records for lines in r.get("unread", {}).values() for line in lines)
+    tell_unread(unread, planned.on_error)  # all runs of a suite share most of them
     _tell_anew(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
@@ -186,15 +188,6 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
         print("\t".join([combination.label, encoders, str(combination.head), f"seeds {len(planned.seeds)}"]))
     count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {len(runs)} runs"
     print(f"{count} on task {planned.task}, {planned.device}, {planned.precision}")
-
-
-def _tell_unread(suite: Suite) -> None:
-    """Say which values could not be read or transformed, and what became of them."""
-    unread = sorted({line for r in suite.records for lines in r.get("unread", {}).values() for line in lines})
-    if unread:
-        became = "their samples are left out" if suite.plan.on_error == "skip" else "count as missing"
-        print(f"mmkit: {len(unread)} values could not be used and {became}:", file=sys.stderr)
-        print(*(f"  {line}" for line in unread), sep="\n", file=sys.stderr)
 
 
 def _tell_anew(suite: Suite) -> None:

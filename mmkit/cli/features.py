@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 import torch
@@ -35,14 +34,6 @@ def results() -> tuple[Console, Table]:
 def share(value: float | None) -> str:
     """A share of 1 in per cent."""
     return "-" if value is None else f"{100 * value:.1f}"
-
-
-def tell_unread(unread: Mapping[str, Sequence[str]]) -> None:
-    """Say on stderr which values counted as missing because they could not be read."""
-    lines = sorted(line for of_split in unread.values() for line in of_split)
-    if lines:
-        print(f"mmkit: {len(lines)} values could not be read and count as missing:", file=sys.stderr)
-        print(*(f"  {line}" for line in lines), sep="\n", file=sys.stderr)
 
 
 class EncodingBar:

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from mmkit.cache import default_folder
-from mmkit.cli.features import EncodingBar, prepare, results, share, tell_unread
+from mmkit.cli.features import EncodingBar, prepare, results, share
 from mmkit.cli.setting import catalog
+from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.measure.retrieval import AT
 from mmkit.retrieval import Asked, Retrieval, retrieval
@@ -31,7 +32,7 @@ def retrieve(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
     precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16, by autocast.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
-    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, or missing.")] = "fail",
+    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, skip or missing.")] = "fail",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute the features anew, and keep none.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -51,7 +52,7 @@ def retrieve(
     with EncodingBar() as bar:
         cache = None if no_cache else default_folder()
         found = retrieval(catalog(ctx), task=task, encoders=chosen, asked=asked, cache=cache, report=bar)
-    tell_unread(found.unread)
+    tell_unread((line for lines in found.unread.values() for line in lines), on_error)
     if as_json:
         print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
