@@ -134,7 +134,7 @@ def test_what_cannot_be_read_is_said(run):
     assert "sample train0, input a" in err
     code, out, err = run(*RETRIEVE, *broken, "--on-error", "missing")
     assert code == 0
-    assert "2 values could not be read and count as missing" in err
+    assert "2 values could not be used and count as missing" in err
     assert "1 lack an input" in out
 
 
