@@ -194,6 +194,18 @@ def test_the_contract_is_kept(options):
     assert report.ok, report
 
 
+def test_a_text_without_a_token_is_refused_not_taken_for_a_missing_one():
+    from tokenizers import Tokenizer, models
+
+    transform = TransformersTextTransform(model=str(EXAMPLE))
+    transform.fit(TEXTS)
+    letters = Tokenizer(models.BPE({"a": 0}, []))  # without special tokens, and without one for the unknown
+    transform.restore({**transform.state(), "tokenizer": letters.to_str()})
+    assert transform(["a", None])["mask"].tolist() == [[True], [False]]
+    with pytest.raises(DataError, match="tokenizer gives no token for 'b'"):
+        transform(["a", "b"])
+
+
 class TestRefused:
     @pytest.fixture(autouse=True)
     def _offline(self, monkeypatch):

@@ -78,10 +78,18 @@ class TransformersTextTransform:
             self._fitted().enable_truncation(min(bounds))
 
     def __call__(self, values: Sequence[str | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
-        """`tokens` [B T] long and `mask` [B T], False where padded or missing."""
+        """`tokens` [B T] long and `mask` [B T], False where padded or missing.
+
+        Raises:
+            DataError: the tokenizer knows nothing in a text, which would then be taken for a missing one.
+        """
         texts = [value for value in values if value is not None]
-        found = iter(self._fitted().encode_batch_fast(texts))
-        rows = [[] if value is None else next(found).ids for value in values]
+        found = [one.ids for one in self._fitted().encode_batch_fast(texts)]
+        for text, ids in zip(texts, found, strict=True):
+            if not ids:
+                raise DataError(f"{self.model}'s tokenizer gives no token for {text!r}")
+        numbered = iter(found)
+        rows = [[] if value is None else next(numbered) for value in values]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
         mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # [B T]
         tokens = np.full(mask.shape, self._padding, dtype=np.int64)
