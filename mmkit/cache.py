@@ -1,33 +1,48 @@
-"""Features of frozen encoders, computed once: packed, memory-mapped, and found again by what they were made of.
+"""Features of frozen encoders on the disk: computed once, memory-mapped, and found again by what they were made of.
 
-FOLDER/KEY/about.json     what they were made of; written last, so that a folder without it is unfinished
+FOLDER/KEY/about.json     what they were made of; written last, so that an entry without it is unfinished
 FOLDER/KEY/*.npy          packed tokens, offsets and summaries
 FOLDER/KEY/parts/         of an unfinished one: the batches that are done, where a next process goes on
+FOLDER/.locks/KEY/        who writes an entry; kept, or two processes might each lock a file of that name
 
-Axes: B samples, N real tokens of all of them, T tokens, D width.
+Axes: N samples, R real tokens of all of them, D width.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import re
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from zipfile import BadZipFile
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
-from mmkit.contract import Features, Transform
-from mmkit.record import fingerprint, owned
+from mmkit.contract import Features
+from mmkit.errors import MmkitError, UsageError
+from mmkit.record import owned
+from mmkit.stored import Stored
 
 ABOUT = "about.json"
+LOCKS = ".locks"
+INSTEAD = "set MMKIT_CACHE to another folder"
+
+Encode = Callable[[Sequence[Any], int], Features]
+"""Values in memory, and the number of the first of them, to their features on the CPU."""
+Part = dict[str, np.ndarray[Any, Any]]
+"""`tokens` [R D], `lengths` [B] and, where there are summaries, `pooled` [B D] of one batch."""
+
+
+class UnkeptError(MmkitError):
+    """Features cannot be written to the folder."""
 
 
 def default_folder(environ: Mapping[str, str] | None = None) -> Path:
@@ -39,189 +54,187 @@ def default_folder(environ: Mapping[str, str] | None = None) -> Path:
 
 
 @dataclass(frozen=True)
-class Stored:
-    """The features of all samples of a split. Only real tokens are kept, one after the other.
+class Pass:
+    """One pass of an encoder over the samples of a split, in batches.
 
     Args:
-        tokens: [N D].
-        offsets: [B + 1]; those of sample i are tokens[offsets[i]:offsets[i + 1]].
-        pooled: [B D], or None.
-        length: tokens of every sample, where all have as many; else None.
-    """
-
-    tokens: Tensor
-    offsets: Tensor
-    pooled: Tensor | None
-    length: int | None
-
-    @staticmethod
-    def of(tokens: Tensor, offsets: Tensor, pooled: Tensor | None) -> Stored:
-        """The features, with the common length found out."""
-        lengths = offsets.diff()
-        same = bool(len(lengths)) and bool((lengths == lengths[0]).all()) and int(lengths[0]) > 0
-        return Stored(tokens, offsets, pooled, int(lengths[0]) if same else None)
-
-    def to(self, device: torch.device) -> Stored:
-        """The same on a device."""
-        pooled = None if self.pooled is None else self.pooled.to(device)
-        return Stored(self.tokens.to(device), self.offsets.to(device), pooled, self.length)
-
-    def rows(self, index: Tensor) -> Features:
-        """The features of those samples: [len(index) T D], padded to the longest of them."""
-        pooled = None if self.pooled is None else self.pooled.index_select(0, index)
-        width = self.tokens.shape[1]
-        if self.length is not None:
-            tokens = self.tokens.view(-1, self.length * width).index_select(0, index).view(-1, self.length, width)
-            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
-            return Features(tokens, mask, pooled)
-        start = self.offsets[index]  # [B]
-        lengths = self.offsets[index + 1] - start
-        steps = torch.arange(max(int(lengths.max()), 1), device=index.device)  # [T]
-        mask = steps < lengths.unsqueeze(1)  # [B T]
-        place = (start.unsqueeze(1) + steps).masked_fill(~mask, 0)
-        if not len(self.tokens):  # every sample lacks this input
-            return Features(self.tokens.new_zeros(*mask.shape, width), mask, pooled)
-        tokens = self.tokens.index_select(0, place.flatten()).view(*mask.shape, width)
-        return Features(tokens.masked_fill(~mask.unsqueeze(-1), 0), mask, pooled)
-
-
-def key_of(
-    encoder: nn.Module, transform: Transform, values: str, settings: Mapping[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    """A name for features by all that decides them, and that as plain values.
-
-    Args:
-        encoder: with its weights.
-        transform: fitted.
-        values: digest of the values in memory.
-        settings: names, options and versions of encoder and transform, device and precision.
-    """
-    made_of = {
-        **settings,
-        "transform": digest(transform.state()),
-        "weights": digest(encoder.state_dict()),
-        "values": values,
-    }
-    return fingerprint(made_of), made_of
-
-
-def digest(content: Any) -> str:
-    """A hash of values in memory: tensors, arrays, texts, numbers, None, and mappings and sequences of them.
-
-    Raises:
-        TypeError: a value is none of these, so that two different ones could not be told apart.
-    """
-    found = blake2b(digest_size=16)
-    _feed(found.update, content)
-    return found.hexdigest()
-
-
-def _feed(update: Callable[[bytes], None], content: Any) -> None:
-    if isinstance(content, Tensor):
-        plain = content.detach().cpu().contiguous()
-        update(f"tensor {plain.dtype} {list(plain.shape)}:".encode())
-        update(plain.reshape(-1).view(torch.uint8).numpy().data if plain.numel() else b"")  # type: ignore[arg-type]
-    elif isinstance(content, np.ndarray):
-        update(f"array {content.dtype} {content.shape}:".encode())
-        update(np.ascontiguousarray(content).tobytes())
-    elif isinstance(content, bytes):
-        update(f"bytes {len(content)}:".encode())
-        update(content)
-    elif isinstance(content, Mapping):
-        update(f"mapping {len(content)}:".encode())
-        for name in sorted(content):
-            _feed(update, name)
-            _feed(update, content[name])
-    elif isinstance(content, Sequence) and not isinstance(content, str):
-        update(f"sequence {len(content)}:".encode())
-        for part in content:
-            _feed(update, part)
-    elif content is None or isinstance(content, str | int | float | bool):
-        text = f"{type(content).__name__} {content!r}"
-        update(f"{len(text)}:{text}".encode())
-    else:
-        raise TypeError(f"values of {type(content).__name__} cannot be told apart by their content")
-
-
-@torch.no_grad()
-def encoded(
-    encode: Callable[[Sequence[Any]], Features],
-    values: Sequence[Any],
-    folder: Path | None,
-    key: str,
-    made_of: Mapping[str, Any],
-    *,
-    batch_size: int = 64,
-    report: Callable[[int, int], None] | None = None,
-) -> Stored:
-    """The features of all values: found in the folder, else computed and kept there.
-
-    A pass that was interrupted goes on with the batch where it stopped. Several processes may ask for the same: one
-    computes, the others wait and read.
-
-    Args:
-        encode: values in memory to their features, on the CPU.
-        values: of a split; None is a missing one.
-        folder: of the cache; None keeps nothing.
-        key: of these features, as `key_of` gives it.
-        made_of: likewise; written down for `mmkit cache list`.
+        encode: makes the features.
+        values: of the split, in memory; None is a missing one.
         batch_size: samples that are encoded together.
         report: called with the samples that are done and all of them.
     """
-    starts = range(0, len(values), batch_size)
 
-    def part(start: int) -> dict[str, Tensor]:
-        features = encode(values[start : start + batch_size])
-        found = {"tokens": features.tokens[features.mask].float(), "lengths": features.mask.sum(1)}
+    encode: Encode
+    values: Sequence[Any]
+    batch_size: int = 64
+    report: Callable[[int, int], None] | None = None
+
+    @property
+    def starts(self) -> range:
+        """The first sample of each batch."""
+        return range(0, len(self.values), self.batch_size)
+
+    @torch.no_grad()
+    def part(self, start: int) -> Part:
+        """The features of a batch, real tokens only."""
+        features = self.encode(self.values[start : start + self.batch_size], start)
+        found = {"tokens": features.tokens[features.mask].float().numpy(), "lengths": features.mask.sum(1).numpy()}
         if features.pooled is not None:
-            found["pooled"] = features.pooled.float()
-        if report:
-            report(min(start + batch_size, len(values)), len(values))
-        return {name: leaf.contiguous() for name, leaf in found.items()}
+            found["pooled"] = features.pooled.float().numpy()
+        if self.report:
+            self.report(min(start + self.batch_size, len(self.values)), len(self.values))
+        return found
 
-    if folder is None:
-        return Stored.of(*_joined([part(start) for start in starts]))
+    def in_memory(self) -> Stored:
+        """The features of all samples, kept nowhere."""
+        parts = [self.part(start) for start in self.starts]
+        tokens, lengths = (torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in _EVERY)
+        pooled = torch.from_numpy(np.concatenate([p["pooled"] for p in parts])) if "pooled" in parts[0] else None
+        return Stored.of(tokens, torch.cat((lengths.new_zeros(1), lengths.cumsum(0))), pooled)
+
+
+_EVERY = ("tokens", "lengths")
+
+
+def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> Stored:
+    """The features of all values: found in the folder, else computed and kept there.
+
+    A pass that was interrupted goes on with the batch where it stopped. Several processes may ask for the same: one
+    computes, the others wait and read. What is damaged is computed anew.
+
+    Args:
+        work: what there is to do where they are not found.
+        folder: of the cache.
+        key: of these features: a hash over `made_of`.
+        made_of: all that decides them; written down for `mmkit cache list`.
+
+    Raises:
+        UnkeptError: the folder cannot be written to, or the disk is full; what was written so far is left there.
+    """
     home = folder / key
-    if not (home / ABOUT).exists():
-        parts = home / "parts"
+    found = _found(home)
+    if found is None:
+        with contextlib.ExitStack() as stack:
+            with _writing(folder):
+                (folder / LOCKS / key).mkdir(parents=True, exist_ok=True)
+            try:
+                stack.enter_context(owned(folder / LOCKS / key, wait=True, instead=INSTEAD))
+            except UsageError as error:
+                raise UnkeptError(str(error)) from error
+            found = _found(home)  # another process may have been quicker
+            if found is None:
+                _fill(home, work, made_of)
+                found = _found(home)
+    if found is None:
+        raise UnkeptError(f"features cannot be read back from {home}; {INSTEAD}")
+    return found
+
+
+@contextlib.contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UnkeptError(f"cannot keep features in {folder}: {reason}; make room there, or {INSTEAD}") from error
+
+
+def _fill(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
+    parts = home / "parts"
+    with _writing(home):
         parts.mkdir(parents=True, exist_ok=True)
-        with owned(home, wait=True):
-            if not (home / ABOUT).exists():  # else another process was quicker
-                for start in starts:
-                    file = parts / f"{start:09}-{batch_size}.safetensors"
-                    if not file.exists():
-                        save_file(part(start), file.with_suffix(".fresh"))
-                        file.with_suffix(".fresh").replace(file)
-                _keep(home, [load_file(parts / f"{start:09}-{batch_size}.safetensors") for start in starts], made_of)
-                shutil.rmtree(parts)
-    return _found(home)
+        (home / ABOUT).unlink(missing_ok=True)  # of one that is damaged
+    files = {start: parts / f"{start:09}-{work.batch_size}.npz" for start in work.starts}
+    for start, file in files.items():
+        if _read(file) is None:
+            part = work.part(start)
+            with _writing(home), _whole(file) as stream:
+                np.savez(stream, allow_pickle=False, **part)
+    with _writing(home):
+        _pack(home, list(files.values()), made_of)
+        shutil.rmtree(parts)
 
 
-def _joined(parts: Sequence[Mapping[str, Tensor]]) -> tuple[Tensor, Tensor, Tensor | None]:
-    lengths = torch.cat([part["lengths"] for part in parts])
-    offsets = torch.cat((lengths.new_zeros(1), lengths.cumsum(0)))
-    pooled = torch.cat([part["pooled"] for part in parts]) if "pooled" in parts[0] else None
-    return torch.cat([part["tokens"] for part in parts]), offsets, pooled
+def _read(file: Path) -> Part | None:
+    """A batch that was done before, checksums included; None where it is not there, or torn."""
+    try:
+        with file.open("rb") as stream, np.load(stream) as content:
+            return dict(content)
+    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
+        return None
 
 
-def _keep(home: Path, parts: Sequence[Mapping[str, Tensor]], made_of: Mapping[str, Any]) -> None:
-    tokens, offsets, pooled = _joined(parts)
-    np.save(home / "tokens.npy", tokens.numpy())
-    np.save(home / "offsets.npy", offsets.numpy())
-    if pooled is not None:
-        np.save(home / "pooled.npy", pooled.numpy())
-    about = {"samples": len(offsets) - 1, "tokens": len(tokens), "width": tokens.shape[1], "made": time.time()}
-    (home / "about.fresh").write_text(json.dumps({**about, "of": made_of}, ensure_ascii=False) + "\n", "utf-8")
-    (home / "about.fresh").replace(home / ABOUT)
+def _pack(home: Path, files: Sequence[Path], made_of: Mapping[str, Any]) -> None:
+    """All batches one after the other into one file for each leaf, with no more than one of them in memory."""
+    lengths, shapes = [], {}
+    for file in files:
+        with np.load(file) as part:
+            lengths.append(part["lengths"])
+            shapes = {name: part[name].shape[1:] for name in part.files if name != "lengths"}
+    offsets = np.concatenate([[0], np.concatenate(lengths).cumsum()]).astype(np.int64)
+    samples, tokens = len(offsets) - 1, int(offsets[-1])
+    (home / "pooled.npy").unlink(missing_ok=True)
+    with _whole(home / "offsets.npy") as stream:
+        np.save(stream, offsets)
+    for name, shape in shapes.items():
+        rows = tokens if name == "tokens" else samples
+        with _whole(home / f"{name}.npy") as stream:
+            # Written, not mapped: where a disk is full, writing fails, and writing to a map ends the process.
+            descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
+            header = {"descr": descr, "fortran_order": False, "shape": (rows, *shape)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            for file in files:
+                with np.load(file) as part:
+                    stream.write(np.ascontiguousarray(part[name], np.float32).data)
+    about = {"samples": samples, "tokens": tokens, "width": shapes["tokens"][0], "pooled": "pooled" in shapes}
+    document = json.dumps({**about, "made": time.time(), "of": made_of}, ensure_ascii=False)
+    with _whole(home / ABOUT) as stream:
+        stream.write(document.encode("utf-8", "backslashreplace") + b"\n")
 
 
-def _found(home: Path) -> Stored:
-    def mapped(name: str) -> Tensor:
-        # Copy on write: torch has no tensors that cannot be written to, and the file stays as it is.
-        return torch.from_numpy(np.load(home / f"{name}.npy", mmap_mode="c"))
+@contextlib.contextmanager
+def _whole(path: Path) -> Iterator[BinaryIO]:
+    """A file that is there under its name only when all of it is on the disk."""
+    fresh = path.with_name(f"{path.name}.fresh")
+    with fresh.open("wb") as stream:
+        yield stream
+        stream.flush()
+        os.fsync(stream.fileno())
+    fresh.replace(path)
 
-    pooled = mapped("pooled") if (home / "pooled.npy").exists() else None
-    return Stored.of(mapped("tokens"), mapped("offsets"), pooled)
+
+def _found(home: Path) -> Stored | None:
+    """An entry; None where it is not there, unfinished or damaged."""
+    about = _about(home)
+    if about is None:
+        return None
+    try:
+        shapes = {"tokens": (about["tokens"], about["width"]), "offsets": (about["samples"] + 1,)}
+        if about["pooled"]:
+            shapes["pooled"] = (about["samples"], about["width"])
+        leaves = {name: _mapped(home / f"{name}.npy", shape) for name, shape in shapes.items()}
+    except (OSError, ValueError, EOFError, KeyError, TypeError):
+        return None
+    offsets = leaves["offsets"]
+    if offsets[0] != 0 or offsets[-1] != about["tokens"] or bool((offsets.diff() < 0).any()):
+        return None
+    return Stored.of(leaves["tokens"], offsets, leaves.get("pooled"))
+
+
+def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
+    # Copy on write: torch has no tensors that cannot be written to, and the file stays as it is.
+    found = np.load(path, mmap_mode="c" if shape[0] else None)  # nothing cannot be mapped
+    if found.shape != shape or found.dtype != (np.int64 if len(shape) == 1 else np.float32):
+        raise ValueError(f"{path} holds {found.dtype} {found.shape}; expected {shape}")
+    return torch.from_numpy(found)
+
+
+def _about(home: Path) -> dict[str, Any] | None:
+    try:
+        about = json.loads((home / ABOUT).read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+    return about if isinstance(about, dict) and about.keys() >= {"samples", "made", "of"} else None
 
 
 @dataclass(frozen=True)
@@ -231,28 +244,44 @@ class Held:
     Args:
         key: its name.
         size: bytes on the disk.
+        made: when it was finished, or when an unfinished one was last written to; seconds since 1970.
         about: what `about.json` says; None of an unfinished one.
     """
 
     key: str
     size: int
+    made: float
     about: Mapping[str, Any] | None
 
 
 def held(folder: Path) -> list[Held]:
-    """What a cache holds, the largest first; nothing where there is none."""
+    """What a cache holds, the largest first; nothing where there is none. Whatever is not ours is not looked at."""
     found = []
     for home in folder.iterdir() if folder.is_dir() else ():
-        if home.is_dir():
-            size = sum(path.stat().st_size for path in home.rglob("*") if path.is_file())
-            about = json.loads((home / ABOUT).read_text("utf-8")) if (home / ABOUT).exists() else None
-            found.append(Held(home.name, size, about))
+        if re.fullmatch(r"[0-9a-f]{16}", home.name) and home.is_dir():
+            sizes = [status.st_size for path in home.rglob("*") if (status := _status(path)) and path.is_file()]
+            about, status = _about(home), _status(home)
+            made = about["made"] if about else status.st_mtime if status else 0.0
+            found.append(Held(home.name, sum(sizes), made, about))
     return sorted(found, key=lambda one: one.size, reverse=True)
 
 
+def _status(path: Path) -> os.stat_result | None:
+    try:
+        return path.stat()
+    except OSError:  # another process has just removed it
+        return None
+
+
 def clear(folder: Path, keys: Sequence[str]) -> int:
-    """Remove entries; gives the bytes that are free again."""
+    """Remove entries; gives the bytes that are free again.
+
+    Raises:
+        UsageError: another process is writing one of them.
+    """
     chosen = [one for one in held(folder) if one.key in keys]
     for one in chosen:
-        shutil.rmtree(folder / one.key)
+        with owned(folder / LOCKS / one.key, instead="leave that entry"):
+            (folder / one.key / ABOUT).unlink(missing_ok=True)  # first, so that half an entry is an unfinished one
+            shutil.rmtree(folder / one.key)
     return sum(one.size for one in chosen)

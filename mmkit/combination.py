@@ -6,6 +6,7 @@ import inspect
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 from torch import nn
@@ -17,6 +18,7 @@ from mmkit.model import Model, OnlyFusion, encoder_widths, fusion_width
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec, ObjectiveSpec, Spec
 from mmkit.refused import TRUTH, fitted
+from mmkit.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -136,18 +138,36 @@ class Transforms:
         inputs: Mapping[str, Sequence[Any]],
         truth: Sequence[Any],
         ids: Sequence[str] | None = None,
+        shared: Shared | None = None,
     ) -> Transforms:
         """Built, and fitted on values of the training split, in memory; None is a missing one.
 
+        Args:
+            combination: names them.
+            target: the kind that the task asks for.
+            inputs: values by input.
+            truth: likewise.
+            ids: of the samples; None numbers them.
+            shared: has those that another run fitted on the same lists.
+
         Raises:
-            RefusedError: values that a transform cannot be fitted on, by the ids of their samples, else their numbers.
+            RefusedError: values that a transform cannot be fitted on, by the ids of their samples.
         """
+        shared = shared or Shared()
         ids = [str(i) for i in range(len(truth))] if ids is None else ids
-        transforms = Transforms.of(combination, target)
-        for name, transform in transforms.inputs.items():
+
+        def made(name: str, choice: Choice) -> Any:
+            transform = built(choice, reads(choice))
             fitted(name, transform, inputs[name], ids)
-        fitted(TRUTH, transforms.truth, truth, ids, of_truth=True)
-        return transforms
+            return transform
+
+        found = {
+            name: shared.transform(name, choice, inputs[name], partial(made, name, choice))
+            for name, choice in combination.encoders.items()
+        }
+        of_truth = built(combination.head, reads(combination.head), target)
+        fitted(TRUTH, of_truth, truth, ids, of_truth=True)
+        return Transforms(found, of_truth)
 
     @staticmethod
     def of(combination: Combination, target: str) -> Transforms:
@@ -156,14 +176,25 @@ class Transforms:
         return Transforms(inputs, built(combination.head, reads(combination.head), target))
 
 
-def born(combination: Combination, transforms: Transforms) -> tuple[Model, dict[str, nn.Module]]:
+def born(
+    combination: Combination, transforms: Transforms, shared: Shared | None = None
+) -> tuple[Model, dict[str, nn.Module]]:
     """A new model of the combination, and its objectives; drawn from torch's global generator.
+
+    Args:
+        combination: names its parts.
+        transforms: fitted.
+        shared: has the frozen encoders of other runs.
 
     Raises:
         UsageError: options that cannot work together, in the component's own words.
     """
     target = transforms.truth.target()
-    encoders = {name: built(choice, None, transforms.inputs[name]) for name, choice in combination.encoders.items()}
+    shared = shared or Shared()
+    encoders = {}
+    for name, choice in combination.encoders.items():
+        transform = transforms.inputs[name]
+        encoders[name] = shared.encoder(name, choice, transform, partial(built, choice, None, transform))
     widths = encoder_widths(encoders)
 
     def head(width: int) -> nn.Module:

@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 import torch
 from torch import Generator, Tensor
 
-from mmkit.cache import Stored
 from mmkit.contract import Batch, Features, Modality, Samples, Split, Task, Transform
 from mmkit.errors import DataError
 from mmkit.loader import Loader
 from mmkit.refused import TRUTH, OnError, RefusedError, picked, transformed, without
+from mmkit.stored import Stored
 
 Given = Batch | Features
 """What a model is given of an input: a batch, or what its frozen encoder made of it."""
@@ -91,6 +91,7 @@ class Splits:
         self.limit = limit
         self._read: dict[Split, Samples] = {}
         self._unread: dict[Split, list[str]] = {}
+        self._known: dict[Split, Samples] = {}
         self._left: dict[Split, Samples] = {}
         self._refused: dict[Split, list[str]] = {}
 
@@ -135,6 +136,14 @@ class Splits:
                 self._left[name] = without(self(name), refused, self.on_error)
                 self._refused[name] = [*self._refused.get(name, ()), *refused.lines]
 
+    def with_truth(self, name: Split) -> Samples:
+        """Those of them that have truth: the same lists for all runs, by which these know what they share."""
+        if name in self._left:  # what this run leaves out, others may use
+            return with_truth(self(name))
+        if name not in self._known:
+            self._known[name] = with_truth(self(name))
+        return self._known[name]
+
 
 def first(samples: Samples, count: int) -> Samples:
     """The first `count` samples."""
@@ -155,6 +164,7 @@ class Dataset:
         still: batches of the whole split, of inputs whose transform gives the same every time.
         moving: of the other inputs, the values in memory and their transform.
         ready: features of inputs whose encoder is frozen, in the place of batches.
+        copies: of inputs whose encoder is frozen and whose samples are augmented, features of several copies.
         truth: of the whole split.
         ids: of the samples, to name them by.
     """
@@ -164,6 +174,7 @@ class Dataset:
     truth: Batch
     moving: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
     ready: dict[str, Stored] = field(default_factory=dict)
+    copies: dict[str, list[Stored]] = field(default_factory=dict)
     ids: Sequence[str] = ()
 
     @staticmethod
@@ -188,7 +199,16 @@ class Dataset:
         """The same with its tensors on `device`."""
         still = {name: on(batch, device) for name, batch in self.still.items()}
         ready = {name: stored.to(device) for name, stored in self.ready.items()}
-        return replace(self, still=still, ready=ready, truth=on(self.truth, device))
+        copies = {name: [one.to(device) for one in several] for name, several in self.copies.items()}
+        return replace(self, still=still, ready=ready, copies=copies, truth=on(self.truth, device))
+
+    def drawn(self, generator: Generator) -> Dataset:
+        """The data of an epoch: of each input that has copies, one of them."""
+        chosen = {
+            name: several[int(torch.randint(len(several), (), generator=generator))]
+            for name, several in sorted(self.copies.items())
+        }
+        return replace(self, ready=self.ready | chosen, copies={})
 
     def batch(
         self, index: Tensor, generator: Generator | None = None, fresh: dict[str, Batch] | None = None

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from mmkit.cache import Stored, digest, encoded, key_of
+from mmkit.cache import Pass
 from mmkit.combination import Combination, Transforms
 from mmkit.contract import Features, Samples
 from mmkit.data import Dataset, on
 from mmkit.model import Model
 from mmkit.refused import transformed
-from mmkit.train import Precision, autocast
-
-Report = Callable[[str, int, int], None]
+from mmkit.shared import Shared
+from mmkit.stored import Stored
+from mmkit.train import Precision, augmentation, autocast
 
 
 @dataclass(frozen=True)
@@ -30,16 +30,16 @@ class Frozen:
         combination: that it was born of.
         transforms: fitted.
         precision: of the forward.
-        cache: folder in which features are kept; None keeps them in memory only.
-        report: called with the input, and the samples done and in all, while features are computed.
+        copies: of the training split that are encoded where it is augmented; 0 encodes anew in every epoch.
+        shared: keeps the features.
     """
 
     module: Model
     combination: Combination
     transforms: Transforms
     precision: Precision = "float32"
-    cache: Path | None = None
-    report: Report | None = None
+    copies: int = 0
+    shared: Shared = field(default_factory=Shared)
 
     @property
     def inputs(self) -> list[str]:
@@ -50,38 +50,46 @@ class Frozen:
 
     @property
     def augmented(self) -> list[str]:
-        """Those of them whose training samples must be encoded anew in every epoch all the same."""
+        """Those of them whose training samples are not the same in every epoch."""
         return [name for name in self.inputs if self.transforms.inputs[name].augments]
 
     def dataset(self, samples: Samples, *, augment: bool) -> Dataset:
         """The samples, decoded, as a data set on the model's device; what is frozen is there as features."""
-        once = [name for name in self.inputs if not (augment and name in self.augmented)]
-        rest = {name: transform for name, transform in self.transforms.inputs.items() if name not in once}
+        moving = self.augmented if augment else []
+        once = [name for name in self.inputs if name not in moving]
+        several = moving if self.copies else []
+        rest = {n: t for n, t in self.transforms.inputs.items() if n not in once and n not in several}
         data = Dataset.of(samples, rest, self.transforms.truth, augment=augment)
-        ready = {name: self._stored(name, samples.inputs[name], samples.ids) for name in once}
-        return replace(data, ready=ready).to(next(self.module.parameters()).device)
+        ready = {name: self._stored(name, samples) for name in once}
+        copies = {name: [self._stored(name, samples, number) for number in range(self.copies)] for name in several}
+        return replace(data, ready=ready, copies=copies).to(next(self.module.parameters()).device)
 
-    def _stored(self, name: str, values: Sequence[Any], ids: Sequence[str]) -> Stored:
-        encoder = self.module.encoders[self.module.names[name]]
+    def _stored(self, name: str, samples: Samples, copy: int | None = None) -> Stored:
         choice = self.combination.encoders[name]
         settings = {
-            "encoder": choice.name,
-            "options": digest(choice.options),
+            "encoder": str(choice),
+            "options": json.loads(json.dumps(choice.options, default=str)),
             "plugins": choice.plugins,
             "device": next(self.module.parameters()).device.type,
             "precision": self.precision,
         }
-        key, made_of = "", settings
-        if self.cache is not None:
-            key, made_of = key_of(encoder, self.transforms.inputs[name], digest(values), settings)
-        report = partial(self.report, name) if self.report else None
-        encode = partial(self._features, name, values, ids)
-        return encoded(encode, values, self.cache, key, made_of, report=report)
+        if copy is not None:
+            settings["copy"] = copy
+        report = partial(self.shared.report, name) if self.shared.report else None
+        return self.shared.features(
+            (name, copy, str(choice)),
+            self.module.encoders[self.module.names[name]],
+            self.transforms.inputs[name],
+            settings,
+            Pass(partial(self._features, name, samples, copy), samples.inputs[name], report=report),
+        )
 
-    def _features(self, name: str, column: Sequence[Any], ids: Sequence[str], values: Sequence[Any]) -> Features:
+    def _features(self, name: str, samples: Samples, copy: int | None, values: Sequence[Any], start: int) -> Features:
         device = next(self.module.parameters()).device
         encoder = self.module.encoders[self.module.names[name]].eval()
-        batch = transformed(name, self.transforms.inputs[name], values, column=column, ids=ids)
+        generator = None if copy is None else augmentation(copy, 0, start)  # the same for every seed of a run
+        column, transform = samples.inputs[name], self.transforms.inputs[name]
+        batch = transformed(name, transform, values, generator, column=column, ids=samples.ids)
         with torch.no_grad(), autocast(device, self.precision):
             found: Features = encoder(on(batch, device))
         return Features.of(found.tokens, found.mask, found.pooled).to("cpu")

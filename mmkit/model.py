@@ -92,13 +92,17 @@ class Model(nn.Module):
         """Features of each input under its module name, zeroed where it is missing.
 
         Args:
-            batch: of each input, as the user names it; features, where a frozen encoder has made them before.
+            batch: of each input, as the user names it; where a frozen encoder has made them before, features, which are
+                zero where nothing is there.
         """
         features = {}
         for given, name in self.names.items():
             here = batch[given]
-            found: Features = here if isinstance(here, Features) else self.encoders[name](here)
-            features[name] = Features.of(found.tokens, found.mask, found.pooled, found.penalties)
+            if isinstance(here, Features):
+                features[name] = here
+            else:
+                found: Features = self.encoders[name](here)
+                features[name] = Features.of(found.tokens, found.mask, found.pooled, found.penalties)
         return features
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:

@@ -2,6 +2,9 @@
 
 Speed does not hang on the weights, so it is measured before any training, on models that are thrown away; and since
 it is compared, all combinations are timed in one process, in interleaved rounds.
+
+A prediction begins with the encoders. Those that are frozen, which combinations share, are timed once a round, and what
+they took is added to what the rest of each combination took: else a large one would run again for each of them.
 """
 
 from __future__ import annotations
@@ -15,14 +18,17 @@ import torch
 from torch import nn
 
 from mmkit.combination import Combination, Transforms, born
-from mmkit.contract import Batch
-from mmkit.data import Dataset, Given, Splits, first, with_truth
+from mmkit.contract import Batch, Features, Samples
+from mmkit.data import Dataset, Given, Splits, first
 from mmkit.errors import MmkitError
 from mmkit.frozen import Frozen
 from mmkit.measure.cost import flops_per_sample, parameters
+from mmkit.measure.interleave import interleave
 from mmkit.measure.memory import peak_memory
-from mmkit.measure.throughput import latency, throughput
+from mmkit.measure.stopwatch import Call
+from mmkit.measure.throughput import Throughput, percentiles, throughput, waits
 from mmkit.model import Model, TrainingStep
+from mmkit.shared import Shared
 from mmkit.train import Precision, Training, autocast, losses
 
 Price = dict[str, Any]
@@ -51,6 +57,7 @@ def prices(
     training: Training,
     device: str,
     precision: Precision,
+    shared: Shared | None = None,
     *,
     rounds: int = 60,
     max_seconds: float = 20.0,
@@ -64,16 +71,35 @@ def prices(
         training: its `batch_size` is that of a training step.
         device: where models run.
         precision: of the forward.
+        shared: what the runs have in common.
         rounds: of the interleaving.
         max_seconds: at most, for inference and for training each.
         report: called with what is measured next.
     """
+    shared = shared or Shared()
+    cut: dict[int, tuple[Samples, Samples]] = {}
+
+    def few(train: Samples) -> Samples:
+        """The first of them: for the same samples the same ones, by which subjects know what they share."""
+        made = train, first(train, max(INFERENCE_BATCH, training.batch_size))
+        return cut.setdefault(id(train), made)[1]
+
+    features = Shared(note=shared.note)  # of so few samples: in memory, whatever keeps those of all
     subjects = {}
     for key, combination in combinations.items():
         try:
-            make = partial(_Subject, combination, training=training, device=torch.device(device), precision=precision)
+            make = partial(
+                _Subject,
+                combination,
+                few=few,
+                training=training,
+                device=torch.device(device),
+                precision=precision,
+                shared=shared,
+                features=features,
+            )
             subjects[key] = splits.own().use(make)
-            subjects[key].predict()
+            subjects[key].rest()
             subjects[key].train()
         except (MmkitError, RuntimeError, ValueError):
             # Its runs will fail in the same way and be recorded with the reason; the others are measured.
@@ -84,33 +110,36 @@ def prices(
     tell("throughput of inference")
     for subject in subjects.values():
         subject.module.eval()
-    inference = throughput(
-        {key: subject.predict for key, subject in subjects.items()},
-        len(next(iter(subjects.values())).rows),
-        rounds=rounds,
-        device=device,
-        max_seconds=max_seconds,
-    )
+    encoders: dict[str, tuple[Call, Call]] = {}  # by name, of a batch and of one
+    parts = {key: [f"{key} rest", *subject.encoders(encoders)] for key, subject in subjects.items()}
+    calls = {f"{key} rest": subject.rest for key, subject in subjects.items()}
+    calls |= {name: batch for name, (batch, _) in encoders.items()}
+    timed = interleave(calls, rounds=rounds, device=device, max_seconds=max_seconds)
+    inference = Throughput(timed.summed(parts), INFERENCE_BATCH)
     tell("throughput of training")
     for subject in subjects.values():
         subject.step.train()
     steps = throughput(
         {key: subject.train for key, subject in subjects.items()},
-        next(iter(subjects.values())).step_size,
+        training.batch_size,
         rounds=rounds,
         device=device,
         max_seconds=max_seconds,
     )
+    wait = partial(waits, device=device, max_seconds=max_seconds / 10)
+    tell("latency of frozen encoders")
+    waited = {name: wait(one) for name, (_, one) in encoders.items()}
     found = {}
     for key, subject in subjects.items():
         tell(f"latency and memory of {combinations[key].label}")
         memory = peak_memory(subject.train_and_forget, device=device, model=subject.module)
         subject.module.eval()
+        of_parts = [wait(subject.rest_of_one), *(waited[name] for name in parts[key][1:])]
         found[key] = {
             "throughput": {
                 "inference_samples_per_s": inference.samples_per_s(key),
                 "train_samples_per_s": steps.samples_per_s(key),
-                "latency_ms": latency(subject.predict_one, device=device, max_seconds=max_seconds / 10),
+                "latency_ms": percentiles([sum(each) for each in zip(*of_parts, strict=False)]),
                 "inference_batch_size": inference.samples,
                 "train_batch_size": steps.samples,
             },
@@ -123,34 +152,64 @@ class _Subject:
     """A model with batches to run on, never used for anything else."""
 
     def __init__(
-        self, combination: Combination, splits: Splits, training: Training, device: torch.device, precision: Precision
+        self,
+        combination: Combination,
+        splits: Splits,
+        *,
+        few: Callable[[Samples], Samples],
+        training: Training,
+        device: torch.device,
+        precision: Precision,
+        shared: Shared,
+        features: Shared,
     ) -> None:
         self.device = device
         self.precision = precision
-        train = with_truth(splits("train"))
-        transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids)
+        train = splits.with_truth("train")
+        transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+        shown = few(train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            self.module, objectives = born(combination, transforms)
+            self.module, objectives = born(combination, transforms, shared)
         self.step = TrainingStep(self.module, objectives).to(device)
-        few = first(train, max(INFERENCE_BATCH, training.batch_size))
-        data = Dataset.of(few, transforms.inputs, transforms.truth, augment=False).to(device)
-        self.rows = torch.arange(INFERENCE_BATCH) % data.size
-        self.step_size = training.batch_size
-        self.batch = data.batch(self.rows)[0]
-        self.one = data.batch(self.rows[:1])[0]
+        frozen = Frozen(self.module, combination, transforms, precision, training.copies, features)
+        whole = Dataset.of(shown, transforms.inputs, transforms.truth, augment=False).to(device)
+        ready = frozen.dataset(shown, augment=False)
+        rows = torch.arange(INFERENCE_BATCH) % whole.size
+        self.batch, self.one = whole.batch(rows)[0], whole.batch(rows[:1])[0]
+        self.after, self.after_one = ready.batch(rows)[0], ready.batch(rows[:1])[0]
+        self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
         # A step trains from features where an encoder is frozen; a prediction begins with the batch.
-        frozen = Frozen(self.module, combination, transforms, precision)
-        ready = frozen.dataset(few, augment=True)
-        self.shown, self.truth = ready.batch(torch.arange(self.step_size) % data.size, torch.Generator().manual_seed(0))
+        draw = torch.Generator().manual_seed(0)
+        trained = frozen.dataset(shown, augment=True).drawn(draw)
+        self.shown, self.truth = trained.batch(torch.arange(training.batch_size) % trained.size, draw)
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
-    def predict(self) -> None:
-        self._forward(self.batch)
+    def encoders(self, known: dict[str, tuple[Call, Call]]) -> list[str]:
+        """The names of its frozen encoders among all that are `known`, to which those that are new are added."""
+        names = []
+        for name, encoder in self.frozen.items():
+            label = f"encoder of {name}, {id(encoder)}"
+            known.setdefault(
+                label,
+                (partial(self._encode, encoder, self.batch[name]), partial(self._encode, encoder, self.one[name])),
+            )
+            names.append(label)
+        return names
 
-    def predict_one(self) -> None:
-        self._forward(self.one)
+    def _encode(self, encoder: nn.Module, batch: Given) -> None:
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            found: Features = encoder(batch)
+            Features.of(found.tokens, found.mask, found.pooled)
+
+    def rest(self) -> None:
+        """A prediction from where the frozen encoders end."""
+        self._forward(self.after)
+
+    def rest_of_one(self) -> None:
+        """The same of one sample."""
+        self._forward(self.after_one)
 
     def _forward(self, batch: Mapping[str, Given]) -> None:
         with torch.inference_mode(), autocast(self.device, self.precision):

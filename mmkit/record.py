@@ -81,12 +81,13 @@ def _bytes(text: str) -> bytes:
 
 
 @contextlib.contextmanager
-def owned(folder: Path, *, wait: bool = False) -> Iterator[None]:
+def owned(folder: Path, *, wait: bool = False, instead: str = "choose another folder with --out") -> Iterator[None]:
     """Keep another process out of the folder, which need not exist, while this one writes to it.
 
     Args:
         folder: that is written to.
         wait: until another process is done with it; else that is an error.
+        instead: what the user can do then.
 
     Raises:
         UsageError: another process has it, or it cannot be made or written to.
@@ -95,7 +96,7 @@ def owned(folder: Path, *, wait: bool = False) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / ".lock").open("a")
     except OSError as error:
-        raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; {instead}") from error
     with lock:
         try:
             import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
@@ -105,5 +106,5 @@ def owned(folder: Path, *, wait: bool = False) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            raise UsageError(f"another process is writing to {folder}; wait for it, or choose another --out") from error
+            raise UsageError(f"another process is writing to {folder}; wait for it, or {instead}") from error
         yield

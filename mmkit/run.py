@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, get_args
 
 import torch
@@ -21,7 +20,7 @@ from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Task, TruthTransform
 from mmkit.data import Dataset, Splits, with_truth
 from mmkit.errors import DataError, UnavailableError, UsageError, one_of
-from mmkit.frozen import Frozen, Report
+from mmkit.frozen import Frozen
 from mmkit.measure.accuracy import Metrics, measured_as_tensors, metrics_of
 from mmkit.measure.answers import HEAD_LOSS, Answers, measures_of
 from mmkit.measure.cost import parameters
@@ -31,6 +30,7 @@ from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
 from mmkit.refused import OnError
+from mmkit.shared import Shared
 from mmkit.train import Precision, Trained, Training, fit, losses_of_samples, predictions
 
 MOST_CLASSES = 100
@@ -166,9 +166,8 @@ def execute(
     splits: Splits | None = None,
     *,
     catalog: Catalog | None = None,
-    cache: Path | None = None,
+    shared: Shared | None = None,
     report: Callable[[int, int], None] | None = None,
-    encoding: Report | None = None,
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed and see what it is worth.
 
@@ -178,9 +177,9 @@ def execute(
         run: what to do.
         splits: those of the run's task, where several runs share them.
         catalog: where modalities are looked up; None is what is installed.
-        cache: folder for the features of frozen encoders; None keeps them for this run only.
+        shared: what the runs of a suite have in common, and where features of frozen encoders are kept; None keeps
+            them for this run only.
         report: called after each epoch with epochs done and planned.
-        encoding: called with an input, and the samples done and in all, while a frozen encoder computes its features.
 
     Raises:
         DataError: a value cannot be read, or no truth is there to choose the best epoch by.
@@ -190,10 +189,11 @@ def execute(
     began = time.time()
     catalog = catalog or installed()
     splits = splits or run.splits(catalog)
+    shared = shared or Shared()
     task, device = splits.task, torch.device(device_of(run.device))
     mine = splits.own()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        training = partial(_trained, run, cache=cache, report=report, encoding=encoding)
+        training = partial(_trained, run, shared=shared, report=report)
         transforms, module, frozen, trained, on_validation = mine.use(training)
         target = transforms.truth.target()
         unseen = mine.use(lambda left: frozen.dataset(left("test"), augment=False))
@@ -231,7 +231,8 @@ def execute(
         },
         "unread": mine.unread,
         "encoded_once": [name for name in frozen.inputs if name not in frozen.augmented],
-        "encoded_anew": frozen.augmented,
+        "encoded_in_copies": frozen.augmented if run.training.copies else [],
+        "encoded_anew": [] if run.training.copies else frozen.augmented,
         "loading": {
             "seconds": trained.loading,
             "share": trained.loading / trained.seconds,
@@ -247,19 +248,19 @@ def execute(
 
 
 def _trained(
-    run: Run, splits: Splits, *, cache: Path | None, report: Callable[[int, int], None] | None, encoding: Report | None
+    run: Run, splits: Splits, *, shared: Shared, report: Callable[[int, int], None] | None
 ) -> tuple[Transforms, Model, Frozen, Trained, Metrics | Answers]:
     """A model trained on the training split, and what it finds of validation."""
-    train, validation = with_truth(splits("train")), with_truth(splits("validation"))
+    train, validation = splits.with_truth("train"), splits.with_truth("validation")
     for name, known in (("training", train), ("validation", validation)):
         if not len(known):
             raise DataError(f"no sample of the {name} split has truth; give some that have")
     device = torch.device(device_of(run.device))
     torch.manual_seed(run.seed)
-    transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids)
-    module, objectives = born(run.combination, transforms)
+    transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+    module, objectives = born(run.combination, transforms, shared)
     step = TrainingStep(module, objectives).to(device)
-    frozen = Frozen(module, run.combination, transforms, run.precision, cache, encoding)
+    frozen = Frozen(module, run.combination, transforms, run.precision, run.training.copies, shared)
     data = frozen.dataset(train, augment=True)
     held = frozen.dataset(validation, augment=False)
     metric = _chooses(splits.task)

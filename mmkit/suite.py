@@ -25,6 +25,7 @@ from mmkit.plan import Plan
 from mmkit.price import Price, Prices, prices
 from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
 from mmkit.run import Run, execute, failed, splits_of, surroundings
+from mmkit.shared import Shared
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins")
@@ -44,6 +45,9 @@ class Watcher:
 
     def encoding(self, name: str, done: int, samples: int) -> None:
         """A frozen encoder has computed the features of so many samples of an input."""
+
+    def noted(self, message: str) -> None:
+        """Something that the user should know, and that stops nothing."""
 
     def epoch(self, done: int, planned: int) -> None:
         """An epoch of it ended."""
@@ -90,7 +94,7 @@ def carry_out(
         catalog: where modalities are looked up.
         save: keep the weights of the best seed of each combination.
         mix: go on although machine, software or plugins differ from those of the records that are there.
-        cache: folder for the features of frozen encoders, which all runs share; None computes them in each.
+        cache: folder for the features of frozen encoders; None keeps them for this suite, in memory.
         watcher: told of the progress.
 
     Raises:
@@ -108,14 +112,15 @@ def carry_out(
                 _same_surroundings(known, next(iter(runs.values())), folder)
         done = {id_ for id_ in runs if there.get(id_, {}).get("status") == "ok"}
         watcher.planned(len(runs), len(done))
-        priced = _priced(plan, splits, folder, watcher) if len(done) < len(runs) else Prices({}, {})
+        shared = Shared(cache, watcher.encoding, watcher.noted)
+        priced = _priced(plan, splits, folder, watcher, shared) if len(done) < len(runs) else Prices({}, {})
         best = _Best(folder / "models") if save else None
         fresh = len(done) < len(runs)
         for id_, run in runs.items():
             if id_ in done:
                 continue
             watcher.started(run)
-            work = partial(execute, run, splits, catalog=catalog, cache=cache)
+            work = partial(execute, run, splits, catalog=catalog, shared=shared)
             there[id_] = _recorded(run, splits, work, priced.of.get(_key(run.combination)), watcher, best)
             records.append(there[id_])
             watcher.finished(there[id_])
@@ -129,7 +134,7 @@ def _recorded(
     run: Run, splits: Splits, work: Callable[..., Any], price: Price | None, watcher: Watcher, best: _Best | None
 ) -> Record:
     try:
-        record, model = work(report=watcher.epoch, encoding=watcher.encoding)
+        record, model = work(report=watcher.epoch)
     except Exception as error:  # noqa: BLE001 (whatever a third party's component raises costs its own runs only)
         return failed(run, splits, error)
     if best:
@@ -137,7 +142,7 @@ def _recorded(
     return record | (price or {})
 
 
-def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher) -> Prices:
+def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher, shared: Shared) -> Prices:
     """What is in the folder for these combinations, on this plan; else measured now and written there."""
     path = folder / "suite.json"
     asked = {
@@ -154,7 +159,7 @@ def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher) -> Price
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing there, or torn: it is measured anew
     combinations = {_key(c): c for c in plan.all}
-    priced = prices(combinations, splits, plan.training, plan.device, plan.precision, report=watcher.measuring)
+    priced = prices(combinations, splits, plan.training, plan.device, plan.precision, shared, report=watcher.measuring)
     document = {
         "schema": SCHEMA,
         "task": str(plan.task),

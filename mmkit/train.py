@@ -38,6 +38,8 @@ class Training:
         weight_decay: of AdamW.
         clip: greatest norm of the gradient; none to leave it as it is.
         patience: epochs without a better validation score after which training stops; none to go to the end.
+        copies: augmented copies of the training split that a frozen encoder sees, one drawn in every epoch; 0 encodes
+            anew in every epoch.
         sampler: "shuffle" shows every sample once an epoch; "balanced" draws classes equally often, with replacement.
     """
 
@@ -49,6 +51,7 @@ class Training:
     weight_decay: Annotated[float, Ge(0)] = 0.05
     clip: Annotated[float, Gt(0)] | None = 1.0
     patience: Annotated[int, Gt(0)] | None = 20
+    copies: Annotated[int, Ge(0)] = 0
     sampler: Literal["shuffle", "balanced"] = "shuffle"
 
     def plan(self, samples: int) -> tuple[int, int]:
@@ -122,12 +125,14 @@ def fit(
             step.train()
             began = time.perf_counter()
             shown = drawn(data.size, weights, order).split(training.batch_size)
+            # One past the last batch of an epoch: what copies are drawn from is no batch's generator.
+            current = data.drawn(augmentation(seed, epoch, steps)) if data.copies else data
             fresh = load(partial(_fresh, data, shown, seed, epoch), steps)
             total = torch.zeros((), device=device)
             for index in shown:
                 asked = time.perf_counter()
                 # Nothing is seeded where nothing augments: that would cost a percent of a small model's step.
-                batch, truth = data.batch(index, fresh=next(fresh) if data.moving else {})
+                batch, truth = current.batch(index, fresh=next(fresh) if data.moving else {})
                 loading += time.perf_counter() - asked
                 for group in optimizer.param_groups:
                     group["lr"] = training.lr * group["share"] * rate(done, epochs * steps, training.warmup)

@@ -1,6 +1,11 @@
 """Features of frozen encoders: computed once, the same as without a cache, and never met by anything that differs."""
 
 import json
+import resource
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -8,13 +13,21 @@ import torch
 
 import mmkit
 import mmkit.cli
-from mmkit.cache import Stored, clear, default_folder, digest, encoded, held
+from mmkit.cache import Pass, UnkeptError, clear, default_folder, encoded, held
 from mmkit.contract import Features
+from mmkit.digest import digest
 from mmkit.encoders.tcn import TcnEncoder
+from mmkit.errors import UsageError
+from mmkit.plan import plan
 from mmkit.plugin import EncoderSpec
+from mmkit.record import owned
+from mmkit.run import execute
+from mmkit.shared import Shared
+from mmkit.stored import _selected as selected
 
 TASK = "synthetic-unique:train=48,missing=0.2"
 SMALL = {"epochs": 3, "min_steps": 0}
+KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
 class FrozenTcn(TcnEncoder):
@@ -44,9 +57,6 @@ def chosen(**options):
 
 
 def fit(cache=None, fusion="concat", **options):
-    from mmkit.plan import plan
-    from mmkit.run import execute
-
     asked = plan(
         mmkit.installed(),
         task=TASK,
@@ -57,7 +67,7 @@ def fit(cache=None, fusion="concat", **options):
         device="cpu",
     )
     FrozenTcn.calls = 0
-    return execute(asked.runs()[0], cache=cache)
+    return execute(asked.runs()[0], shared=Shared(cache))
 
 
 class TestStored:
@@ -67,21 +77,29 @@ class TestStored:
         mask = torch.arange(max(*lengths, 1)) < torch.tensor(lengths).unsqueeze(1)
         return Features.of(torch.randn(*mask.shape, width, generator=generator), mask)
 
-    def stored(self, lengths):
+    def stored(self, lengths, folder=None):
         whole = self.features(lengths)
         parts = [Features(whole.tokens[i : i + 2], whole.mask[i : i + 2]) for i in range(0, len(lengths), 2)]
-        return whole, encoded(
-            lambda values: parts[values[0] // 2], list(range(len(lengths))), None, "", {}, batch_size=2
-        )
+        work = Pass(lambda _, start: parts[start // 2], list(range(len(lengths))), batch_size=2)
+        return whole, work.in_memory() if folder is None else encoded(work, folder, KEY, {})
 
+    @pytest.mark.parametrize("kept", [True, False])
     @pytest.mark.parametrize("lengths", [[4, 4, 4, 4, 4], [1, 4, 0, 2, 3], [0, 0, 0], [1]])
-    def test_rows_are_those_of_the_whole(self, lengths):
-        whole, stored = self.stored(lengths)
+    def test_rows_are_those_of_the_whole(self, lengths, kept, tmp_path):
+        whole, stored = self.stored(lengths, tmp_path if kept else None)
         for index in (torch.arange(len(lengths)), torch.tensor([len(lengths) - 1, 0])):
             found = stored.rows(index)
             longest = max(int(whole.mask[index].sum(1).max()), 1)
             assert torch.equal(found.mask, whole.mask[index][:, :longest])
             assert torch.equal(found.tokens, whole.tokens[index][:, :longest])
+
+    @pytest.mark.parametrize("lengths", [[1, 4, 0, 2, 3], [0, 0, 0]])
+    def test_what_a_gpu_does_is_the_same(self, lengths):
+        _, stored = self.stored(lengths)
+        index = torch.arange(len(lengths))
+        found = stored.rows(index)
+        given = (stored.tokens, stored.offsets[index], stored.offsets.diff(), found.mask)
+        assert torch.equal(selected(*given), found.tokens)
 
     def test_samples_of_one_length_need_no_padding(self):
         assert self.stored([4, 4, 4])[1].length == 4
@@ -103,6 +121,8 @@ class TestDigest:
             (np.zeros(2, np.float32), torch.zeros(2)),
             (b"a", "a"),
             (torch.zeros(0), torch.zeros(0, 2)),
+            (np.int64(1), np.int32(1)),
+            ("\udc80", "\udc81"),
         ],
     )
     def test_what_differs_has_another_digest(self, one, other):
@@ -111,9 +131,10 @@ class TestDigest:
     def test_what_is_the_same_has_the_same(self):
         assert digest({"a": torch.ones(2), "b": ["x", None]}) == digest({"b": ["x", None], "a": torch.ones(2)})
 
-    def test_what_cannot_be_told_apart_is_refused(self):
-        with pytest.raises(TypeError, match="values of object cannot be told apart"):
-            digest([object()])
+    @pytest.mark.parametrize("one", [object(), np.array([object()]), {1}])
+    def test_what_cannot_be_told_apart_is_refused(self, one):
+        with pytest.raises(TypeError, match=r"values of .* cannot be told apart"):
+            digest([one])
 
 
 class TestRun:
@@ -158,60 +179,250 @@ class TestRun:
         record, _ = fit(tmp_path, noise=0.1)
         assert record["encoded_anew"] == ["left", "right"]
         assert len(held(tmp_path)) == 4  # validation and test
+        assert record["encoded_once"] == record["encoded_in_copies"] == []
+
+
+class Numbers:
+    """An encoder that makes two tokens and a summary of a number, and remembers what it has seen."""
+
+    def __init__(self, stop=None, count=10):
+        self.seen, self.stop, self.values = [], stop, tuple(range(count))
+
+    def __call__(self, values, _start):
+        self.seen.extend(values)
+        if self.stop and len(self.seen) > self.stop:
+            raise KeyboardInterrupt
+        numbers = torch.tensor(values).float()
+        return Features.of(numbers.reshape(-1, 1, 1).expand(-1, 2, 1), pooled=numbers[:, None])
+
+    def work(self):
+        return Pass(self, self.values, batch_size=2)
+
+
+def kept(folder, *, key=KEY, stop=None):
+    """The features of ten numbers, and those numbers that had to be encoded for it."""
+    numbers = Numbers(stop)
+    return encoded(numbers.work(), folder, key, {"encoder": "x"}), numbers.seen
+
+
+def is_whole(stored):
+    return stored.pooled.flatten().tolist() == list(range(10)) and stored.tokens[::2].tolist() == stored.pooled.tolist()
 
 
 class TestPass:
     """One pass of encoding, and what may happen to it."""
 
-    values = tuple(range(10))
-
-    def encode(self, values):
-        self.seen.extend(values)
-        if self.stop and len(self.seen) > self.stop:
-            raise KeyboardInterrupt
-        return Features.of(
-            torch.tensor(values).float().reshape(-1, 1, 1).expand(-1, 2, 1),
-            pooled=torch.tensor(values).float()[:, None],
-        )
-
-    def run(self, folder, stop=None):
-        self.seen, self.stop = [], stop
-        return encoded(self.encode, self.values, folder, "key", {"encoder": "x"}, batch_size=2)
-
     def test_an_interrupted_pass_goes_on_where_it_stopped(self, tmp_path):
         with pytest.raises(KeyboardInterrupt):
-            self.run(tmp_path, stop=6)
+            kept(tmp_path, stop=6)
         assert held(tmp_path)[0].about is None
-        found = self.run(tmp_path)
-        assert self.seen == [6, 7, 8, 9]
-        assert found.pooled.flatten().tolist() == list(range(10))
-        assert sorted(path.name for path in (tmp_path / "key").iterdir() if path.suffix) == [
+        found, seen = kept(tmp_path)
+        assert seen == [6, 7, 8, 9]
+        assert is_whole(found)
+        assert sorted(path.name for path in (tmp_path / KEY).iterdir()) == [
             "about.json",
             "offsets.npy",
             "pooled.npy",
             "tokens.npy",
         ]
 
+    def test_a_torn_part_is_computed_again(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            kept(tmp_path, stop=6)
+        for part, content in zip(sorted((tmp_path / KEY / "parts").iterdir()), (b"", b"PK\x03\x04"), strict=False):
+            part.write_bytes(content)
+        found, seen = kept(tmp_path)
+        assert seen == [0, 1, 2, 3, 6, 7, 8, 9]
+        assert is_whole(found)
+
+    @pytest.mark.parametrize("name", ["tokens.npy", "offsets.npy", "pooled.npy", "about.json"])
+    @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other"])
+    def test_a_damaged_entry_is_computed_anew(self, tmp_path, name, damage):
+        kept(tmp_path)
+        kept(tmp_path, key=OTHER)
+        file = tmp_path / KEY / name
+        if damage == "gone":
+            file.unlink()
+        elif damage == "other":
+            file.write_bytes(b"null" if name == "about.json" else _array(np.zeros((3, 5))))
+        else:
+            file.write_bytes(file.read_bytes()[: -5 if damage == "cut" else 0])
+        assert len(held(tmp_path)) == 2
+        found, seen = kept(tmp_path)
+        assert seen == list(range(10))
+        assert is_whole(found)
+        assert kept(tmp_path)[1] == []
+
+    def test_offsets_that_lead_nowhere_are_damage(self, tmp_path):
+        kept(tmp_path)
+        offsets = np.load(tmp_path / KEY / "offsets.npy")
+        offsets[3] = 99
+        np.save(tmp_path / KEY / "offsets.npy", offsets)
+        assert kept(tmp_path)[1] == list(range(10))
+
+    def test_one_batch_at_a_time_is_in_memory_while_an_entry_is_packed(self, tmp_path):
+        import tracemalloc
+
+        wide = Pass(lambda values, _: Features.of(torch.ones(len(values), 2**16)), range(128), batch_size=4)
+        encoded(wide, tmp_path, KEY, {})  # 32 MiB in 32 batches of 1 MiB
+        (tmp_path / KEY / "about.json").unlink()
+        tracemalloc.start()
+        stored = encoded(wide, tmp_path, KEY, {})
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert stored.tokens.shape == (128, 2**16)
+        assert peak < 2**23
+
     def test_what_is_written_to_features_does_not_reach_the_file(self, tmp_path):
-        self.run(tmp_path).tokens.zero_()
-        assert self.run(tmp_path).tokens.sum() == 90
+        kept(tmp_path)[0].tokens.zero_()
+        assert kept(tmp_path)[0].tokens.sum() == 90
 
     def test_features_in_half_precision_are_kept_in_full(self):
         half = Features.of(torch.ones(2, 3, 4, dtype=torch.bfloat16))
-        assert encoded(lambda _: half, [0, 1], None, "", {}).tokens.dtype == torch.float32
+        assert Pass(lambda *_: half, [0, 1]).in_memory().tokens.dtype == torch.float32
 
     def test_held_and_clear(self, tmp_path):
-        self.run(tmp_path)
+        kept(tmp_path)
         (one,) = held(tmp_path)
-        assert (one.key, one.about["samples"], one.about["tokens"], one.about["of"]) == (
-            "key",
-            10,
-            20,
-            {"encoder": "x"},
-        )
-        assert clear(tmp_path, ["key"]) == one.size
+        assert (one.key, one.about["samples"], one.about["tokens"], one.about["of"]) == (KEY, 10, 20, {"encoder": "x"})
+        assert one.size == sum(path.stat().st_size for path in (tmp_path / KEY).iterdir())
+        assert clear(tmp_path, [KEY]) == one.size
         assert held(tmp_path) == []
         assert held(tmp_path / "nowhere") == []
+
+    def test_nothing_but_entries_is_ever_listed_or_removed(self, tmp_path):
+        kept(tmp_path)
+        (tmp_path / "thesis").mkdir()
+        (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
+        (tmp_path / OTHER).write_text("a file")
+        assert [one.key for one in held(tmp_path)] == [KEY]
+        clear(tmp_path, [KEY, OTHER, "thesis", ".locks"])
+        assert (tmp_path / "thesis" / "chapter.txt").exists()
+        assert (tmp_path / OTHER).exists()
+
+    def test_what_is_being_written_is_not_removed(self, tmp_path):
+        kept(tmp_path)
+        with owned(tmp_path / ".locks" / KEY), pytest.raises(UsageError, match="another process is writing"):
+            clear(tmp_path, [KEY])
+        assert len(held(tmp_path)) == 1
+
+
+def _array(array):
+    import io
+
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+import torch
+from mmkit.cache import Pass, encoded
+from mmkit.contract import Features
+
+folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+
+def encode(values, start):
+    log.write(f"{start}\\n")
+    time.sleep(0.02)
+    numbers = torch.tensor(list(values)).float()
+    return Features.of(numbers.reshape(-1, 1, 1).expand(-1, 2, 1), pooled=numbers[:, None])
+
+stored = encoded(Pass(encode, range(200), batch_size=2), folder, "0123456789abcdef", {})
+assert stored.pooled.flatten().tolist() == list(range(200))
+assert stored.tokens.flatten().tolist() == [i // 2 for i in range(400)]
+"""
+
+
+@pytest.mark.full
+class TestProcesses:
+    """Real processes on one folder."""
+
+    @staticmethod
+    def start(folder, log):
+        return subprocess.Popen([sys.executable, "-c", PROCESS, str(folder), str(log)], stderr=subprocess.PIPE)
+
+    @staticmethod
+    def seen(log):
+        return [int(line) for line in log.read_text().split()] if log.exists() else []
+
+    def test_a_killed_pass_goes_on_where_it_stopped(self, tmp_path):
+        folder, first, second = tmp_path / "cache", tmp_path / "first", tmp_path / "second"
+        killed = self.start(folder, first)
+        while len(self.seen(first)) < 30:
+            assert killed.poll() is None
+            time.sleep(0.01)
+        killed.send_signal(signal.SIGKILL)
+        assert killed.wait() == -signal.SIGKILL
+        killed.stderr.close()
+        assert held(folder)[0].about is None
+        going_on = self.start(folder, second)
+        assert going_on.communicate()[1] == b""
+        assert going_on.returncode == 0
+        before, after = self.seen(first), self.seen(second)
+        assert 30 <= len(before) < 100
+        assert after[0] in {before[-1], before[-1] + 2}  # the batch that was under way, or the next
+        assert after == list(range(after[0], 200, 2))
+
+    def test_of_two_at_once_one_computes_and_the_other_waits(self, tmp_path):
+        logs = [tmp_path / "first", tmp_path / "second"]
+        both = [self.start(tmp_path / "cache", log) for log in logs]
+        for one in both:
+            assert one.communicate()[1] == b""
+            assert one.returncode == 0
+        assert sorted(len(self.seen(log)) for log in logs) == [0, 100]
+
+    def test_where_one_is_killed_the_other_that_waits_goes_on(self, tmp_path):
+        logs = [tmp_path / "first", tmp_path / "second"]
+        both = [self.start(tmp_path / "cache", log) for log in logs]
+        while not any(self.seen(log) for log in logs):
+            time.sleep(0.01)
+        working = 0 if self.seen(logs[0]) else 1
+        time.sleep(0.3)
+        both[working].kill()
+        both[working].communicate()
+        assert both[1 - working].communicate()[1] == b""
+        assert both[1 - working].returncode == 0
+        rest = self.seen(logs[1 - working])
+        assert rest == list(range(rest[0], 200, 2))
+        assert rest[0] > 0
+
+
+class TestRoom:
+    """A disk that is full, a folder that cannot be written to."""
+
+    @pytest.fixture
+    def full(self):
+        """No file may grow beyond so many bytes: what a full disk is like, in a process that may write anywhere."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+        def limit(size):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+
+        before = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        yield limit
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, before)
+
+    @pytest.mark.parametrize("packing", [False, True])
+    def test_a_full_disk_is_said_and_with_room_the_pass_goes_on(self, tmp_path, full, packing):
+        full(1500 if packing else 500)  # a part takes 800 bytes, all tokens together 1728
+        first, second = Numbers(count=200), Numbers(count=200)
+        with pytest.raises(UnkeptError, match=r"cannot keep features in .*: File too large; make room there, or set"):
+            encoded(first.work(), tmp_path, KEY, {})
+        full(resource.RLIM_INFINITY)
+        stored = encoded(second.work(), tmp_path, KEY, {})
+        assert stored.pooled.flatten().tolist() == list(range(200))
+        assert (len(first.seen), len(second.seen)) == ((200, 0) if packing else (2, 200))
+
+    def test_a_run_goes_on_in_memory_and_says_why(self, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.warns(UserWarning, match=r"cannot keep features in .*: Not a directory; make room") as told:
+            record, _ = fit(tmp_path / "file" / "cache")
+        assert len(told) == 1
+        assert record["metrics"] == fit(None)[0]["metrics"]
 
 
 class TestCommand:
@@ -221,21 +432,39 @@ class TestCommand:
             mmkit.cli.main(["cache", *arguments])
         return end.value.code, *capsys.readouterr()
 
-    def test_list_and_clear(self, tmp_path, monkeypatch, capsys):
+    @pytest.fixture
+    def folder(self, tmp_path, monkeypatch):
         monkeypatch.setenv("MMKIT_CACHE", str(tmp_path))
+        return tmp_path
+
+    def test_list_and_clear(self, folder, capsys):
         assert self.call(capsys, "list")[1].startswith("0 entries")
-        TestPass().run(tmp_path)
+        kept(folder)
         code, out, _ = self.call(capsys, "list")
-        assert (code, out.split("\t")[0], out.split("\t")[2:4]) == (0, "key", ["10 samples", "x"])
-        assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == "key"
+        key, size, samples, _, encoder = out.splitlines()[0].split("\t")
+        assert (code, key, size, samples, encoder) == (0, KEY, "0.0 MiB", "10 samples", "x")
+        assert out.splitlines()[1] == f"1 entries, 0.0 MiB in {folder}"
+        assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == KEY
         assert self.call(capsys, "clear")[0] == 2
-        assert "the cache has no kye; did you mean key?" in self.call(capsys, "clear", "kye")[2]
+        assert self.call(capsys, "clear", KEY, "--all")[0] == 2
+        assert f"the cache has no {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
         assert "1 entries removed" in self.call(capsys, "clear", "--all")[1]
+
+    def test_what_is_damaged_or_unfinished_is_listed_as_such(self, folder, capsys):
+        kept(folder)
+        (folder / KEY / "about.json").write_text('{"samples": 10, "ma')
+        assert self.call(capsys, "list")[1].splitlines()[0].split("\t")[2::2] == ["unfinished", "-"]
+        assert "1 entries removed" in self.call(capsys, "clear", KEY)[1]
+
+    def test_clear_by_age(self, folder, capsys):
+        kept(folder)
+        kept(folder, key=OTHER)
+        about = json.loads((folder / OTHER / "about.json").read_text())
+        (folder / OTHER / "about.json").write_text(json.dumps(about | {"made": time.time() - 3 * 24 * 3600}))
+        assert "0 entries removed" in self.call(capsys, "clear", "--older-than", "4")[1]
+        assert "1 entries removed" in self.call(capsys, "clear", "--older-than", "2.5")[1]
+        assert [one.key for one in held(folder)] == [KEY]
 
     def test_where_it_is(self):
         assert str(default_folder({"MMKIT_CACHE": "/x"})) == "/x"
         assert str(default_folder({"XDG_CACHE_HOME": "/c"})) == "/c/mmkit/features"
-
-
-def test_stored_features_are_what_a_model_reads():
-    assert isinstance(Stored.of(torch.ones(2, 3), torch.tensor([0, 1, 2]), None).rows(torch.tensor([1])), Features)

@@ -35,6 +35,9 @@ FLOORS = (
     (
         "model",
         "cache",
+        "stored",
+        "digest",
+        "shared",
         "frozen",
         "data",
         "loader",

@@ -193,7 +193,10 @@ def _show_plan(planned: Plan, *, as_json: bool) -> None:
 def _tell_anew(suite: Suite) -> None:
     """Say where features could have been computed once, but for augmentation."""
     for name in sorted({name for r in suite.records for name in r.get("encoded_anew", ())}):
-        print(f"mmkit: {name} is augmented, so its frozen encoder ran in every epoch", file=sys.stderr)
+        print(
+            f"mmkit: {name} is augmented, so its frozen encoder ran in every epoch; -o train.copies=K keeps K copies",
+            file=sys.stderr,
+        )
 
 
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
@@ -253,6 +256,10 @@ class _Bars(Watcher):
         """The lower bar counts samples."""
         if self.epochs is not None:
             self.progress.update(self.epochs, description=f"features of {name}", completed=done, total=samples)
+
+    def noted(self, message: str) -> None:
+        """Said at once."""
+        print(f"mmkit: {message}", file=sys.stderr)
 
     def epoch(self, done: int, planned: int) -> None:
         """The lower bar moves."""

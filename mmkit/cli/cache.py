@@ -12,11 +12,13 @@ from mmkit.cache import clear as removed
 from mmkit.cache import default_folder, held
 from mmkit.errors import UsageError, one_of
 
+DAY = 24 * 60 * 60
+
 
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """What is kept, the largest first: key, size, samples, encoder, and when it was made."""
+    """What is kept, the largest first: key, size, samples, when it was made, and by which encoder."""
     folder = default_folder()
     found = held(folder)
     if as_json:
@@ -24,10 +26,13 @@ def show(
         print(json.dumps({"schema": 1, "folder": str(folder), "entries": entries}, indent=1))
         return
     for one in found:
-        about = one.about or {}
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(about["made"])) if about else "unfinished"
-        name = about.get("of", {}).get("encoder", "-")
-        print("\t".join([one.key, _size(one.size), f"{about.get('samples', '-')} samples", name, made]))
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
+        if one.about is None:
+            print("\t".join([one.key, _size(one.size), "unfinished", made, "-"]))
+        else:
+            of = one.about["of"]
+            encoder = f"{of.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
+            print("\t".join([one.key, _size(one.size), f"{one.about['samples']} samples", made, encoder]))
     print(f"{len(found)} entries, {_size(sum(one.size for one in found))} in {folder}")
 
 
@@ -36,18 +41,24 @@ def clear(
         list[str] | None, typer.Argument(metavar="KEY", help="Those to remove, as list shows them.")
     ] = None,
     everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    older_than: Annotated[
+        float | None, typer.Option(metavar="DAYS", help="Those that were made so many days ago, or earlier.")
+    ] = None,
 ) -> None:
     """Remove what is kept; it is computed again when it is needed."""
     folder = default_folder()
-    known = [one.key for one in held(folder)]
-    if bool(keys) == everything:
-        raise UsageError("mmkit cache clear takes KEY, one or more, or --all")
+    found = held(folder)
+    known = [one.key for one in found]
+    if [bool(keys), everything, older_than is not None].count(True) != 1:
+        raise UsageError("mmkit cache clear takes KEY, one or more, or --all, or --older-than DAYS")
     for key in keys or ():
         if key not in known:
             raise UsageError(f"the cache has no {key}; {one_of(known, key)}")
-    freed = removed(folder, keys or known)
-    print(f"{len(keys or known)} entries removed, {_size(freed)} free again")
+    chosen = list(dict.fromkeys(keys)) if keys else known
+    if older_than is not None:
+        chosen = [one.key for one in found if one.made <= time.time() - older_than * DAY]
+    print(f"{len(chosen)} entries removed, {_size(removed(folder, chosen))} free again")
 
 
 def _size(count: int) -> str:
-    return f"{count / 2**20:.1f} MiB"
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.1f} MiB"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -97,6 +97,21 @@ class Timings:
                 2 %, whatever the clock, because it lies elsewhere in memory.
         """
         return compare(self.seconds[name], self.seconds[other], margin=margin)
+
+    def summed(self, parts: Mapping[str, Sequence[str]]) -> Timings:
+        """Of candidates that each consist of some that were timed: what these took in the same round, added up.
+
+        Args:
+            parts: the names of those timed, by the name of the whole.
+        """
+        rounds = {name: zip(*(self.seconds[part] for part in of), strict=True) for name, of in parts.items()}
+        return Timings(
+            {name: tuple(map(sum, seconds)) for name, seconds in rounds.items()},
+            {name: min(self.calls[part] for part in of) for name, of in parts.items()},
+            self.clock,
+            self.device,
+            tuple(name for name, of in parts.items() if any(part in self.unsettled for part in of)),
+        )
 
     def as_json(self) -> dict[str, Any]:
         """Plain values: what was set, and median and quartiles of each candidate."""

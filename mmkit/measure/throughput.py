@@ -7,7 +7,7 @@ waits: each call is timed alone, on the wall, with the device waited for.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -88,9 +88,19 @@ def latency(
     max_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> dict[str, float | None]:
-    """Milliseconds that a caller waits for one call: `p50`, `p95` and `p99`.
+    """Milliseconds that a caller waits for one call: `p50`, `p95` and `p99`; see `waits` and `percentiles`."""
+    return percentiles(waits(call, calls=calls, device=device, max_seconds=max_seconds, clock=clock))
 
-    A percentile that so few calls cannot show is None: p95 below 59 calls, p99 below 299.
+
+def waits(
+    call: Call,
+    *,
+    calls: int = 300,
+    device: torch.device | str = "cpu",
+    max_seconds: float | None = None,
+    clock: Clock | None = None,
+) -> list[float]:
+    """Seconds that a caller waits, of each call.
 
     Args:
         call: one request, usually a batch of one sample.
@@ -111,6 +121,14 @@ def latency(
         call()
         synchronize()
         seconds.append(now() - began)
+    return seconds
+
+
+def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
+    """`p50`, `p95` and `p99` in milliseconds.
+
+    A percentile that so few calls cannot show is None: p95 below 59 calls, p99 below 299.
+    """
     return {
         name: float(np.quantile(seconds, int(name[1:]) / 100)) * 1000 if len(seconds) >= fewest else None
         for name, fewest in _CALLS_FOR.items()

@@ -1,0 +1,75 @@
+"""The features of a whole split, packed: only real tokens are kept, one sample after the other.
+
+Axes: B samples of a batch, N samples of the split, R real tokens of all of them, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmkit.contract import Features
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The features of all samples of a split.
+
+    Args:
+        tokens: [R D].
+        offsets: [N + 1]; those of sample i are tokens[offsets[i]:offsets[i + 1]].
+        pooled: [N D], or None.
+        length: tokens of every sample, where all have as many; else None.
+    """
+
+    tokens: Tensor
+    offsets: Tensor
+    pooled: Tensor | None
+    length: int | None
+
+    @staticmethod
+    def of(tokens: Tensor, offsets: Tensor, pooled: Tensor | None) -> Stored:
+        """The features, with the common length found out."""
+        lengths = offsets.diff()
+        same = bool(len(lengths)) and bool((lengths == lengths[0]).all()) and int(lengths[0]) > 0
+        return Stored(tokens, offsets, pooled, int(lengths[0]) if same else None)
+
+    def to(self, device: torch.device) -> Stored:
+        """The same on a device."""
+        pooled = None if self.pooled is None else self.pooled.to(device)
+        return Stored(self.tokens.to(device), self.offsets.to(device), pooled, self.length)
+
+    def rows(self, index: Tensor) -> Features:
+        """The features of those samples: [len(index) T D], padded to the longest of them."""
+        pooled = None if self.pooled is None else self.pooled.index_select(0, index)
+        if self.length is not None:
+            width = self.tokens.shape[1]
+            tokens = self.tokens.view(-1, self.length * width).index_select(0, index).view(-1, self.length, width)
+            return Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), pooled)
+        start = self.offsets[index]  # [B]
+        lengths = self.offsets[index + 1] - start
+        steps = torch.arange(max(int(lengths.max()), 1), device=index.device)  # [T]
+        mask = steps < lengths.unsqueeze(1)  # [B T]
+        gather = _copied if self.tokens.device.type == "cpu" else _selected
+        return Features(gather(self.tokens, start, lengths, mask), mask, pooled)
+
+
+def _copied(tokens: Tensor, start: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
+    """[B T D], a block of memory for each sample: on a CPU 2 to 4 times as fast as selecting token by token."""
+    source, filled = tokens.numpy(), np.zeros((*mask.shape, tokens.shape[1]), tokens.numpy().dtype)
+    for row, first, length in zip(filled, start.tolist(), lengths.tolist(), strict=True):
+        row[:length] = source[first : first + length]
+    return torch.from_numpy(filled)
+
+
+def _selected(tokens: Tensor, start: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
+    """[B T D], in a few operations whatever B is."""
+    if not len(tokens):  # every sample lacks this input
+        return tokens.new_zeros(*mask.shape, tokens.shape[1])
+    steps = torch.arange(mask.shape[1], device=mask.device)
+    place = (start.unsqueeze(1) + steps).masked_fill_(~mask, 0)  # [B T]
+    found = tokens.index_select(0, place.flatten()).view(*mask.shape, tokens.shape[1])
+    return found.masked_fill_(~mask.unsqueeze(-1), 0)
