@@ -9,7 +9,7 @@ they took is added to what the rest of each combination took: else a large one w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -22,10 +22,9 @@ from mmkit.contract import Batch, Features, Samples
 from mmkit.data import Dataset, Given, Splits, first
 from mmkit.errors import MmkitError
 from mmkit.frozen import Frozen
-from mmkit.measure.cost import flops_per_sample, parameters
+from mmkit.measure.cost import Flops, added, flops_per_sample, parameters
 from mmkit.measure.interleave import interleave
 from mmkit.measure.memory import peak_memory
-from mmkit.measure.stopwatch import Call
 from mmkit.measure.throughput import Throughput, percentiles, throughput, waits
 from mmkit.model import Model, TrainingStep
 from mmkit.shared import Shared
@@ -110,10 +109,10 @@ def prices(
     tell("throughput of inference")
     for subject in subjects.values():
         subject.module.eval()
-    encoders: dict[str, tuple[Call, Call]] = {}  # by name, of a batch and of one
+    encoders: dict[str, _Alone] = {}
     parts = {key: [f"{key} rest", *subject.encoders(encoders)] for key, subject in subjects.items()}
     calls = {f"{key} rest": subject.rest for key, subject in subjects.items()}
-    calls |= {name: batch for name, (batch, _) in encoders.items()}
+    calls |= {name: encoder.batch for name, encoder in encoders.items()}
     timed = interleave(calls, rounds=rounds, device=device, max_seconds=max_seconds)
     inference = Throughput(timed.summed(parts), INFERENCE_BATCH)
     tell("throughput of training")
@@ -128,7 +127,8 @@ def prices(
     )
     wait = partial(waits, device=device, max_seconds=max_seconds / 10)
     tell("latency of frozen encoders")
-    waited = {name: wait(one) for name, (_, one) in encoders.items()}
+    waited = {name: wait(encoder.one) for name, encoder in encoders.items()}
+    flops = {name: flops_per_sample(encoder.module, {"batch": encoder.shown}) for name, encoder in encoders.items()}
     found = {}
     for key, subject in subjects.items():
         tell(f"latency and memory of {combinations[key].label}")
@@ -143,7 +143,7 @@ def prices(
                 "inference_batch_size": inference.samples,
                 "train_batch_size": steps.samples,
             },
-            "cost": subject.cost() | {"peak_memory_bytes": memory},
+            "cost": subject.cost([flops[name] for name in parts[key][1:]]) | {"peak_memory_bytes": memory},
         }
     return Prices(found, {"inference": inference.as_json(), "train": steps.as_json()})
 
@@ -172,6 +172,7 @@ class _Subject:
             torch.manual_seed(0)
             self.module, objectives = born(combination, transforms, shared)
         self.step = TrainingStep(self.module, objectives).to(device)
+        self.prediction = _Prediction(self.module)
         frozen = Frozen(self.module, combination, transforms, precision, training.copies, features)
         whole = Dataset.of(shown, transforms.inputs, transforms.truth, augment=False).to(device)
         ready = frozen.dataset(shown, augment=False)
@@ -186,22 +187,13 @@ class _Subject:
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
-    def encoders(self, known: dict[str, tuple[Call, Call]]) -> list[str]:
+    def encoders(self, known: dict[str, _Alone]) -> list[str]:
         """The names of its frozen encoders among all that are `known`, to which those that are new are added."""
         names = []
         for name, encoder in self.frozen.items():
-            label = f"encoder of {name}, {id(encoder)}"
-            known.setdefault(
-                label,
-                (partial(self._encode, encoder, self.batch[name]), partial(self._encode, encoder, self.one[name])),
-            )
-            names.append(label)
+            names.append(f"encoder of {name}, {id(encoder)}")
+            known.setdefault(names[-1], _Alone(encoder, self.batch[name], self.one[name], self._forward))
         return names
-
-    def _encode(self, encoder: nn.Module, batch: Given) -> None:
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            found: Features = encoder(batch)
-            Features.of(found.tokens, found.mask, found.pooled)
 
     def rest(self) -> None:
         """A prediction from where the frozen encoders end."""
@@ -211,9 +203,9 @@ class _Subject:
         """The same of one sample."""
         self._forward(self.after_one)
 
-    def _forward(self, batch: Mapping[str, Given]) -> None:
+    def _forward(self, batch: Mapping[str, Given], module: nn.Module | None = None) -> None:
         with torch.inference_mode(), autocast(self.device, self.precision):
-            self.module.predict_batch(batch)  # a text is made token by token, which is most of its price
+            (module or self.prediction)(batch)
 
     def train(self) -> None:
         loss = losses(self.step, self.shown, self.truth, self.precision)
@@ -229,9 +221,9 @@ class _Subject:
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
 
-    def cost(self) -> dict[str, Any]:
+    def cost(self, encoders: Sequence[Flops]) -> dict[str, Any]:
         total, trained = parameters(self.module)
-        flops = flops_per_sample(_Prediction(self.module), self.batch)
+        flops = added([flops_per_sample(self.prediction, self.after), *encoders])
         return {
             "parameters": total,
             "trainable_parameters": trained,
@@ -241,7 +233,7 @@ class _Subject:
 
 
 class _Prediction(nn.Module):
-    """What a caller asks for, as one forward: a text as long as the untrained model makes it."""
+    """What a caller asks for, as one forward: a text as long as the untrained model makes it, token by token."""
 
     def __init__(self, module: Model) -> None:
         super().__init__()
@@ -249,3 +241,25 @@ class _Prediction(nn.Module):
 
     def forward(self, batch: Mapping[str, Given]) -> Batch:
         return self.module.predict_batch(batch)
+
+
+class _Alone:
+    """A frozen encoder, which several models share, with batches to run on."""
+
+    def __init__(self, encoder: nn.Module, shown: Given, one: Given, forward: Callable[..., None]) -> None:
+        self.module = _Called(encoder)
+        self.shown = shown
+        self.batch = partial(forward, {"batch": shown}, self.module)
+        self.one = partial(forward, {"batch": one}, self.module)
+
+
+class _Called(nn.Module):
+    """An encoder that is called as models are."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Mapping[str, Given]) -> Features:
+        found: Features = self.encoder(batch["batch"])
+        return Features.of(found.tokens, found.mask, found.pooled)

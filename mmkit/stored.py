@@ -49,27 +49,30 @@ class Stored:
             width = self.tokens.shape[1]
             tokens = self.tokens.view(-1, self.length * width).index_select(0, index).view(-1, self.length, width)
             return Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), pooled)
-        start = self.offsets[index]  # [B]
-        lengths = self.offsets[index + 1] - start
-        steps = torch.arange(max(int(lengths.max()), 1), device=index.device)  # [T]
-        mask = steps < lengths.unsqueeze(1)  # [B T]
         gather = _copied if self.tokens.device.type == "cpu" else _selected
-        return Features(gather(self.tokens, start, lengths, mask), mask, pooled)
+        return Features(*gather(self.tokens, self.offsets, index), pooled)
 
 
-def _copied(tokens: Tensor, start: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
-    """[B T D], a block of memory for each sample: on a CPU 2 to 4 times as fast as selecting token by token."""
-    source, filled = tokens.numpy(), np.zeros((*mask.shape, tokens.shape[1]), tokens.numpy().dtype)
+def _copied(tokens: Tensor, offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """[B T D] and mask [B T], a block of memory for each sample: 2 to 4 times as fast on a CPU as token by token."""
+    source, ends, rows = tokens.numpy(), offsets.numpy(), index.numpy()
+    start = ends[rows]  # [B]
+    lengths = ends[rows + 1] - start
+    mask = np.arange(max(int(lengths.max()), 1)) < lengths[:, None]
+    filled = np.zeros((*mask.shape, source.shape[1]), source.dtype)
     for row, first, length in zip(filled, start.tolist(), lengths.tolist(), strict=True):
         row[:length] = source[first : first + length]
-    return torch.from_numpy(filled)
+    return torch.from_numpy(filled), torch.from_numpy(mask)
 
 
-def _selected(tokens: Tensor, start: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:  # noqa: ARG001
-    """[B T D], in a few operations whatever B is."""
+def _selected(tokens: Tensor, offsets: Tensor, index: Tensor) -> tuple[Tensor, Tensor]:
+    """The same in a few operations, whatever B is."""
+    start = offsets[index]  # [B]
+    lengths = offsets[index + 1] - start
+    steps = torch.arange(max(int(lengths.max()), 1), device=index.device)
+    mask = steps < lengths.unsqueeze(1)
     if not len(tokens):  # every sample lacks this input
-        return tokens.new_zeros(*mask.shape, tokens.shape[1])
-    steps = torch.arange(mask.shape[1], device=mask.device)
+        return tokens.new_zeros(*mask.shape, tokens.shape[1]), mask
     place = (start.unsqueeze(1) + steps).masked_fill_(~mask, 0)  # [B T]
     found = tokens.index_select(0, place.flatten()).view(*mask.shape, tokens.shape[1])
-    return found.masked_fill_(~mask.unsqueeze(-1), 0)
+    return found.masked_fill_(~mask.unsqueeze(-1), 0), mask

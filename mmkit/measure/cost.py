@@ -19,6 +19,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmkit.contract import Features
+
 _PRODUCTS = re.compile(
     r"(^|_)((add|badd)?b?mm|(add)?mv|v?dot|matmul|conv\w*|fft|attention|transformer|lstm|gru|rnn"
     r"|linear|(bi|tri)linear|cdist|einsum|cholesky|eigh?|inv|lu|qr|svd|solve|lstsq)(_|$)"
@@ -50,6 +52,14 @@ def parameters(model: nn.Module) -> tuple[int, int]:
     return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
+def added(parts: Sequence[Flops]) -> Flops:
+    """Of what consists of parts, each of which sees every sample once."""
+    counted = sum(part.counted or 0.0 for part in parts)
+    uncounted = tuple(sorted({name for part in parts for name in part.uncounted}))
+    unknown = [part for part in parts if part.per_sample is None]
+    return Flops(None if unknown else counted, counted, uncounted, unknown[0].reason if unknown else None)
+
+
 def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
     """FLOPs of `model(batch)` in evaluation, a sample; the model itself is neither run nor changed.
 
@@ -59,7 +69,7 @@ def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
 
     Args:
         model: called with the batch.
-        batch: tensors, in mappings as deep as you like; dim 0 of each is the batch.
+        batch: tensors and features, in mappings as deep as you like; dim 0 of each is the batch.
     """
     try:
         duplicate = copy.deepcopy(model).eval()
@@ -130,7 +140,7 @@ def _to(values: Any, device: str) -> Any:
         return values.detach().to(device)
     if isinstance(values, Mapping):
         return {name: _to(value, device) for name, value in values.items()}
-    return values
+    return values.to(device) if isinstance(values, Features) else values
 
 
 def _size(values: Mapping[str, Any]) -> int:
@@ -138,6 +148,8 @@ def _size(values: Mapping[str, Any]) -> int:
     for value in values.values():
         if isinstance(value, Tensor):
             return value.shape[0]
+        if isinstance(value, Features):
+            return value.mask.shape[0]
         if isinstance(value, Mapping):
             return _size(value)
     raise ValueError("the batch holds no tensor")

