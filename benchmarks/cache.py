@@ -55,8 +55,6 @@ RECORD = Path(__file__).parent / "records" / "cache.json"
 EPOCH_GOAL, SUITE_GOAL = 1.1, 1.5
 FUSIONS = ["attention", "concat", "cross-attention", "gated", "late", "low-rank", "max", "mean", "product", "sum"]
 SAMPLES = 799
-EPOCHS = 5
-"""Of the suite's trainings. A default suite trains for 40, beside which all that is not training weighs less."""
 
 
 class Absent(nn.Module):
@@ -204,7 +202,6 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
             seeds=3,
             device="cpu",
             limit=limit,
-            training={"epochs": EPOCHS, "min_steps": 0},
             out=folder / "suite",
             cache=folder / "cache",
         )
@@ -218,7 +215,6 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
         "combinations": len(found.plan.all),
         "runs": len(found.records),
         "limit": limit,
-        "epochs": EPOCHS,
         "cpu_seconds": {"suite": whole, **{name: round(seconds, 2) for name, seconds in spent.items()}},
         "pass_and_training": needed,
         "ratio": whole / needed,

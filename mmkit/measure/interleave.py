@@ -160,7 +160,9 @@ def interleave(
     now = clock or time.perf_counter
     start = now()
     least = watch.least if min_block_seconds is None else min_block_seconds
-    warmed = {name: warm_up(watch, call, least) for name, call in candidates.items()}
+    # A call that takes a good part of the whole time is warm after one; more of them would leave no time for rounds.
+    most = math.inf if max_seconds is None else max_seconds / 20
+    warmed = {name: warm_up(watch, call, least, most) for name, call in candidates.items()}
     calls = {name: block for name, (block, _) in warmed.items()}
     order = list(candidates)
     draw = random.Random(seed)  # noqa: S311  (no secret hangs on the order)

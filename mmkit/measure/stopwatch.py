@@ -98,13 +98,15 @@ def _by_events(device: torch.device) -> Callable[[Call, int], float]:
     return block
 
 
-def warm_up(watch: Stopwatch, call: Call, least: float) -> tuple[int, bool]:
-    """Calls until two windows in a row agree to a tenth.
+def warm_up(watch: Stopwatch, call: Call, least: float, most: float = math.inf) -> tuple[int, bool]:
+    """Calls until two windows in a row agree to a tenth, or until one call alone has taken more than `most` seconds.
 
     Returns:
         The number of calls in a block of at least `least` seconds, and whether two windows ever agreed.
     """
     first = watch.block(call, 1)  # compiles, allocates, fills caches; where the next is like it, it did not
+    if first > most:
+        return 1, False
     calls, before = 1, first if first >= least else math.nan
     for _ in range(_WINDOWS):
         while (seconds := watch.block(call, calls)) < least and calls < MOST_CALLS:

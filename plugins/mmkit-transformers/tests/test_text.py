@@ -350,7 +350,7 @@ def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, prec
     monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=2, max_seconds=0.5))
     if "lora" in options:
         pytest.importorskip("peft")
-    text = f"bench --task clipart --encoder title=transformers-text:model={EXAMPLE},{options} --encoder image=pixels"
+    text = f"bench --task clipart --encoder title=transformers-text:model={EXAMPLE},{options} --encoder image=lenet"
     text += (
         f" --fusion concat --no-baselines --seeds 1 --limit 120 --epochs 2 -o train.min_steps=0 --precision {precision}"
     )
