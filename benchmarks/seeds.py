@@ -34,7 +34,6 @@ from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.allocator import keep_large_blocks
-from mmkit.cache import Stored
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import built, reads
 from mmkit.contract import Batch, Features
@@ -42,6 +41,7 @@ from mmkit.data import Dataset
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep, encoder_widths
+from mmkit.stored import Stored
 from mmkit.train import Training, drawn, fit, rate
 
 RECORD = Path(__file__).parent / "records" / "seeds.json"

@@ -13,12 +13,11 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from mmkit.cache import digest
 from mmkit.catalog import Catalog
 from mmkit.contract import Samples, Split
 from mmkit.data import Splits
+from mmkit.digest import digest
 from mmkit.errors import DataError, UsageError, one_of
-from mmkit.frozen import Report
 from mmkit.measure.machine import machine, software
 from mmkit.measure.retrieval import chance, figures, ranks
 from mmkit.options import Choice
@@ -27,6 +26,7 @@ from mmkit.plugin import EncoderSpec
 from mmkit.refused import OnError
 from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
+from mmkit.shared import Report
 from mmkit.train import Precision
 from mmkit.vectors import Vectors
 

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from mmkit.combination import Combination, Transforms, built, reads
 from mmkit.contract import Encoder, Samples
 from mmkit.errors import MmkitError, UsageError
-from mmkit.frozen import Frozen, Report
+from mmkit.frozen import Frozen
 from mmkit.model import Model, OnlyFusion, encoder_widths
 from mmkit.options import Choice
+from mmkit.shared import Report, Shared
 from mmkit.train import Precision
 from mmkit.transforms.truth import Categories
 
@@ -64,7 +65,11 @@ class Vectors:
         # No head and no truth is looked at here: the encoder's own choice stands for the head that a combination has.
         alone = Combination({name: choice}, None, choice)
         self._frozen = Frozen(
-            model, alone, Transforms({name: transform}, Categories("classes")), precision, cache, report
+            model,
+            alone,
+            Transforms({name: transform}, Categories("classes")),
+            precision,
+            shared=Shared(cache, report),
         )
 
     def __call__(self, values: Sequence[Any]) -> Tensor:

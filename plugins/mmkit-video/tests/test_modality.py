@@ -10,7 +10,7 @@ from mmkit_video.contents import contents
 from mmkit_video.modality import Video
 from mmkit_video.reading import frames_of
 
-from mmkit.cache import digest
+from mmkit.digest import digest
 from mmkit.errors import DataError
 
 HUGE = (
