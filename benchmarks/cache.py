@@ -227,7 +227,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=20)
-    parser.add_argument("--limit", type=int, default=200, help="training samples of clipart in the suite")
+    parser.add_argument("--limit", type=int, default=400, help="training samples of clipart in the suite")
     parser.add_argument("--only", choices=["epochs", "suite"])
     parser.add_argument("--json", action="store_true", help="one document on stdout; the record is left as it is")
     asked = parser.parse_args()
