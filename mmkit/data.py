@@ -110,7 +110,7 @@ class Splits:
         return left
 
     @property
-    def unread(self) -> dict[str, list[str]]:
+    def unread(self) -> dict[Split, list[str]]:
         """What could not be used, by split: a line a value."""
         return {name: [*lines, *self._refused.get(name, ())] for name, lines in self._unread.items()}
 
