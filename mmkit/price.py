@@ -9,7 +9,7 @@ they took is added to what the rest of each combination took: else a large one w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from torch import nn
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch, Features, Samples
 from mmkit.data import Dataset, Given, Splits, first
-from mmkit.errors import MmkitError
+from mmkit.errors import DataError, MmkitError
 from mmkit.frozen import Frozen
 from mmkit.measure.cost import Flops, added, flops_per_sample, parameters
 from mmkit.measure.interleave import interleave
@@ -58,6 +58,7 @@ def prices(
     precision: Precision,
     shared: Shared | None = None,
     *,
+    wanted: Collection[str] = (),
     rounds: int = 60,
     max_seconds: float = 20.0,
     report: Callable[[str], None] | None = None,
@@ -71,9 +72,13 @@ def prices(
         device: where models run.
         precision: of the forward.
         shared: what the runs have in common.
+        wanted: keys of those without which the others are of no use.
         rounds: of the interleaving.
         max_seconds: at most, for inference and for training each.
         report: called with what is measured next.
+
+    Raises:
+        DataError: none of `wanted` can be built, since data or weights are wanting.
     """
     shared = shared or Shared()
     cut: dict[int, tuple[Samples, Samples]] = {}
@@ -85,6 +90,7 @@ def prices(
 
     features = Shared(note=shared.note)  # of so few samples: in memory, whatever keeps those of all
     subjects = {}
+    wanting: dict[str, DataError] = {}
     for key, combination in combinations.items():
         try:
             make = partial(
@@ -100,9 +106,13 @@ def prices(
             subjects[key] = splits.own().use(make)
             subjects[key].rest()
             subjects[key].train()
-        except (MmkitError, RuntimeError, ValueError):
+        except (MmkitError, RuntimeError, ValueError) as error:
             # Its runs will fail in the same way and be recorded with the reason; the others are measured.
             subjects.pop(key, None)
+            if isinstance(error, DataError):
+                wanting[key] = error
+    if wanted and wanting.keys() >= set(wanted):
+        raise next(wanting[key] for key in wanted)
     if not subjects:
         return Prices({}, {})
     tell = report or (lambda _: None)

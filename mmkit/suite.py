@@ -99,7 +99,7 @@ def carry_out(
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
-        DataError: a record or a sample cannot be read.
+        DataError: a record cannot be read; or without data or weights that are wanting, no combination can be built.
     """
     watcher = watcher or Watcher()
     with owned(folder):  # before the records are opened, which cuts off what another process has half written
@@ -159,7 +159,16 @@ def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher, shared: 
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing there, or torn: it is measured anew
     combinations = {_key(c): c for c in plan.all}
-    priced = prices(combinations, splits, plan.training, plan.device, plan.precision, shared, report=watcher.measuring)
+    priced = prices(
+        combinations,
+        splits,
+        plan.training,
+        plan.device,
+        plan.precision,
+        shared,
+        wanted=[_key(c) for c in plan.combinations],  # baselines alone are not what was asked for
+        report=watcher.measuring,
+    )
     document = {
         "schema": SCHEMA,
         "task": str(plan.task),

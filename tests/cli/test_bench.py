@@ -51,6 +51,14 @@ def refused(bench, tmp_path):
     return run
 
 
+def test_without_the_weights_that_all_combinations_need_nothing_is_trained(bench, tmp_path):
+    arguments = ["--task", "clipart", "--encoder", "title=bag:vectors=nowhere.txt", "--out", tmp_path / "suite"]
+    code, out, err = bench(*arguments)
+    assert (code, out) == (4, "")
+    assert "cannot read the word vectors nowhere.txt" in err
+    assert (tmp_path / "suite" / "records.jsonl").read_bytes() == b""
+
+
 class TestRefused:
     @pytest.mark.parametrize(
         ("arguments", "code", "said"),
