@@ -8,14 +8,13 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
-import torch
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from mmkit.allocator import keep_large_blocks
 from mmkit.api import new_folder
 from mmkit.cache import default_folder
+from mmkit.cli.features import prepare
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError, one_of
@@ -91,11 +90,7 @@ def bench(
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = _merged(_read(config), given, training)
-    if chosen["threads"] is not None:
-        if chosen["threads"] < 1:
-            raise UsageError(f"--threads takes 1 or more; got {chosen['threads']}")
-        torch.set_num_threads(chosen["threads"])
-    keep_large_blocks()
+    prepare(chosen["threads"])
     installed = catalog(ctx)
     planned = plan(
         installed,

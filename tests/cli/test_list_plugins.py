@@ -280,3 +280,13 @@ def test_python_m_mmkit_loads_nothing_from_the_working_directory(distribution, t
     )
     assert "concat" in found.stdout
     assert "acme" not in found.stdout
+
+
+@pytest.mark.parametrize(("given", "then"), [(None, "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_that_wait_sleep_unless_told_otherwise(monkeypatch, given, then):
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        mmkit.cli.main(["--version"])
+    assert os.environ["OMP_WAIT_POLICY"] == then
