@@ -32,7 +32,7 @@ class Training:
     Args:
         epochs: at most so many passes over the training split; more where `min_steps` asks for it.
         min_steps: at least so many steps, however small the split.
-        batch_size: samples a step.
+        batch_size: samples a step, at most: an epoch is shared out evenly, so that no batch is left with a few.
         lr: greatest learning rate; it warms up linearly and falls to zero along a cosine.
         warmup: share of the steps that warm up.
         weight_decay: of AdamW.
@@ -124,7 +124,7 @@ def fit(
         for epoch in range(1, epochs + 1):
             step.train()
             began = time.perf_counter()
-            shown = drawn(data.size, weights, order).split(training.batch_size)
+            shown = drawn(data.size, weights, order).tensor_split(steps)
             # One past the last batch of an epoch: what copies are drawn from is no batch's generator.
             current = data.drawn(augmentation(seed, epoch, steps)) if data.copies else data
             fresh = load(partial(_fresh, data, shown, seed, epoch), steps)
