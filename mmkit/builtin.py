@@ -126,18 +126,29 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         "concat",
         "mmkit.fusions.concat:ConcatFusion",
         "Vectors of all inputs side by side, then one linear layer",
+        vectors=True,
         paper="Ngiam et al., Multimodal Deep Learning, ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf",
     )
-    yield FusionSpec("sum", "mmkit.fusions.sum:SumFusion", "Each input projected to one width, then added")
-    yield FusionSpec("mean", "mmkit.fusions.mean:MeanFusion", "Each input projected to one width, then averaged")
-    yield FusionSpec("max", "mmkit.fusions.max:MaxFusion", "Each input projected to one width, the greatest taken")
     yield FusionSpec(
-        "product", "mmkit.fusions.product:ProductFusion", "Each input projected to one width, then multiplied"
+        "sum", "mmkit.fusions.sum:SumFusion", "Each input projected to one width, then added", vectors=True
+    )
+    yield FusionSpec(
+        "mean", "mmkit.fusions.mean:MeanFusion", "Each input projected to one width, then averaged", vectors=True
+    )
+    yield FusionSpec(
+        "max", "mmkit.fusions.max:MaxFusion", "Each input projected to one width, the greatest taken", vectors=True
+    )
+    yield FusionSpec(
+        "product",
+        "mmkit.fusions.product:ProductFusion",
+        "Each input projected to one width, then multiplied",
+        vectors=True,
     )
     yield FusionSpec(
         "gated",
         "mmkit.fusions.gated:GatedFusion",
         "Gated multimodal unit: one learned gate an input",
+        vectors=True,
         paper="Arevalo et al., Gated Multimodal Units for Information Fusion, ICLR 2017 workshop, "
         "https://arxiv.org/abs/1702.01992",
     )
@@ -158,6 +169,7 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         "low-rank",
         "mmkit.fusions.low_rank:LowRankFusion",
         "All inputs multiplied by way of low-rank factors, at linear cost",
+        vectors=True,
         paper="Liu et al., Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, ACL 2018, "
         "https://arxiv.org/abs/1806.00064",
     )
@@ -165,6 +177,7 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         "tensor",
         "mmkit.fusions.tensor:TensorFusion",
         "Outer product of all inputs, each with a constant 1; refuses above a budget of parameters",
+        vectors=True,
         paper="Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis, EMNLP 2017, "
         "https://arxiv.org/abs/1707.07250",
     )
@@ -186,18 +199,21 @@ def mmkit_heads() -> Iterator[HeadSpec]:
         "mmkit.heads.linear:LinearHead",
         "One linear layer to the classes or labels",
         targets=("classes", "labels"),
+        vectors=True,
     )
     yield HeadSpec(
         "mlp",
         "mmkit.heads.mlp:MlpHead",
         "Multilayer perceptron to the classes or labels",
         targets=("classes", "labels"),
+        vectors=True,
     )
     yield HeadSpec(
         "regression",
         "mmkit.heads.regression:RegressionHead",
         "Multilayer perceptron to numbers in the user's units",
         targets=("scalar",),
+        vectors=True,
     )
 
 
@@ -209,12 +225,14 @@ def mmkit_objectives() -> Iterator[ObjectiveSpec]:
         "mmkit.objectives.unimodal:UnimodalObjective",
         "The loss of one head an input, added to the fusion's",
         unimodal=True,
+        vectors=True,
     )
     yield ObjectiveSpec(
         "contrastive",
         "mmkit.objectives.contrastive:ContrastiveObjective",
         "InfoNCE: inputs of one sample drawn together, those of others apart",
         least=2,
+        vectors=True,
         paper="van den Oord, Li and Vinyals, Representation Learning with Contrastive Predictive Coding, 2018, "
         "https://arxiv.org/abs/1807.03748",
     )

@@ -18,6 +18,7 @@ from mmkit.model import Model, OnlyFusion, encoder_widths, fusion_width
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec, ObjectiveSpec, Spec
 from mmkit.refused import TRUTH, fitted
+from mmkit.scaling import Scaling
 from mmkit.shared import Shared
 
 
@@ -70,6 +71,16 @@ class Combination:
         """True where something reads the output of each input's own head."""
         specs = [objective.spec for objective in self.objectives]
         return self.combines_outputs or any(isinstance(s, ObjectiveSpec) and s.unimodal for s in specs)
+
+    @property
+    def reads_vectors(self) -> bool:
+        """True where nobody reads more of the inputs' features than their vectors."""
+        readers: list[Choice] = list(self.objectives)
+        if self.fusion is None or self.reads_unimodal:
+            readers.append(self.head)
+        if self.fusion is not None and not self.combines_outputs:
+            readers.append(self.fusion)
+        return all(getattr(choice.spec, "vectors", False) for choice in readers)
 
     def choices(self) -> list[Choice]:
         """All that was chosen."""
@@ -210,7 +221,12 @@ def born(
     width = fusion_width(fusion)
     last = None if combination.combines_outputs else head(width)
     objectives = {choice.name: built(choice, None, widths, width, target) for choice in combination.objectives}
-    return Model(encoders, fusion, last, heads), objectives
+    scalings = {
+        name: Scaling(cast(Encoder, encoder).width, vectors=combination.reads_vectors)
+        for name, encoder in encoders.items()
+        if getattr(encoder, "frozen", False)
+    }
+    return Model(encoders, fusion, last, heads, scalings), objectives
 
 
 def refusal(spec: Spec | None, inputs: int) -> str:

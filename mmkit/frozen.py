@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -16,6 +16,7 @@ from mmkit.contract import Features, Samples
 from mmkit.data import Dataset, on
 from mmkit.model import Model
 from mmkit.refused import transformed
+from mmkit.scaling import Scaling
 from mmkit.shared import Shared
 from mmkit.stored import Stored
 from mmkit.train import Precision, augmentation, autocast
@@ -64,7 +65,23 @@ class Frozen:
         copies = {name: [self._stored(name, samples, number) for number in range(self.copies)] for name in several}
         return replace(data, ready=ready, copies=copies).to(next(self.module.parameters()).device)
 
+    def scale(self, samples: Samples, data: Dataset) -> None:
+        """Fit the scale of the features.
+
+        Args:
+            samples: of the training split.
+            data: what `dataset` made of them; an input that is encoded anew in every epoch is encoded once more for it.
+        """
+        for name in self.inputs:
+            copies = data.copies.get(name)
+            features = copies[0] if copies else data.ready.get(name) or self._stored(name, samples)
+            cast(Scaling, self.module.scalings[self.module.names[name]]).fit(features)
+
     def _stored(self, name: str, samples: Samples, copy: int | None = None) -> Stored:
+        stored = self._kept(name, samples, copy)
+        return stored.vectors if self.combination.reads_vectors else stored
+
+    def _kept(self, name: str, samples: Samples, copy: int | None) -> Stored:
         choice = self.combination.encoders[name]
         settings = {
             "encoder": str(choice),

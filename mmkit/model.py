@@ -60,6 +60,7 @@ class Model(nn.Module):
         fusion: built for the encoders' widths, under `module_names`.
         head: of the fused features; None at decision level, where the fusion combines the heads of the inputs.
         unimodal: each input's own head, where the fusion or an objective reads their outputs.
+        scalings: of inputs whose encoder is frozen, what its features pass through.
 
     Raises:
         ValueError: neither a head nor heads of the inputs are given.
@@ -71,6 +72,7 @@ class Model(nn.Module):
         fusion: nn.Module,
         head: nn.Module | None,
         unimodal: Mapping[str, nn.Module] | None = None,
+        scalings: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         if head is None and not unimodal:
@@ -82,6 +84,7 @@ class Model(nn.Module):
         self.unimodal = nn.ModuleDict(
             {self.names[i]: unimodal[i] for i in self.names if i in unimodal} if unimodal else {}
         )
+        self.scalings = nn.ModuleDict({self.names[i]: scaling for i, scaling in (scalings or {}).items()})
 
     @property
     def judge(self) -> Head:
@@ -89,11 +92,11 @@ class Model(nn.Module):
         return cast(Head, self.head if self.head is not None else next(iter(self.unimodal.values())))
 
     def encode(self, batch: Mapping[str, Batch | Features]) -> dict[str, Features]:
-        """Features of each input under its module name, zeroed where it is missing.
+        """Features of each input under its module name, zeroed where it is missing, and scaled.
 
         Args:
-            batch: of each input, as the user names it; where a frozen encoder has made them before, features, which are
-                zero where nothing is there.
+            batch: of each input, as the user names it; where a frozen encoder has made them before, its features, which
+                are zero where nothing is there.
         """
         features = {}
         for given, name in self.names.items():
@@ -103,6 +106,8 @@ class Model(nn.Module):
             else:
                 found: Features = self.encoders[name](here)
                 features[name] = Features.of(found.tokens, found.mask, found.pooled, found.penalties)
+            if name in self.scalings:
+                features[name] = self.scalings[name](features[name])
         return features
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:

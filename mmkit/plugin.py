@@ -82,6 +82,8 @@ class FusionSpec(Spec):
         least: fewest inputs that it takes.
         most: most inputs that it takes; None is any number.
         combines: "features" of the inputs, or the "outputs" of one head an input (decision level).
+        vectors: True where it reads nothing of features but `vector()` and `present()`. Where all who read those of a
+            frozen encoder say so, no tokens are loaded in training.
     """
 
     kind: ClassVar[str] = "fusion"
@@ -89,6 +91,7 @@ class FusionSpec(Spec):
     least: int = field(default=1, kw_only=True)
     most: int | None = field(default=None, kw_only=True)
     combines: Literal["features", "outputs"] = field(default="features", kw_only=True)
+    vectors: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,14 @@ class HeadSpec(Spec):
     Args:
         targets: kinds of target that it can predict: "classes", "labels", "scalar", "text", ...
         example: options with which the conformance kit builds it, where the defaults need a download.
+        vectors: True where it reads nothing of features but `vector()` and `present()`.
     """
 
     kind: ClassVar[str] = "head"
 
     targets: tuple[str, ...] = field(kw_only=True)
     example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
+    vectors: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -113,12 +118,14 @@ class ObjectiveSpec(Spec):
     Args:
         least: fewest inputs that it makes sense for.
         unimodal: True where it reads `ModelOutput.unimodal`; the model then runs one head an input.
+        vectors: True where it reads nothing of the inputs' features but `vector()` and `present()`.
     """
 
     kind: ClassVar[str] = "objective"
 
     least: int = field(default=1, kw_only=True)
     unimodal: bool = field(default=False, kw_only=True)
+    vectors: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)

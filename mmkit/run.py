@@ -262,6 +262,7 @@ def _trained(
     step = TrainingStep(module, objectives).to(device)
     frozen = Frozen(module, run.combination, transforms, run.precision, run.training.copies, shared)
     data = frozen.dataset(train, augment=True)
+    frozen.scale(train, data)
     held = frozen.dataset(validation, augment=False)
     metric = _chooses(splits.task)
     judge = partial(measured, module, transforms.truth, held, validation.truth, precision=run.precision)

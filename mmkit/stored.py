@@ -6,12 +6,16 @@ Axes: B samples of a batch, N samples of the split, R real tokens of all of them
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mmkit.contract import Features
+
+_TOGETHER = 1024
+"""Samples of which all tokens are looked at at once."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +41,21 @@ class Stored:
         same = bool(len(lengths)) and bool((lengths == lengths[0]).all()) and int(lengths[0]) > 0
         return Stored(tokens, offsets, pooled, int(lengths[0]) if same else None)
 
+    @cached_property
+    def vectors(self) -> Stored:
+        """The `vector()` of each sample in the place of its tokens: none where it has none."""
+        there = self.offsets.diff() > 0
+        if self.pooled is not None:
+            values = self.pooled if bool(there.all()) else self.pooled[there]
+        else:
+            parts = torch.arange(len(there), device=there.device).split(_TOGETHER)
+            values = torch.cat([self.rows(part).vector() for part in parts])[there]
+        return Stored.of(values, torch.cat((there.new_zeros(1, dtype=torch.int64), there.cumsum(0))), None)
+
     def to(self, device: torch.device) -> Stored:
         """The same on a device."""
+        if self.tokens.device == device:
+            return self
         pooled = None if self.pooled is None else self.pooled.to(device)
         return Stored(self.tokens.to(device), self.offsets.to(device), pooled, self.length)
 

@@ -105,6 +105,19 @@ class TestStored:
         assert self.stored([4, 4, 4])[1].length == 4
         assert self.stored([4, 3, 4])[1].length is None
 
+    @pytest.mark.parametrize("summaries", [True, False])
+    @pytest.mark.parametrize("lengths", [[4, 4, 4, 4, 4], [1, 4, 0, 2, 3], [0, 0, 0], [1]])
+    def test_vectors_are_those_of_the_features(self, lengths, summaries):
+        whole = self.features(lengths)
+        pooled = torch.randn(len(lengths), 3, generator=torch.Generator().manual_seed(1)) if summaries else None
+        whole = Features.of(whole.tokens, whole.mask, pooled)
+        stored = Pass(lambda _, start: whole, list(range(len(lengths)))).in_memory()
+        found = stored.vectors.rows(torch.arange(len(lengths)))
+        assert found.tokens.shape == (len(lengths), 1, 3)
+        assert found.pooled is None
+        assert torch.equal(found.present(), whole.present())
+        torch.testing.assert_close(found.vector(), whole.vector())
+
 
 class TestDigest:
     @pytest.mark.parametrize(
@@ -178,7 +191,7 @@ class TestRun:
     def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):
         record, _ = fit(tmp_path, noise=0.1)
         assert record["encoded_anew"] == ["left", "right"]
-        assert len(held(tmp_path)) == 4  # validation and test
+        assert len(held(tmp_path)) == 6  # validation and test, and what the scale is fitted on
         assert record["encoded_once"] == record["encoded_in_copies"] == []
 
 

@@ -36,6 +36,7 @@ FLOORS = (
         "model",
         "cache",
         "stored",
+        "scaling",
         "digest",
         "shared",
         "frozen",

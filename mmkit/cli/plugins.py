@@ -94,7 +94,8 @@ def _needs(spec: Spec | None) -> str:
     if isinstance(spec, EncoderSpec):
         return f"an input of modality {spec.modality}"
     if isinstance(spec, FusionSpec):
-        return f"the {spec.combines} of {_count(spec.least, spec.most)}"
+        read = "vectors" if spec.vectors else spec.combines
+        return f"the {read} of {_count(spec.least, spec.most)}"
     if isinstance(spec, HeadSpec):
         return f"targets of the kinds {', '.join(spec.targets)}"
     if isinstance(spec, ObjectiveSpec):

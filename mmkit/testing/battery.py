@@ -39,6 +39,7 @@ CHECKS: tuple[Check, ...] = (
     Check(company.one_sample, MODULES, SOUND),
     Check(company.mates, ("encoder", "fusion", "head"), STEADY),
     Check(company.padding, ("fusion", "head"), STEADY),
+    Check(company.vectors, ("fusion", "head", "objective"), STEADY),
     Check(company.alone, ("encoder",), STEADY, advice=True),
     Check(company.order, ("fusion", "objective"), STEADY),
     Check(company.input_counts, ("fusion", "objective"), SOUND),

@@ -113,7 +113,7 @@ class Examination:
         if self.kind == "head":
             if not isinstance(spec, HeadSpec):
                 raise UsageError(f"what can {choice.name} predict? Give spec=HeadSpec(..., targets=(...))")
-            return [HeadSpecimen(component, own, of_transform, t) for t in spec.targets if t in TARGETS]
+            return [HeadSpecimen(component, own, of_transform, spec, t) for t in spec.targets if t in TARGETS]
         if self.kind == "objective":
             known_too = spec if isinstance(spec, ObjectiveSpec) else ObjectiveSpec(choice.name, "", "")
             return _buildable([ObjectiveSpecimen(component, own, known_too, t) for t in OBJECTIVE_TARGETS])

@@ -31,6 +31,19 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return tree
 
 
+def as_vectors(tree: Any) -> Any:
+    """The same tree with one token in the place of all Features: their vector."""
+    if isinstance(tree, Features):
+        return Features.of(tree.vector(), tree.present(), None, tree.penalties)
+    if isinstance(tree, ModelOutput):
+        return ModelOutput(as_vectors(tree.features), tree.fused, tree.output, tree.unimodal)
+    if isinstance(tree, Mapping):
+        return {key: as_vectors(value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(as_vectors(value) for value in tree)
+    return tree
+
+
 def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     """Every tensor with its place: "image.tokens"."""
     if isinstance(tree, Tensor):

@@ -384,12 +384,23 @@ class Single(Sound):
         return super().fused(features).float()
 
 
+class FirstToken(Sound):
+    def vector(self, features, name):
+        return features[name].tokens[:, 0]
+
+
 class Branches(Sound):
     def total(self, features):
         total = super().total(features)
         return total * 2 if features["a"].mask.all() else total * 3
 
 
+SPECS = {
+    Sound: FusionSpec("sound", "", "", vectors=True),
+    Scorer: FusionSpec("scorer", "", "", least=2),
+    Mean: FusionSpec("mean", "", "", combines="outputs"),
+    FirstToken: FusionSpec("first-token", "", "", vectors=True),
+}
 CONTROLS = {
     "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
     "builds": [(Widthless, "width"), (PlainObject, "nn.Module")],
@@ -399,6 +410,7 @@ CONTROLS = {
     "one-sample": [(Squeezes, r"got \[16\]")],
     "mates": [(SeesMates, "without the others"), (AttendsAcrossBatch, "without the others")],
     "padding": [(CountsPadding, "more padding"), (TakesLast, "more padding")],
+    "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
     "missing-rows": [
@@ -435,15 +447,11 @@ def test_every_check_has_a_control():
 
 @pytest.mark.parametrize(("name", "component", "message"), list(controls()))
 def test_defect_is_caught_by_its_own_check(examine, name, component, message):
-    result = examine("fusion", component, names={name})[name]
+    result = examine("fusion", component, spec=SPECS.get(component), names={name})[name]
     assert result.status == "failed", result
     assert re.search(message, result.message), result.message
 
 
-SPECS = {
-    Scorer: FusionSpec("scorer", "", "", least=2),
-    Mean: FusionSpec("mean", "", "", combines="outputs"),
-}
 SOUND = [Sound, ZeroGate, Scorer, Normalised, MissingToken, Experts, FrozenBackbone, Mean]
 
 

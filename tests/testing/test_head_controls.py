@@ -250,6 +250,11 @@ class OneForAll(Words):
         return super().inverse(prediction)[0]
 
 
+class FirstToken(Sound):
+    def vector(self, features):
+        return features.tokens[:, 0]
+
+
 class Branches(Sound):
     def loss(self, output, truth):
         return super().loss(output, truth) * (2 if truth["mask"].all() else 3)
@@ -268,6 +273,7 @@ CONTROLS = {
     "one-sample": [(Squeezes, "raised")],
     "mates": [(SeesMates, "without the others")],
     "padding": [(CountsPadding, "more padding")],
+    "vectors": [(FirstToken, "vectors in the place of tokens")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "gradients": [(Unused, "forgotten")],
     "influence": [(Deaf, "input features")],
@@ -287,7 +293,7 @@ CONTROLS = {
     "exports": [(Branches, "raised")],
 }
 HEAVY = {c.name for c in checks_of("head", full=True) if c.full}
-SPEC = HeadSpec("words", "", "", targets=("classes",))
+SPEC = HeadSpec("words", "", "", targets=("classes",), vectors=True)
 
 
 def controls():

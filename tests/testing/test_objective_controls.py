@@ -165,12 +165,25 @@ class Rounds(Sound):
         return super().forward(found, truth).float()
 
 
+class FirstToken(Sound):
+    def distance(self, found, name):
+        first = found.features[name].tokens[:, 0]
+        return (self.maps[name](first) - found.fused.vector()).square().mean(1)
+
+
+SPECS = {
+    Sound: ObjectiveSpec("sound", "", "", vectors=True),
+    Single: ObjectiveSpec("single", "", "", unimodal=True),
+    Contrastive: ObjectiveSpec("c", "", "", least=2),
+    FirstToken: ObjectiveSpec("first-token", "", "", vectors=True),
+}
 CONTROLS = {
     "options": [(Undocumented, "rate")],
     "builds": [(RefusesAll, "raised ValueError: never")],
     "deterministic": [(DropsInEvaluation, "random number")],
     "shapes": [(MeanLoss, r"the loss is torch.float32 \[\]")],
     "one-sample": [(Squeezes, r"one sample in evaluation: the loss is torch.float32 \[\]")],
+    "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
@@ -198,12 +211,9 @@ def test_every_check_has_a_control():
 
 @pytest.mark.parametrize(("name", "component", "message"), controls())
 def test_defect_is_caught_by_its_own_check(examine, name, component, message):
-    result = examine("objective", component, names={name})[name]
+    result = examine("objective", component, spec=SPECS.get(component), names={name})[name]
     assert result.status == "failed", result
     assert re.search(message, result.message), result.message
-
-
-SPECS = {Single: ObjectiveSpec("single", "", "", unimodal=True), Contrastive: ObjectiveSpec("c", "", "", least=2)}
 
 
 @pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive])

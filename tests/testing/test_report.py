@@ -54,7 +54,7 @@ def _check(component, **more):
 
 
 def test_report_of_a_sound_component():
-    report = _check(Total)
+    report = _check(Total, spec=FusionSpec("total", "", "", vectors=True))
     assert report.ok
     assert report.counts == {"passed": len(checks_of("fusion"))}
     assert report.failed() == []
@@ -69,7 +69,7 @@ def test_what_builds_on_a_failed_check_is_not_run_and_the_rest_is():
     assert (found["mates"].status, found["mates"].message) == ("not run", "deterministic failed")
     assert found["missing-rows"].status == "passed"
     assert not found["mates"].ok
-    assert "not run for that: mates, padding, order" in str(report)
+    assert "not run for that: mates, padding, vectors, order" in str(report)
 
 
 def test_what_needs_a_check_that_was_not_run_is_not_run_either():

@@ -129,7 +129,7 @@ def test_defect_is_caught(examine, component, check, message):
 
 def test_no_sound_head_is_forbidden(examine):
     results = examine("head", Speller, spec=SPEC)
-    assert [str(r) for r in results.values() if r.status != "passed"] == []
+    assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []
 
 
 @pytest.mark.full

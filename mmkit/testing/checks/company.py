@@ -1,4 +1,4 @@
-"""Checks of what must not matter: who else is in the batch, how far it is padded, in which order inputs come.
+"""Checks of what must not matter: who else is in the batch, padding, the order of inputs, tokens that nobody reads.
 
 Axes: B batch, T tokens.
 """
@@ -13,9 +13,10 @@ from mmkit.errors import ContractError
 from mmkit.testing.checks.construction import expect_shapes
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
+from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.specimens.module import ModuleSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import expect_finite, expect_same, rows
+from mmkit.testing.trees import as_vectors, expect_finite, expect_same, rows
 
 
 def one_sample(specimen: ModuleSpecimen) -> str | None:
@@ -44,6 +45,16 @@ def padding(specimen: Any) -> str | None:
     inputs = specimen.draw(4, absent=specimen.all_absent(1))
     expected = specimen.unpadded(specimen.evaluate(inputs))
     expect_same(specimen.unpadded(specimen.evaluate(specimen.padded(inputs))), expected, "with more padding")
+    return None
+
+
+def vectors(specimen: FusionSpecimen | HeadSpecimen | ObjectiveSpecimen) -> str | None:
+    """What says that it reads vectors gives the same where they stand in the place of all tokens."""
+    if not specimen.spec.vectors:
+        return "it reads tokens"
+    for seed in range(2):
+        inputs = specimen.draw(4, seed=seed, absent={specimen.names[0]: (1,)})
+        expect_same(specimen.evaluate(as_vectors(inputs)), specimen.evaluate(inputs), "vectors in the place of tokens")
     return None
 
 

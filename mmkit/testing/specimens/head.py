@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmkit.contract import TruthTransform
+from mmkit.plugin import HeadSpec
 from mmkit.testing.specimens.module import Absent, ModuleSpecimen, longer, random_features
 from mmkit.testing.trees import with_gradient
 
@@ -50,14 +51,21 @@ class HeadSpecimen(ModuleSpecimen):
         component: the class.
         options: those of its constructor.
         transform_options: those of its transform's.
+        spec: what it reads of features.
         target: the kind of target.
     """
 
     def __init__(
-        self, component: type, options: Mapping[str, Any], transform_options: Mapping[str, Any], target: str
+        self,
+        component: type,
+        options: Mapping[str, Any],
+        transform_options: Mapping[str, Any],
+        spec: HeadSpec,
+        target: str,
     ) -> None:
         super().__init__(component, options, f"target {target}", ("features",))
         self.transform_options = dict(transform_options)
+        self.spec = spec
         self.target = target
 
     def values(self, count: int, seed: int = 0) -> list[Any]:
