@@ -42,10 +42,10 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mmkit
 from mmkit.allocator import keep_large_blocks
-from mmkit.cache import Pass, encoded
 from mmkit.combination import built, reads
 from mmkit.contract import Features
 from mmkit.data import Dataset
+from mmkit.features.cache import Pass, encoded
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep, encoder_widths
@@ -181,12 +181,12 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
     shutil.rmtree(folder / "cache", ignore_errors=True)
     spent: Counter[str] = Counter()
     targets = {
-        "encoding pass": "mmkit.cache.Pass.part",
+        "encoding pass": "mmkit.features.cache.Pass.part",
         "training": "mmkit.run.fit",
         "prices": "mmkit.suite.prices",
-        "encoding for prices": "mmkit.cache.Pass.in_memory",
+        "encoding for prices": "mmkit.features.cache.Pass.in_memory",
         "building models": "mmkit.run.born",
-        "digests": "mmkit.shared.digest",
+        "digests": "mmkit.features.shared.digest",
     }
     with contextlib.ExitStack() as stack:
         for name, target in targets.items():

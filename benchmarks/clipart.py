@@ -27,12 +27,12 @@ from sklearn.preprocessing import StandardScaler
 import mmkit
 from mmkit.combination import Combination, Transforms, born
 from mmkit.data import with_truth
+from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.machine import machine, software
 from mmkit.plan import plan
 from mmkit.report.document import document
 from mmkit.run import execute, splits_of
-from mmkit.shared import Shared
 
 RECORD = Path(__file__).parent / "records" / "clipart.json"
 PLAIN = ("concat", "late", "attention")

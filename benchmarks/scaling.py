@@ -4,7 +4,7 @@
     python benchmarks/scaling.py FOLDER
 
 FOLDER gets the image weights and the features, as of `clipart.py`, whose encoders these are. The record says by what
-`mmkit.scaling.NORM` was chosen; of the test splits it keeps nothing.
+`mmkit.features.scaling.NORM` was chosen; of the test splits it keeps nothing.
 """
 
 import contextlib
@@ -18,12 +18,12 @@ import numpy as np
 from clipart import encoders
 
 import mmkit
-from mmkit import scaling
+from mmkit.features import scaling
+from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.machine import machine, software
 from mmkit.plan import plan
 from mmkit.run import execute
-from mmkit.shared import Shared
 
 RECORD = Path(__file__).parent / "records" / "scaling.json"
 SPLITS = (1, 2, 3, 4)

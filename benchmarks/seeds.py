@@ -38,10 +38,10 @@ from mmkit.catalog import Catalog, installed
 from mmkit.combination import built, reads
 from mmkit.contract import Batch, Features
 from mmkit.data import Dataset
+from mmkit.features.stored import Stored
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep, encoder_widths
-from mmkit.stored import Stored
 from mmkit.train import Training, drawn, fit, rate
 
 RECORD = Path(__file__).parent / "records" / "seeds.json"

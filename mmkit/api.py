@@ -8,9 +8,9 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from mmkit.cache import default_folder
 from mmkit.catalog import Catalog, installed
 from mmkit.errors import UsageError, one_of
+from mmkit.features.cache import default_folder
 from mmkit.multimodal import MultimodalModel
 from mmkit.plan import Named, plan
 from mmkit.prompts import TEMPLATES, ZeroShot, classified

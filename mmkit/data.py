@@ -13,9 +13,9 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch, Features, Modality, Samples, Split, Task, Transform
 from mmkit.errors import DataError
+from mmkit.features.stored import Stored
 from mmkit.loader import Loader
 from mmkit.refused import TRUTH, OnError, RefusedError, picked, transformed, without
-from mmkit.stored import Stored
 
 Given = Batch | Features
 """What a model is given of an input: a batch, or what its frozen encoder made of it."""

@@ -10,15 +10,15 @@ from typing import Any, cast
 
 import torch
 
-from mmkit.cache import Pass
 from mmkit.combination import Combination, Transforms
 from mmkit.contract import Features, Samples
 from mmkit.data import Dataset, on
+from mmkit.features.cache import Pass
+from mmkit.features.scaling import Scaling
+from mmkit.features.shared import Shared
+from mmkit.features.stored import Stored
 from mmkit.model import Model
 from mmkit.refused import transformed
-from mmkit.scaling import Scaling
-from mmkit.shared import Shared
-from mmkit.stored import Stored
 from mmkit.train import Precision, augmentation, autocast
 
 

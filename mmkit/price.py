@@ -21,13 +21,13 @@ from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch, Features, Samples
 from mmkit.data import Dataset, Given, Splits, first
 from mmkit.errors import DataError, MmkitError
+from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.cost import Flops, added, flops_per_sample, parameters
 from mmkit.measure.interleave import interleave
 from mmkit.measure.memory import peak_memory
 from mmkit.measure.throughput import Throughput, percentiles, throughput, waits
 from mmkit.model import Model, TrainingStep
-from mmkit.shared import Shared
 from mmkit.train import Precision, Training, autocast, losses
 
 Price = dict[str, Any]

@@ -19,13 +19,13 @@ from mmkit.catalog import Catalog
 from mmkit.contract import Split, Target
 from mmkit.data import Splits, with_truth
 from mmkit.errors import DataError, UsageError, one_of
+from mmkit.features.shared import Report
 from mmkit.measure.accuracy import metrics_of
 from mmkit.measure.machine import machine, software
 from mmkit.plan import Named
 from mmkit.plugin import EncoderSpec
 from mmkit.retrieval import Asked, best_map, check_widths, embedder, encoders_of
 from mmkit.run import device_of, splits_of
-from mmkit.shared import Report
 from mmkit.transforms.truth import Categories
 from mmkit.vectors import Vectors
 

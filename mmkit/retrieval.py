@@ -16,8 +16,9 @@ from torch import Tensor
 from mmkit.catalog import Catalog
 from mmkit.contract import Samples, Split
 from mmkit.data import Splits
-from mmkit.digest import digest
 from mmkit.errors import DataError, UsageError, one_of
+from mmkit.features.digest import digest
+from mmkit.features.shared import Report
 from mmkit.measure.machine import machine, software
 from mmkit.measure.retrieval import chance, figures, ranks
 from mmkit.options import Choice
@@ -26,7 +27,6 @@ from mmkit.plugin import EncoderSpec
 from mmkit.refused import OnError
 from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
-from mmkit.shared import Report
 from mmkit.train import Precision
 from mmkit.vectors import Vectors
 

@@ -20,6 +20,7 @@ from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Task, TruthTransform
 from mmkit.data import Dataset, Splits, with_truth
 from mmkit.errors import DataError, UnavailableError, UsageError, one_of
+from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.accuracy import Metrics, measured_as_tensors, metrics_of
 from mmkit.measure.answers import HEAD_LOSS, Answers, measures_of
@@ -30,7 +31,6 @@ from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
 from mmkit.refused import OnError
-from mmkit.shared import Shared
 from mmkit.train import Precision, Trained, Training, fit, losses_of_samples, predictions
 
 MOST_CLASSES = 100

@@ -21,11 +21,11 @@ from mmkit.combination import Combination
 from mmkit.contract import Split
 from mmkit.data import Splits
 from mmkit.errors import UsageError
+from mmkit.features.shared import Shared
 from mmkit.plan import Plan
 from mmkit.price import Price, Prices, prices
 from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
 from mmkit.run import Run, execute, failed, splits_of, surroundings
-from mmkit.shared import Shared
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins")

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from mmkit.combination import Combination, Transforms, built, reads
 from mmkit.contract import Encoder, Samples
 from mmkit.errors import MmkitError, UsageError
+from mmkit.features.shared import Report, Shared
 from mmkit.frozen import Frozen
 from mmkit.model import Model, OnlyFusion, encoder_widths
 from mmkit.options import Choice
-from mmkit.shared import Report, Shared
 from mmkit.train import Precision
 from mmkit.transforms.truth import Categories
 

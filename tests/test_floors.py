@@ -34,11 +34,7 @@ FLOORS = (
     ("encoders", "fusions", "heads", "objectives", "tasks", "builtin"),
     (
         "model",
-        "cache",
-        "stored",
-        "scaling",
-        "digest",
-        "shared",
+        "features",
         "frozen",
         "data",
         "loader",

@@ -13,11 +13,11 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from mmkit.api import new_folder
-from mmkit.cache import default_folder
-from mmkit.cli.features import prepare
+from mmkit.cli.process import prepare
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError, one_of
+from mmkit.features.cache import default_folder
 from mmkit.plan import Plan, plan
 from mmkit.record import Record
 from mmkit.report.document import document

@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cache import clear as removed
-from mmkit.cache import default_folder, held
 from mmkit.errors import UsageError, one_of
+from mmkit.features.cache import clear as removed
+from mmkit.features.cache import default_folder, held
 
 DAY = 24 * 60 * 60
 

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cache import default_folder
-from mmkit.cli.features import EncodingBar, prepare, results, share
+from mmkit.cli.encoding_bar import EncodingBar
+from mmkit.cli.process import prepare
+from mmkit.cli.results import results, share
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
+from mmkit.features.cache import default_folder
 from mmkit.measure.retrieval import AT
 from mmkit.retrieval import Asked, Retrieval, retrieval
 

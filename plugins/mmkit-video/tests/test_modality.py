@@ -10,8 +10,8 @@ from mmkit_video.contents import contents
 from mmkit_video.modality import Video
 from mmkit_video.reading import frames_of
 
-from mmkit.digest import digest
 from mmkit.errors import DataError
+from mmkit.features.digest import digest
 
 HUGE = (
     b"GIF89a"

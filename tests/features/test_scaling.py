@@ -8,13 +8,13 @@ from torch import nn
 import mmkit
 from mmkit.contract import Features
 from mmkit.encoders.tcn import TcnEncoder
+from mmkit.features.scaling import NORM, Scaling, moments
+from mmkit.features.stored import Stored
 from mmkit.fusions.concat import ConcatFusion
 from mmkit.model import Model
 from mmkit.plan import plan
 from mmkit.plugin import EncoderSpec, FusionSpec
 from mmkit.run import execute
-from mmkit.scaling import NORM, Scaling, moments
-from mmkit.stored import Stored
 
 LENGTHS = [1, 4, 0, 2, 3, 4]
 

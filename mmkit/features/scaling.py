@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Features
-from mmkit.stored import Stored
+from mmkit.features.stored import Stored
 
 NORM = 2.0
 """The root of the mean squared norm of what comes out; chosen on validation, see `benchmarks/scaling.py`."""

@@ -1,39 +1,11 @@
-"""What commands on frozen features share: the console of results, a bar, threads, and what could not be read."""
+"""How far a frozen encoder is."""
 
 from __future__ import annotations
 
-import sys
 from types import TracebackType
 
-import torch
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-
-from mmkit.allocator import keep_large_blocks
-from mmkit.errors import UsageError
-
-
-def prepare(threads: int | None) -> None:
-    """Set the threads, and keep large blocks of memory."""
-    if threads is not None:
-        if threads < 1:
-            raise UsageError(f"--threads takes 1 or more; got {threads}")
-        torch.set_num_threads(threads)
-    keep_large_blocks()
-
-
-def results() -> tuple[Console, Table]:
-    """The console of stdout, which crops nothing where nobody looks, and an empty table for it."""
-    terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
-    return console, Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 1 if terminal else 2), pad_edge=False)
-
-
-def share(value: float | None) -> str:
-    """A share of 1 in per cent."""
-    return "-" if value is None else f"{100 * value:.1f}"
 
 
 class EncodingBar:

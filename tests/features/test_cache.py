@@ -13,17 +13,17 @@ import torch
 
 import mmkit
 import mmkit.cli
-from mmkit.cache import Pass, UnkeptError, clear, default_folder, encoded, held
 from mmkit.contract import Features
-from mmkit.digest import digest
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.errors import UsageError
+from mmkit.features.cache import Pass, UnkeptError, clear, default_folder, encoded, held
+from mmkit.features.digest import digest
+from mmkit.features.shared import Shared
+from mmkit.features.stored import _selected as selected
 from mmkit.plan import plan
 from mmkit.plugin import EncoderSpec
 from mmkit.record import owned
 from mmkit.run import execute
-from mmkit.shared import Shared
-from mmkit.stored import _selected as selected
 
 TASK = "synthetic-unique:train=48,missing=0.2"
 SMALL = {"epochs": 3, "min_steps": 0}
@@ -332,7 +332,7 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import torch
-from mmkit.cache import Pass, encoded
+from mmkit.features.cache import Pass, encoded
 from mmkit.contract import Features
 
 folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)

@@ -4,16 +4,16 @@ import pytest
 import torch
 
 import mmkit
-from mmkit.cache import held
 from mmkit.combination import Transforms, born
 from mmkit.encoders.tcn import TcnEncoder
+from mmkit.features.cache import held
+from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen as Known
 from mmkit.measure.interleave import Timings
 from mmkit.plan import plan
 from mmkit.plugin import EncoderSpec
 from mmkit.price import Prices, prices
 from mmkit.run import execute, splits_of
-from mmkit.shared import Shared
 from mmkit.suite import carry_out
 from mmkit.train import augmentation
 

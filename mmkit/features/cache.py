@@ -28,8 +28,8 @@ from torch import Tensor
 
 from mmkit.contract import Features
 from mmkit.errors import MmkitError, UsageError
+from mmkit.features.stored import Stored
 from mmkit.record import owned
-from mmkit.stored import Stored
 
 ABOUT = "about.json"
 LOCKS = ".locks"

@@ -16,12 +16,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from mmkit.cache import Pass, UnkeptError, encoded
 from mmkit.contract import Transform
-from mmkit.digest import digest
+from mmkit.features.cache import Pass, UnkeptError, encoded
+from mmkit.features.digest import digest
+from mmkit.features.stored import Stored
 from mmkit.options import Choice
 from mmkit.record import fingerprint
-from mmkit.stored import Stored
 
 Made = TypeVar("Made")
 Report = Callable[[str, int, int], None]
