@@ -17,6 +17,7 @@ from mmkit.features.cache import Pass
 from mmkit.features.scaling import Scaling
 from mmkit.features.shared import Shared
 from mmkit.features.stored import Stored
+from mmkit.measure.machine import libraries
 from mmkit.model import Model
 from mmkit.refused import transformed
 from mmkit.train import Precision, augmentation, autocast
@@ -87,6 +88,7 @@ class Frozen:
             "encoder": str(choice),
             "options": json.loads(json.dumps(choice.options, default=str)),
             "plugins": choice.plugins,
+            "libraries": {"torch": torch.__version__, **libraries(choice.plugins)},
             "device": next(self.module.parameters()).device.type,
             "precision": self.precision,
         }

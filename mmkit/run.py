@@ -25,7 +25,7 @@ from mmkit.frozen import Frozen
 from mmkit.measure.accuracy import Metrics, measured_as_tensors, metrics_of
 from mmkit.measure.answers import HEAD_LOSS, Answers, measures_of
 from mmkit.measure.cost import parameters
-from mmkit.measure.machine import machine, software
+from mmkit.measure.machine import libraries, machine, software
 from mmkit.model import Model, TrainingStep
 from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
@@ -300,12 +300,14 @@ def failed(run: Run, splits: Splits, error: Exception) -> Record:
 
 def surroundings(run: Run) -> dict[str, Any]:
     """Where a run takes place: what is compared when a suite goes on."""
+    plugins = {**run.combination.plugins(), **run.task.plugins}
     return {
         "device": run.device,
         "precision": run.precision,
         "machine": machine(),
         "software": software(),
-        "plugins": {**run.combination.plugins(), **run.task.plugins},
+        "plugins": plugins,
+        "libraries": libraries(plugins),
     }
 
 

@@ -28,7 +28,7 @@ from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
 from mmkit.run import Run, execute, failed, splits_of, surroundings
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-COMPARED = ("machine", "software", "plugins")
+COMPARED = ("machine", "software", "plugins", "libraries")
 
 
 class Watcher:

@@ -109,7 +109,7 @@ class TestRecord:
         record, _ = execute(run)
         assert json.loads(json.dumps(record, allow_nan=False)) == record
         names = {"schema", "id", "status", "error", "task", "encoders", "fusion", "head", "seed", "metrics"}
-        names |= {"validation", "history", "throughput", "cost", "machine", "software", "plugins"}
+        names |= {"validation", "history", "throughput", "cost", "machine", "software", "plugins", "libraries"}
         assert names <= set(record)
         assert (record["status"], record["error"], record["fusion"].partition(":")[0]) == ("ok", None, "attention")
         assert {"accuracy", "f1_macro", "recall_macro"} <= set(record["metrics"])

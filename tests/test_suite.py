@@ -101,8 +101,9 @@ def test_what_failed_is_tried_again_and_the_last_line_wins(tmp_path):
     assert len(statuses) == 4
 
 
-@pytest.mark.parametrize(("part", "name"), [("plugins", "mmkit-core"), ("software", "torch")])
-def test_records_of_other_versions_stop_it_naming_both_unless_mixed(tmp_path, part, name):
+@pytest.mark.parametrize(("part", "name"), [("plugins", "mmkit-core"), ("software", "torch"), ("libraries", "timm")])
+def test_records_of_other_versions_stop_it_naming_both_unless_mixed(tmp_path, monkeypatch, part, name):
+    monkeypatch.setattr("mmkit.run.libraries", lambda _: {"timm": "1.0.99"})
     bench(tmp_path, seeds=1, baselines=False)
     record = json.loads(lines(tmp_path)[0])
     record[part][name] = "0.0.7"

@@ -6,11 +6,13 @@ import os
 import platform
 import re
 import subprocess
+from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import torch
+from packaging.requirements import Requirement
 
 _DISTRIBUTION = "mmkit-core"
 
@@ -54,6 +56,27 @@ def software() -> dict[str, Any]:
         "onednn": _first(r"MKL-DNN v(\S+)", build),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def libraries(plugins: Iterable[str]) -> dict[str, str]:
+    """Versions of what plugins are built on: the distributions, without extras, that theirs require.
+
+    Args:
+        plugins: their distributions; one that is not installed, and mmkit itself, add nothing.
+    """
+    found = {}
+    for plugin in plugins:
+        if plugin == _DISTRIBUTION:  # of what it requires, `software` names what computes
+            continue
+        try:
+            lines = metadata.requires(plugin) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for needed in map(Requirement, lines):
+            version = _version(needed.name)
+            if version is not None and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+                found[needed.name] = version
+    return dict(sorted(found.items()))
 
 
 def _cpu() -> str:

@@ -188,6 +188,13 @@ class TestRun:
         assert FrozenTcn.calls > 0
         assert len(held(tmp_path)) == 12
 
+    def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
+        fit(tmp_path)
+        monkeypatch.setattr("mmkit.frozen.libraries", lambda _: {"timm": "1.0.99"})
+        fit(tmp_path)
+        assert FrozenTcn.calls > 0
+        assert len(held(tmp_path)) == 12
+
     def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):
         record, _ = fit(tmp_path, noise=0.1)
         assert record["encoded_anew"] == ["left", "right"]

@@ -2,13 +2,14 @@ import getpass
 import json
 import platform
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 import torch
 
 from mmkit.measure import machine as machine_module
-from mmkit.measure.machine import machine, software
+from mmkit.measure.machine import libraries, machine, software
 
 
 def test_a_machine_is_described_in_plain_values_that_stay_the_same():
@@ -56,3 +57,19 @@ def test_a_container_without_limits_has_none(monkeypatch, said):
 def test_a_processor_without_a_model_name_is_known_by_its_architecture(monkeypatch):
     monkeypatch.setattr(machine_module, "_read", lambda path: "processor : 0\nBogoMIPS : 50.00\n")
     assert machine()["cpu"] == platform.machine()
+
+
+def test_libraries_are_what_a_plugin_requires_without_extras(monkeypatch):
+    lines = [
+        "torch>=2",
+        "numpy; python_version >= '3'",
+        "rich; extra == 'more'",
+        "no-such-thing",
+        "pluggy; python_version < '3'",
+    ]
+    monkeypatch.setattr(metadata, "requires", {"acme": lines}.get)
+    assert libraries(["acme"]) == {"numpy": metadata.version("numpy"), "torch": metadata.version("torch")}
+
+
+def test_of_what_is_not_installed_and_of_mmkit_itself_there_are_none():
+    assert libraries(["no-such-plugin", "mmkit-core"]) == {}
