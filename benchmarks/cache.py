@@ -9,7 +9,7 @@ programs do does not count.
 1. `epochs`: an epoch of `mmkit.train.fit` from memory-mapped features against one from the same features as tensors in
    memory (padded where samples differ in length), same model, interleaved rounds; first it is checked that both end
    with the same weights (without dropout, which draws by the shape of the padding). Tokens as ViT-B/32 gives them (50
-   of 768 each) and as MiniLM does (3 to 24 of 384). Goal: 1.1.
+   of 768 each) and as MiniLM does (3 to 24 of 384); their vectors alone where the fusion reads no more. Goal: 1.1.
 2. `suite`: `mmkit bench` on a reduced clipart (`--limit`), both encoders, ten fusions and the two single inputs, three
    seeds, an empty cache, prices included; against one encoding pass plus the training of all runs alone, both taken
    from the same suite: CPU seconds inside the pass over the samples, and inside `fit`, validation included. Goal: 1.5.
@@ -46,6 +46,7 @@ from mmkit.combination import built, reads
 from mmkit.contract import Features
 from mmkit.data import Dataset
 from mmkit.features.cache import Pass, encoded
+from mmkit.features.scaling import Scaling
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software
 from mmkit.model import Model, TrainingStep, encoder_widths
@@ -106,7 +107,14 @@ def epoch(kind: str, fusion: str, folder: Path, rounds: int) -> dict[str, Any]:
     torch.manual_seed(0)
     chosen = catalog.choose("fusion", f"{fusion}:dropout=0" if fusion == "attention" else fusion)
     fused = built(chosen, None, encoder_widths(encoders))
-    step = TrainingStep(Model(encoders, fused, built(head, None, fused.width, truth.target(), truth)))
+    vectors = chosen.spec.vectors
+    if vectors:
+        stored, whole = stored.vectors, Features.of(whole.vector(), whole.present())
+    scalings = {name: Scaling(whole.width, vectors=vectors) for name in encoders}
+    for scaling in scalings.values():
+        scaling.fit(stored)
+    judge = built(head, None, fused.width, truth.target(), truth)
+    step = TrainingStep(Model(encoders, fused, judge, scalings=scalings))
     data = Dataset(SAMPLES, {}, truth(labels), ready={"input": stored, "other": stored})
     plain = InMemory(whole)
     memory = replace(data, ready={"input": plain, "other": plain})
