@@ -294,7 +294,7 @@ class Encoder(Protocol):
     """D."""
     # Two more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
-    #     features once and trains from them.
+    #     features once and trains from them; centred, and brought to one norm.
     #   rates: Mapping[str, float], relative learning rates of its parameters, by their names in it; of any module.
 
     def forward(self, batch: Batch) -> Features:

@@ -45,7 +45,7 @@ class Scaling(nn.Module):
     def _learn(self, leaf: str, rows: Tensor) -> None:
         mean, norm = moments(rows)
         scale = NORM / norm if norm > 0 else 1.0
-        self.get_buffer(f"{leaf}_shift").copy_(-scale * mean)
+        self.get_buffer(f"{leaf}_shift").copy_((-scale * mean).float())  # MPS has no float64
         self.get_buffer(f"{leaf}_scale").fill_(scale)
 
     def forward(self, features: Features) -> Features:
