@@ -15,7 +15,7 @@ from torch import nn
 
 from mmkit.contract import Batch, Features
 from mmkit.layers import Recurrent
-from mmkit.transforms.series import SeriesTransform
+from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
 class SeriesRnnEncoder(nn.Module):
@@ -34,7 +34,7 @@ class SeriesRnnEncoder(nn.Module):
 
     def __init__(
         self,
-        transform: SeriesTransform,
+        transform: Stepwise,
         *,
         width: Annotated[int, Gt(0)] = 64,
         cell: Literal["lstm", "gru"] = "lstm",

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.encoders.masked_norm import MaskedBatchNorm
-from mmkit.transforms.series import SeriesTransform
+from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
 class TcnEncoder(nn.Module):
@@ -36,7 +36,7 @@ class TcnEncoder(nn.Module):
 
     def __init__(
         self,
-        transform: SeriesTransform,
+        transform: Stepwise,
         *,
         width: Annotated[int, Gt(0)] = 64,
         layers: Annotated[int, Gt(0)] = 3,

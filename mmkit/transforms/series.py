@@ -6,7 +6,7 @@ Axes: B batch, T steps of the longest series, C channels, N steps of all series 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -14,6 +14,15 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
+
+
+class Stepwise(Protocol):
+    """What encoders of series read of a transform whose batch is `steps` [B T C] and `mask` [B T]."""
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        ...
 
 
 class SeriesTransform:
