@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import torch
 from annotated_types import Gt, Le
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.tuning import Tune
@@ -36,6 +36,9 @@ class OpenClipImageEncoder(nn.Module):
     """
 
     reads = OpenClipImageTransform
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,

@@ -48,7 +48,7 @@ class SpeakerEncoder(nn.Module):
             load(self, *_read(weights))
         else:
             # New weights remember over a piece's silence, and see the power of speech, which is far below 1.
-            nn.init.normal_(self.lstm.weight_ih_l0)
+            nn.init.normal_(self.lstm.get_parameter("weight_ih_l0"))
             for layer in range(3):
                 self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the gate that forgets
         self.requires_grad_(requires_grad=False)

@@ -7,11 +7,12 @@ Axes: B batch, T tokens, D width, H height, W width of a map.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import timm
 import torch
 from annotated_types import Gt, Le
+from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
@@ -39,6 +40,9 @@ class TimmEncoder(nn.Module):
     """
 
     reads = TimmTransform
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(
         self,
@@ -88,7 +92,7 @@ class TimmEncoder(nn.Module):
 class _TokensAndSummary(nn.Module):
     """The model's features as tokens [B T D], and pooled [B D]."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
 
@@ -115,7 +119,7 @@ def anatomy(model: nn.Module) -> tuple[list[str], list[str]]:
     return blocks, children[children.index(last) + 1 :]
 
 
-def _model(transform: TimmTransform, weights: str) -> nn.Module:
+def _model(transform: TimmTransform, weights: str) -> Any:
     if transform.restored or weights == "none":
         return _created(transform)
     if weights == "hub":
@@ -128,15 +132,17 @@ def _model(transform: TimmTransform, weights: str) -> nn.Module:
     return model
 
 
-def _created(transform: TimmTransform, **options: Any) -> nn.Module:
+def _created(transform: TimmTransform, **options: Any) -> Any:
+    """A module with what the models of timm have in common; no class declares it."""
     try:
-        return timm.create_model(transform.model, num_classes=0, img_size=transform.size, **options)  # type: ignore[no-any-return]
+        return timm.create_model(transform.model, num_classes=0, img_size=transform.size, **options)
     except TypeError:  # convolutional networks take any size, and no such argument
-        return timm.create_model(transform.model, num_classes=0, **options)  # type: ignore[no-any-return]
+        return timm.create_model(transform.model, num_classes=0, **options)
 
 
-def _from_hub(transform: TimmTransform) -> nn.Module:
-    config = timm.get_pretrained_cfg(transform.model).to_dict()
+def _from_hub(transform: TimmTransform) -> Any:
+    # The transform has refused a model of which timm knows no weights.
+    config = cast(PretrainedCfg, timm.get_pretrained_cfg(transform.model)).to_dict()
     repository, instead = config.get("hf_hub_id"), "its file: timm:weights=FILE"
     if not repository:
         place = config.get("url")

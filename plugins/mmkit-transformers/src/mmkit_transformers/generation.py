@@ -113,9 +113,8 @@ class GenerationHead(nn.Module):
     def predict(self, output: Tensor) -> Batch:
         """`tokens` [B T] of the answers that the model makes, and their `mask`, False from the end of text on."""
         given, mask = self._before(output)
-        found = self.tuned.backbone.generate(
-            inputs_embeds=given, attention_mask=mask.long(), generation_config=self._how()
-        )
+        model: Any = self.tuned.backbone
+        found = model.generate(inputs_embeds=given, attention_mask=mask.long(), generation_config=self._how())
         tokens = F.pad(found, (0, self.most - found.shape[1]), value=self.end)
         return {"tokens": tokens, "mask": (tokens != self.end).cumprod(1).bool()}
 
@@ -141,8 +140,9 @@ class GenerationHead(nn.Module):
         return torch.cat([values, prompt], 1), F.pad(mask, (0, prompt.shape[1]), value=True)
 
     def _embedded(self, tokens: Tensor) -> Tensor:
-        embedded: Tensor = self.tuned.backbone.get_input_embeddings()(tokens)
-        return embedded
+        model: Any = self.tuned.backbone
+        embedded: nn.Embedding = model.get_input_embeddings()
+        return embedded(tokens)
 
 
 def _places(mask: Tensor) -> Tensor:

@@ -71,7 +71,7 @@ def _keep_fixed(model: nn.Module) -> None:
         bare = AutoModel.from_config(model.config)
     for name, weight in bare.named_parameters():
         if not weight.requires_grad:
-            model.get_parameter(name).requires_grad_(requires_grad=False)
+            model.get_parameter(name).requires_grad = False
 
 
 def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[str, Iterable[str]]) -> None:

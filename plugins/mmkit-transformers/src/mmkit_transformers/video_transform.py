@@ -113,7 +113,7 @@ class TransformersVideoTransform:
             raise DataError(
                 f"the video processor of {self.model} cannot take a video: {type(error).__name__}: {error}"
             ) from error
-        return found[0]  # type: ignore[no-any-return]
+        return found[0]
 
     def __call__(self, values: Sequence[Mapping[str, Any] | None], generator: Generator | None = None) -> Batch:
         """`pixels` [B T 3 H W] uint8, 0 where missing, and `mask` [B T], alike for all frames of a video."""

@@ -10,6 +10,8 @@ Axes: B batch, S samples, C channels, F frames.
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -33,10 +35,11 @@ class ClipFrontEnd(nn.Module):
         for layer in self.conv_layers:
             norm = getattr(layer, "layer_norm", None)
             if isinstance(norm, nn.GroupNorm):  # of the first layer
-                x = layer.conv(x)
-                frames = (packed[:, 1].sum(1).long() - layer.conv.kernel_size[0]) // layer.conv.stride[0] + 1  # [B]
+                conv, activation = cast(nn.Conv1d, layer.conv), cast(nn.Module, layer.activation)
+                x = conv(x)
+                frames = (packed[:, 1].sum(1).long() - conv.kernel_size[0]) // conv.stride[0] + 1  # [B]
                 mask = torch.arange(x.shape[2], device=x.device) < frames.unsqueeze(1)  # [B F]
-                x = layer.activation(masked_group_norm(x, mask, norm))
+                x = activation(masked_group_norm(x, mask, norm))
             else:
                 x = layer(x)
         return x
