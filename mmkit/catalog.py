@@ -101,6 +101,11 @@ class Catalog:
             plugins = what.plugins
         elif isinstance(what, type):
             name, component = f"{what.__module__}.{what.__qualname__}", what
+        elif not isinstance(what, str):
+            raise UsageError(
+                f"a {kind} is given by its name or as a class; got an object of {type(what).__name__}: give the class, "
+                "and its options beside it"
+            )
         else:
             asked, texts = parse_component(what)
             given |= {key: Text(text) for key, text in texts.items()}

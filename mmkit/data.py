@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -38,6 +39,9 @@ def decoded(
     """
     if len(samples.truth) != len(samples):
         raise DataError(f"truth has {len(samples.truth)} values for {len(samples)} samples; give one a sample, or None")
+    if len(set(samples.ids)) < len(samples):
+        twice = next(id_ for id_, count in Counter(samples.ids).items() if count > 1)
+        raise DataError(f"sample {twice} is there {samples.ids.count(twice)} times; give each sample an id of its own")
     columns: dict[str, Sequence[Any]] = {}
     unread: list[str] = []
     left_out: set[str] = set()
@@ -79,7 +83,7 @@ class Splits:
         task: the task.
         modalities: of each input.
         on_error: what becomes of a value that cannot be read or transformed.
-        limit: at most so many samples of the training split, taken in its order; None is all.
+        limit: at most so many samples of the training split; None is all.
     """
 
     def __init__(
@@ -102,7 +106,7 @@ class Splits:
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
             if self.limit is not None and name == "train":
-                samples = first(samples, self.limit)
+                samples = few(samples, self.limit)
             self._read[name], self._unread[name] = decoded(samples, self.modalities, self.on_error)
         left = self._left.get(name, self._read[name])
         if not len(left):
@@ -137,17 +141,40 @@ class Splits:
                 self._refused[name] = [*self._refused.get(name, ()), *refused.lines]
 
     def with_truth(self, name: Split) -> Samples:
-        """Those of them that have truth: the same lists for all runs, by which these know what they share."""
+        """Those of them that have truth: the same lists for all runs, by which these know what they share.
+
+        Raises:
+            DataError: none has.
+        """
         if name in self._left:  # what this run leaves out, others may use
             return with_truth(self(name))
         if name not in self._known:
-            self._known[name] = with_truth(self(name))
+            known = with_truth(self(name))
+            if not len(known):
+                split = {"train": "training"}.get(name, name)
+                raise DataError(f"no sample of the {split} split has truth; give some that have")
+            self._known[name] = known
         return self._known[name]
 
 
 def first(samples: Samples, count: int) -> Samples:
     """The first `count` samples."""
     return picked(samples, range(min(count, len(samples))))
+
+
+def few(samples: Samples, count: int) -> Samples:
+    """Some of the samples, in their order: the first of each class, so that none is lost, and then the first.
+
+    Args:
+        samples: in no order of class.
+        count: how many, at most.
+    """
+    firsts: dict[str, int] = {}
+    for i, truth in enumerate(samples.truth):
+        if isinstance(truth, str):
+            firsts.setdefault(truth, i)
+    wanted = dict.fromkeys([*firsts.values(), *range(len(samples))])
+    return picked(samples, sorted(list(wanted)[:count]))
 
 
 def with_truth(samples: Samples) -> Samples:

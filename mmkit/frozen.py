@@ -13,6 +13,7 @@ import torch
 from mmkit.combination import Combination, Transforms
 from mmkit.contract import Features, Samples
 from mmkit.data import Dataset, on
+from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass
 from mmkit.features.scaling import Scaling
 from mmkit.features.shared import Shared
@@ -111,4 +112,10 @@ class Frozen:
         batch = transformed(name, transform, values, generator, column=column, ids=samples.ids)
         with torch.no_grad(), autocast(device, self.precision):
             found: Features = encoder(on(batch, device))
+        if not all(bool(leaf.isfinite().all()) for leaf in (found.tokens, found.pooled) if leaf is not None):
+            choice = self.combination.encoders[name]
+            raise MmkitError(
+                f"encoder {choice} gives features of {name} that are not finite; look at its weights, or take "
+                "--precision float32"
+            )
         return Features.of(found.tokens, found.mask, found.pooled).to("cpu")

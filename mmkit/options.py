@@ -160,13 +160,14 @@ def describe(annotation: Any) -> str:
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
+        said = next((part.documentation for part in arguments[1:] if hasattr(part, "documentation")), "")  # by `doc`
         bounds = [
             f"{sign} {getattr(part, field)}"
             for part in arguments[1:]
             for field, sign in _SIGNS.items()
             if getattr(part, field, None) is not None
         ]
-        return " ".join([describe(arguments[0]), ", ".join(bounds)]).strip()
+        return said or " ".join([describe(arguments[0]), ", ".join(bounds)]).strip()
     if origin is Literal:
         return " or ".join(write_value(value) for value in arguments)
     if origin in {typing.Union, types.UnionType}:

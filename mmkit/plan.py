@@ -135,7 +135,10 @@ def plan(
     chosen_objectives = tuple(choose("objective", objectives, "objective", lambda spec: refusal(spec, len(inputs))))
 
     schema = options_of(Training)
-    given_training = {**made.training, **(training or {}), **dotted.take("train", schema)}
+    asked_training = {**(training or {}), **dotted.take("train", schema)}
+    if "epochs" in asked_training:  # who says how many epochs means it, however small the split
+        asked_training = {"min_steps": 0, **asked_training}
+    given_training = {**made.training, **asked_training}
     trained = Training(**validated("train", given_training, schema))  # type: ignore[arg-type]
     dotted.finish()
     _check_numbers(seeds, limit, precision, on_error)

@@ -19,7 +19,7 @@ from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Task, TruthTransform
 from mmkit.data import Dataset, Splits, with_truth
-from mmkit.errors import DataError, UnavailableError, UsageError, one_of
+from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.accuracy import Metrics, measured_as_tensors, metrics_of
@@ -252,9 +252,6 @@ def _trained(
 ) -> tuple[Transforms, Model, Frozen, Trained, Metrics | Answers]:
     """A model trained on the training split, and what it finds of validation."""
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
-    for name, known in (("training", train), ("validation", validation)):
-        if not len(known):
-            raise DataError(f"no sample of the {name} split has truth; give some that have")
     device = torch.device(device_of(run.device))
     torch.manual_seed(run.seed)
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)

@@ -56,7 +56,7 @@ class Watcher:
         """A run ended, well or not."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Suite:
     """What a suite found.
 
@@ -69,6 +69,9 @@ class Suite:
     folder: Path
     plan: Plan
     records: list[Record] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        return f"<Suite {self.folder}: {len(self.records)} runs, {len(self.failures)} failed>"
 
     @property
     def failures(self) -> list[Record]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Predicate
+from annotated_types import Predicate, doc
 from torch import nn
 
 from mmkit.errors import UnavailableError
@@ -28,7 +28,7 @@ def is_mode(tune: str) -> bool:
     return re.fullmatch(r"frozen|lora|dora|full|partial:[1-9]\d*", tune) is not None
 
 
-Tune = Annotated[str, Predicate(is_mode)]
+Tune = Annotated[str, Predicate(is_mode), doc(MODES)]
 """The annotation of an option `tune`: frozen, lora, dora, full or partial:N."""
 
 
@@ -123,7 +123,8 @@ def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: boo
         if (isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D") and _within(name, blocks)
     ]
     if not targets:
-        raise ValueError("tune=lora needs linear layers in the blocks, and this backbone has none; take partial:N")
+        mode = "dora" if dora else "lora"
+        raise ValueError(f"tune={mode} needs linear layers in the blocks, and this backbone has none; take partial:N")
     config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora, fan_in_fan_out=turned)
     return peft.inject_adapter_in_model(config, backbone)
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mmkit.combination import Combination, Transforms, built, reads
 from mmkit.contract import Encoder, Samples
-from mmkit.errors import MmkitError, UsageError
+from mmkit.errors import UsageError
 from mmkit.features.shared import Report, Shared
 from mmkit.frozen import Frozen
 from mmkit.model import Model, OnlyFusion, encoder_widths
@@ -76,15 +76,8 @@ class Vectors:
         """[N D] float32 on the CPU, of values in memory, none of them missing.
 
         Raises:
-            MmkitError: one is not finite.
+            MmkitError: features are not finite.
         """
         count = len(values)
         samples = Samples([str(i) for i in range(count)], {self.name: values}, [None] * count)
-        stored = self._frozen.dataset(samples, augment=False).ready[self.name]
-        parts = torch.arange(count).split(1024)  # tokens of all of them may be large
-        device = stored.offsets.device
-        found = torch.cat([stored.rows(part.to(device)).vector().float().cpu() for part in parts])
-        bad = int((~found.isfinite()).any(1).sum())
-        if bad:
-            raise MmkitError(f"{bad} of {count} vectors of {self.name} are not finite; take --precision float32")
-        return found
+        return self._frozen.dataset(samples, augment=False).ready[self.name].vectors.tokens.float().cpu()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import urllib.error
 import urllib.request
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -31,7 +33,13 @@ def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
     if not file.is_file():
         raise DataError(f"there is no file of weights at {file}")
     try:
-        found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):
+            found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own words go on to say how to run it all the same
+        raise DataError(
+            f"{file} holds no weights that can be read safely: it is damaged, or holds more than tensors; nothing of "
+            "it was run; give a .safetensors file, or a state dict alone"
+        ) from error
     except Exception as error:  # whatever a damaged or a malicious file makes the readers raise
         raise DataError(f"{file} holds no weights that can be read safely: {in_a_line(error)}") from error
     if isinstance(found, dict) and isinstance(found.get(within), dict):

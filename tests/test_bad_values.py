@@ -75,6 +75,7 @@ GOOD = {
 BAD = {
     "torn png": ("image", lambda: picture()[:3000], "cannot be read as an image"),
     "torn jpeg": ("image", lambda: picture("JPEG")[:1500], "cannot be read as an image"),
+    "an image of zero bytes": ("image", lambda: b"", "it is empty, of zero bytes"),
     "no image at all": ("image", lambda: b"a red house", "it is of no kind that Pillow knows"),
     "png of 60,000 x 60,000": ("image", huge_png, "has more than 178,956,970 pixels; scale it down"),
     "no such image": ("image", lambda: "/no/such.png", "there is no image file"),

@@ -308,3 +308,8 @@ def test_what_is_plainly_met_is_met_by_the_standard_too(line, version):
     versions = {"acme": version}
     standard = all(met for _, _, met in requirements([line], versions))
     assert (unmet([line], versions) == []) == standard
+
+
+def test_an_object_in_the_place_of_a_class_is_said():
+    with pytest.raises(UsageError, match="a task is given by its name or as a class; got an object of dict"):
+        installed().choose("task", {})

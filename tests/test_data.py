@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmkit.contract import Samples
-from mmkit.data import Dataset, Splits, decoded, first, with_truth
+from mmkit.data import Dataset, Splits, decoded, few, first, with_truth
 from mmkit.errors import ContractError, DataError
 from mmkit.refused import checked
 
@@ -65,6 +65,10 @@ class TestDecoding:
         with pytest.raises(DataError, match=f"truth has {len(truth)} values for 2 samples; give one a sample, or None"):
             decoded(Samples(["x", "y"], {"a": [1, 2]}, truth), {"a": Number()})
 
+    def test_and_so_is_an_id_that_is_there_twice(self):
+        with pytest.raises(DataError, match="sample x is there 2 times; give each sample an id of its own"):
+            decoded(Samples(["x", "y", "x"], {"a": [1, 2, 3]}, [0, 0, 0]), {"a": Number()})
+
     def test_none_is_never_decoded(self):
         class Strict(Number):
             def decode(self, raw):
@@ -99,6 +103,18 @@ class TestSplits:
     def test_a_limit_holds_for_training_only(self):
         splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, limit=2)
         assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
+
+    def test_nor_does_it_lose_a_class(self):
+        given = samples(list(range(8)), ["ash", "ash", None, "ash", "elm", "ash", "oak", "elm"])
+        assert few(given, 4).ids == ["s0", "s1", "s4", "s6"]
+        assert few(given, 2).ids == ["s0", "s4"]
+        assert few(given, 9).ids == given.ids
+
+    def test_a_split_without_any_truth_is_an_error(self):
+        splits = Splits(self.Task({"train": 2}), {"a": Number()})
+        splits.task.split = lambda name: samples([1, 2], [None, None])
+        with pytest.raises(DataError, match="no sample of the training split has truth"):
+            splits.with_truth("train")
 
     def test_what_could_not_be_read_is_kept_by_split(self):
         splits = Splits(self.Task({"train": 2}), {"a": Number()}, "missing")

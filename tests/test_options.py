@@ -22,6 +22,7 @@ from mmkit.options import (
     validated,
     write_value,
 )
+from mmkit.tuning import Tune
 
 Width = Annotated[int, annotated_types.Gt(0)]
 Share = Annotated[float, annotated_types.Ge(0), annotated_types.Lt(1)]
@@ -297,6 +298,7 @@ def test_defaults_are_filled_in_and_unknown_options_refused():
         (int, "int"),
         (Width | None, "int > 0 or none"),
         (Share, "float >= 0, < 1"),
+        (Tune, "frozen, lora, dora, full or partial:N"),
         (Literal["a", "b c"], 'a or "b c"'),
         (Mapping[str, list[int]], "Mapping of str to list of int"),
         (tuple[float, ...], "tuple of float"),

@@ -38,6 +38,13 @@ def test_the_default_is_attention_on_digits_with_each_input_alone_and_three_seed
     assert asked.training.min_steps == 300  # what the task recommends
 
 
+@pytest.mark.parametrize("given", [{"training": {"epochs": 3}}, {"options": ["train.epochs=3"]}])
+def test_epochs_that_are_asked_for_are_all_there_are(given):
+    assert planned(**given).training.plan(32) == (3, 1)
+    assert planned(**given | {"options": ["train.epochs=3", "train.min_steps=7"]}).training.plan(32) == (7, 1)
+    assert planned(training={"lr": 0.1}).training.plan(32) == (300, 1)
+
+
 def test_a_suite_is_the_product_of_its_axes():
     asked = planned(
         encoders={"written": ["cnn", "lenet"], "spoken": ["tcn", "series-rnn", "tcn:width=16"]},

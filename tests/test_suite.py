@@ -207,3 +207,8 @@ class TestEnded:
         process.communicate()
         assert other.returncode == 2
         assert "another process is writing to" in err
+
+
+def test_a_suite_shows_itself_in_a_line(tmp_path):
+    suite = bench(tmp_path, seeds=1, baselines=False)
+    assert repr(suite) == f"<Suite {tmp_path}: 1 runs, 0 failed>"

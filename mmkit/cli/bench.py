@@ -75,7 +75,9 @@ def bench(
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also the confusion matrix of the best combination, on test.")
     ] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, show the plan, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check names and options, show the plan, and stop.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
     """Compare combinations of encoders, fusions and heads on a task, with each input alone beside them.

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torchmetrics.functional import classification
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
@@ -94,6 +93,8 @@ class Metrics:
         Raises:
             UsageError: numbers have no confusion matrix.
         """
+        from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
         if self.target.kind == "scalar":
             raise UsageError("numbers have no confusion matrix; ask for one of classes or labels")
         size = self.target.size

@@ -74,7 +74,11 @@ def libraries(plugins: Iterable[str]) -> dict[str, str]:
             continue
         for needed in map(Requirement, lines):
             version = _version(needed.name)
-            if version is not None and (needed.marker is None or needed.marker.evaluate({"extra": ""})):
+            if (
+                needed.name != _DISTRIBUTION
+                and version is not None
+                and (needed.marker is None or needed.marker.evaluate({"extra": ""}))
+            ):
                 found[needed.name] = version
     return dict(sorted(found.items()))
 

@@ -10,7 +10,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics.functional import classification, regression
 
 Measures = dict[str, Callable[[], float | None]]
 """Each metric by name, computed when called; None where it is not defined."""
@@ -18,6 +17,8 @@ Measures = dict[str, Callable[[], float | None]]
 
 def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
     """Metrics of classes, from probabilities [N C] and true classes [N]."""
+    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
     size = probabilities.shape[1]
     predicted = probabilities.argmax(-1)
     counts = classification.multiclass_stat_scores(predicted, label, size, average="none").double()
@@ -83,6 +84,8 @@ def _rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 def _auroc(probabilities: Tensor, labels: Tensor) -> float | None:
     """Mean over the columns of labels [N C] bool in which both answers occur."""
+    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
     both = labels.any(0) & ~labels.all(0)  # [C]
     areas = [
         float(classification.binary_auroc(p, y.long()))
@@ -101,6 +104,8 @@ def _mean_of_columns(measure: Callable[[Tensor, Tensor], float | None], x: Tenso
 
 
 def _r2(prediction: Tensor, truth: Tensor) -> float | None:
+    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
     if _constant(truth):
         return None
     # In units of the truth: torchmetrics takes a sum of squares below 1e-4 for 0.
@@ -109,6 +114,8 @@ def _r2(prediction: Tensor, truth: Tensor) -> float | None:
 
 
 def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
+    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
     if _constant(prediction) or _constant(truth):
         return None
     return float(regression.pearson_corrcoef(prediction - prediction.mean(), truth - truth.mean()))

@@ -82,7 +82,8 @@ def _read(source: Path | io.BytesIO, name: str) -> Tensor:
     except (Pillow.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels; scale it down") from error
     except UnidentifiedImageError as error:  # its words hold the address of the bytes in memory
-        raise DataError(f"{name} cannot be read as an image: it is of no kind that Pillow knows") from error
+        why = "of no kind that Pillow knows" if _content(source, 1) else "empty, of zero bytes"
+        raise DataError(f"{name} cannot be read as an image: it is {why}") from error
     except UNREADABLE as error:
         raise DataError(f"{name} cannot be read as an image: {error}") from error
 
