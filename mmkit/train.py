@@ -31,7 +31,7 @@ class Training:
 
     Args:
         epochs: at most so many passes over the training split; more where `min_steps` asks for it.
-        min_steps: at least so many steps, however small the split.
+        min_steps: at least so many steps, however small the split; 0 where epochs are asked for and this is not.
         batch_size: samples a step, at most: an epoch is shared out evenly, so that no batch is left with a few.
         lr: greatest learning rate; it warms up linearly and falls to zero along a cosine.
         warmup: share of the steps that warm up.
