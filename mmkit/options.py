@@ -139,13 +139,13 @@ def _checked(owner: str, option: Option, value: object) -> object:
                     return adapter.validate_python(reading, strict=strict)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
+                if first["type"] == "predicate_failed":  # it names a function; what is taken has been said
+                    continue
                 place = ".".join(str(part) for part in first["loc"] if isinstance(part, int))
                 reason = reason or f"{f'item {place}: ' if place else ''}{first['msg']}"
     shown = str(value) if isinstance(value, Text) else write_value(value)
-    raise UsageError(
-        f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown} "
-        f"({reason[:1].lower()}{reason[1:]})"
-    )
+    why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
+    raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
 
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}

@@ -6,9 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.errors import UnavailableError
+from mmkit.errors import UnavailableError, UsageError
+from mmkit.options import Text, options_of, validated
 from mmkit.train import grouped
-from mmkit.tuning import Tuned, is_mode
+from mmkit.tuning import Tune, Tuned, is_mode
 
 BLOCKS = ("blocks.0", "blocks.1", "blocks.2")
 
@@ -43,6 +44,21 @@ def trained(tune, **options):
         optimizer.step()
     changed = {name for name, value in tuned.state_dict().items() if not torch.equal(value, before[name])}
     return tuned, changed
+
+
+def test_an_unknown_mode_is_told_the_modes():
+    class Component:
+        """Built of a backbone.
+
+        Args:
+            tune: how much is trained.
+        """
+
+        def __init__(self, *, tune: Tune = "frozen"):
+            self.tune = tune
+
+    with pytest.raises(UsageError, match=r"option tune takes frozen, lora, dora, full or partial:N; got half$"):
+        validated("encoder e", {"tune": Text("half")}, options_of(Component))
 
 
 def test_frozen_nothing_changes_to_the_bit_statistics_included():
