@@ -1,9 +1,11 @@
+import ctypes
 import sys
 
 import pytest
 import torch
 from torch import nn
 
+from mmkit.allocator import _M_MMAP_THRESHOLD, on_glibc
 from mmkit.measure import memory
 from mmkit.measure.memory import peak_memory, size
 
@@ -14,6 +16,16 @@ def fill(mebibytes):
     return torch.ones(mebibytes * MIB // 4)
 
 
+@pytest.fixture
+def mapped_blocks():
+    """glibc maps large blocks one by one, though an earlier test may have asked it to keep them on the heap."""
+    if on_glibc():
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_THRESHOLD, 128 << 10)
+        libc.malloc_trim(0)
+
+
+@pytest.mark.usefixtures("mapped_blocks")
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel's high-water mark is read on Linux")
 class TestOnLinux:
     def test_the_peak_of_a_call_is_what_it_held_at_once(self):
