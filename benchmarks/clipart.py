@@ -40,8 +40,8 @@ RECORD = Path(__file__).parent / "records" / "clipart.json"
 PLAIN = ("concat", "late", "attention")
 SPLITS = range(5)
 PARTS = {"validation": "validation", "test": "metrics"}  # as a record names them
-RATES = (2e-4, 5e-4, 1e-3, 2e-3)
-STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
+RATES = (5e-4, 1e-3, 2e-3, 5e-3, 1e-2, 2e-2)
+STRENGTHS = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
 def weights(folder: Path) -> tuple[Path, Path]:

@@ -361,7 +361,8 @@ class Task(Protocol):
     metric: str
     """The metric that ranks: "accuracy", "f1_macro", "rmse", "rouge_l", ..."""
     # One more is read where a task has it: epoch_metric: str, by which the best epoch is chosen in place of `metric`,
-    #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not).
+    #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not), or
+    #   where validation is so small that it is noise (of 200 samples right or wrong says less than `log_loss`).
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]

@@ -16,9 +16,9 @@ from torch import Tensor
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
-from mmkit.measure.scores import of_classes, of_labels, of_numbers
+from mmkit.measure.scores import of_classes, of_labels, of_numbers, surprise_of_classes, surprise_of_labels
 
-_LOWER_IS_BETTER = ("mae", "rmse")
+_LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
 
 class Metrics:
@@ -29,8 +29,9 @@ class Metrics:
 
     Of classes: `f1_micro` equals `accuracy`, and `auroc_macro` is one against the rest. Of labels: each is a question
     of its own, answered yes above one half; `accuracy` is the share of right answers, `balanced_accuracy` the mean over
-    labels of the mean recall of yes and no, `subset_accuracy` the share of samples without a wrong answer. Of numbers:
-    each metric is the mean over the C numbers.
+    labels of the mean recall of yes and no, `subset_accuracy` the share of samples without a wrong answer. `log_loss`,
+    of both, is the mean of minus the natural logarithm of the probability of what is true, at most 36 a sample. Of
+    numbers: each metric is the mean over the C numbers.
     """
 
     def __init__(self, target: Target) -> None:
@@ -161,10 +162,13 @@ _OF_CATEGORIES = (
     "precision_macro",
     "recall_macro",
     "auroc_macro",
+    "log_loss",
 )
 # Those that are a mean over samples, by kind of target and name, from prediction [N C] and truth.
 _PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
     ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
+    ("classes", "log_loss"): surprise_of_classes,
+    ("labels", "log_loss"): surprise_of_labels,
     ("labels", "accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).double().mean(-1),
     ("labels", "subset_accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).all(-1),
     ("scalar", "mae"): lambda values, truth: (values - truth).abs().mean(-1),

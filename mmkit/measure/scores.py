@@ -29,6 +29,7 @@ def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
         "accuracy": lambda: float((predicted == label).double().mean()),
         "balanced_accuracy": lambda: _mean(recall[counts[:, 4] > 0]),
         "auroc_macro": lambda: _auroc(probabilities, one_of_each),
+        "log_loss": lambda: float(surprise_of_classes(probabilities, label).mean()),
     }
 
 
@@ -46,6 +47,7 @@ def of_labels(probabilities: Tensor, labels: Tensor) -> Measures:
         "accuracy": lambda: float(right.double().mean()),
         "balanced_accuracy": lambda: _mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
         "auroc_macro": lambda: _auroc(probabilities, yes),
+        "log_loss": lambda: float(surprise_of_labels(probabilities, labels).mean()),
         "subset_accuracy": lambda: float(right.all(-1).double().mean()),
     }
 
@@ -61,6 +63,21 @@ def of_numbers(prediction: Tensor, truth: Tensor) -> Measures:
         "pearson": lambda: _mean_of_columns(_pearson, prediction, truth),
         "spearman": lambda: _mean_of_columns(_spearman, prediction, truth),
     }
+
+
+def surprise_of_classes(probabilities: Tensor, label: Tensor) -> Tensor:
+    """[N]: minus the logarithm of the probability of the true class."""
+    return _surprise(probabilities.gather(1, label.unsqueeze(1)).squeeze(1))
+
+
+def surprise_of_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """[N]: minus the logarithm of the probability of the right answer, a mean over the labels."""
+    return _surprise(torch.where(labels > 0, probabilities, 1 - probabilities)).mean(1)
+
+
+def _surprise(probability: Tensor) -> Tensor:
+    # As scikit-learn bounds it: a probability that was rounded to 0 is no infinite loss.
+    return -probability.double().clamp(min=torch.finfo(torch.float64).eps).log()
 
 
 def _of_counts(counts: Tensor) -> Measures:

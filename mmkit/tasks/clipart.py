@@ -41,6 +41,7 @@ class Clipart:
         self.inputs: Mapping[str, str] = {"image": "image", "title": "text"}
         self.target = "classes"
         self.metric = "accuracy"
+        self.epoch_metric = "log_loss"
         self.encoders: Mapping[str, str] = {"image": "cnn", "title": "bag"}
         self.training: Mapping[str, Any] = {}
         self._seed = split

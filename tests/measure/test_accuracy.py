@@ -49,6 +49,7 @@ def test_classes(absent):
         "precision_macro": sk.precision_score(y, guess, **macro),
         "recall_macro": sk.recall_score(y, guess, **macro),
         "auroc_macro": sk.roc_auc_score(one_hot, p[:, occur], average="macro"),
+        "log_loss": sk.log_loss(y, (p.double() / p.double().sum(1, keepdim=True)).numpy(), labels=range(4)),
     }
     assert found.compute() == pytest.approx(expected, abs=1e-6)
     assert tuple(found.compute()) == metric_names("classes")
@@ -84,6 +85,7 @@ def test_labels(size):
         "precision_macro": average(sk.precision_score),
         "recall_macro": average(sk.recall_score),
         "auroc_macro": np.mean([sk.roc_auc_score(y[:, c], p[:, c]) for c in each]),
+        "log_loss": np.mean([sk.log_loss(y[:, c], p[:, c].astype(np.float64)) for c in each]),
         "subset_accuracy": np.mean([(a == b).all() for a, b in zip(y, guess, strict=True)]),
     }
     assert found.compute() == pytest.approx(expected, abs=1e-6)
@@ -183,6 +185,21 @@ def test_only_what_is_asked_for():
         found.compute(["acuracy"])
 
 
+@pytest.mark.parametrize(
+    ("kind", "probabilities", "leaf", "truth"),
+    [
+        ("classes", [[0.0, 1.0], [0.25, 0.75]], "label", [0, 1]),
+        ("labels", [[0.0, 0.5], [0.25, 1.0]], "labels", [[1.0, 0.0], [0.0, 1.0]]),
+    ],
+)
+def test_what_was_impossible_is_a_bounded_loss(kind, probabilities, leaf, truth):
+    found = measured(Target(kind, 2), "probabilities", torch.tensor(probabilities), leaf, torch.tensor(truth), batches=1)
+    never, half, three_quarters = 52 * np.log(2), np.log(2), -np.log(0.75)
+    each = [never, three_quarters] if kind == "classes" else [(never + half) / 2, three_quarters / 2]
+    assert found.per_sample("log_loss") == pytest.approx(each)
+    assert found.compute(["log_loss"])["log_loss"] == pytest.approx(np.mean(each))
+
+
 def test_a_diverged_model_is_named():
     found = metrics_of(Target("scalar", 1))
     found.update(
@@ -203,7 +220,7 @@ def test_many_ties_do_not_overflow():
 def test_which_way_is_up():
     for kind in ("classes", "labels", "scalar"):
         for name in metric_names(kind):
-            assert higher_is_better(name) is (name not in {"mae", "rmse"})
+            assert higher_is_better(name) is (name not in {"log_loss", "mae", "rmse"})
     with pytest.raises(UsageError, match=r"no metric loss; .*Possible: accuracy, auroc_macro"):
         higher_is_better("loss")
     with pytest.raises(UsageError, match="no metrics for a target of kind text"):
