@@ -32,6 +32,7 @@ def bench(
     out: str | Path | None = None,
     save: bool = False,
     mix: bool = False,
+    price: bool = True,
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     watcher: Watcher | None = None,
@@ -50,6 +51,7 @@ def bench(
         out: folder of the suite; what it holds is not done again. None is a new one under `mmkit-runs`.
         save: keep the weights of the best seed of each combination, on validation.
         mix: go on in a folder of another machine or of other versions.
+        price: measure speed, memory and FLOPs of each combination as well.
         cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
         catalog: where names are looked up; None is what is installed.
         watcher: told of the progress.
@@ -58,7 +60,8 @@ def bench(
     Raises:
         UsageError: a name, an option or a folder that is not possible.
         UnavailableError: a component or a device that is not to be had here.
-        DataError: samples or records that cannot be read.
+        DataError: samples or records that cannot be read, or truth that cannot be used.
+        MmkitError: no combination can be built, for the reason of the first.
     """
     catalog = catalog or installed()
     planned = plan(
@@ -72,7 +75,7 @@ def bench(
     )
     folder = Path(out) if out is not None else new_folder(planned.task.name)
     kept = default_folder() if cache is None else Path(cache)
-    return carry_out(planned, folder, catalog, save=save, mix=mix, cache=kept, watcher=watcher)
+    return carry_out(planned, folder, catalog, save=save, mix=mix, price=price, cache=kept, watcher=watcher)
 
 
 def fit(

@@ -12,14 +12,14 @@ from typing import Any, cast
 from torch import nn
 
 from mmkit.catalog import Catalog
-from mmkit.contract import Encoder, Transform, TruthTransform
+from mmkit.contract import Encoder, Samples, Transform, TruthTransform
 from mmkit.errors import ContractError, UsageError
 from mmkit.features.scaling import Scaling
 from mmkit.features.shared import Shared
 from mmkit.model import Model, OnlyFusion, encoder_widths, fusion_width
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec, ObjectiveSpec, Spec
-from mmkit.refused import TRUTH, fitted
+from mmkit.refused import TRUTH, fitted, transformed
 
 
 @dataclass(frozen=True)
@@ -179,6 +179,14 @@ class Transforms:
         of_truth = built(combination.head, reads(combination.head), target)
         fitted(TRUTH, of_truth, truth, ids, of_truth=True)
         return Transforms(found, of_truth)
+
+    def check_truth(self, samples: Samples) -> None:
+        """See that all truth can be used, which costs little, before anything is computed that costs more.
+
+        Raises:
+            RefusedError: it cannot, by the ids of the samples.
+        """
+        transformed(TRUTH, self.truth, samples.truth, column=samples.truth, ids=samples.ids, of_truth=True)
 
     @staticmethod
     def of(combination: Combination, target: str) -> Transforms:

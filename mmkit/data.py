@@ -163,7 +163,7 @@ def first(samples: Samples, count: int) -> Samples:
 
 
 def few(samples: Samples, count: int) -> Samples:
-    """Some of the samples, in their order: the first of each class, so that none is lost, and then the first.
+    """Some of the samples, in their order: the first of each class and with each input, lest one is lost, then the rest.
 
     Args:
         samples: in no order of class.
@@ -173,7 +173,8 @@ def few(samples: Samples, count: int) -> Samples:
     for i, truth in enumerate(samples.truth):
         if isinstance(truth, str):
             firsts.setdefault(truth, i)
-    wanted = dict.fromkeys([*firsts.values(), *range(len(samples))])
+    shown = (next((i for i, value in enumerate(column) if value is not None), 0) for column in samples.inputs.values())
+    wanted = dict.fromkeys([*firsts.values(), *shown, *range(len(samples))])
     return picked(samples, sorted(list(wanted)[:count]))
 
 

@@ -9,7 +9,7 @@ they took is added to what the rest of each combination took: else a large one w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -20,7 +20,7 @@ from torch import nn
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch, Features, Samples
 from mmkit.data import Dataset, Given, Splits, first
-from mmkit.errors import DataError, MmkitError
+from mmkit.errors import MmkitError
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.cost import Flops, added, flops_per_sample, parameters
@@ -58,7 +58,6 @@ def prices(
     precision: Precision,
     shared: Shared | None = None,
     *,
-    wanted: Collection[str] = (),
     rounds: int = 60,
     max_seconds: float = 20.0,
     report: Callable[[str], None] | None = None,
@@ -72,13 +71,9 @@ def prices(
         device: where models run.
         precision: of the forward.
         shared: what the runs have in common.
-        wanted: keys of those without which the others are of no use.
         rounds: of the interleaving.
         max_seconds: at most, for inference and for training each.
         report: called with what is measured next.
-
-    Raises:
-        DataError: none of `wanted` can be built, since data or weights are wanting.
     """
     shared = shared or Shared()
     cut: dict[int, tuple[Samples, Samples]] = {}
@@ -90,7 +85,6 @@ def prices(
 
     features = Shared(note=shared.note)  # of so few samples: in memory, whatever keeps those of all
     subjects = {}
-    wanting: dict[str, DataError] = {}
     for key, combination in combinations.items():
         try:
             make = partial(
@@ -106,13 +100,9 @@ def prices(
             subjects[key] = splits.own().use(make)
             subjects[key].rest()
             subjects[key].train()
-        except (MmkitError, RuntimeError, ValueError) as error:
+        except (MmkitError, RuntimeError, ValueError):
             # Its runs will fail in the same way and be recorded with the reason; the others are measured.
             subjects.pop(key, None)
-            if isinstance(error, DataError):
-                wanting[key] = error
-    if wanted and wanting.keys() >= set(wanted):
-        raise next(wanting[key] for key in wanted)
     if not subjects:
         return Prices({}, {})
     tell = report or (lambda _: None)
@@ -176,10 +166,12 @@ class _Subject:
         self.device = device
         self.precision = precision
         train = splits.with_truth("train")
-        transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
         shown = few(train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
+            transforms = Transforms.fitted(
+                combination, splits.task.target, train.inputs, train.truth, train.ids, shared
+            )
             self.module, objectives = born(combination, transforms, shared)
         self.step = TrainingStep(self.module, objectives).to(device)
         self.prediction = _Prediction(self.module)

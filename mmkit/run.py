@@ -255,6 +255,8 @@ def _trained(
     device = torch.device(device_of(run.device))
     torch.manual_seed(run.seed)
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+    for samples in (train, validation):
+        transforms.check_truth(samples)
     module, objectives = born(run.combination, transforms, shared)
     step = TrainingStep(module, objectives).to(device)
     frozen = Frozen(module, run.combination, transforms, run.precision, run.training.copies, shared)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from mmkit.catalog import Catalog
 from mmkit.combination import Combination
 from mmkit.contract import Split
 from mmkit.data import Splits
-from mmkit.errors import UsageError
+from mmkit.errors import MmkitError, UsageError
 from mmkit.features.shared import Shared
 from mmkit.plan import Plan
 from mmkit.price import Price, Prices, prices
 from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
+from mmkit.refused import RefusedError
+from mmkit.rehearsal import rehearsed
 from mmkit.run import Run, execute, failed, splits_of, surroundings
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -86,6 +88,7 @@ def carry_out(
     *,
     save: bool = False,
     mix: bool = False,
+    price: bool = True,
     cache: Path | None = None,
     watcher: Watcher | None = None,
 ) -> Suite:
@@ -97,12 +100,14 @@ def carry_out(
         catalog: where modalities are looked up.
         save: keep the weights of the best seed of each combination.
         mix: go on although machine, software or plugins differ from those of the records that are there.
+        price: measure speed, memory and FLOPs as well.
         cache: folder for the features of frozen encoders; None keeps them for this suite, in memory.
         watcher: told of the progress.
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
-        DataError: a record cannot be read; or without data or weights that are wanting, no combination can be built.
+        DataError: a record cannot be read, or truth cannot be used.
+        MmkitError: no combination can be built, for the reason of the first.
     """
     watcher = watcher or Watcher()
     with owned(folder):  # before the records are opened, which cuts off what another process has half written
@@ -113,21 +118,19 @@ def carry_out(
         if not mix:
             for known in there.values():
                 _same_surroundings(known, next(iter(runs.values())), folder)
-        done = {id_ for id_ in runs if there.get(id_, {}).get("status") == "ok"}
-        watcher.planned(len(runs), len(done))
+        pending = {id_: run for id_, run in runs.items() if there.get(id_, {}).get("status") != "ok"}
+        watcher.planned(len(runs), len(runs) - len(pending))
         shared = Shared(cache, watcher.encoding, watcher.noted)
-        priced = _priced(plan, splits, folder, watcher, shared) if len(done) < len(runs) else Prices({}, {})
+        able = _able(plan, {_key(run.combination) for run in pending.values()}, splits, watcher, shared)
+        priced = _priced(plan, able if price else {}, splits, folder, watcher, shared) if pending else Prices({}, {})
         best = _Best(folder / "models") if save else None
-        fresh = len(done) < len(runs)
-        for id_, run in runs.items():
-            if id_ in done:
-                continue
+        for id_, run in pending.items():
             watcher.started(run)
             work = partial(execute, run, splits, catalog=catalog, shared=shared)
             there[id_] = _recorded(run, splits, work, priced.of.get(_key(run.combination)), watcher, best)
             records.append(there[id_])
             watcher.finished(there[id_])
-        if fresh:
+        if pending:
             # Last, so that nothing asks for the test split before the first model is trained.
             _write(folder / "samples.json", {"schema": SCHEMA, **{name: list(splits(name).ids) for name in SPLITS}})
     return Suite(folder, plan, [there[id_] for id_ in runs])
@@ -138,18 +141,39 @@ def _recorded(
 ) -> Record:
     try:
         record, model = work(report=watcher.epoch)
-    except Exception as error:  # noqa: BLE001 (whatever a third party's component raises costs its own runs only)
-        return failed(run, splits, error)
+    except Exception as error:
+        if isinstance(error, RefusedError) and error.of_truth:  # that of the test split, which no other run can use
+            raise
+        return failed(run, splits, error)  # whatever a third party's component raises costs its own runs only
     if best:
         best.keep(run, record, model.save)
     return record | (price or {})
 
 
-def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher, shared: Shared) -> Prices:
-    """What is in the folder for these combinations, on this plan; else measured now and written there."""
+def _able(plan: Plan, pending: Set[str], splits: Splits, watcher: Watcher, shared: Shared) -> dict[str, Combination]:
+    """The combinations of the plan, by key, without those that a rehearsal of what is pending finds wanting.
+
+    Raises:
+        MmkitError: nothing that was asked for can be built, for the reason of the first.
+    """
+    every = {_key(combination): combination for combination in plan.all}
+    asked = (every[key] for key in every if key in pending)
+    found = rehearsed(asked, splits, plan.device, plan.precision, shared, report=watcher.measuring)
+    errors = {_key(one.combination): one.error for one in found if one.error}
+    wanted = [errors.get(_key(combination)) for combination in plan.combinations]  # baselines alone are not
+    if wanted[0] and all(isinstance(error, MmkitError) for error in wanted):
+        raise wanted[0]
+    return {key: combination for key, combination in every.items() if key not in errors}
+
+
+def _priced(
+    plan: Plan, able: Mapping[str, Combination], splits: Splits, folder: Path, watcher: Watcher, shared: Shared
+) -> Prices:
+    """What is in the folder for these combinations, on this plan; else measured now and written there with the plan."""
     path = folder / "suite.json"
+    combinations = {key: combination.document() for key, combination in able.items()}
     asked = {
-        "combinations": {_key(c): c.document() for c in plan.all},
+        "combinations": combinations,
         "batch_size": plan.training.batch_size,
         "device": plan.device,
         "precision": plan.precision,
@@ -157,21 +181,12 @@ def _priced(plan: Plan, splits: Splits, folder: Path, watcher: Watcher, shared: 
     }
     try:
         before = json.loads(path.read_text("utf-8"))
-        if before["speed_of"] == asked:
+        known = before["speed_of"]
+        if {**known, "combinations": combinations} == asked and combinations.items() <= known["combinations"].items():
             return Prices(before["prices"], before["rounds"])
     except (OSError, ValueError, KeyError, TypeError):
         pass  # nothing there, or torn: it is measured anew
-    combinations = {_key(c): c for c in plan.all}
-    priced = prices(
-        combinations,
-        splits,
-        plan.training,
-        plan.device,
-        plan.precision,
-        shared,
-        wanted=[_key(c) for c in plan.combinations],  # baselines alone are not what was asked for
-        report=watcher.measuring,
-    )
+    priced = prices(able, splits, plan.training, plan.device, plan.precision, shared, report=watcher.measuring)
     document = {
         "schema": SCHEMA,
         "task": str(plan.task),

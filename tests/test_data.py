@@ -110,6 +110,10 @@ class TestSplits:
         assert few(given, 2).ids == ["s0", "s4"]
         assert few(given, 9).ids == given.ids
 
+    def test_nor_an_input(self):
+        given = samples([None, None, None, 3, 4], ["ash", "elm", "ash", "elm", "ash"])
+        assert few(given, 3).ids == ["s0", "s1", "s3"]
+
     def test_a_split_without_any_truth_is_an_error(self):
         splits = Splits(self.Task({"train": 2}), {"a": Number()})
         splits.task.split = lambda name: samples([1, 2], [None, None])

@@ -46,6 +46,7 @@ FLOORS = (
         "combination",
         "multimodal",
         "price",
+        "rehearsal",
         "ridge",
         "vectors",
     ),

@@ -114,6 +114,36 @@ def test_records_of_other_versions_stop_it_naming_both_unless_mixed(tmp_path, mo
     assert len(bench(tmp_path, seeds=2, baselines=False, mix=True).records) == 2
 
 
+def test_without_price_nothing_is_measured_and_nothing_that_was_is_lost(tmp_path, monkeypatch):
+    asked = []
+
+    def prices(combinations, *_, **__):
+        asked.append(len(combinations))
+        return Prices({key: {"throughput": {"latency_ms": {}}} for key in combinations}, {})
+
+    monkeypatch.setattr("mmkit.suite.prices", prices)
+    assert {record["throughput"] for record in bench(tmp_path, seeds=1, price=False).records} == {None}
+    assert asked.pop() == 0
+    priced = bench(tmp_path, seeds=2).records
+    assert [bool(record["throughput"]) for record in priced] == [False] * 3 + [True] * 3
+    assert asked.pop() == 3
+    kept = bench(tmp_path, seeds=3, price=False).records  # what is known costs nothing
+    assert kept[-1]["throughput"] == priced[-1]["throughput"]
+    assert bench(tmp_path, seeds=4, baselines=False).records[-1]["throughput"]
+    assert asked == []
+
+
+def test_nothing_is_priced_that_cannot_be_built_nor_trained_where_nothing_can(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("mmkit.suite.prices", lambda able, *_, **__: asked.append(len(able)) or Prices({}, {}))
+    found = bench(tmp_path / "some", fusion=["concat", "tensor:budget=1"], seeds=1)
+    assert (len(found.failures), asked) == (1, [3])
+    with pytest.raises(UsageError, match="fusion tensor:budget=1: "):
+        bench(tmp_path / "none", fusion="tensor:budget=1", seeds=1)
+    assert lines(tmp_path / "none") == []
+    assert asked == [3]
+
+
 def test_a_corrupt_record_file_is_named_and_left_alone(tmp_path):
     (tmp_path / "records.jsonl").write_text("what is this\n")
     with pytest.raises(DataError, match="line 1 is no record"):

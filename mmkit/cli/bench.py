@@ -20,16 +20,17 @@ from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.cache import default_folder
 from mmkit.plan import Plan, plan
 from mmkit.record import Record
+from mmkit.rehearsal import ENOUGH, Rehearsed, rehearsed
 from mmkit.report.document import document
 from mmkit.report.summary import rows
 from mmkit.report.terminal import show, show_confusion
-from mmkit.run import Run
+from mmkit.run import Run, splits_of
 from mmkit.suite import Suite, Watcher, carry_out
 
 Several = list[str] | None
 
 LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
-NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool}
+NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "price": bool}
 """Options of the configuration that are no strings: those that may be repeated, and those of another type."""
 
 
@@ -63,6 +64,7 @@ def bench(
         str | None, typer.Option(help="A value that cannot be read: fail, skip its sample, or missing. [fail]")
     ] = None,
     baselines: Annotated[bool | None, typer.Option(help="Each input alone beside the fusions. [yes]")] = None,
+    price: Annotated[bool | None, typer.Option(help="Speed, memory and FLOPs beside the scores. [yes]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the records; what is there is not done again.")
@@ -76,7 +78,7 @@ def bench(
         bool, typer.Option("--confusion", help="Also the confusion matrix of the best combination, on test.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check names and options, show the plan, and stop.")
+        bool, typer.Option("--dry-run", help="Show the plan, each combination tried on a few samples, and stop.")
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
@@ -88,7 +90,7 @@ def bench(
     given: dict[str, Any] = {
         "task": task, "encoder": encoder, "fusion": fusion, "head": head, "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
-        "on_error": on_error, "baselines": baselines, "out": out,
+        "on_error": on_error, "baselines": baselines, "price": price, "out": out,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = _merged(_read(config), given, training)
@@ -113,12 +115,16 @@ def bench(
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     if dry_run:
-        _show_plan(planned, as_json=as_json)
-        return
+        few = splits_of(planned.task, installed, planned.on_error, min(planned.limit or ENOUGH, ENOUGH))
+        tried = rehearsed(planned.all, few, planned.device, planned.precision, truths=["train"])
+        _show_plan(planned, tried, as_json=as_json)
+        codes = {getattr(one.error, "exit_code", 1) for one in tried if one.error}
+        raise typer.Exit(codes.pop() if len(codes) == 1 else len(codes) > 1)
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars(as_traceback=setting(ctx).traceback) as watcher:
         kept = None if no_cache else default_folder()
-        suite = carry_out(planned, folder, installed, save=save, mix=mix, cache=kept, watcher=watcher)
+        priced = chosen["price"] is not False
+        suite = carry_out(planned, folder, installed, save=save, mix=mix, price=priced, cache=kept, watcher=watcher)
     unread = (line for r in suite.records for lines in r.get("unread", {}).values() for line in lines)
     tell_unread(unread, planned.on_error)  # all runs of a suite share most of them
     _tell_anew(suite)
@@ -175,14 +181,26 @@ def _console(stream: Any) -> Console:
     return Console(file=stream, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
 
 
-def _show_plan(planned: Plan, *, as_json: bool) -> None:
+def _show_plan(planned: Plan, tried: list[Rehearsed], *, as_json: bool) -> None:
     runs = planned.runs()
     if as_json:
-        print(json.dumps({"schema": 1, "count": len(runs), "runs": [run.document() for run in runs]}, indent=1))
+        found = [
+            {
+                **one.combination.document(),
+                "parameters": one.parameters,
+                "trainable_parameters": one.trainable,
+                "error": f"{type(one.error).__name__}: {one.error}" if one.error else None,
+            }
+            for one in tried
+        ]
+        plain = [run.document() for run in runs]
+        print(json.dumps({"schema": 1, "count": len(runs), "runs": plain, "combinations": found}, indent=1))
         return
-    for combination in planned.all:
-        encoders = " ".join(f"{name}={choice}" for name, choice in combination.encoders.items())
-        print("\t".join([combination.label, encoders, str(combination.head), f"seeds {len(planned.seeds)}"]))
+    for one in tried:
+        encoders = " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items())
+        size = f"{one.parameters:,} parameters, {one.trainable:,} of them trained"
+        fault = " ".join(f"{type(one.error).__name__}: {one.error}".split())
+        print("\t".join([one.combination.label, encoders, str(one.combination.head), fault if one.error else size]))
     count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {len(runs)} runs"
     print(f"{count} on task {planned.task}, {planned.device}, {planned.precision}")
 

@@ -16,6 +16,9 @@ import mmkit.cli
 SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
 
 
+WORDS = ["--task", "clipart", "--encoder", "title=bag:vectors=no.txt"]
+
+
 @pytest.fixture(autouse=True)
 def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
@@ -95,6 +98,7 @@ class TestRefused:
             ("fuson = 'sum'", "did you mean fusion?"),
             ("seeds = 'three'", "seeds takes int; got 'three'"),
             ("seeds = true", "seeds takes int; got True"),
+            ("price = 'no'", "price takes bool; got 'no'"),
             ("fusion = 3", "fusion takes strings; got 3"),
             ("train = 3", "train is a table of options; got 3"),
             ("[train]\nlrr = 3", "lrr"),
@@ -134,11 +138,32 @@ class TestDryRun:
         assert len(out.splitlines()) == 9
         assert list(tmp_path.iterdir()) == []
 
+    @pytest.mark.parametrize(
+        ("arguments", "code", "failed", "said"),
+        [
+            (["--fusion", "concat,sum"], 0, 0, " parameters, "),
+            ([*SMALL, "--fusion", "tensor:budget=1"], 2, 1, "UsageError: fusion tensor:budget=1: "),
+            (WORDS, 4, 2, "DataError: cannot read the word vectors no.txt"),
+            ([*WORDS, "--encoder", "title=bag", "--fusion", "tensor:budget=1"], 1, 3, "UsageError: "),
+        ],
+    )
+    def test_each_combination_is_rehearsed_and_the_code_is_that_of_its_error(
+        self, bench, tmp_path, arguments, code, failed, said
+    ):
+        found, out, err = bench(*arguments, "--dry-run")
+        lines = out.splitlines()[:-1]
+        assert (found, err) == (code, "")
+        assert sum("Error: " in line for line in lines) == failed
+        assert any(said in line for line in lines)
+        assert list(tmp_path.iterdir()) == []
+
     def test_as_json_each_run_can_be_carried_out_elsewhere(self, bench):
         code, out, _ = bench("--dry-run", "--json")
         found = json.loads(out)
         assert (code, found["count"], len(found["runs"])) == (0, 9, 9)
         assert found["runs"][0]["fusion"]["name"] == "attention"
+        assert [one["error"] for one in found["combinations"]] == [None] * 3
+        assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 
     def test_what_all_leaves_out_is_said_on_stderr(self, bench):
         code, out, err = bench("--head", "all", "--dry-run")
@@ -185,6 +210,14 @@ class TestRun:
         assert err == "mmkit: records are in found\n"
         assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 6
 
+    def test_the_price_can_be_left_out(self, bench, tmp_path):
+        code, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price", "--json")
+        (record,) = json.loads(out)["records"]
+        assert (code, record["throughput"], list(record["cost"])) == (0, None, ["parameters"])
+        (tmp_path / "bench.toml").write_text("price = false")
+        _, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--config", "bench.toml", "--json")
+        assert json.loads(out)["records"][0]["throughput"] is None
+
     def test_one_document_with_json(self, bench):
         code, out, _ = bench(*SMALL, "--seeds", "1", "--json", "--no-baselines")
         found = json.loads(out)
@@ -195,8 +228,8 @@ class TestRun:
         assert found["ranking"][0]["fusion"] == "concat"
 
     def test_without_a_folder_a_new_one_is_made(self, bench, tmp_path):
-        assert bench(*SMALL, "--seeds", "1", "--no-baselines")[0] == 0
-        assert bench(*SMALL, "--seeds", "1", "--no-baselines")[0] == 0
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price")[0] == 0
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price")[0] == 0
         assert len(list((tmp_path / "mmkit-runs").iterdir())) == 2
 
     def test_a_failing_combination_ends_with_1_and_the_rest_is_shown(self, bench, tmp_path):
