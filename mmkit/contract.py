@@ -226,7 +226,12 @@ class Transform(Protocol):
     """True where a generator changes the result; otherwise a split is transformed once."""
 
     def fit(self, values: Sequence[Any]) -> None:
-        """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one."""
+        """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
+
+        Raises:
+            DataError: it cannot. The core tries each value alone to name its sample; where that would not tell, a
+                `ValuesError` says which they are.
+        """
         ...
 
     def __call__(self, values: Sequence[Any], generator: Generator | None = None) -> Batch:

@@ -163,7 +163,7 @@ def first(samples: Samples, count: int) -> Samples:
 
 
 def few(samples: Samples, count: int) -> Samples:
-    """Some of the samples, in their order: the first of each class and with each input, lest one is lost, then the rest.
+    """Some of the samples, in order: the first of each class and with each input, lest one is lost, then the rest.
 
     Args:
         samples: in no order of class.

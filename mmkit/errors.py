@@ -4,6 +4,7 @@
     ├── UsageError                2   what was asked for cannot be: an unknown name, a wrong option
     ├── UnavailableError          3   a component or a device is not to be had on this machine
     ├── DataError                 4   data or weights are missing or cannot be read
+    │   └── ValuesError               a transform says which of its values those are
     └── ContractError             1   a component does not keep the contract; its author must mend it
 
 The number is the exit code of the command line.
@@ -12,7 +13,7 @@ The number is the exit code of the command line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 
 class MmkitError(Exception):
@@ -37,6 +38,18 @@ class DataError(MmkitError):
     """Data or weights are missing or cannot be read."""
 
     exit_code = 4
+
+
+class ValuesError(DataError):
+    """Values that a transform cannot be fitted on, where only all of them together tell which.
+
+    Args:
+        reasons: by the place among the values that it was given.
+    """
+
+    def __init__(self, reasons: Mapping[int, str]) -> None:
+        self.reasons = dict(reasons)
+        super().__init__(next(iter(self.reasons.values())))
 
 
 class ContractError(MmkitError):

@@ -12,7 +12,7 @@ import torch
 from torch import Generator
 
 from mmkit.contract import Batch, Samples, Transform
-from mmkit.errors import ContractError, DataError, MmkitError
+from mmkit.errors import ContractError, DataError, MmkitError, ValuesError
 
 OnError = Literal["fail", "skip", "missing"]
 """What becomes of a value that cannot be read or transformed: "skip" leaves its sample out, "missing" the value."""
@@ -123,11 +123,14 @@ def fitted(
     """Fit the transform.
 
     Raises:
-        RefusedError: values that it cannot be fitted on even alone, while it can be on all others.
+        RefusedError: values that it cannot be fitted on even alone, while it can be on all others; or that it names.
     """
     fresh = copy.deepcopy(transform)
     try:
         transform.fit(column)
+    except ValuesError as error:
+        reasons = {ids[place]: reason for place, reason in error.reasons.items()}
+        raise RefusedError(name, reasons, of_truth=of_truth) from error
     except Exception as error:  # as above
         reasons = _alone(lambda value: copy.deepcopy(fresh).fit([value]), column, ids, error)
         rest = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]

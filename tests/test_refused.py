@@ -7,6 +7,8 @@ from mmkit.contract import Samples
 from mmkit.data import Dataset, Splits
 from mmkit.errors import ContractError, DataError, UsageError
 from mmkit.refused import RefusedError, fitted, transformed, without
+from mmkit.transforms.table import TableTransform
+from mmkit.transforms.truth import Categories, Numbers
 
 
 class Picky:
@@ -90,6 +92,21 @@ class TestFitted:
     def test_values_that_only_do_not_go_together_are_not(self):
         with pytest.raises(DataError, match=r"^numbers of one type, please$"):
             fitted("n", Picky(), [1, 2.5, 3, None], IDS)
+
+    @pytest.mark.parametrize(
+        ("transform", "column", "named"),
+        [
+            (TableTransform(), [{"x": 1}, {"x": 2}, {"x": "two"}, None], ["c"]),
+            (Categories("classes"), ["u", "v", "", None], ["c"]),
+            (Categories("labels"), [["u"], [], "v", ["u", ""]], ["c", "d"]),  # no label at all is none to learn from
+            (Numbers("scalar"), [1, [1, 2], 3, float("nan")], ["b", "d"]),
+        ],
+    )
+    def test_what_only_the_transform_can_tell_it_tells(self, transform, column, named):
+        with pytest.raises(RefusedError) as caught:
+            fitted("n", transform, column, IDS)
+        assert list(caught.value.reasons) == named
+        transform.fit([value for sample, value in zip(IDS, column, strict=True) if sample not in named])
 
     def test_nor_are_any_where_all_fail_or_the_rest_does_too(self):
         with pytest.raises(TypeError):

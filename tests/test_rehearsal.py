@@ -117,11 +117,11 @@ def test_what_is_shared_with_a_run_is_built_once():
     assert len(built) == 2
 
 
-@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
 class TestTruthThatCannotBeUsed:
     @pytest.fixture
     def suite(self, split, monkeypatch, tmp_path):
-        monkeypatch.setattr(Labelled, "truths", {split: "w"})
+        monkeypatch.setattr(Labelled, "truths", {split: "" if split == "train" else "w"})
         Counted.seen.clear()
 
         def bench(**rest):
@@ -144,7 +144,7 @@ class TestTruthThatCannotBeUsed:
         with pytest.raises(RefusedError, match=rf"^sample {split}-19, truth: "):
             suite()
         assert (tmp_path / "suite" / "records.jsonl").read_bytes() == b""
-        once = {"validation": 0, "test": 60}  # test is read last, after the first run was trained
+        once = {"train": 0, "validation": 0, "test": 60}  # test is read last, after the first run was trained
         rehearsals = 4 * 4  # four combinations have the input
         assert Counted.seen["samples"] <= once[split] + (rehearsals if split == "test" else 0)
 

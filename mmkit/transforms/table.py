@@ -12,7 +12,7 @@ from annotated_types import Ge
 from torch import Generator
 
 from mmkit.contract import Batch
-from mmkit.errors import DataError, one_of
+from mmkit.errors import DataError, ValuesError, one_of
 from mmkit.modalities.table import Cell
 
 Row = Mapping[str, Cell]
@@ -63,13 +63,13 @@ class TableTransform:
         """Learn the columns: which there are, of what kind, their scaling and their values.
 
         Raises:
-            DataError: there is no column to read, an option names one that is not there, or a column holds numbers as
-                well as other cells.
+            DataError: there is no column to read, or an option names one that is not there.
+            ValuesError: a column holds numbers as well as other cells; those that are fewer are wrong.
         """
-        rows = [row for row in values if row is not None]
+        rows = {place: row for place, row in enumerate(values) if row is not None}
         cells = {
-            column: [cell for row in rows if (cell := row.get(column)) is not None]
-            for column in sorted({column for row in rows for column in row})
+            column: {place: cell for place, row in rows.items() if (cell := row.get(column)) is not None}
+            for column in sorted({column for row in rows.values() for column in row})
         }
         for option, columns in (("categorical", self.categorical), ("ignore", self.ignore)):
             for column in columns:
@@ -77,18 +77,21 @@ class TableTransform:
                     raise DataError(f"{option} names column {column!r}, which no row has; {one_of(cells, column)}")
         self.unread = tuple(column for column in cells if column in self.ignore or not cells[column])
         self.scales, self.values = {}, {}
+        wrong: dict[int, str] = {}
         for column in (column for column in cells if column not in self.unread):
-            numbers = [cell for cell in cells[column] if _is_number(cell)]
+            numbers = {place: cell for place, cell in cells[column].items() if _is_number(cell)}
+            others = {place: cell for place, cell in cells[column].items() if place not in numbers}
             if column in self.categorical or not numbers:
-                self.values[column] = self._categories(cells[column])
-            elif len(numbers) == len(cells[column]):
-                self.scales[column] = _scale(column, numbers)
+                self.values[column] = self._categories(list(cells[column].values()))
+            elif not others:
+                self.scales[column] = _scale(column, list(numbers.values()))
             else:
-                other = next(cell for cell in cells[column] if not _is_number(cell))
-                raise DataError(
-                    f"column {column!r} holds numbers ({numbers[0]!r}) as well as others ({other!r}); "
-                    f"mend it, or name it in the option categorical"
-                )
+                fewer, kind = (numbers, "categories") if len(numbers) < len(others) else (others, "numbers")
+                for place, cell in fewer.items():
+                    reason = f"column {column!r} is one of {kind}; got {cell!r}; mend it, or name it in categorical"
+                    wrong.setdefault(place, reason)
+        if wrong:
+            raise ValuesError(wrong)
         if not self.scales and not self.values:
             raise DataError("the table has no column with a cell to learn from in the training split")
 

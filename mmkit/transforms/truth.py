@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 from mmkit.contract import Batch, Target
-from mmkit.errors import DataError, one_of
+from mmkit.errors import DataError, ValuesError, one_of
 
 _WHOLE = re.compile(r"-?[0-9]+")
 
@@ -45,16 +45,23 @@ class Categories:
         """Learn which categories there are.
 
         Raises:
-            DataError: no truth at all, fewer than two classes, no label, or a value that is no category.
+            DataError: no truth at all, fewer than two classes, or no label.
+            ValuesError: a value that is no category.
         """
         counts: dict[str, int] = {}
         samples = 0
-        for value in values:
+        wrong: dict[int, str] = {}
+        for place, value in enumerate(values):
             if value is None:
                 continue
             samples += 1
-            for name in self._names_of(value):
-                counts[name] = counts.get(name, 0) + 1
+            try:
+                for name in self._names_of(value):
+                    counts[name] = counts.get(name, 0) + 1
+            except DataError as error:
+                wrong[place] = str(error)
+        if wrong:
+            raise ValuesError(wrong)
         if samples == 0:
             raise DataError("no sample of the training split has truth; give some that have")
         least = 2 if self.kind == "classes" else 1
@@ -141,13 +148,23 @@ class Numbers:
         """Learn how many numbers there are, their mean and their standard deviation (1 where a number is constant).
 
         Raises:
-            DataError: no truth at all, a value that is not finite, or samples with different counts of numbers.
+            DataError: no truth at all.
+            ValuesError: a value that is not finite, or not as many numbers as the first has.
         """
-        rows = [_numbers(value) for value in values if value is not None]
+        rows: list[list[float]] = []
+        wrong: dict[int, str] = {}
+        for place, value in enumerate(values):
+            if value is None:
+                continue
+            try:
+                row = _numbers(value)
+                rows.append(_check_size(row, len(rows[0]) if rows else len(row)))
+            except DataError as error:
+                wrong[place] = str(error)
+        if wrong:
+            raise ValuesError(wrong)
         if not rows:
             raise DataError("no sample of the training split has truth; give some that have")
-        for row in rows:
-            _check_size(row, len(rows[0]))
         truth = torch.tensor(rows, dtype=torch.float64)  # [N C]
         # Compared, not computed: rounding gives a constant a deviation just above 0, and dividing by that explodes.
         constant = truth.amax(0) == truth.amin(0)

@@ -7,7 +7,7 @@ import statistics
 import pytest
 import torch
 
-from mmkit.errors import DataError
+from mmkit.errors import DataError, ValuesError
 from mmkit.transforms.table import TableTransform
 
 TRAIN = [
@@ -91,6 +91,17 @@ def test_state_through_json_and_pickle():
         assert all(torch.equal(batch[name], expected[name]) for name in expected)
 
 
+def test_of_numbers_and_others_in_one_column_the_fewer_are_wrong():
+    rows = [{"a": 1, "b": "x"}, None, {"a": "x", "b": 2}, {"a": 3, "b": "y"}, {"a": 4, "b": 5}, {"a": 4, "b": "z"}]
+    with pytest.raises(ValuesError) as caught:
+        fitted(rows)
+    assert {place: reason[:41] for place, reason in caught.value.reasons.items()} == {
+        2: "column 'a' is one of numbers; got 'x'; me",
+        4: "column 'b' is one of categories; got 5; m",
+    }
+    assert fitted([row for place, row in enumerate(rows) if place not in caught.value.reasons]).sizes == (5,)
+
+
 def test_rows_of_prediction_change_nothing():
     transform = fitted()
     before = json.dumps(transform.state())
@@ -120,7 +131,7 @@ def test_a_row_that_does_not_fit_says_why(row, message):
 @pytest.mark.parametrize(
     ("train", "options", "message"),
     [
-        ([{"a": 1}, {"a": "x"}], {}, r"column 'a' holds numbers \(1\) as well as others \('x'\); mend it, or name it"),
+        ([{"a": 1}, {"a": "x"}], {}, r"column 'a' is one of numbers; got 'x'; mend it, or name it in categorical"),
         ([{"a": 1}], {"categorical": ("b",)}, r"categorical names column 'b', which no row has; Possible: a"),
         ([{"a": 1}], {"ignore": ("b",)}, r"ignore names column 'b', which no row has"),
         ([{"a": 1}], {"ignore": ("a",)}, r"the table has no column with a cell to learn from"),
