@@ -55,7 +55,7 @@ def decoded(
         with Loader() as load:
             for sample, value in zip(samples.ids, load(partial(_read, modality, column), len(samples)), strict=True):
                 if isinstance(value, DataError):
-                    refused = RefusedError(name, {sample: str(value)})
+                    refused = RefusedError(name, {sample: str(value)}, unread=True)
                     if on_error == "fail":
                         raise refused from value
                     unread += refused.lines

@@ -27,20 +27,30 @@ class RefusedError(DataError):
         name: of the input, or `TRUTH`.
         reasons: by the id of the sample.
         of_truth: whether it is the truth.
+        unread: whether it could not even be read.
     """
 
-    def __init__(self, name: str, reasons: Mapping[str, str], *, of_truth: bool = False) -> None:
+    def __init__(self, name: str, reasons: Mapping[str, str], *, of_truth: bool = False, unread: bool = False) -> None:
         self.name = name
         self.reasons = dict(reasons)
         self.of_truth = of_truth
-        more = f" (and {len(self.reasons) - 1} more)" if len(self.reasons) > 1 else ""
-        super().__init__(f"{self.lines[0]}{more}; --on-error skip leaves such samples out, missing the values alone")
+        self.for_all = of_truth or unread
+        """True where the data alone are at fault: no combination can use the values."""
+        sample, reason = next(iter(self.reasons.items()))
+        more = f" and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
+        super().__init__(
+            f"sample {sample}{more}, {self._what}: {reason}; "
+            "--on-error skip leaves out such samples, --on-error missing the values alone"
+        )
 
     @property
     def lines(self) -> list[str]:
         """One a value: its sample, its input, and why."""
-        what = TRUTH if self.of_truth else f"input {self.name}"
-        return [f"sample {sample}, {what}: {reason}" for sample, reason in self.reasons.items()]
+        return [f"sample {sample}, {self._what}: {reason}" for sample, reason in self.reasons.items()]
+
+    @property
+    def _what(self) -> str:
+        return TRUTH if self.of_truth else f"input {self.name}"
 
     def among(self, samples: Samples) -> bool:
         """Whether any of the values is there in these samples."""

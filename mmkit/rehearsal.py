@@ -80,7 +80,7 @@ def rehearsed(
         try:
             found.append(splits.own().use(partial(step, truths=truths)))
         except Exception as error:  # whatever a third party's component raises is its own only
-            if isinstance(error, RefusedError) and error.of_truth:
+            if isinstance(error, RefusedError) and error.for_all:
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold the model
             found.append(Rehearsed(combination, error=error))

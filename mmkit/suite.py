@@ -142,7 +142,7 @@ def _recorded(
     try:
         record, model = work(report=watcher.epoch)
     except Exception as error:
-        if isinstance(error, RefusedError) and error.of_truth:  # that of the test split, which no other run can use
+        if isinstance(error, RefusedError) and error.for_all:  # of the test split: the others would fail after training
             raise
         return failed(run, splits, error)  # whatever a third party's component raises costs its own runs only
     if best:

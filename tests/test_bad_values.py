@@ -224,7 +224,7 @@ class TestTransforms:
 
     @pytest.mark.parametrize("encoder", ENCODERS)
     def test_or_it_fails_and_says_which(self, odd, encoder):
-        said = r"^sample synthetic-unique-(train|validation)-00003, input left: a series has 1 channels; .*and 1 more"
+        said = r"^sample synthetic-unique-(train|validation)-00003 and 1 more, input left: a series has 1 channels; "
         with pytest.raises(DataError, match=said):
             execute(self.one("fail", encoder))
 
@@ -238,7 +238,7 @@ class TestTransforms:
             )
 
         monkeypatch.setattr(SyntheticUnique, "split", strange)
-        with pytest.raises(DataError, match=r"^sample synthetic-unique-test-00000, truth: .*77.* \(and 1 more\)"):
+        with pytest.raises(DataError, match=r"^sample synthetic-unique-test-00000 and 1 more, truth: .*77"):
             execute(self.one("fail"))
         for on_error, without in (("skip", 0), ("missing", 2)):
             samples = execute(self.one(on_error))[0]["samples"]
@@ -248,7 +248,7 @@ class TestTransforms:
         _, model = execute(self.one("skip"))
         chosen = SyntheticUnique().split("test")
         samples = [{name: column[i] for name, column in chosen.inputs.items()} for i in (3, 4, 7)]
-        with pytest.raises(DataError, match="sample 0, input left: a series has 1 channels"):
+        with pytest.raises(DataError, match="sample 0 and 1 more, input left: a series has 1 channels"):
             model.predict(samples)
         answers = model.predict(samples, on_error="skip")
         assert [answer is None for answer in answers] == [True, False, True]

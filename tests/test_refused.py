@@ -49,7 +49,7 @@ class TestTransformed:
             "sample b, input n: ValueError: negative",
             "sample c, input n: ValueError: negative",
         ]
-        assert str(caught.value).startswith("sample b, input n: ValueError: negative (and 1 more); --on-error skip")
+        assert str(caught.value).startswith("sample b and 1 more, input n: ValueError: negative; --on-error skip")
         assert isinstance(caught.value.__cause__, ValueError)
 
     def test_all_of_the_column_is_looked_at_where_a_batch_of_it_fails(self):

@@ -1,6 +1,7 @@
 """A rehearsal finds what only built models can tell, each fault at its own combination, and reads little for it."""
 
 from collections import Counter
+from dataclasses import replace
 from typing import ClassVar
 
 import pytest
@@ -115,6 +116,19 @@ def test_what_is_shared_with_a_run_is_built_once():
     assert len(built) == 2
     execute(asked.runs()[0], splits, shared=shared)
     assert len(built) == 2
+
+
+def test_a_value_of_the_test_split_that_cannot_be_read_fails_no_second_run(monkeypatch, tmp_path):
+    whole = Labelled.split
+
+    def torn(self, name):
+        samples = whole(self, name)
+        return replace(samples, inputs={**samples.inputs, "b": [*samples.inputs["b"][:-1], "mush"]})
+
+    monkeypatch.setattr(Labelled, "split", lambda self, name: (torn if name == "test" else whole)(self, name))
+    with pytest.raises(RefusedError, match=r"^sample test-19, input b: "):
+        mmkit.bench(task=Labelled, fusion=["concat", "sum"], training=SMALL, device="cpu", out=tmp_path, price=False)
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from mmkit.api import new_folder
 from mmkit.cli.process import prepare
-from mmkit.cli.setting import catalog, setting
+from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.cache import default_folder
@@ -121,7 +121,7 @@ def bench(
         codes = {getattr(one.error, "exit_code", 1) for one in tried if one.error}
         raise typer.Exit(codes.pop() if len(codes) == 1 else len(codes) > 1)
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
-    with _Bars(as_traceback=setting(ctx).traceback) as watcher:
+    with _Bars() as watcher:
         kept = None if no_cache else default_folder()
         priced = chosen["price"] is not False
         suite = carry_out(planned, folder, installed, save=save, mix=mix, price=priced, cache=kept, watcher=watcher)
@@ -228,9 +228,8 @@ def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
 class _Bars(Watcher):
     """Progress on stderr: bars on a terminal, else nothing but failures."""
 
-    def __init__(self, *, as_traceback: bool) -> None:
+    def __init__(self) -> None:
         self.console = Console(stderr=True, highlight=False)
-        self.traceback = as_traceback
         self.progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -288,4 +287,4 @@ class _Bars(Watcher):
         if self.runs is not None:
             self.progress.advance(self.runs)
         if record["status"] != "ok":
-            print(f"mmkit: {record['fusion']}, seed {record['seed']} failed: {record['error']}", file=sys.stderr)
+            print(f"mmkit: {record['fusion']}, seed {record['seed']} failed; why stands at the end", file=sys.stderr)

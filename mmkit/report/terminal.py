@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich import box
@@ -33,8 +34,9 @@ def show(found: Sequence[Row], console: Console) -> None:
         console.print()
         console.print(_costs(good, varying, console))
     for row in found:
-        for error in row.errors:
-            console.print(f"failed: {' '.join(_names(row, varying))}: {error}", style="red", markup=False)
+        for error, seeds in Counter(row.errors).items():
+            several = f" ({seeds} seeds)" if seeds > 1 else ""
+            console.print(f"failed: {' '.join(_names(row, varying))}{several}: {error}", style="red", markup=False)
     said = verdict(found)
     if said:
         console.print()
