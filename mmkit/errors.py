@@ -15,6 +15,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
+MANY = 40
+"""Names that nobody reads to the end."""
+
 
 class MmkitError(Exception):
     """Anything mmkit says no to; the command line prints its message as one line."""
@@ -57,14 +60,18 @@ class ContractError(MmkitError):
 
 
 def one_of(possible: Iterable[str], given: str) -> str:
-    """The end of a message about a wrong name: the nearest match, then all that is possible.
+    """The end of a message about a wrong name: the nearest match, then all that is possible; of many, the nearest.
 
     >>> one_of(["concat", "sum"], "concta")
     'did you mean concat? Possible: concat, sum'
+    >>> one_of(map(str, range(1000)), "77x")
+    'did you mean 77? The nearest of 1000: 77, 977, 877, 797, 787'
     """
     names = sorted(set(possible))
     if not names:
         return "nothing is possible here"
     close = difflib.get_close_matches(given, names, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
+    if len(names) > MANY:
+        return f"{meant}The nearest of {len(names)}: {', '.join(difflib.get_close_matches(given, names, 5, cutoff=0))}"
     return f"{meant}Possible: {', '.join(names)}"

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 import mmkit
 import mmkit.cli
 import mmkit.weights
-from mmkit.errors import DataError
+from mmkit.errors import DataError, UsageError
 from mmkit.price import prices
 from mmkit.testing import check
 
@@ -162,8 +162,16 @@ class TestWeights:
             made(weights="hub")
 
     def test_unknown_models_are_told_what_is_near(self):
-        with pytest.raises(ValueError, match="timm has no model resnet_18; did you mean resnet18"):
+        with pytest.raises(ValueError, match=r"timm has no model resnet_18; did you mean resnet18\? The nearest of"):
             TimmTransform(model="resnet_18")
+        with pytest.raises(ValueError, match=r"timm knows no weights resnet18\.a1; .*did you mean resnet18\.a\d_in1k\?"):
+            TimmTransform(model="resnet18.a1")
+
+    @pytest.mark.parametrize("options", ["model=test_vt,weights=none", "model=test_vit,weights=none,tune=partial:99"])
+    def test_a_suite_of_what_cannot_be_does_not_begin(self, options, tmp_path):
+        with pytest.raises(UsageError):
+            mmkit.bench(task="clipart", encoders={"image": f"timm:{options}"}, out=tmp_path, device="cpu")
+        assert (tmp_path / "records.jsonl").read_bytes() == b""
 
 
 class TestTrained:

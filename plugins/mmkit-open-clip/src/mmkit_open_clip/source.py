@@ -43,7 +43,7 @@ def described(model: str, pretrained: str) -> Described:
         )
     config = open_clip.get_model_config(place)
     if config is None:
-        raise UsageError(f"open_clip has no model {place}; {one_of(open_clip.list_models(), place)[:200]}")
+        raise UsageError(f"open_clip has no model {place}; {one_of(open_clip.list_models(), place)}")
     return config, _prepared(place, config, pretrained)
 
 

@@ -5,6 +5,7 @@ Axes: B batch, H height, W width.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -39,11 +40,15 @@ class TimmTransform:
         crop: Annotated[float, Gt(0), Le(1)] = 1.0,
         flip: Annotated[float, Ge(0), Le(1)] = 0.0,
     ) -> None:
-        if not timm.is_model(model.partition(".")[0]):
-            raise ValueError(f"timm has no model {model}; {one_of(timm.list_models(), model.partition('.')[0])[:200]}")
-        found = timm.get_pretrained_cfg(model)
+        name = model.partition(".")[0]
+        if not timm.is_model(name):
+            raise ValueError(f"timm has no model {model}; {one_of(timm.list_models(), name)}")
+        found = None
+        with contextlib.suppress(RuntimeError):  # the model has no such tag
+            found = timm.get_pretrained_cfg(model)
         if found is None:
-            raise ValueError(f"timm knows no weights {model}; leave out the tag, or see timm.list_pretrained()")
+            tags = one_of(timm.list_pretrained(f"{name}.*"), model)
+            raise ValueError(f"timm knows no weights {model}; leave out the tag, or take another: {tags}")
         config = found.to_dict()
         fixed = min(config["input_size"][1:])
         self.model = model
