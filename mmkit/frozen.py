@@ -11,7 +11,7 @@ from typing import Any, cast
 import torch
 
 from mmkit.combination import Combination, Transforms
-from mmkit.contract import Features, Samples
+from mmkit.contract import Features, Samples, Split
 from mmkit.data import Dataset, on
 from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass
@@ -56,15 +56,16 @@ class Frozen:
         """Those of them whose training samples are not the same in every epoch."""
         return [name for name in self.inputs if self.transforms.inputs[name].augments]
 
-    def dataset(self, samples: Samples, *, augment: bool) -> Dataset:
+    def dataset(self, samples: Samples, *, augment: bool, split: Split | None = None) -> Dataset:
         """The samples, decoded, as a data set on the model's device; what is frozen is there as features."""
         moving = self.augmented if augment else []
         once = [name for name in self.inputs if name not in moving]
         several = moving if self.copies else []
         rest = {n: t for n, t in self.transforms.inputs.items() if n not in once and n not in several}
         data = Dataset.of(samples, rest, self.transforms.truth, augment=augment)
-        ready = {name: self._stored(name, samples) for name in once}
-        copies = {name: [self._stored(name, samples, number) for number in range(self.copies)] for name in several}
+        stored = partial(self._stored, samples=samples, split=split)
+        ready = {name: stored(name) for name in once}
+        copies = {name: [stored(name, copy=number) for number in range(self.copies)] for name in several}
         return replace(data, ready=ready, copies=copies).to(next(self.module.parameters()).device)
 
     def scale(self, samples: Samples, data: Dataset) -> None:
@@ -76,14 +77,14 @@ class Frozen:
         """
         for name in self.inputs:
             copies = data.copies.get(name)
-            features = copies[0] if copies else data.ready.get(name) or self._stored(name, samples)
+            features = copies[0] if copies else data.ready.get(name) or self._stored(name, samples, "train")
             cast(Scaling, self.module.scalings[self.module.names[name]]).fit(features)
 
-    def _stored(self, name: str, samples: Samples, copy: int | None = None) -> Stored:
-        stored = self._kept(name, samples, copy)
+    def _stored(self, name: str, samples: Samples, split: Split | None, copy: int | None = None) -> Stored:
+        stored = self._kept(name, samples, split, copy)
         return stored.vectors if self.combination.reads_vectors else stored
 
-    def _kept(self, name: str, samples: Samples, copy: int | None) -> Stored:
+    def _kept(self, name: str, samples: Samples, split: Split | None, copy: int | None) -> Stored:
         choice = self.combination.encoders[name]
         settings = {
             "encoder": str(choice),
@@ -101,7 +102,12 @@ class Frozen:
             self.module.encoders[self.module.names[name]],
             self.transforms.inputs[name],
             settings,
-            Pass(partial(self._features, name, samples, copy), samples.inputs[name], report=report),
+            Pass(
+                partial(self._features, name, samples, copy),
+                samples.inputs[name],
+                report=report,
+                about={"input": name} | ({"split": split} if split else {}),
+            ),
         )
 
     def _features(self, name: str, samples: Samples, copy: int | None, values: Sequence[Any], start: int) -> Features:

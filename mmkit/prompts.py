@@ -143,7 +143,7 @@ def classified(
     if not len(known):
         raise DataError(f"no sample of the {asked.split} split has {name} and truth")
     label = truth(known.truth)["label"]  # [N]
-    points, said = looking(known.inputs[name]), reading(prompts)
+    points, said = looking(known.inputs[name], asked.split), reading(prompts)
     if mapped:
         points, said = mapped.of_a(points), mapped.of_b(said)
     means = _of_classes(said.double(), [len(each) * len(templates) for each in words.values()])

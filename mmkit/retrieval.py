@@ -128,7 +128,7 @@ def retrieval(
     mapped = best_map(a, b, splits) if asked.map == "ridge" else None
     found = with_both(splits(asked.split), a.name, b.name)
     same = sames(found, (a.name, b.name))
-    vectors = [a(found.inputs[a.name]), b(found.inputs[b.name])]
+    vectors = [each(found.inputs[each.name], asked.split) for each in (a, b)]
     if mapped:
         vectors = [mapped.of_a(vectors[0]), mapped.of_b(vectors[1])]
     there, back = _both_ways(vectors[0], vectors[1], same)
@@ -199,10 +199,10 @@ def check_widths(a: Vectors, b: Vectors, how: Map) -> None:
 def best_map(a: Vectors, b: Vectors, splits: Splits) -> RidgeMap:
     """The ridge map fitted on train whose strength retrieves best on validation, by mean reciprocal rank both ways."""
     train = with_both(splits("train"), a.name, b.name)
-    maps = list(ridge_maps(a(train.inputs[a.name]), b(train.inputs[b.name])))
+    maps = list(ridge_maps(*(each(train.inputs[each.name], "train") for each in (a, b))))
     held = with_both(splits("validation"), a.name, b.name)
     same = sames(held, (a.name, b.name))
-    one, other = a(held.inputs[a.name]), b(held.inputs[b.name])
+    one, other = (each(held.inputs[each.name], "validation") for each in (a, b))
 
     def worth(mapped: RidgeMap) -> float:
         return sum(figures(places)["mrr"] or 0 for places in _both_ways(mapped.of_a(one), mapped.of_b(other), same))

@@ -196,7 +196,7 @@ def execute(
         training = partial(_trained, run, shared=shared, report=report)
         transforms, module, frozen, trained, on_validation = mine.use(training)
         target = transforms.truth.target()
-        unseen = mine.use(lambda left: frozen.dataset(left("test"), augment=False))
+        unseen = mine.use(lambda left: frozen.dataset(left("test"), augment=False, split="test"))
         on_test = measured(module, transforms.truth, unseen, mine("test").truth, precision=run.precision)
 
     model = MultimodalModel(module, run.combination, transforms, dict(task.inputs), splits.modalities, task.target)
@@ -260,9 +260,9 @@ def _trained(
     module, objectives = born(run.combination, transforms, shared)
     step = TrainingStep(module, objectives).to(device)
     frozen = Frozen(module, run.combination, transforms, run.precision, run.training.copies, shared)
-    data = frozen.dataset(train, augment=True)
+    data = frozen.dataset(train, augment=True, split="train")
     frozen.scale(train, data)
-    held = frozen.dataset(validation, augment=False)
+    held = frozen.dataset(validation, augment=False, split="validation")
     metric = _chooses(splits.task)
     judge = partial(measured, module, transforms.truth, held, validation.truth, precision=run.precision)
 

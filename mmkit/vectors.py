@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.combination import Combination, Transforms, built, reads
-from mmkit.contract import Encoder, Samples
+from mmkit.contract import Encoder, Samples, Split
 from mmkit.errors import UsageError
 from mmkit.features.shared import Report, Shared
 from mmkit.frozen import Frozen
@@ -72,12 +72,13 @@ class Vectors:
             shared=Shared(cache, report),
         )
 
-    def __call__(self, values: Sequence[Any]) -> Tensor:
-        """[N D] float32 on the CPU, of values in memory, none of them missing.
+    def __call__(self, values: Sequence[Any], split: Split | None = None) -> Tensor:
+        """[N D] float32 on the CPU, of values in memory, none of them missing; `split` is told to `mmkit cache list`.
 
         Raises:
             MmkitError: features are not finite.
         """
         count = len(values)
         samples = Samples([str(i) for i in range(count)], {self.name: values}, [None] * count)
-        return self._frozen.dataset(samples, augment=False).ready[self.name].vectors.tokens.float().cpu()
+        data = self._frozen.dataset(samples, augment=False, split=split)
+        return data.ready[self.name].vectors.tokens.float().cpu()

@@ -18,7 +18,7 @@ DAY = 24 * 60 * 60
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """What is kept, the largest first: key, size, samples, when it was made, and by which encoder."""
+    """What is kept, the largest first: key, size, samples, when it was made, of what, precision, and the encoder."""
     folder = default_folder()
     found = held(folder)
     if as_json:
@@ -28,11 +28,13 @@ def show(
     for one in found:
         made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
         if one.about is None:
-            print("\t".join([one.key, _size(one.size), "unfinished", made, "-"]))
+            print("\t".join([one.key, _size(one.size), "unfinished", made, "-", "-", "-"]))
         else:
             of = one.about["of"]
             encoder = f"{of.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
-            print("\t".join([one.key, _size(one.size), f"{one.about['samples']} samples", made, encoder]))
+            shown = f"{one.about.get('input', '-')} of {one.about.get('split', '-')}"
+            samples = f"{one.about['samples']} samples"
+            print("\t".join([one.key, _size(one.size), samples, made, shown, of.get("precision", "-"), encoder]))
     print(f"{len(found)} entries, {_size(sum(one.size for one in found))} in {folder}")
 
 

@@ -17,7 +17,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
 from zipfile import BadZipFile
@@ -62,12 +62,14 @@ class Pass:
         values: of the split, in memory; None is a missing one.
         batch_size: samples that are encoded together.
         report: called with the samples that are done and all of them.
+        about: what `mmkit cache list` shows besides and what decides nothing: the input, and the split.
     """
 
     encode: Encode
     values: Sequence[Any]
     batch_size: int = 64
     report: Callable[[int, int], None] | None = None
+    about: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def starts(self) -> range:
@@ -151,7 +153,7 @@ def _fill(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
             with _writing(home), _whole(file) as stream:
                 np.savez(stream, allow_pickle=False, **part)
     with _writing(home):
-        _pack(home, list(files.values()), made_of)
+        _pack(home, list(files.values()), {**work.about, "of": made_of})
         shutil.rmtree(parts)
 
 
@@ -164,7 +166,7 @@ def _read(file: Path) -> Part | None:
         return None
 
 
-def _pack(home: Path, files: Sequence[Path], made_of: Mapping[str, Any]) -> None:
+def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
     """All batches one after the other into one file for each leaf, with no more than one of them in memory."""
     lengths, shapes = [], {}
     for file in files:
@@ -187,7 +189,7 @@ def _pack(home: Path, files: Sequence[Path], made_of: Mapping[str, Any]) -> None
                 with np.load(file) as part:
                     stream.write(np.ascontiguousarray(part[name], np.float32).data)
     about = {"samples": samples, "tokens": tokens, "width": shapes["tokens"][0], "pooled": "pooled" in shapes}
-    document = json.dumps({**about, "made": time.time(), "of": made_of}, ensure_ascii=False)
+    document = json.dumps({**about, "made": time.time(), **known}, ensure_ascii=False)
     with _whole(home / ABOUT) as stream:
         stream.write(document.encode("utf-8", "backslashreplace") + b"\n")
 

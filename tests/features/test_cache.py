@@ -56,7 +56,7 @@ def chosen(**options):
     return mmkit.installed().choose("encoder", FrozenTcn, {"noise": 0.0, "time_mask": 0.0, **options}, spec=spec)
 
 
-def fit(cache=None, fusion="concat", **options):
+def fit(cache=None, fusion="concat", precision="float32", **options):
     asked = plan(
         mmkit.installed(),
         task=TASK,
@@ -65,6 +65,7 @@ def fit(cache=None, fusion="concat", **options):
         training=SMALL,
         seeds=1,
         device="cpu",
+        precision=precision,
     )
     FrozenTcn.calls = 0
     return execute(asked.runs()[0], shared=Shared(cache))
@@ -461,8 +462,8 @@ class TestCommand:
         assert self.call(capsys, "list")[1].startswith("0 entries")
         kept(folder)
         code, out, _ = self.call(capsys, "list")
-        key, size, samples, _, encoder = out.splitlines()[0].split("\t")
-        assert (code, key, size, samples, encoder) == (0, KEY, "0.0 MiB", "10 samples", "x")
+        key, size, samples, _, *rest = out.splitlines()[0].split("\t")
+        assert (code, key, size, samples, *rest) == (0, KEY, "0.0 MiB", "10 samples", "- of -", "-", "x")
         assert out.splitlines()[1] == f"1 entries, 0.0 MiB in {folder}"
         assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == KEY
         assert self.call(capsys, "clear")[0] == 2
@@ -470,10 +471,21 @@ class TestCommand:
         assert f"the cache has no {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
         assert "1 entries removed" in self.call(capsys, "clear", "--all")[1]
 
+    def test_the_list_tells_splits_and_precisions_apart(self, folder, capsys):
+        fit(folder)
+        fit(folder, precision="bfloat16")
+        lines = self.call(capsys, "list")[1].splitlines()[:-1]
+        assert sorted(line.split("\t")[4:6] for line in lines) == [
+            [f"{name} of {split}", precision]
+            for name in ("left", "right")
+            for split in ("test", "train", "validation")
+            for precision in ("bfloat16", "float32")
+        ]
+
     def test_what_is_damaged_or_unfinished_is_listed_as_such(self, folder, capsys):
         kept(folder)
         (folder / KEY / "about.json").write_text('{"samples": 10, "ma')
-        assert self.call(capsys, "list")[1].splitlines()[0].split("\t")[2::2] == ["unfinished", "-"]
+        assert self.call(capsys, "list")[1].splitlines()[0].split("\t")[2::2] == ["unfinished", "-", "-"]
         assert "1 entries removed" in self.call(capsys, "clear", KEY)[1]
 
     def test_clear_by_age(self, folder, capsys):
