@@ -7,7 +7,7 @@ import pickle
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -66,11 +66,14 @@ def load(module: nn.Module, given: Mapping[str, Tensor], source: object) -> None
         "has besides": given.keys() - own.keys(),
         "has in another shape": {name for name in own.keys() & given.keys() if own[name].shape != given[name].shape},
     }
-    for said, names in faults.items():
-        if names:
-            few = ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
-            raise DataError(f"{source} does not fit the model: it {said} {len(names)}: {few}")
+    found = [f"{said} {len(names)}: {_some(names)}" for said, names in faults.items() if names]
+    if found:
+        raise DataError(f"{source} does not fit the model: it {'; it '.join(found)}")
     module.load_state_dict(dict(given))
+
+
+def _some(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def fetched(repository: str, names: Sequence[str], instead: str, revision: str | None = None) -> Path:

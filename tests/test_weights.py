@@ -71,6 +71,7 @@ class TestLoad:
         [
             ({"bias": torch.ones(2)}, "a file does not fit the model: it lacks 1: weight$"),
             ({"weight": torch.ones(2, 3), "bias": torch.ones(2), "c": torch.ones(1)}, "it has besides 1: c$"),
+            ({"bias": torch.ones(2), "c": torch.ones(1)}, "it lacks 1: weight; it has besides 1: c$"),
             ({"weight": torch.ones(3, 2), "bias": torch.ones(2)}, "it has in another shape 1: weight$"),
             ({f"x{i}": torch.ones(1) for i in range(7)} | {"weight": 0, "bias": 0}, "besides 7: x0, x1, x2, x3, x4, "),
         ],

@@ -249,6 +249,10 @@ class TestRefused:
         save_file(state, tmp_path / "m" / "model.safetensors", {"format": "pt"})
         with pytest.raises(DataError, match=r"lacks 1 weights of its model: encoder\.layer\.1\.output\.dense\.weight"):
             made(tmp_path / "m")
+        state["encoder.layer.7.output.dense.bias"] = state["encoder.layer.1.output.dense.bias"].clone()
+        save_file(state, tmp_path / "m" / "model.safetensors", {"format": "pt"})
+        with pytest.raises(DataError, match=r"lacks 1 weights .*; it has 1 weights that .*: encoder\.layer\.7\.output"):
+            made(tmp_path / "m")
 
     def test_weights_of_more_layers_than_the_configuration_has_are_named(self, tmp_path):
         shutil.copytree(EXAMPLE, tmp_path / "m")

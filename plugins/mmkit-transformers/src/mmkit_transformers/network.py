@@ -77,19 +77,21 @@ def _keep_fixed(model: nn.Module) -> None:
 def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
     own = {f"{prefix}{key}" for key in model.state_dict()}
     missing = sorted(own & set(report["missing_keys"]))
+    found = []
     if missing:
-        raise DataError(
-            f"{name} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; "
-            "give a folder with all of them"
+        found.append(
+            f"lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; give a folder with all of them"
         )
     within = f"{prefix}{container(model)}."
     names = [key.removeprefix(f"{whole.base_model_prefix}.") for key in report["unexpected_keys"]]
     more = sorted(key for key in names if key.startswith(within) and not key.endswith(BUFFERS))
     if more:
-        raise DataError(
-            f"{name} has {len(more)} weights that its config.json knows no place for: {', '.join(more[:5])}; "
+        found.append(
+            f"has {len(more)} weights that its config.json knows no place for: {', '.join(more[:5])}; "
             "give the configuration that belongs to them"
         )
+    if found:
+        raise DataError(f"{name} {'; it '.join(found)}")
 
 
 def container(model: nn.Module) -> str:
