@@ -78,7 +78,7 @@ def prices(
     shared = shared or Shared()
     cut: dict[int, tuple[Samples, Samples]] = {}
 
-    def few(train: Samples) -> Samples:
+    def excerpt(train: Samples) -> Samples:
         """The first of them: for the same samples the same ones, by which subjects know what they share."""
         made = train, first(train, max(INFERENCE_BATCH, training.batch_size))
         return cut.setdefault(id(train), made)[1]
@@ -90,7 +90,7 @@ def prices(
             make = partial(
                 _Subject,
                 combination,
-                few=few,
+                excerpt=excerpt,
                 training=training,
                 device=torch.device(device),
                 precision=precision,
@@ -156,7 +156,7 @@ class _Subject:
         combination: Combination,
         splits: Splits,
         *,
-        few: Callable[[Samples], Samples],
+        excerpt: Callable[[Samples], Samples],
         training: Training,
         device: torch.device,
         precision: Precision,
@@ -166,7 +166,7 @@ class _Subject:
         self.device = device
         self.precision = precision
         train = splits.with_truth("train")
-        shown = few(train)
+        shown = excerpt(train)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             transforms = Transforms.fitted(

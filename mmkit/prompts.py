@@ -18,16 +18,16 @@ from torch.nn import functional as F
 from mmkit.catalog import Catalog
 from mmkit.contract import Split, Target
 from mmkit.data import Splits, with_truth
+from mmkit.embedder import Embedder
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.shared import Report
 from mmkit.measure.accuracy import metrics_of
 from mmkit.measure.machine import machine, software
 from mmkit.plan import Named
 from mmkit.plugin import EncoderSpec
-from mmkit.retrieval import Asked, best_map, check_widths, embedder, encoders_of
+from mmkit.retrieval import Asked, best_map, check_widths, embedder_of, encoders_of
 from mmkit.run import device_of, splits_of
 from mmkit.transforms.truth import Categories
-from mmkit.vectors import Vectors
 
 TEMPLATES = ("a picture of {}",)
 SHARPNESS = 100.0
@@ -126,11 +126,11 @@ def classified(
     truth.fit(splits("train").truth)
     words = _words(truth.names, classes)
     prompts = [template.replace("{}", said) for each in words.values() for said in each for template in templates]
-    looking = embedder(name, choice, splits, asked, cache, report)
+    looking = embedder_of(name, choice, splits, asked, cache, report)
     if asked.map == "ridge":
-        reading = embedder(_paired(splits, name, pairs), texts, splits, asked, cache, report)
+        reading = embedder_of(_paired(splits, name, pairs), texts, splits, asked, cache, report)
     else:
-        reading = Vectors(
+        reading = Embedder(
             "prompts", texts, prompts, seed=asked.seed, device=device_of(asked.device), precision=asked.precision,
             cache=cache, report=report,
         )  # fmt: skip

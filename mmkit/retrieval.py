@@ -16,6 +16,7 @@ from torch import Tensor
 from mmkit.catalog import Catalog
 from mmkit.contract import Samples, Split
 from mmkit.data import Splits
+from mmkit.embedder import Embedder
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.digest import digest
 from mmkit.features.shared import Report
@@ -28,7 +29,6 @@ from mmkit.refused import OnError
 from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
 from mmkit.train import Precision
-from mmkit.vectors import Vectors
 
 Map = Literal["none", "ridge"]
 
@@ -123,7 +123,7 @@ def retrieval(
     choices = encoders_of(catalog, splits, encoders)
     if len(choices) != 2:
         raise UsageError(f"retrieval pairs two inputs; got encoders of {', '.join(choices) or 'none'}")
-    a, b = (embedder(name, choice, splits, asked, cache, report) for name, choice in choices.items())
+    a, b = (embedder_of(name, choice, splits, asked, cache, report) for name, choice in choices.items())
     check_widths(a, b, asked.map)
     mapped = best_map(a, b, splits) if asked.map == "ridge" else None
     found = with_both(splits(asked.split), a.name, b.name)
@@ -172,18 +172,18 @@ def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named])
     return found
 
 
-def embedder(
+def embedder_of(
     name: str, choice: Choice, splits: Splits, asked: Asked, cache: Path | None, report: Report | None
-) -> Vectors:
+) -> Embedder:
     """The encoder of an input, its transform fitted on the training split."""
     values = splits("train").inputs[name]
     device = device_of(asked.device)
-    return Vectors(
+    return Embedder(
         name, choice, values, seed=asked.seed, device=device, precision=asked.precision, cache=cache, report=report
     )
 
 
-def check_widths(a: Vectors, b: Vectors, how: Map) -> None:
+def check_widths(a: Embedder, b: Embedder, how: Map) -> None:
     """Raise where vectors cannot be compared.
 
     Raises:
@@ -196,7 +196,7 @@ def check_widths(a: Vectors, b: Vectors, how: Map) -> None:
         )
 
 
-def best_map(a: Vectors, b: Vectors, splits: Splits) -> RidgeMap:
+def best_map(a: Embedder, b: Embedder, splits: Splits) -> RidgeMap:
     """The ridge map fitted on train whose strength retrieves best on validation, by mean reciprocal rank both ways."""
     train = with_both(splits("train"), a.name, b.name)
     maps = list(ridge_maps(*(each(train.inputs[each.name], "train") for each in (a, b))))

@@ -48,7 +48,7 @@ FLOORS = (
         "price",
         "rehearsal",
         "ridge",
-        "vectors",
+        "embedder",
     ),
     ("run",),
     ("suite", "plan", "retrieval", "prompts"),

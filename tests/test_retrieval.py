@@ -6,11 +6,11 @@ from torch import nn
 
 import mmkit
 from mmkit.contract import Features
+from mmkit.embedder import Embedder
 from mmkit.encoders.cnn import CnnEncoder
 from mmkit.errors import DataError, MmkitError, UsageError
 from mmkit.prompts import _of_classes
 from mmkit.run import splits_of
-from mmkit.vectors import Vectors
 
 COLOURS = {"red": (1.0, 0.1, 0.1), "green": (0.1, 1.0, 0.1), "blue": (0.1, 0.1, 1.0)}
 
@@ -320,6 +320,6 @@ def test_vectors_are_those_of_the_encoder_whatever_the_batch(tmp_path):
     catalog = mmkit.installed()
     splits = splits_of(catalog.choose("task", Coloured), catalog, "fail", None)
     values = splits("train").inputs["square"] * 20
-    vectors = Vectors("square", catalog.choose("encoder", Looking), values, cache=tmp_path)
-    assert vectors.width == 3
-    torch.testing.assert_close(vectors(values), torch.stack([Pixels().one(value) for value in values]))
+    embedder = Embedder("square", catalog.choose("encoder", Looking), values, cache=tmp_path)
+    assert embedder.width == 3
+    torch.testing.assert_close(embedder(values), torch.stack([Pixels().one(value) for value in values]))

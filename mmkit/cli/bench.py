@@ -115,8 +115,8 @@ def bench(
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     if dry_run:
-        few = splits_of(planned.task, installed, planned.on_error, min(planned.limit or ENOUGH, ENOUGH))
-        tried = rehearsed(planned.all, few, planned.device, planned.precision, truths=["train"])
+        small = splits_of(planned.task, installed, planned.on_error, min(planned.limit or ENOUGH, ENOUGH))
+        tried = rehearsed(planned.all, small, planned.device, planned.precision, truths=["train"])
         _show_plan(planned, tried, as_json=as_json)
         codes = {getattr(one.error, "exit_code", 1) for one in tried if one.error}
         raise typer.Exit(codes.pop() if len(codes) == 1 else len(codes) > 1)

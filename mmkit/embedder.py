@@ -20,7 +20,7 @@ from mmkit.train import Precision
 from mmkit.transforms.truth import Categories
 
 
-class Vectors:
+class Embedder:
     """One input's encoder with its fitted transform; vectors are computed once and found again in the cache.
 
     Args:
