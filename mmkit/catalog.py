@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from mmkit.discovery import normalised, scan
 from mmkit.entries import BUILTIN, Entry, Status, entries
 from mmkit.errors import UnavailableError, UsageError, one_of
-from mmkit.options import Choice, Text, options_of, parse_component, validated
+from mmkit.options import Choice, Text, components_in, options_of, parse_component, validated
 from mmkit.plugin import Spec
 from mmkit.specs import KINDS
 
@@ -95,10 +95,10 @@ class Catalog:
             ContractError: the component does not keep the contract.
         """
         given: dict[str, object] = {}
-        plugins: dict[str, str] = {}
+        distribution: dict[str, str] = {}
         if isinstance(what, Choice):
             name, component, spec, given = what.name, what.component, spec or what.spec, dict(what.options)
-            plugins = what.plugins
+            distribution = what.distribution
         elif isinstance(what, type):
             name, component = f"{what.__module__}.{what.__qualname__}", what
         elif not isinstance(what, str):
@@ -112,10 +112,12 @@ class Catalog:
             entry = self.find(kind, asked)
             alone = [one for one in self.named(entry.name, kind) if one.status == "ok"] == [entry]
             name, component, spec = entry.name if alone else entry.full_name, entry.load(), entry.spec
-            plugins = {entry.distribution: entry.version}
+            distribution = {entry.distribution: entry.version}
         factories = (component, component.reads) if hasattr(component, "reads") else (component,)
-        resolved = validated(f"{kind} {name}", {**given, **(options or {})}, options_of(*factories))
-        return Choice(kind, name, spec, factories, resolved, plugins)
+        schema = options_of(*factories)
+        resolved = validated(f"{kind} {name}", {**given, **(options or {})}, schema)
+        inner = tuple(self.choose(of, inside) for of, inside in components_in(resolved, schema))
+        return Choice(kind, name, spec, factories, resolved, distribution, inner)
 
 
 def installed(

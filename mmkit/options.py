@@ -9,18 +9,19 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal, NamedTuple
 
 from mmkit.errors import ContractError, UsageError, one_of
 from mmkit.notation import Text, parse_component, parse_value, split_commas, write_value
-from mmkit.plugin import Spec
+from mmkit.plugin import Component, Spec
 
 __all__ = [
     "Choice",
     "Option",
     "Text",
+    "components_in",
     "describe",
     "options_of",
     "parse_component",
@@ -122,6 +123,21 @@ def validated(owner: str, given: Mapping[str, object], schema: Mapping[str, Opti
     }
 
 
+def components_in(options: Mapping[str, object], schema: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
+    """Kind and name of each component that an option names."""
+    for name, option in schema.items():
+        for part in _parts(option.annotation):
+            if isinstance(part, Component) and isinstance(value := options[name], str):
+                yield part.kind, value
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """All that an annotation consists of."""
+    for part in typing.get_args(annotation):
+        yield part
+        yield from _parts(part)
+
+
 def _checked(owner: str, option: Option, value: object) -> object:
     from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (0.2 s, and only a chosen component pays it)
 
@@ -194,7 +210,8 @@ class Choice:
         spec: what was registered; None for a class that no plugin registers.
         factories: the component's class, then that of the transform which it `reads`, where it reads one.
         options: all of them, defaults included.
-        plugins: the distribution that registers it, with its version; nothing of a class that no plugin registers.
+        distribution: that registers it, with its version; nothing of a class that no plugin registers.
+        inner: what its options name.
     """
 
     kind: str
@@ -202,7 +219,13 @@ class Choice:
     spec: Spec | None
     factories: tuple[type, ...]
     options: dict[str, object]
-    plugins: dict[str, str] = field(default_factory=dict)
+    distribution: dict[str, str] = field(default_factory=dict)
+    inner: tuple[Choice, ...] = ()
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The distributions that it comes from, with their versions, and those of what its options name."""
+        return {**self.distribution, **{name: v for choice in self.inner for name, v in choice.plugins.items()}}
 
     @property
     def component(self) -> type:

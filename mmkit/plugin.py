@@ -42,6 +42,24 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class Component:
+    """Marks an option that names another component: `encoder: Annotated[str, Component("encoder")] = "cnn"`.
+
+    The name is looked up when the option is checked, and what is named is recorded, with its versions.
+
+    Args:
+        kind: "encoder", "fusion", ...
+    """
+
+    kind: str
+
+    @property
+    def documentation(self) -> str:
+        """The option in a user's words."""
+        return f'{self.kind} NAME, or "NAME:key=value,..."'
+
+
+@dataclass(frozen=True)
 class ModalitySpec(Spec):
     """A kind of raw value.
 

@@ -1,14 +1,15 @@
 """What is installed has the right status, and one plugin costs only itself."""
 
 import re
+from typing import Annotated
 
 import pytest
 
 from mmkit.catalog import KINDS, installed
 from mmkit.entries import requirements, unmet
 from mmkit.errors import ContractError, UnavailableError, UsageError
-from mmkit.options import Choice
-from mmkit.plugin import FusionSpec
+from mmkit.options import Choice, describe, options_of
+from mmkit.plugin import Component, FusionSpec
 
 GOOD = """
 from mmkit.plugin import FusionSpec, hookimpl
@@ -244,6 +245,9 @@ def test_a_component_that_cannot_be_loaded_says_why_and_whose_it_is(distribution
     assert "acme 1.0" in str(caught.value)
 
 
+Named = Annotated[str, Component("fusion")]
+
+
 class Bag:
     """A transform."""
 
@@ -268,6 +272,28 @@ def test_a_class_is_taken_where_a_name_is():
     assert chosen.part(Words) == {"width": 8, "size": 7}
     assert chosen.part(Bag) == {"lower": False, "size": 7}
     assert chosen.changed == {"size": 7, "lower": False}
+
+
+class Around:
+    """A component that holds others."""
+
+    def __init__(self, *, inner: Annotated[str, Component("fusion")] = "concat", last: Named | None = None):
+        """Options that name them."""
+
+
+def test_what_an_option_names_is_looked_up_and_its_versions_belong_to_the_choice(distribution):
+    distribution("acme", plugin(), version="2.5")
+    catalog = installed(environ={})
+    own = catalog.choose("fusion", "concat").plugins
+    around = catalog.choose("fusion", Around)
+    assert around.plugins == own
+    with_braid = catalog.choose("fusion", around, {"inner": "braid", "last": "sum:width=8"})
+    assert with_braid.plugins == {"acme": "2.5", **own}
+    assert with_braid.inner[1].options["width"] == 8
+    assert catalog.choose("fusion", with_braid, {"inner": "sum", "last": None}).plugins == own
+    with pytest.raises(UsageError, match="there is no fusion brade; did you mean braid"):
+        catalog.choose("fusion", Around, {"last": "brade"})
+    assert describe(options_of(Around)["inner"].annotation) == 'fusion NAME, or "NAME:key=value,..."'
 
 
 def test_a_choice_can_be_changed_and_options_beat_those_in_the_text():

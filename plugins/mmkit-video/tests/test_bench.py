@@ -1,6 +1,7 @@
 """Films in which a square moves and a tone sounds: both together tell the class, from files to the records."""
 
 import importlib.util
+import json
 import re
 from functools import partial
 from pathlib import Path
@@ -149,7 +150,12 @@ def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path, monke
         task=task, encoders={"frames": encoder}, **rest, limit=16, out=tmp_path / "suite", cache=tmp_path / "cache"
     )
     assert all(r["encoded_once"] == ["frames"] for r in suite.records if r["fusion"] != "only:sound")
-    assert len(list((tmp_path / "cache").glob("*/about.json"))) == 3  # one of each split, for all runs
+    found = [json.loads(about.read_text())["of"] for about in (tmp_path / "cache").glob("*/about.json")]
+    assert len(found) == 3  # one of each split, for all runs
+    # A new version of what is inside, or of what that is built on, never meets them.
+    for where in (*found, suite.records[0]):
+        assert set(where["plugins"]) >= {"mmkit-video", "mmkit-timm"}
+        assert set(where["libraries"]) >= {"av", "timm"}
 
 
 def test_the_task_keeps_the_contract(task):

@@ -14,7 +14,7 @@ from torch import Generator, Tensor
 
 import mmkit
 from mmkit.contract import Batch, Transform
-from mmkit.plugin import EncoderSpec
+from mmkit.plugin import Component, EncoderSpec
 from mmkit_video.looking import Clips, chosen, decoded, mask_of, to_fit
 from mmkit_video.sampling import How, Sampling
 
@@ -28,7 +28,7 @@ class FramesTransform:
     What that transform augments is drawn for each frame by itself.
 
     Args:
-        encoder: of images, as on the command line: NAME, or "NAME:key=value,..." in quotes.
+        encoder: of images, as on the command line; in quotes where it has options.
         sampling: "uniform" takes the middles of as many equal parts as `frames` says; "segments" a frame at random of
             each part in training; "fps" a frame every 1/fps seconds.
         frames: taken of a video; with sampling=fps the most, from the start.
@@ -38,7 +38,7 @@ class FramesTransform:
     def __init__(
         self,
         *,
-        encoder: str = "cnn",
+        encoder: Annotated[str, Component("encoder")] = "cnn",
         sampling: How = "uniform",
         frames: Annotated[int, Gt(0)] = 8,
         fps: Annotated[float, Gt(0)] = 4.0,
@@ -76,8 +76,8 @@ class FramesTransform:
         return {"mask": mask, **{name: leaf.unflatten(0, (-1, longest)) for name, leaf in leaves.items()}}
 
     def state(self) -> dict[str, Any]:
-        """That of the images' transform; and whose it is, so that features kept of another version are not taken."""
-        return {"images": self.images.state(), "plugins": self.choice.plugins}
+        """That of the images' transform."""
+        return {"images": self.images.state()}
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
