@@ -199,10 +199,10 @@ def check_widths(a: Embedder, b: Embedder, how: Map) -> None:
 def best_map(a: Embedder, b: Embedder, splits: Splits) -> RidgeMap:
     """The ridge map fitted on train whose strength retrieves best on validation, by mean reciprocal rank both ways."""
     train = with_both(splits("train"), a.name, b.name)
-    maps = list(ridge_maps(*(each(train.inputs[each.name], "train") for each in (a, b))))
+    maps = list(ridge_maps(a(train.inputs[a.name], "train"), b(train.inputs[b.name], "train")))
     held = with_both(splits("validation"), a.name, b.name)
     same = sames(held, (a.name, b.name))
-    one, other = (each(held.inputs[each.name], "validation") for each in (a, b))
+    one, other = a(held.inputs[a.name], "validation"), b(held.inputs[b.name], "validation")
 
     def worth(mapped: RidgeMap) -> float:
         return sum(figures(places)["mrr"] or 0 for places in _both_ways(mapped.of_a(one), mapped.of_b(other), same))
