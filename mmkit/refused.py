@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -16,6 +17,8 @@ from mmkit.errors import ContractError, DataError, MmkitError, ValuesError
 
 OnError = Literal["fail", "skip", "missing"]
 """What becomes of a value that cannot be read or transformed: "skip" leaves its sample out, "missing" the value."""
+PROBED = 8
+"""Values that are tried alone first: where all of them fail in the very words of the whole, none is at fault."""
 TRUTH = "truth"
 """What stands for an input's name where the truth of a sample is refused; an input may have the same name."""
 
@@ -142,7 +145,16 @@ def fitted(
         reasons = {ids[place]: reason for place, reason in error.reasons.items()}
         raise RefusedError(name, reasons, of_truth=of_truth) from error
     except Exception as error:  # as above
-        reasons = _alone(lambda value: copy.deepcopy(fresh).fit([value]), column, ids, error)
+
+        def alone(value: Any) -> None:
+            copy.deepcopy(fresh).fit([value])
+
+        # Weights that are not there fail with any value, and to ask for them may take its time.
+        there = [value for value in column if value is not None]
+        some = random.Random(0).sample(there, min(len(there), PROBED))  # noqa: S311 (not for cryptography)
+        if all(str(_raised(partial(alone, value))) == str(error) for value in some):
+            raise
+        reasons = _alone(alone, column, ids, error)
         rest = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]
         if not reasons or len(reasons) == _present(column) or _raised(partial(fresh.fit, rest)):
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import time
 import urllib.error
 import urllib.request
 import warnings
@@ -17,6 +18,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmkit.errors import DataError
+
+_UNREACHED: dict[str, float] = {}
+"""Until when servers that did not answer are not asked again."""
 
 
 def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
@@ -116,6 +120,8 @@ def fetched(repository: str, names: Sequence[str], instead: str, revision: str |
 def offline(address: str | None = None) -> str:
     """Why nothing can be downloaded now; empty where it can. Asked in seconds: clients of hubs try for a minute.
 
+    A server that does not answer is not asked again for a minute.
+
     Args:
         address: of the server; None is the hub's, HF_ENDPOINT or its own.
     """
@@ -125,6 +131,8 @@ def offline(address: str | None = None) -> str:
         address = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     if not address.startswith(("https://", "http://")):
         return f"{address} is no address of a server"
+    if time.monotonic() < _UNREACHED.get(address, 0.0):
+        return f"{address} cannot be reached"
     request = urllib.request.Request(address, method="HEAD")  # noqa: S310 (checked above)
     try:
         with urllib.request.urlopen(request, timeout=5):  # noqa: S310
@@ -132,6 +140,7 @@ def offline(address: str | None = None) -> str:
     except urllib.error.HTTPError:
         return ""  # it answers, if only to say no
     except OSError:
+        _UNREACHED[address] = time.monotonic() + 60
         return f"{address} cannot be reached"
 
 

@@ -6,7 +6,7 @@ import torch
 from mmkit.contract import Samples
 from mmkit.data import Dataset, Splits
 from mmkit.errors import ContractError, DataError, UsageError
-from mmkit.refused import RefusedError, fitted, transformed, without
+from mmkit.refused import PROBED, RefusedError, fitted, transformed, without
 from mmkit.transforms.table import TableTransform
 from mmkit.transforms.truth import Categories, Numbers
 
@@ -107,6 +107,18 @@ class TestFitted:
             fitted("n", transform, column, IDS)
         assert list(caught.value.reasons) == named
         transform.fit([value for sample, value in zip(IDS, column, strict=True) if sample not in named])
+
+    def test_what_fails_whatever_the_value_is_not_tried_with_each(self):
+        class Bare(Picky):
+            tried = 0
+
+            def fit(self, values):
+                type(self).tried += 1
+                raise DataError("the tokenizer is not on this machine")
+
+        with pytest.raises(DataError, match=r"^the tokenizer is not on this machine$"):
+            fitted("n", Bare(), list(range(100)), list(map(str, range(100))))
+        assert Bare.tried <= 1 + PROBED
 
     def test_nor_are_any_where_all_fail_or_the_rest_does_too(self):
         with pytest.raises(TypeError):

@@ -110,12 +110,29 @@ class TestOffline:
     def plain(self, monkeypatch):
         for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
             monkeypatch.delenv(name, raising=False)
+        monkeypatch.setattr(weights, "_UNREACHED", {})
 
     def test_a_server_that_answers_is_there_even_if_it_says_no(self, server):
         assert weights.offline(server) == ""
 
     def test_one_that_does_not_is_named(self):
         assert weights.offline("http://127.0.0.1:1") == "http://127.0.0.1:1 cannot be reached"
+
+    def test_it_is_asked_again_after_a_minute_and_no_sooner(self, monkeypatch):
+        now, asked = [100.0], []
+
+        def refuse(request, timeout):
+            asked.append(request.full_url)
+            raise OSError
+
+        monkeypatch.setattr(weights.urllib.request, "urlopen", refuse)
+        monkeypatch.setattr(weights.time, "monotonic", lambda: now[0])
+        for later in (0, 59, 2):
+            now[0] += later
+            assert weights.offline("http://127.0.0.1:1") == "http://127.0.0.1:1 cannot be reached"
+        assert len(asked) == 2
+        weights.offline("http://127.0.0.1:2")
+        assert len(asked) == 3
 
     def test_the_hub_is_where_the_environment_says(self, monkeypatch, server):
         monkeypatch.setenv("HF_ENDPOINT", server)

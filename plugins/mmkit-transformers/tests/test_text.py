@@ -1,8 +1,13 @@
 """transformers' text models as encoders: the models' own states, offline, tuned, saved and refused."""
 
+import http.server
 import importlib.util
 import json
+import os
 import shutil
+import subprocess
+import sys
+import threading
 from functools import partial
 from pathlib import Path
 
@@ -54,6 +59,44 @@ def made(model=EXAMPLE, **options):
     transform = TransformersTextTransform(model=str(model), max_length=options.pop("max_length", 128))
     transform.fit(TEXTS)
     return TransformersTextEncoder(transform, **options).eval(), transform
+
+
+@pytest.mark.full
+def test_what_is_in_the_local_cache_asks_no_server(tmp_path):
+    asked = []
+
+    class Server(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            asked.append(self.path)
+            self.send_error(404)
+
+        do_HEAD = do_GET  # noqa: N815 (the library's word)
+
+        def log_message(self, *_):
+            pass
+
+    commit = "0" * 40
+    kept = tmp_path / "models--some--model"
+    shutil.copytree(EXAMPLE, kept / "snapshots" / commit)
+    (kept / "refs").mkdir()
+    (kept / "refs" / "main").write_text(commit)
+    code = """
+from mmkit_transformers.text import TransformersTextEncoder
+from mmkit_transformers.text_transform import TransformersTextTransform
+transform = TransformersTextTransform(model="some/model")
+transform.fit(["a red house"])
+print(TransformersTextEncoder(transform).width)
+"""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Server) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("HF_")}
+        environment |= {"HF_HUB_CACHE": str(tmp_path), "HF_ENDPOINT": f"http://127.0.0.1:{server.server_port}"}
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+        server.shutdown()
+    assert (found.returncode, found.stdout.strip()) == (0, str(made()[0].width)), found.stderr
+    assert [path for path in asked if "some/model" in path] == []
 
 
 @pytest.mark.parametrize("kind", KINDS)

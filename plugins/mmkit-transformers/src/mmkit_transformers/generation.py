@@ -25,7 +25,7 @@ from mmkit.errors import DataError
 from mmkit.tuning import Tune, Tuned
 from mmkit_transformers.generation_transform import GenerationTransform
 from mmkit_transformers.network import anatomy
-from mmkit_transformers.source import read
+from mmkit_transformers.source import NO_ADAPTER, read
 
 
 class GenerationHead(nn.Module):
@@ -161,6 +161,7 @@ def _model(transform: GenerationTransform) -> Any:
         transform.revision,
         output_loading_info=True,
         dtype=torch.float32,
+        **NO_ADAPTER,
         **transform.named,
     )
     if missing := sorted(report["missing_keys"]):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import AutoConfig, AutoModel
 
 from mmkit.errors import DataError
-from mmkit_transformers.source import read
+from mmkit_transformers.source import NO_ADAPTER, read
 
 BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias", "relative_position_index")
 """Ends of the names of what older checkpoints hold and newer models compute."""
@@ -46,7 +46,7 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
         whole, report = AutoModel.from_config(made, dtype=torch.float32), None  # whatever its source was saved in
     else:
         load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
-        whole, report = read(load, source.model, source.revision, **options)
+        whole, report = read(load, source.model, source.revision, **NO_ADAPTER, **options)
         _keep_fixed(whole)
     model: Any = whole
     prefix = ""

@@ -12,6 +12,10 @@ from transformers.utils import logging
 from mmkit.errors import DataError
 from mmkit.weights import in_a_line, offline
 
+NO_ADAPTER: dict[str, Any] = {"adapter_kwargs": {"local_files_only": True}}
+"""Options of models: without them the hub is asked for an adapter, for half a minute where there is no network, even if
+the model is in the local cache."""
+
 
 def read(load: Callable[..., Any], model: str, revision: str | None, **options: Any) -> Any:
     """What `load` (a `from_pretrained`) gives for a folder or a name of the hub; code of the model's is never run.
