@@ -7,8 +7,9 @@ Axes: B batch, T tokens (>= 1), D width of an input's features, H fused width, C
 Components are plain `nn.Module`s that fit these shapes; there is nothing to inherit. The positional parameters of
 a constructor are what the core hands over. Its keyword-only parameters, each with a default, are the user's
 options: the signature is the schema, and the help of an option is its line under `Args:`. Only keyword-only
-annotations are ever evaluated. `Annotated[int, annotated_types.Gt(0)]` states a range, `Literal[...]` a choice, and
-`Annotated[str, Component("encoder")]`, of `mmkit.plugin`, the name of another component.
+annotations are ever evaluated. `Annotated[int, annotated_types.Gt(0)]` states a range, `Literal[...]` a choice. Of
+`mmkit.plugin`, `Annotated[str, Component("encoder")]` names another component, and `ForTraining()` marks an option
+that changes nothing but training.
 
 Rules for every forward:
 

@@ -87,8 +87,8 @@ class Frozen:
     def _kept(self, name: str, samples: Samples, split: Split | None, copy: int | None) -> Stored:
         choice = self.combination.encoders[name]
         settings = {
-            "encoder": str(choice),
-            "options": json.loads(json.dumps(choice.options, default=str)),
+            "encoder": choice.name,
+            "options": json.loads(json.dumps(choice.lasting, default=str)),
             "plugins": choice.plugins,
             "libraries": {"torch": torch.__version__, **libraries(choice.plugins)},
             "device": next(self.module.parameters()).device.type,
@@ -106,7 +106,7 @@ class Frozen:
                 partial(self._features, name, samples, copy),
                 samples.inputs[name],
                 report=report,
-                about={"input": name} | ({"split": split} if split else {}),
+                about={"encoder": str(choice), "input": name} | ({"split": split} if split else {}),
             ),
         )
 

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from mmkit.errors import ContractError, UsageError, one_of
 from mmkit.notation import Text, parse_component, parse_value, split_commas, write_value
-from mmkit.plugin import Component, Spec
+from mmkit.plugin import Component, ForTraining, Spec
 
 __all__ = [
     "Choice",
@@ -241,6 +241,16 @@ class Choice:
         """The options that differ from their defaults."""
         schema = options_of(*self.factories)
         return {k: v for k, v in self.options.items() if k not in schema or v != schema[k].default}
+
+    @property
+    def lasting(self) -> dict[str, object]:
+        """The options that features of a frozen encoder hang on: all but those of training."""
+        schema = options_of(*self.factories)
+        return {
+            name: value
+            for name, value in self.options.items()
+            if name not in schema or not any(isinstance(part, ForTraining) for part in _parts(schema[name].annotation))
+        }
 
     def __str__(self) -> str:
         """As "name:key=value,...", changed options only; it can be parsed back."""

@@ -60,6 +60,14 @@ class Component:
 
 
 @dataclass(frozen=True)
+class ForTraining:
+    """Marks an option that changes nothing but how weights are trained: `Annotated[float, ForTraining()]`.
+
+    Features of a frozen encoder do not hang on it, so they are not computed anew where it differs.
+    """
+
+
+@dataclass(frozen=True)
 class ModalitySpec(Spec):
     """A kind of raw value.
 

@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import torch
-from annotated_types import Predicate, doc
+from annotated_types import Gt, Le, Predicate, doc
 from torch import nn
 
 from mmkit.errors import UnavailableError
+from mmkit.plugin import ForTraining
 
 MODES = "frozen, lora, dora, full or partial:N"
 
@@ -30,6 +31,12 @@ def is_mode(tune: str) -> bool:
 
 Tune = Annotated[str, Predicate(is_mode), doc(MODES)]
 """The annotation of an option `tune`: frozen, lora, dora, full or partial:N."""
+Rank = Annotated[int, Gt(0), ForTraining()]
+"""That of `rank`, of adapters."""
+Decay = Annotated[float, Gt(0), Le(1), ForTraining()]
+"""That of `decay`, of the learning rate from block to block."""
+Checkpointing = Annotated[bool, ForTraining()]
+"""That of `checkpointing`: activations are computed again in the backward instead of being kept."""
 
 
 class Tuned(nn.Module):

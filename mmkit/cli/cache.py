@@ -31,7 +31,7 @@ def show(
             print("\t".join([one.key, _size(one.size), "unfinished", made, "-", "-", "-"]))
         else:
             of = one.about["of"]
-            encoder = f"{of.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
+            encoder = f"{one.about.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
             shown = f"{one.about.get('input', '-')} of {one.about.get('split', '-')}"
             samples = f"{one.about['samples']} samples"
             print("\t".join([one.key, _size(one.size), samples, made, shown, of.get("precision", "-"), encoder]))

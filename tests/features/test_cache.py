@@ -24,6 +24,7 @@ from mmkit.plan import plan
 from mmkit.plugin import EncoderSpec
 from mmkit.record import owned
 from mmkit.run import execute
+from mmkit.tuning import Decay
 
 TASK = "synthetic-unique:train=48,missing=0.2"
 SMALL = {"epochs": 3, "min_steps": 0}
@@ -35,7 +36,7 @@ class FrozenTcn(TcnEncoder):
 
     calls = 0
 
-    def __init__(self, transform, *, width: int = 16, origin: int = 0):
+    def __init__(self, transform, *, width: int = 16, origin: int = 0, decay: Decay = 1.0):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(origin)
             super().__init__(transform, width=width)
@@ -188,6 +189,12 @@ class TestRun:
         fit(tmp_path, **options)
         assert FrozenTcn.calls > 0
         assert len(held(tmp_path)) == 12
+
+    def test_options_of_training_alone_do_not_matter(self, tmp_path):
+        fit(tmp_path)
+        fit(tmp_path, decay=0.5)
+        assert FrozenTcn.calls == 0
+        assert len(held(tmp_path)) == 6
 
     def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
         fit(tmp_path)
@@ -463,7 +470,7 @@ class TestCommand:
         kept(folder)
         code, out, _ = self.call(capsys, "list")
         key, size, samples, _, *rest = out.splitlines()[0].split("\t")
-        assert (code, key, size, samples, *rest) == (0, KEY, "0.0 MiB", "10 samples", "- of -", "-", "x")
+        assert (code, key, size, samples, *rest) == (0, KEY, "0.0 MiB", "10 samples", "- of -", "-", "-")
         assert out.splitlines()[1] == f"1 entries, 0.0 MiB in {folder}"
         assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == KEY
         assert self.call(capsys, "clear")[0] == 2
@@ -475,6 +482,7 @@ class TestCommand:
         fit(folder)
         fit(folder, precision="bfloat16")
         lines = self.call(capsys, "list")[1].splitlines()[:-1]
+        assert {line.split("\t")[6] for line in lines} == {str(chosen())}
         assert sorted(line.split("\t")[4:6] for line in lines) == [
             [f"{name} of {split}", precision]
             for name in ("left", "right")

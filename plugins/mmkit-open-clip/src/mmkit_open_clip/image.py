@@ -8,14 +8,13 @@ Axes: B batch, T tokens, D width of the space that images and texts share.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
-from mmkit.tuning import Tune
+from mmkit.tuning import Checkpointing, Decay, Rank, Tune
 from mmkit_open_clip.image_transform import OpenClipImageTransform
 from mmkit_open_clip.source import weights_file
 from mmkit_open_clip.tower_tuning import tuned
@@ -45,10 +44,10 @@ class OpenClipImageEncoder(nn.Module):
         transform: OpenClipImageTransform,
         *,
         tune: Tune = "frozen",
-        rank: Annotated[int, Gt(0)] = 8,
-        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+        rank: Rank = 8,
+        decay: Decay = 1.0,
         output: Literal["tokens", "pooled"] = "tokens",
-        checkpointing: bool = False,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         tower = image_tower(transform.config)

@@ -7,17 +7,16 @@ Axes: B batch, T tokens, D width, H height, W width of a map.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import timm
 import torch
-from annotated_types import Gt, Le
 from timm.models import PretrainedCfg
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import DataError
-from mmkit.tuning import Tune, Tuned
+from mmkit.tuning import Checkpointing, Decay, Rank, Tune, Tuned
 from mmkit.weights import fetched, load, read
 from mmkit_timm.transform import TimmTransform
 
@@ -50,10 +49,10 @@ class TimmEncoder(nn.Module):
         *,
         weights: str = "hub",
         tune: Tune = "frozen",
-        rank: Annotated[int, Gt(0)] = 8,
-        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
+        rank: Rank = 8,
+        decay: Decay = 1.0,
         output: Literal["tokens", "pooled"] = "tokens",
-        checkpointing: bool = False,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         model = _model(transform, weights)

@@ -10,10 +10,9 @@ Axes: B batch, S samples of the longest clip, C channels, T tokens, D width.
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
-from annotated_types import Gt, Le
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
@@ -21,7 +20,7 @@ from torchaudio.models import wav2vec2_model, wavlm_model
 
 from mmkit.contract import Batch, Features
 from mmkit.layers import masked_group_norm, pooled
-from mmkit.tuning import Tune, Tuned
+from mmkit.tuning import Checkpointing, Decay, Rank, Tune, Tuned
 from mmkit_torchaudio.transform import BUNDLES, TorchaudioTransform
 from mmkit_torchaudio.weights import fill
 
@@ -56,9 +55,9 @@ class TorchaudioEncoder(nn.Module):
         pooling: Literal["mean", "max", "none"] = "mean",
         output: Literal["tokens", "pooled"] = "tokens",
         tune: Tune = "frozen",
-        rank: Annotated[int, Gt(0)] = 8,
-        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
-        checkpointing: bool = False,
+        rank: Rank = 8,
+        decay: Decay = 1.0,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         if output == "pooled" and pooling == "none":

@@ -8,14 +8,13 @@ Axes: B batch, S samples of the longest clip, T tokens, D width.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
-from annotated_types import Gt, Le
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
-from mmkit.tuning import Tune
+from mmkit.tuning import Checkpointing, Decay, Rank, Tune
 from mmkit_transformers.audio_transform import TransformersAudioTransform
 from mmkit_transformers.network import network
 from mmkit_transformers.states import States, asked, featured
@@ -50,9 +49,9 @@ class TransformersAudioEncoder(nn.Module):
         output: Literal["tokens", "pooled"] = "tokens",
         layer: int = -1,
         tune: Tune = "frozen",
-        rank: Annotated[int, Gt(0)] = 8,
-        decay: Annotated[float, Gt(0), Le(1)] = 1.0,
-        checkpointing: bool = False,
+        rank: Rank = 8,
+        decay: Decay = 1.0,
+        checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()
         model = network(transform, "audio_model", pooler=pooling == "model")

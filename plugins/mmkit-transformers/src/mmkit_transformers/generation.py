@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from mmkit.contract import Batch, Features, Target
 from mmkit.errors import DataError
-from mmkit.tuning import Tune, Tuned
+from mmkit.tuning import Rank, Tune, Tuned
 from mmkit_transformers.generation_transform import GenerationTransform
 from mmkit_transformers.network import anatomy
 from mmkit_transformers.source import NO_ADAPTER, read
@@ -54,7 +54,7 @@ class GenerationHead(nn.Module):
         of: Literal["vector", "tokens"] = "vector",
         length: Annotated[int, Gt(0)] = 8,
         tune: Tune = "frozen",
-        rank: Annotated[int, Gt(0)] = 8,
+        rank: Rank = 8,
         beams: Annotated[int, Gt(0)] = 1,
     ) -> None:
         super().__init__()
