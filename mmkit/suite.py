@@ -40,7 +40,7 @@ class Watcher:
         """So many runs in all, so many of them found finished."""
 
     def measuring(self, what: str) -> None:
-        """Speed or memory is measured."""
+        """A combination is rehearsed, or speed or memory is measured."""
 
     def started(self, run: Run) -> None:
         """A run begins."""

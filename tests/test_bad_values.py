@@ -25,7 +25,6 @@ from mmkit.plan import plan
 from mmkit.run import execute
 from mmkit.tasks.synthetic import SyntheticUnique
 from mmkit.transforms.mel import MelTransform
-from mmkit.transforms.series import SeriesTransform
 from mmkit.transforms.text import TextTransform
 
 RATE = 16_000
@@ -173,13 +172,6 @@ class TestTransforms:
             return replace(samples, inputs={**samples.inputs, "left": left})
 
         monkeypatch.setattr(SyntheticUnique, "split", odd)
-        # What the split has most of is what the transform is fitted on.
-        fit = SeriesTransform.fit
-        monkeypatch.setattr(
-            SeriesTransform,
-            "fit",
-            lambda self, values: fit(self, [v for v in values if v is not None and v.shape[1] > 1]),
-        )
 
     def one(self, on_error, encoder="tcn:width=16,layers=2,time_mask=0,noise=0", **rest):
         if encoder == "frozen":

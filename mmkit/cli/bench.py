@@ -119,7 +119,7 @@ def bench(
         tried = rehearsed(planned.all, small, planned.device, planned.precision, truths=["train"])
         _show_plan(planned, tried, as_json=as_json)
         codes = {getattr(one.error, "exit_code", 1) for one in tried if one.error}
-        raise typer.Exit(codes.pop() if len(codes) == 1 else len(codes) > 1)
+        raise typer.Exit(codes.pop() if len(codes) == 1 else int(bool(codes)))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars() as watcher:
         kept = None if no_cache else default_folder()
@@ -131,7 +131,8 @@ def bench(
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
         # Where data or weights alone are what is wanting, the code says so.
-        wanting = all(record["error"].startswith(f"{DataError.__name__}: ") for record in suite.failures)
+        kinds = tuple(f"{kind.__name__}: " for kind in (DataError, *DataError.__subclasses__()))
+        wanting = all(record["error"].startswith(kinds) for record in suite.failures)
         raise typer.Exit(DataError.exit_code if wanting else 1)
 
 

@@ -5,6 +5,7 @@ Axes: B batch, T steps of the longest series, C channels, N steps of all series 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
@@ -13,7 +14,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Generator, Tensor
 
 from mmkit.contract import Batch
-from mmkit.errors import DataError
+from mmkit.errors import DataError, ValuesError
 
 
 class Stepwise(Protocol):
@@ -64,15 +65,19 @@ class SeriesTransform:
         """Learn the channels, their means and deviations.
 
         Raises:
-            DataError: there is no series, or two differ in their number of channels.
+            DataError: there is no series.
+            ValuesError: some have not as many channels as most.
         """
-        series = [self._cut(value) for value in values if value is not None]
+        series = {place: self._cut(value) for place, value in enumerate(values) if value is not None}
         if not series:
             raise DataError("the training split has no series in this input; leave the input out")
-        found = sorted({value.shape[1] for value in series})
-        if len(found) > 1:
-            raise DataError(f"all series of an input have the same channels; got {found} in the training split")
-        steps = torch.cat(series).double()  # [N C]
+        channels = {place: value.shape[1] for place, value in series.items()}
+        ((most, _),) = Counter(channels.values()).most_common(1)
+        wrong = {place: count for place, count in channels.items() if count != most}
+        if wrong:
+            said = f"channels; most of the training split have {most}"
+            raise ValuesError({place: f"a series has {count} {said}" for place, count in wrong.items()})
+        steps = torch.cat(list(series.values())).double()  # [N C]
         std, mean = torch.std_mean(steps, 0, correction=0)
         self.mean = mean.float()
         # A channel that never changes stays at 0 instead of being blown up.
