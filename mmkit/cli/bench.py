@@ -131,7 +131,8 @@ def bench(
     _show(suite, as_json=as_json, confusion=confusion)
     if suite.failures:
         # Where data or weights alone are what is wanting, the code says so.
-        kinds = tuple(f"{kind.__name__}: " for kind in (DataError, *DataError.__subclasses__()))
+        names = [DataError.__name__, *(kind.__name__ for kind in DataError.__subclasses__())]
+        kinds = tuple(f"{name}: " for name in names)
         wanting = all(record["error"].startswith(kinds) for record in suite.failures)
         raise typer.Exit(DataError.exit_code if wanting else 1)
 
