@@ -14,17 +14,17 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from mmkit.api import new_folder
 from mmkit.cli.process import prepare
+from mmkit.cli.rehearse import rehearse
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.cache import default_folder
-from mmkit.plan import Plan, plan
+from mmkit.plan import plan
 from mmkit.record import Record
-from mmkit.rehearsal import ENOUGH, Rehearsed, rehearsed
 from mmkit.report.document import document
 from mmkit.report.summary import rows
 from mmkit.report.terminal import show, show_confusion
-from mmkit.run import Run, splits_of
+from mmkit.run import Run
 from mmkit.suite import Suite, Watcher, carry_out
 
 Several = list[str] | None
@@ -115,11 +115,7 @@ def bench(
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     if dry_run:
-        small = splits_of(planned.task, installed, planned.on_error, min(planned.limit or ENOUGH, ENOUGH))
-        tried = rehearsed(planned.all, small, planned.device, planned.precision, truths=["train"])
-        _show_plan(planned, tried, as_json=as_json)
-        codes = {getattr(one.error, "exit_code", 1) for one in tried if one.error}
-        raise typer.Exit(codes.pop() if len(codes) == 1 else int(bool(codes)))
+        raise typer.Exit(rehearse(planned, installed, as_json=as_json))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with _Bars() as watcher:
         kept = None if no_cache else default_folder()
@@ -181,30 +177,6 @@ def _console(stream: Any) -> Console:
     """A console that crops nothing where nobody looks."""
     terminal = stream.isatty()
     return Console(file=stream, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
-
-
-def _show_plan(planned: Plan, tried: list[Rehearsed], *, as_json: bool) -> None:
-    runs = planned.runs()
-    if as_json:
-        found = [
-            {
-                **one.combination.document(),
-                "parameters": one.parameters,
-                "trainable_parameters": one.trainable,
-                "error": f"{type(one.error).__name__}: {one.error}" if one.error else None,
-            }
-            for one in tried
-        ]
-        plain = [run.document() for run in runs]
-        print(json.dumps({"schema": 1, "count": len(runs), "runs": plain, "combinations": found}, indent=1))
-        return
-    for one in tried:
-        encoders = " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items())
-        size = f"{one.parameters:,} parameters, {one.trainable:,} of them trained"
-        fault = " ".join(f"{type(one.error).__name__}: {one.error}".split())
-        print("\t".join([one.combination.label, encoders, str(one.combination.head), fault if one.error else size]))
-    count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {len(runs)} runs"
-    print(f"{count} on task {planned.task}, {planned.device}, {planned.precision}")
 
 
 def _tell_anew(suite: Suite) -> None:
