@@ -44,7 +44,7 @@ import mmkit
 from mmkit.allocator import keep_large_blocks
 from mmkit.combination import built, reads
 from mmkit.contract import Features
-from mmkit.data import Dataset
+from mmkit.data.dataset import Dataset
 from mmkit.features.cache import Pass, encoded
 from mmkit.features.scaling import Scaling
 from mmkit.measure.interleave import interleave

@@ -22,7 +22,7 @@ import torch
 from clipart import weights
 
 import mmkit
-from mmkit.data import decoded
+from mmkit.data.decoding import decoded
 from mmkit.frozen import Frozen
 from mmkit.measure.answers import Answers, measures_of
 from mmkit.measure.machine import machine, software

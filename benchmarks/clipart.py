@@ -28,7 +28,7 @@ from sklearn.preprocessing import StandardScaler
 
 import mmkit
 from mmkit.combination import Combination, Transforms, born
-from mmkit.data import with_truth
+from mmkit.data.picking import with_truth
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
 from mmkit.measure.machine import machine, software

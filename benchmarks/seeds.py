@@ -37,7 +37,7 @@ from mmkit.allocator import keep_large_blocks
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import built, reads
 from mmkit.contract import Batch, Features
-from mmkit.data import Dataset
+from mmkit.data.dataset import Dataset
 from mmkit.features.stored import Stored
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software

@@ -29,7 +29,9 @@ from mmkit.allocator import keep_large_blocks
 from mmkit.catalog import installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch
-from mmkit.data import Dataset, Splits, with_truth
+from mmkit.data.dataset import Dataset
+from mmkit.data.picking import with_truth
+from mmkit.data.splits import Splits
 from mmkit.measure.interleave import interleave
 from mmkit.measure.machine import machine, software
 from mmkit.model import TrainingStep

@@ -13,11 +13,11 @@ from mmkit.errors import UsageError, one_of
 from mmkit.features.cache import default_folder
 from mmkit.multimodal import MultimodalModel
 from mmkit.plan import Named, plan
-from mmkit.prompts import TEMPLATES, ZeroShot, classified
 from mmkit.record import Record
-from mmkit.retrieval import Asked, Retrieval, retrieval
 from mmkit.run import execute
 from mmkit.suite import Suite, Watcher, carry_out
+from mmkit.unfused.prompts import TEMPLATES, ZeroShot, classified
+from mmkit.unfused.retrieval import Asked, Retrieval, retrieval
 
 Several = Named | Sequence[Named]
 

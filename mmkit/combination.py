@@ -13,13 +13,13 @@ from torch import nn
 
 from mmkit.catalog import Catalog
 from mmkit.contract import Encoder, Samples, Transform, TruthTransform
+from mmkit.data.refused import TRUTH, fitted, transformed
 from mmkit.errors import ContractError, UsageError
 from mmkit.features.scaling import Scaling
 from mmkit.features.shared import Shared
 from mmkit.model import Model, OnlyFusion, encoder_widths, fusion_width
 from mmkit.options import Choice
 from mmkit.plugin import FusionSpec, ObjectiveSpec, Spec
-from mmkit.refused import TRUTH, fitted, transformed
 
 
 @dataclass(frozen=True)

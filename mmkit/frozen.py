@@ -12,7 +12,8 @@ import torch
 
 from mmkit.combination import Combination, Transforms
 from mmkit.contract import Features, Samples, Split
-from mmkit.data import Dataset, on
+from mmkit.data.dataset import Dataset, on
+from mmkit.data.refused import transformed
 from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass
 from mmkit.features.scaling import Scaling
@@ -20,7 +21,6 @@ from mmkit.features.shared import Shared
 from mmkit.features.stored import Stored
 from mmkit.measure.machine import libraries
 from mmkit.model import Model
-from mmkit.refused import transformed
 from mmkit.train import Precision, augmentation, autocast
 
 

@@ -18,12 +18,13 @@ from safetensors.torch import load_model, save_model
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Modality, Samples
-from mmkit.data import Dataset, decoded
+from mmkit.data.dataset import Dataset
+from mmkit.data.decoding import decoded
+from mmkit.data.refused import OnError, RefusedError, without
 from mmkit.errors import ContractError, DataError, UnavailableError, UsageError, one_of
 from mmkit.model import Model
 from mmkit.options import Choice
 from mmkit.record import fingerprint
-from mmkit.refused import OnError, RefusedError, without
 
 SCHEMA = 1
 DESCRIPTION = "model.json"

@@ -9,11 +9,11 @@ from typing import Any, get_args
 
 from mmkit.catalog import Catalog
 from mmkit.combination import Combination, refusal
+from mmkit.data.refused import OnError
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.measure.accuracy import measured_as_tensors
 from mmkit.options import Choice, Text, options_of, split_commas, validated
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
-from mmkit.refused import OnError
 from mmkit.run import Run, device_of
 from mmkit.train import Precision, Training
 

@@ -19,7 +19,9 @@ from torch import nn
 
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch, Features, Samples
-from mmkit.data import Dataset, Given, Splits, first
+from mmkit.data.dataset import Dataset, Given
+from mmkit.data.picking import first
+from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen

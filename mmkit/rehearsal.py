@@ -15,11 +15,13 @@ import torch
 
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Split
-from mmkit.data import Dataset, Splits, few
+from mmkit.data.dataset import Dataset
+from mmkit.data.picking import few
+from mmkit.data.refused import RefusedError
+from mmkit.data.splits import Splits
 from mmkit.features.shared import Shared
 from mmkit.measure.cost import parameters
 from mmkit.model import TrainingStep
-from mmkit.refused import RefusedError
 from mmkit.train import Precision, augmentation, losses
 
 ENOUGH = 64

@@ -18,7 +18,10 @@ import torch
 from mmkit.catalog import Catalog, installed
 from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Task, TruthTransform
-from mmkit.data import Dataset, Splits, with_truth
+from mmkit.data.dataset import Dataset
+from mmkit.data.picking import with_truth
+from mmkit.data.refused import OnError
+from mmkit.data.splits import Splits
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen
@@ -30,7 +33,6 @@ from mmkit.model import Model, TrainingStep
 from mmkit.multimodal import MultimodalModel
 from mmkit.options import Choice, options_of, validated
 from mmkit.record import SCHEMA, Record, fingerprint
-from mmkit.refused import OnError
 from mmkit.train import Precision, Trained, Training, fit, losses_of_samples, predictions
 
 MOST_CLASSES = 100

@@ -19,13 +19,13 @@ from typing import Any
 from mmkit.catalog import Catalog
 from mmkit.combination import Combination
 from mmkit.contract import Split
-from mmkit.data import Splits
+from mmkit.data.refused import RefusedError
+from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError, UsageError
 from mmkit.features.shared import Shared
 from mmkit.plan import Plan
 from mmkit.price import Price, Prices, prices
 from mmkit.record import SCHEMA, Record, Records, fingerprint, owned
-from mmkit.refused import RefusedError
 from mmkit.rehearsal import rehearsed
 from mmkit.run import Run, execute, failed, splits_of, surroundings
 

@@ -15,9 +15,9 @@ from annotated_types import Ge, Gt, Interval
 from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch
-from mmkit.data import Dataset, Given
+from mmkit.data.dataset import Dataset, Given
+from mmkit.data.loader import Loader
 from mmkit.errors import MmkitError
-from mmkit.loader import Loader
 from mmkit.model import Model, TrainingStep
 
 Precision = Literal["float32", "bfloat16", "float16"]

@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 
 import mmkit
 from mmkit.contract import Samples
-from mmkit.data import decoded
+from mmkit.data.decoding import decoded
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.errors import DataError
 from mmkit.modalities.audio import Audio

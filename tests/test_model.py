@@ -10,7 +10,8 @@ from torch.func import functional_call, stack_module_state, vmap
 from mmkit.catalog import installed
 from mmkit.combination import Transforms, born
 from mmkit.contract import Features
-from mmkit.data import Dataset, with_truth
+from mmkit.data.dataset import Dataset
+from mmkit.data.picking import with_truth
 from mmkit.model import Model, OnlyFusion, TrainingStep, encoder_widths, fusion_width, module_names
 from mmkit.plan import plan
 from mmkit.run import splits_of

@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mmkit.catalog import installed
 from mmkit.combination import Transforms, born
-from mmkit.data import Dataset
+from mmkit.data.dataset import Dataset
 from mmkit.model import TrainingStep
 from mmkit.plan import plan
 from mmkit.run import splits_of

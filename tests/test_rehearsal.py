@@ -11,11 +11,11 @@ from torch import nn
 import mmkit
 from mmkit.catalog import installed
 from mmkit.contract import Features, Samples
+from mmkit.data.refused import RefusedError
 from mmkit.errors import UsageError
 from mmkit.features.shared import Shared
 from mmkit.measure.cost import parameters
 from mmkit.plan import plan
-from mmkit.refused import RefusedError
 from mmkit.rehearsal import ENOUGH, rehearsed
 from mmkit.run import execute, splits_of
 from mmkit.transforms.series import SeriesTransform

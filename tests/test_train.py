@@ -9,7 +9,7 @@ from torch import nn
 
 from mmkit import train
 from mmkit.contract import ModelOutput
-from mmkit.data import Dataset
+from mmkit.data.dataset import Dataset
 from mmkit.errors import MmkitError
 from mmkit.train import Training, augmentation, balanced, drawn, fit, rate
 

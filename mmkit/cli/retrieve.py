@@ -15,7 +15,7 @@ from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.features.cache import default_folder
 from mmkit.measure.retrieval import AT
-from mmkit.retrieval import Asked, Retrieval, retrieval
+from mmkit.unfused.retrieval import Asked, Retrieval, retrieval
 
 
 def retrieve(

@@ -14,8 +14,8 @@ from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.features.cache import default_folder
-from mmkit.prompts import TEMPLATES, ZeroShot, classified
-from mmkit.retrieval import Asked
+from mmkit.unfused.prompts import TEMPLATES, ZeroShot, classified
+from mmkit.unfused.retrieval import Asked
 
 
 def zero_shot(

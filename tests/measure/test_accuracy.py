@@ -193,7 +193,9 @@ def test_only_what_is_asked_for():
     ],
 )
 def test_what_was_impossible_is_a_bounded_loss(kind, probabilities, leaf, truth):
-    found = measured(Target(kind, 2), "probabilities", torch.tensor(probabilities), leaf, torch.tensor(truth), batches=1)
+    found = measured(
+        Target(kind, 2), "probabilities", torch.tensor(probabilities), leaf, torch.tensor(truth), batches=1
+    )
     never, half, three_quarters = 52 * np.log(2), np.log(2), -np.log(0.75)
     each = [never, three_quarters] if kind == "classes" else [(never + half) / 2, three_quarters / 2]
     assert found.per_sample("log_loss") == pytest.approx(each)

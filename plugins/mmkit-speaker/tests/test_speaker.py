@@ -88,7 +88,7 @@ def test_any_rate_length_and_number_of_channels_is_taken(channels, rate, samples
 
 
 def test_sound_of_zero_length_is_named():
-    from mmkit.data import Splits
+    from mmkit.data.splits import Splits
     from mmkit.modalities.audio import Audio
 
     class Broken:

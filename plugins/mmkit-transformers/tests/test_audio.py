@@ -287,7 +287,7 @@ class TestRefused:
             made(**options)
 
     def test_sound_of_zero_length_is_named(self):
-        from mmkit.data import Splits
+        from mmkit.data.splits import Splits
         from mmkit.modalities.audio import Audio
         from mmkit.modalities.table import Table
 

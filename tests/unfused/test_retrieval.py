@@ -6,11 +6,11 @@ from torch import nn
 
 import mmkit
 from mmkit.contract import Features
-from mmkit.embedder import Embedder
 from mmkit.encoders.cnn import CnnEncoder
 from mmkit.errors import DataError, MmkitError, UsageError
-from mmkit.prompts import _of_classes
 from mmkit.run import splits_of
+from mmkit.unfused.embedder import Embedder
+from mmkit.unfused.prompts import _of_classes
 
 COLOURS = {"red": (1.0, 0.1, 0.1), "green": (0.1, 1.0, 0.1), "blue": (0.1, 0.1, 1.0)}
 

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from mmkit.catalog import Catalog
 from mmkit.contract import Samples, Split
-from mmkit.data import Splits
-from mmkit.embedder import Embedder
+from mmkit.data.refused import OnError
+from mmkit.data.splits import Splits
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.digest import digest
 from mmkit.features.shared import Report
@@ -25,10 +25,10 @@ from mmkit.measure.retrieval import chance, figures, ranks
 from mmkit.options import Choice
 from mmkit.plan import Named, kinds_of
 from mmkit.plugin import EncoderSpec
-from mmkit.refused import OnError
-from mmkit.ridge import RidgeMap, ridge_maps
 from mmkit.run import device_of, splits_of
 from mmkit.train import Precision
+from mmkit.unfused.embedder import Embedder
+from mmkit.unfused.ridge import RidgeMap, ridge_maps
 
 Map = Literal["none", "ridge"]
 

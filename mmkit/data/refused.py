@@ -13,6 +13,7 @@ import torch
 from torch import Generator
 
 from mmkit.contract import Batch, Samples, Transform
+from mmkit.data.picking import picked
 from mmkit.errors import ContractError, DataError, MmkitError, ValuesError
 
 OnError = Literal["fail", "skip", "missing"]
@@ -78,20 +79,6 @@ def without(samples: Samples, refused: RefusedError, on_error: OnError) -> Sampl
     if refused.of_truth:
         return replace(samples, truth=blank(samples.truth))
     return replace(samples, inputs={**samples.inputs, refused.name: blank(samples.inputs[refused.name])})
-
-
-def picked(samples: Samples, index: Sequence[int]) -> Samples:
-    """Those samples."""
-
-    def pick(column: Sequence[Any]) -> list[Any]:
-        return [column[i] for i in index]
-
-    return Samples(
-        pick(samples.ids),
-        {name: pick(column) for name, column in samples.inputs.items()},
-        pick(samples.truth),
-        None if samples.groups is None else pick(samples.groups),
-    )
 
 
 def transformed(

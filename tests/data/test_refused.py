@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from mmkit.contract import Samples
-from mmkit.data import Dataset, Splits
+from mmkit.data.dataset import Dataset
+from mmkit.data.refused import PROBED, RefusedError, fitted, transformed, without
+from mmkit.data.splits import Splits
 from mmkit.errors import ContractError, DataError, UsageError
-from mmkit.refused import PROBED, RefusedError, fitted, transformed, without
 from mmkit.transforms.table import TableTransform
 from mmkit.transforms.truth import Categories, Numbers
 

@@ -4,9 +4,12 @@ import pytest
 import torch
 
 from mmkit.contract import Samples
-from mmkit.data import Dataset, Splits, decoded, few, first, with_truth
+from mmkit.data.dataset import Dataset
+from mmkit.data.decoding import decoded
+from mmkit.data.picking import few, first, with_truth
+from mmkit.data.refused import checked
+from mmkit.data.splits import Splits
 from mmkit.errors import ContractError, DataError
-from mmkit.refused import checked
 
 
 class Number:

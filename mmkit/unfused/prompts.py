@@ -17,17 +17,18 @@ from torch.nn import functional as F
 
 from mmkit.catalog import Catalog
 from mmkit.contract import Split, Target
-from mmkit.data import Splits, with_truth
-from mmkit.embedder import Embedder
+from mmkit.data.picking import with_truth
+from mmkit.data.splits import Splits
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.features.shared import Report
 from mmkit.measure.accuracy import metrics_of
 from mmkit.measure.machine import machine, software
 from mmkit.plan import Named
 from mmkit.plugin import EncoderSpec
-from mmkit.retrieval import Asked, best_map, check_widths, embedder_of, encoders_of
 from mmkit.run import device_of, splits_of
 from mmkit.transforms.truth import Categories
+from mmkit.unfused.embedder import Embedder
+from mmkit.unfused.retrieval import Asked, best_map, check_widths, embedder_of, encoders_of
 
 TEMPLATES = ("a picture of {}",)
 SHARPNESS = 100.0

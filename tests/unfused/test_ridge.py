@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from mmkit.ridge import ridge_maps
+from mmkit.unfused.ridge import ridge_maps
 
 
 @pytest.mark.parametrize(("pairs", "width"), [(30, 8), (10, 25)])

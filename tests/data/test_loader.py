@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit import loader as module
 from mmkit.contract import ModelOutput
-from mmkit.data import Dataset
-from mmkit.loader import Loader
+from mmkit.data import loader as module
+from mmkit.data.dataset import Dataset
+from mmkit.data.loader import Loader
 from mmkit.train import Training, fit
 from mmkit.transforms.image import ImageTransform
 from mmkit.transforms.mel import MelTransform

@@ -1,0 +1,1 @@
+"""From raw samples to batches: decoded, split, refused or picked, transformed, loaded."""

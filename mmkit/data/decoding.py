@@ -1,0 +1,68 @@
+"""Raw values, decoded into memory."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from mmkit.contract import Modality, Samples
+from mmkit.data.loader import Loader
+from mmkit.data.picking import picked
+from mmkit.data.refused import OnError, RefusedError
+from mmkit.errors import DataError
+
+
+def decoded(
+    samples: Samples, modalities: Mapping[str, Modality], on_error: OnError = "fail"
+) -> tuple[Samples, list[str]]:
+    """The samples with every value in memory, and what could not be read.
+
+    Args:
+        samples: raw; an input that they lack is all None.
+        modalities: of each input; several threads decode where that takes its time.
+        on_error: "fail" raises at the first value that cannot be read, "skip" leaves its sample out, "missing" takes
+            None instead.
+
+    Raises:
+        DataError: a value cannot be read, or a column has not one value a sample; it names sample and input.
+    """
+    if len(samples.truth) != len(samples):
+        raise DataError(f"truth has {len(samples.truth)} values for {len(samples)} samples; give one a sample, or None")
+    if len(set(samples.ids)) < len(samples):
+        twice = next(id_ for id_, count in Counter(samples.ids).items() if count > 1)
+        raise DataError(f"sample {twice} is there {samples.ids.count(twice)} times; give each sample an id of its own")
+    columns: dict[str, Sequence[Any]] = {}
+    unread: list[str] = []
+    left_out: set[str] = set()
+    for name, modality in modalities.items():
+        column = samples.inputs.get(name, [None] * len(samples))
+        if len(column) != len(samples):
+            raise DataError(
+                f"input {name} has {len(column)} values for {len(samples)} samples; give one a sample, or None"
+            )
+        values = []
+        with Loader() as load:
+            for sample, value in zip(samples.ids, load(partial(_read, modality, column), len(samples)), strict=True):
+                if isinstance(value, DataError):
+                    refused = RefusedError(name, {sample: str(value)}, unread=True)
+                    if on_error == "fail":
+                        raise refused from value
+                    unread += refused.lines
+                    left_out.add(sample)
+                values.append(None if isinstance(value, DataError) else value)
+        columns[name] = values
+    samples = replace(samples, inputs=columns)
+    if on_error == "skip" and left_out:
+        samples = picked(samples, [i for i, sample in enumerate(samples.ids) if sample not in left_out])
+    return samples, unread
+
+
+def _read(modality: Modality, column: Sequence[Any], index: int) -> Any:
+    """A value in memory, None, or the error that says why it is not there."""
+    try:
+        return None if column[index] is None else modality.decode(column[index])
+    except DataError as error:
+        return error
