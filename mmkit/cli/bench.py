@@ -4,34 +4,28 @@ from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from mmkit.api import new_folder
+from mmkit.cli.bars import SuiteBars
+from mmkit.cli.configuration import merged
 from mmkit.cli.process import prepare
 from mmkit.cli.rehearse import rehearse
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
-from mmkit.errors import DataError, UsageError, one_of
+from mmkit.errors import DataError, UsageError
 from mmkit.features.cache import default_folder
 from mmkit.plan import plan
-from mmkit.record import Record
 from mmkit.report.document import document
 from mmkit.report.summary import rows
 from mmkit.report.terminal import show, show_confusion
-from mmkit.run import Run
-from mmkit.suite import Suite, Watcher, carry_out
+from mmkit.suite import Suite, carry_out
 
 Several = list[str] | None
-
-LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
-NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "price": bool}
-"""Options of the configuration that are no strings: those that may be repeated, and those of another type."""
 
 
 def bench(
@@ -93,7 +87,7 @@ def bench(
         "on_error": on_error, "baselines": baselines, "price": price, "out": out,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
-    chosen = _merged(_read(config), given, training)
+    chosen = merged(config, given, training)
     prepare(chosen["threads"])
     installed = catalog(ctx)
     planned = plan(
@@ -117,7 +111,7 @@ def bench(
     if dry_run:
         raise typer.Exit(rehearse(planned, installed, as_json=as_json))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
-    with _Bars() as watcher:
+    with SuiteBars() as watcher:
         kept = None if no_cache else default_folder()
         priced = chosen["price"] is not False
         suite = carry_out(planned, folder, installed, save=save, mix=mix, price=priced, cache=kept, watcher=watcher)
@@ -131,36 +125,6 @@ def bench(
         kinds = tuple(f"{name}: " for name in names)
         wanting = all(record["error"].startswith(kinds) for record in suite.failures)
         raise typer.Exit(DataError.exit_code if wanting else 1)
-
-
-def _read(path: Path | None) -> dict[str, Any]:
-    if path is None:
-        return {}
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot read --config {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsageError(f"--config {path} is no TOML: {error}") from error
-
-
-def _merged(config: dict[str, Any], given: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
-    """The configuration, with what was given put over it."""
-    table = dict(config)
-    trained = table.pop("train", {})
-    if not isinstance(trained, dict):
-        raise UsageError(f"--config: train is a table of options; got {trained!r}")
-    for name, value in table.items():
-        if name not in given:
-            raise UsageError(f"--config has no option {name}; {one_of([*given, 'train'], name)}")
-        table[name] = [value] if name in LISTS and isinstance(value, str) else value
-        wanted = list if name in LISTS else NUMBERS.get(name, str)
-        if type(table[name]) is not wanted or (
-            name in LISTS and not all(isinstance(item, str) for item in table[name])
-        ):
-            raise UsageError(f"--config: {name} takes {'strings' if name in LISTS else wanted.__name__}; got {value!r}")
-    merged: dict[str, Any] = {name: table.get(name) if value in (None, []) else value for name, value in given.items()}
-    return merged | {"train": trained | {name: value for name, value in training.items() if value is not None}}
 
 
 def _encoders(texts: list[str]) -> dict[str, list[str]]:
@@ -197,68 +161,3 @@ def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if confusion:
         show_confusion(rows(suite.records), console)
     print(f"mmkit: records are in {suite.folder}", file=sys.stderr)
-
-
-class _Bars(Watcher):
-    """Progress on stderr: bars on a terminal, else nothing but failures."""
-
-    def __init__(self) -> None:
-        self.console = Console(stderr=True, highlight=False)
-        self.progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            console=self.console,
-            transient=True,
-            disable=not self.console.is_terminal,
-        )
-        self.runs: TaskID | None = None
-        self.epochs: TaskID | None = None
-
-    def __enter__(self) -> _Bars:
-        self.progress.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.progress.stop()
-
-    def planned(self, runs: int, found: int) -> None:
-        """Bars appear."""
-        if found:
-            print(f"mmkit: {found} of {runs} runs are there already", file=sys.stderr)
-        self.runs = self.progress.add_task("runs", total=runs, completed=found)
-
-    def measuring(self, what: str) -> None:
-        """The bar says what is measured."""
-        if self.runs is not None:
-            self.progress.update(self.runs, description=what)
-
-    def started(self, run: Run) -> None:
-        """The bars say which run."""
-        if self.runs is not None:
-            self.progress.update(self.runs, description=f"{run.combination.label}, seed {run.seed}")
-        self.epochs = self.progress.add_task("epochs", total=None)
-
-    def encoding(self, name: str, done: int, samples: int) -> None:
-        """The lower bar counts samples."""
-        if self.epochs is not None:
-            self.progress.update(self.epochs, description=f"features of {name}", completed=done, total=samples)
-
-    def noted(self, message: str) -> None:
-        """Said at once."""
-        print(f"mmkit: {message}", file=sys.stderr)
-
-    def epoch(self, done: int, planned: int) -> None:
-        """The lower bar moves."""
-        if self.epochs is not None:
-            self.progress.update(self.epochs, description="epochs", completed=done, total=planned)
-
-    def finished(self, record: Record) -> None:
-        """The upper bar moves; a failure is said at once."""
-        if self.epochs is not None:
-            self.progress.remove_task(self.epochs)
-        if self.runs is not None:
-            self.progress.advance(self.runs)
-        if record["status"] != "ok":
-            print(f"mmkit: {record['fusion']}, seed {record['seed']} failed; why stands at the end", file=sys.stderr)

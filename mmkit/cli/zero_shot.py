@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cli.encoding_bar import EncodingBar
+from mmkit.cli.bars import EncodingBar
 from mmkit.cli.process import prepare
 from mmkit.cli.results import results, share
 from mmkit.cli.setting import catalog
