@@ -5,14 +5,17 @@ Frozen parts stay in evaluation whatever `train()` says: a batch norm keeps its 
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, Le, Predicate, doc
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 
 from mmkit.errors import UnavailableError
 from mmkit.plugin import ForTraining
@@ -56,6 +59,8 @@ class Tuned(nn.Module):
         decay: of the learning rate from block to block downwards, where all is trained: Howard and Ruder, "Universal
             Language Model Fine-tuning for Text Classification", ACL 2018, https://arxiv.org/abs/1801.06146. 1 is none.
         through: what is given to it comes from something that learns, so gradients pass through it, frozen or not.
+        checkpointing: activations inside a block are computed again in the backward instead of being kept: Chen et
+            al., "Training Deep Nets with Sublinear Memory Cost", 2016, https://arxiv.org/abs/1604.06174.
 
     Raises:
         ValueError: no such mode, or more blocks than there are.
@@ -72,6 +77,7 @@ class Tuned(nn.Module):
         rank: int = 8,
         decay: float = 1.0,
         through: bool = False,
+        checkpointing: bool = False,
     ) -> None:
         super().__init__()
         if not is_mode(tune):
@@ -93,6 +99,10 @@ class Tuned(nn.Module):
             trained = tuple(name for name, _ in backbone.named_modules() if ".lora_" in name)
         if mode == "full" and decay != 1:
             self.rates = _rates(backbone, blocks, after, decay)
+        for name in blocks if checkpointing else ():
+            # Libraries ask whether a block is in training, and adapted ones are not.
+            block = backbone.get_submodule(name)
+            block.forward = partial(_again, block.forward, _norms(block))  # type: ignore[method-assign]
         self.backbone = backbone
         self._trained = trained
         self._through = through
@@ -110,6 +120,31 @@ class Tuned(nn.Module):
             with torch.no_grad():
                 return self.backbone(*inputs, **named)
         return self.backbone(*inputs, **named)
+
+
+def _norms(block: nn.Module) -> list[nn.Module]:
+    return [module for module in block.modules() if getattr(module, "num_batches_tracked", None) is not None]
+
+
+def _again(forward: Callable[..., Any], norms: Sequence[Any], *inputs: Any, **named: Any) -> Any:
+    """What a block gives; where there is a backward, it runs anew there, and its batch norms count nothing twice."""
+    if not torch.is_grad_enabled():
+        return forward(*inputs, **named)
+    once = {"context_fn": lambda: (contextlib.nullcontext(), _uncounted(norms))} if norms else {}
+    return checkpoint(forward, *inputs, use_reentrant=False, **once, **named)
+
+
+@contextlib.contextmanager
+def _uncounted(norms: Sequence[Any]) -> Iterator[None]:
+    counting = [(n, n.momentum, n.num_batches_tracked.clone()) for n in norms if n.training and n.track_running_stats]
+    for norm, _, _ in counting:
+        norm.momentum = 0.0  # statistics stay as they are
+    try:
+        yield
+    finally:
+        for norm, momentum, batches in counting:
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
 
 
 def _within(name: str, owners: Sequence[str]) -> bool:

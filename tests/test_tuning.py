@@ -170,3 +170,26 @@ def test_gradients_pass_through_a_frozen_backbone_where_something_before_it_lear
     assert given.grad.any()
     assert through.frozen
     assert all(p.grad is None for p in through.parameters())
+
+
+@pytest.mark.parametrize(("tune", "runs"), [("frozen", 3), ("partial:1", 4), ("full", 6), ("lora", 6)])
+def test_checkpointing_runs_what_has_a_gradient_twice_and_changes_nothing(tune, runs):
+    if tune == "lora":
+        pytest.importorskip("peft")
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        tuned = Tuned(Backbone(), tune, blocks=BLOCKS, after=("norm",), checkpointing=checkpointing).train()
+        counted = []
+        for block in tuned.backbone.blocks:
+            block[0].register_forward_pre_hook(lambda *_, counted=counted: counted.append(1))
+        learnt = nn.Linear(8, 1)
+        torch.manual_seed(1)
+        learnt(tuned(torch.randn(16, 4))).square().mean().backward()
+        gradients = {name: p.grad for name, p in tuned.named_parameters() if p.grad is not None}
+        found.append((gradients, tuned.state_dict()))
+        assert len(counted) == (runs if checkpointing else 3)
+        assert copy.deepcopy(tuned).eval()(torch.ones(2, 4)).isfinite().all()
+    for plain, again in zip(*found, strict=True):
+        assert plain.keys() == again.keys()
+        assert all(torch.equal(plain[name], again[name]) for name in plain)  # statistics of batch norms as well

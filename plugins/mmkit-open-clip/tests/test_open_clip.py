@@ -20,7 +20,7 @@ from mmkit_open_clip.plugin import EXAMPLE
 from mmkit_open_clip.source import described, weights_file
 from mmkit_open_clip.text import OpenClipTextEncoder
 from mmkit_open_clip.text_transform import OpenClipTextTransform
-from mmkit_open_clip.towers import image_tower, text_tower
+from mmkit_open_clip.towers import anatomy, image_tower, text_tower
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
@@ -218,6 +218,23 @@ def test_a_tower_is_built_without_the_other(kind):
 def test_the_contract_is_kept(name, options):
     report = check("encoder", name, {"model": f"local-dir:{EXAMPLE}", "pretrained": "none", **options})
     assert report.ok, report
+
+
+@pytest.mark.parametrize("kind", ["clip", "bert"])
+@pytest.mark.parametrize("tune", ["full", "lora"])
+def test_checkpointing_runs_blocks_again(tmp_path, kind, tune):
+    if tune == "lora":
+        pytest.importorskip("peft")
+    home, _ = folder(tmp_path, kind)
+    encoder, transform = of_texts(f"local-dir:{home}", tune=tune, checkpointing=True)
+    blocks, _ = anatomy(encoder.tuned.backbone.tower)
+    runs = []
+    for block in blocks:
+        modules = encoder.tuned.backbone.tower.get_submodule(block).modules()
+        norm = next(module for module in modules if "Norm" in type(module).__name__)
+        norm.register_forward_pre_hook(lambda *_: runs.append(1))
+    encoder.train()(transform(TEXTS)).vector().sum().backward()
+    assert len(runs) == 2 * len(blocks) > 0
 
 
 class TestWeights:

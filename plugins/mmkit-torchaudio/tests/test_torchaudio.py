@@ -114,15 +114,23 @@ def test_summaries_and_what_goes_into_the_first_layer():
     assert first(batch).tokens.isfinite().all()
 
 
-def test_checkpointing_changes_no_gradient():
+@pytest.mark.parametrize(("tune", "more"), [("full", 2), ("partial:1", 1), ("lora", 2)])
+def test_checkpointing_runs_layers_again_and_changes_no_gradient(tune, more):
+    if tune == "lora":
+        pytest.importorskip("peft")
     found = []
     for checkpointing in (False, True):
         torch.manual_seed(0)
-        encoder, transform = made(tune="full", checkpointing=checkpointing)
+        encoder, transform = made(tune=tune, checkpointing=checkpointing)
         encoder.train()
+        runs = []
+        for layer in encoder.tuned.backbone.encoder.transformer.layers:
+            layer.attention.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
         torch.manual_seed(1)
         encoder(transform(CLIPS)).tokens.square().sum().backward()
-        found.append({name: weight.grad for name, weight in encoder.named_parameters()})
+        found.append({name: weight.grad for name, weight in encoder.named_parameters() if weight.requires_grad})
+        assert len(runs) == 2 + checkpointing * more
+    assert found[0]
     assert all(gradient is not None for gradient in found[0].values())
     for name, gradient in found[0].items():
         torch.testing.assert_close(found[1][name], gradient)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 import transformers
+from mmkit_transformers.network import container
 from mmkit_transformers.plugin import EXAMPLE
 from mmkit_transformers.text import TransformersTextEncoder
 from mmkit_transformers.text_transform import TransformersTextTransform
@@ -143,6 +144,30 @@ def test_adapters_leave_the_result_as_it_was_at_first(tmp_path, kind):
     grown = [name for name, weight in adapted.named_parameters() if weight.requires_grad]
     assert grown
     assert all(".lora_" in name for name in grown)
+
+
+@pytest.mark.parametrize("tune", ["full", "partial:2", "lora"])
+@pytest.mark.parametrize("kind", ["bert", "gpt2", "mpnet", "t5"])
+def test_checkpointing_runs_layers_again_and_changes_no_gradient(tmp_path, kind, tune):
+    if tune == "lora":
+        pytest.importorskip("peft")
+    where = folder(tmp_path, kind)
+    found = []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        encoder, transform = made(where, tune=tune, checkpointing=checkpointing, layer=2)
+        runs = []
+        backbone = encoder.states.tuned.backbone
+        for block in backbone.get_submodule(container(backbone)):
+            norm = next(module for module in block.modules() if "Norm" in type(module).__name__)
+            norm.register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        torch.manual_seed(1)
+        encoder.train()(transform(TEXTS)).tokens.square().sum().backward()
+        found.append({name: weight.grad for name, weight in encoder.named_parameters() if weight.requires_grad})
+        assert len(runs) == 3 + 2 * checkpointing
+    assert found[0]
+    for name, gradient in found[0].items():
+        torch.testing.assert_close(found[1][name], gradient)
 
 
 def test_a_layer_that_is_not_the_last_leaves_those_above_it_out(tmp_path):

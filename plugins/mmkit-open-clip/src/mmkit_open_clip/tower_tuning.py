@@ -22,9 +22,8 @@ def tuned(
     checkpointing: bool,
 ) -> Tuned:
     """A tower with its weights, under its face, of which so much is trained as `tune` says."""
-    if checkpointing and isinstance(tower, HFTextEncoder):
-        tower.transformer.activation_checkpointing_enable()  # open_clip calls it by its old name
-    elif checkpointing:
+    of_transformers = isinstance(tower, HFTextEncoder)
+    if checkpointing and not of_transformers:
         tower.set_grad_checkpointing(True)
     blocks, after = anatomy(tower)
     if tune in {"lora", "dora"}:
@@ -36,4 +35,5 @@ def tuned(
         after=[f"tower.{name}" for name in after],
         rank=rank,
         decay=decay,
+        checkpointing=checkpointing and of_transformers,  # open_clip calls theirs by an old name
     )

@@ -9,13 +9,11 @@ Axes: B batch, S samples of the longest clip, C channels, T tokens, D width.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from torchaudio.models import wav2vec2_model, wavlm_model
 
 from mmkit.contract import Batch, Features
@@ -72,9 +70,9 @@ class TorchaudioEncoder(nn.Module):
         if not -most - 1 <= layer <= most:
             raise ValueError(f"layer is {layer}; the model has {most}, so expected {-most - 1} to {most}")
         read = layer % (most + 1)
-        backbone = _Layers(model, read, checkpointing=checkpointing)
+        backbone = _Layers(model, read)
         blocks = [f"encoder.transformer.layers.{number}" for number in range(read)]
-        self.tuned = Tuned(backbone, tune, blocks=blocks, rank=rank, decay=decay)
+        self.tuned = Tuned(backbone, tune, blocks=blocks, rank=rank, decay=decay, checkpointing=checkpointing)
         self.frozen = self.tuned.frozen
         self.width = int(bundle._params["encoder_embed_dim"])  # noqa: SLF001
         self.least = transform.least
@@ -98,7 +96,7 @@ class TorchaudioEncoder(nn.Module):
 class _Layers(nn.Module):
     """The first layers of a model, over clips of several lengths, by the model's own modules."""
 
-    def __init__(self, model: Any, read: int, *, checkpointing: bool) -> None:
+    def __init__(self, model: Any, read: int) -> None:
         super().__init__()
         self.feature_extractor = model.feature_extractor
         first = self.feature_extractor.conv_layers[0]
@@ -109,7 +107,6 @@ class _Layers(nn.Module):
         transformer.layers = transformer.layers[:read]
         if not transformer.layer_norm_first:
             transformer.layer_norm = nn.Identity()  # for what follows the last layer, which is not read
-        self.checkpointing = checkpointing
 
     def forward(self, wave: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """[B T D] states and [B], how many of them are real."""
@@ -130,10 +127,7 @@ class _Layers(nn.Module):
                 given = {"attention_mask": None, "position_bias": bias, "key_padding_mask": hidden}
             else:
                 given = {"attention_mask": hidden[:, None, None].expand(-1, 1, x.shape[1], -1)}
-            if self.checkpointing and self.training:
-                x, bias = checkpoint(partial(layer, **given), x, use_reentrant=False)
-            else:
-                x, bias = layer(x, **given)
+            x, bias = layer(x, **given)
         return x, frames
 
 

@@ -60,6 +60,9 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
     # Augmentation inside a model draws from numpy's generator, behind the back of every seed.
     if getattr(model.config, "apply_spec_augment", False):
         model.config.apply_spec_augment = False
+    # States that are kept to go on from are read by nobody here, and with checkpointing come out wrong.
+    if getattr(model.config, "use_cache", False):
+        model.config.use_cache = False
     if report is not None:
         _complete(source.model, whole, model, prefix, report)
     return model

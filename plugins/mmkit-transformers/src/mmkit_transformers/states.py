@@ -60,11 +60,11 @@ class States(nn.Module):
         summary = found.get("pooler_output")
         if self.own and (summary is None or summary.flatten(1).shape[1] != _tokens(found.last_hidden_state).shape[2]):
             raise ValueError(f"{type(model).__name__} has no summary of its own as wide as its tokens; pool the tokens")
-        if checkpointing:
-            model.activation_checkpointing_enable()
         # Where states are counted like blocks, those above the layer that is read have no part in it.
         read = layer % states if states == len(blocks) + 1 else len(blocks)
-        self.tuned = Tuned(model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay)
+        self.tuned = Tuned(
+            model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay, checkpointing=checkpointing
+        )
         if not self.tuned.frozen:
             self._leave_unread(example, tune)
         with torch.no_grad():
