@@ -45,7 +45,10 @@ def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
             "it was run; give a .safetensors file, or a state dict alone"
         ) from error
     except Exception as error:  # whatever a damaged or a malicious file makes the readers raise
-        raise DataError(f"{file} holds no weights that can be read safely: {in_a_line(error)}") from error
+        raise DataError(
+            f"{file} holds no weights that can be read safely: it is damaged or none of weights ({in_a_line(error)}); "
+            "get it anew"
+        ) from error
     if isinstance(found, dict) and isinstance(found.get(within), dict):
         found = found[within]
     if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):

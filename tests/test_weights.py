@@ -32,7 +32,9 @@ class TestRead:
         ("content", "said"),
         [
             (None, "there is no file of weights at"),
-            (b"nothing", "holds no weights that can be read safely"),
+            (b"nothing", "holds no weights that can be read safely: it is damaged, or holds more than tensors"),
+            (b"junk", "holds no weights that can be read safely: it is damaged or none of weights .*; get it anew"),
+            (b"", "holds no weights that can be read safely: it is damaged or none of weights .*; get it anew"),
             ({"step": 7}, "holds no weights by name"),
             ([torch.ones(1)], "holds no weights by name"),
         ],

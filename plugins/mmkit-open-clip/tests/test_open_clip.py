@@ -285,6 +285,21 @@ class TestWeights:
                 )
         assert not (tmp_path / "owned").exists()
 
+    def test_a_folder_without_its_tokenizer_is_refused_not_read_as_unknown_words(self, tmp_path):
+        home, _ = folder(tmp_path, "bert")
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (home / name).unlink()
+        with pytest.raises(DataError, match=r"tokenizer without words: .*local-dir:FOLDER"):
+            of_texts(f"local-dir:{home}")
+
+    def test_a_folder_that_is_given_as_a_name_or_has_no_configuration_is_said(self, tmp_path):
+        home, _ = folder(tmp_path)
+        with pytest.raises(UsageError, match=f"is a folder; give model=local-dir:{home}$"):
+            of_images(str(home))
+        (home / "open_clip_config.json").unlink()
+        with pytest.raises(DataError, match=r"has no open_clip_config\.json; give a folder that has it"):
+            of_images(f"local-dir:{home}")
+
     @pytest.mark.parametrize(
         ("content", "said"),
         [(b"junk", "can be read safely"), ([1, 2], "no weights by name"), ({}, "it lacks")],

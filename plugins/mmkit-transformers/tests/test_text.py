@@ -331,11 +331,33 @@ class TestRefused:
         ):
             made(tmp_path / "m")
 
+    @pytest.mark.parametrize("kind", ["bert", "t5", "gpt2"])
+    def test_a_folder_without_its_tokenizer_is_refused_not_read_as_unknown_words(self, tmp_path, kind):
+        where = folder(tmp_path, kind)
+        for name in ("tokenizer.json", "tokenizer_config.json"):
+            (where / name).unlink()
+        with pytest.raises(DataError, match=r"tokenizer without words: .*tokenizer\.json"):
+            made(where)
+
+    def test_code_that_comes_with_a_model_is_not_run_and_nobody_is_told_how(self, tmp_path):
+        where = folder(tmp_path, "bert")
+        config = json.loads((where / "config.json").read_text())
+        own = {"model_type": "own", "auto_map": {"AutoConfig": "own.Config", "AutoModel": "own.Model"}}
+        (where / "config.json").write_text(json.dumps(config | own))
+        (where / "own.py").write_text(f"open({str(tmp_path / 'owned')!r}, 'w')")
+        with pytest.raises(DataError, match="code of its own, which is never run; take a model that") as error:
+            made(where)
+        assert "trust_remote_code" not in str(error.value)
+        assert not (tmp_path / "owned").exists()
+
     def test_weights_of_another_shape_are_refused(self, tmp_path):
         shutil.copytree(EXAMPLE, tmp_path / "m")
         config = json.loads((EXAMPLE / "config.json").read_text())
         (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"intermediate_size": 24}))
-        with pytest.raises(DataError, match="cannot be read"):
+        with pytest.raises(
+            DataError,
+            match=r"another shape than its config.json says: .*intermediate\.dense\.bias \[32\], not \[24\]",
+        ):
             made(tmp_path / "m")
 
     def test_weights_of_a_head_for_another_task_are_left_out(self, tmp_path):

@@ -36,12 +36,14 @@ def described(model: str, pretrained: str) -> Described:
     """
     kind, place = _parsed(model)
     if kind == "folder":
-        return _read(_in_folder(Path(place), (CONFIG,)))
+        return _read(_in_folder(Path(place), (CONFIG,), "a folder that has it, as open_clip's models on the hub do"))
     if kind == "hub":
         return _read(
             fetched(place, (CONFIG,), f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
         )
     config = open_clip.get_model_config(place)
+    if config is None and Path(model).is_dir():
+        raise UsageError(f"{model} is a folder; give model=local-dir:{model}")
     if config is None:
         raise UsageError(f"open_clip has no model {place}; {one_of(open_clip.list_models(), place)}")
     return config, _prepared(place, config, pretrained)
@@ -61,7 +63,7 @@ def weights_file(model: str, pretrained: str) -> Path | None:
         return Path(pretrained)
     kind, place = _parsed(model)
     if kind == "folder":
-        return _in_folder(Path(place), WEIGHTS)
+        return _in_folder(Path(place), WEIGHTS, "the folder of a model, or pretrained=none or a FILE")
     if kind == "hub":
         return fetched(place, WEIGHTS[:2], f"model=local-dir:FOLDER after `hf download {place} --local-dir FOLDER`")
     tag = open_clip.get_pretrained_cfg(place, pretrained)
@@ -127,10 +129,10 @@ def _read(file: Path) -> Described:
     return config, way
 
 
-def _in_folder(folder: Path, names: Sequence[str]) -> Path:
+def _in_folder(folder: Path, names: Sequence[str], instead: str) -> Path:
     if not folder.is_dir():
         raise DataError(f"there is no folder {folder}; give one with {CONFIG} and weights")
     for name in names:
         if (folder / name).is_file():
             return folder / name
-    raise DataError(f"{folder} has no {' or '.join(names)}; give the folder of a model, or pretrained=none or a FILE")
+    raise DataError(f"{folder} has no {' or '.join(names)}; give {instead}")

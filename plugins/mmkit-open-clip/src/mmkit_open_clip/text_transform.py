@@ -144,6 +144,11 @@ def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:
     found = _of_transformers("AutoTokenizer", source, **given)
     if not getattr(found, "is_fast", False):
         raise DataError(f"{source} has no fast tokenizer (tokenizer.json); convert it, or take another model")
+    if len(set(found.get_vocab()) - set(found.all_special_tokens)) <= 1:  # made of nothing where the files are lacking
+        raise DataError(
+            f"{source} has a tokenizer without words: are its files (tokenizer.json) there? Give "
+            "model=local-dir:FOLDER with the model's own in it"
+        )
     inner, length = found.backend_tokenizer, text.get("context_length", 77)
     inner.enable_truncation(length, direction=found.truncation_side)
     inner.enable_padding(

@@ -24,7 +24,7 @@ from mmkit.contract import Batch, Features, Target
 from mmkit.errors import DataError
 from mmkit.tuning import Rank, Tune, Tuned
 from mmkit_transformers.generation_transform import GenerationTransform
-from mmkit_transformers.network import anatomy
+from mmkit_transformers.network import REPORTED, anatomy, misfits
 from mmkit_transformers.source import NO_ADAPTER, read
 
 
@@ -159,14 +159,11 @@ def _model(transform: GenerationTransform) -> Any:
         AutoModelForCausalLM.from_pretrained,
         transform.model,
         transform.revision,
-        output_loading_info=True,
         dtype=torch.float32,
+        **REPORTED,
         **NO_ADAPTER,
         **transform.named,
     )
-    if missing := sorted(report["missing_keys"]):
-        raise DataError(
-            f"{transform.model} lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; "
-            "give a folder with all of them"
-        )
+    if found := misfits(report, set(model.state_dict())):
+        raise DataError(f"{transform.model} {'; it '.join(found)}")
     return model

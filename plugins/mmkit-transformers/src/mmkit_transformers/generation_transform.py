@@ -12,11 +12,11 @@ import torch
 from annotated_types import Gt
 from tokenizers import Tokenizer
 from torch import Generator
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import DataError
-from mmkit_transformers.source import read
+from mmkit_transformers.source import fast_tokenizer, read
 
 
 class GenerationTransform:
@@ -84,9 +84,7 @@ class GenerationTransform:
         if not self.samples:
             raise DataError("no sample of the training split has truth; give some that have")
         config = read(AutoConfig.from_pretrained, self.model, self.revision, **self.named)
-        tokenizer = read(AutoTokenizer.from_pretrained, self.model, self.revision, **self.named)
-        if not getattr(tokenizer, "is_fast", False):
-            raise DataError(f"{self.model} has no fast tokenizer (tokenizer.json); convert it, or take another model")
+        tokenizer = fast_tokenizer(self.model, self.revision, **self.named)
         if tokenizer.eos_token_id is None:
             raise DataError(f"the tokenizer of {self.model} names no end of text (eos_token); give it one")
         self.config = config.to_dict()

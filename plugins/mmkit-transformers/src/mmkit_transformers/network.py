@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -13,6 +13,8 @@ from transformers import AutoConfig, AutoModel
 from mmkit.errors import DataError
 from mmkit_transformers.source import NO_ADAPTER, read
 
+REPORTED = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""What transformers shall say, rather than raise, of weights that do not fit."""
 BUFFERS = ("position_ids", "inv_freq", ".attn.bias", ".attn.masked_bias", "relative_position_index")
 """Ends of the names of what older checkpoints hold and newer models compute."""
 
@@ -45,8 +47,8 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
         made = AutoConfig.for_model(config.pop("model_type"), **config)
         whole, report = AutoModel.from_config(made, dtype=torch.float32), None  # whatever its source was saved in
     else:
-        load, options = AutoModel.from_pretrained, {"output_loading_info": True, "dtype": torch.float32}
-        whole, report = read(load, source.model, source.revision, **NO_ADAPTER, **options)
+        load, options = AutoModel.from_pretrained, {"dtype": torch.float32, **REPORTED, **NO_ADAPTER}
+        whole, report = read(load, source.model, source.revision, **options)
         _keep_fixed(whole)
     model: Any = whole
     prefix = ""
@@ -78,13 +80,7 @@ def _keep_fixed(model: nn.Module) -> None:
 
 
 def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[str, Iterable[str]]) -> None:
-    own = {f"{prefix}{key}" for key in model.state_dict()}
-    missing = sorted(own & set(report["missing_keys"]))
-    found = []
-    if missing:
-        found.append(
-            f"lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; give a folder with all of them"
-        )
+    found = misfits(report, {f"{prefix}{key}" for key in model.state_dict()})
     within = f"{prefix}{container(model)}."
     names = [key.removeprefix(f"{whole.base_model_prefix}.") for key in report["unexpected_keys"]]
     more = sorted(key for key in names if key.startswith(within) and not key.endswith(BUFFERS))
@@ -95,6 +91,29 @@ def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[st
         )
     if found:
         raise DataError(f"{name} {'; it '.join(found)}")
+
+
+def misfits(report: Mapping[str, Iterable[Any]], own: Container[str]) -> list[str]:
+    """What a model lacks, or has in another shape, in words that follow its name.
+
+    Args:
+        report: what `REPORTED` asked of transformers.
+        own: the names of the weights that the model needs.
+    """
+    other = {key: (given, expected) for key, given, expected in report["mismatched_keys"] if key in own}
+    missing = sorted(key for key in report["missing_keys"] if key in own and key not in other)
+    found = []
+    if missing:
+        found.append(
+            f"lacks {len(missing)} weights of its model: {', '.join(missing[:5])}; give a folder with all of them"
+        )
+    if other:
+        few = [f"{key} {list(given)}, not {list(expected)}" for key, (given, expected) in sorted(other.items())[:3]]
+        found.append(
+            f"has {len(other)} weights of another shape than its config.json says: {', '.join(few)}; "
+            "give the configuration that belongs to them"
+        )
+    return found
 
 
 def container(model: nn.Module) -> str:

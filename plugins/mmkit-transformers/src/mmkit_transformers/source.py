@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import pickle
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from transformers import AutoTokenizer
 from transformers.utils import logging
 
 from mmkit.errors import DataError
@@ -40,7 +42,7 @@ def _read(load: Callable[..., Any], model: str, revision: str | None, options: d
         try:
             return load(model, local_files_only=True, trust_remote_code=False, **options)
         except Exception as error:  # whatever a damaged file makes the readers raise
-            raise DataError(f"{model} cannot be read: {in_a_line(error)}") from error
+            raise DataError(f"{model} cannot be read: {_why(load, error)}") from error
     if folder.is_absolute() or model.startswith("."):
         raise DataError(f"there is no folder {model}; give one that save_pretrained wrote, or a name of the hub")
     named = {"revision": revision, "trust_remote_code": False, **options}
@@ -53,7 +55,47 @@ def _read(load: Callable[..., Any], model: str, revision: str | None, options: d
     try:
         return load(model, **named)
     except Exception as error:  # whatever the hub, the network or a file makes of it
-        raise _unavailable(model, revision, in_a_line(error)) from error
+        raise _unavailable(model, revision, _why(load, error)) from error
+
+
+def fast_tokenizer(model: str, revision: str | None, **options: Any) -> Any:
+    """The tokenizer of a model.
+
+    Raises:
+        DataError: it cannot be had here, is not a fast one, or knows no words: where files are lacking, transformers
+            makes one that takes all texts for unknown.
+    """
+    tokenizer = read(AutoTokenizer.from_pretrained, model, revision, **options)
+    if not getattr(tokenizer, "is_fast", False):
+        raise DataError(f"{model} has no fast tokenizer (tokenizer.json); convert it, or take another model")
+    if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1:  # some have a mark for spaces
+        raise DataError(
+            f"{model} has a tokenizer without words: are its files (tokenizer.json) there? Give a folder with the "
+            "model's own, as the tokenizer's save_pretrained writes them"
+        )
+    return tokenizer
+
+
+_NEEDED = {
+    "AutoImageProcessor": "image processor (preprocessor_config.json); take a model of images",
+    "AutoFeatureExtractor": "feature extractor (preprocessor_config.json); take a model of sound",
+    "AutoVideoProcessor": "video processor (video_preprocessor_config.json); take a model of videos",
+    "AutoTokenizer": "tokenizer (tokenizer.json); take a model of texts",
+}
+_LACKING = ("Can't load", "Couldn't instantiate", "Unrecognized")
+"""How transformers begins where it finds none; then it lists all models, or asks about folders of the hub's names."""
+
+
+def _why(load: Callable[..., Any], error: Exception) -> str:
+    """Why something cannot be read, and what to do; transformers would say how to run what is foreign all the same."""
+    if isinstance(error, pickle.UnpicklingError):
+        return "its weights are damaged, or more than tensors; nothing of them was run; give them as .safetensors"
+    if "trust_remote_code" in str(error):
+        return "it comes with code of its own, which is never run; take a model that transformers itself knows"
+    needed = _NEEDED.get(getattr(getattr(load, "__self__", None), "__name__", ""))
+    if needed and str(error).startswith(_LACKING):
+        return f"it has no {needed}, with all that save_pretrained writes"
+    return in_a_line(error)
 
 
 @contextlib.contextmanager

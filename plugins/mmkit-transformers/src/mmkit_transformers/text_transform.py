@@ -13,11 +13,11 @@ import torch
 from annotated_types import Gt
 from tokenizers import Tokenizer
 from torch import Generator
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
-from mmkit_transformers.source import read
+from mmkit_transformers.source import fast_tokenizer, read
 
 
 class TransformersTextTransform:
@@ -57,9 +57,7 @@ class TransformersTextTransform:
         if all(value is None for value in values):
             raise DataError("the training split has no text in this input; leave the input out")
         config = read(AutoConfig.from_pretrained, self.model, self.revision)
-        tokenizer = read(AutoTokenizer.from_pretrained, self.model, self.revision)
-        if not getattr(tokenizer, "is_fast", False):
-            raise DataError(f"{self.model} has no fast tokenizer (tokenizer.json); convert it, or take another model")
+        tokenizer = fast_tokenizer(self.model, self.revision)
         self.config = config.to_dict()
         self._tokenizer = tokenizer.backend_tokenizer
         self._padding = tokenizer.pad_token_id or 0
