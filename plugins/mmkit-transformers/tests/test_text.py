@@ -117,6 +117,31 @@ def test_tokens_are_the_models_last_states_one_text_at_a_time(tmp_path, kind):
     assert features.vector()[3].abs().max() == 0
 
 
+@pytest.mark.parametrize("kind", ["clip", "siglip", "clap"])
+def test_of_several_towers_it_is_the_one_for_texts(tmp_path, kind):
+    where = tmp_path / kind
+    shutil.copytree(EXAMPLE, where)
+    size = len(json.loads((EXAMPLE / "tokenizer.json").read_text())["model"]["vocab"])
+    texts = SMALL | NAMED | {"max_position_embeddings": 40, "vocab_size": size, "pad_token_id": 0}
+    small = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    sound = {"patch_embeds_hidden_size": 8, "depths": [1], "num_attention_heads": [2], "hidden_size": 8}
+    settings = {"text_config": texts} | ({"audio_config": sound} if kind == "clap" else {"vision_config": small})
+    torch.manual_seed(0)
+    whole = transformers.AutoModel.from_config(transformers.AutoConfig.for_model(kind, **settings)).eval()
+    whole.save_pretrained(where)
+    encoder, transform = made(where)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(where)
+    features = encoder(transform(TEXTS))
+    for row, text in enumerate(TEXTS):
+        ids = tokenizer(text, return_tensors="pt")["input_ids"]
+        with torch.no_grad():
+            expected = whole.text_model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state[0]
+        torch.testing.assert_close(features.tokens[row][features.mask[row]], expected, atol=1e-5, rtol=1e-4)
+    batch = transform(["a " * 100])
+    assert batch["tokens"].shape == (1, 39 if kind == "clap" else 40)  # CLAP's are numbered as RoBERTa's
+    assert encoder(batch).tokens.isfinite().all()
+
+
 # The word embeddings are before all blocks, and what follows the last one is trained with it.
 AFTER = {"modernbert": {"final_norm"}, "t5": {"final_layer_norm"}, "gpt2": {"ln_f"}, "qwen2": {"norm"}}
 
@@ -330,6 +355,14 @@ class TestRefused:
             DataError, match=r"has 16 weights that its config.json knows no place for: encoder\.layer\.1"
         ):
             made(tmp_path / "m")
+
+    def test_a_tokenizer_of_another_model_is_refused(self, tmp_path):
+        where = tmp_path / "small"
+        shutil.copytree(EXAMPLE, where)
+        transformers.BertModel(transformers.BertConfig(vocab_size=9, **SMALL, **PLACES)).save_pretrained(where)
+        _, transform = made(where)
+        with pytest.raises(DataError, match=r"gives token \d+ for 'a red house', and the model knows 9; give a folder"):
+            transform(TEXTS)
 
     @pytest.mark.parametrize("kind", ["bert", "t5", "gpt2"])
     def test_a_folder_without_its_tokenizer_is_refused_not_read_as_unknown_words(self, tmp_path, kind):

@@ -23,6 +23,8 @@ from mmkit_transformers.text_transform import TransformersTextTransform
 class TransformersTextEncoder(nn.Module):
     """The hidden states of a layer as tokens, with a summary.
 
+    Of a model with several towers (CLIP, CLAP) it is the one for texts, of one with a decoder (T5) the encoder.
+
     Args:
         transform: the fitted transform; it knows the model.
         pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"); "none"
@@ -54,7 +56,7 @@ class TransformersTextEncoder(nn.Module):
             raise ValueError("output=pooled needs a summary; pooling is none")
         two = torch.zeros(1, 2, dtype=torch.long)
         self.states = States(
-            network(transform),
+            network(transform, "text_model"),
             {"input_ids": two, "attention_mask": torch.ones_like(two)},
             layer=layer,
             pooling=pooling,

@@ -47,6 +47,8 @@ class TransformersTextTransform:
         """True where a saved model is being built: its weights come from its own file."""
         self._tokenizer: Tokenizer | None = None
         self._padding = 0
+        self._words: int | None = None
+        """How many tokens the model knows; None where that is not asked."""
 
     def fit(self, values: Sequence[str | None]) -> None:
         """Read the tokenizer and the configuration; nothing is learnt from the texts.
@@ -62,14 +64,16 @@ class TransformersTextTransform:
         self._tokenizer = tokenizer.backend_tokenizer
         self._padding = tokenizer.pad_token_id or 0
         self._tokenizer.no_padding()
-        self._truncate(getattr(config, "max_position_embeddings", None))
+        text = config.get_text_config()
+        self._words = getattr(text, "vocab_size", None)
+        self._truncate(text)
 
-    def _truncate(self, places: int | None) -> None:
+    def _truncate(self, config: Any) -> None:
+        places = getattr(config, "max_position_embeddings", None)
         usable = places if places and places > 0 else None  # some say -1 where there is no bound
-        kind = self.config.get("model_type")
-        if kind in _SHIFTED:
+        if config.model_type in _SHIFTED:
             # They tell padding by its number and count positions from there on: so many places are not for tokens.
-            self._padding = 1 if kind == "mpnet" else self.config.get("pad_token_id") or 0
+            self._padding = 1 if config.model_type == "mpnet" else getattr(config, "pad_token_id", None) or 0
             usable = None if usable is None else usable - self._padding - 1
         bounds = [bound for bound in (self.max_length, usable) if bound is not None]
         if bounds:
@@ -79,13 +83,19 @@ class TransformersTextTransform:
         """`tokens` [B T] long and `mask` [B T], False where padded or missing.
 
         Raises:
-            DataError: the tokenizer knows nothing in a text, which would then be taken for a missing one.
+            DataError: the tokenizer knows nothing in a text, which would then be taken for a missing one, or it gives a
+                token that the model does not know.
         """
         texts = [value for value in values if value is not None]
         found = [one.ids for one in self._fitted().encode_batch_fast(texts)]
         for text, ids in zip(texts, found, strict=True):
             if not ids:
                 raise DataError(f"{self.model}'s tokenizer gives no token for {text!r}")
+            if self._words is not None and max(ids) >= self._words:
+                raise DataError(
+                    f"{self.model}'s tokenizer gives token {max(ids)} for {text!r}, and the model knows {self._words}; "
+                    "give a folder with the tokenizer that belongs to the model"
+                )
         numbered = iter(found)
         rows = [[] if value is None else next(numbered) for value in values]
         lengths = np.fromiter(map(len, rows), dtype=np.int64, count=len(rows))
@@ -113,6 +123,7 @@ class TransformersTextTransform:
 
 _SHIFTED = {
     "camembert",
+    "clap_text_model",
     "data2vec-text",
     "longformer",
     "mpnet",
