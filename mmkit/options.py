@@ -160,6 +160,8 @@ def _checked(owner: str, option: Option, value: object) -> object:
                 place = ".".join(str(part) for part in first["loc"] if isinstance(part, int))
                 reason = reason or f"{f'item {place}: ' if place else ''}{first['msg']}"
     shown = str(value) if isinstance(value, Text) else write_value(value)
+    if isinstance(value, Text) and value[:1] in {"[", "{"} and isinstance(readings[0], str):
+        reason = 'it is no TOML; within brackets texts take quotes, ["a", "b"]'
     why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
     raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
 

@@ -84,6 +84,10 @@ def _check_spec(hook: str, spec: object) -> None:
         raise ContractError(f"{hook}: {spec.name} refers to {spec.reference!r}, not to package.module:Attribute")
     if not isinstance(spec.summary, str) or "\n" in spec.summary:
         raise ContractError(f"{hook}: the summary of {spec.name} is not one line")
+    for field, of in (("modalities", "an input and its modality"), ("example", "an option and its value")):
+        pairs = getattr(spec, field, ())
+        if not isinstance(pairs, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
+            raise ContractError(f"{hook}: {field} of {spec.name} is a tuple of pairs, {of}; got {pairs!r}")
 
 
 def _is_name(name: object) -> bool:

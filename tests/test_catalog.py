@@ -24,6 +24,15 @@ def mmkit_fusions():
 """
 
 
+TASK = """
+from mmkit.plugin import TaskSpec, hookimpl
+
+@hookimpl
+def mmkit_tasks():
+    yield TaskSpec("own", "a:B", "a task", modalities=("image", "text"), target="classes")
+"""
+
+
 def plugin(name="braid"):
     return GOOD.format(name=name)
 
@@ -92,6 +101,7 @@ def test_a_strangers_component_is_found_loaded_and_chosen(distribution):
         (plugin("only"), "mmkit_fusions gives the name 'only'"),
         (plugin().replace("THIS:Fusion", "THIS.Fusion"), "mmkit_fusions: braid refers to 'THIS.Fusion', not to "),
         (plugin().replace("a stranger", "a\\\\nstranger"), "mmkit_fusions: the summary of braid is not one line"),
+        (TASK, "mmkit_tasks: modalities of own is a tuple of pairs, an input and its modality; got ('image', 'text')"),
     ],
 )
 def test_a_broken_plugin_costs_only_itself(distribution, source, reason):

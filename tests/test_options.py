@@ -276,6 +276,7 @@ def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
         (Literal["lstm", "gru"], Text("rnn"), "takes lstm or gru; got rnn"),
         (bool, Text("maybe"), "takes bool; got maybe"),
         (list[int], Text("[1, 'a']"), "takes list of int; got .*item 1"),
+        (list[str], Text("[a, b]"), r'takes list of str; got \[a, b\] \(it is no TOML; .* take quotes, \["a", "b"\]'),
     ],
 )
 def test_a_wrong_value_says_what_was_given_and_what_is_expected(annotation, value, message):
