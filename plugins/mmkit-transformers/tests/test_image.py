@@ -192,6 +192,14 @@ class TestRefused:
             made(tmp_path / "m")
         assert not (tmp_path / "owned").exists()
 
+    def test_weights_that_are_no_numbers_are_said(self, tmp_path):
+        where = folder(tmp_path, "vit")
+        model = transformers.AutoModel.from_pretrained(where)
+        torch.nn.init.constant_(model.layernorm.bias, float("nan"))
+        model.save_pretrained(where)
+        with pytest.raises(DataError, match=f"^{where} gives states that are not finite: its weights are damaged"):
+            made(where)
+
     def test_a_folder_without_a_processor_is_said(self, tmp_path):
         shutil.copytree(IMAGE_EXAMPLE, tmp_path / "m")
         (tmp_path / "m" / "preprocessor_config.json").unlink()

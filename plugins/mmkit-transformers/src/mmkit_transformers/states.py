@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Features
+from mmkit.errors import DataError
 from mmkit.layers import pooled
 from mmkit.tuning import Tuned
 from mmkit_transformers.network import anatomy
@@ -34,6 +35,7 @@ class States(nn.Module):
 
     Raises:
         ValueError: there is no such layer or no such summary, or nothing would be trained.
+        DataError: its weights make no numbers.
     """
 
     def __init__(
@@ -69,6 +71,9 @@ class States(nn.Module):
             self._leave_unread(example, tune)
         with torch.no_grad():
             tokens, _ = self.eval()(**example)
+        if not bool(tokens.isfinite().all()):
+            name = getattr(model, "name_or_path", "") or type(model).__name__
+            raise DataError(f"{name} gives states that are not finite: its weights are damaged; get them anew")
         first = _tokens(found.last_hidden_state if layer == -1 else found.hidden_states[layer])
         if not torch.allclose(tokens, first, rtol=1e-3, atol=1e-3):
             raise ValueError(f"{type(model).__name__} draws by chance what it looks at; take another model")
