@@ -237,6 +237,19 @@ def test_checkpointing_runs_blocks_again(tmp_path, kind, tune):
     assert len(runs) == 2 * len(blocks) > 0
 
 
+@pytest.mark.parametrize("kind", ["clip", "resnet"])
+def test_checkpointing_runs_the_blocks_of_an_image_tower_again(tmp_path, kind):
+    encoder, transform = of_images(f"local-dir:{folder(tmp_path, kind)[0]}", tune="full", checkpointing=True)
+    blocks, _ = anatomy(encoder.tuned.backbone.tower)
+    runs = []
+    for block in blocks:
+        modules = encoder.tuned.backbone.tower.get_submodule(block).modules()
+        norm = next(module for module in modules if "Norm" in type(module).__name__)
+        norm.register_forward_pre_hook(lambda *_: runs.append(1))
+    encoder.train()(transform(images())).vector().sum().backward()
+    assert len(runs) == 2 * len(blocks) > 0
+
+
 class TestWeights:
     @pytest.mark.parametrize("name", ["open_clip_pytorch_model.bin", "open_clip_model.safetensors"])
     def test_files_of_both_kinds_are_read_by_both_towers(self, tmp_path, name):

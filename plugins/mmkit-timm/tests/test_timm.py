@@ -277,3 +277,9 @@ def test_real_weights_of_efficientnet_lite0(tmp_path):
     assert features.tokens.shape == (3, 49, 1280)
     expected = network.eval().forward_features((batch["pixels"] / 255 - 0.5) / 0.5)
     torch.testing.assert_close(features.tokens, expected.flatten(2).transpose(1, 2))
+
+
+def test_a_model_that_cannot_compute_again_is_said():
+    transform = TimmTransform(model="inception_v3")
+    with pytest.raises(ValueError, match="InceptionV3 cannot compute activations again; leave checkpointing out"):
+        TimmEncoder(transform, weights="none", tune="full", checkpointing=True)

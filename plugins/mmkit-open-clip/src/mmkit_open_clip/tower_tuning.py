@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from open_clip.hf_model import HFTextEncoder
+from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
 from mmkit.tuning import Tuned
@@ -22,8 +23,8 @@ def tuned(
     checkpointing: bool,
 ) -> Tuned:
     """A tower with its weights, under its face, of which so much is trained as `tune` says."""
-    of_transformers = isinstance(tower, HFTextEncoder)
-    if checkpointing and not of_transformers:
+    ours = isinstance(tower, (HFTextEncoder, ModifiedResNet))  # open_clip calls an old name, or does nothing
+    if checkpointing and not ours:
         tower.set_grad_checkpointing(True)
     blocks, after = anatomy(tower)
     if tune in {"lora", "dora"}:
@@ -35,5 +36,5 @@ def tuned(
         after=[f"tower.{name}" for name in after],
         rank=rank,
         decay=decay,
-        checkpointing=checkpointing and of_transformers,  # open_clip calls theirs by an old name
+        checkpointing=checkpointing and ours,
     )

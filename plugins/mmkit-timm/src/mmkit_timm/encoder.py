@@ -57,7 +57,7 @@ class TimmEncoder(nn.Module):
         super().__init__()
         model = _model(transform, weights)
         if checkpointing:
-            model.set_grad_checkpointing(True)
+            _checkpoint(model)
         blocks, after = anatomy(model)
         self.tuned = Tuned(
             _TokensAndSummary(model),
@@ -102,6 +102,13 @@ class _TokensAndSummary(nn.Module):
             last = found.shape[-1] == self.model.num_features and found.shape[1] != self.model.num_features
             found = found.flatten(1, 2) if last else found.flatten(2).transpose(1, 2)  # [B H*W D]
         return found, summary
+
+
+def _checkpoint(model: Any) -> None:
+    try:
+        model.set_grad_checkpointing(True)
+    except (AssertionError, AttributeError) as error:
+        raise ValueError(f"{type(model).__name__} cannot compute activations again; leave checkpointing out") from error
 
 
 def anatomy(model: nn.Module) -> tuple[list[str], list[str]]:
