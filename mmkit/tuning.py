@@ -102,7 +102,7 @@ class Tuned(nn.Module):
         for name in blocks if checkpointing else ():
             # Libraries ask whether a block is in training, and adapted ones are not.
             block = backbone.get_submodule(name)
-            block.forward = partial(_again, block.forward, _norms(block))  # type: ignore[method-assign]
+            block.forward = partial(_again, block.forward, _norms(block))
         self.backbone = backbone
         self._trained = trained
         self._through = through
@@ -130,7 +130,7 @@ def _again(forward: Callable[..., Any], norms: Sequence[Any], *inputs: Any, **na
     """What a block gives; where there is a backward, it runs anew there, and its batch norms count nothing twice."""
     if not torch.is_grad_enabled():
         return forward(*inputs, **named)
-    once = {"context_fn": lambda: (contextlib.nullcontext(), _uncounted(norms))} if norms else {}
+    once: dict[str, Any] = {"context_fn": lambda: (contextlib.nullcontext(), _uncounted(norms))} if norms else {}
     return checkpoint(forward, *inputs, use_reentrant=False, **once, **named)
 
 

@@ -16,6 +16,7 @@ import torch
 import transformers
 from mmkit_transformers.network import container
 from mmkit_transformers.plugin import EXAMPLE
+from mmkit_transformers.source import read
 from mmkit_transformers.text import TransformersTextEncoder
 from mmkit_transformers.text_transform import TransformersTextTransform
 
@@ -411,6 +412,23 @@ class TestRefused:
         with pytest.raises(DataError, match="cannot be read"):
             made(tmp_path / "m")
         assert not (tmp_path / "owned").exists()
+
+    @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+    def test_so_it_is_in_the_hubs_local_cache(self, tmp_path, monkeypatch, name):
+        monkeypatch.setattr("mmkit_transformers.source.offline", lambda: pytest.fail("it is there"))
+
+        def from_pretrained(*_, **options):
+            assert options["local_files_only"]
+            return transformers.AutoModel.from_pretrained(tmp_path / "m")
+
+        shutil.copytree(EXAMPLE, tmp_path / "m")
+        (tmp_path / "m" / "model.safetensors").unlink()
+        (tmp_path / "m" / name).write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+        with pytest.raises(
+            DataError, match=r"^acme/m in the hub's local cache cannot be read: .*; or remove it"
+        ) as error:
+            read(from_pretrained, "acme/m", None)
+        assert "weights_only" not in str(error.value)
 
     def test_a_layer_that_is_not_there_is_said(self):
         with pytest.raises(ValueError, match="layer is 3; the model has 2"):

@@ -51,6 +51,10 @@ def _read(load: Callable[..., Any], model: str, revision: str | None, options: d
         return load(model, local_files_only=True, **named)
     except (OSError, ValueError):
         reason = offline()
+    except Exception as error:  # a file that is there and damaged
+        raise DataError(
+            f"{model} in the hub's local cache cannot be read: {_why(load, error)}; or remove it there, and get it anew"
+        ) from error
     if reason:
         raise _unavailable(model, revision, reason)
     try:
@@ -105,12 +109,12 @@ def _quiet() -> Iterator[None]:
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    bar = modeling_gguf_pytorch_utils.tqdm  # which asks nobody
-    modeling_gguf_pytorch_utils.tqdm = partial(bar, disable=True)
+    gguf: Any = modeling_gguf_pytorch_utils  # its bar asks nobody
+    bar, gguf.tqdm = gguf.tqdm, partial(gguf.tqdm, disable=True)
     try:
         yield
     finally:
-        modeling_gguf_pytorch_utils.tqdm = bar
+        gguf.tqdm = bar
         logging.set_verbosity(before)
         if bars:
             logging.enable_progress_bar()
