@@ -190,7 +190,7 @@ def _paired(splits: Splits, name: str, pairs: str | None) -> str:
         raise UsageError(f"{pairs} is no other text input of the task; {one_of(texts, pairs)}")
     if pairs is None and len(texts) != 1:
         raise UsageError(
-            f"map=ridge is fitted on pairs of {name} and a text; the task has {', '.join(texts) or 'no text input'}"
+            f"--map ridge is fitted on pairs of {name} and a text; the task has {', '.join(texts) or 'no text input'}"
             f"{': name one with pairs' if texts else ', so take two towers of one model'}"
         )
     return pairs or texts[0]

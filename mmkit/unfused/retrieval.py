@@ -192,7 +192,7 @@ def check_widths(a: Embedder, b: Embedder, how: Map) -> None:
     if how == "none" and a.width != b.width:
         raise UsageError(
             f"vectors of {a.name} have {a.width} values and those of {b.name} {b.width}, which cannot be compared; "
-            "take the two towers of one model (open-clip-image, open-clip-text), or map=ridge"
+            "take the two towers of one model (open-clip-image, open-clip-text), or --map ridge"
         )
 
 

@@ -163,7 +163,7 @@ class TestRetrieve:
         encoders = {"square": Looking, "title": Wide}
         with pytest.raises(
             UsageError,
-            match=r"vectors of square have 3 values and those of title 5.*two towers of one model.*map=ridge",
+            match=r"vectors of square have 3 values and those of title 5.*two towers of one model.*--map ridge",
         ):
             retrieve(tmp_path, encoders)
         found = retrieve(tmp_path, encoders, map="ridge")
