@@ -8,6 +8,7 @@ import torch
 import transformers
 from mmkit_transformers.audio import TransformersAudioEncoder
 from mmkit_transformers.audio_transform import TransformersAudioTransform
+from mmkit_transformers.network import container
 from mmkit_transformers.plugin import AUDIO_EXAMPLE
 from torchaudio.functional import resample
 
@@ -167,6 +168,21 @@ def test_any_rate_length_and_number_of_channels_is_taken(tmp_path, name):
         features = encoder(transform(values))
         assert features.tokens.isfinite().all()
         assert features.present().tolist() == [value is not None for value in values]
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_what_is_above_the_layer_that_is_read_is_not_there(tmp_path, name):
+    where = folder(tmp_path, name)
+    encoder, transform = made(where, layer=0)
+    features = encoder(transform(CLIPS))
+    expected = flat(alone(where, CLIPS[0], output_hidden_states=True).hidden_states[0])[0]
+    found = features.tokens[0][features.mask[0]]
+    torch.testing.assert_close(found, expected[: len(found)], atol=2e-5, rtol=1e-4)
+    kept, whole = (
+        len(model.get_submodule(container(model))) for model in (encoder.states.tuned.backbone, network(where))
+    )
+    assert whole > 1
+    assert kept == (whole if name.startswith("clap") else 1)  # stages differ in width, and stay
 
 
 def test_clips_are_resampled_to_the_models_rate():

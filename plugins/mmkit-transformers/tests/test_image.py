@@ -8,6 +8,7 @@ import torch
 import transformers
 from mmkit_transformers.image import TransformersImageEncoder
 from mmkit_transformers.image_transform import TransformersImageTransform
+from mmkit_transformers.network import container
 from mmkit_transformers.plugin import IMAGE_EXAMPLE
 
 import mmkit
@@ -138,6 +139,21 @@ def test_summaries_and_layers(tmp_path):
         states = network(where)(pixel_values=pixels, output_hidden_states=True).hidden_states
     for layer in (0, 2, -2):
         torch.testing.assert_close(made(where, layer=layer)[0](batch).tokens, states[layer], atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_above_the_layer_that_is_read_is_not_there(tmp_path, kind):
+    where = folder(tmp_path, kind)
+    encoder, transform = made(where, layer=0)
+    batch = transform(images())
+    with torch.no_grad():
+        pixels = batch["pixels"] * encoder.scale + encoder.offset
+        whole = network(where)
+        states = whole(pixel_values=pixels, output_hidden_states=True).hidden_states
+        torch.testing.assert_close(encoder(batch).tokens, flat(states[0]), atol=1e-5, rtol=1e-4)
+    kept = len(encoder.states.tuned.backbone.get_submodule(container(encoder.states.tuned.backbone)))
+    assert kept == (2 if kind in {"swin", "convnext", "resnet"} else 1)  # stages differ in width, and stay
+    assert len(whole.get_submodule(container(whole))) > 1
 
 
 def test_a_stage_of_another_width_can_be_read(tmp_path):

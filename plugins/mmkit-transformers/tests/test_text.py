@@ -22,6 +22,7 @@ from mmkit_transformers.text_transform import TransformersTextTransform
 
 import mmkit
 import mmkit.cli
+from mmkit.contract import Features
 from mmkit.errors import DataError
 from mmkit.price import prices
 from mmkit.testing import check
@@ -39,13 +40,15 @@ KINDS = {
     "gpt2": {"n_embd": 16, "n_layer": 3, "n_head": 2, "n_positions": 64, "initializer_range": 0.3} | NAMED,
     "qwen2": SMALL | PLACES | {"num_key_value_heads": 1},
 }
+XLM = {"emb_dim": 16, "n_layers": 3, "n_heads": 2, "init_std": 0.3, "embed_init_std": 0.3} | PLACES
+"""Whose blocks are four lists."""
 
 
 def folder(tmp_path, kind):
     """A small random model of a kind, with the example's tokenizer."""
     shutil.copytree(EXAMPLE, tmp_path / kind)
     size = len(json.loads((EXAMPLE / "tokenizer.json").read_text())["model"]["vocab"])
-    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **KINDS[kind])
+    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **{**KINDS, "xlm": XLM}[kind])
     torch.manual_seed(0)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / kind)
     return tmp_path / kind
@@ -204,6 +207,24 @@ def test_a_layer_that_is_not_the_last_leaves_those_above_it_out(tmp_path):
     encoder(transform(TEXTS)).tokens.sum().backward()
     weights = encoder.states.tuned.backbone.named_parameters()
     assert all(weight.grad is not None for _, weight in weights if weight.requires_grad)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "xlm"])
+def test_what_is_above_the_layer_that_is_read_is_not_there(tmp_path, kind):
+    where = folder(tmp_path, kind)
+    encoder, transform = made(where, layer=1)
+    kept = encoder.states.tuned.backbone.get_submodule(container(encoder.states.tuned.backbone))
+    assert len(kept) == {"albert": 1, "xlm": 3}.get(kind, 2)  # a layer that is repeated; several lists of layers
+    batch = transform(TEXTS)
+    with torch.no_grad():
+        states = network(where)(batch["tokens"], attention_mask=batch["mask"], output_hidden_states=True).hidden_states
+        found = encoder(batch)
+    torch.testing.assert_close(found.tokens, Features.of(states[1], batch["mask"]).tokens, atol=1e-5, rtol=1e-4)
+    transform.restored = True
+    again = TransformersTextEncoder(transform, layer=1).eval()
+    again.load_state_dict(encoder.state_dict())
+    with torch.no_grad():
+        assert torch.equal(again(batch).tokens, found.tokens)
 
 
 def test_chinese_is_cut_into_characters(tmp_path):

@@ -132,6 +132,19 @@ def container(model: nn.Module) -> str:
     return max(lists, key=lambda name: sum(weight.numel() for weight in lists[name].parameters()))
 
 
+def cut(model: nn.Module, kept: int) -> None:
+    """Take away all blocks but the first, where a model has no other list that goes with them (XLM has four).
+
+    Args:
+        model: whose later blocks nobody needs.
+        kept: how many stay; all of them may.
+    """
+    blocks: Any = model.get_submodule(container(model))
+    others = set(model.modules()) - set(blocks.modules())
+    if not any(isinstance(other, nn.ModuleList) and len(other) == len(blocks) for other in others):
+        del blocks[kept:]
+
+
 def anatomy(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[list[str], list[str], Any]:
     """The names of a model's blocks in order and of what it calls after them, and what it gives for an example.
 

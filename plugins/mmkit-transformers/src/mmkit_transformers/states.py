@@ -15,13 +15,14 @@ from mmkit.contract import Features
 from mmkit.errors import DataError
 from mmkit.layers import pooled
 from mmkit.tuning import Tuned
-from mmkit_transformers.network import anatomy
+from mmkit_transformers.network import anatomy, cut
 
 
 class States(nn.Module):
     """The hidden states of a layer, and the model's own summary of the last.
 
-    What they do not depend on (a pooler that is not read, layers above the one that is) is not trained.
+    What they do not depend on (a pooler that is not read, layers above the one that is) is not trained, and layers that
+    can be taken away are not there.
 
     Args:
         model: with its weights.
@@ -64,6 +65,8 @@ class States(nn.Module):
             raise ValueError(f"{type(model).__name__} has no summary of its own as wide as its tokens; pool the tokens")
         # Where states are counted like blocks, those above the layer that is read have no part in it.
         read = layer % states if states == len(blocks) + 1 else len(blocks)
+        if len({state.shape for state in found.hidden_states}) == 1:  # else what ends a model does not fit the rest
+            cut(model, read + 1)  # what goes into a layer is what the one below gives, before any norm
         self.tuned = Tuned(
             model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay, checkpointing=checkpointing
         )
