@@ -191,6 +191,7 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
     targets = {
         "encoding pass": "mmkit.features.cache.Pass.part",
         "training": "mmkit.run.fit",
+        "rehearsal": "mmkit.suite.rehearsed",
         "prices": "mmkit.suite.prices",
         "encoding for prices": "mmkit.features.cache.Pass.in_memory",
         "building models": "mmkit.run.born",

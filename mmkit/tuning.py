@@ -63,7 +63,7 @@ class Tuned(nn.Module):
             al., "Training Deep Nets with Sublinear Memory Cost", 2016, https://arxiv.org/abs/1604.06174.
 
     Raises:
-        ValueError: no such mode, or more blocks than there are.
+        ValueError: no such mode, more blocks than there are, or none to checkpoint.
         UnavailableError: adapters are asked for, and peft is not installed.
     """
 
@@ -82,6 +82,10 @@ class Tuned(nn.Module):
         super().__init__()
         if not is_mode(tune):
             raise ValueError(f"tune is {tune!r}; expected {MODES}")
+        if checkpointing and not blocks:
+            raise ValueError(
+                "checkpointing computes blocks again, and this backbone has none that can be told; leave it out"
+            )
         self.frozen = tune == "frozen"
         self.rates: Mapping[str, float] = {}
         mode, _, count = tune.partition(":")

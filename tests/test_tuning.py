@@ -172,6 +172,11 @@ def test_gradients_pass_through_a_frozen_backbone_where_something_before_it_lear
     assert all(p.grad is None for p in through.parameters())
 
 
+def test_nothing_can_be_computed_again_without_blocks():
+    with pytest.raises(ValueError, match="this backbone has none that can be told; leave it out"):
+        Tuned(Backbone(), "full", blocks=(), checkpointing=True)
+
+
 @pytest.mark.parametrize(("tune", "runs"), [("frozen", 3), ("partial:1", 4), ("full", 6), ("lora", 6)])
 def test_checkpointing_runs_what_has_a_gradient_twice_and_changes_nothing(tune, runs):
     if tune == "lora":

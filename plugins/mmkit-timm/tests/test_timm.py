@@ -279,7 +279,25 @@ def test_real_weights_of_efficientnet_lite0(tmp_path):
     torch.testing.assert_close(features.tokens, expected.flatten(2).transpose(1, 2))
 
 
-def test_a_model_that_cannot_compute_again_is_said():
-    transform = TimmTransform(model="inception_v3")
-    with pytest.raises(ValueError, match="InceptionV3 cannot compute activations again; leave checkpointing out"):
-        TimmEncoder(transform, weights="none", tune="full", checkpointing=True)
+@pytest.mark.parametrize("model", ["test_vit", "test_resnet", "test_efficientnet", "test_convnext", "inception_v3"])
+def test_checkpointing_computes_blocks_again_and_changes_nothing(model):
+    found, states, counted = [], [], []
+    for checkpointing in (False, True):
+        torch.manual_seed(0)
+        encoder, transform = made(model=model, tune="full", checkpointing=checkpointing)
+        runs = []
+        blocks, _ = anatomy(encoder.tuned.backbone.model)
+        for block in blocks:
+            within = encoder.tuned.backbone.model.get_submodule(block)
+            next(within.children(), within).register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))
+        encoder.train()
+        torch.manual_seed(0)
+        encoder(transform(images())).vector().sum().backward()
+        found.append({name: weight.grad for name, weight in encoder.named_parameters() if weight.grad is not None})
+        states.append(dict(encoder.named_buffers()))  # what batch norms have counted
+        counted.append(len(runs))
+    assert counted[1] > 1.5 * counted[0] > 0  # a pool keeps nothing that would have to be made again
+    assert found[0].keys() == found[1].keys()
+    for kind in (found, states):
+        for name, value in kind[0].items():
+            torch.testing.assert_close(kind[1][name], value)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from open_clip.hf_model import HFTextEncoder
-from open_clip.modified_resnet import ModifiedResNet
 from torch import nn
 
 from mmkit.tuning import Tuned
@@ -23,9 +21,6 @@ def tuned(
     checkpointing: bool,
 ) -> Tuned:
     """A tower with its weights, under its face, of which so much is trained as `tune` says."""
-    ours = isinstance(tower, (HFTextEncoder, ModifiedResNet))  # open_clip calls an old name, or does nothing
-    if checkpointing and not ours:
-        tower.set_grad_checkpointing(True)
     blocks, after = anatomy(tower)
     if tune in {"lora", "dora"}:
         opened(tower, blocks)
@@ -36,5 +31,5 @@ def tuned(
         after=[f"tower.{name}" for name in after],
         rank=rank,
         decay=decay,
-        checkpointing=checkpointing and ours,
+        checkpointing=checkpointing,
     )

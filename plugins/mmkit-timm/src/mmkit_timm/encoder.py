@@ -56,8 +56,6 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         model = _model(transform, weights)
-        if checkpointing:
-            _checkpoint(model)
         blocks, after = anatomy(model)
         self.tuned = Tuned(
             _TokensAndSummary(model),
@@ -66,6 +64,7 @@ class TimmEncoder(nn.Module):
             after=[f"model.{name}" for name in after],
             rank=rank,
             decay=decay,
+            checkpointing=checkpointing,
         )
         self.frozen = self.tuned.frozen
         self.output = output
@@ -102,13 +101,6 @@ class _TokensAndSummary(nn.Module):
             last = found.shape[-1] == self.model.num_features and found.shape[1] != self.model.num_features
             found = found.flatten(1, 2) if last else found.flatten(2).transpose(1, 2)  # [B H*W D]
         return found, summary
-
-
-def _checkpoint(model: Any) -> None:
-    try:
-        model.set_grad_checkpointing(True)
-    except (AssertionError, AttributeError) as error:
-        raise ValueError(f"{type(model).__name__} cannot compute activations again; leave checkpointing out") from error
 
 
 def anatomy(model: nn.Module) -> tuple[list[str], list[str]]:
