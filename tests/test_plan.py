@@ -128,7 +128,7 @@ class TestEncoders:
 
             @hookimpl
             def mmkit_tasks():
-                yield TaskSpec("kitchen", "THIS:Kitchen", "Smells", modalities={"smell": "scent"}, target="classes")
+                yield TaskSpec("kitchen", "THIS:Kitchen", "Smells", modalities=(("smell", "scent"),), target="classes")
         """
         distribution("nose", reader.replace("NAME", "nose") + world)
         asked = planned(task="kitchen", fusions=["concat"])

@@ -267,7 +267,7 @@ class TestRun:
 
             @hookimpl
             def mmkit_tasks():
-                modalities = {"a": "series", "b": "series"}
+                modalities = (("a", "series"), ("b", "series"))
                 yield TaskSpec("rotten", "THIS:Rotten", "Rotten", modalities=modalities, target="classes")
             """,
         )
