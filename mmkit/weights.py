@@ -46,8 +46,8 @@ def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
         ) from error
     except Exception as error:  # whatever a damaged or a malicious file makes the readers raise
         raise DataError(
-            f"{file} holds no weights that can be read safely: it is damaged or none of weights ({in_a_line(error)}); "
-            "get it anew"
+            f"{file} holds no weights that can be read safely ({in_a_line(error)}): it is damaged, or no file of "
+            "weights; get it anew"
         ) from error
     if isinstance(found, dict) and isinstance(found.get(within), dict):
         found = found[within]

@@ -33,8 +33,8 @@ class TestRead:
         [
             (None, "there is no file of weights at"),
             (b"nothing", "holds no weights that can be read safely: it is damaged, or holds more than tensors"),
-            (b"junk", "holds no weights that can be read safely: it is damaged or none of weights .*; get it anew"),
-            (b"", "holds no weights that can be read safely: it is damaged or none of weights .*; get it anew"),
+            (b"junk", "holds no weights that can be read safely .*: it is damaged, or no file of weights; get it anew"),
+            (b"", "holds no weights that can be read safely .*: it is damaged, or no file of weights; get it anew"),
             ({"step": 7}, "holds no weights by name"),
             ([torch.ones(1)], "holds no weights by name"),
         ],
