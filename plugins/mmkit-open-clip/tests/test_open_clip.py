@@ -406,6 +406,7 @@ class TestNames:
 class TestOffline:
     @pytest.fixture(autouse=True)
     def _offline(self, monkeypatch, tmp_path):
+        monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
         monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
         monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
 
