@@ -6,12 +6,13 @@ FOLDER gets random weights of the sizes of ViT-B/32 (timm) and MiniLM-L6 (transf
 their values, so that nothing need be downloaded. One thread throughout; CPU time of the process, so that what other
 programs do does not count.
 
-1. `epochs`: an epoch of `mmkit.train.fit` from memory-mapped features against one from the same features as tensors in
-   memory (padded where samples differ in length), same model, interleaved rounds; first it is checked that both end
-   with the same weights (without dropout, which draws by the shape of the padding). Tokens as ViT-B/32 gives them (50
-   of 768 each) and as MiniLM does (3 to 24 of 384); their vectors alone where the fusion reads no more. Goal: 1.1.
+1. `epochs`: an epoch of `mmkit.training.loop.fit` from memory-mapped features against one from the same features as
+   tensors in memory (padded where samples differ in length), same model, interleaved rounds; first it is checked that
+   both end with the same weights (without dropout, which draws by the shape of the padding). Tokens as ViT-B/32 gives
+   them (50 of 768 each) and as MiniLM does (3 to 24 of 384); their vectors alone where the fusion reads no more. Goal:
+   1.1.
 2. `suite`: `mmkit bench` on a reduced clipart (`--limit`), both encoders, ten fusions and the two single inputs, three
-   seeds, an empty cache, prices included; against one encoding pass plus the training of all runs alone, both taken
+   seeds, an empty cache, costs included; against one encoding pass plus the training of all runs alone, both taken
    from the same suite: CPU seconds inside the pass over the samples, and inside `fit`, validation included. Goal: 1.5.
 """
 
@@ -41,16 +42,17 @@ from torch import Generator, Tensor, nn
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mmkit
-from mmkit.allocator import keep_large_blocks
-from mmkit.combination import built, reads
 from mmkit.contract import Features
 from mmkit.data.dataset import Dataset
 from mmkit.features.cache import Pass, encoded
 from mmkit.features.scaling import Scaling
-from mmkit.measure.interleave import interleave
-from mmkit.measure.machine import machine, software
-from mmkit.model import Model, TrainingStep, encoder_widths
-from mmkit.train import Training, fit
+from mmkit.model.assembly import built, reads
+from mmkit.model.network import Model, TrainingStep, encoder_widths
+from mmkit.speed.interleave import interleave
+from mmkit.system.allocator import keep_large_blocks
+from mmkit.system.machine import machine, software
+from mmkit.training.loop import fit
+from mmkit.training.optimisation import Training
 
 RECORD = Path(__file__).parent / "records" / "cache.json"
 EPOCH_GOAL, SUITE_GOAL = 1.1, 1.5
@@ -190,12 +192,12 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
     spent: Counter[str] = Counter()
     targets = {
         "encoding pass": "mmkit.features.cache.Pass.part",
-        "training": "mmkit.run.fit",
-        "rehearsal": "mmkit.suite.rehearsed",
-        "prices": "mmkit.suite.prices",
-        "encoding for prices": "mmkit.features.cache.Pass.in_memory",
-        "building models": "mmkit.run.born",
-        "digests": "mmkit.features.shared.digest",
+        "training": "mmkit.experiments.run.fit",
+        "dry run": "mmkit.experiments.suite.dry_run",
+        "costs": "mmkit.experiments.suite.measure_costs",
+        "encoding for costs": "mmkit.features.cache.Pass.in_memory",
+        "building models": "mmkit.experiments.run.build_model",
+        "digests": "mmkit.data.columns.digest",
     }
     with contextlib.ExitStack() as stack:
         for name, target in targets.items():
@@ -216,9 +218,9 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
         )
         whole = time.process_time() - began
     if found.failures:
-        raise SystemExit(f"{len(found.failures)} runs failed: {found.failures[0]['error']}")
-    # `part` is called by `in_memory`, too, which encodes the few samples that prices are measured on.
-    spent["encoding pass"] -= spent["encoding for prices"]  # type: ignore[assignment]
+        raise SystemExit(f"{len(found.failures)} runs failed: {found.failures[0].error}")
+    # `part` is called by `in_memory`, too, which encodes the few samples that costs are measured on.
+    spent["encoding pass"] -= spent["encoding for costs"]  # type: ignore[assignment]
     needed = spent["encoding pass"] + spent["training"]
     return {
         "combinations": len(found.plan.all),

@@ -22,12 +22,12 @@ import torch
 from clipart import weights
 
 import mmkit
-from mmkit.data.decoding import decoded
-from mmkit.frozen import Frozen
-from mmkit.measure.answers import Answers, measures_of
-from mmkit.measure.machine import machine, software
-from mmkit.run import measured
+from mmkit.data.decoding import decode_all
+from mmkit.experiments.evaluation import evaluate
+from mmkit.metrics.answers import Answers, measures_of
+from mmkit.system.machine import machine, software
 from mmkit.tasks.clipart import ClipartCaptions
+from mmkit.training.frozen import Frozen
 
 RECORD = Path(__file__).parent / "records" / "captions.json"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -70,31 +70,31 @@ def main() -> None:
     seconds = time.process_time() - began
     task = ClipartCaptions()
     splits = {name: task.split(name) for name in ("train", "validation", "test")}
-    test, _ = decoded(splits["test"], model.modalities)
+    test, _ = decode_all(splits["test"], model.modalities)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = dataclasses.replace(test, inputs={"image": [test.inputs["image"][row] for row in order]})
     frozen = Frozen(model.module, model.combination, model.transforms)
     unseen = frozen.dataset(shuffled, augment=False)
-    blind = measured(model.module, model.transforms.truth, unseen, test.truth, precision="float32").compute()
+    blind = evaluate(model.module, model.transforms.truth, unseen, test.truth, precision="float32").compute()
     title, of_title = constant({name: list(samples.truth) for name, samples in splits.items()})
     written = model.predict([{"image": value} for value in splits["test"].inputs["image"][:SHOWN]])
     result = {
         "what": __doc__.splitlines()[0],
         # Weights are named by their packages: where they lie on this disk is nobody's business.
         "encoder": f"timm:model=tf_efficientnet_lite0,{ENCODER}",
-        "fusion": record["fusion"],
+        "fusion": record.fusion,
         "head": f"generation:gguf={GGUF},{HEAD}",
-        "training": record["run"]["training"],
-        "seed": record["seed"],
-        "samples": record["samples"],
-        "history": record["history"],
-        "best_epoch": record["best_epoch"],
+        "training": record.run["training"],
+        "seed": record.seed,
+        "samples": record.samples,
+        "history": record.history,
+        "best_epoch": record.best_epoch,
         "parameters": {
             "all": sum(p.numel() for p in model.module.parameters()),
             "trained": sum(p.numel() for p in model.module.parameters() if p.requires_grad),
         },
-        "validation": record["validation"],
-        "test": record["metrics"],
+        "validation": record.validation,
+        "test": record.metrics,
         "test_with_permuted_images": blind,
         "test_with_one_title_for_all": {"title": title, **of_title},
         "first_of_test": [
@@ -103,7 +103,7 @@ def main() -> None:
         "cpu_seconds_of_training_and_evaluation": round(seconds, 1),
         "machine": machine(),
         "software": software(),
-        "plugins": record["plugins"],
+        "plugins": record.plugins,
     }
     RECORD.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
     for name in ("test", "test_with_permuted_images", "test_with_one_title_for_all"):

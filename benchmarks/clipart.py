@@ -27,14 +27,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 import mmkit
-from mmkit.combination import Combination, Transforms, born
-from mmkit.data.picking import with_truth
-from mmkit.features.shared import Shared
-from mmkit.frozen import Frozen
-from mmkit.measure.machine import machine, software
-from mmkit.plan import plan
+from mmkit.data.splits import splits_of
+from mmkit.data.subset import with_truth
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
+from mmkit.features.sharing import Shared
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.combination import Combination
 from mmkit.report.document import document
-from mmkit.run import execute, splits_of
+from mmkit.system.machine import machine, software
+from mmkit.system.settings import Settings
+from mmkit.training.frozen import Frozen
 
 RECORD = Path(__file__).parent / "records" / "clipart.json"
 PLAIN = ("concat", "late", "attention")
@@ -72,12 +75,12 @@ def encoders(folder: Path) -> dict[str, list[str]]:
 def features(chosen: dict[str, list[str]], split: int, shared: Shared) -> dict[str, dict[str, np.ndarray]]:
     """Part of the data -> input -> [N D], and the truth under "truth"."""
     catalog = mmkit.installed()
-    asked = plan(catalog, task=f"clipart:split={split}", encoders=chosen, fusions=["concat"], device="cpu")
+    asked = plan(catalog, task=f"clipart:split={split}", encoders=chosen, fusions=["concat"], settings=Settings("cpu"))
     combination: Combination = asked.combinations[0]
-    splits = splits_of(asked.task, catalog, "fail", None)
+    splits = splits_of(asked.task, catalog, asked.settings)
     train = with_truth(splits("train"))
     transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth)
-    model, _ = born(combination, transforms)
+    model, _ = build_model(combination, transforms)
     frozen = Frozen(model, combination, transforms, shared=shared)
     found = {}
     for name in ("train", "validation", "test"):
@@ -112,14 +115,14 @@ def best_plain(chosen: dict[str, list[str]], split: int, shared: Shared) -> tupl
             fusions=PLAIN,
             training={"lr": rate},
             baselines=False,
-            device="cpu",
+            settings=Settings("cpu"),
         )
         runs = asked.runs()
         splits = runs[0].splits(mmkit.installed())
         for fusion in PLAIN:
             records = [execute(run, splits, shared=shared)[0] for run in runs if run.combination.label == fusion]
             tried[fusion, rate] = {
-                part: np.mean([record[held]["accuracy"] for record in records]) for part, held in PARTS.items()
+                part: np.mean([getattr(record, held)["accuracy"] for record in records]) for part, held in PARTS.items()
             }
     fusion, rate = max(tried, key=lambda one: tried[one]["validation"])
     best = {"fusion": fusion, "lr": rate, **tried[fusion, rate]}

@@ -19,8 +19,8 @@ from pathlib import Path
 from clipart import weights
 
 import mmkit
-from mmkit.allocator import keep_large_blocks
-from mmkit.measure.machine import machine, software
+from mmkit.system.allocator import keep_large_blocks
+from mmkit.system.machine import machine, software
 from mmkit.tasks.clipart import Clipart
 
 RECORD = Path(__file__).parent / "records" / "retrieval.json"
@@ -64,7 +64,7 @@ def retrieved(encoders, task, folder):
     }
 
 
-def classified(text, folder, **asked):
+def classify_zero_shot(text, folder, **asked):
     """Zero-shot figures over the splits."""
     given = {"text_encoder": text, "templates": TEMPLATES, "device": "cpu", "cache": folder / "features", **asked}
     found = [mmkit.zero_shot(task=f"clipart:split={seed}", **given) for seed in SPLITS]
@@ -92,10 +92,10 @@ def main():
         "control": retrieved(encoders, Dealt, folder),
         "zero_shot": {
             "templates": TEMPLATES,
-            "image, ridge map": classified(
+            "image, ridge map": classify_zero_shot(
                 encoders["title"], folder, input="image", encoder=encoders["image"], map="ridge"
             ),
-            "title, no map": classified(encoders["title"], folder, input="title", encoder=encoders["title"]),
+            "title, no map": classify_zero_shot(encoders["title"], folder, input="title", encoder=encoders["title"]),
         },
         "machine": machine(),
         "software": software(),

@@ -18,12 +18,13 @@ import numpy as np
 from clipart import encoders
 
 import mmkit
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
 from mmkit.features import scaling
-from mmkit.features.shared import Shared
-from mmkit.frozen import Frozen
-from mmkit.measure.machine import machine, software
-from mmkit.plan import plan
-from mmkit.run import execute
+from mmkit.features.sharing import Shared
+from mmkit.system.machine import machine, software
+from mmkit.system.settings import Settings
+from mmkit.training.frozen import Frozen
 
 RECORD = Path(__file__).parent / "records" / "scaling.json"
 SPLITS = (1, 2, 3, 4)
@@ -46,14 +47,16 @@ def main() -> None:
     found: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for split in SPLITS:
         task = f"clipart:split={split}"
-        asked = plan(mmkit.installed(), task=task, encoders=chosen, fusions=FUSIONS, seeds=SEEDS, device="cpu")
+        asked = plan(
+            mmkit.installed(), task=task, encoders=chosen, fusions=FUSIONS, seeds=SEEDS, settings=Settings("cpu")
+        )
         runs = asked.runs()
         splits = runs[0].splits(mmkit.installed())
         for norm in NORMS:
             with brought_to(norm):
                 for run in runs:
                     record, _ = execute(run, splits, shared=shared)
-                    found[str(norm)][run.combination.label].append(record["validation"]["accuracy"])
+                    found[str(norm)][run.combination.label].append(record.validation["accuracy"])
     means = {norm: {label: np.mean(scores) for label, scores in by.items()} for norm, by in found.items()}
     record = {"what": __doc__.splitlines()[0], "splits": SPLITS, "seeds": SEEDS, "validation_accuracy": means}
     RECORD.write_text(json.dumps(record | {"machine": machine(), "software": software()}, indent=1) + "\n")

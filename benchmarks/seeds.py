@@ -13,8 +13,8 @@ timed:
 - bound (concat alone): no more than must be done for five seeds: rows gathered, the matrix products as `bmm`, the fused
   optimizer's step. Whatever a better implementation saves, it cannot save these.
 
-Each is compared in interleaved rounds with ONE seed by `mmkit.train.fit`. To pay, the ratio would have to be 2 or less,
-with the seconds of compiling spread over the 1000 steps of a training of 40 epochs.
+Each is compared in interleaved rounds with ONE seed by `mmkit.training.loop.fit`. To pay, the ratio would have to be 2
+or less, with the seconds of compiling spread over the 1000 steps of a training of 40 epochs.
 """
 
 from __future__ import annotations
@@ -33,16 +33,18 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
 
-from mmkit.allocator import keep_large_blocks
-from mmkit.catalog import Catalog, installed
-from mmkit.combination import built, reads
 from mmkit.contract import Batch, Features
 from mmkit.data.dataset import Dataset
-from mmkit.features.stored import Stored
-from mmkit.measure.interleave import interleave
-from mmkit.measure.machine import machine, software
-from mmkit.model import Model, TrainingStep, encoder_widths
-from mmkit.train import Training, drawn, fit, rate
+from mmkit.data.packed import Packed
+from mmkit.data.sampling import epoch_order
+from mmkit.model.assembly import built, reads
+from mmkit.model.network import Model, TrainingStep, encoder_widths
+from mmkit.registry.catalog import Catalog, installed
+from mmkit.speed.interleave import interleave
+from mmkit.system.allocator import keep_large_blocks
+from mmkit.system.machine import machine, software
+from mmkit.training.loop import fit
+from mmkit.training.optimisation import Training, learning_rate_share
 
 RECORD = Path(__file__).parent / "records" / "seeds.json"
 SEEDS = 5
@@ -85,7 +87,7 @@ def prepared(catalog: Catalog, fusion: str, head: str, widths: Mapping[str, int]
         steps.append(TrainingStep(model))
     generator = Generator().manual_seed(0)
     ready = {
-        name: Stored.of(torch.randn(SAMPLES, width, generator=generator), torch.arange(SAMPLES + 1), None)
+        name: Packed.of(torch.randn(SAMPLES, width, generator=generator), torch.arange(SAMPLES + 1), None)
         for name, width in widths.items()
     }
     return steps, Dataset(SAMPLES, {}, truth(labels), ready=ready)
@@ -113,7 +115,7 @@ def shown(data: Dataset, index: Tensor) -> tuple[dict[str, Features], Batch]:
 
 
 def train_all(steps: Sequence[TrainingStep], data: Dataset, training: Training, step: Step) -> dict[str, Tensor]:
-    """All seeds at once, as `mmkit.train.fit` does one; the stacked weights at the end."""
+    """All seeds at once, as `mmkit.training.loop.fit` does one; the stacked weights at the end."""
     parameters, buffers = stack_module_state(list(steps))
     parameters = {name: tensor.detach().clone().requires_grad_() for name, tensor in parameters.items()}
     leaves = list(parameters.values())
@@ -121,10 +123,10 @@ def train_all(steps: Sequence[TrainingStep], data: Dataset, training: Training, 
     orders = [Generator().manual_seed(seed) for seed in range(len(steps))]
     epochs, count = training.plan(data.size)
     for epoch in range(epochs):
-        order = torch.stack([drawn(data.size, None, one) for one in orders])  # [K N]
+        order = torch.stack([epoch_order(data.size, None, one) for one in orders])  # [K N]
         for number in range(count):
             index = order[:, number * training.batch_size : (number + 1) * training.batch_size]
-            optimizer.param_groups[0]["lr"] = training.lr * rate(
+            optimizer.param_groups[0]["lr"] = training.lr * learning_rate_share(
                 epoch * count + number, epochs * count, training.warmup
             )
             losses = step(parameters, buffers, *shown(data, index))

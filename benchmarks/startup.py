@@ -20,8 +20,8 @@ import sys
 import time
 from pathlib import Path
 
-from mmkit.catalog import installed
-from mmkit.measure.interleave import interleave
+from mmkit.registry.catalog import installed
+from mmkit.speed.interleave import interleave
 
 NOTHING = "python -c pass"
 GOALS = {"mmkit list-plugins --plain": 10.0, "mmkit --help": 14.0}

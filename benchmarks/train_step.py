@@ -25,17 +25,19 @@ from torch import Generator, Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from mmkit.allocator import keep_large_blocks
-from mmkit.catalog import installed
-from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Batch
 from mmkit.data.dataset import Dataset
-from mmkit.data.picking import with_truth
 from mmkit.data.splits import Splits
-from mmkit.measure.interleave import interleave
-from mmkit.measure.machine import machine, software
-from mmkit.model import TrainingStep
-from mmkit.train import Training, fit, rate
+from mmkit.data.subset import with_truth
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.combination import Combination
+from mmkit.model.network import TrainingStep
+from mmkit.registry.catalog import installed
+from mmkit.speed.interleave import interleave
+from mmkit.system.allocator import keep_large_blocks
+from mmkit.system.machine import machine, software
+from mmkit.training.loop import fit
+from mmkit.training.optimisation import Training, learning_rate_share
 
 GOALS = {120: 0.80, 60: 0.85}
 """Greatest ratio of a call of so many steps; the upper quartile of the rounds must hold it too."""
@@ -78,7 +80,7 @@ class Rows(TorchDataset):
         return self.data.size
 
     def __getitem__(self, index: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-        inputs = {name: {k: leaf[index] for k, leaf in batch.items()} for name, batch in self.data.still.items()}
+        inputs = {name: {k: leaf[index] for k, leaf in batch.items()} for name, batch in self.data.fixed.items()}
         return inputs, {k: leaf[index] for k, leaf in self.data.truth.items()}
 
 
@@ -105,7 +107,9 @@ def plain(step: TrainingStep, data: Dataset, training: Training) -> None:
     )
     optimizer = torch.optim.AdamW(step.parameters(), lr=training.lr, weight_decay=training.weight_decay)
     steps = training.epochs * len(loader)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda done: rate(done, steps, training.warmup))
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda done: learning_rate_share(done, steps, training.warmup)
+    )
     for _ in range(training.epochs):
         step.train()
         total = 0.0
@@ -139,15 +143,15 @@ def prepared(case: Case) -> tuple[TrainingStep, Dataset]:
     train = with_truth(splits("train"))
     transforms = Transforms.fitted(combination, task.target, train.inputs, train.truth)
     torch.manual_seed(0)
-    model, objectives = born(combination, transforms)
+    model, objectives = build_model(combination, transforms)
     data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
     index = torch.arange(BATCH * STEPS_AN_EPOCH) % data.size
 
     def taken(batch: Batch) -> Batch:
         return {name: leaf[index] for name, leaf in batch.items()}
 
-    still = {name: taken(batch) for name, batch in data.still.items()}
-    return TrainingStep(model, objectives), Dataset(len(index), still, taken(data.truth))
+    fixed = {name: taken(batch) for name, batch in data.fixed.items()}
+    return TrainingStep(model, objectives), Dataset(len(index), fixed, taken(data.truth))
 
 
 def training(steps: int) -> Training:

@@ -3,16 +3,41 @@
 from __future__ import annotations
 
 import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mmkit.alignment.retrieval import Retrieval as Retrieval
+    from mmkit.alignment.zero_shot import ZeroShot as ZeroShot
+    from mmkit.api import bench as bench
+    from mmkit.api import fit as fit
+    from mmkit.api import load as load
+    from mmkit.api import retrieve as retrieve
+    from mmkit.api import zero_shot as zero_shot
+    from mmkit.contract import Features as Features
+    from mmkit.contract import Samples as Samples
+    from mmkit.errors import MmkitError as MmkitError
+    from mmkit.experiments.suite import Suite as Suite
+    from mmkit.model.trained import MultimodalModel as MultimodalModel
+    from mmkit.records.record import Record as Record
+    from mmkit.registry.catalog import installed as installed
+    from mmkit.report.verdict import Verdict as Verdict
+
+    __version__: str
 
 # Name -> module. Nothing is imported before it is asked for: `import mmkit` costs next to nothing.
 _FACE = {
     "Features": "mmkit.contract",
     "MmkitError": "mmkit.errors",
-    "MultimodalModel": "mmkit.multimodal",
+    "MultimodalModel": "mmkit.model.trained",
+    "Record": "mmkit.records.record",
+    "Retrieval": "mmkit.alignment.retrieval",
     "Samples": "mmkit.contract",
+    "Suite": "mmkit.experiments.suite",
+    "Verdict": "mmkit.report.verdict",
+    "ZeroShot": "mmkit.alignment.zero_shot",
     "bench": "mmkit.api",
     "fit": "mmkit.api",
-    "installed": "mmkit.catalog",
+    "installed": "mmkit.registry.catalog",
     "load": "mmkit.api",
     "retrieve": "mmkit.api",
     "zero_shot": "mmkit.api",
@@ -22,7 +47,12 @@ __all__ = [
     "Features",
     "MmkitError",
     "MultimodalModel",
+    "Record",
+    "Retrieval",
     "Samples",
+    "Suite",
+    "Verdict",
+    "ZeroShot",
     "bench",
     "fit",
     "installed",

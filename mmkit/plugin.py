@@ -63,7 +63,7 @@ class Component:
 class ForTraining:
     """Marks an option that changes nothing but how weights are trained: `Annotated[float, ForTraining()]`.
 
-    Features of a frozen encoder do not hang on it, so they are not computed anew where it differs.
+    Cached features of a frozen encoder do not depend on it; changing it keeps the cache valid.
     """
 
 
@@ -105,8 +105,8 @@ class FusionSpec(Spec):
     """Makes one set of features from those of all inputs.
 
     Args:
-        least: fewest inputs that it takes.
-        most: most inputs that it takes; None is any number.
+        min_inputs: fewest inputs that it takes.
+        max_inputs: most inputs that it takes; None is any number.
         combines: "features" of the inputs, or the "outputs" of one head an input (decision level).
         vectors: True where it reads nothing of features but `vector()` and `present()`. Where all who read those of a
             frozen encoder say so, no tokens are loaded in training.
@@ -114,8 +114,8 @@ class FusionSpec(Spec):
 
     kind: ClassVar[str] = "fusion"
 
-    least: int = field(default=1, kw_only=True)
-    most: int | None = field(default=None, kw_only=True)
+    min_inputs: int = field(default=1, kw_only=True)
+    max_inputs: int | None = field(default=None, kw_only=True)
     combines: Literal["features", "outputs"] = field(default="features", kw_only=True)
     vectors: bool = field(default=False, kw_only=True)
 
@@ -142,14 +142,14 @@ class ObjectiveSpec(Spec):
     """A loss beside the head's.
 
     Args:
-        least: fewest inputs that it makes sense for.
+        min_inputs: fewest inputs that it makes sense for.
         unimodal: True where it reads `ModelOutput.unimodal`; the model then runs one head an input.
         vectors: True where it reads nothing of the inputs' features but `vector()` and `present()`.
     """
 
     kind: ClassVar[str] = "objective"
 
-    least: int = field(default=1, kw_only=True)
+    min_inputs: int = field(default=1, kw_only=True)
     unimodal: bool = field(default=False, kw_only=True)
     vectors: bool = field(default=False, kw_only=True)
 

@@ -7,8 +7,8 @@ import textwrap
 import pytest
 import torch
 
-from mmkit.catalog import installed
 from mmkit.contract import Samples
+from mmkit.registry.catalog import installed
 
 _numbers = itertools.count()
 

@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from mmkit.catalog import installed
+from mmkit.registry.catalog import installed
 from mmkit.testing import Examination, check, checks_of, variants
 from mmkit.testing.battery import KINDS
 from mmkit.testing.examination import settle

@@ -76,7 +76,7 @@ from mmkit.plugin import FusionSpec, hookimpl
 
 @hookimpl
 def mmkit_fusions():
-    yield FusionSpec("twin", "mmkit.fusions.concat:ConcatFusion", "One of two of the same name")
+    yield FusionSpec("twin", "mmkit.fusions.vectors.concat:ConcatFusion", "One of two of the same name")
 """
 WRONG = """
 import torch

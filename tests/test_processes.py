@@ -15,12 +15,13 @@ from safetensors.torch import load_file, save_file
 from torch import distributed
 from torch.nn.parallel import DistributedDataParallel
 
-from mmkit.catalog import installed
-from mmkit.combination import Transforms, born
 from mmkit.data.dataset import Dataset
-from mmkit.model import TrainingStep
-from mmkit.plan import plan
-from mmkit.run import splits_of
+from mmkit.data.splits import splits_of
+from mmkit.experiments.plan import plan
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.network import TrainingStep
+from mmkit.registry.catalog import installed
+from mmkit.system.settings import Settings
 
 SIZE = 2
 ROWS = 6  # of each process
@@ -49,11 +50,11 @@ def step_and_batch(case, known, seed=0):
         encoders={"series": ["tcn:width=8,layers=1"]},
     )
     (combination,) = asked.combinations
-    splits = splits_of(asked.task, installed(), "fail", None)
+    splits = splits_of(asked.task, installed(), Settings("cpu"))
     train = splits("train")
     transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth)
     torch.manual_seed(seed)
-    step = TrainingStep(*born(combination, transforms)).double().eval()
+    step = TrainingStep(*build_model(combination, transforms)).double().eval()
     data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
     batch, truth = data.batch(torch.arange(SIZE * ROWS))
     batch = {

@@ -39,10 +39,10 @@ from torch import Tensor
 from torchvision import transforms as v1
 from torchvision.transforms import v2
 
-from mmkit.allocator import keep_large_blocks
-from mmkit.measure.interleave import interleave
-from mmkit.measure.machine import machine, software
 from mmkit.modalities.image import Image
+from mmkit.speed.interleave import interleave
+from mmkit.system.allocator import keep_large_blocks
+from mmkit.system.machine import machine, software
 from mmkit.tasks.clipart import Clipart
 from mmkit.transforms.image import ImageTransform
 from mmkit.transforms.mel import FLOOR, MelTransform

@@ -20,20 +20,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Features, Target
-from mmkit.fusions.attention import AttentionFusion
-from mmkit.fusions.concat import ConcatFusion
-from mmkit.fusions.cross_attention import CrossAttentionFusion
-from mmkit.fusions.gated import GatedFusion
-from mmkit.fusions.late import LateFusion
-from mmkit.fusions.low_rank import LowRankFusion
-from mmkit.fusions.max import MaxFusion
-from mmkit.fusions.mean import MeanFusion
-from mmkit.fusions.product import ProductFusion
-from mmkit.fusions.sum import SumFusion
-from mmkit.fusions.tensor import TensorFusion
-from mmkit.layers import TransformerLayer
-from mmkit.measure.interleave import interleave
-from mmkit.measure.machine import machine
+from mmkit.fusions.outputs.late import LateFusion
+from mmkit.fusions.tokens.attention import AttentionFusion
+from mmkit.fusions.tokens.cross_attention import CrossAttentionFusion
+from mmkit.fusions.vectors.concat import ConcatFusion
+from mmkit.fusions.vectors.gated import GatedFusion
+from mmkit.fusions.vectors.low_rank import LowRankFusion
+from mmkit.fusions.vectors.max import MaxFusion
+from mmkit.fusions.vectors.mean import MeanFusion
+from mmkit.fusions.vectors.product import ProductFusion
+from mmkit.fusions.vectors.sum import SumFusion
+from mmkit.fusions.vectors.tensor import TensorFusion
+from mmkit.layers.attention import TransformerLayer
+from mmkit.speed.interleave import interleave
+from mmkit.system.machine import machine
 
 Inputs = list[tuple[Tensor, Tensor]]  # tokens [B T D] and mask [B T] of each input
 

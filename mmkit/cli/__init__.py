@@ -32,8 +32,8 @@ COMMANDS: Table = {
     },
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
-        "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
-        "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
+        "show": ("mmkit.cli.plugins_show:show", "All there is to know of one component or plugin."),
+        "check": ("mmkit.cli.plugins_check:check", "Does a component keep the contract?"),
     },
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Is one input of a sample found by its other?"),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by what the classes are called, without training."),

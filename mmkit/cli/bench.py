@@ -11,19 +11,19 @@ import typer
 from rich.console import Console
 
 from mmkit.api import new_folder
-from mmkit.cli.bars import SuiteBars
 from mmkit.cli.configuration import merged
+from mmkit.cli.dry_run import show_dry_run
 from mmkit.cli.process import prepare
-from mmkit.cli.rehearse import rehearse
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError
+from mmkit.experiments.plan import plan
+from mmkit.experiments.suite import Suite, carry_out
 from mmkit.features.cache import default_folder
-from mmkit.plan import plan
 from mmkit.report.document import document
-from mmkit.report.summary import rows
-from mmkit.report.terminal import show, show_confusion
-from mmkit.suite import Suite, carry_out
+from mmkit.report.tables import show, show_confusion
+from mmkit.system.bars import Bars
+from mmkit.system.settings import Settings
 
 Several = list[str] | None
 
@@ -58,7 +58,7 @@ def bench(
         str | None, typer.Option(help="A value that cannot be read: fail, skip its sample, or missing. [fail]")
     ] = None,
     baselines: Annotated[bool | None, typer.Option(help="Each input alone beside the fusions. [yes]")] = None,
-    price: Annotated[bool | None, typer.Option(help="Speed, memory and FLOPs beside the scores. [yes]")] = None,
+    cost: Annotated[bool | None, typer.Option(help="Speed, memory and FLOPs beside the scores. [yes]")] = None,
     config: Annotated[Path | None, typer.Option(help="A TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Folder of the records; what is there is not done again.")
@@ -84,7 +84,7 @@ def bench(
     given: dict[str, Any] = {
         "task": task, "encoder": encoder, "fusion": fusion, "head": head, "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
-        "on_error": on_error, "baselines": baselines, "price": price, "out": out,
+        "on_error": on_error, "baselines": baselines, "cost": cost, "out": out,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
@@ -101,30 +101,37 @@ def bench(
         training=chosen["train"],
         seeds=3 if chosen["seeds"] is None else chosen["seeds"],
         baselines=chosen["baselines"] is not False,
-        device=chosen["device"] or "auto",
-        precision=chosen["precision"] or "float32",
-        limit=chosen["limit"],
-        on_error=chosen["on_error"] or "fail",
+        settings=Settings(
+            chosen["device"] or "auto",
+            chosen["precision"] or "float32",
+            chosen["limit"],
+            chosen["on_error"] or "fail",
+        ),
     )
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     if dry_run:
-        raise typer.Exit(rehearse(planned, installed, as_json=as_json))
+        raise typer.Exit(show_dry_run(planned, installed, as_json=as_json))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
-    with SuiteBars() as watcher:
-        kept = None if no_cache else default_folder()
-        priced = chosen["price"] is not False
-        suite = carry_out(planned, folder, installed, save=save, mix=mix, price=priced, cache=kept, watcher=watcher)
-    unread = (line for r in suite.records for lines in r.get("unread", {}).values() for line in lines)
-    tell_unread(unread, planned.on_error)  # all runs of a suite share most of them
+    with Bars() as progress:
+        suite = carry_out(
+            planned,
+            folder,
+            installed,
+            save=save,
+            mix=mix,
+            cost=chosen["cost"] is not False,
+            cache=None if no_cache else default_folder(),
+            progress=progress,
+        )
+    unread = (line for record in suite.records for lines in record.unread.values() for line in lines)
+    tell_unread(unread, planned.settings.on_error)  # all runs of a suite share most of them
     _tell_anew(suite)
     _show(suite, as_json=as_json, confusion=confusion)
-    if suite.failures:
-        # Where data or weights alone are what is wanting, the code says so.
-        names = [DataError.__name__, *(kind.__name__ for kind in DataError.__subclasses__())]
-        kinds = tuple(f"{name}: " for name in names)
-        wanting = all(record["error"].startswith(kinds) for record in suite.failures)
-        raise typer.Exit(DataError.exit_code if wanting else 1)
+    codes = {record.exit_code for record in suite.failures}
+    if codes:
+        # Where data or weights alone are missing, the code says so.
+        raise typer.Exit(DataError.exit_code if codes == {DataError.exit_code} else 1)
 
 
 def _encoders(texts: list[str]) -> dict[str, list[str]]:
@@ -145,7 +152,7 @@ def _console(stream: Any) -> Console:
 
 def _tell_anew(suite: Suite) -> None:
     """Say where features could have been computed once, but for augmentation."""
-    for name in sorted({name for r in suite.records for name in r.get("encoded_anew", ())}):
+    for name in sorted({name for record in suite.records for name in record.encoded_anew}):
         print(
             f"mmkit: {name} is augmented, so its frozen encoder ran in every epoch; -o train.copies=K keeps K copies",
             file=sys.stderr,
@@ -157,7 +164,7 @@ def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
         print(json.dumps(document(suite.records, str(suite.folder)), indent=1, ensure_ascii=False, allow_nan=False))
         return
     console = _console(sys.stdout)
-    show(rows(suite.records), console)
+    show(suite.rows, console)
     if confusion:
-        show_confusion(rows(suite.records), console)
+        show_confusion(suite.rows, console)
     print(f"mmkit: records are in {suite.folder}", file=sys.stderr)

@@ -9,7 +9,7 @@ from typing import Any
 from mmkit.errors import UsageError, one_of
 
 LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
-NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "price": bool}
+NUMBERS: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "cost": bool}
 """Options of the configuration that are no strings: those that may be repeated, and those of another type."""
 
 

@@ -10,10 +10,10 @@ from typing import Annotated, Any, get_args
 
 import typer
 
-from mmkit.catalog import KINDS, Entry, Status
 from mmkit.cli.setting import catalog
 from mmkit.errors import UsageError, one_of
 from mmkit.plugin import EncoderSpec, ModalitySpec, Spec, TaskSpec
+from mmkit.registry.catalog import KINDS, Entry, Status
 
 COLUMNS = ("kind", "name", "status", "distribution", "version", "summary", "reason")
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from mmkit.allocator import keep_large_blocks
 from mmkit.errors import UsageError
+from mmkit.system.allocator import keep_large_blocks
 
 
 def prepare(threads: int | None) -> None:

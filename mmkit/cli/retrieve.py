@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cli.bars import EncodingBar
+from mmkit.alignment.retrieval import AlignmentOptions, Retrieval, measure_retrieval
 from mmkit.cli.process import prepare
 from mmkit.cli.results import results, share
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.features.cache import default_folder
-from mmkit.measure.retrieval import AT
-from mmkit.unfused.retrieval import Asked, Retrieval, retrieval
+from mmkit.features.sharing import Shared
+from mmkit.metrics.retrieval import AT
+from mmkit.system.bars import Bars
+from mmkit.system.settings import Settings
 
 
 def retrieve(
@@ -49,11 +51,11 @@ def retrieve(
         if not (name and equals and value) or name in chosen:
             raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...], each input once; got {text}")
         chosen[name] = value
-    asked = Asked(split, map_, device, precision, on_error)  # type: ignore[arg-type]  # it checks them
+    asked = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
-    with EncodingBar() as bar:
-        cache = None if no_cache else default_folder()
-        found = retrieval(catalog(ctx), task=task, encoders=chosen, asked=asked, cache=cache, report=bar)
+    with Bars() as progress:
+        shared = Shared(None if no_cache else default_folder(), progress)
+        found = measure_retrieval(catalog(ctx), task=task, encoders=chosen, asked=asked, shared=shared)
     tell_unread((line for lines in found.unread.values() for line in lines), on_error)
     if as_json:
         print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import typer
 
-from mmkit.catalog import Catalog, installed
+from mmkit.registry.catalog import Catalog, installed
 
 
 class Setting(NamedTuple):

@@ -7,15 +7,17 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cli.bars import EncodingBar
+from mmkit.alignment.retrieval import AlignmentOptions
+from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.cli.process import prepare
 from mmkit.cli.results import results, share
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.features.cache import default_folder
-from mmkit.unfused.prompts import TEMPLATES, ZeroShot, classified
-from mmkit.unfused.retrieval import Asked
+from mmkit.features.sharing import Shared
+from mmkit.system.bars import Bars
+from mmkit.system.settings import Settings
 
 
 def zero_shot(
@@ -59,10 +61,10 @@ def zero_shot(
         if not (label and equals and words):
             raise UsageError(f"--class takes LABEL=WORDS; got {text}")
         classes.setdefault(label, []).append(words)
-    asked = Asked(split, map_, device, precision, on_error)  # type: ignore[arg-type]  # it checks them
+    asked = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
-    with EncodingBar() as bar:
-        found = classified(
+    with Bars() as progress:
+        found = classify_zero_shot(
             catalog(ctx),
             task=task,
             input=input_,
@@ -72,8 +74,7 @@ def zero_shot(
             classes=classes,
             pairs=pairs,
             asked=asked,
-            cache=None if no_cache else default_folder(),
-            report=bar,
+            shared=Shared(None if no_cache else default_folder(), progress),
         )
     tell_unread((line for lines in found.unread.values() for line in lines), on_error)
     if as_json:

@@ -10,8 +10,8 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.contract import Batch, Features, Samples, Transform
-from mmkit.data.refused import TRUTH, transformed
-from mmkit.features.stored import Stored
+from mmkit.data.bad_values import TRUTH, transform_batch
+from mmkit.data.packed import Packed
 
 Given = Batch | Features
 """What a model is given of an input: a batch, or what its frozen encoder made of it."""
@@ -23,8 +23,8 @@ class Dataset:
 
     Args:
         size: samples.
-        still: batches of the whole split, of inputs whose transform gives the same every time.
-        moving: of the other inputs, the values in memory and their transform.
+        fixed: batches of the whole split, of inputs whose transform gives the same every time.
+        augmented: of the other inputs, the values in memory and their transform.
         ready: features of inputs whose encoder is frozen, in the place of batches.
         copies: of inputs whose encoder is frozen and whose samples are augmented, features of several copies.
         truth: of the whole split.
@@ -32,11 +32,11 @@ class Dataset:
     """
 
     size: int
-    still: dict[str, Batch]
+    fixed: dict[str, Batch]
     truth: Batch
-    moving: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
-    ready: dict[str, Stored] = field(default_factory=dict)
-    copies: dict[str, list[Stored]] = field(default_factory=dict)
+    augmented: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
+    ready: dict[str, Packed] = field(default_factory=dict)
+    copies: dict[str, list[Packed]] = field(default_factory=dict)
     ids: Sequence[str] = ()
 
     @staticmethod
@@ -44,27 +44,27 @@ class Dataset:
         """The samples, decoded, as a data set; with `augment`, what augments is transformed anew at every batch.
 
         Raises:
-            RefusedError: values that a transform does not take.
+            RejectedError: values that a transform does not take.
             ContractError: a transform keeps no bool leaf `mask`, or gives another number of rows.
         """
         ids = samples.ids
-        moving = {n: (samples.inputs[n], t) for n, t in inputs.items() if augment and t.augments}
-        still = {
-            n: transformed(n, t, samples.inputs[n], column=samples.inputs[n], ids=ids)
+        augmented = {n: (samples.inputs[n], t) for n, t in inputs.items() if augment and t.augments}
+        fixed = {
+            n: transform_batch(n, t, samples.inputs[n], column=samples.inputs[n], ids=ids)
             for n, t in inputs.items()
-            if n not in moving
+            if n not in augmented
         }
-        known = transformed(TRUTH, truth, samples.truth, column=samples.truth, ids=ids, of_truth=True)
-        return Dataset(len(samples), still, known, moving, ids=ids)
+        known = transform_batch(TRUTH, truth, samples.truth, column=samples.truth, ids=ids, of_truth=True)
+        return Dataset(len(samples), fixed, known, augmented, ids=ids)
 
     def to(self, device: torch.device) -> Dataset:
         """The same with its tensors on `device`."""
-        still = {name: on(batch, device) for name, batch in self.still.items()}
+        fixed = {name: on(batch, device) for name, batch in self.fixed.items()}
         ready = {name: stored.to(device) for name, stored in self.ready.items()}
         copies = {name: [one.to(device) for one in several] for name, several in self.copies.items()}
-        return replace(self, still=still, ready=ready, copies=copies, truth=on(self.truth, device))
+        return replace(self, fixed=fixed, ready=ready, copies=copies, truth=on(self.truth, device))
 
-    def drawn(self, generator: Generator) -> Dataset:
+    def draw_copies(self, generator: Generator) -> Dataset:
         """The data of an epoch: of each input that has copies, one of them."""
         chosen = {
             name: several[int(torch.randint(len(several), (), generator=generator))]
@@ -83,12 +83,12 @@ class Dataset:
             fresh: what `fresh` made of the same index; None makes it now.
 
         Raises:
-            RefusedError: as `of`, of a transform that augments; so is the next.
+            RejectedError: as `of`, of a transform that augments; so is the next.
             ContractError: as above.
         """
         place = self.truth["mask"].device
         here = index.to(place)
-        batch: dict[str, Given] = {name: rows(whole, here) for name, whole in self.still.items()}
+        batch: dict[str, Given] = {name: rows(whole, here) for name, whole in self.fixed.items()}
         batch |= {name: stored.rows(here) for name, stored in self.ready.items()}
         fresh = self.fresh(index, generator) if fresh is None else fresh
         batch |= {name: on(made, place) for name, made in fresh.items()}
@@ -97,10 +97,10 @@ class Dataset:
     def fresh(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
         """What is transformed anew for a batch, on the host; pinned where the device is CUDA's. Any thread may ask."""
         found = {}
-        for name, (values, transform) in self.moving.items():
+        for name, (values, transform) in self.augmented.items():
             chosen = [values[i] for i in index.tolist()]
             ids = self.ids or [str(i) for i in range(self.size)]
-            made = transformed(name, transform, chosen, generator, column=values, ids=ids)
+            made = transform_batch(name, transform, chosen, generator, column=values, ids=ids)
             found[name] = pinned(made) if self.truth["mask"].is_cuda else made
         return found
 

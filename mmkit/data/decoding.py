@@ -9,13 +9,15 @@ from functools import partial
 from typing import Any
 
 from mmkit.contract import Modality, Samples
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.columns import Column
 from mmkit.data.loader import Loader
-from mmkit.data.picking import picked
-from mmkit.data.refused import OnError, RefusedError
+from mmkit.data.subset import select
 from mmkit.errors import DataError
+from mmkit.system.settings import OnError
 
 
-def decoded(
+def decode_all(
     samples: Samples, modalities: Mapping[str, Modality], on_error: OnError = "fail"
 ) -> tuple[Samples, list[str]]:
     """The samples with every value in memory, and what could not be read.
@@ -47,16 +49,16 @@ def decoded(
         with Loader() as load:
             for sample, value in zip(samples.ids, load(partial(_read, modality, column), len(samples)), strict=True):
                 if isinstance(value, DataError):
-                    refused = RefusedError(name, {sample: str(value)}, unread=True)
+                    refused = RejectedError(name, {sample: str(value)}, unread=True)
                     if on_error == "fail":
                         raise refused from value
                     unread += refused.lines
                     left_out.add(sample)
                 values.append(None if isinstance(value, DataError) else value)
-        columns[name] = values
+        columns[name] = Column(values)
     samples = replace(samples, inputs=columns)
     if on_error == "skip" and left_out:
-        samples = picked(samples, [i for i, sample in enumerate(samples.ids) if sample not in left_out])
+        samples = select(samples, [i for i, sample in enumerate(samples.ids) if sample not in left_out])
     return samples, unread
 
 

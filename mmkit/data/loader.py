@@ -18,7 +18,7 @@ from typing import Self, TypeVar
 
 import torch
 
-from mmkit.measure.machine import usable_cores
+from mmkit.system.machine import usable_cores
 
 _T = TypeVar("_T")
 

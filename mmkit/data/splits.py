@@ -7,10 +7,13 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 
 from mmkit.contract import Modality, Samples, Split, Task
-from mmkit.data.decoding import decoded
-from mmkit.data.picking import few, with_truth
-from mmkit.data.refused import OnError, RefusedError, without
+from mmkit.data.bad_values import RejectedError, without
+from mmkit.data.decoding import decode_all
+from mmkit.data.subset import small_subset, with_truth
 from mmkit.errors import DataError
+from mmkit.registry.catalog import Catalog
+from mmkit.registry.options import Choice
+from mmkit.system.settings import Settings
 
 _T = TypeVar("_T")
 
@@ -21,17 +24,13 @@ class Splits:
     Args:
         task: the task.
         modalities: of each input.
-        on_error: what becomes of a value that cannot be read or transformed.
-        limit: at most so many samples of the training split; None is all.
+        settings: of them, `limit` and `on_error` are read.
     """
 
-    def __init__(
-        self, task: Task, modalities: Mapping[str, Modality], on_error: OnError = "fail", limit: int | None = None
-    ) -> None:
+    def __init__(self, task: Task, modalities: Mapping[str, Modality], settings: Settings | None = None) -> None:
         self.task = task
         self.modalities = modalities
-        self.on_error: OnError = on_error
-        self.limit = limit
+        self.settings = settings or Settings()
         self._read: dict[Split, Samples] = {}
         self._unread: dict[Split, list[str]] = {}
         self._known: dict[Split, Samples] = {}
@@ -44,9 +43,9 @@ class Splits:
             samples = self.task.split(name)
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
-            if self.limit is not None and name == "train":
-                samples = few(samples, self.limit)
-            self._read[name], self._unread[name] = decoded(samples, self.modalities, self.on_error)
+            if self.settings.limit is not None and name == "train":
+                samples = small_subset(samples, self.settings.limit)
+            self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error)
         left = self._left.get(name, self._read[name])
         if not len(left):
             raise DataError(f"no sample of the {name} split is left: {self.unread[name][0]}, ...")
@@ -63,7 +62,7 @@ class Splits:
         mine.__dict__.update(_left={}, _refused={})
         return mine
 
-    def use(self, what: Callable[[Splits], _T]) -> _T:
+    def retry_without_rejected(self, what: Callable[[Splits], _T]) -> _T:
         """What is made of these splits, begun anew without the values that it refuses, as `on_error` says.
 
         Raises:
@@ -72,11 +71,11 @@ class Splits:
         while True:
             try:
                 return what(self)
-            except RefusedError as refused:
+            except RejectedError as refused:
                 name = next((name for name in self._read if refused.among(self(name))), None)
                 if name is None:
                     raise
-                self._left[name] = without(self(name), refused, self.on_error)
+                self._left[name] = without(self(name), refused, self.settings.on_error)
                 self._refused[name] = [*self._refused.get(name, ()), *refused.lines]
 
     def with_truth(self, name: Split) -> Samples:
@@ -94,3 +93,10 @@ class Splits:
                 raise DataError(f"no sample of the {split} split has truth; give some that have")
             self._known[name] = known
         return self._known[name]
+
+
+def splits_of(task: Choice, catalog: Catalog, settings: Settings) -> Splits:
+    """The splits of a chosen task, with the modalities that decode its inputs."""
+    made = task.component(**task.part(task.component))
+    modalities = {name: catalog.find("modality", kind).load()() for name, kind in made.inputs.items()}
+    return Splits(made, modalities, settings)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.encoders.categories import CategoryEmbedding
-from mmkit.layers import TransformerLayer
+from mmkit.layers.attention import TransformerLayer
 from mmkit.transforms.table import MISSING, TableTransform
 
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
-from mmkit.layers import Recurrent
+from mmkit.layers.recurrent import Recurrent
 from mmkit.transforms.mel import MelTransform
 
 

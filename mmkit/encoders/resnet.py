@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
-from mmkit.encoders.masked_norm import MaskedBatchNorm
 from mmkit.encoders.pixels import Normalised
+from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.transforms.image import ImageTransform
 
 

@@ -14,7 +14,7 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from mmkit.contract import Batch, Features
-from mmkit.layers import Recurrent
+from mmkit.layers.recurrent import Recurrent
 from mmkit.transforms.series import SeriesTransform, Stepwise
 
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
-from mmkit.encoders.masked_norm import MaskedBatchNorm
+from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.transforms.series import SeriesTransform, Stepwise
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from mmkit.contract import Batch, Features
 from mmkit.encoders.word_embedding import WordEmbedding
-from mmkit.layers import Recurrent
+from mmkit.layers.recurrent import Recurrent
 from mmkit.transforms.text import TextTransform
 
 

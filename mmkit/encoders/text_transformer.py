@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.encoders.word_embedding import WordEmbedding
-from mmkit.layers import TransformerLayer
+from mmkit.layers.attention import TransformerLayer
 from mmkit.transforms.text import TextTransform
 
 

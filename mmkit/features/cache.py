@@ -27,9 +27,11 @@ import torch
 from torch import Tensor
 
 from mmkit.contract import Features
+from mmkit.data.columns import Column
+from mmkit.data.packed import Packed
 from mmkit.errors import MmkitError, UsageError
-from mmkit.features.stored import Stored
-from mmkit.record import owned
+from mmkit.system.files import owned, replacing, write_json
+from mmkit.system.progress import SILENT, Progress
 
 ABOUT = "about.json"
 LOCKS = ".locks"
@@ -41,7 +43,7 @@ Part = dict[str, np.ndarray[Any, Any]]
 """`tokens` [R D], `lengths` [B] and, where there are summaries, `pooled` [B D] of one batch."""
 
 
-class UnkeptError(MmkitError):
+class CacheWriteError(MmkitError):
     """Features cannot be written to the folder."""
 
 
@@ -61,14 +63,16 @@ class Pass:
         encode: makes the features.
         values: of the split, in memory; None is a missing one.
         batch_size: samples that are encoded together.
-        report: called with the samples that are done and all of them.
+        progress: told how many samples are done.
+        what: is done, for `progress`: "features of image".
         about: what `mmkit cache list` shows besides and what decides nothing: the input, and the split.
     """
 
     encode: Encode
-    values: Sequence[Any]
+    values: Column
     batch_size: int = 64
-    report: Callable[[int, int], None] | None = None
+    progress: Progress = SILENT
+    what: str = "features"
     about: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -83,22 +87,21 @@ class Pass:
         found = {"tokens": features.tokens[features.mask].float().numpy(), "lengths": features.mask.sum(1).numpy()}
         if features.pooled is not None:
             found["pooled"] = features.pooled.float().numpy()
-        if self.report:
-            self.report(min(start + self.batch_size, len(self.values)), len(self.values))
+        self.progress.update(self.what, min(start + self.batch_size, len(self.values)), len(self.values))
         return found
 
-    def in_memory(self) -> Stored:
+    def in_memory(self) -> Packed:
         """The features of all samples, kept nowhere."""
         parts = [self.part(start) for start in self.starts]
         tokens, lengths = (torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in _EVERY)
         pooled = torch.from_numpy(np.concatenate([p["pooled"] for p in parts])) if "pooled" in parts[0] else None
-        return Stored.of(tokens, torch.cat((lengths.new_zeros(1), lengths.cumsum(0))), pooled)
+        return Packed.of(tokens, torch.cat((lengths.new_zeros(1), lengths.cumsum(0))), pooled)
 
 
 _EVERY = ("tokens", "lengths")
 
 
-def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> Stored:
+def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> Packed:
     """The features of all values: found in the folder, else computed and kept there.
 
     A pass that was interrupted goes on with the batch where it stopped. Several processes may ask for the same: one
@@ -111,7 +114,7 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> S
         made_of: all that decides them; written down for `mmkit cache list`.
 
     Raises:
-        UnkeptError: the folder cannot be written to, or the disk is full; what was written so far is left there.
+        CacheWriteError: the folder cannot be written to, or the disk is full; what was written so far is left there.
     """
     home = folder / key
     found = _found(home)
@@ -122,13 +125,13 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> S
             try:
                 stack.enter_context(owned(folder / LOCKS / key, wait=True, instead=INSTEAD))
             except UsageError as error:
-                raise UnkeptError(str(error)) from error
+                raise CacheWriteError(str(error)) from error
             found = _found(home)  # another process may have been quicker
             if found is None:
                 _fill(home, work, made_of)
                 found = _found(home)
     if found is None:
-        raise UnkeptError(f"features cannot be read back from {home}; {INSTEAD}")
+        raise CacheWriteError(f"features cannot be read back from {home}; {INSTEAD}")
     return found
 
 
@@ -138,7 +141,7 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise UnkeptError(f"cannot keep features in {folder}: {reason}; make room there, or {INSTEAD}") from error
+        raise CacheWriteError(f"cannot keep features in {folder}: {reason}; make room there, or {INSTEAD}") from error
 
 
 def _fill(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
@@ -189,23 +192,17 @@ def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
                 with np.load(file) as part:
                     stream.write(np.ascontiguousarray(part[name], np.float32).data)
     about = {"samples": samples, "tokens": tokens, "width": shapes["tokens"][0], "pooled": "pooled" in shapes}
-    document = json.dumps({**about, "made": time.time(), **known}, ensure_ascii=False)
-    with _whole(home / ABOUT) as stream:
-        stream.write(document.encode("utf-8", "backslashreplace") + b"\n")
+    write_json(home / ABOUT, {**about, "made": time.time(), **known}, indent=None)
 
 
 @contextlib.contextmanager
 def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A file that is there under its name only when all of it is on the disk."""
-    fresh = path.with_name(f"{path.name}.fresh")
-    with fresh.open("wb") as stream:
+    """A stream into a file that is there under its name only when all of it is on the disk."""
+    with replacing(path) as (fresh,), fresh.open("wb") as stream:
         yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    fresh.replace(path)
 
 
-def _found(home: Path) -> Stored | None:
+def _found(home: Path) -> Packed | None:
     """An entry; None where it is not there, unfinished or damaged."""
     about = _about(home)
     if about is None:
@@ -220,7 +217,7 @@ def _found(home: Path) -> Stored | None:
     offsets = leaves["offsets"]
     if offsets[0] != 0 or offsets[-1] != about["tokens"] or bool((offsets.diff() < 0).any()):
         return None
-    return Stored.of(leaves["tokens"], offsets, leaves.get("pooled"))
+    return Packed.of(leaves["tokens"], offsets, leaves.get("pooled"))
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Features
-from mmkit.features.stored import Stored
+from mmkit.data.packed import Packed
 
 NORM = 2.0
 """The root of the mean squared norm of what comes out; chosen on validation, see `benchmarks/scaling.py`."""
@@ -36,7 +36,7 @@ class Scaling(nn.Module):
             self.register_buffer(f"{leaf}_shift", torch.zeros(width))
             self.register_buffer(f"{leaf}_scale", torch.ones(()))
 
-    def fit(self, features: Stored) -> None:
+    def fit(self, features: Packed) -> None:
         """Learn from the features of the training split; tokens and summaries each have their own scale."""
         self._learn("tokens", features.tokens)
         if features.pooled is not None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
+from mmkit.records.record import Record
 from mmkit.report.summary import Row, rows
 from mmkit.report.verdict import verdict
 
 
-def document(records: Sequence[Mapping[str, Any]], folder: str) -> dict[str, Any]:
+def document(records: Sequence[Record], folder: str) -> dict[str, Any]:
     """The ranking, the verdict, and the records themselves."""
     found = rows(records)
     said = verdict(found)
@@ -19,13 +20,13 @@ def document(records: Sequence[Mapping[str, Any]], folder: str) -> dict[str, Any
         "folder": folder,
         "verdict": said.document() if said else None,
         "ranking": [_row(row) for row in found],
-        "records": list(records),
+        "records": [record.document() for record in records],
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
-    def spreads(of: str) -> dict[str, Any]:
-        found = {name: row.spread(name, of) for name in (row.records[0][of] if row.records else ())}
+    def spreads(of: Literal["metrics", "validation"]) -> dict[str, Any]:
+        found = {name: row.spread(name, of) for name in (getattr(row.records[0], of) if row.records else ())}
         return {name: asdict(spread) if spread else None for name, spread in found.items()}
 
     return {
@@ -33,11 +34,11 @@ def _row(row: Row) -> dict[str, Any]:
         "fusion": row.fusion,
         "head": row.head,
         "objectives": list(row.objectives),
-        "seeds": [record["seed"] for record in row.records],
+        "seeds": [record.seed for record in row.records],
         "errors": row.errors,
         "validation": spreads("validation"),
         "metrics": spreads("metrics"),
-        "throughput": row.records[0]["throughput"] if row.records else None,
-        "cost": row.records[0]["cost"] if row.records else None,
+        "throughput": asdict(row.speed) if row.speed else None,
+        "cost": asdict(row.cost) if row.cost else None,
         "loading_share": row.loading,
     }

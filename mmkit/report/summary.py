@@ -6,7 +6,9 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+from mmkit.records.record import Cost, Record, Speed
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,7 @@ class Spread:
     std: float | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Row:
     """A combination.
 
@@ -39,8 +41,12 @@ class Row:
     fusion: str
     head: str
     objectives: tuple[str, ...]
-    records: list[Mapping[str, Any]] = field(default_factory=list)
+    records: list[Record] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        score = self.spread(self.metric)
+        return f"<Row {self.fusion}: " + (f"{self.metric} {score.mean:.4g} on test>" if score else "no score>")
 
     @property
     def alone(self) -> bool:
@@ -50,32 +56,57 @@ class Row:
     @property
     def metric(self) -> str:
         """The one that ranks; empty where every seed failed."""
-        return self.records[0]["metric"] if self.records else ""
+        return self.records[0].metric if self.records else ""
 
     @property
     def higher_is_better(self) -> bool:
         """Of that metric."""
-        return not self.records or self.records[0]["higher_is_better"]
+        return not self.records or self.records[0].higher_is_better
 
-    def spread(self, metric: str, of: str = "metrics") -> Spread | None:
+    def spread(self, metric: str, of: Literal["metrics", "validation"] = "metrics") -> Spread | None:
         """A metric on test ("metrics") or on "validation"; None where it is not defined for every seed."""
-        values = [record[of].get(metric) for record in self.records]
-        if not values or any(value is None for value in values):
+        found = [getattr(record, of).get(metric) for record in self.records]
+        values = [value for value in found if value is not None]
+        if not values or len(values) < len(found):
             return None
         return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
-    def figure(self, part: str, name: str) -> Any:
-        """A figure of speed or cost, which all seeds share; None where it was not measured."""
-        for record in self.records:
-            found = (record.get(part) or {}).get(name)
-            if found is not None:
-                return found
-        return None
+    @property
+    def speed(self) -> Speed | None:
+        """Which all seeds share; None where it was not measured."""
+        return next((record.throughput for record in self.records if record.throughput), None)
+
+    @property
+    def cost(self) -> Cost | None:
+        """Which all seeds share: what was measured, else the parameters alone."""
+        costs = [record.cost for record in self.records if record.cost]
+        measured = (cost for cost in costs if cost.trainable_parameters is not None)
+        return next(measured, costs[0] if costs else None)
+
+    def flat(self) -> dict[str, Any]:
+        """The row as plain values by column: names, mean and standard deviation of each metric, speed and cost."""
+        found: dict[str, Any] = {"fusion": self.fusion}
+        found |= {f"encoder {name}": encoder for name, encoder in self.encoders.items()}
+        found |= {"head": self.head, "objectives": ", ".join(self.objectives), "seeds": len(self.records)}
+        of: Literal["metrics", "validation"]
+        for of, title in (("validation", "validation"), ("metrics", "test")):
+            for metric in getattr(self.records[0], of) if self.records else ():
+                spread = self.spread(metric, of)
+                found[f"{title} {metric}"] = spread.mean if spread else None
+                found[f"{title} {metric} std"] = spread.std if spread else None
+        if self.speed:
+            found["inference samples/s"] = self.speed.inference_samples_per_s
+            found["training samples/s"] = self.speed.train_samples_per_s
+            found["latency p50 ms"] = self.speed.latency_ms.get("p50")
+        if self.cost:
+            found |= {"parameters": self.cost.parameters, "FLOPs a sample": self.cost.flops_per_sample}
+            found["peak memory bytes"] = self.cost.peak_memory_bytes
+        return found | {"errors": list(self.errors)}
 
     @property
     def loading(self) -> float | None:
         """Share of the time of training steps that went into waiting for batches, a mean over seeds."""
-        shares = [record["loading"]["share"] for record in self.records if record.get("loading")]
+        shares = [record.loading.share for record in self.records if record.loading]
         return statistics.fmean(shares) if shares else None
 
     @property
@@ -87,19 +118,18 @@ class Row:
         return spread.mean if self.higher_is_better else -spread.mean
 
 
-def rows(records: Sequence[Mapping[str, Any]]) -> list[Row]:
+def rows(records: Sequence[Record]) -> list[Row]:
     """The combinations, best on validation first; those of which every seed failed last."""
     found: dict[str, Row] = {}
     for record in records:
-        names = {name: record[name] for name in ("encoders", "fusion", "head", "objectives")}
-        key = json.dumps(names, sort_keys=True)
+        key = json.dumps([record.encoders, record.fusion, record.head, record.objectives], sort_keys=True)
         if key not in found:
-            found[key] = Row(record["encoders"], record["fusion"], record["head"], tuple(record["objectives"]))
+            found[key] = Row(record.encoders, record.fusion, record.head, tuple(record.objectives))
         row = found[key]
-        if record["status"] == "ok":
+        if record.status == "ok":
             row.records.append(record)
         else:
-            row.errors.append(record["error"])
+            row.errors.append(record.error or "")
     return sorted(found.values(), key=lambda row: row.rank, reverse=True)
 
 

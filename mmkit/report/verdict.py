@@ -7,18 +7,20 @@ split (paired: the same sample of both).
 
 from __future__ import annotations
 
+import html
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mmkit.records.record import Record
 from mmkit.report.summary import Row, best
 
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """A comparison on test.
 
@@ -37,6 +39,12 @@ class Verdict:
     margin: float | None
     seeds: int
     samples: int
+
+    def __repr__(self) -> str:
+        return f"<Verdict: {self.sentence()}>"
+
+    def _repr_html_(self) -> str:
+        return f"<p>{html.escape(self.sentence())}</p>"
 
     @property
     def finding(self) -> str:
@@ -84,13 +92,14 @@ def verdict(found: Sequence[Row]) -> Verdict | None:
     fusion, single = best(found, alone=False), best(found, alone=True)
     if fusion is None or single is None:
         return None
-    of_fusion = {record["seed"]: record for record in fusion.records}
-    pairs = [(of_fusion[record["seed"]], record) for record in single.records if record["seed"] in of_fusion]
+    of_fusion = {record.seed: record for record in fusion.records}
+    pairs = [(of_fusion[record.seed], record) for record in single.records if record.seed in of_fusion]
     metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
-    differences = [sign * (a["metrics"][metric] - b["metrics"][metric]) for a, b in pairs if _defined(a, b, metric)]
+    scores = [(a.metrics[metric], b.metrics[metric]) for a, b in pairs]
+    differences = [sign * (a - b) for a, b in scores if a is not None and b is not None]
     if not differences:
         return None
-    by_sample = _by_sample([(a["scores"], b["scores"]) for a, b in pairs if _same_samples(a, b)])
+    by_sample = _by_sample([_scores(a, b) for a, b in pairs])
     margin = None
     if len(differences) > 1:
         variance = statistics.variance(differences) / len(differences)
@@ -100,19 +109,18 @@ def verdict(found: Sequence[Row]) -> Verdict | None:
     return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample))
 
 
-def _defined(a: Any, b: Any, metric: str) -> bool:
-    return a["metrics"][metric] is not None and b["metrics"][metric] is not None
+def _scores(a: Record, b: Record) -> tuple[Sequence[float], Sequence[float]]:
+    """The scores of two records sample by sample; nothing where these are not of the same samples.
 
-
-def _same_samples(a: Any, b: Any) -> bool:
-    """Whether two records have scores of the same samples: a transform of one may have refused some, left out then."""
-    skips = (a.get("run") or {}).get("on_error") == "skip"
-    same = not skips or (a.get("unread") or {}).get("test") == (b.get("unread") or {}).get("test")
-    return bool(same and a.get("scores") and b.get("scores"))
+    A transform of one may have rejected some, which then were left out.
+    """
+    same = a.run.get("on_error") != "skip" or a.unread.get("test") == b.unread.get("test")
+    return (a.scores or (), b.scores or ()) if same else ((), ())
 
 
 def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
     """The difference of each sample, a mean over seeds; nothing where their numbers differ."""
+    pairs = [(a, b) for a, b in pairs if a and b]
     if not pairs or len({len(scores) for pair in pairs for scores in pair}) != 1:
         return []
     sums = [0.0] * len(pairs[0][0])

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from mmkit.catalog import Catalog, installed
 from mmkit.contract import Modality
 from mmkit.errors import ContractError, UsageError
-from mmkit.options import Choice
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ObjectiveSpec, Spec, TaskSpec
+from mmkit.registry.catalog import Catalog, installed
+from mmkit.registry.options import Choice
 from mmkit.testing.battery import KINDS, checks_of
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen

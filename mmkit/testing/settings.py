@@ -7,7 +7,7 @@ import typing
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from mmkit.options import Choice, options_of
+from mmkit.registry.options import Choice, options_of
 
 
 def variants(choice: Choice) -> Iterator[dict[str, object]]:

@@ -80,8 +80,8 @@ class TestRefused:
             (["--seeds", "0"], 2, "--seeds takes 1 or more"),
             (["--threads", "0"], 2, "--threads takes 1 or more"),
             (["--precision", "int4"], 2, "got int4"),
-            (["--device", "tpu"], 2, "--device takes"),
-            (["--device", "mps"], 3, "no mps device"),
+            (["--device", "tpu"], 2, "device is one of"),
+            (["--device", "mps"], 3, "torch cannot use mps"),
             (["--config", "nowhere.toml"], 2, "cannot read --config nowhere.toml"),
             (["digits"], 2, ""),
         ],
@@ -98,7 +98,7 @@ class TestRefused:
             ("fuson = 'sum'", "did you mean fusion?"),
             ("seeds = 'three'", "seeds takes int; got 'three'"),
             ("seeds = true", "seeds takes int; got True"),
-            ("price = 'no'", "price takes bool; got 'no'"),
+            ("cost = 'no'", "cost takes bool; got 'no'"),
             ("fusion = 3", "fusion takes strings; got 3"),
             ("train = 3", "train is a table of options; got 3"),
             ("[train]\nlrr = 3", "lrr"),
@@ -193,9 +193,12 @@ class TestLayers:
 
 @pytest.fixture
 def _quick(monkeypatch):
-    from mmkit.price import prices
+    from mmkit.experiments.costs import measure_costs
 
-    monkeypatch.setattr("mmkit.suite.prices", lambda *given, **rest: prices(*given, **rest, rounds=6, max_seconds=1.0))
+    monkeypatch.setattr(
+        "mmkit.experiments.suite.measure_costs",
+        lambda *given, **rest: measure_costs(*given, **rest, rounds=6, max_seconds=1.0),
+    )
 
 
 @pytest.mark.usefixtures("_quick")
@@ -210,11 +213,11 @@ class TestRun:
         assert err == "mmkit: records are in found\n"
         assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 6
 
-    def test_the_price_can_be_left_out(self, bench, tmp_path):
-        code, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price", "--json")
+    def test_the_cost_can_be_left_out(self, bench, tmp_path):
+        code, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost", "--json")
         (record,) = json.loads(out)["records"]
         assert (code, record["throughput"], list(record["cost"])) == (0, None, ["parameters"])
-        (tmp_path / "bench.toml").write_text("price = false")
+        (tmp_path / "bench.toml").write_text("cost = false")
         _, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--config", "bench.toml", "--json")
         assert json.loads(out)["records"][0]["throughput"] is None
 
@@ -228,8 +231,8 @@ class TestRun:
         assert found["ranking"][0]["fusion"] == "concat"
 
     def test_without_a_folder_a_new_one_is_made(self, bench, tmp_path):
-        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price")[0] == 0
-        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-price")[0] == 0
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost")[0] == 0
+        assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost")[0] == 0
         assert len(list((tmp_path / "mmkit-runs").iterdir())) == 2
 
     def test_a_failing_combination_ends_with_1_and_the_rest_is_shown(self, bench, tmp_path):
@@ -318,5 +321,5 @@ def test_on_a_terminal_there_are_bars_and_tables_of_its_width(tmp_path):
     assert process.returncode == 0, text
     assert "epochs" in text
     assert "━" in text
-    assert "Worth: mean" in text
+    assert "Scores: mean" in text
     assert all(len(line) <= 80 for line in re.split(r"[\r\n]+", text) if "│" in line or "concat" in line)

@@ -32,7 +32,7 @@ class Task:
 
 @hookimpl
 def mmkit_fusions():
-    yield FusionSpec("braid", "THIS:Fusion", "All inputs in turn", least=2, most=3, paper="Braid, 1999, https://x.y",
+    yield FusionSpec("braid", "THIS:Fusion", "All inputs in turn", min_inputs=2, max_inputs=3, paper="Braid, 1999, https://x.y",
                      requires=("numpy>=1",))
     yield FusionSpec("lost", "THIS:Nowhere", "Is not there")
     yield FusionSpec("concat", "THIS:Fusion", "A rival")
@@ -150,7 +150,7 @@ def test_json(show, distribution):
     distribution("acme", PLUGIN)
     code, lines, _ = show("braid", "--kind", "fusion", "--json")
     (entry,) = json.loads("\n".join(lines))["plugins"]
-    assert (code, entry["least"], entry["most"], entry["paper"]) == (0, 2, 3, "Braid, 1999, https://x.y")
+    assert (code, entry["min_inputs"], entry["max_inputs"], entry["paper"]) == (0, 2, 3, "Braid, 1999, https://x.y")
     assert entry["options"][0] == {"name": "strands", "type": "int > 2", "default": 3, "help": "how many there are."}
     assert entry["requirements"][0]["requirement"] == "numpy>=1"
     assert entry["requirements"][0]["met"] is True

@@ -148,7 +148,7 @@ def test_what_cannot_be_read_is_said(run):
         ([*RETRIEVE[:5], "--encoder", "b=spoken:width=3"], 2, "cannot be compared"),
         ([*RETRIEVE[:5], "--encoder", "b=bag"], 2, "encoder bag of b is not frozen"),
         ([*RETRIEVE, "--map", "cca"], 2, "map is none, ridge; got cca"),
-        ([*RETRIEVE, "--device", "mps"], 3, "no mps device"),
+        ([*RETRIEVE, "--device", "mps"], 3, "torch cannot use mps"),
         ([*RETRIEVE, "--threads", "0"], 2, "--threads takes 1 or more"),
         (["retrieve", "--task", "levels"], 2, "--encoder"),
         ([*ZERO_SHOT, "--template", "bright"], 2, "a template has {} where the class belongs"),

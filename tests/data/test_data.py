@@ -4,12 +4,13 @@ import pytest
 import torch
 
 from mmkit.contract import Samples
+from mmkit.data.bad_values import checked
 from mmkit.data.dataset import Dataset
-from mmkit.data.decoding import decoded
-from mmkit.data.picking import few, first, with_truth
-from mmkit.data.refused import checked
+from mmkit.data.decoding import decode_all
 from mmkit.data.splits import Splits
+from mmkit.data.subset import first, small_subset, with_truth
 from mmkit.errors import ContractError, DataError
+from mmkit.system.settings import Settings
 
 
 class Number:
@@ -48,29 +49,29 @@ def samples(values, truth=None, **rest):
 class TestDecoding:
     def test_a_value_that_cannot_be_read_names_its_sample_and_input(self):
         with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error skip leaves"):
-            decoded(samples([1, -1, 2]), {"a": Number()})
+            decode_all(samples([1, -1, 2]), {"a": Number()})
 
     def test_or_counts_as_missing_and_is_listed(self):
-        found, unread = decoded(samples([1, -1, None]), {"a": Number()}, "missing")
-        assert found.inputs["a"] == [1, None, None]
+        found, unread = decode_all(samples([1, -1, None]), {"a": Number()}, Settings("cpu", on_error="missing"))
+        assert list(found.inputs["a"]) == [1, None, None]
         assert unread == ["sample s1, input a: -1 is no number here"]
 
     def test_an_input_that_samples_lack_is_all_missing(self):
-        found, _ = decoded(samples([1, 2]), {"a": Number(), "b": Number()})
-        assert found.inputs["b"] == [None, None]
+        found, _ = decode_all(samples([1, 2]), {"a": Number(), "b": Number()})
+        assert list(found.inputs["b"]) == [None, None]
 
     def test_a_column_of_another_length_is_an_error(self):
         with pytest.raises(DataError, match="input a has 1 values for 2 samples; give one a sample, or None"):
-            decoded(Samples(["x", "y"], {"a": [1]}, [0, 0]), {"a": Number()})
+            decode_all(Samples(["x", "y"], {"a": [1]}, [0, 0]), {"a": Number()})
 
     @pytest.mark.parametrize("truth", [[0], [0, 1, 0]])
     def test_so_is_truth_of_another_length(self, truth):
         with pytest.raises(DataError, match=f"truth has {len(truth)} values for 2 samples; give one a sample, or None"):
-            decoded(Samples(["x", "y"], {"a": [1, 2]}, truth), {"a": Number()})
+            decode_all(Samples(["x", "y"], {"a": [1, 2]}, truth), {"a": Number()})
 
     def test_and_so_is_an_id_that_is_there_twice(self):
         with pytest.raises(DataError, match="sample x is there 2 times; give each sample an id of its own"):
-            decoded(Samples(["x", "y", "x"], {"a": [1, 2, 3]}, [0, 0, 0]), {"a": Number()})
+            decode_all(Samples(["x", "y", "x"], {"a": [1, 2, 3]}, [0, 0, 0]), {"a": Number()})
 
     def test_none_is_never_decoded(self):
         class Strict(Number):
@@ -78,14 +79,15 @@ class TestDecoding:
                 assert raw is not None
                 return raw
 
-        assert decoded(samples([None, 1]), {"a": Strict()})[0].inputs["a"] == [None, 1]
+        assert list(decode_all(samples([None, 1]), {"a": Strict()})[0].inputs["a"]) == [None, 1]
 
     def test_a_value_may_say_itself_that_it_is_missing(self):
         class Blank(Number):
             def decode(self, raw):
                 return None
 
-        assert decoded(samples([1]), {"a": Blank()}) == (samples([None]), [])
+        found, unread = decode_all(samples([1]), {"a": Blank()})
+        assert (list(found.inputs["a"]), unread) == ([None], [])
 
 
 class TestSplits:
@@ -104,18 +106,18 @@ class TestSplits:
         assert task.asked == ["train", "validation"]
 
     def test_a_limit_holds_for_training_only(self):
-        splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, limit=2)
+        splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, Settings("cpu", limit=2))
         assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
 
     def test_nor_does_it_lose_a_class(self):
         given = samples(list(range(8)), ["ash", "ash", None, "ash", "elm", "ash", "oak", "elm"])
-        assert few(given, 4).ids == ["s0", "s1", "s4", "s6"]
-        assert few(given, 2).ids == ["s0", "s4"]
-        assert few(given, 9).ids == given.ids
+        assert small_subset(given, 4).ids == ["s0", "s1", "s4", "s6"]
+        assert small_subset(given, 2).ids == ["s0", "s4"]
+        assert small_subset(given, 9).ids == given.ids
 
     def test_nor_an_input(self):
         given = samples([None, None, None, 3, 4], ["ash", "elm", "ash", "elm", "ash"])
-        assert few(given, 3).ids == ["s0", "s1", "s3"]
+        assert small_subset(given, 3).ids == ["s0", "s1", "s3"]
 
     def test_a_split_without_any_truth_is_an_error(self):
         splits = Splits(self.Task({"train": 2}), {"a": Number()})
@@ -124,7 +126,7 @@ class TestSplits:
             splits.with_truth("train")
 
     def test_what_could_not_be_read_is_kept_by_split(self):
-        splits = Splits(self.Task({"train": 2}), {"a": Number()}, "missing")
+        splits = Splits(self.Task({"train": 2}), {"a": Number()}, Settings("cpu", on_error="missing"))
         splits.task.split = lambda name: samples([1, -1])
         splits("train")
         assert splits.unread == {"train": ["sample s1, input a: -1 is no number here"]}
@@ -137,7 +139,12 @@ class TestSplits:
 def test_first_and_with_truth_keep_columns_together():
     given = samples([10, 11, 12], ["x", None, "y"], groups=["g", "h", "i"])
     known = with_truth(given)
-    assert (known.ids, known.inputs["a"], known.truth, known.groups) == (["s0", "s2"], [10, 12], ["x", "y"], ["g", "i"])
+    assert (known.ids, list(known.inputs["a"]), known.truth, known.groups) == (
+        ["s0", "s2"],
+        [10, 12],
+        ["x", "y"],
+        ["g", "i"],
+    )
     assert first(given, 1).groups == ["g"]
 
 
@@ -160,13 +167,13 @@ class TestDataset:
         data = Dataset.of(samples([1, 2, None]), {"a": Noisy()}, Plain(), augment=True)
         index = torch.tensor([2, 0])
 
-        def drawn(seed):
+        def epoch_order(seed):
             torch.rand(7)  # the global generator moves on
             return data.batch(index, torch.Generator().manual_seed(seed))[0]["a"]["number"]
 
-        assert torch.equal(drawn(1), drawn(1))
-        assert not torch.equal(drawn(1), drawn(2))
-        assert drawn(1)[0] == 0  # still missing
+        assert torch.equal(epoch_order(1), epoch_order(1))
+        assert not torch.equal(epoch_order(1), epoch_order(2))
+        assert epoch_order(1)[0] == 0  # still missing
 
     def test_a_sample_is_drawn_anew_at_every_batch(self):
         data = Dataset.of(samples([1, 2]), {"a": Noisy()}, Plain(), augment=True)

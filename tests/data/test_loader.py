@@ -12,7 +12,8 @@ from mmkit.contract import ModelOutput
 from mmkit.data import loader as module
 from mmkit.data.dataset import Dataset
 from mmkit.data.loader import Loader
-from mmkit.train import Training, fit
+from mmkit.training.loop import fit
+from mmkit.training.optimisation import Training
 from mmkit.transforms.image import ImageTransform
 from mmkit.transforms.mel import MelTransform
 from mmkit.transforms.series import SeriesTransform

@@ -14,17 +14,18 @@ import torch
 import mmkit
 import mmkit.cli
 from mmkit.contract import Features
+from mmkit.data.packed import _selected as selected
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.errors import UsageError
-from mmkit.features.cache import Pass, UnkeptError, clear, default_folder, encoded, held
-from mmkit.features.digest import digest
-from mmkit.features.shared import Shared
-from mmkit.features.stored import _selected as selected
-from mmkit.plan import plan
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
+from mmkit.features.cache import CacheWriteError, Pass, clear, default_folder, encoded, held
+from mmkit.features.sharing import Shared
 from mmkit.plugin import EncoderSpec
-from mmkit.record import owned
-from mmkit.run import execute
-from mmkit.tuning import Decay
+from mmkit.pretrained.tuning import Decay
+from mmkit.system.files import owned
+from mmkit.system.hashing import digest
+from mmkit.system.settings import Settings
 
 TASK = "synthetic-unique:train=48,missing=0.2"
 SMALL = {"epochs": 3, "min_steps": 0}
@@ -65,8 +66,7 @@ def fit(cache=None, fusion="concat", precision="float32", **options):
         fusions=[fusion],
         training=SMALL,
         seeds=1,
-        device="cpu",
-        precision=precision,
+        settings=Settings("cpu", precision),
     )
     FrozenTcn.calls = 0
     return execute(asked.runs()[0], shared=Shared(cache))
@@ -167,11 +167,11 @@ class TestRun:
         again, other = fit(tmp_path)
         without, third = fit(None)
         for record, one in ((again, other), (without, third)):
-            assert record["history"] == first["history"]
-            assert record["metrics"] == first["metrics"]
+            assert record.history == first.history
+            assert record.metrics == first.metrics
             for name, tensor in model.module.state_dict().items():
                 assert torch.equal(tensor, one.module.state_dict()[name])
-        assert first["encoded_once"] == ["left", "right"]
+        assert first.encoded_once == ["left", "right"]
 
     def test_frozen_weights_stay_to_the_bit_and_a_saved_model_holds_them(self, tmp_path):
         _, model = fit(tmp_path / "cache")
@@ -198,16 +198,16 @@ class TestRun:
 
     def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
         fit(tmp_path)
-        monkeypatch.setattr("mmkit.frozen.libraries", lambda _: {"timm": "1.0.99"})
+        monkeypatch.setattr("mmkit.features.extraction.libraries", lambda _: {"timm": "1.0.99"})
         fit(tmp_path)
         assert FrozenTcn.calls > 0
         assert len(held(tmp_path)) == 12
 
     def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):
         record, _ = fit(tmp_path, noise=0.1)
-        assert record["encoded_anew"] == ["left", "right"]
+        assert record.encoded_anew == ["left", "right"]
         assert len(held(tmp_path)) == 6  # validation and test, and what the scale is fitted on
-        assert record["encoded_once"] == record["encoded_in_copies"] == []
+        assert record.encoded_once == record.encoded_in_copies == []
 
 
 class Numbers:
@@ -349,6 +349,7 @@ from pathlib import Path
 import torch
 from mmkit.features.cache import Pass, encoded
 from mmkit.contract import Features
+from mmkit.system.settings import Settings
 
 folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
 
@@ -438,7 +439,9 @@ class TestRoom:
     def test_a_full_disk_is_said_and_with_room_the_pass_goes_on(self, tmp_path, full, packing):
         full(1500 if packing else 500)  # a part takes 800 bytes, all tokens together 1728
         first, second = Numbers(count=200), Numbers(count=200)
-        with pytest.raises(UnkeptError, match=r"cannot keep features in .*: File too large; make room there, or set"):
+        with pytest.raises(
+            CacheWriteError, match=r"cannot keep features in .*: File too large; make room there, or set"
+        ):
             encoded(first.work(), tmp_path, KEY, {})
         full(resource.RLIM_INFINITY)
         stored = encoded(second.work(), tmp_path, KEY, {})
@@ -450,7 +453,7 @@ class TestRoom:
         with pytest.warns(UserWarning, match=r"cannot keep features in .*: Not a directory; make room") as told:
             record, _ = fit(tmp_path / "file" / "cache")
         assert len(told) == 1
-        assert record["metrics"] == fit(None)[0]["metrics"]
+        assert record.metrics == fit(None)[0].metrics
 
 
 class TestCommand:

@@ -7,14 +7,15 @@ from torch import nn
 
 import mmkit
 from mmkit.contract import Features
+from mmkit.data.packed import Packed
 from mmkit.encoders.tcn import TcnEncoder
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
 from mmkit.features.scaling import NORM, Scaling, moments
-from mmkit.features.stored import Stored
-from mmkit.fusions.concat import ConcatFusion
-from mmkit.model import Model
-from mmkit.plan import plan
+from mmkit.fusions.vectors.concat import ConcatFusion
+from mmkit.model.network import Model
 from mmkit.plugin import EncoderSpec, FusionSpec
-from mmkit.run import execute
+from mmkit.system.settings import Settings
 
 LENGTHS = [1, 4, 0, 2, 3, 4]
 
@@ -29,7 +30,7 @@ def features(width=5, *, pooled=True, scale=1.0, seed=0):
 
 def stored(whole):
     offsets = torch.cat((torch.zeros(1, dtype=torch.int64), whole.mask.sum(1).cumsum(0)))
-    return Stored.of(whole.tokens[whole.mask], offsets, whole.pooled)
+    return Packed.of(whole.tokens[whole.mask], offsets, whole.pooled)
 
 
 def fitted(whole, *, vectors):
@@ -77,7 +78,7 @@ def test_as_long_as_nothing_was_fitted_features_pass():
 @pytest.mark.parametrize("rows", [torch.zeros(0, 3), torch.ones(1, 3), torch.full((7, 3), 2.5)])
 def test_what_has_no_spread_is_only_centred(rows):
     scaling = Scaling(3, vectors=True)
-    scaling.fit(Stored.of(rows, torch.arange(len(rows) + 1), None))
+    scaling.fit(Packed.of(rows, torch.arange(len(rows) + 1), None))
     assert scaling(Features.of(torch.ones(2, 3))).tokens.isfinite().all()
 
 
@@ -140,7 +141,7 @@ def trained(fusion, tmp_path, **options):
         training={"epochs": 3, "min_steps": 0},
         seeds=1,
         baselines=False,
-        device="cpu",
+        settings=Settings("cpu"),
     )
     record, model = execute(asked.runs()[0])
     return record, model, series
@@ -150,7 +151,7 @@ def trained(fusion, tmp_path, **options):
 @pytest.mark.parametrize("noise", [0.0, 0.1])
 def test_the_scale_of_an_encoder_does_not_matter(fusion, noise, tmp_path):
     one, other = (trained(fusion, tmp_path, scale=scale, noise=noise)[0] for scale in (1.0, 4096.0))
-    for epoch, same in zip(one["history"], other["history"], strict=True):
+    for epoch, same in zip(one.history, other.history, strict=True):
         assert epoch["loss"] == pytest.approx(same["loss"], rel=1e-3)
 
 

@@ -5,12 +5,16 @@ import statistics
 
 import pytest
 
+from mmkit.records.record import Record
 from mmkit.report.summary import rows
 from mmkit.report.verdict import verdict, written
 
 
 def record(fusion, seed, test, validation=None, *, metric="accuracy", higher=True, scores=None, **rest):
-    return {
+    where = {"device": "cpu", "precision": "float32", "machine": {}, "software": {}, "plugins": {}, "libraries": {}}
+    known = {
+        "id": "",
+        "task": "pets",
         "status": "ok",
         "encoders": {"a": "cnn"},
         "fusion": fusion,
@@ -22,8 +26,10 @@ def record(fusion, seed, test, validation=None, *, metric="accuracy", higher=Tru
         "metrics": {metric: test},
         "validation": {metric: test if validation is None else validation},
         "scores": scores,
-        **rest,
+        "run": {},
+        **where,
     }
+    return Record(**{**known, **rest})
 
 
 def said(*records):

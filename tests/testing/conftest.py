@@ -4,7 +4,7 @@ from functools import cache
 
 import pytest
 
-from mmkit.catalog import Catalog
+from mmkit.registry.catalog import Catalog
 from mmkit.testing import Examination, checks_of
 
 

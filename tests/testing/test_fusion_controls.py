@@ -397,7 +397,7 @@ class Branches(Sound):
 
 SPECS = {
     Sound: FusionSpec("sound", "", "", vectors=True),
-    Scorer: FusionSpec("scorer", "", "", least=2),
+    Scorer: FusionSpec("scorer", "", "", min_inputs=2),
     Mean: FusionSpec("mean", "", "", combines="outputs"),
     FirstToken: FusionSpec("first-token", "", "", vectors=True),
 }

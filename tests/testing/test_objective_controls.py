@@ -174,7 +174,7 @@ class FirstToken(Sound):
 SPECS = {
     Sound: ObjectiveSpec("sound", "", "", vectors=True),
     Single: ObjectiveSpec("single", "", "", unimodal=True),
-    Contrastive: ObjectiveSpec("c", "", "", least=2),
+    Contrastive: ObjectiveSpec("c", "", "", min_inputs=2),
     FirstToken: ObjectiveSpec("first-token", "", "", vectors=True),
 }
 CONTROLS = {

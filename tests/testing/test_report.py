@@ -9,13 +9,13 @@ import pytest
 import torch
 from torch import nn
 
-import mmkit.cli.check
+import mmkit.cli.plugins_check
 import mmkit.testing
-from mmkit.catalog import Catalog, Entry
 from mmkit.cli import main
 from mmkit.contract import Features
 from mmkit.errors import UsageError
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec
+from mmkit.registry.catalog import Catalog, Entry
 from mmkit.testing import cases, check, checks_of
 from mmkit.testing.battery import KINDS
 
@@ -90,7 +90,7 @@ def test_advice_fails_nothing():
 
 
 def test_options_and_spec_reach_the_component():
-    two = FusionSpec("two", "", "", least=2, most=2)
+    two = FusionSpec("two", "", "", min_inputs=2, max_inputs=2)
     assert _check(Total, spec=two).ok
     with pytest.raises(UsageError, match="has no option rank"):
         check("fusion", Total, {"rank": 2}, catalog=NOTHING)
@@ -187,7 +187,7 @@ LOST = Entry("plugin", "lost", "lost", "lost", "0.1", "broken", "ImportError: no
 @pytest.fixture
 def command(monkeypatch, capsys):
     def run(*arguments, entries=(GOOD, BAD, ABSENT, LOST)):
-        monkeypatch.setattr(mmkit.cli.check, "catalog", lambda ctx: Catalog(tuple(entries), {}))
+        monkeypatch.setattr(mmkit.cli.plugins_check, "catalog", lambda ctx: Catalog(tuple(entries), {}))
         with pytest.raises(SystemExit) as stop:
             main(["plugins", "check", *arguments])
         return stop.value.code, *capsys.readouterr()
@@ -248,7 +248,7 @@ def test_a_component_that_cannot_be_imported_costs_only_itself(command):
 
 
 def test_variants_change_one_countable_option_at_a_time():
-    from mmkit.options import Choice
+    from mmkit.registry.options import Choice
     from mmkit.testing import variants
 
     class Shift:

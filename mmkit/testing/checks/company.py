@@ -80,9 +80,9 @@ def order(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
 def input_counts(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
     """It works for every number of inputs from 1 to 5 that its spec allows, of unequal widths and lengths."""
     most = getattr(specimen.spec, "most", None) or 5
-    counts = range(specimen.spec.least, min(most, 5) + 1)
+    counts = range(specimen.spec.min_inputs, min(most, 5) + 1)
     if not counts:
-        return f"it takes {specimen.spec.least} inputs or more"
+        return f"it takes {specimen.spec.min_inputs} inputs or more"
     for count in counts:
         other = specimen.of_inputs(count)
         inputs = other.draw(3, absent={other.names[0]: (1,)})

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.errors import ContractError
-from mmkit.options import options_of
+from mmkit.registry.options import options_of
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen

@@ -28,7 +28,7 @@ CLOSELY = (
 
 def every_count(specimen: FusionSpecimen) -> str | None:
     """With every number of inputs from 1 to 5 that its spec allows, it keeps the other rules as well."""
-    for count in range(specimen.spec.least, min(specimen.spec.most or 5, 5) + 1):
+    for count in range(specimen.spec.min_inputs, min(specimen.spec.max_inputs or 5, 5) + 1):
         other = specimen.of_inputs(count)
         for rule in CLOSELY:
             try:

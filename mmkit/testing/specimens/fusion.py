@@ -35,7 +35,7 @@ class FusionSpecimen(ModuleSpecimen):
     """
 
     def __init__(self, component: type, options: Mapping[str, Any], spec: FusionSpec, count: int | None = None) -> None:
-        few = min(max(3, spec.least), spec.most or 3)
+        few = min(max(3, spec.min_inputs), spec.max_inputs or 3)
         self.spec = spec
         shapes = INPUTS if count is None and few <= len(INPUTS) else MANY
         self.shapes = dict(list(shapes.items())[: few if count is None else count])

@@ -41,7 +41,7 @@ class ObjectiveSpecimen(ModuleSpecimen):
     def __init__(
         self, component: type, options: Mapping[str, Any], spec: ObjectiveSpec, target: str, count: int | None = None
     ) -> None:
-        few = max(3, spec.least) if count is None else count
+        few = max(3, spec.min_inputs) if count is None else count
         self.shapes = dict(list((INPUTS if count is None and few <= len(INPUTS) else MANY).items())[:few])
         self.spec = spec
         self.target = target

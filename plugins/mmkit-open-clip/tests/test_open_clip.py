@@ -323,12 +323,12 @@ class TestWeights:
             of_texts(f"local-dir:{EXAMPLE}", pretrained=str(file))
 
     def test_none_draws_new_ones_from_the_seed(self):
-        def drawn(seed):
+        def epoch_order(seed):
             torch.manual_seed(seed)
             return of_texts(f"local-dir:{EXAMPLE}", "none")[0].tuned.backbone.tower.text_projection
 
-        assert torch.equal(drawn(1), drawn(1))
-        assert not torch.equal(drawn(1), drawn(2))
+        assert torch.equal(epoch_order(1), epoch_order(1))
+        assert not torch.equal(epoch_order(1), epoch_order(2))
 
 
 class TestNames:
@@ -485,7 +485,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     }
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Pairs, encoders=encoders, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a", "b"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a", "b"] if tune == "frozen" else [])
     before = network.state_dict()
     for name, prefix in (("a", "visual."), ("b", "")):
         state = model.module.encoders[name].tuned.backbone.tower.state_dict()

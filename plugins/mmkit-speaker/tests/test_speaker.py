@@ -98,7 +98,7 @@ def test_sound_of_zero_length_is_named():
             return mmkit.Samples(["first", "second"], {"a": [voice(120), (torch.zeros(1, 0), 16_000)]}, ["x", "y"])
 
     with pytest.raises(DataError, match=r"second.*holds no sample"):
-        Splits(Broken(), {"a": Audio()}, "fail", None)("train")
+        Splits(Broken(), {"a": Audio()})("train")
 
 
 def test_silence_is_finite():
@@ -134,7 +134,7 @@ def test_it_stays_frozen_through_training_and_is_saved_whole(tmp_path):
         training={"epochs": 2, "min_steps": 0},
         device="cpu",
     )
-    assert record["encoded_once"] == ["a"]
+    assert record.encoded_once == ["a"]
     model.save(tmp_path / "model")
     samples = [{"a": voice(150)}, {"b": {"x": 1.0}}]
     assert mmkit.load(tmp_path / "model").predict(samples) == model.predict(samples)

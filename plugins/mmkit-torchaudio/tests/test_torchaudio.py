@@ -251,7 +251,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     training = {"epochs": 2, "min_steps": 0}
     encoder = f"torchaudio:bundle=SMALL,weights={tmp_path / 'w.pth'},tune={tune}"
     fitted, record = mmkit.fit(task=Calls, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a"] if tune == "frozen" else [])
     after = fitted.module.encoders["a"].tuned.backbone.state_dict()
     changed = {
         name.replace(".base_layer", "")

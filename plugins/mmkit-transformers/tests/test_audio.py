@@ -309,7 +309,7 @@ class TestRefused:
 
         task = Calls()
         task.broken = True
-        splits = Splits(task, {"a": Audio(), "b": Table()}, "fail", None)
+        splits = Splits(task, {"a": Audio(), "b": Table()})
         with pytest.raises(DataError, match=r"train3.*holds no sample \(shape \[1, 0\]\)"):
             splits("train")
 
@@ -358,7 +358,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     training = {"epochs": 2, "min_steps": 0}
     encoder = f"transformers-audio:model={where},tune={tune}"
     model, record = mmkit.fit(task=Calls, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a"] if tune == "frozen" else [])
     after = model.module.encoders["a"].states.tuned.backbone.state_dict()
     changed = {
         key.replace(".base_layer", "")

@@ -243,11 +243,11 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     head = f"generation:model={source},max_length=6,tune={tune}"
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Told, fusion="concat", head=head, training=training, device="cpu")
-    assert set(record["metrics"]) == {"exact_match", "bleu", "rouge_l", "head_loss"}
-    assert (record["metric"], record["epoch_metric"], record["higher_is_better"]) == ("exact_match", "head_loss", True)
-    assert len(record["scores"]) == record["samples"]["test"] == 7
-    assert record["samples"]["without_truth"] == {"train": 1, "validation": 1, "test": 1}
-    assert record["confusion"] is None
+    assert set(record.metrics) == {"exact_match", "bleu", "rouge_l", "head_loss"}
+    assert (record.metric, record.epoch_metric, record.higher_is_better) == ("exact_match", "head_loss", True)
+    assert len(record.scores) == record.samples.test == 7
+    assert record.samples.without_truth == {"train": 1, "validation": 1, "test": 1}
+    assert record.confusion is None
     state = model.module.head.tuned.backbone.state_dict()
     changed = {
         name.replace(".base_layer", "")
@@ -294,8 +294,8 @@ def test_a_handful_of_samples_is_learnt_by_heart(tmp_path):
     head = f"generation:model={source},max_length=6,tune=full,length=2"
     training = {"epochs": 150, "min_steps": 0}
     model, record = mmkit.fit(task=Told, fusion="concat", head=head, training=training, device="cpu")
-    assert record["metrics"]["exact_match"] == 1
-    assert record["metrics"]["rouge_l"] == 1
+    assert record.metrics["exact_match"] == 1
+    assert record.metrics["rouge_l"] == 1
     asked = [{"row": {"number": str(n)}} for n in (3, 0, 2)]
     assert [answer["text"] for answer in model.predict(asked)] == ["many", "none", "two"]
 
@@ -338,7 +338,7 @@ def test_a_question_about_a_picture_is_answered(tmp_path):
     head = f"generation:model={source},max_length=6,tune=full,length=2"
     training = {"epochs": 60, "min_steps": 0}
     model, record = mmkit.fit(task=Asked, fusion="attention", head=head, training=training, device="cpu")
-    assert record["metrics"]["exact_match"] > 0.9
+    assert record.metrics["exact_match"] > 0.9
     # A question alone can be answered by the likeliest colour or shape: a third and a half.
     blind = [{**one, "picture": None} for one in _samples(Asked().split("test"))]
     right = [a["text"] == t for a, t in zip(model.predict(blind), Asked().split("test").truth, strict=True)]

@@ -309,7 +309,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     training = {"epochs": 2, "min_steps": 0}
     encoder = f"transformers-image:model={where},tune={tune}"
     model, record = mmkit.fit(task=Squares, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a"] if tune == "frozen" else [])
     after = model.module.encoders["a"].states.tuned.backbone.state_dict()
     changed = {
         name.replace(".base_layer", "")

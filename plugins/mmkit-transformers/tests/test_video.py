@@ -239,7 +239,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     encoder = f"transformers-video:model={tmp_path / 'source'},tune={tune}"
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=Moving, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a"] if tune == "frozen" else [])
     network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(VIDEO_EXAMPLE).state_dict()
     changed = {

@@ -13,8 +13,8 @@ from mmkit_video.sound import audio_track
 
 import mmkit
 from mmkit.errors import DataError
-from mmkit.plan import plan
-from mmkit.price import Prices, prices
+from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.plan import plan
 from mmkit.testing import check
 
 README = Path(__file__).parent.parent / "README.md"
@@ -24,7 +24,7 @@ TRAINING = {"epochs": 12, "min_steps": 0, "lr": 3e-3}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("mmkit.suite.prices", partial(prices, rounds=6, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=6, max_seconds=0.5))
 
 
 def event(number, generator):
@@ -91,7 +91,7 @@ def task(events):
 
 def test_fusion_is_above_both_inputs_alone(task, tmp_path):
     suite = mmkit.bench(task=task, fusion="concat", seeds=1, device="cpu", out=tmp_path / "suite", cache=tmp_path / "c")
-    scores = {record["fusion"]: record["metrics"]["accuracy"] for record in suite.records}
+    scores = {record.fusion: record.metrics["accuracy"] for record in suite.records}
     assert set(scores) == {"concat", "only:frames", "only:sound"}
     # Each input alone tells two classes from two: .5 is all that it can be sure of.
     assert scores["concat"] > 0.85
@@ -105,7 +105,7 @@ def test_a_model_is_saved_loaded_and_answers_from_paths_and_bytes(task, events, 
     samples = [{"frames": path, "sound": path} for path in paths]
     samples += [{"frames": Path(paths[0]).read_bytes()}, {"sound": paths[1]}, {}]
     assert mmkit.load(tmp_path / "model").predict(samples) == model.predict(samples)
-    assert record["plugins"]["mmkit-video"]
+    assert record.plugins["mmkit-video"]
 
 
 def test_the_same_sound_as_raw_values_of_audio(task, events):
@@ -119,8 +119,8 @@ def test_the_same_sound_as_raw_values_of_audio(task, events):
 
     rest = {"fusion": "concat", "device": "cpu", "training": {"epochs": 2, "min_steps": 0}, "limit": 16}
     one, other = (mmkit.fit(task=made, **rest)[1] for made in (task, Explicit))
-    assert one["scores"] == other["scores"]
-    assert one["history"] == other["history"]
+    assert one.scores == other.scores
+    assert one.history == other.history
 
 
 def test_a_video_without_a_track_and_one_that_is_damaged(task, film, tmp_path):
@@ -137,11 +137,11 @@ def test_a_video_without_a_track_and_one_that_is_damaged(task, film, tmp_path):
     with pytest.raises(DataError, match=r"sample .*train-0\.mp4, input frames: .*torn\.mp4 cannot be read"):
         mmkit.fit(task=Worse, **rest)
     _, record = mmkit.fit(task=Worse, on_error="missing", **rest)
-    assert len(record["unread"]["train"]) == 2  # the torn one, in both inputs; a silent film's sound is just missing
+    assert len(record.unread["train"]) == 2  # the torn one, in both inputs; a silent film's sound is just missing
 
 
 def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmkit.suite.prices", lambda *_, **__: Prices({}, {}))
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda *_, **__: Costs({}, {}))
     if importlib.util.find_spec("mmkit_timm") is None:
         pytest.skip("mmkit-timm is not installed")
     encoder = 'video-frames:frames=4,encoder="timm:model=test_vit,weights=none,size=32"'
@@ -149,11 +149,11 @@ def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path, monke
     suite = mmkit.bench(
         task=task, encoders={"frames": encoder}, **rest, limit=16, out=tmp_path / "suite", cache=tmp_path / "cache"
     )
-    assert all(r["encoded_once"] == ["frames"] for r in suite.records if r["fusion"] != "only:sound")
+    assert all(r.encoded_once == ["frames"] for r in suite.records if r.fusion != "only:sound")
     found = [json.loads(about.read_text())["of"] for about in (tmp_path / "cache").glob("*/about.json")]
     assert len(found) == 3  # one of each split, for all runs
     # A new version of what is inside, or of what that is built on, never meets them.
-    for where in (*found, suite.records[0]):
+    for where in (*found, suite.records[0].document()):
         assert set(where["plugins"]) >= {"mmkit-video", "mmkit-timm"}
         assert set(where["libraries"]) >= {"av", "timm"}
 

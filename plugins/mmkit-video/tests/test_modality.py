@@ -11,7 +11,7 @@ from mmkit_video.modality import Video
 from mmkit_video.reading import frames_of
 
 from mmkit.errors import DataError
-from mmkit.features.digest import digest
+from mmkit.system.hashing import digest
 
 HUGE = (
     b"GIF89a"

@@ -8,7 +8,7 @@ from mmkit_video.sound import VideoAudio, audio_track
 
 import mmkit
 from mmkit.errors import DataError
-from mmkit.plan import plan
+from mmkit.experiments.plan import plan
 
 
 def tone(seconds=1.0, pitches=(440,)):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
-from mmkit.tuning import Checkpointing, Decay, Rank, Tune
+from mmkit.pretrained.tuning import Checkpointing, Decay, Rank, Tune
 from mmkit_open_clip.image_transform import OpenClipImageTransform
 from mmkit_open_clip.source import weights_file
 from mmkit_open_clip.tower_tuning import tuned

@@ -17,7 +17,7 @@ import open_clip
 from open_clip.transform import PreprocessCfg, merge_preprocess_dict
 
 from mmkit.errors import DataError, UsageError, one_of
-from mmkit.weights import fetched
+from mmkit.pretrained.weights import fetched
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")

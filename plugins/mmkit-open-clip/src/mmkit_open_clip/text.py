@@ -13,7 +13,7 @@ from typing import Literal
 from torch import nn
 
 from mmkit.contract import Batch, Features
-from mmkit.tuning import Checkpointing, Decay, Rank, Tune
+from mmkit.pretrained.tuning import Checkpointing, Decay, Rank, Tune
 from mmkit_open_clip.source import weights_file
 from mmkit_open_clip.text_transform import OpenClipTextTransform
 from mmkit_open_clip.tower_tuning import tuned

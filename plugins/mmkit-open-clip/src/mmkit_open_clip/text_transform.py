@@ -17,7 +17,7 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError, UnavailableError, UsageError
-from mmkit.weights import in_a_line, offline
+from mmkit.pretrained.weights import in_a_line, offline
 from mmkit_open_clip.image_transform import MODEL, PRETRAINED
 from mmkit_open_clip.source import described
 

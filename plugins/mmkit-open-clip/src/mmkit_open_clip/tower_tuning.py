@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from mmkit.tuning import Tuned
+from mmkit.pretrained.tuning import Tuned
 from mmkit_open_clip.towers import anatomy, opened
 
 

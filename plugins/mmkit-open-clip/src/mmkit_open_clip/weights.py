@@ -8,8 +8,8 @@ from typing import Literal
 from open_clip.model import convert_to_custom_text_state_dict
 from torch import nn
 
-from mmkit import weights
 from mmkit.errors import DataError
+from mmkit.pretrained import weights
 
 _BESIDE = ("visual.", "text.", "text_decoder.", "logit_scale", "logit_bias")
 _DERIVED = ("text.attn_mask", "text.transformer.embeddings.position_ids")  # old files hold what is computed today

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import DataError
-from mmkit.weights import load, read
+from mmkit.pretrained.weights import load, read
 from mmkit_speaker.transform import BANDS, SpeakerTransform
 
 PACKAGE = "resemblyzer"

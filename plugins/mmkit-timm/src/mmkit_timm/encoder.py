@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import DataError
-from mmkit.tuning import Checkpointing, Decay, Rank, Tune, Tuned
-from mmkit.weights import fetched, load, read
+from mmkit.pretrained.tuning import Checkpointing, Decay, Rank, Tune, Tuned
+from mmkit.pretrained.weights import fetched, load, read
 from mmkit_timm.transform import TimmTransform
 
 CONTAINERS = ("blocks", "stages", "layers", "features")

@@ -17,8 +17,9 @@ from torch.nn import functional as F
 from torchaudio.models import wav2vec2_model, wavlm_model
 
 from mmkit.contract import Batch, Features
-from mmkit.layers import masked_group_norm, pooled
-from mmkit.tuning import Checkpointing, Decay, Rank, Tune, Tuned
+from mmkit.layers.masked_group_norm import masked_group_norm
+from mmkit.layers.pooling import pooled
+from mmkit.pretrained.tuning import Checkpointing, Decay, Rank, Tune, Tuned
 from mmkit_torchaudio.transform import BUNDLES, TorchaudioTransform
 from mmkit_torchaudio.weights import fill
 

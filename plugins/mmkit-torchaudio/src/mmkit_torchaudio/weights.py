@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.errors import DataError
-from mmkit.weights import in_a_line, load, offline, read
+from mmkit.pretrained.weights import in_a_line, load, offline, read
 
 SERVER = "https://download.pytorch.org/torchaudio/models/"
 HEAD = "aux."

@@ -22,7 +22,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
 
 from mmkit.contract import Batch, Features, Target
 from mmkit.errors import DataError
-from mmkit.tuning import Rank, Tune, Tuned
+from mmkit.pretrained.tuning import Rank, Tune, Tuned
 from mmkit_transformers.generation_transform import GenerationTransform
 from mmkit_transformers.network import REPORTED, anatomy, misfits
 from mmkit_transformers.source import NO_ADAPTER, read

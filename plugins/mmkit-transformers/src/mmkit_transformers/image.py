@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Features
-from mmkit.tuning import Checkpointing, Decay, Rank, Tune
+from mmkit.pretrained.tuning import Checkpointing, Decay, Rank, Tune
 from mmkit_transformers.image_transform import TransformersImageTransform
 from mmkit_transformers.network import network
 from mmkit_transformers.states import States, asked, featured

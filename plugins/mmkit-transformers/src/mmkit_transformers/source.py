@@ -13,7 +13,7 @@ from transformers import AutoTokenizer, modeling_gguf_pytorch_utils
 from transformers.utils import logging
 
 from mmkit.errors import DataError
-from mmkit.weights import in_a_line, offline
+from mmkit.pretrained.weights import in_a_line, offline
 
 NO_ADAPTER: dict[str, Any] = {"adapter_kwargs": {"local_files_only": True}}
 """Options of models: without them the hub is asked for an adapter, for half a minute where there is no network, even if

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.errors import DataError
-from mmkit.layers import pooled
-from mmkit.tuning import Tuned
+from mmkit.layers.pooling import pooled
+from mmkit.pretrained.tuning import Tuned
 from mmkit_transformers.network import anatomy, cut
 
 

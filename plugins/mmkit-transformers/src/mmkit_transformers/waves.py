@@ -15,7 +15,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from mmkit.layers import masked_group_norm
+from mmkit.layers.masked_group_norm import masked_group_norm
 
 
 class ClipFrontEnd(nn.Module):

@@ -43,7 +43,7 @@ class FramesTransform:
         frames: Annotated[int, Gt(0)] = 8,
         fps: Annotated[float, Gt(0)] = 4.0,
     ) -> None:
-        self.choice = mmkit.installed().choose("encoder", encoder)  # type: ignore[operator]  # a lazy name
+        self.choice = mmkit.installed().choose("encoder", encoder)
         if not isinstance(self.choice.spec, EncoderSpec) or self.choice.spec.modality != "image":
             raise ValueError(f"encoder={encoder} reads no images; see mmkit list-plugins --kind encoder")
         reads: Any = self.choice.factories[1]

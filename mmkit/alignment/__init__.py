@@ -1,0 +1,1 @@
+"""How well two frozen encoders agree, before anything is fused: retrieval and zero-shot."""

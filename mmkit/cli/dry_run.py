@@ -1,0 +1,53 @@
+"""`mmkit bench --dry-run`: the whole plan, each combination tried on a few samples, and nothing written."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from mmkit.data.splits import splits_of
+from mmkit.experiments.dry_run import ENOUGH, DryRun, dry_run
+from mmkit.experiments.plan import Plan
+from mmkit.registry.catalog import Catalog
+
+
+def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
+    """Print the plan with the size or the fault of each combination.
+
+    Returns:
+        The exit code: that of the faults where all are of one kind.
+    """
+    settings = replace(planned.settings, limit=min(planned.settings.limit or ENOUGH, ENOUGH))
+    found = dry_run(planned.all, splits_of(planned.task, catalog, settings), settings, truths=["train"])
+    (_print_json if as_json else _print)(planned, found)
+    codes = {getattr(one.error, "exit_code", 1) for one in found if one.error}
+    return codes.pop() if len(codes) == 1 else int(bool(codes))
+
+
+def _print(planned: Plan, found: list[DryRun]) -> None:
+    for one in found:
+        encoders = " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items())
+        size = f"{one.parameters:,} parameters, {one.trainable:,} of them trained"
+        print("\t".join([one.combination.label, encoders, str(one.combination.head), _fault(one) or size]))
+    runs = len(planned.runs())
+    count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {runs} runs"
+    print(f"{count} on task {planned.task}, {planned.settings.device}, {planned.settings.precision}")
+
+
+def _print_json(planned: Plan, found: list[DryRun]) -> None:
+    runs = [run.document() for run in planned.runs()]
+    combinations = [
+        {
+            **one.combination.document(),
+            "parameters": one.parameters,
+            "trainable_parameters": one.trainable,
+            "error": _fault(one) or None,
+        }
+        for one in found
+    ]
+    print(json.dumps({"schema": 1, "count": len(runs), "runs": runs, "combinations": combinations}, indent=1))
+
+
+def _fault(one: DryRun) -> str:
+    """In one line; empty where there is none."""
+    return " ".join(f"{type(one.error).__name__}: {one.error}".split()) if one.error else ""

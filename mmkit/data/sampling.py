@@ -1,0 +1,44 @@
+"""In which order samples are shown, how often, and what their augmentation is drawn from."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Generator, Tensor
+
+from mmkit.contract import Batch
+from mmkit.errors import MmkitError
+
+
+def augmentation(seed: int, epoch: int, batch: int) -> Generator:
+    """What the augmentation of a batch is drawn from: the same whoever makes the batch, and whatever was drawn before.
+
+    Args:
+        seed: of the run, 0 or more.
+        epoch: from 1.
+        batch: its number in the epoch, from 0.
+    """
+    (state,) = np.random.SeedSequence((seed, epoch, batch)).generate_state(1, np.uint64)
+    return Generator().manual_seed(int(state))
+
+
+def epoch_order(size: int, weights: Tensor | None, generator: Generator) -> Tensor:
+    """Indices of the samples of an epoch, in the order in which they are shown."""
+    if weights is None:
+        return torch.randperm(size, generator=generator)
+    return torch.multinomial(weights, size, replacement=True, generator=generator)
+
+
+def class_weights(truth: Batch) -> Tensor:
+    """A weight for each sample, so that classes are drawn equally often; of several labels, the rarest counts.
+
+    Raises:
+        MmkitError: the truth has neither classes nor labels.
+    """
+    if "label" in truth:
+        label = truth["label"].cpu()
+        return 1.0 / label.bincount()[label].clamp(min=1)
+    if "labels" in truth:
+        labels = truth["labels"].cpu()  # [B C]
+        return (labels / labels.sum(0).clamp(min=1)).amax(1).clamp(min=1.0 / len(labels))
+    raise MmkitError("sampler=balanced needs classes or labels; this truth has neither")

@@ -1,0 +1,1 @@
+"""Runs and suites of them: planned, tried, carried out, measured. Start reading at `run`."""

@@ -1,0 +1,282 @@
+"""ONE run, from sample to record: start reading here.
+
+samples -> transforms (fitted on train) -> model -> training -> validation -> test -> record
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from mmkit.contract import Split, Task
+from mmkit.data.splits import Splits, splits_of
+from mmkit.data.subset import with_truth
+from mmkit.errors import UsageError, one_of
+from mmkit.experiments.evaluation import evaluate
+from mmkit.features.sharing import Shared
+from mmkit.metrics.answers import Answers
+from mmkit.metrics.tensors import Metrics
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.combination import Combination
+from mmkit.model.network import Model, TrainingStep
+from mmkit.model.trained import MultimodalModel
+from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.registry.catalog import Catalog, installed
+from mmkit.registry.options import Choice, options_of, validated
+from mmkit.speed.flops import parameters
+from mmkit.system.hashing import fingerprint
+from mmkit.system.machine import libraries, machine, software
+from mmkit.system.settings import Settings
+from mmkit.training.frozen import Frozen
+from mmkit.training.loop import Trained, fit
+from mmkit.training.optimisation import Training
+
+MAX_CLASSES = 100
+"""Of a confusion matrix that a record holds: it grows with their square."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One combination, one seed, one training.
+
+    Args:
+        task: the chosen task.
+        combination: encoders, fusion and head.
+        seed: of weights, order, augmentation and dropout.
+        training: options.
+        settings: device, precision, limit and on_error.
+
+    Raises:
+        UsageError: the seed is negative.
+    """
+
+    task: Choice
+    combination: Combination
+    seed: int = 0
+    training: Training = dataclasses.field(default_factory=Training)
+    settings: Settings = dataclasses.field(default_factory=Settings)
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise UsageError(f"the seed of a run is 0 or more; got {self.seed}")
+
+    def document(self) -> dict[str, Any]:
+        """The run as plain JSON values; `Run.of` takes it back."""
+        return {
+            "task": str(self.task),
+            **self.combination.document(),
+            "seed": self.seed,
+            "training": dataclasses.asdict(self.training),
+            **self.settings.document(),
+        }
+
+    @staticmethod
+    def of(document: Mapping[str, Any], catalog: Catalog | None = None) -> Run:
+        """The run that a document describes.
+
+        Args:
+            document: what `document` gave; training, objectives and settings may be left out.
+            catalog: where names are looked up; None is what is installed.
+
+        Raises:
+            UsageError: something is lacking, unknown or not possible.
+            UnavailableError: a component that cannot be had here.
+        """
+        catalog = catalog or installed()
+        needed = ("task", "encoders", "fusion", "head")
+        settings = [field.name for field in dataclasses.fields(Settings)]
+        for name in needed:
+            if name not in document:
+                raise UsageError(f"a run has {', '.join(needed)}; the document lacks {name}")
+        for name in document:
+            if name not in (possible := (*needed, "objectives", "seed", "training", *settings)):
+                raise UsageError(f"a run has no {name}; {one_of(possible, name)}")
+        training = validated("train", document.get("training", {}), options_of(Training))
+        return Run(
+            catalog.choose("task", document["task"]),
+            Combination.of({"objectives": (), **document}, catalog),
+            document.get("seed", 0),
+            Training(**training),  # type: ignore[arg-type]  # checked
+            Settings(**{name: document[name] for name in settings if name in document}),
+        )
+
+    def splits(self, catalog: Catalog) -> Splits:
+        """The splits of the task, which several runs may share."""
+        return splits_of(self.task, catalog, self.settings)
+
+    def id(self, splits: Splits) -> str:
+        """A hash over all that decides the result; reads the training and validation splits."""
+        ids = {name: list(splits(name).ids) for name in ("train", "validation")}
+        return fingerprint({**self.document(), "split": fingerprint(ids)})
+
+
+def execute(
+    run: Run, splits: Splits | None = None, *, catalog: Catalog | None = None, shared: Shared | None = None
+) -> tuple[Record, MultimodalModel]:
+    """Train one combination with one seed, and measure it.
+
+    Whatever is fitted is fitted on train, the best epoch is chosen on validation, and test is read last.
+
+    Args:
+        run: what to do.
+        splits: those of the run's task, where several runs share them.
+        catalog: where modalities are looked up; None is what is installed.
+        shared: what the runs of a suite have in common, features of frozen encoders among it, and who is told of the
+            progress; None keeps features for this run only, and shows nothing.
+
+    Raises:
+        DataError: a value cannot be read, or no truth is there to choose the best epoch by.
+        MmkitError: training diverged.
+    """
+    began = time.time()
+    splits = splits or run.splits(catalog or installed())
+    shared = shared or Shared()
+    task, own = splits.task, splits.own()
+    device = torch.device(run.settings.device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        fitted = own.retry_without_rejected(partial(_fit, run, shared=shared))
+        on_test = own.retry_without_rejected(partial(_test, run, fitted))
+    model = MultimodalModel(
+        fitted.module, run.combination, fitted.transforms, dict(task.inputs), splits.modalities, task.target
+    )
+    on_validation, trained = fitted.on_validation, fitted.trained
+    augmented = fitted.frozen.augmented
+    record = Record(
+        id=run.id(splits),
+        status="ok",
+        **_names(run),
+        metric=task.metric,
+        epoch_metric=_epoch_metric(task),
+        higher_is_better=on_test.higher_is_better(task.metric),
+        metrics=on_test.compute(),
+        validation=on_validation.compute(),
+        best_epoch=trained.best,
+        history=trained.history,
+        scores=on_test.per_sample(task.metric),
+        names=list(fitted.transforms.truth.target().names),
+        confusion=_confusion(on_test),
+        samples=_sample_counts(own, on_validation, on_test),
+        unread=own.unread,
+        encoded_once=[name for name in fitted.frozen.inputs if name not in augmented],
+        encoded_in_copies=augmented if run.training.copies else [],
+        encoded_anew=[] if run.training.copies else augmented,
+        loading=Loading(trained.loading, trained.loading / trained.seconds, trained.workers),
+        cost=Cost(parameters(fitted.module)[0]),
+        seconds=time.time() - began,
+        **surroundings(run),
+    )
+    return record, model
+
+
+class _Fitted(NamedTuple):
+    """A trained model, and what it scores on validation."""
+
+    transforms: Transforms
+    module: Model
+    frozen: Frozen
+    trained: Trained
+    on_validation: Metrics | Answers
+
+
+def _fit(run: Run, splits: Splits, *, shared: Shared) -> _Fitted:
+    """Fit transforms and train a model on the training split; the best epoch is chosen on validation."""
+    train, validation = splits.with_truth("train"), splits.with_truth("validation")
+    torch.manual_seed(run.seed)
+    transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+    for samples in (train, validation):
+        transforms.check_truth(samples)
+    module, objectives = build_model(run.combination, transforms, shared)
+    step = TrainingStep(module, objectives).to(run.settings.device)
+    frozen = Frozen(module, run.combination, transforms, run.settings, run.training.copies, shared)
+    data = frozen.dataset(train, augment=True, split="train")
+    frozen.fit_scaling(train, data)
+    held = frozen.dataset(validation, augment=False, split="validation")
+    metric, precision = _epoch_metric(splits.task), run.settings.precision
+    on_validation = partial(evaluate, module, transforms.truth, held, validation.truth, precision=precision)
+
+    def validate() -> tuple[float, dict[str, float | None]]:
+        evaluation = on_validation(names=[metric])
+        scores = evaluation.compute([metric])
+        score = scores[metric]
+        if score is None:
+            return -math.inf, scores
+        return score if evaluation.higher_is_better(metric) else -score, scores
+
+    trained = fit(step, data, validate, run.training, seed=run.seed, precision=precision, progress=shared.progress)
+    return _Fitted(transforms, module, frozen, trained, on_validation())
+
+
+def _test(run: Run, fitted: _Fitted, splits: Splits) -> Metrics | Answers:
+    """What the trained model scores on test, which is read here for the first time."""
+    test = splits("test")
+    data = fitted.frozen.dataset(test, augment=False, split="test")
+    return evaluate(fitted.module, fitted.transforms.truth, data, test.truth, precision=run.settings.precision)
+
+
+def failed(run: Run, splits: Splits, error: Exception) -> Record:
+    """The record of a run that could not be completed."""
+    return Record(
+        id=run.id(splits),
+        status="failed",
+        error=f"{type(error).__name__}: {error}",
+        exit_code=getattr(error, "exit_code", 1),
+        **_names(run),
+        **surroundings(run),
+    )
+
+
+def surroundings(run: Run) -> dict[str, Any]:
+    """Where a run takes place, as its record holds it: what is compared when a suite is resumed."""
+    plugins = {**run.combination.plugins(), **run.task.plugins}
+    return {
+        "device": run.settings.device,
+        "precision": run.settings.precision,
+        "machine": machine(),
+        "software": software(),
+        "plugins": plugins,
+        "libraries": libraries(plugins),
+    }
+
+
+def _names(run: Run) -> dict[str, Any]:
+    """What was run, as its record holds it."""
+    combination = run.combination
+    return {
+        "task": str(run.task),
+        "encoders": {name: str(choice) for name, choice in combination.encoders.items()},
+        "fusion": combination.label,
+        "head": str(combination.head),
+        "objectives": [str(choice) for choice in combination.objectives],
+        "seed": run.seed,
+        "run": run.document(),
+    }
+
+
+def _epoch_metric(task: Task) -> str:
+    """The metric that chooses the best epoch."""
+    chosen: str = getattr(task, "epoch_metric", task.metric)
+    return chosen
+
+
+def _confusion(measured: Metrics | Answers) -> list[Any] | None:
+    """Of classes or labels, unless they are many."""
+    if isinstance(measured, Answers) or measured.target.kind == "scalar" or measured.target.size > MAX_CLASSES:
+        return None
+    return measured.confusion()
+
+
+def _sample_counts(splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers) -> SampleCounts:
+    train, known = len(splits("train")), len(with_truth(splits("train")))
+    without: dict[Split, int] = {
+        "train": train - known,
+        "validation": len(splits("validation")) - on_validation.samples,
+        "test": on_test.without_truth,
+    }
+    return SampleCounts(known, on_validation.samples, on_test.samples, without)

@@ -1,0 +1,269 @@
+"""A suite: all runs of a plan, in one folder, begun or gone on with.
+
+DIR/records.jsonl   one line a run, written when it ends
+DIR/suite.json      the plan, and the timings that all combinations share
+DIR/samples.json    the ids of the samples of each split
+DIR/models/         the weights of the best seed of each combination, where asked for
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Set
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from mmkit.contract import Split
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.splits import Splits, splits_of
+from mmkit.errors import MmkitError, UsageError
+from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
+from mmkit.experiments.dry_run import dry_run
+from mmkit.experiments.plan import Plan
+from mmkit.experiments.run import Run, execute, failed, surroundings
+from mmkit.features.sharing import Shared
+from mmkit.model.combination import Combination
+from mmkit.model.trained import MultimodalModel
+from mmkit.records.file import RecordFile
+from mmkit.records.record import SCHEMA, Record
+from mmkit.registry.catalog import Catalog
+from mmkit.report.summary import Row, rows
+from mmkit.report.tables import as_html, show
+from mmkit.report.verdict import Verdict, verdict
+from mmkit.system.files import owned, write_json
+from mmkit.system.progress import SILENT, Progress
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+COMPARED = ("machine", "software", "plugins", "libraries")
+
+
+@dataclass(frozen=True, repr=False)
+class Suite:
+    """All runs of a plan, and what they found.
+
+    Args:
+        folder: where it is kept.
+        plan: what was asked.
+        records: of the plan's runs, in its order.
+    """
+
+    folder: Path
+    plan: Plan
+    records: list[Record] = field(default_factory=list)
+
+    def __repr__(self) -> str:
+        failed = f", {len(self.failures)} failed" if self.failures else ""
+        best = f"; best on validation: {self.best.fusion}" if self.best else ""
+        return f"<Suite {self.folder}: {len(self.records)} runs{failed}{best}>"
+
+    def _repr_html_(self) -> str:
+        return as_html(lambda console: show(self.rows, console))
+
+    @property
+    def rows(self) -> list[Row]:
+        """One a combination, over its seeds; best on validation first."""
+        return rows(self.records)
+
+    @property
+    def best(self) -> Row | None:
+        """The combination, fusion or single input, that is best on validation; None where every run failed."""
+        return next((row for row in self.rows if row.records), None)
+
+    @property
+    def verdict(self) -> Verdict | None:
+        """The best fusion against the best single input; None where one of them is missing."""
+        return verdict(self.rows)
+
+    @property
+    def models(self) -> dict[str, Path]:
+        """The folders of saved models by combination, for `mmkit.load`; empty unless they were saved.
+
+        A combination is called by its fusion; where several have the same, by fusion and folder's last part.
+        """
+        labels = [combination.label for combination in self.plan.all]
+        found = {}
+        for combination in self.plan.all:
+            folder = model_folder(self.folder, combination)
+            name = combination.label if labels.count(combination.label) == 1 else folder.name
+            if folder.is_dir():
+                found[name] = folder
+        return found
+
+    @property
+    def failures(self) -> list[Record]:
+        """Runs that could not be completed."""
+        return [record for record in self.records if record.status != "ok"]
+
+    def table(self) -> list[dict[str, Any]]:
+        """A row a combination, best on validation first, as plain values: `pandas.DataFrame(suite.table())`."""
+        return [row.flat() for row in self.rows]
+
+
+def carry_out(
+    plan: Plan,
+    folder: Path,
+    catalog: Catalog,
+    *,
+    save: bool = False,
+    mix: bool = False,
+    cost: bool = True,
+    cache: Path | None = None,
+    progress: Progress = SILENT,
+) -> Suite:
+    """Do all runs of the plan that the folder does not hold yet.
+
+    Args:
+        plan: the runs.
+        folder: of the suite; it need not exist.
+        catalog: where modalities are looked up.
+        save: keep the weights of the best seed of each combination.
+        mix: go on although machine, software or plugins differ from those of the records that are there.
+        cost: measure speed, memory and FLOPs as well.
+        cache: folder for the features of frozen encoders; None keeps them for this suite, in memory.
+        progress: told what is going on.
+
+    Raises:
+        UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
+        DataError: a record cannot be read, or truth cannot be used.
+        MmkitError: no combination can be built, for the reason of the first.
+    """
+    with owned(folder):  # before the records are opened, which cuts off what another process has half written
+        file = RecordFile(folder / "records.jsonl")
+        known = file.read()
+        splits = splits_of(plan.task, catalog, plan.settings)
+        runs = {run.id(splits): run for run in plan.runs()}
+        if not mix:
+            for record in known.values():
+                _check_surroundings(record, next(iter(runs.values())), folder)
+        pending = {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
+        finished = len(runs) - len(pending)
+        if finished:
+            progress.note(f"{finished} of {len(runs)} runs were done before")
+        progress.update("runs", finished, len(runs))
+        shared = Shared(cache, progress)
+        buildable = _buildable(plan, {run.combination.key for run in pending.values()}, splits, shared)
+        costs = _costs(plan, buildable if cost else {}, splits, folder, shared) if pending else Costs({}, {})
+        best = _Best(folder) if save else None
+        for id_, run in pending.items():
+            progress.stage(f"{run.combination.label}, seed {run.seed}")
+            work = partial(execute, run, splits, catalog=catalog, shared=shared)
+            record = _recorded(run, splits, work, costs.of.get(run.combination.key), best)
+            file.append(record)
+            known[id_] = record
+            finished += 1
+            progress.update("runs", finished, len(runs))
+            if record.status != "ok":
+                progress.note(f"{record.fusion}, seed {record.seed} failed; see the reason below")
+        if pending:
+            # Last, so that nothing asks for the test split before the first model is trained.
+            ids: dict[str, list[str]] = {name: list(splits(name).ids) for name in SPLITS}
+            write_json(folder / "samples.json", {"schema": SCHEMA, **ids})
+    return Suite(folder, plan, [known[id_] for id_ in runs])
+
+
+def _recorded(
+    run: Run,
+    splits: Splits,
+    work: Callable[[], tuple[Record, MultimodalModel]],
+    cost: CombinationCost | None,
+    best: _Best | None,
+) -> Record:
+    try:
+        record, model = work()
+    except Exception as error:
+        if isinstance(error, RejectedError) and error.for_all:
+            raise  # of the test split: the others would fail after training
+        return failed(run, splits, error)  # whatever a third party's component raises costs its own runs only
+    if best:
+        best.keep(run, record, model.save)
+    return replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record
+
+
+def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> dict[str, Combination]:
+    """The combinations of the plan, by key, that pass the dry run; only those that are pending are tried.
+
+    Raises:
+        MmkitError: nothing that was asked for can be built, for the reason of the first.
+    """
+    every = {combination.key: combination for combination in plan.all}
+    asked = (every[key] for key in every if key in pending)
+    errors = {one.combination.key: one.error for one in dry_run(asked, splits, plan.settings, shared) if one.error}
+    wanted = [errors.get(combination.key) for combination in plan.combinations]  # baselines alone are not
+    if wanted[0] and all(isinstance(error, MmkitError) for error in wanted):
+        raise wanted[0]
+    return {key: combination for key, combination in every.items() if key not in errors}
+
+
+def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, folder: Path, shared: Shared) -> Costs:
+    """What is in the folder for these combinations, on this plan; else measured now and written there with the plan."""
+    path = folder / "suite.json"
+    combinations = {key: combination.document() for key, combination in buildable.items()}
+    asked = {
+        "combinations": combinations,
+        "batch_size": plan.training.batch_size,
+        "device": plan.settings.device,
+        "precision": plan.settings.precision,
+        "task": str(plan.task),
+    }
+    try:
+        before = json.loads(path.read_text("utf-8"))
+        known = before["measured"]
+        if {**known, "combinations": combinations} == asked and combinations.items() <= known["combinations"].items():
+            return Costs.of_document(before)
+    except (OSError, ValueError, KeyError, TypeError):
+        pass  # nothing there, or torn: it is measured anew
+    costs = measure_costs(buildable, splits, plan.training, plan.settings, shared)
+    document = {
+        "schema": SCHEMA,
+        "task": str(plan.task),
+        "seeds": list(plan.seeds),
+        "left_out": [list(pair) for pair in plan.left_out],
+        "measured": asked,
+        **costs.document(),
+    }
+    write_json(path, document)
+    return costs
+
+
+def _check_surroundings(known: Record, run: Run, folder: Path) -> None:
+    here = surroundings(run)
+    for part in COMPARED:
+        then, now = getattr(known, part), here[part]
+        for name in then.keys() & now.keys():
+            if then[name] != now[name]:
+                raise UsageError(
+                    f"{folder} holds records with {part} {name} {then[name]}, and here it is {now[name]}; "
+                    "choose another --out, or --mix to go on"
+                )
+
+
+def model_folder(folder: Path, combination: Combination) -> Path:
+    """Where a suite in a folder keeps the model of a combination."""
+    name = re.sub(r"[^\w.=-]+", "_", combination.label).strip("_")
+    return folder / "models" / f"{name}-{combination.key[:6]}"
+
+
+class _Best:
+    """The saved model of each combination: that of the seed which is best on validation."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def keep(self, run: Run, record: Record, save: Callable[[Path], None]) -> None:
+        """Save the model if no better seed of its combination is there."""
+        path = model_folder(self.folder, run.combination)
+        note = path.with_suffix(".score.json")
+        score = record.validation[record.metric]
+        if score is None:
+            return
+        rank = score if record.higher_is_better else -score
+        try:
+            if json.loads(note.read_text("utf-8"))["rank"] >= rank:
+                return
+        except (OSError, ValueError, KeyError):
+            pass  # none is there yet
+        save(path)
+        write_json(note, {"rank": rank, "seed": run.seed, "id": record.id}, indent=None)

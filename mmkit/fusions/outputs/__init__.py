@@ -1,0 +1,1 @@
+"""Fusions at decision level: they read the output of each input's own head."""

@@ -1,0 +1,1 @@
+"""Fusions that read the tokens of all inputs."""

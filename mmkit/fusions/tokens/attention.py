@@ -1,0 +1,73 @@
+"""Attention: a transformer over the tokens of all inputs, each seeing every other.
+
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762; over the joined tokens of
+several modalities as in Kim, Son and Kim, "ViLT: Vision-and-Language Transformer Without Convolution or Region
+Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token.
+Here the inputs come encoded, so that one layer is enough to begin with.
+
+Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import nn
+
+from mmkit.contract import Features
+from mmkit.layers.attention import TransformerLayer
+
+
+class AttentionFusion(nn.Module):
+    """Pre-norm transformer layers over the tokens of all inputs.
+
+    Missing inputs and padding are keys that nobody sees. Gives every token, and one vector: their masked mean, or the
+    state of a learned token of its own.
+
+    Args:
+        widths: D of each input, by name.
+        width: H; a multiple of heads.
+        layers: transformer layers.
+        heads: of each layer.
+        dropout: of attention weights and of both branches of a layer, in training.
+        pool: the vector is the "mean" of the tokens, or that of a learned "cls" token that looks at them.
+
+    Raises:
+        ValueError: `heads` does not divide `width`.
+    """
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 1,
+        heads: Annotated[int, Gt(0)] = 4,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+        pool: Literal["mean", "cls"] = "mean",
+    ) -> None:
+        super().__init__()
+        self.width = width
+        # The bias of a projection is the embedding of its input: both are one vector added to each of its tokens.
+        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.cls = nn.Parameter(torch.randn(width) * 0.02) if pool == "cls" else None
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B T H], the tokens of all inputs one after the other."""
+        tokens = torch.cat([linear(features[name].tokens) for name, linear in self.project.items()], 1)  # [B T H]
+        mask = torch.cat([features[name].mask for name in self.project], 1)  # [B T]
+        seen = mask
+        if self.cls is not None:
+            tokens = torch.cat([self.cls.to(tokens.dtype).expand(tokens.shape[0], 1, -1), tokens], 1)  # [B 1+T H]
+            seen = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
+        for layer in self.layers:
+            tokens = layer(tokens, seen)
+        tokens = self.norm(tokens)
+        if self.cls is None:
+            return Features.of(tokens, mask)
+        return Features.of(tokens[:, 1:], mask, tokens[:, 0])

@@ -1,0 +1,99 @@
+"""Cross-attention: the tokens of each input look at those of every other, one layer a direction.
+
+Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (MulT), ACL 2019,
+https://arxiv.org/abs/1906.00295.
+
+Axes: B batch, T tokens of an input, D an input's width, H fused width, M inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated
+
+import torch
+from annotated_types import Ge, Gt, Lt
+from torch import Tensor, nn
+
+from mmkit.contract import Features
+from mmkit.layers.attention import TransformerLayer
+
+
+class CrossAttentionFusion(nn.Module):
+    """Crossmodal transformers over all ordered pairs of inputs, then self-attention within each input.
+
+    As in MulT, each input keeps its own tokens as the residual stream, one stream for every other input that it looks
+    at, and its streams are joined before the self-attention. What differs: a linear layer joins them to width H, the
+    vectors of the inputs are masked means instead of last steps, and positions are left to the encoders. A missing
+    input is looked at in vain: the attention adds zero to the streams of the others. One input looks at itself.
+
+    Gives every token, and as its vector a linear layer over the vectors of all inputs.
+
+    Args:
+        widths: D of each input, by name.
+        width: H; a multiple of heads.
+        layers: crossmodal layers of each ordered pair.
+        heads: of each layer.
+        dropout: of attention weights and of both branches of a layer, in training.
+
+    Raises:
+        ValueError: `heads` does not divide `width`.
+    """
+
+    def __init__(
+        self,
+        widths: Mapping[str, int],
+        *,
+        width: Annotated[int, Gt(0)] = 64,
+        layers: Annotated[int, Gt(0)] = 1,
+        heads: Annotated[int, Gt(0)] = 4,
+        dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
+    ) -> None:
+        super().__init__()
+        self.width = width
+        # Ordered pairs: the first looks at the second.
+        self.pairs = [(name, other) for name in widths for other in widths if name != other or len(widths) == 1]
+        # The bias of a projection is the embedding of its input.
+        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.cross = nn.ModuleList(Stream(width, layers, heads, dropout) for _ in self.pairs)
+        streams = max(len(widths) - 1, 1)
+        self.join = nn.ModuleDict({name: nn.Linear(streams * width, width) for name in widths})
+        self.within = nn.ModuleDict({name: TransformerLayer(width, heads, dropout) for name in widths})
+        self.norm = nn.ModuleDict({name: nn.LayerNorm(width) for name in widths})
+        self.mix = nn.Linear(len(widths) * width, width)
+
+    def forward(self, features: Mapping[str, Features]) -> Features:
+        """[B T H], the tokens of all inputs one after the other."""
+        projected = {name: linear(features[name].tokens) for name, linear in self.project.items()}  # [B T H] each
+        streams: dict[str, list[Tensor]] = {name: [] for name in self.project}
+        for (name, other), stream in zip(self.pairs, self.cross, strict=True):
+            streams[name].append(stream(projected[name], projected[other], features[other].mask))
+        seen = []
+        for name in self.project:
+            mask = features[name].mask
+            joined = self.join[name](torch.cat(streams[name], 2))
+            seen.append(Features.of(self.norm[name](self.within[name](joined, mask)), mask))
+        tokens = torch.cat([each.tokens for each in seen], 1)
+        mask = torch.cat([each.mask for each in seen], 1)
+        return Features.of(tokens, mask, self.mix(torch.cat([each.vector() for each in seen], 1)))
+
+
+class Stream(nn.Module):
+    """A crossmodal transformer: the tokens of one input, layer after layer, look at the first tokens of another.
+
+    Args:
+        width: H, of the fused features.
+        layers: how many.
+        heads: of each.
+        dropout: of each.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout, context=width) for _ in range(layers))
+
+    def forward(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """[B T H] from tokens [B T H] and context [B S H], of which `mask` [B S] says what is real."""
+        for layer in self.layers:
+            tokens = layer(tokens, mask, context)
+        return tokens

@@ -1,0 +1,1 @@
+"""Fusions that read one vector an input."""

@@ -1,0 +1,1 @@
+"""Layers that several components are built of, all correct under a mask."""

@@ -1,0 +1,102 @@
+"""Attention and transformer layers whose mask may leave nothing to attend to.
+
+Axes: B batch, T tokens, S tokens attended to, D width, N heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose mask may leave a row without any key; such a row gets zero.
+
+    Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762.
+
+    Args:
+        width: D of the queries and of the result.
+        heads: N; must divide D.
+        dropout: of the attention weights, in training.
+        context: D of keys and values where it is another.
+
+    Raises:
+        ValueError: `heads` does not divide `width`.
+    """
+
+    def __init__(self, width: int, heads: int, dropout: float = 0.0, context: int | None = None) -> None:
+        super().__init__()
+        if width % heads:
+            raise ValueError(f"width {width} is not divisible by heads {heads}; take heads that divide it")
+        self.heads = heads
+        self.dropout = dropout
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width if context is None else context, 2 * width)
+        self.out = nn.Linear(width, width, bias=False)  # without a bias, a row that sees nothing stays zero
+
+    def forward(self, queries: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """[B T D] from queries [B T D] over context [B S D'], of which `mask` [B S] says what is real."""
+        q = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B N T D/N]
+        k, v = self.key_value(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B N S D/N] each
+        dropout = self.dropout if self.training else 0.0
+        if _under_vmap(q):
+            seen = _materialised(q, k, v, mask, dropout)
+        else:
+            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
+        return self.out(seen.transpose(1, 2).flatten(2))
+
+
+def _under_vmap(tensor: Tensor) -> bool:
+    """Whether a transform of `torch.func` is at work, for which the fast kernel of CPUs has no rule but a loop."""
+    if torch.compiler.is_compiling():
+        return torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001  (the one question that dynamo understands)
+    return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001
+
+
+def _materialised(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
+    """What `scaled_dot_product_attention` computes, by operations that vmap knows: [B N T D], zero without any key."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B N T S]
+    scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
+    weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)  # autocast's softmax is in float32
+    return (weights @ v) * mask.any(1)[:, None, None, None]
+
+
+class TransformerLayer(nn.Module):
+    """Pre-norm transformer layer: attention over the tokens (or over a context), then a feed-forward network.
+
+    Xiong et al., "On Layer Normalization in the Transformer Architecture", ICML 2020, https://arxiv.org/abs/2002.04745.
+
+    Args:
+        width: D.
+        heads: N; must divide D.
+        dropout: of attention weights and of both branches, in training.
+        context: D of the context, where the layer looks at one.
+        expansion: hidden width of the feed-forward network, in multiples of D.
+    """
+
+    def __init__(
+        self, width: int, heads: int, dropout: float = 0.0, context: int | None = None, expansion: int = 2
+    ) -> None:
+        super().__init__()
+        self.before_attention = nn.LayerNorm(width)
+        self.before_context = None if context is None else nn.LayerNorm(context)
+        self.attention = Attention(width, heads, dropout, context)
+        self.feed_forward = nn.Sequential(
+            nn.LayerNorm(width),
+            nn.Linear(width, expansion * width),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(expansion * width, width),
+        )
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, tokens: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """[B T D] from tokens [B T D]; `mask` is that of what is attended to: the tokens, or context [B S D']."""
+        normed = self.before_attention(tokens)
+        if context is None or self.before_context is None:
+            attended = self.attention(normed, normed, mask)
+        else:
+            attended = self.attention(normed, self.before_context(context), mask)
+        tokens = tokens + self.dropout(attended)
+        return tokens + self.dropout(self.feed_forward(tokens))

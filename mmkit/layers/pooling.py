@@ -1,0 +1,28 @@
+"""Tokens to one vector.
+
+Axes: B batch, T tokens, D width.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
+    """A summary [B D] of tokens, padding left out, zero where nothing is there; None where none is asked for.
+
+    Args:
+        tokens: [B T D].
+        mask: [B T], True where a token is real.
+        how: "mean", "max", "cls" (the first token) or "none".
+    """
+    if how == "mean":
+        return tokens.masked_fill(~mask.unsqueeze(-1), 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)
+    if how == "cls":
+        return tokens[:, 0]
+    if how == "max":
+        least = torch.finfo(tokens.dtype).min
+        greatest = tokens.masked_fill(~mask.unsqueeze(-1), least).amax(1)
+        return torch.where(mask.any(1, keepdim=True), greatest, 0)
+    return None

@@ -1,0 +1,153 @@
+"""What each metric is, once all predictions are together.
+
+Axes: N samples (at least one), C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+Measures = dict[str, Callable[[], float | None]]
+"""Each metric by name, computed when called; None where it is not defined."""
+
+
+def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
+    """Metrics of classes, from probabilities [N C] and true classes [N]."""
+    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
+    size = probabilities.shape[1]
+    predicted = probabilities.argmax(-1)
+    counts = classification.multiclass_stat_scores(predicted, label, size, average="none").double()
+    one_of_each = F.one_hot(label, size).bool()
+    recall, *_ = _rates(counts)
+    return {
+        **_of_counts(counts),
+        "accuracy": lambda: float((predicted == label).double().mean()),
+        "balanced_accuracy": lambda: _mean(recall[counts[:, 4] > 0]),
+        "auroc_macro": lambda: _auroc(probabilities, one_of_each),
+        "log_loss": lambda: float(negative_log_likelihood(probabilities, label).mean()),
+    }
+
+
+def of_labels(probabilities: Tensor, labels: Tensor) -> Measures:
+    """Metrics of labels, from probabilities [N C] and labels [N C] of 0 and 1."""
+    yes, answer = labels > 0, probabilities > 0.5  # [N C]
+    # Counted here: torchmetrics has no multilabel form for a single label.
+    tp, fp = (answer & yes).sum(0).double(), (answer & ~yes).sum(0).double()
+    fn, tn = (~answer & yes).sum(0).double(), (~answer & ~yes).sum(0).double()
+    counts = torch.stack((tp, fp, tn, fn, tp + fn), -1)  # [C 5]
+    both = (tp + fn > 0) & (tn + fp > 0)
+    right = answer == yes
+    return {
+        **_of_counts(counts),
+        "accuracy": lambda: float(right.double().mean()),
+        "balanced_accuracy": lambda: _mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
+        "auroc_macro": lambda: _auroc(probabilities, yes),
+        "log_loss": lambda: float(negative_log_likelihood_of_labels(probabilities, labels).mean()),
+        "subset_accuracy": lambda: float(right.all(-1).double().mean()),
+    }
+
+
+def of_numbers(prediction: Tensor, truth: Tensor) -> Measures:
+    """Metrics of numbers, from values [N C] and true values [N C]."""
+    truth = truth.double()
+    error = prediction - truth
+    return {
+        "mae": lambda: float(error.abs().mean()),
+        "rmse": lambda: float(error.square().mean(0).sqrt().mean()),
+        "r2": lambda: _mean_of_columns(_r2, prediction, truth),
+        "pearson": lambda: _mean_of_columns(_pearson, prediction, truth),
+        "spearman": lambda: _mean_of_columns(_spearman, prediction, truth),
+    }
+
+
+def negative_log_likelihood(probabilities: Tensor, label: Tensor) -> Tensor:
+    """[N]: minus the logarithm of the probability of the true class."""
+    return _nll(probabilities.gather(1, label.unsqueeze(1)).squeeze(1))
+
+
+def negative_log_likelihood_of_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
+    """[N]: minus the logarithm of the probability of the right answer, a mean over the labels."""
+    return _nll(torch.where(labels > 0, probabilities, 1 - probabilities)).mean(1)
+
+
+def _nll(probability: Tensor) -> Tensor:
+    # As scikit-learn bounds it: a probability that was rounded to 0 is no infinite loss.
+    return -probability.double().clamp(min=torch.finfo(torch.float64).eps).log()
+
+
+def _of_counts(counts: Tensor) -> Measures:
+    """From true and false positives, true and false negatives and support [C 5] of each class or label."""
+    occurs = counts[:, 4] > 0
+    recall, precision, f1 = _rates(counts)
+    tp, fp, _, fn, _ = counts.sum(0).tolist()
+    return {
+        "f1_macro": lambda: _mean(f1[occurs]),
+        "f1_micro": lambda: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0,
+        "precision_macro": lambda: _mean(precision[occurs]),
+        "recall_macro": lambda: _mean(recall[occurs]),
+    }
+
+
+def _rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    tp, fp, _, fn, _ = counts.unbind(-1)
+    # All three are 0 where tp is 0, so the smallest count keeps a denominator off 0 and changes nothing.
+    return tp / (tp + fn).clamp(min=1), tp / (tp + fp).clamp(min=1), 2 * tp / (2 * tp + fp + fn).clamp(min=1)
+
+
+def _auroc(probabilities: Tensor, labels: Tensor) -> float | None:
+    """Mean over the columns of labels [N C] bool in which both answers occur."""
+    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
+    both = labels.any(0) & ~labels.all(0)  # [C]
+    areas = [
+        float(classification.binary_auroc(p, y.long()))
+        for p, y in zip(probabilities.T[both], labels.T[both], strict=True)
+    ]
+    return sum(areas) / len(areas) if areas else None
+
+
+def _mean(values: Tensor) -> float | None:
+    return float(values.double().mean()) if values.numel() else None
+
+
+def _mean_of_columns(measure: Callable[[Tensor, Tensor], float | None], x: Tensor, y: Tensor) -> float | None:
+    found = [value for a, b in zip(x.T, y.T, strict=True) if (value := measure(a, b)) is not None]
+    return sum(found) / len(found) if found else None
+
+
+def _r2(prediction: Tensor, truth: Tensor) -> float | None:
+    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
+    if _constant(truth):
+        return None
+    # In units of the truth: torchmetrics takes a sum of squares below 1e-4 for 0.
+    shift, scale = truth.mean(), truth.std(correction=0)
+    return float(regression.r2_score((prediction - shift) / scale, (truth - shift) / scale))
+
+
+def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
+    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
+    if _constant(prediction) or _constant(truth):
+        return None
+    return float(regression.pearson_corrcoef(prediction - prediction.mean(), truth - truth.mean()))
+
+
+def _spearman(prediction: Tensor, truth: Tensor) -> float | None:
+    # Not torchmetrics' own: it adds the ranks of ties in 32 bits.
+    return _pearson(_ranks(prediction), _ranks(truth))
+
+
+def _ranks(values: Tensor) -> Tensor:
+    """[N] ranks from 1; equal values share the mean of theirs."""
+    _, group, counts = torch.unique(values, return_inverse=True, return_counts=True)
+    return (counts.cumsum(0) - (counts - 1) / 2).double()[group]
+
+
+def _constant(values: Tensor) -> bool:
+    return bool(values.amax() == values.amin())

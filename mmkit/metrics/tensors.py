@@ -1,0 +1,193 @@
+"""How right predictions are: metrics by kind of target.
+
+Samples without truth are left out, and counted. A metric that is not defined on the samples at hand (AUROC where only
+one class occurs, correlation with a constant, anything of no sample) is None, since JSON has no NaN.
+
+Axes: B batch, N samples, C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.contract import Batch, Target
+from mmkit.errors import MmkitError, UsageError, one_of
+from mmkit.metrics.formulas import (
+    negative_log_likelihood,
+    negative_log_likelihood_of_labels,
+    of_classes,
+    of_labels,
+    of_numbers,
+)
+
+_LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
+
+
+class Metrics:
+    """Collects the predictions of a split, and measures them.
+
+    Macro averages are over the classes or labels that occur in the truth at hand: what no sample shows cannot be
+    measured. So `balanced_accuracy` and `recall_macro` of classes are one number. A precision or F1 of 0 / 0 is 0.
+
+    Of classes: `f1_micro` equals `accuracy`, and `auroc_macro` is one against the rest. Of labels: each is a question
+    of its own, answered yes above one half; `accuracy` is the share of right answers, `balanced_accuracy` the mean over
+    labels of the mean recall of yes and no, `subset_accuracy` the share of samples without a wrong answer. `log_loss`,
+    of both, is the mean of minus the natural logarithm of the probability of what is true, at most 36 a sample. Of
+    numbers: each metric is the mean over the C numbers.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self.target = target
+        self._kind = _kind(target.kind)
+        self._predictions: list[Tensor] = []
+        self._truths: list[Tensor] = []
+        self._masks: list[Tensor] = []
+
+    def update(self, prediction: Batch, truth: Batch) -> None:
+        """Add a batch: what `Head.predict` gave, and the truth."""
+        _, predicted, true = self._kind
+        # Nothing is read here, so that a prediction on an accelerator is not waited for.
+        self._predictions.append(prediction[predicted].detach())
+        self._truths.append(truth[true].detach())
+        self._masks.append(truth["mask"])
+
+    @property
+    def samples(self) -> int:
+        """Samples with truth."""
+        return sum(int(mask.sum()) for mask in self._masks)
+
+    @property
+    def without_truth(self) -> int:
+        """Samples left out."""
+        return sum(len(mask) for mask in self._masks) - self.samples
+
+    def compute(self, names: Collection[str] | None = None) -> dict[str, float | None]:
+        """The metrics by name; all that the kind of target has, or those asked for.
+
+        Raises:
+            UsageError: a name that this kind of target does not have.
+            MmkitError: a prediction is not finite.
+        """
+        possible = self._kind[0]
+        chosen = possible if names is None else names
+        for name in chosen:
+            if name not in possible:
+                raise UsageError(f"no metric {name} of {self.target.kind}; {one_of(possible, name)}")
+        if self.samples == 0:
+            return dict.fromkeys(chosen)
+        measure = {"classes": of_classes, "labels": of_labels, "scalar": of_numbers}[self.target.kind]
+        found = measure(*self._together())
+        return {name: found[name]() for name in chosen}
+
+    def per_sample(self, name: str) -> list[float] | None:
+        """A metric that is a mean over samples, sample by sample of those with truth; None of any other metric."""
+        measure = _PER_SAMPLE.get((self.target.kind, name))
+        if measure is None or self.samples == 0:
+            return None
+        return measure(*self._together()).double().tolist()
+
+    def higher_is_better(self, name: str) -> bool:
+        """Whether a greater figure is the better one."""
+        return higher_is_better(name)
+
+    def confusion(self) -> list[Any]:
+        """How often which class (row) was taken for which (column); of labels [[no, no as yes], [yes as no, yes]] each.
+
+        Raises:
+            UsageError: numbers have no confusion matrix.
+        """
+        from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+
+        if self.target.kind == "scalar":
+            raise UsageError("numbers have no confusion matrix; ask for one of classes or labels")
+        size = self.target.size
+        if self.samples == 0:
+            empty = torch.zeros((size, size) if self.target.kind == "classes" else (size, 2, 2), dtype=torch.long)
+            return empty.tolist()
+        probabilities, truth = self._together()
+        if self.target.kind == "classes":
+            return classification.multiclass_confusion_matrix(probabilities.argmax(-1), truth, size).tolist()
+        columns = zip(probabilities.T, truth.T.long(), strict=True)
+        return [classification.binary_confusion_matrix(p, yes).tolist() for p, yes in columns]
+
+    def _together(self) -> tuple[Tensor, Tensor]:
+        mask = torch.cat(self._masks).cpu()
+        prediction = torch.cat(self._predictions).cpu()[mask].double()  # [N C]
+        bad = int((~prediction.isfinite()).any(-1).sum())
+        if bad:
+            raise MmkitError(
+                f"{bad} of {len(prediction)} predictions are not finite: training diverged; take a lower learning rate"
+            )
+        return prediction, torch.cat(self._truths).cpu()[mask]
+
+
+def measured_as_tensors(kind: str) -> bool:
+    """Whether `Metrics` has metrics of a kind of target; the answers of other kinds are measured in words."""
+    return kind in _KINDS
+
+
+def metrics_of(target: Target) -> Metrics:
+    """An empty collection for predictions of a target.
+
+    Raises:
+        UsageError: a kind of target without metrics.
+    """
+    return Metrics(target)
+
+
+def metric_names(kind: str) -> tuple[str, ...]:
+    """The metrics of a kind of target.
+
+    Raises:
+        UsageError: a kind of target without metrics.
+    """
+    return _kind(kind)[0]
+
+
+def higher_is_better(name: str) -> bool:
+    """Whether a greater figure is the better one.
+
+    Raises:
+        UsageError: no such metric.
+    """
+    known = {metric for metrics, _, _ in _KINDS.values() for metric in metrics}
+    if name not in known:
+        raise UsageError(f"no metric {name}; {one_of(known, name)}")
+    return name not in _LOWER_IS_BETTER
+
+
+_OF_CATEGORIES = (
+    "accuracy",
+    "balanced_accuracy",
+    "f1_macro",
+    "f1_micro",
+    "precision_macro",
+    "recall_macro",
+    "auroc_macro",
+    "log_loss",
+)
+# Those that are a mean over samples, by kind of target and name, from prediction [N C] and truth.
+_PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
+    ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
+    ("classes", "log_loss"): negative_log_likelihood,
+    ("labels", "log_loss"): negative_log_likelihood_of_labels,
+    ("labels", "accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).double().mean(-1),
+    ("labels", "subset_accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).all(-1),
+    ("scalar", "mae"): lambda values, truth: (values - truth).abs().mean(-1),
+}
+# Metrics, the prediction's leaf and the truth's, by kind of target.
+_KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
+    "classes": (_OF_CATEGORIES, "probabilities", "label"),
+    "labels": ((*_OF_CATEGORIES, "subset_accuracy"), "probabilities", "labels"),
+    "scalar": (("mae", "rmse", "r2", "pearson", "spearman"), "values", "values"),
+}
+
+
+def _kind(kind: str) -> tuple[tuple[str, ...], str, str]:
+    if kind not in _KINDS:
+        raise UsageError(f"no metrics for a target of kind {kind}; {one_of(_KINDS, kind)}")
+    return _KINDS[kind]

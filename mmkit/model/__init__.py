@@ -1,0 +1,1 @@
+"""From a combination to a model: built, run without gradients, saved, loaded."""

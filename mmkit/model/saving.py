@@ -1,0 +1,176 @@
+"""Models in folders: readable JSON beside weights as safetensors.
+
+DIR/model.json          the combination, what its transforms were fitted to, and the plugins that it needs
+DIR/model.safetensors   the weights
+"""
+
+from __future__ import annotations
+
+import json
+import textwrap
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_model, save_model
+
+from mmkit.contract import Modality
+from mmkit.errors import ContractError, DataError, UnavailableError, UsageError
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.combination import Combination
+from mmkit.model.network import Model
+from mmkit.registry.catalog import Catalog
+from mmkit.registry.options import Choice
+from mmkit.system.files import replacing, utf8
+from mmkit.system.hashing import fingerprint
+
+SCHEMA = 1
+DESCRIPTION = "model.json"
+WEIGHTS = "model.safetensors"
+
+
+class Saved(NamedTuple):
+    """What a folder holds of a model.
+
+    Args:
+        module: encoders, fusion and head.
+        combination: what it is made of.
+        transforms: fitted.
+        inputs: the modality's name of each input.
+        modalities: which decode the inputs.
+        target: the kind of target.
+    """
+
+    module: Model
+    combination: Combination
+    transforms: Transforms
+    inputs: Mapping[str, str]
+    modalities: Mapping[str, Modality]
+    target: str
+
+
+def write(model: Saved, directory: Path) -> None:
+    """Write the model to a folder. It replaces a model that is there, and touches nothing else.
+
+    Raises:
+        UsageError: the folder holds something else, or cannot be written.
+        ContractError: the state of a transform is not plain JSON.
+    """
+    if not _free(directory):
+        raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
+    description = {
+        "schema": SCHEMA,
+        "inputs": dict(model.inputs),
+        "target": model.target,
+        "combination": model.combination.document(),
+        "plugins": model.combination.plugins(),
+        "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
+        "truth": model.transforms.truth.state(),
+    }
+    try:
+        text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with replacing(directory / WEIGHTS, directory / DESCRIPTION) as (weights, described):
+            described.write_bytes(utf8(text))
+            save_model(model.module, str(weights), {"fitted": _fitted(json.loads(text))})
+            weights.chmod(described.stat().st_mode)  # safetensors leaves it to its owner alone
+    except (OSError, SafetensorError) as error:
+        raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
+
+
+def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choice] | None = None) -> Saved:
+    """What `write` wrote; the weights on the CPU. Nothing is downloaded, and no file but these two is read.
+
+    Args:
+        directory: the folder.
+        catalog: where names are looked up.
+        components: by their recorded names, those that were given as classes; as choices where they had a spec.
+
+    Raises:
+        DataError: the folder holds no model, or one that is damaged.
+        UnavailableError: a component's plugin is not installed; it names the distribution and its version.
+    """
+    description = _described(directory)
+    inputs, target, plugins = description["inputs"], description["target"], description["plugins"]
+    try:
+        combination = Combination.of(description["combination"], catalog, components)
+        modalities = {name: catalog.find("modality", kind).load()() for name, kind in inputs.items()}
+        transforms = Transforms.of(combination, target)
+        for name, transform in transforms.inputs.items():
+            transform.restore(description["transforms"][name])
+        transforms.truth.restore(description["truth"])
+        with torch.random.fork_rng(devices=[]):
+            module, _ = build_model(combination, transforms)
+        fitted = _fitted(description)
+    except (UsageError, UnavailableError) as error:
+        needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
+        raise UnavailableError(f"{directory} was made with {needs or 'classes'}; here: {error}") from error
+    except Exception as error:  # whatever components make of a description that is not what they gave
+        reason = f"{type(error).__name__}: {_in_a_line(error)}"
+        raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
+    for name, version in combination.plugins().items():
+        if plugins.get(name, version) != version:
+            warnings.warn(f"{directory} was made with {name} {plugins[name]}; here is {version}", stacklevel=4)
+    weights = directory / WEIGHTS
+    try:
+        with safe_open(weights, "pt") as file:
+            written_with = (file.metadata() or {}).get("fitted")
+        if written_with == fitted:
+            load_model(module, str(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise DataError(f"{weights} does not fit the model beside it: {_in_a_line(error)}") from error
+    if written_with != fitted:
+        raise DataError(f"{weights} does not fit the model beside it: it was saved with another {DESCRIPTION}")
+    return Saved(module, combination, transforms, inputs, modalities, target)
+
+
+def _described(directory: Path) -> dict[str, Any]:
+    """The description of the model in a folder.
+
+    Raises:
+        DataError: there is none, or one of another schema.
+    """
+    kinds = {"inputs": dict, "target": str, "combination": dict, "plugins": dict, "transforms": dict, "truth": dict}
+    try:
+        description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
+        schema = description["schema"]
+        wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"
+        ) from error
+    if schema != SCHEMA:
+        raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
+    if wrong:
+        raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
+    return cast(dict[str, Any], description)
+
+
+def _free(directory: Path) -> bool:
+    """Whether a model may be written there: the folder is new, empty, or holds one."""
+    if not directory.exists() and not directory.is_symlink():
+        return True
+    if not directory.is_dir():
+        return False
+    if not any(directory.iterdir()):
+        return True
+    try:
+        _described(directory)
+    except DataError:
+        return False
+    return True
+
+
+def _in_a_line(error: Exception) -> str:
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
+
+
+def _fitted(description: Mapping[str, Any]) -> str:
+    """A hash of what weights rely on: which row of an embedding is which word, which output is which class."""
+    return fingerprint([description["inputs"], description["transforms"], description["truth"]])

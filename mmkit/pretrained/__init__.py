@@ -1,0 +1,1 @@
+"""Pretrained weights, for plugins: read safely, loaded, frozen or tuned."""

@@ -1,0 +1,1 @@
+"""What a run found: a typed record, and the file that keeps such lines."""

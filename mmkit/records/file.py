@@ -1,0 +1,65 @@
+"""The records of a suite on the disk: a file of JSON lines, appended when a run ends, never edited."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from mmkit.errors import DataError, UsageError
+from mmkit.records.record import SCHEMA, Record
+from mmkit.system.files import utf8
+
+
+class RecordFile:
+    """The records of a suite.
+
+    A torn last line, of a process that was killed while it wrote, is dropped when the file is opened. Of two lines with
+    one id the later wins.
+
+    Args:
+        path: the file; it need not exist.
+
+    Raises:
+        UsageError: the folder cannot be made or written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab+") as file:
+                file.seek(0)
+                content = file.read()
+                file.truncate(content.rfind(b"\n") + 1)
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror}; choose another folder with --out") from error
+
+    def read(self) -> dict[str, Record]:
+        """The records by id, in the order of their first lines.
+
+        Raises:
+            DataError: a line is no record, or one of another schema.
+        """
+        found: dict[str, Record] = {}
+        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
+            try:
+                document = json.loads(line)
+                schema = document["schema"]
+                record = Record.of(document) if schema == SCHEMA else None
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"{self.path}, line {number} is no record ({error}); remove it, or choose another --out"
+                ) from error
+            if record is None:
+                raise DataError(f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}")
+            found[record.id] = record
+        return found
+
+    def append(self, record: Record) -> None:
+        """Add a line and flush it to the disk."""
+        line = json.dumps(record.document(), ensure_ascii=False, allow_nan=False)
+        with self.path.open("ab") as file:
+            file.write(utf8(line) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())

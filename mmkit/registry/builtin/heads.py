@@ -1,0 +1,33 @@
+"""Heads that ship with mmkit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmkit.plugin import HeadSpec, hookimpl
+
+
+@hookimpl
+def mmkit_heads() -> Iterator[HeadSpec]:
+    """One method, one file."""
+    yield HeadSpec(
+        "linear",
+        "mmkit.heads.linear:LinearHead",
+        "One linear layer to the classes or labels",
+        targets=("classes", "labels"),
+        vectors=True,
+    )
+    yield HeadSpec(
+        "mlp",
+        "mmkit.heads.mlp:MlpHead",
+        "Multilayer perceptron to the classes or labels",
+        targets=("classes", "labels"),
+        vectors=True,
+    )
+    yield HeadSpec(
+        "regression",
+        "mmkit.heads.regression:RegressionHead",
+        "Multilayer perceptron to numbers in the user's units",
+        targets=("scalar",),
+        vectors=True,
+    )

@@ -1,0 +1,77 @@
+"""Tasks that ship with mmkit: what can be asked without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from mmkit.plugin import TaskSpec, hookimpl
+
+
+@hookimpl
+def mmkit_tasks() -> Iterator[TaskSpec]:
+    """What can be asked without a download."""
+    digits = (("spoken", "series"), ("written", "image"))
+    licence = "written: CC BY 4.0; spoken: CC BY-SA 4.0"
+    yield TaskSpec(
+        "digits",
+        "mmkit.tasks.digits:Digits",
+        "Which digit is written and spoken; train and test share writers and speakers",
+        modalities=digits,
+        target="classes",
+        licence=licence,
+        paper="written: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
+        "Repository 1998, https://doi.org/10.24432/C50P49; spoken: Jackson et al., Free Spoken Digit Dataset, "
+        "https://github.com/Jakobovski/free-spoken-digit-dataset",
+    )
+    yield TaskSpec(
+        "digits-new-speakers",
+        "mmkit.tasks.digits:DigitsNewSpeakers",
+        "The same digits from writers and speakers never trained on; a control on which fusion loses",
+        modalities=digits,
+        target="classes",
+        licence=licence,
+    )
+    yield TaskSpec(
+        "clipart",
+        "mmkit.tasks.clipart:Clipart",
+        "What a drawing with its title is about, of 13 classes",
+        modalities=(("image", "image"), ("title", "text")),
+        target="classes",
+        licence="public domain",
+    )
+    yield TaskSpec(
+        "clipart-captions",
+        "mmkit.tasks.clipart:ClipartCaptions",
+        "What a drawing is called, in words",
+        modalities=(("image", "image"),),
+        target="text",
+        licence="public domain",
+    )
+    yield TaskSpec(
+        "synthetic-redundant",
+        "mmkit.tasks.synthetic:SyntheticRedundant",
+        "Synthetic: every input tells the class",
+        modalities=(("left", "series"), ("right", "series")),
+        target="classes",
+    )
+    yield TaskSpec(
+        "synthetic-unique",
+        "mmkit.tasks.synthetic:SyntheticUnique",
+        "Synthetic: each input tells a part of the class that no other does",
+        modalities=(("left", "series"), ("right", "series")),
+        target="classes",
+    )
+    yield TaskSpec(
+        "synthetic-xor",
+        "mmkit.tasks.synthetic:SyntheticXor",
+        "Synthetic: only all inputs together tell the class",
+        modalities=(("left", "series"), ("right", "series")),
+        target="classes",
+    )
+    yield TaskSpec(
+        "synthetic-regression",
+        "mmkit.tasks.synthetic:SyntheticRegression",
+        "Synthetic: a number that depends on all inputs",
+        modalities=(("left", "series"), ("right", "series")),
+        target="scalar",
+    )

@@ -1,0 +1,260 @@
+"""The options of components: read off signatures, checked against their annotations.
+
+The keyword-only parameters of a constructor are its options, and their lines under `Args:` are their help. Nothing
+here imports torch; pydantic is imported when a value is checked, which is when torch is needed anyway.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, NamedTuple
+
+from mmkit.errors import ContractError, UsageError, one_of
+from mmkit.plugin import Component, ForTraining, Spec
+from mmkit.registry.notation import Text, parse_component, parse_value, split_commas, write_value
+
+__all__ = [
+    "Choice",
+    "Option",
+    "Text",
+    "components_in",
+    "describe",
+    "options_of",
+    "parse_component",
+    "parse_value",
+    "split_commas",
+    "validated",
+    "write_value",
+]
+
+
+class Option(NamedTuple):
+    """One option of a component.
+
+    Args:
+        name: as the user writes it.
+        annotation: the evaluated type, `Annotated` ranges included.
+        default: what holds where nobody says otherwise.
+        help: its line under `Args:`.
+    """
+
+    name: str
+    annotation: Any
+    default: object
+    help: str = ""
+
+
+def options_of(*factories: type) -> dict[str, Option]:
+    """The options of all constructors together, by name; where two have the same option, the first describes it.
+
+    Args:
+        factories: classes, such as an encoder and the transform that it reads.
+
+    Raises:
+        ContractError: an option has no default or no annotation, or its annotation cannot be evaluated.
+    """
+    options: dict[str, Option] = {}
+    for factory in factories:
+        for name, option in _own_options(factory).items():
+            options.setdefault(name, option)
+    return options
+
+
+def _own_options(factory: type) -> dict[str, Option]:
+    init: Any = factory.__init__  # type: ignore[misc]  # only its signature is read
+    parameters = inspect.signature(init).parameters.values()
+    named = [p for p in parameters if p.kind is p.KEYWORD_ONLY]
+    if not named:
+        return {}
+    where = f"{factory.__module__}.{factory.__qualname__}"
+    scope = getattr(init, "__globals__", {})
+    helps = _helps(factory)
+    options = {}
+    for parameter in named:
+        annotation = parameter.annotation
+        if parameter.default is parameter.empty or annotation is parameter.empty:
+            raise ContractError(f"{where}: option {parameter.name} needs an annotation and a default")
+        if isinstance(annotation, str):
+            try:
+                annotation = eval(annotation, scope, dict(vars(typing)))  # noqa: S307 (the component's own source)
+            except Exception as error:
+                raise ContractError(
+                    f"{where}: the annotation of option {parameter.name}, {annotation!r}, cannot be evaluated "
+                    f"({error}); import its names at module level, not under TYPE_CHECKING"
+                ) from error
+        options[parameter.name] = Option(parameter.name, annotation, parameter.default, helps.get(parameter.name, ""))
+    return options
+
+
+def _helps(factory: type) -> dict[str, str]:
+    import docstring_parser  # noqa: PLC0415 (a quarter of the time that listing plugins takes)
+
+    helps: dict[str, str] = {}
+    for owner in reversed(factory.__mro__):
+        for text in (owner.__dict__.get("__doc__"), getattr(owner.__dict__.get("__init__"), "__doc__", None)):
+            if text and "Args:" in text:
+                parsed = docstring_parser.parse(text, docstring_parser.DocstringStyle.GOOGLE)
+                helps |= {p.arg_name: " ".join((p.description or "").split()) for p in parsed.params}
+    return helps
+
+
+def validated(owner: str, given: Mapping[str, object], schema: Mapping[str, Option]) -> dict[str, object]:
+    """All options of `schema` by name: those given, checked against their annotations, and the defaults of the rest.
+
+    Args:
+        owner: whose options they are, for messages: "fusion attention".
+        given: values; a `Text` is read as TOML first.
+        schema: from `options_of`.
+
+    Raises:
+        UsageError: an option that is not in `schema`, or a value that its annotation does not allow.
+    """
+    for name in given:
+        if name not in schema:
+            what = one_of(schema, name) if schema else "it has no options"
+            raise UsageError(f"{owner} has no option {name}; {what}")
+    return {
+        name: _checked(owner, option, given[name]) if name in given else option.default
+        for name, option in schema.items()
+    }
+
+
+def components_in(options: Mapping[str, object], schema: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
+    """Kind and name of each component that an option names."""
+    for name, option in schema.items():
+        for part in _parts(option.annotation):
+            if isinstance(part, Component) and isinstance(value := options[name], str):
+                yield part.kind, value
+
+
+def _parts(annotation: Any) -> Iterator[Any]:
+    """All that an annotation consists of."""
+    for part in typing.get_args(annotation):
+        yield part
+        yield from _parts(part)
+
+
+def _checked(owner: str, option: Option, value: object) -> object:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (0.2 s, and only a chosen component pays it)
+
+    adapter: TypeAdapter[object] = TypeAdapter(option.annotation)
+    readings = [value]
+    if isinstance(value, Text):
+        parsed = parse_value(value)
+        readings = [parsed] if isinstance(parsed, str) else [parsed, str(value)]
+    reason = ""
+    for reading in readings:
+        # Strict first: pydantic's leave to take True for 1 is withheld, that to take [1] for a tuple is not.
+        for strict in (True, False):
+            try:
+                if strict or not isinstance(reading, bool) or describe(option.annotation) == "bool":
+                    return adapter.validate_python(reading, strict=strict)
+            except ValidationError as error:
+                first = error.errors(include_url=False)[0]
+                if first["type"] == "predicate_failed":  # it names a function; what is taken has been said
+                    continue
+                place = ".".join(str(part) for part in first["loc"] if isinstance(part, int))
+                reason = reason or f"{f'item {place}: ' if place else ''}{first['msg']}"
+    shown = str(value) if isinstance(value, Text) else write_value(value)
+    if isinstance(value, Text) and value[:1] in {"[", "{"} and isinstance(readings[0], str):
+        reason = 'it is no TOML; within brackets texts take quotes, ["a", "b"]'
+    why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
+    raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
+
+
+_SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}
+
+
+def describe(annotation: Any) -> str:
+    """An annotation in a user's words.
+
+    >>> import annotated_types
+    >>> describe(Annotated[int, annotated_types.Gt(0)] | None), describe(Literal["lstm", "gru"]), describe(list[str])
+    ('int > 0 or none', 'lstm or gru', 'list of str')
+    """
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Annotated:
+        said = next((part.documentation for part in arguments[1:] if hasattr(part, "documentation")), "")  # by `doc`
+        bounds = [
+            f"{sign} {getattr(part, field)}"
+            for part in arguments[1:]
+            for field, sign in _SIGNS.items()
+            if getattr(part, field, None) is not None
+        ]
+        return said or " ".join([describe(arguments[0]), ", ".join(bounds)]).strip()
+    if origin is Literal:
+        return " or ".join(write_value(value) for value in arguments)
+    if origin in {typing.Union, types.UnionType}:
+        return " or ".join(describe(part) for part in arguments)
+    if annotation is None or annotation is type(None):
+        return "none"
+    if origin is not None and arguments:
+        parts = [describe(part) for part in arguments if part is not Ellipsis]
+        return f"{_name(origin)} of {' to '.join(parts) if issubclass(origin, Mapping) else ', '.join(parts)}"
+    return _name(annotation)
+
+
+def _name(annotation: Any) -> str:
+    return str(getattr(annotation, "__name__", annotation))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One component with all its options resolved.
+
+    Args:
+        kind: "encoder", "fusion", ...
+        name: as recorded: the bare name, "distribution/name", or the qualified name of a class.
+        spec: what was registered; None for a class that no plugin registers.
+        factories: the component's class, then that of the transform which it `reads`, where it reads one.
+        options: all of them, defaults included.
+        distribution: that registers it, with its version; nothing of a class that no plugin registers.
+        inner: what its options name.
+    """
+
+    kind: str
+    name: str
+    spec: Spec | None
+    factories: tuple[type, ...]
+    options: dict[str, object]
+    distribution: dict[str, str] = field(default_factory=dict)
+    inner: tuple[Choice, ...] = ()
+
+    @property
+    def plugins(self) -> dict[str, str]:
+        """The distributions that it comes from, with their versions, and those of what its options name."""
+        return {**self.distribution, **{name: v for choice in self.inner for name, v in choice.plugins.items()}}
+
+    @property
+    def component(self) -> type:
+        """The component's class."""
+        return self.factories[0]
+
+    def part(self, factory: type) -> dict[str, Any]:
+        """The options that the constructor of `factory` takes."""
+        return {name: self.options[name] for name in options_of(factory)}
+
+    @property
+    def changed(self) -> dict[str, object]:
+        """The options that differ from their defaults."""
+        schema = options_of(*self.factories)
+        return {k: v for k, v in self.options.items() if k not in schema or v != schema[k].default}
+
+    @property
+    def lasting(self) -> dict[str, object]:
+        """The options that features of a frozen encoder hang on: all but those of training."""
+        schema = options_of(*self.factories)
+        return {
+            name: value
+            for name, value in self.options.items()
+            if name not in schema or not any(isinstance(part, ForTraining) for part in _parts(schema[name].annotation))
+        }
+
+    def __str__(self) -> str:
+        """As "name:key=value,...", changed options only; it can be parsed back."""
+        options = ",".join(f"{name}={write_value(value)}" for name, value in self.changed.items())
+        return f"{self.name}:{options}" if options else self.name

@@ -1,0 +1,1 @@
+"""The machine and the process: settings, precision, devices, files, memory, progress."""

@@ -1,0 +1,58 @@
+"""Progress as bars, on a terminal and in a notebook."""
+
+from __future__ import annotations
+
+import sys
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as RichProgress
+
+from mmkit.system.progress import Progress
+
+
+class Bars(Progress):
+    """Bars on stderr where that is a terminal, or in a notebook; messages are lines on stderr, everywhere."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True, highlight=False)
+        columns = (
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        shown = console.is_terminal or console.is_jupyter
+        self._bars = RichProgress(*columns, console=console, transient=True, disable=not shown)
+        self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._bars.stop()
+
+    def stage(self, what: str) -> None:
+        """The bar of the runs says so."""
+        if "runs" not in self._tasks:
+            self._tasks["runs"] = self._bars.add_task(what, total=None)
+        self._bars.update(self._tasks["runs"], description=what)
+
+    def update(self, what: str, done: int, total: int | None = None) -> None:
+        """A bar for each, until all are done; that of the runs stays."""
+        if what not in self._tasks:
+            self._tasks[what] = self._bars.add_task(what, total=total)
+        self._bars.update(self._tasks[what], completed=done, total=total)
+        if done == total and what != "runs":
+            self._bars.remove_task(self._tasks.pop(what))
+
+    def note(self, message: str) -> None:
+        """A line on stderr."""
+        print(f"mmkit: {message}", file=sys.stderr)
+
+    def warn(self, message: str) -> None:
+        """A line on stderr."""
+        self.note(message)

@@ -1,0 +1,78 @@
+"""Files that are written whole or not at all, and folders that one process writes to at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from mmkit.errors import UsageError
+
+
+def utf8(text: str) -> bytes:
+    """The text in UTF-8; half of a surrogate pair, as file names may hold, is written as its escape."""
+    return text.encode("utf-8", "backslashreplace")
+
+
+@contextlib.contextmanager
+def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
+    """Give new contents to files: written beside them, flushed to the disk, then renamed in the order given.
+
+    Gives a path to write to for each file. Where the block raises, no file has changed and nothing is left behind.
+    """
+    fresh = tuple(path.with_name(f".{path.name}.fresh") for path in paths)
+    try:
+        yield fresh
+        for file in fresh:
+            with file.open("r+b") as stream:
+                os.fsync(stream.fileno())
+        for file, path in zip(fresh, paths, strict=True):
+            file.replace(path)
+    finally:
+        for file in fresh:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+
+
+def write_json(path: Path, document: object, *, indent: int | None = 1) -> None:
+    """Write a JSON document, whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+        ValueError: the document holds NaN or infinity.
+    """
+    text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as (fresh,):
+        fresh.write_bytes(utf8(text) + b"\n")
+
+
+@contextlib.contextmanager
+def owned(folder: Path, *, wait: bool = False, instead: str = "choose another folder with --out") -> Iterator[None]:
+    """Keep other processes out of the folder, which need not exist, while this one writes to it.
+
+    Args:
+        folder: that is written to.
+        wait: until another process is done with it; otherwise that is an error.
+        instead: what the user can do about it, for the message.
+
+    Raises:
+        UsageError: another process has it, or it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / ".lock").open("a")
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; {instead}") from error
+    with lock:
+        try:
+            import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
+        except ImportError:
+            yield
+            return
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"another process is writing to {folder}; wait for it, or {instead}") from error
+        yield

@@ -1,0 +1,1 @@
+"""One loop over tensors, its optimisation, and inputs whose encoder is frozen."""

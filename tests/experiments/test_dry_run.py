@@ -1,0 +1,171 @@
+"""A rehearsal finds what only built models can tell, each fault at its own combination, and reads little for it."""
+
+from collections import Counter
+from dataclasses import replace
+from typing import ClassVar
+
+import pytest
+import torch
+from torch import nn
+
+import mmkit
+from mmkit.contract import Features, Samples
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.splits import splits_of
+from mmkit.errors import UsageError
+from mmkit.experiments.dry_run import ENOUGH, dry_run
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
+from mmkit.features.sharing import Shared
+from mmkit.registry.catalog import installed
+from mmkit.speed.flops import parameters
+from mmkit.system.settings import Settings
+from mmkit.transforms.series import SeriesTransform
+
+SMALL = {"epochs": 1, "min_steps": 0}
+TASK = "synthetic-unique:train=48"
+
+
+class Counted(nn.Module):
+    """A frozen encoder that counts the samples it is shown."""
+
+    reads = SeriesTransform
+    frozen = True
+    seen: ClassVar = Counter()
+
+    def __init__(self, transform):
+        super().__init__()
+        self.width = 4
+        self.weight = nn.Parameter(torch.ones(4), requires_grad=False)
+
+    def forward(self, batch):
+        type(self).seen["samples"] += len(batch["mask"])
+        return Features.of(batch["mask"].any(1, keepdim=True) * self.weight)
+
+
+class Dry(nn.Module):
+    """A fusion whose backward fails."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.width = next(iter(widths.values()))
+
+    def forward(self, features):
+        value = next(iter(features.values())).vector()
+        value.register_hook(lambda _: (_ for _ in ()).throw(RuntimeError("no way back")))
+        return Features.of(value * 1)
+
+
+class Labelled:
+    """Two series, with the truths that a test gives."""
+
+    description = "Two series."
+    truths: ClassVar = {}
+
+    def __init__(self):
+        self.inputs = {"a": "series", "b": "series"}
+        self.target, self.metric, self.encoders, self.training = "classes", "accuracy", {}, {}
+
+    def split(self, name):
+        rows = [[[float(i % 2), 1.0]] * 4 for i in range(20)]
+        truth = [*["u", "v"] * 9, "u", self.truths.get(name, "v")]
+        return Samples([f"{name}-{i}" for i in range(20)], {"a": rows, "b": rows}, truth)
+
+
+def tried(limit=None, **asked):
+    settings = Settings("cpu", limit=limit)
+    asked = plan(installed(), **{"task": TASK, "seeds": 1, "settings": settings, **asked})
+    splits = splits_of(asked.task, installed(), settings)
+    return dry_run(asked.all, splits, Settings("cpu"), truths=["train"]), splits, asked
+
+
+def test_what_can_be_built_has_its_size_and_what_cannot_its_reason():
+    found, splits, asked = tried(fusions=["concat", "tensor:budget=1", Dry])
+    assert [one.combination for one in found] == list(asked.all)
+    concat, tensor, dry, left, right = found
+    model, _ = mmkit.fit(task=TASK, fusion="concat", training=SMALL, device="cpu")
+    assert (concat.parameters, concat.trainable) == parameters(model.module)
+    assert isinstance(tensor.error, UsageError)
+    assert str(dry.error) == "no way back"
+    assert [one.error for one in (concat, left, right)] == [None] * 3
+    assert set(splits.unread) == {"train"}  # nothing else was read
+
+
+def test_what_is_frozen_is_counted_and_not_trained():
+    (found,) = tried(encoders={"series": [Counted]}, fusions=["concat"], baselines=False)[0]
+    assert found.error is None
+    assert found.parameters - found.trainable == 8
+
+
+def test_little_is_shown_and_little_is_read():
+    Counted.seen.clear()
+    _, splits, _ = tried(ENOUGH, task="synthetic-unique", encoders={"series": [Counted]}, fusions=["concat"])
+    assert len(splits("train")) == ENOUGH
+    assert 0 < Counted.seen["samples"] <= 4 * 4  # by two inputs together, then by each alone
+
+
+def test_what_is_shared_with_a_run_is_built_once():
+    built = []
+
+    class Built(Counted):
+        def __init__(self, transform):
+            super().__init__(transform)
+            built.append(self)
+
+    still = ["encoder.series.time_mask=0", "encoder.series.noise=0"]
+    asked = plan(installed(), task=TASK, encoders={"series": [Built]}, options=still, training=SMALL)
+    splits, shared = splits_of(asked.task, installed(), Settings("cpu")), Shared()
+    dry_run(asked.all, splits, Settings("cpu"), shared)
+    assert len(built) == 2
+    execute(asked.runs()[0], splits, shared=shared)
+    assert len(built) == 2
+
+
+def test_a_value_of_the_test_split_that_cannot_be_read_fails_no_second_run(monkeypatch, tmp_path):
+    whole = Labelled.split
+
+    def torn(self, name):
+        samples = whole(self, name)
+        return replace(samples, inputs={**samples.inputs, "b": [*samples.inputs["b"][:-1], "mush"]})
+
+    monkeypatch.setattr(Labelled, "split", lambda self, name: (torn if name == "test" else whole)(self, name))
+    with pytest.raises(RejectedError, match=r"^sample test-19, input b: "):
+        mmkit.bench(task=Labelled, fusion=["concat", "sum"], training=SMALL, device="cpu", out=tmp_path, cost=False)
+    assert (tmp_path / "records.jsonl").read_bytes() == b""
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+class TestTruthThatCannotBeUsed:
+    @pytest.fixture
+    def suite(self, split, monkeypatch, tmp_path):
+        monkeypatch.setattr(Labelled, "truths", {split: "" if split == "train" else "w"})
+        Counted.seen.clear()
+
+        def bench(**rest):
+            return mmkit.bench(
+                task=Labelled,
+                encoders={"a": Counted, "b": "tcn"},
+                fusion=["concat", "sum", "mean"],
+                seeds=2,
+                training=SMALL,
+                device="cpu",
+                out=tmp_path / "suite",
+                cache=tmp_path / "cache",
+                cost=False,
+                **rest,
+            )
+
+        return bench
+
+    def test_ends_a_suite_with_one_error_before_anything_is_encoded(self, suite, split, tmp_path):
+        with pytest.raises(RejectedError, match=rf"^sample {split}-19, truth: "):
+            suite()
+        assert (tmp_path / "suite" / "records.jsonl").read_bytes() == b""
+        once = {"train": 0, "validation": 0, "test": 60}  # test is read last, after the first run was trained
+        rehearsals = 4 * 4  # four combinations have the input
+        assert Counted.seen["samples"] <= once[split] + (rehearsals if split == "test" else 0)
+
+    def test_or_is_left_out(self, suite, split):
+        found = suite(on_error="skip")
+        assert not found.failures
+        assert {getattr(record.samples, split) for record in found.records} == {19}

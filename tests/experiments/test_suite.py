@@ -1,0 +1,247 @@
+"""A suite in its folder: nothing done twice, nothing lost, whatever ends it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+from torch import nn
+
+import mmkit
+from mmkit.errors import DataError, UsageError
+from mmkit.experiments.costs import CombinationCost, Costs
+from mmkit.fusions.vectors.concat import ConcatFusion
+from mmkit.records.record import Cost, Speed
+
+SMALL = {"epochs": 2, "min_steps": 0}
+TASK = "synthetic-unique:train=48"
+
+
+@pytest.fixture(autouse=True)
+def _cheap(monkeypatch):
+    """Costs have tests of their own."""
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
+
+
+class Failing(nn.Module):
+    """A fusion that raises while it is used."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.width = 4
+        self.p = nn.Linear(4, 4)
+
+    def forward(self, features):
+        raise RuntimeError("the glue is dry")
+
+
+def bench(folder, fusion="concat", seeds=2, **rest):
+    return mmkit.bench(task=TASK, fusion=fusion, seeds=seeds, training=SMALL, device="cpu", out=folder, **rest)
+
+
+def lines(folder):
+    return (folder / "records.jsonl").read_bytes().splitlines()
+
+
+def test_every_run_is_a_line_and_none_is_done_twice(tmp_path):
+    suite = bench(tmp_path)
+    before = lines(tmp_path)
+    assert len(suite.records) == len(before) == 6  # one fusion and two inputs, twice
+    assert [json.loads(line)["fusion"] for line in before] == ["concat", "only:left", "only:right"] * 2
+    again = bench(tmp_path)
+    assert lines(tmp_path) == before
+    assert again.records == suite.records
+
+
+def test_more_of_the_same_does_only_what_is_new(tmp_path):
+    bench(tmp_path, seeds=1)
+    before = lines(tmp_path)
+    suite = bench(tmp_path, fusion=["concat", "sum"], seeds=2)
+    after = lines(tmp_path)
+    assert after[:3] == before
+    assert len(after) == len(suite.records) == 8
+
+
+def test_the_samples_of_each_split_are_written_down_and_disjoint(tmp_path):
+    bench(tmp_path, seeds=1)
+    found = json.loads((tmp_path / "samples.json").read_text())
+    sets = [set(found[name]) for name in ("train", "validation", "test")]
+    assert [len(ids) for ids in sets] == [48, 256, 512]
+    assert len(set.union(*sets)) == 816
+
+
+def test_what_fails_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path):
+    suite = bench(tmp_path, fusion=["concat", Failing], seeds=1)
+    assert [record.status for record in suite.records] == ["ok", "failed", "ok", "ok"]
+    (failure,) = suite.failures
+    assert failure.error == "RuntimeError: the glue is dry"
+    assert "Failing" in failure.fusion
+
+
+def test_what_failed_is_tried_again_and_the_last_line_wins(tmp_path):
+    class Sometimes(ConcatFusion):
+        """Fails until it is mended."""
+
+        broken = True
+
+        def forward(self, features):
+            if type(self).broken:
+                raise RuntimeError("not yet")
+            return super().forward(features)
+
+    assert len(bench(tmp_path, fusion=Sometimes, seeds=1).failures) == 1
+    Sometimes.broken = False
+    suite = bench(tmp_path, fusion=Sometimes, seeds=1)
+    assert suite.failures == []
+    statuses = [(r["fusion"].rpartition(".")[2], r["status"]) for r in map(json.loads, lines(tmp_path))]
+    assert statuses[0] == ("Sometimes", "failed")
+    assert statuses[-1] == ("Sometimes", "ok")
+    assert len(statuses) == 4
+
+
+@pytest.mark.parametrize(("part", "name"), [("plugins", "mmkit-core"), ("software", "torch"), ("libraries", "timm")])
+def test_records_of_other_versions_stop_it_naming_both_unless_mixed(tmp_path, monkeypatch, part, name):
+    monkeypatch.setattr("mmkit.experiments.run.libraries", lambda _: {"timm": "1.0.99"})
+    bench(tmp_path, seeds=1, baselines=False)
+    record = json.loads(lines(tmp_path)[0])
+    record[part][name] = "0.0.7"
+    (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
+    with pytest.raises(UsageError, match=rf"holds records with {part} {name} 0\.0\.7, and here it is .*--mix"):
+        bench(tmp_path, seeds=2, baselines=False)
+    assert len(lines(tmp_path)) == 1
+    assert len(bench(tmp_path, seeds=2, baselines=False, mix=True).records) == 2
+
+
+def test_without_cost_nothing_is_measured_and_nothing_that_was_is_lost(tmp_path, monkeypatch):
+    asked = []
+
+    def measure_costs(combinations, *_, **__):
+        asked.append(len(combinations))
+        return Costs({key: CombinationCost(Speed(1.0, 1.0, {}, 64, 32), Cost(1)) for key in combinations}, {})
+
+    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", measure_costs)
+    assert {record.throughput for record in bench(tmp_path, seeds=1, cost=False).records} == {None}
+    assert asked.pop() == 0
+    measured = bench(tmp_path, seeds=2).records
+    assert [bool(record.throughput) for record in measured] == [False] * 3 + [True] * 3
+    assert asked.pop() == 3
+    kept = bench(tmp_path, seeds=3, cost=False).records  # what is known costs nothing
+    assert kept[-1].throughput == measured[-1].throughput
+    assert bench(tmp_path, seeds=4, baselines=False).records[-1].throughput
+    assert asked == []
+
+
+def test_nothing_is_measured_that_cannot_be_built_nor_trained_where_nothing_can(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "mmkit.experiments.suite.measure_costs", lambda able, *_, **__: asked.append(len(able)) or Costs({}, {})
+    )
+    found = bench(tmp_path / "some", fusion=["concat", "tensor:budget=1"], seeds=1)
+    assert (len(found.failures), asked) == (1, [3])
+    with pytest.raises(UsageError, match="fusion tensor:budget=1: "):
+        bench(tmp_path / "none", fusion="tensor:budget=1", seeds=1)
+    assert lines(tmp_path / "none") == []
+    assert asked == [3]
+
+
+def test_a_corrupt_record_file_is_named_and_left_alone(tmp_path):
+    (tmp_path / "records.jsonl").write_text("what is this\n")
+    with pytest.raises(DataError, match="line 1 is no record"):
+        bench(tmp_path)
+    assert (tmp_path / "records.jsonl").read_text() == "what is this\n"
+
+
+def test_the_best_seed_on_validation_is_saved_and_answers(tmp_path):
+    suite = bench(tmp_path, seeds=3, baselines=False, save=True)
+    (folder,) = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
+    note = json.loads(folder.with_suffix(".score.json").read_text())
+    best = max(suite.records, key=lambda record: record.validation["accuracy"])
+    assert note["rank"] == best.validation["accuracy"]
+    again, _ = mmkit.fit(task=TASK, fusion="concat", seed=note["seed"], training=SMALL, device="cpu")
+    chosen = again.predict([{}])
+    assert mmkit.load(folder).predict([{}]) == chosen
+
+
+class TestEnded:
+    """Real processes, and real signals."""
+
+    @staticmethod
+    def start(folder, *more):
+        command = [
+            sys.executable,
+            "-m",
+            "mmkit",
+            "bench",
+            "--task",
+            TASK,
+            "--fusion",
+            "concat,sum",
+            "--out",
+            str(folder),
+        ]
+        command += ["--seeds", "3", "--no-baselines", "-o", "train.min_steps=150", *more]
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    @staticmethod
+    def wait_for(folder, count, process):
+        path, until = folder / "records.jsonl", time.monotonic() + 120
+        while not path.exists() or path.read_bytes().count(b"\n") < count:
+            assert process.poll() is None, process.communicate()
+            assert time.monotonic() < until
+            time.sleep(0.02)
+
+    def test_killed_it_goes_on_where_it_stopped(self, tmp_path):
+        process = self.start(tmp_path)
+        self.wait_for(tmp_path, 2, process)
+        process.kill()
+        process.communicate()
+        finished = [
+            line for line in (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True) if line.endswith(b"\n")
+        ]
+        assert 2 <= len(finished) < 6
+        process = self.start(tmp_path)
+        out, err = process.communicate(timeout=240)
+        assert process.returncode == 0, err
+        assert f"{len(finished)} of 6 runs were done before" in err
+        after = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)
+        assert after[: len(finished)] == finished
+        assert len(after) == len({json.loads(line)["id"] for line in after}) == 6
+        assert "concat" in out
+
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_interrupted_it_says_so_and_keeps_what_is_finished(self, tmp_path, number):
+        process = self.start(tmp_path)
+        self.wait_for(tmp_path, 1, process)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+        assert process.returncode == 130
+        assert err.strip().splitlines()[-1] == "mmkit: interrupted"
+        assert "Traceback" not in err
+        kept = (tmp_path / "records.jsonl").read_text().splitlines()
+        assert kept
+        assert all(json.loads(line)["status"] == "ok" for line in kept)
+
+    def test_two_at_once_in_one_folder_are_kept_apart(self, tmp_path):
+        process = self.start(tmp_path)
+        self.wait_for(tmp_path, 1, process)
+        process.send_signal(signal.SIGSTOP)  # or it may be done before the other has started
+        other = self.start(tmp_path)
+        _, err = other.communicate(timeout=60)
+        process.kill()
+        process.communicate()
+        assert other.returncode == 2
+        assert "another process is writing to" in err
+
+
+def test_a_suite_shows_itself_in_a_line(tmp_path):
+    suite = bench(tmp_path, seeds=1, baselines=False)
+    assert repr(suite) == f"<Suite {tmp_path}: 1 runs; best on validation: concat>"

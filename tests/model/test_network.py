@@ -1,0 +1,392 @@
+"""The model as one module: names, missing inputs, losses reduced once; compiled, exported, under vmap."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call, stack_module_state, vmap
+
+from mmkit.contract import Features
+from mmkit.data.dataset import Dataset
+from mmkit.data.splits import splits_of
+from mmkit.data.subset import with_truth
+from mmkit.experiments.plan import plan
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.network import Model, OnlyFusion, TrainingStep, encoder_widths, fusion_width, module_names
+from mmkit.registry.catalog import installed
+from mmkit.system.settings import Settings
+
+FUSIONS = sorted(entry.name for entry in installed().available("fusion") if entry.distribution == "mmkit-core")
+SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
+TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
+
+
+# Every encoder that says its graph is whole, one of each modality at a time.
+WHOLE = [
+    {"title": "text-transformer", "photo": "lenet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
+    {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "tcn", "type": "table-mlp"},
+    {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
+]
+
+
+SETS = [WHOLE[0], *(pytest.param(encoders, marks=pytest.mark.full) for encoders in WHOLE[1:])]
+
+
+def trained_from(fusion="attention", task=TASK, encoders=None, **rest):
+    """A step, and its data."""
+    asked = plan(
+        installed(),
+        task=task,
+        fusions=[SMALL.get(fusion, fusion)],
+        encoders={name: [given] for name, given in (encoders or {"series": "tcn:width=16,layers=1"}).items()},
+        **rest,
+    )
+    splits = splits_of(asked.task, installed(), Settings("cpu"))
+    train = with_truth(splits("train"))
+    transforms = Transforms.fitted(asked.combinations[0], splits.task.target, train.inputs, train.truth)
+    module, objectives = build_model(asked.combinations[0], transforms)
+    data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
+    return TrainingStep(module, objectives), data
+
+
+def in_float64(batch):
+    return {
+        name: {leaf: tensor.double() if tensor.is_floating_point() else tensor for leaf, tensor in leaves.items()}
+        for name, leaves in batch.items()
+    }
+
+
+def part(batch, rows):
+    return {name: {leaf: tensor[rows] for leaf, tensor in leaves.items()} for name, leaves in batch.items()}
+
+
+def absent(batch, rows, rubbish=7.0):
+    """The batch with those rows missing, and rubbish where nothing is there."""
+    mask = batch["mask"].clone()
+    mask[rows] = False
+    filled = {name: leaf.clone() for name, leaf in batch.items()}
+    for name, leaf in filled.items():
+        if name != "mask" and leaf.is_floating_point():
+            leaf[rows] = rubbish
+    return {**filled, "mask": mask}
+
+
+def total(losses):
+    return torch.stack(list(losses.values())).sum()
+
+
+class TestNames:
+    def test_a_safe_name_stays(self):
+        assert module_names(["title", "image"]) == {"image": "image", "title": "title"}
+
+    @pytest.mark.parametrize("given", ["type", "items", "train", "a.b", "7th", "__", "", "größe", "图片", "forward"])
+    def test_any_name_becomes_one_that_a_module_may_give_to_a_child(self, given):
+        (name,) = module_names([given]).values()
+        assert name.isidentifier()
+        assert "__" not in name
+        nn.ModuleDict({name: nn.Identity()})
+        nn.ParameterDict({name: nn.Parameter(torch.zeros(1))})
+        nn.Module().add_module(name, nn.Identity())
+
+    def test_names_that_become_alike_are_told_apart_whatever_their_order(self):
+        names = module_names(["a.b", "a b", "a_b"])
+        assert len(set(names.values())) == 3
+        assert names == module_names(["a_b", "a.b", "a b"])
+
+    def test_a_name_that_looks_as_if_it_had_been_numbered_is_told_apart_too(self):
+        names = module_names(["type", "type_1", "type 1", "type.1_1"])
+        assert len(set(names.values())) == 4
+        nn.ModuleDict({name: nn.Identity() for name in names.values()})
+
+    def test_whatever_a_module_already_has_may_be_the_name_of_an_input(self):
+        hostile = {name for kind in (nn.Module, nn.ModuleDict, nn.ParameterDict) for name in dir(kind())}
+        names = module_names(hostile)
+        assert len(set(names.values())) == len(hostile)
+        children = nn.ModuleDict({name: nn.Linear(1, 1) for name in names.values()})
+        assert len(list(children.parameters())) == 2 * len(hostile)
+        assert set(children.state_dict()) == {f"{name}.{leaf}" for name in children for leaf in ("weight", "bias")}
+
+
+class TestModel:
+    def test_a_model_without_any_head_is_refused(self):
+        with pytest.raises(ValueError, match="needs a head"):
+            Model({"a": nn.Identity()}, nn.Identity(), None)
+
+    def test_what_an_encoder_leaves_under_the_mask_is_zeroed(self):
+        class Leaky(nn.Module):
+            width = 2
+
+            def forward(self, batch):
+                values = batch["values"]
+                return Features(values.unsqueeze(1), batch["mask"].unsqueeze(1), pooled=values)
+
+        model = Model({"a.b": Leaky()}, OnlyFusion({"a_b": 2}), nn.Identity())
+        batch = {"values": torch.ones(2, 2), "mask": torch.tensor([True, False])}
+        features = model.encode({"a.b": batch})["a_b"]
+        assert features.tokens.tolist() == [[[1, 1]], [[0, 0]]]
+        assert features.vector().tolist() == [[1, 1], [0, 0]]
+
+    def test_widths_go_by_module_names_and_sorted(self):
+        class Wide(nn.Module):
+            def __init__(self, width):
+                super().__init__()
+                self.width = width
+
+        assert list(encoder_widths({"type": Wide(3), "a.b": Wide(2)}).items()) == [("a_b", 2), ("type_1", 3)]
+        assert fusion_width(Wide(5)) == 5
+
+    def test_at_decision_level_each_input_has_a_head_and_none_follows(self):
+        step, data = trained_from("late")
+        batch, _ = data.batch(torch.arange(8))
+        model = step.model.eval()
+        output = model(batch)
+        assert model.head is None
+        assert set(output.unimodal) == {"front", "left", "right"}
+        alone = model({name: leaves if name == "left" else absent(leaves, range(8)) for name, leaves in batch.items()})
+        here = batch["left"]["mask"].any(1)
+        torch.testing.assert_close(alone.output.softmax(-1)[here], alone.unimodal["left"].softmax(-1)[here])
+
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_inputs_may_be_missing_for_some_for_all_and_altogether(self, fusion):
+        step, data = trained_from(fusion)
+        batch, truth = data.batch(torch.arange(8))
+        for rows in ([0, 3], list(range(8))):
+            for inputs in (["left"], ["front", "left", "right"]):
+                given = {name: absent(leaves, rows) if name in inputs else leaves for name, leaves in batch.items()}
+                step.train().zero_grad()
+                loss = total(step(given, truth)[0])
+                loss.backward()
+                assert loss.isfinite()
+                assert all(p.grad is None or p.grad.isfinite().all() for p in step.parameters())
+                with torch.no_grad():
+                    assert step.eval().model(given).output.isfinite().all()
+
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_a_missing_row_is_not_seen_by_its_mates_nor_its_rubbish_by_itself(self, fusion):
+        step, data = trained_from(fusion)
+        model = step.double().eval().model
+        batch = in_float64(data.batch(torch.arange(6))[0])
+        whole = model(batch).output
+        torch.testing.assert_close(model({**batch, "left": absent(batch["left"], [2])}).output[3:], whole[3:])
+        clean, rubbish = (absent(batch["left"], [2], rubbish) for rubbish in (0.0, 7.0))
+        torch.testing.assert_close(model({**batch, "left": rubbish}).output, model({**batch, "left": clean}).output)
+
+
+class Fined(nn.Module):
+    """An encoder or a fusion with a penalty, [B]."""
+
+    def __init__(self, component, penalty):
+        super().__init__()
+        self.component, self.penalty, self.width = component, penalty, component.width
+
+    def forward(self, given):
+        found = self.component(given)
+        return Features.of(found.tokens, found.mask, found.pooled, {"fine": self.penalty})
+
+
+class TestTrainingStep:
+    @pytest.mark.parametrize("fusion", ["attention", "late"])
+    def test_each_loss_is_what_is_summed_by_hand_over_the_samples_with_truth(self, fusion):
+        step, data = trained_from(fusion, objectives=["unimodal:weight=0.5"], heads=["linear:label_smoothing=0.0"])
+        step.double().eval()
+        batch, truth = data.batch(torch.arange(10))
+        batch = in_float64(batch)
+        truth = {**truth, "mask": torch.arange(10) % 3 > 0}
+        fines = torch.rand(2, 10, dtype=torch.float64)
+        step.model.encoders["left"] = Fined(step.model.encoders["left"], fines[0])
+        step.model.fusion = Fined(step.model.fusion, fines[1])
+        losses, output = step(batch, truth)
+
+        def by_hand(outputs, counts=lambda sample: True):
+            total = 0.0
+            for sample in range(10):
+                if truth["mask"][sample] and counts(sample):
+                    scores = outputs[sample].tolist()
+                    total -= scores[int(truth["label"][sample])] - math.log(sum(map(math.exp, scores)))
+            return total
+
+        known = int(truth["mask"].sum())
+        present = {name: batch[name]["mask"].any(1).tolist() for name in batch}
+        own = {name: by_hand(output.unimodal[name], present[name].__getitem__) / known for name in batch}
+        expected = {
+            "head": by_hand(output.output) / known,
+            "objective.unimodal": 0.5 * sum(own.values()),
+            "encoder.left.fine": fines[0][truth["mask"]].sum().item() / known,
+            "fusion.fine": fines[1][truth["mask"]].sum().item() / known,
+        }
+        if fusion == "late":
+            expected |= {f"unimodal.{name}": value for name, value in own.items()}
+        assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, abs=1e-12)
+
+    @pytest.mark.parametrize("fusion", ["attention", "late"])
+    def test_a_sample_without_truth_is_as_if_it_were_not_there(self, fusion):
+        step, data = trained_from(fusion, objectives=["unimodal"])
+        step.double().eval()
+        batch, truth = data.batch(torch.arange(7))
+        batch = in_float64(batch)
+        known = torch.tensor([True, True, False, True, False, True, True])
+        total(step(batch, {"label": torch.where(known, truth["label"], -7), "mask": known})[0]).backward()
+        with_all = {name: parameter.grad.clone() for name, parameter in step.named_parameters()}
+        step.zero_grad()
+        total(step(part(batch, known), {name: leaf[known] for name, leaf in truth.items()})[0]).backward()
+        torch.testing.assert_close({name: parameter.grad for name, parameter in step.named_parameters()}, with_all)
+
+    def test_a_batch_without_any_truth_costs_nothing_and_moves_nothing(self):
+        step, data = trained_from("attention")
+        batch, truth = data.batch(torch.arange(4))
+        loss = total(step(batch, {**truth, "mask": torch.zeros(4, dtype=torch.bool)})[0])
+        loss.backward()
+        assert loss.item() == 0
+        assert all(parameter.grad.abs().max() == 0 for parameter in step.parameters())
+
+    def test_micro_batches_that_share_a_count_add_up_to_the_whole(self):
+        step, data = trained_from("attention")
+        step.double().eval()
+        batch, truth = data.batch(torch.arange(9))
+        batch = in_float64(batch)
+        truth = {**truth, "mask": torch.tensor([True] * 3 + [False] * 2 + [True] * 4)}
+        whole = total(step(batch, truth)[0])
+
+        def micro(rows):
+            own = {name: leaf[rows] for name, leaf in truth.items()}
+            return total(step(part(batch, rows), own, truth["mask"].sum())[0])
+
+        torch.testing.assert_close(micro(slice(0, 4)) + micro(slice(4, 9)), whole)
+
+    def test_a_count_may_be_less_than_one_sample(self):
+        step, data = trained_from("concat")
+        batch, truth = data.batch(torch.arange(3))
+        truth = {**truth, "mask": torch.tensor([False, True, False])}
+        step.eval()
+        one, half = (total(step(batch, truth, torch.tensor(count))[0]) for count in (1.0, 0.5))
+        torch.testing.assert_close(half, 2 * one)
+
+    @pytest.mark.parametrize("name", ["head", "acme.losses.Mine", "acme/nce", "train"])
+    def test_an_objective_may_have_any_name_and_takes_no_other_losss_place(self, name):
+        class One(nn.Module):
+            def forward(self, output, truth):
+                return torch.ones(4)
+
+        step, data = trained_from("concat")
+        losses, _ = TrainingStep(step.model, {name: One()})(*data.batch(torch.arange(4)))
+        assert losses[f"objective.{name}"].item() == 1
+        assert losses["head"].item() != 1
+
+
+class TestOneGraph:
+    @pytest.fixture(autouse=True)
+    def _afresh(self):
+        torch.compiler.reset()  # or all models together reach the limit of recompilations
+
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_a_step_is_one_graph(self, fusion):
+        step, data = trained_from(fusion)
+        batch, truth = data.batch(torch.arange(8))
+        batch["left"] = absent(batch["left"], [1])
+        compiled = torch.compile(step.eval(), fullgraph=True, backend="eager")
+        torch.testing.assert_close(compiled(batch, truth)[0], step(batch, truth)[0])
+
+    @pytest.mark.parametrize(
+        "fusion", [f if f == "attention" else pytest.param(f, marks=pytest.mark.full) for f in FUSIONS]
+    )
+    def test_and_its_gradients_are_another(self, fusion):
+        step, data = trained_from(fusion, objectives=["unimodal", "contrastive"])
+        batch, truth = data.batch(torch.arange(8))
+        batch["left"] = absent(batch["left"], [1])
+        compiled = torch.compile(step.eval(), fullgraph=True, backend="aot_eager")
+        total(compiled(batch, truth)[0]).backward()
+        found = {name: parameter.grad.clone() for name, parameter in step.named_parameters()}
+        step.zero_grad()
+        total(step(batch, truth)[0]).backward()
+        torch.testing.assert_close(found, {name: parameter.grad for name, parameter in step.named_parameters()})
+
+    @pytest.mark.parametrize("encoders", SETS, ids=lambda encoders: ",".join(encoders.values()))
+    def test_with_every_encoder_that_says_its_graph_is_whole(self, everything, encoders):
+        step, data = trained_from("attention", everything, encoders)
+        compiled = torch.compile(step.eval(), fullgraph=True, backend="eager")
+        for rows in (range(6), range(6, 16)):  # another number of samples, and others that are missing
+            batch, truth = data.batch(torch.tensor(rows))
+            torch.testing.assert_close(compiled(batch, truth)[0], step(batch, truth)[0])
+
+    def test_none_of_them_is_left_out(self):
+        whole = {
+            e.name for e in installed().available("encoder") if e.distribution == "mmkit-core" and e.spec.fullgraph
+        }
+        assert {name for encoders in WHOLE for name in encoders.values()} == whole
+
+    @pytest.mark.full
+    @pytest.mark.filterwarnings("ignore::DeprecationWarning")
+    @pytest.mark.parametrize(
+        ("fusion", "encoders"), [("attention", WHOLE[0]), ("late", None)], ids=["attention", "late"]
+    )
+    def test_inductor_computes_the_same(self, everything, fusion, encoders):
+        step, data = trained_from(fusion, everything if encoders else TASK, encoders)
+        batch, truth = data.batch(torch.arange(8))
+        compiled = torch.compile(step.eval(), fullgraph=True)
+        total(compiled(batch, truth)[0]).backward()
+        found = {name: parameter.grad.clone() for name, parameter in step.named_parameters()}
+        step.zero_grad()
+        losses, _ = step(batch, truth)
+        total(losses).backward()
+        torch.testing.assert_close(compiled(batch, truth)[0], losses, atol=1e-4, rtol=1e-4)
+        gradients = {name: parameter.grad for name, parameter in step.named_parameters()}
+        torch.testing.assert_close(found, gradients, atol=1e-4, rtol=1e-3)
+
+    @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
+    @pytest.mark.parametrize("fusion", FUSIONS)
+    def test_an_exported_model_takes_other_missing_inputs_than_it_was_shown(self, fusion, tmp_path):
+        step, data = trained_from(fusion)
+        model = step.eval().model
+        batch, _ = data.batch(torch.arange(4))
+        batch["left"] = absent(batch["left"], [1])
+        torch.export.save(torch.export.export(model, (batch,)), tmp_path / "model.pt2")
+        program = torch.export.load(tmp_path / "model.pt2").module()
+        other, _ = data.batch(torch.arange(4, 8))
+        other["right"] = absent(other["right"], [0, 1, 2, 3])
+        nothing = {name: absent(leaves, [0, 1, 2, 3]) for name, leaves in other.items()}
+        for given in (batch, other, nothing):
+            torch.testing.assert_close(program(given).output, model(given).output)
+
+    @pytest.mark.parametrize("encoders", SETS, ids=lambda encoders: ",".join(encoders.values()))
+    def test_an_exported_model_takes_any_number_of_samples(self, everything, encoders):
+        step, data = trained_from("attention", everything, encoders)
+        model = step.eval().model
+        batch, _ = data.batch(torch.arange(6))
+        shapes = {name: {leaf: {0: torch.export.Dim.DYNAMIC} for leaf in leaves} for name, leaves in batch.items()}
+        program = torch.export.export(model, (batch,), dynamic_shapes=(shapes,)).module()
+        for rows in (range(2), range(3, 16)):
+            given, _ = data.batch(torch.tensor(rows))
+            torch.testing.assert_close(program(given).output, model(given).output)
+
+
+@pytest.mark.parametrize("fusion", FUSIONS)
+def test_seeds_train_in_one_pass_under_vmap_with_masks_of_their_own(fusion):
+    steps = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        steps.append(trained_from(fusion)[0].eval())
+    data = trained_from(fusion)[1]
+    shown = [data.batch(torch.arange(6) + 6 * seed) for seed in range(3)]
+    for seed, (batch, _) in enumerate(shown):
+        batch["left"] = absent(batch["left"], [seed])
+
+    def stacked(*leaves):
+        return torch.stack(leaves)
+
+    batches = torch.utils._pytree.tree_map(stacked, *[batch for batch, _ in shown])
+    truths = torch.utils._pytree.tree_map(stacked, *[truth for _, truth in shown])
+    parameters, buffers = stack_module_state(steps)
+    template = steps[0]
+
+    def loss(parameters, buffers, batch, truth):
+        return total(functional_call(template, (parameters, buffers), (batch, truth))[0])
+
+    gradients, losses = vmap(torch.func.grad_and_value(loss))(parameters, buffers, batches, truths)
+    for seed, (step, (batch, truth)) in enumerate(zip(steps, shown, strict=True)):
+        alone = total(step(batch, truth)[0])
+        alone.backward()
+        torch.testing.assert_close(losses[seed], alone)
+        for name, parameter in step.named_parameters():
+            expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+            torch.testing.assert_close(gradients[name][seed], expected, atol=2e-5, rtol=2e-4)

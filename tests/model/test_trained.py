@@ -1,0 +1,408 @@
+"""From raw values to an answer, saved and loaded: no pickle, nothing downloaded, what is missing said."""
+
+import copy
+import functools
+import json
+import os
+import socket
+import stat
+import warnings
+
+import pytest
+import torch
+
+import mmkit
+from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError, UsageError
+from mmkit.fusions.outputs.late import LateFusion
+from mmkit.fusions.vectors.concat import ConcatFusion
+from mmkit.model import saving
+from mmkit.model.trained import MultimodalModel
+from mmkit.plugin import FusionSpec
+
+SMALL = {"epochs": 2, "min_steps": 0}
+
+
+def trained(task="synthetic-unique:train=48", **rest):
+    return mmkit.fit(task=task, training=SMALL, device="cpu", **rest)[0]
+
+
+@pytest.fixture(scope="module")
+def model():
+    """A trained model; tests change neither its weights nor its parts."""
+    return trained()
+
+
+@functools.cache
+def raw(count=5, task="synthetic-unique:train=48"):
+    chosen = mmkit.installed().choose("task", task)
+    samples = chosen.component(**chosen.part(chosen.component)).split("test")
+    return [{name: column[i] for name, column in samples.inputs.items()} for i in range(count)]
+
+
+class Titles:
+    """Chinese and English titles beside a row; three kinds of target."""
+
+    description = "Titles with a row."
+
+    def __init__(self, *, kind: str = "classes"):
+        self.inputs = {"title": "text", "type": "table"}
+        self.target, self.metric = kind, {"classes": "accuracy", "labels": "accuracy", "scalar": "rmse"}[kind]
+        self.encoders, self.training = {}, {}
+
+    def split(self, name):
+        words = ["我爱北京天安门", "a red house", "我喜欢这个图片", "the blue sea"]
+        count = {"train": 16, "validation": 8, "test": 8}[name]
+        truth = {"classes": ["on", "off"], "labels": [["on"], ["on", "hot"], []], "scalar": [1.5, -2.0, 7.0]}
+        kinds = truth[self.target]
+        return mmkit.Samples(
+            [f"{name}-{i}" for i in range(count)],
+            {
+                "title": [words[i % 4] for i in range(count)],
+                "type": [{"size": float(i % 5), "shop": "ab"[i % 2]} for i in range(count)],
+            },
+            [kinds[i % len(kinds)] for i in range(count)],
+        )
+
+
+def places(tree, path=()):
+    """The way to every value of a JSON document."""
+    for key in tree if isinstance(tree, dict) else range(min(len(tree), 2)) if isinstance(tree, list) else ():
+        yield (*path, key)
+        yield from places(tree[key], (*path, key))
+
+
+def changed(tree, path, value):
+    """The document with another value in one place, or none."""
+    tree = copy.deepcopy(tree)
+    *way, last = path
+    place = tree
+    for key in way:
+        place = place[key]
+    if value == "gone":
+        del place[last]
+    else:
+        place[last] = value
+    return tree
+
+
+class TestPredict:
+    def test_each_sample_gets_its_label_and_probabilities_in_the_users_words(self, model):
+        answers = model.predict(raw())
+        for answer in answers:
+            assert set(answer) == {"label", "probabilities"}
+            assert set(answer["probabilities"]) == {"00", "01", "10", "11"}
+            assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+            assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
+
+    def test_an_input_may_be_none_left_out_or_missing_from_all(self, model):
+        samples = raw()
+        none = model.predict([{**sample, "left": None} for sample in samples])
+        assert none == model.predict([{"right": sample["right"]} for sample in samples])
+        assert none != model.predict(samples)
+        assert len(model.predict([{}, {"left": None}])) == 2
+
+    def test_mates_do_not_matter_nor_does_the_size_of_a_batch(self, model):
+        samples = [*raw(), {}, {"left": raw()[0]["left"]}]
+        together = model.predict(samples)
+        for answers in (model.predict(samples, batch_size=2), [model.predict([s])[0] for s in samples]):
+            for one, other in zip(together, answers, strict=True):
+                assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+    def test_labels_are_those_above_one_half_and_numbers_are_in_the_users_units(self):
+        def of(kind):
+            chosen = mmkit.installed().choose("task", Titles, {"kind": kind})
+            return trained(chosen).predict([{"title": "a red house"}, {}])
+
+        for answer in of("labels"):
+            assert set(answer["probabilities"]) == {"hot", "on"}
+            assert answer["labels"] == [name for name, p in answer["probabilities"].items() if p > 0.5]
+        for answer in of("scalar"):
+            assert list(answer) == ["value"]
+            assert -5 < answer["value"] < 10  # the truth is between -2 and 7, hardly any of it is learned
+
+    def test_nothing_gives_nothing(self, model):
+        assert model.predict([]) == []
+
+    @pytest.mark.parametrize(
+        ("samples", "said"),
+        [
+            ({"left": None}, "predict takes a list of samples, each a mapping of inputs; got one mapping"),
+            (["left"], "sample 0 is a str; expected a mapping of inputs to values"),
+            ([{}, None], "sample 1 is a NoneType; expected a mapping"),
+        ],
+    )
+    def test_what_is_no_list_of_samples_is_said_to_be_none(self, model, samples, said):
+        with pytest.raises(UsageError, match=said):
+            model.predict(samples)
+
+    def test_a_batch_has_a_sample_at_least(self, model):
+        with pytest.raises(UsageError, match="batch_size is 1 or more; got 0"):
+            model.predict([{}], batch_size=0)
+
+    def test_a_model_left_in_training_answers_without_dropout(self, model):
+        answers = model.predict(raw())
+        model.module.train()
+        assert model.predict(raw()) == answers
+
+    def test_an_unknown_input_is_named_with_what_is_known(self, model):
+        with pytest.raises(UsageError, match="sample 1 has an unknown input 'lft'; did you mean left"):
+            model.predict([{}, {"lft": 1}])
+
+    def test_a_value_that_cannot_be_read_is_named_or_counts_as_missing(self, model):
+        bad = {**raw()[0], "left": "no series"}
+        with pytest.raises(DataError, match="sample 0, input left: "):
+            model.predict([bad])
+        assert model.predict([bad], on_error="missing") == model.predict([{**bad, "left": None}])
+
+
+class TestSaved:
+    @pytest.mark.parametrize("kind", ["classes", "labels", "scalar"])
+    def test_a_loaded_model_answers_the_same_to_the_bit(self, kind, tmp_path, monkeypatch):
+        chosen = mmkit.installed().choose("task", Titles, {"kind": kind})
+        model = trained(chosen, encoders={"title": "text-rnn", "type": "ft-transformer"})
+        model.save(tmp_path / "deep" / "model")
+        monkeypatch.chdir(tmp_path)
+        samples = [
+            {"title": "我爱红房子", "type": {"size": None, "shop": "new"}},
+            {"title": "sea"},
+            {"type": {"size": 2}},
+            {},
+        ]
+        assert mmkit.load("deep/model").predict(samples) == model.predict(samples)
+
+    @pytest.mark.parametrize("fusion", ["attention", "late", "tensor"])
+    def test_at_every_level_of_fusion(self, fusion, tmp_path):
+        model = trained(fusion=fusion)
+        model.save(tmp_path / "model")
+        assert mmkit.load(tmp_path / "model").predict(raw()) == model.predict(raw())
+
+    def test_a_folder_holds_readable_json_and_safetensors_and_no_more(self, model, tmp_path):
+        model.save(tmp_path / "model")
+        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+        description = json.loads((tmp_path / "model" / "model.json").read_text())
+        assert description["inputs"] == {"left": "series", "right": "series"}
+        assert description["plugins"] == {"mmkit-core": mmkit.__version__}
+        assert (tmp_path / "model" / "model.safetensors").read_bytes()[8:9] == b"{"
+
+    @pytest.mark.parametrize(
+        "encoders",
+        [
+            {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "tcn", "type": "table-mlp"},
+            {"title": "text-rnn", "photo": "lenet", "sound": "mel-rnn", "signal": "series-rnn", "type": "table-mlp"},
+            {"title": "text-transformer:tokenizer=bpe", "photo": "resnet", "type": "ft-transformer"},
+        ],
+    )
+    def test_with_every_encoder(self, everything, encoders, tmp_path):
+        task = everything()
+        samples = task.split("test")
+        model = mmkit.fit(task=everything, encoders=encoders, training={"epochs": 1, "min_steps": 0}, device="cpu")[0]
+        model.save(tmp_path / "model")
+        rows = [{name: column[i] for name, column in samples.inputs.items()} for i in range(4)]
+        assert mmkit.load(tmp_path / "model").predict(rows) == model.predict(rows)
+
+    def test_saving_replaces_a_model_and_nothing_beside_it(self, model, tmp_path, monkeypatch):
+        other = trained(seed=1)
+        model.save(tmp_path / "model")
+        (tmp_path / "model" / "notes.txt").write_text("mine")
+        (tmp_path / "link").symlink_to(tmp_path / "model")
+        for folder in (tmp_path / "model", tmp_path / "link", "."):
+            model.save(tmp_path / "model")
+            monkeypatch.chdir(tmp_path / "model")
+            other.save(folder)
+            assert mmkit.load(tmp_path / "model").predict(raw()) == other.predict(raw())
+        names = ["model.json", "model.safetensors", "notes.txt"]
+        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
+
+    @pytest.mark.parametrize("theirs", ["dear.txt", "model.json"])
+    def test_a_folder_of_somebody_elses_is_left_alone(self, model, tmp_path, theirs):
+        (tmp_path / theirs).write_text('{"name": "of another program"}')
+        with pytest.raises(UsageError, match="holds no model of mmkit; choose an empty or a new folder"):
+            model.save(tmp_path)
+        assert [path.read_text() for path in tmp_path.iterdir()] == ['{"name": "of another program"}']
+
+    def test_so_is_a_file(self, model, tmp_path):
+        (tmp_path / "file").write_text("")
+        with pytest.raises(UsageError, match="holds no model of mmkit"):
+            model.save(tmp_path / "file")
+        with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder"):
+            model.save(tmp_path / "file" / "model")
+
+    def test_a_save_that_fails_leaves_the_model_that_was_there(self, model, tmp_path, monkeypatch):
+        model.save(tmp_path)
+
+        def full(*given, **named):
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(saving, "save_model", full)
+        with pytest.raises(UsageError, match="No space left on device"):
+            trained(seed=1).save(tmp_path)
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+        assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
+
+    @pytest.mark.skipif(os.name != "posix", reason="there are no such permissions elsewhere")
+    def test_who_may_read_it_is_what_the_user_has_set_for_all_files(self, model, tmp_path):
+        before = os.umask(0o027)
+        try:
+            model.save(tmp_path / "model")
+        finally:
+            os.umask(before)
+        modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()}
+        assert modes == {0o640}
+
+    def test_what_was_fitted_must_be_plain_json(self, model, tmp_path, monkeypatch):
+        monkeypatch.setattr(type(model.transforms.truth), "state", lambda self: {"mean": float("nan")})
+        with pytest.raises(ContractError, match="the state of a transform is not plain JSON"):
+            model.save(tmp_path / "model")
+        assert not (tmp_path / "model").exists()
+
+    def test_loading_asks_the_network_for_nothing(self, model, tmp_path, monkeypatch):
+        model.save(tmp_path)
+
+        def refused(*given, **named):
+            raise AssertionError("somebody opened a socket")
+
+        monkeypatch.setattr(socket, "socket", refused)
+        assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
+
+    def test_a_component_given_as_a_class_is_handed_in_again(self, tmp_path):
+        class Mine(ConcatFusion):
+            """A fusion of a notebook."""
+
+        model = trained(fusion=Mine)
+        model.save(tmp_path / "model")
+        with pytest.raises(UnavailableError, match=r"was made with mmkit-core .*Mine was given as a class; .* again"):
+            mmkit.load(tmp_path / "model")
+        name = model.combination.fusion.name
+        again = mmkit.load(tmp_path / "model", components={name: Mine})
+        assert again.predict(raw()) == model.predict(raw())
+
+    def test_with_its_spec_where_it_has_one(self, tmp_path):
+        class Mine(LateFusion):
+            """A fusion of outputs, of a notebook."""
+
+        chosen = mmkit.installed().choose("fusion", Mine, spec=FusionSpec("mine", "", "", combines="outputs"))
+        model = trained(fusion=chosen)
+        model.save(tmp_path / "model")
+        again = mmkit.load(tmp_path / "model", components={chosen.name: chosen})
+        assert again.predict(raw()) == model.predict(raw())
+
+    def test_inference_needs_no_gradient_and_dropout_is_off(self, model, tmp_path):
+        model.save(tmp_path / "model")
+        model = mmkit.load(tmp_path / "model")
+        assert not model.module.training
+        assert model.predict(raw()) == model.predict(raw())
+
+
+class TestRefused:
+    @pytest.fixture
+    def folder(self, model, tmp_path):
+        model.save(tmp_path / "model")
+        return tmp_path / "model"
+
+    @staticmethod
+    def rewrite(folder, change):
+        path = folder / "model.json"
+        description = json.loads(path.read_text())
+        change(description)
+        path.write_text(json.dumps(description))
+
+    def test_a_plugin_that_is_not_installed_is_named_with_its_version(self, folder):
+        def change(description):
+            description["combination"]["fusion"]["name"] = "acme-fusion/braid"
+            description["plugins"]["acme-fusion"] = "2.1"
+
+        self.rewrite(folder, change)
+        with pytest.raises(
+            UnavailableError, match=r"was made with mmkit-core .*acme-fusion 2\.1; here: there is no fusion"
+        ):
+            mmkit.load(folder)
+
+    def test_a_plugin_of_another_version_is_said(self, folder):
+        self.rewrite(folder, lambda description: description["plugins"].update({"mmkit-core": "0.0.1"}))
+        with pytest.warns(UserWarning, match=r"was made with mmkit-core 0\.0\.1; here is"):
+            model = mmkit.load(folder)
+        assert model.predict(raw())
+
+    def test_the_same_version_says_nothing(self, folder):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            mmkit.load(folder)
+
+    @pytest.mark.parametrize("content", ["", "[]", "{}", "\x00", '{"schema": 1}'])
+    def test_a_description_that_is_none_is_said(self, folder, content):
+        (folder / "model.json").write_text(content)
+        with pytest.raises(DataError, match="holds no readable model of mmkit"):
+            mmkit.load(folder)
+
+    def test_whatever_is_changed_in_a_description_is_said_in_one_line_or_does_no_harm(self, tmp_path):
+        model = trained(mmkit.installed().choose("task", Titles), encoders={"title": "bag", "type": "table-mlp"})
+        model.save(tmp_path)
+        path = tmp_path / "model.json"
+        whole = json.loads(path.read_text("utf-8"))
+        catalog = mmkit.installed()
+        said = []
+        for place in places(whole):
+            for change in ("gone", None, 7, -1, "?", [], {}):
+                path.write_text(json.dumps(changed(whole, place, change)))
+                try:
+                    with warnings.catch_warnings():
+                        warnings.simplefilter("ignore")
+                        mmkit.load(tmp_path, catalog=catalog)
+                except MmkitError as error:
+                    said.append(str(error))
+        assert len(said) > 300
+        assert [line for line in said if str(tmp_path) not in line or "\n" in line] == []
+
+    def test_a_description_of_the_future_is_not_guessed_at(self, folder):
+        self.rewrite(folder, lambda description: description.update(schema=9))
+        with pytest.raises(DataError, match="has schema 9; this version of mmkit reads 1"):
+            mmkit.load(folder)
+
+    def test_a_folder_that_is_not_there_is_said(self, tmp_path):
+        with pytest.raises(DataError, match="holds no readable model"):
+            MultimodalModel.load(tmp_path / "nowhere")
+
+    @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", None])
+    def test_weights_that_are_damaged_a_pickle_or_gone_are_refused(self, folder, content):
+        path = folder / "model.safetensors"
+        path.unlink() if content is None else path.write_bytes(content)
+        with pytest.raises(DataError, match="does not fit the model beside it"):
+            mmkit.load(folder)
+
+    def test_weights_that_were_cut_off_are_refused(self, folder):
+        content = (folder / "model.safetensors").read_bytes()
+        for kept in (4, 100, len(content) // 2, len(content) - 1):
+            (folder / "model.safetensors").write_bytes(content[:kept])
+            with pytest.raises(DataError, match="does not fit the model beside it"):
+                mmkit.load(folder)
+
+    def test_weights_of_the_same_shape_that_were_learned_of_other_words_are_refused(self, tmp_path):
+        class Renamed(Titles):
+            def split(self, name):
+                samples = super().split(name)
+                titles = [title.replace("red", "green") for title in samples.inputs["title"]]
+                return mmkit.Samples(samples.ids, {**samples.inputs, "title": titles}, samples.truth)
+
+        for name, task in (("one", Titles), ("two", Renamed)):
+            trained(task).save(tmp_path / name)
+        weights = [tmp_path / name / "model.safetensors" for name in ("one", "two")]
+        assert weights[0].stat().st_size == weights[1].stat().st_size
+        weights[0].write_bytes(weights[1].read_bytes())
+        with pytest.raises(DataError, match=r"it was saved with another model\.json"):
+            mmkit.load(tmp_path / "one")
+
+    def test_weights_of_another_model_are_refused(self, folder, tmp_path):
+        trained(fusion="concat").save(tmp_path / "other")
+        (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
+        with pytest.raises(DataError, match=r"does not fit the model beside it: .* size mismatch") as raised:
+            mmkit.load(folder)
+        assert "\n" not in str(raised.value)
+
+
+def test_loading_leaves_the_global_generator_as_it_was(model, tmp_path):
+    model.save(tmp_path / "model")
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    mmkit.load(tmp_path / "model")
+    assert torch.equal(torch.rand(1), expected)
