@@ -13,7 +13,7 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
     yield ModalitySpec("text", "mmkit.modalities.text:Text", "A string in any language", encoder="bag")
     yield ModalitySpec("image", "mmkit.modalities.image:Image", "A picture, grey or in colour", encoder="cnn")
     yield ModalitySpec("audio", "mmkit.modalities.audio:Audio", "A waveform with its sample rate", encoder="mel-cnn")
-    yield ModalitySpec("series", "mmkit.modalities.series:Series", "Any signal over time, [T C]", encoder="tcn")
+    yield ModalitySpec("series", "mmkit.modalities.series:Series", "Any signal over time, [T C]", encoder="fcn")
     yield ModalitySpec(
         "table", "mmkit.modalities.table:Table", "A row of numbers and categories", encoder="ft-transformer"
     )
@@ -83,6 +83,14 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         fullgraph=False,
         paper="Graves, Mohamed and Hinton, Speech Recognition with Deep Recurrent Neural Networks, ICASSP 2013, "
         "https://arxiv.org/abs/1303.5778",
+    )
+    yield EncoderSpec(
+        "fcn",
+        "mmkit.encoders.fcn:FcnEncoder",
+        "Fully convolutional network over time: convolutions with batch normalisation, which may shorten the series",
+        modality="series",
+        paper='Wang, Yan and Oates, "Time Series Classification from Scratch with Deep Neural Networks: A Strong '
+        'Baseline", IJCNN 2017, https://arxiv.org/abs/1611.06455',
     )
     yield EncoderSpec(
         "tcn",

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 import mmkit
 from mmkit.contract import Samples
 from mmkit.data.decoding import decoded
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.errors import DataError
 from mmkit.modalities.audio import Audio
 from mmkit.plan import plan
@@ -150,7 +150,7 @@ class TestSoundThatMustWork:
         assert batch["mask"].any(1).tolist() == [True, False]
 
 
-class Frozen(TcnEncoder):
+class Frozen(FcnEncoder):
     """Its features are computed once, batch by batch, before training."""
 
     frozen = True
@@ -173,14 +173,14 @@ class TestTransforms:
 
         monkeypatch.setattr(SyntheticUnique, "split", odd)
 
-    def one(self, on_error, encoder="tcn:width=16,layers=2,time_mask=0,noise=0", **rest):
+    def one(self, on_error, encoder="fcn:width=16,layers=2,time_mask=0,noise=0", **rest):
         if encoder == "frozen":
             encoder = mmkit.installed().choose("encoder", Frozen, {"time_mask": 0.0, "noise": 0.0})
         asked = {"encoders": {"series": [encoder]}, "training": self.SMALL, **rest}
         task = "synthetic-unique:train=64"
         return plan(mmkit.installed(), task=task, seeds=1, baselines=False, on_error=on_error, **asked).runs()[0]
 
-    ENCODERS = ("tcn:width=16,layers=2,time_mask=0,noise=0", "tcn:width=16,layers=2,time_mask=0.2", "frozen")
+    ENCODERS = ("fcn:width=16,layers=2,time_mask=0,noise=0", "fcn:width=16,layers=2,time_mask=0.2", "frozen")
 
     @pytest.mark.parametrize("encoder", ENCODERS)
     @pytest.mark.parametrize("on_error", ["skip", "missing"])

@@ -187,7 +187,7 @@ class TestSaved:
     @pytest.mark.parametrize(
         "encoders",
         [
-            {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "tcn", "type": "table-mlp"},
+            {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "fcn", "type": "table-mlp"},
             {"title": "text-rnn", "photo": "lenet", "sound": "mel-rnn", "signal": "series-rnn", "type": "table-mlp"},
             {"title": "text-transformer:tokenizer=bpe", "photo": "resnet", "type": "ft-transformer"},
         ],

@@ -13,7 +13,7 @@ from mmkit.contract import Samples, Split
 from mmkit.tasks.shipped import shipped, shuffled
 
 INPUTS = {"written": "image", "spoken": "series"}
-ENCODERS = {"written": "cnn", "spoken": "tcn"}
+ENCODERS = {"written": "cnn", "spoken": "fcn"}
 # 10 samples a class are 4 steps an epoch: 40 epochs would be too few steps to train anything.
 # Validation is noisy until the learning rate falls: stopped after 20 epochs without a better one, one seed in three of
 # attention ended 3 points below what the whole schedule gives.

@@ -7,7 +7,7 @@ from torch import nn
 
 import mmkit
 from mmkit.contract import Features
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.features.scaling import NORM, Scaling, moments
 from mmkit.features.stored import Stored
 from mmkit.fusions.concat import ConcatFusion
@@ -106,7 +106,7 @@ def test_a_model_scales_what_it_encodes_and_what_it_is_given_alike():
     assert torch.equal(raw.mask, ready.mask)
 
 
-class Large(TcnEncoder):
+class Large(FcnEncoder):
     """Frozen, with features of any scale."""
 
     def __init__(self, transform, *, scale: float = 1.0):

@@ -5,7 +5,7 @@ import torch
 
 import mmkit
 from mmkit.combination import Transforms, born
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.features.cache import held
 from mmkit.features.shared import Shared
 from mmkit.frozen import Frozen as Known
@@ -19,10 +19,10 @@ from mmkit.suite import carry_out
 from mmkit.train import augmentation
 
 TASK = "synthetic-unique:train=48,missing=0.2"
-SPEC = EncoderSpec("frozen-tcn", "x:X", "Frozen", modality="series")
+SPEC = EncoderSpec("frozen-fcn", "x:X", "Frozen", modality="series")
 
 
-class Frozen(TcnEncoder):
+class Frozen(FcnEncoder):
     """An encoder that never changes; its weights are drawn from the global generator, or come from elsewhere."""
 
     built = encoded = 0

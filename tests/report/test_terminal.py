@@ -14,7 +14,7 @@ from mmkit.report.terminal import show, show_confusion
 def record(fusion, seed, score, **rest):
     return {
         "status": "ok",
-        "encoders": {"written": "cnn", "spoken": "tcn"} if not fusion.startswith("only") else {"written": "cnn"},
+        "encoders": {"written": "cnn", "spoken": "fcn"} if not fusion.startswith("only") else {"written": "cnn"},
         "fusion": fusion,
         "head": "mlp",
         "objectives": [],
@@ -36,7 +36,7 @@ def record(fusion, seed, score, **rest):
 def failed(fusion, seed, error):
     return {
         "status": "failed",
-        "encoders": {"written": "cnn", "spoken": "tcn"},
+        "encoders": {"written": "cnn", "spoken": "fcn"},
         "fusion": fusion,
         "head": "mlp",
         "objectives": [],
@@ -97,7 +97,7 @@ def test_a_suite_of_failures_alone_is_said_without_a_table():
 def test_axes_that_vary_are_named():
     other = [
         dict(record("concat", 0, 0.9), head="linear"),
-        dict(record("concat", 0, 0.8), encoders={"written": "lenet", "spoken": "tcn"}),
+        dict(record("concat", 0, 0.8), encoders={"written": "lenet", "spoken": "fcn"}),
     ]
     text = printed([record("concat", 0, 0.95), *other], terminal=False, width=10_000)
     header = next(line for line in text.splitlines() if line.startswith("fusion"))

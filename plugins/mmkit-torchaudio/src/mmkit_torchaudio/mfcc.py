@@ -14,8 +14,8 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from mmkit.contract import Batch, Features
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.encoders.series_rnn import SeriesRnnEncoder
-from mmkit.encoders.tcn import TcnEncoder
 from mmkit_torchaudio.mfcc_transform import MfccTransform
 
 
@@ -24,7 +24,7 @@ class MfccEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        network: "tcn" (convolutions, each but the first halves the frames), "lstm" or "gru".
+        network: "fcn" (convolutions, each but the first halves the frames), "lstm" or "gru".
         width: D.
         layers: of the network.
         dropout: of the tokens' values, in training.
@@ -36,7 +36,7 @@ class MfccEncoder(nn.Module):
         self,
         transform: MfccTransform,
         *,
-        network: Literal["tcn", "lstm", "gru"] = "tcn",
+        network: Literal["fcn", "lstm", "gru"] = "fcn",
         width: Annotated[int, Gt(0)] = 64,
         layers: Annotated[int, Gt(0)] = 3,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
@@ -44,8 +44,8 @@ class MfccEncoder(nn.Module):
         super().__init__()
         self.width = width
         self.network = (
-            TcnEncoder(transform, width=width, layers=layers, dropout=dropout)
-            if network == "tcn"
+            FcnEncoder(transform, width=width, layers=layers, dropout=dropout)
+            if network == "fcn"
             else SeriesRnnEncoder(transform, width=width, cell=network, layers=layers, dropout=dropout)
         )
 
