@@ -6,16 +6,46 @@ from collections.abc import Iterator
 
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, TaskSpec, hookimpl
 
+LSTM_AND_GRU = (
+    'Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997, '
+    'https://doi.org/10.1162/neco.1997.9.8.1735; Cho et al., "Learning Phrase Representations using RNN '
+    'Encoder-Decoder for Statistical Machine Translation", EMNLP 2014, https://arxiv.org/abs/1406.1078'
+)
+SURVEY = (
+    'Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019, '
+    "https://arxiv.org/abs/1705.09406"
+)
+DIGITS_DATA = (
+    'Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998, '
+    'https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2016, '
+    "https://github.com/Jakobovski/free-spoken-digit-dataset"
+)
+
 
 @hookimpl
 def mmkit_modalities() -> Iterator[ModalitySpec]:
     """Kinds of raw value."""
-    yield ModalitySpec("text", "mmkit.modalities.text:Text", "A string in any language", encoder="bag")
-    yield ModalitySpec("image", "mmkit.modalities.image:Image", "A picture, grey or in colour", encoder="cnn")
-    yield ModalitySpec("audio", "mmkit.modalities.audio:Audio", "A waveform with its sample rate", encoder="mel-cnn")
-    yield ModalitySpec("series", "mmkit.modalities.series:Series", "Any signal over time, [T C]", encoder="fcn")
+    yield ModalitySpec("text", "mmkit.modalities.text:Text", "Text: a string in any language", encoder="bag")
     yield ModalitySpec(
-        "table", "mmkit.modalities.table:Table", "A row of numbers and categories", encoder="ft-transformer"
+        "image",
+        "mmkit.modalities.image:Image",
+        "Images, in grey or in colour: files that Pillow reads, and arrays",
+        encoder="cnn",
+    )
+    yield ModalitySpec(
+        "audio",
+        "mmkit.modalities.audio:Audio",
+        "Sound: audio files, and waveforms with their sample rate",
+        encoder="mel-cnn",
+    )
+    yield ModalitySpec(
+        "series", "mmkit.modalities.series:Series", "Series: a signal over time, of one or more channels", encoder="fcn"
+    )
+    yield ModalitySpec(
+        "table",
+        "mmkit.modalities.table:Table",
+        "Table rows: numbers and categories by column",
+        encoder="ft-transformer",
     )
 
 
@@ -25,10 +55,10 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "bag",
         "mmkit.encoders.bag:BagEncoder",
-        "Word embeddings, one token a word; initial vectors from a GloVe or word2vec file",
+        "Bag of words: one learned vector for each word, in no order",
         modality="text",
-        paper="Iyyer et al., Deep Unordered Composition Rivals Syntactic Methods for Text Classification, ACL 2015, "
-        "https://aclanthology.org/P15-1162/",
+        paper='Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, '
+        "https://arxiv.org/abs/1607.01759",
     )
     yield EncoderSpec(
         "text-rnn",
@@ -36,58 +66,60 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "LSTM or GRU over word embeddings",
         modality="text",
         fullgraph=False,
-        paper="Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 1997, "
-        "https://doi.org/10.1162/neco.1997.9.8.1735",
+        paper=LSTM_AND_GRU,
     )
     yield EncoderSpec(
         "text-transformer",
         "mmkit.encoders.text_transformer:TextTransformerEncoder",
-        "Small transformer over word embeddings, trained from scratch",
+        "Transformer encoder over word embeddings, trained from scratch",
         modality="text",
-        paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762",
+        paper='Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762',
     )
     yield EncoderSpec(
         "cnn",
         "mmkit.encoders.cnn:CnnEncoder",
-        "Small convolutional network; its feature map's places are the tokens",
+        "Small convolutional network for images",
         modality="image",
+        paper='Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR '
+        "2015, https://arxiv.org/abs/1409.1556",
     )
     yield EncoderSpec(
         "lenet",
         "mmkit.encoders.lenet:LeNetEncoder",
-        "LeNet-5, for small pictures",
+        "LeNet-5, a convolutional network for small images",
         modality="image",
-        paper="LeCun et al., Gradient-Based Learning Applied to Document Recognition, Proceedings of the IEEE 1998, "
+        paper='LeCun et al., "Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE 1998, '
         "https://doi.org/10.1109/5.726791",
     )
     yield EncoderSpec(
         "resnet",
         "mmkit.encoders.resnet:ResNetEncoder",
-        "Small residual network, trained from scratch",
+        "Small residual network for images, trained from scratch",
         modality="image",
-        paper="He et al., Deep Residual Learning for Image Recognition, CVPR 2016, https://arxiv.org/abs/1512.03385",
+        paper='He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385',
     )
     yield EncoderSpec(
         "mel-cnn",
         "mmkit.encoders.mel_cnn:MelCnnEncoder",
-        "Convolutional network over log-mel frames",
+        "Convolutional network over a log-mel spectrogram",
         modality="audio",
-        paper="Hershey et al., CNN Architectures for Large-Scale Audio Classification, ICASSP 2017, "
+        paper='Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017, '
         "https://arxiv.org/abs/1609.09430",
     )
     yield EncoderSpec(
         "mel-rnn",
         "mmkit.encoders.mel_rnn:MelRnnEncoder",
-        "LSTM or GRU over log-mel frames",
+        "LSTM or GRU over a log-mel spectrogram",
         modality="audio",
         fullgraph=False,
-        paper="Graves, Mohamed and Hinton, Speech Recognition with Deep Recurrent Neural Networks, ICASSP 2013, "
-        "https://arxiv.org/abs/1303.5778",
+        paper='Graves, Mohamed and Hinton, "Speech Recognition with Deep Recurrent Neural Networks", ICASSP 2013, '
+        'https://arxiv.org/abs/1303.5778; Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models '
+        'for Speech Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947',
     )
     yield EncoderSpec(
         "fcn",
         "mmkit.encoders.fcn:FcnEncoder",
-        "Fully convolutional network over time: convolutions with batch normalisation, which may shorten the series",
+        "Fully convolutional network over time, with batch normalisation",
         modality="series",
         paper='Wang, Yan and Oates, "Time Series Classification from Scratch with Deep Neural Networks: A Strong '
         'Baseline", IJCNN 2017, https://arxiv.org/abs/1611.06455',
@@ -95,34 +127,32 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "tcn",
         "mmkit.encoders.tcn:TcnEncoder",
-        "Temporal convolutional network, dilated and residual",
+        "Temporal convolutional network: residual blocks of dilated convolutions over time",
         modality="series",
-        paper="Bai, Kolter and Koltun, An Empirical Evaluation of Generic Convolutional and Recurrent Networks for "
-        "Sequence Modeling, 2018, https://arxiv.org/abs/1803.01271",
+        paper='Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for '
+        'Sequence Modeling", 2018, https://arxiv.org/abs/1803.01271',
     )
     yield EncoderSpec(
         "series-rnn",
         "mmkit.encoders.series_rnn:SeriesRnnEncoder",
-        "LSTM or GRU over the steps of a signal",
+        "LSTM or GRU over the steps of a series",
         modality="series",
         fullgraph=False,
-        paper="Hochreiter and Schmidhuber, Long Short-Term Memory, Neural Computation 1997, "
-        "https://doi.org/10.1162/neco.1997.9.8.1735",
+        paper=LSTM_AND_GRU,
     )
     yield EncoderSpec(
         "table-mlp",
         "mmkit.encoders.table_mlp:TableMlpEncoder",
-        "Multilayer perceptron over a row's numbers and embedded categories",
+        "Multilayer perceptron over the numbers and embedded categories of a row",
         modality="table",
-        paper="Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021, "
-        "https://arxiv.org/abs/2106.11959",
+        paper='Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737',
     )
     yield EncoderSpec(
         "ft-transformer",
         "mmkit.encoders.ft_transformer:FtTransformerEncoder",
-        "Each column a token, then a transformer over the row",
+        "FT-Transformer: each column of a row is a token of a transformer",
         modality="table",
-        paper="Gorishniy et al., Revisiting Deep Learning Models for Tabular Data, NeurIPS 2021, "
+        paper='Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021, '
         "https://arxiv.org/abs/2106.11959",
     )
 
@@ -133,69 +163,82 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
     yield FusionSpec(
         "concat",
         "mmkit.fusions.concat:ConcatFusion",
-        "Vectors of all inputs side by side, then one linear layer",
+        "Concatenation of the inputs' vectors, then one linear layer",
         vectors=True,
-        paper="Ngiam et al., Multimodal Deep Learning, ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf",
+        paper='Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf',
     )
     yield FusionSpec(
-        "sum", "mmkit.fusions.sum:SumFusion", "Each input projected to one width, then added", vectors=True
+        "sum",
+        "mmkit.fusions.sum:SumFusion",
+        "Sum of one linear projection for each input",
+        vectors=True,
+        paper=SURVEY,
     )
     yield FusionSpec(
-        "mean", "mmkit.fusions.mean:MeanFusion", "Each input projected to one width, then averaged", vectors=True
+        "mean",
+        "mmkit.fusions.mean:MeanFusion",
+        "Mean of one linear projection for each input",
+        vectors=True,
+        paper=SURVEY,
     )
     yield FusionSpec(
-        "max", "mmkit.fusions.max:MaxFusion", "Each input projected to one width, the greatest taken", vectors=True
+        "max",
+        "mmkit.fusions.max:MaxFusion",
+        "Elementwise maximum of one linear projection for each input",
+        vectors=True,
+        paper='Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D Shape '
+        'Recognition", ICCV 2015, https://arxiv.org/abs/1505.00880',
     )
     yield FusionSpec(
         "product",
         "mmkit.fusions.product:ProductFusion",
-        "Each input projected to one width, then multiplied",
+        "Elementwise product of one linear projection for each input",
         vectors=True,
+        paper='Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, https://arxiv.org/abs/1610.04325',
     )
     yield FusionSpec(
         "gated",
         "mmkit.fusions.gated:GatedFusion",
-        "Gated multimodal unit: one learned gate an input",
+        "Gated multimodal unit: each input passes a learned gate that reads all inputs",
         vectors=True,
-        paper="Arevalo et al., Gated Multimodal Units for Information Fusion, ICLR 2017 workshop, "
+        paper='Arevalo et al., "Gated Multimodal Units for Information Fusion", ICLR 2017 workshop, '
         "https://arxiv.org/abs/1702.01992",
     )
     yield FusionSpec(
         "attention",
         "mmkit.fusions.attention:AttentionFusion",
-        "Transformer over the tokens of all inputs, each marked with its input",
-        paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762",
+        "Transformer over the tokens of all inputs",
+        paper='Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762',
     )
     yield FusionSpec(
         "cross-attention",
         "mmkit.fusions.cross_attention:CrossAttentionFusion",
-        "Each input's tokens look at each other input's, for all ordered pairs",
-        paper="Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, ACL 2019, "
+        "Crossmodal transformers: each input's tokens attend to those of every other input",
+        paper='Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, '
         "https://arxiv.org/abs/1906.00295",
     )
     yield FusionSpec(
         "low-rank",
         "mmkit.fusions.low_rank:LowRankFusion",
-        "All inputs multiplied by way of low-rank factors, at linear cost",
+        "Low-rank multimodal fusion: the inputs are multiplied, at linear cost",
         vectors=True,
-        paper="Liu et al., Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, ACL 2018, "
+        paper='Liu et al., "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018, '
         "https://arxiv.org/abs/1806.00064",
     )
     yield FusionSpec(
         "tensor",
         "mmkit.fusions.tensor:TensorFusion",
-        "Outer product of all inputs, each with a constant 1; refuses above a budget of parameters",
+        "Tensor fusion: the outer product of the inputs' vectors, then one linear layer",
         vectors=True,
-        paper="Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis, EMNLP 2017, "
+        paper='Zadeh et al., "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, '
         "https://arxiv.org/abs/1707.07250",
     )
     yield FusionSpec(
         "late",
         "mmkit.fusions.late:LateFusion",
-        "One head an input, their outputs averaged, evenly or by learned weights",
+        "Late fusion: one prediction for each input, averaged with equal or learned weights",
         combines="outputs",
-        paper="Kittler et al., On Combining Classifiers, IEEE Transactions on Pattern Analysis and Machine "
-        "Intelligence 1998, https://doi.org/10.1109/34.667881",
+        paper='Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881',
     )
 
 
@@ -205,21 +248,21 @@ def mmkit_heads() -> Iterator[HeadSpec]:
     yield HeadSpec(
         "linear",
         "mmkit.heads.linear:LinearHead",
-        "One linear layer to the classes or labels",
+        "Linear classifier: one linear layer to classes or labels",
         targets=("classes", "labels"),
         vectors=True,
     )
     yield HeadSpec(
         "mlp",
         "mmkit.heads.mlp:MlpHead",
-        "Multilayer perceptron to the classes or labels",
+        "Multilayer perceptron to classes or labels",
         targets=("classes", "labels"),
         vectors=True,
     )
     yield HeadSpec(
         "regression",
         "mmkit.heads.regression:RegressionHead",
-        "Multilayer perceptron to numbers in the user's units",
+        "Multilayer perceptron to numbers",
         targets=("scalar",),
         vectors=True,
     )
@@ -231,17 +274,19 @@ def mmkit_objectives() -> Iterator[ObjectiveSpec]:
     yield ObjectiveSpec(
         "unimodal",
         "mmkit.objectives.unimodal:UnimodalObjective",
-        "The loss of one head an input, added to the fusion's",
+        "Loss of a separate head for each input, beside that of the fusion",
         unimodal=True,
         vectors=True,
+        paper='Wang, Tran and Feiszli, "What Makes Training Multi-modal Classification Networks Hard?", CVPR 2020, '
+        "https://arxiv.org/abs/1905.12681",
     )
     yield ObjectiveSpec(
         "contrastive",
         "mmkit.objectives.contrastive:ContrastiveObjective",
-        "InfoNCE: inputs of one sample drawn together, those of others apart",
+        "InfoNCE: pulls the inputs of one sample together and pushes those of others apart",
         least=2,
         vectors=True,
-        paper="van den Oord, Li and Vinyals, Representation Learning with Contrastive Predictive Coding, 2018, "
+        paper='van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018, '
         "https://arxiv.org/abs/1807.03748",
     )
 
@@ -258,22 +303,21 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
         modalities=digits,
         target="classes",
         licence=licence,
-        paper="written: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
-        "Repository 1998, https://doi.org/10.24432/C50P49; spoken: Jackson et al., Free Spoken Digit Dataset, "
-        "https://github.com/Jakobovski/free-spoken-digit-dataset",
+        paper=DIGITS_DATA,
     )
     yield TaskSpec(
         "digits-new-speakers",
         "mmkit.tasks.digits:DigitsNewSpeakers",
-        "The same digits from writers and speakers never trained on; a control on which fusion loses",
+        "The same digits of writers and speakers that training never saw; a control on which fusion loses",
         modalities=digits,
         target="classes",
         licence=licence,
+        paper=DIGITS_DATA,
     )
     yield TaskSpec(
         "clipart",
         "mmkit.tasks.clipart:Clipart",
-        "What a drawing with its title is about, of 13 classes",
+        "Which of 13 classes a drawing with its title belongs to",
         modalities=(("image", "image"), ("title", "text")),
         target="classes",
         licence="public domain",
@@ -281,7 +325,7 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "clipart-captions",
         "mmkit.tasks.clipart:ClipartCaptions",
-        "What a drawing is called, in words",
+        "The title of a drawing, from the drawing alone",
         modalities=(("image", "image"),),
         target="text",
         licence="public domain",
@@ -289,14 +333,14 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "synthetic-redundant",
         "mmkit.tasks.synthetic:SyntheticRedundant",
-        "Synthetic: every input tells the class",
+        "Synthetic: every input alone tells the class",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )
     yield TaskSpec(
         "synthetic-unique",
         "mmkit.tasks.synthetic:SyntheticUnique",
-        "Synthetic: each input tells a part of the class that no other does",
+        "Synthetic: each input tells a part of the class that no other tells",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )

@@ -1,7 +1,7 @@
-"""Bag of words: the vectors of a text's words, in no order; their mean is the text's.
+"""Bag of words: one learned vector for each word, in no order.
 
-Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, https://arxiv.org/abs/1607.01759.
-What differs: no n-grams.
+Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, https://arxiv.org/abs/1607.01759. What
+differs: no n-grams, and the words stay apart as tokens; their mean is the vector of the text.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Convolutional network for images.
+"""Small convolutional network for images.
 
-A plain stack after Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-ICLR 2015, https://arxiv.org/abs/1409.1556, much shallower, with batch normalisation, and with the last map's grid as
-tokens instead of fully connected layers.
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+https://arxiv.org/abs/1409.1556. What differs: a much shallower stack, with batch normalisation, and with the positions
+of the last feature map as tokens instead of fully connected layers.
 
 Axes: B batch, C channels, H height, W width, D width of the features.
 """

@@ -1,8 +1,8 @@
-"""Fully convolutional network over time: convolutions with batch normalisation, which may shorten the series.
+"""Fully convolutional network over time, with batch normalisation.
 
 Wang, Yan and Oates, "Time Series Classification from Scratch with Deep Neural Networks: A Strong Baseline", IJCNN 2017,
 https://arxiv.org/abs/1611.06455. What differs: every convolution has the same width and kernel, all but the first have
-a stride, and the steps of the last one are the tokens, instead of being averaged.
+a stride, and the steps of the last one are the tokens instead of being averaged.
 
 Axes: B batch, T steps, T' tokens, C channels, D width of the features.
 """

@@ -1,8 +1,8 @@
-"""FT-Transformer: each column of a table is a token, and a transformer looks at all of them.
+"""FT-Transformer: each column of a row is a token of a transformer.
 
 Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021, https://arxiv.org/abs/2106.11959.
-What differs: a cell that is missing is a token that nobody sees; the feed-forward networks use GELU; the first layer
-keeps its norm, and the prediction's layer is the head's.
+What differs: the token of a missing cell is masked; the feed-forward networks use GELU; the first layer keeps its norm,
+and the prediction layer is left to the head.
 
 Axes: B batch, N columns of numbers, K columns of categories, D width.
 """

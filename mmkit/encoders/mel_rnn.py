@@ -1,7 +1,9 @@
-"""Recurrent network over the frames of a spectrogram.
+"""LSTM or GRU over a log-mel spectrogram.
 
-Neighbouring frames are read as one step, after Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models
-for Speech Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947.
+Graves, Mohamed and Hinton, "Speech Recognition with Deep Recurrent Neural Networks", ICASSP 2013,
+https://arxiv.org/abs/1303.5778; Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models for Speech
+Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947: recurrent networks over filter-bank frames are from
+the first, reading several neighbouring frames as one step is from the second.
 
 Axes: B batch, T frames, M mel bands, D width of the features.
 """

@@ -1,8 +1,9 @@
-"""A small residual network for images.
+"""Small residual network for images, trained from scratch.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385: the three-stage
-network for small images, with batch normalisation as there. Differs: its stages end in the width asked for, a
-shortcut that changes width is a 1x1 convolution, and the last map's grid gives tokens instead of one average.
+network for small images, with batch normalisation as there. What differs: the last stage has the width asked for, a
+shortcut that changes the width is a 1x1 convolution, and the positions of the last feature map are the tokens instead
+of one average.
 
 Axes: B batch, C channels, H height, W width, D width of the features.
 """

@@ -1,7 +1,8 @@
-"""Recurrent network over the steps of a series.
+"""LSTM or GRU over the steps of a series.
 
 Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997,
-https://doi.org/10.1162/neco.1997.9.8.1735.
+https://doi.org/10.1162/neco.1997.9.8.1735; Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
+Statistical Machine Translation", EMNLP 2014, https://arxiv.org/abs/1406.1078.
 
 Axes: B batch, T steps, C channels, D width of the features.
 """

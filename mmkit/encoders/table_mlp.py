@@ -1,6 +1,7 @@
-"""A table row as one vector: numbers and embedded categories through a multi-layer perceptron.
+"""Multilayer perceptron over the numbers and embedded categories of a row.
 
-Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737.
+Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737. What differs:
+beside each number the network reads whether it is there.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Temporal convolutional network: residual blocks of dilated convolutions over time.
 
 Bai, Kolter and Koltun, "An Empirical Evaluation of Generic Convolutional and Recurrent Networks for Sequence Modeling",
-2018, https://arxiv.org/abs/1803.01271. What differs: convolutions are centred, since whole series are encoded;
-`causal` gives the paper's, which see no later step. All blocks have the same width.
+2018, https://arxiv.org/abs/1803.01271. What differs: convolutions are centred, since whole series are encoded; `causal`
+gives the paper's, which see no later step. All blocks have the same width.
 
 Axes: B batch, T steps, C channels, D width of the features, K kernel.
 """

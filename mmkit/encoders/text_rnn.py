@@ -1,7 +1,8 @@
-"""Text read word by word: LSTM or GRU over word vectors.
+"""LSTM or GRU over word embeddings.
 
-Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997, https://doi.org/10.1162/neco.1997.9.8.1735;
-Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2014, https://arxiv.org/abs/1406.1078.
+Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997,
+https://doi.org/10.1162/neco.1997.9.8.1735; Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
+Statistical Machine Translation", EMNLP 2014, https://arxiv.org/abs/1406.1078.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""A small transformer over a text's tokens, trained from scratch.
+"""Transformer encoder over word embeddings, trained from scratch.
 
-Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762: its encoder, with the
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762: the encoder, with the
 sinusoidal positions of section 3.5. What differs: layer norm comes before each branch and once more at the end.
 """
 

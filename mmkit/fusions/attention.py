@@ -1,9 +1,9 @@
-"""Attention: a transformer over the tokens of all inputs, each seeing every other.
+"""Transformer over the tokens of all inputs.
 
 Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762; over the joined tokens of
 several modalities as in Kim, Son and Kim, "ViLT: Vision-and-Language Transformer Without Convolution or Region
-Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token.
-Here the inputs come encoded, so that one layer is enough to begin with.
+Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token. What
+differs: the inputs are encoded already, so one layer is enough to begin with.
 
 Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
 """

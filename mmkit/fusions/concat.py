@@ -1,4 +1,4 @@
-"""Concatenation: the vectors of all inputs side by side, through one linear layer.
+"""Concatenation of the inputs' vectors, then one linear layer.
 
 Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf, for the shared
 representation over concatenated modalities.

@@ -1,7 +1,7 @@
-"""Cross-attention: the tokens of each input look at those of every other, one layer a direction.
+"""Crossmodal transformers: each input's tokens attend to those of every other input.
 
-Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (MulT), ACL 2019,
-https://arxiv.org/abs/1906.00295.
+Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019,
+https://arxiv.org/abs/1906.00295 (MulT).
 
 Axes: B batch, T tokens of an input, D an input's width, H fused width, M inputs.
 """

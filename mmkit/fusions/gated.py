@@ -1,4 +1,4 @@
-"""Gated multimodal unit: each input's features pass a gate that has seen all inputs.
+"""Gated multimodal unit: each input passes a learned gate that reads all inputs.
 
 Arevalo et al., "Gated Multimodal Units for Information Fusion", ICLR 2017 workshop, https://arxiv.org/abs/1702.01992.
 

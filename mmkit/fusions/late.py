@@ -1,7 +1,6 @@
-"""Late fusion: one prediction an input, averaged over the inputs that are there.
+"""Late fusion: one prediction for each input, averaged with equal or learned weights.
 
-The sum rule of Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998,
-https://doi.org/10.1109/34.667881, with equal or learned weights.
+Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881: the sum rule.
 
 Axes: B batch, M inputs, C size of the target.
 """

@@ -1,4 +1,4 @@
-"""Low-rank multimodal fusion: all inputs multiplied, at linear cost.
+"""Low-rank multimodal fusion: the inputs are multiplied, at linear cost.
 
 Liu et al., "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018,
 https://arxiv.org/abs/1806.00064.

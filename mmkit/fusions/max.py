@@ -1,7 +1,8 @@
-"""Max: the greatest of the projected vectors, number by number.
+"""Elementwise maximum of one linear projection for each input.
 
-Max pooling over views as in Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D
-Shape Recognition", ICCV 2015, https://arxiv.org/abs/1505.00880; inputs of different kinds are projected first.
+Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D Shape Recognition", ICCV
+2015, https://arxiv.org/abs/1505.00880, which takes the maximum over views of an object. What differs: inputs of
+different kinds are projected first.
 
 Axes: B batch, M inputs, D an input's width, H fused width.
 """

@@ -1,4 +1,4 @@
-"""Mean: the projected vectors of the inputs that are there, averaged.
+"""Mean of one linear projection for each input.
 
 Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
 https://arxiv.org/abs/1705.09406, for joint representations of this kind.

@@ -1,7 +1,7 @@
-"""Product: the projected vectors of all inputs, multiplied number by number.
+"""Elementwise product of one linear projection for each input.
 
-The Hadamard product of linear projections: Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017,
-https://arxiv.org/abs/1610.04325. Here for any number of inputs, without the paper's tanh and output projection.
+Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, https://arxiv.org/abs/1610.04325. What differs:
+any number of inputs, and neither the paper's tanh nor its output projection.
 
 Axes: B batch, D an input's width, H fused width.
 """

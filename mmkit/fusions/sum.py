@@ -1,7 +1,7 @@
-"""Sum: the projected vectors of all inputs, added.
+"""Sum of one linear projection for each input.
 
-The additive joint representation of Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and
-Taxonomy", TPAMI 2019, https://arxiv.org/abs/1705.09406.
+Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
+https://arxiv.org/abs/1705.09406, for joint representations of this kind.
 
 Axes: B batch, D an input's width, H fused width.
 """

@@ -1,4 +1,4 @@
-"""Tensor fusion: the outer product of all inputs, through one linear layer.
+"""Tensor fusion: the outer product of the inputs' vectors, then one linear layer.
 
 Zadeh et al., "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, https://arxiv.org/abs/1707.07250.
 

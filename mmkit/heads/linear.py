@@ -1,4 +1,4 @@
-"""Classification by one linear layer: logistic regression on the features.
+"""Linear classifier: one linear layer to classes or labels.
 
 Axes: B batch, D width of the features, C size of the target.
 """

@@ -1,4 +1,4 @@
-"""Classification by a multi-layer perceptron.
+"""Multilayer perceptron to classes or labels.
 
 Axes: B batch, D width of the features, C size of the target.
 """

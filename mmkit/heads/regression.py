@@ -1,4 +1,4 @@
-"""Regression by a multi-layer perceptron.
+"""Multilayer perceptron to numbers.
 
 Axes: B batch, D width of the features, C numbers of the target.
 """

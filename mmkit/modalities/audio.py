@@ -1,4 +1,4 @@
-"""Audio: sound files, and waveforms with their rate."""
+"""Sound: audio files, and waveforms with their sample rate."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images: files of any kind that Pillow reads, and arrays.
+"""Images, in grey or in colour: files that Pillow reads, and arrays.
 
 Axes: H height, W width, C channels.
 """

@@ -1,4 +1,4 @@
-"""Series: numbers over time, several channels at once.
+"""Series: a signal over time, of one or more channels.
 
 Axes: T steps, C channels.
 """

@@ -1,4 +1,4 @@
-"""A table row: a mapping of column to cell."""
+"""Table rows: numbers and categories by column."""
 
 from __future__ import annotations
 

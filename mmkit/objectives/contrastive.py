@@ -1,4 +1,8 @@
-"""Inputs of one sample drawn together, those of different samples apart.
+"""InfoNCE: pulls the inputs of one sample together and pushes those of others apart.
+
+van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
+https://arxiv.org/abs/1807.03748; in the symmetric form, with cosine similarity, of Radford et al., "Learning
+Transferable Visual Models From Natural Language Supervision", ICML 2021, https://arxiv.org/abs/2103.00020.
 
 Axes: B batch, D an input's width, S width of the shared space.
 """
@@ -24,13 +28,9 @@ _NEVER = -1e4  # a logit whose exponential is 0 beside any within the greatest s
 class ContrastiveObjective(nn.Module):
     """InfoNCE over all pairs of inputs, both ways, with a learned temperature.
 
-    van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
-    https://arxiv.org/abs/1807.03748; in the symmetric form, with cosine similarity, of Radford et al., "Learning
-    Transferable Visual Models From Natural Language Supervision", ICML 2021, https://arxiv.org/abs/2103.00020.
-
-    A sample's loss is the mean over the pairs of inputs that it has; it is 0 where there is none. Its negatives are the
-    other samples of the batch that have the other input, those without truth too; with several processes, of the
-    process's own batch.
+    The loss of a sample is the mean over the pairs of inputs that it has, and 0 where it has none. Its negatives are
+    the other samples of the batch that have the other input, those without truth included. With several processes, each
+    takes the negatives of its own batch.
 
     Args:
         space: width of the shared space.

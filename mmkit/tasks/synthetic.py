@@ -33,7 +33,7 @@ Hidden = Callable[[int, Random], tuple[Sequence[int], Any]]
 
 
 class SyntheticRedundant:
-    """Synthetic: each input alone tells all there is to know of the class, and the others repeat it.
+    """Synthetic: every input alone tells the class.
 
     One of 4 symbols is the class with probability 0.9, else one of the other three; all inputs carry that one symbol.
     The best accuracy is 0.9 for one input and for all, so no fusion can score above the best single input, unless
@@ -86,10 +86,10 @@ class SyntheticRedundant:
 
 
 class SyntheticUnique:
-    """Synthetic: each input tells one bit of the class, which no other input tells.
+    """Synthetic: each input tells a part of the class that no other tells.
 
-    The class is the bits of all inputs, one after the other. The best accuracy of all inputs is 1, of a single one
-    2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
+    Each input carries one bit, and the class is the bits of all inputs, one after the other. The best accuracy of all
+    inputs is 1, of a single one 2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
 
     Args:
         inputs: how many there are; the classes are 2 ^ inputs.
@@ -136,7 +136,7 @@ class SyntheticUnique:
 
 
 class SyntheticXor:
-    """Synthetic: any inputs but all of them tell nothing; all together tell the class.
+    """Synthetic: only all inputs together tell the class.
 
     Each input carries one bit, and the class is their exclusive or (the parity). The best accuracy of all inputs is 1,
     of any fewer 0.5; with missing values (1 + (1 - missing) ^ inputs) / 2.
@@ -186,9 +186,9 @@ class SyntheticXor:
 
 
 class SyntheticRegression:
-    """Synthetic: a number that is a product of something nonlinear in each input, with noise.
+    """Synthetic: a number that depends on all inputs.
 
-    Each input carries u, one of 16 numbers between -1 and 1, and the truth is the product of 1 + sin(pi u / 2), plus
+    Each input carries u, one of 16 numbers between -1 and 1. The truth is the product of 1 + sin(pi u / 2), plus
     Gaussian noise of deviation 0.1. A factor has mean 1 and mean square 1.5, so with k of n inputs the best RMSE is
     sqrt(1.5 ^ n - 1.5 ^ k + 0.01): 0.1 with all of them, and with missing values
     sqrt(1.5 ^ n - (1.5 - missing / 2) ^ n + 0.01).

@@ -22,7 +22,7 @@ LENGTHS = (9, 1, 0, 4)
 
 
 def tcn(*, channels=2, **options):
-    return TcnEncoder(types.SimpleNamespace(channels=channels), **{"width": 4, "dropout": 0.0} | options).double()
+    return TcnEncoder(types.SimpleNamespace(channels=channels), **{"width": 8, "dropout": 0.0} | options).double()
 
 
 def batch_of(lengths, channels=2, padding=0):

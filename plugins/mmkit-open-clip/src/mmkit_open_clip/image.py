@@ -1,7 +1,7 @@
-"""Image towers of open_clip as encoders.
+"""Image tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", https://github.com/mlfoundations/open_clip.
+https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", 2021, https://github.com/mlfoundations/open_clip.
 
 Axes: B batch, T tokens, D width of the space that images and texts share.
 """

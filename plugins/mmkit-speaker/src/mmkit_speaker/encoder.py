@@ -1,6 +1,7 @@
-"""The voice encoder of the package resemblyzer, with weights that need no hub.
+"""Speaker encoder: a pretrained LSTM over mel frames, which tells voices apart.
 
 Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, https://arxiv.org/abs/1710.10467.
+Network and weights are those of the package resemblyzer, so that no hub is needed.
 
 Axes: B batch, P pieces of a clip, F frames of a piece, M mel bands, D = 256.
 """

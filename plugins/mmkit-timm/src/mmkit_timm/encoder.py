@@ -1,6 +1,6 @@
-"""Image models of timm as encoders.
+"""Any image model of timm, frozen, adapted or fine-tuned.
 
-Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models.
+Wightman, "PyTorch Image Models", 2019, https://github.com/huggingface/pytorch-image-models.
 
 Axes: B batch, T tokens, D width, H height, W width of a map.
 """

@@ -1,4 +1,4 @@
-"""Speech models of torchaudio's bundles as encoders.
+"""Speech models of torchaudio's bundles (wav2vec2, HuBERT, WavLM), frozen, adapted or fine-tuned.
 
 Yang et al., "TorchAudio: Building Blocks for Audio and Speech Processing", ICASSP 2022,
 https://arxiv.org/abs/2110.15018; the models are wav2vec 2.0 (https://arxiv.org/abs/2006.11477), HuBERT

@@ -1,4 +1,4 @@
-"""A small network over mel-frequency cepstral coefficients.
+"""Small network over mel-frequency cepstral coefficients, trained from scratch.
 
 Davis and Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
 Spoken Sentences", IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420. The networks are mmkit's own for series.

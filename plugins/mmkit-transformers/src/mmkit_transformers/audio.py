@@ -1,7 +1,7 @@
-"""Audio models of transformers as encoders.
+"""Any audio model of transformers (wav2vec2, Whisper, CLAP, ...), frozen, adapted or fine-tuned.
 
 Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
-https://arxiv.org/abs/1910.03771.
+https://aclanthology.org/2020.emnlp-demos.6.
 
 Axes: B batch, S samples of the longest clip, T tokens, D width.
 """

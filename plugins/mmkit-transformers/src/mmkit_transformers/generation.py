@@ -1,8 +1,9 @@
-"""Texts by a causal language model, to which the fused features are a prefix.
+"""Text by a causal language model, with the fused features as its prefix.
 
-Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, https://arxiv.org/abs/2111.09734, and for
-several fused tokens Liu et al., "Visual Instruction Tuning", NeurIPS 2023, https://arxiv.org/abs/2304.08485. Here the
-prefix is normalised to the mean and scale of the model's own embeddings, and the model may be adapted by LoRA.
+Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, https://arxiv.org/abs/2111.09734; for
+several fused tokens Liu et al., "Visual Instruction Tuning", NeurIPS 2023, https://arxiv.org/abs/2304.08485. What
+differs: the prefix is normalised to the mean and scale of the model's own embeddings, and the model may be adapted by
+LoRA.
 
 The model reads: begin of text, prefix, prompt, answer.
 

@@ -18,6 +18,11 @@ VIDEO_EXAMPLE = Path(__file__).parent / "example_video"
 WRITER = Path(__file__).parent / "example_writer"
 """A causal language model of five thousand, which reads and writes bytes."""
 
+_PAPER = (
+    'Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations), '
+    "https://aclanthology.org/2020.emnlp-demos.6"
+)
+
 
 @hookimpl
 def mmkit_encoders() -> Iterator[EncoderSpec]:
@@ -28,6 +33,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
         modality="text",
         example=(("model", str(EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-image",
@@ -35,13 +41,15 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "Any image model of transformers (ViT, DINOv2, SigLIP, Swin, ...), frozen, adapted or fine-tuned",
         modality="image",
         example=(("model", str(IMAGE_EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-audio",
         "mmkit_transformers.audio:TransformersAudioEncoder",
-        "Any audio model of transformers (wav2vec2, HuBERT, WavLM, AST, Whisper, CLAP), frozen, adapted or fine-tuned",
+        "Any audio model of transformers (wav2vec2, Whisper, CLAP, ...), frozen, adapted or fine-tuned",
         modality="audio",
         example=(("model", str(AUDIO_EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-video",
@@ -50,6 +58,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         modality="video",
         requires=("mmkit-video>=0.1",),
         example=(("model", str(VIDEO_EXAMPLE)),),
+        paper=_PAPER,
     )
 
 
@@ -59,9 +68,9 @@ def mmkit_heads() -> Iterator[HeadSpec]:
     yield HeadSpec(
         "generation",
         "mmkit_transformers.generation:GenerationHead",
-        "Texts by any causal language model, to which the fused features are a prefix: captions, answers to questions",
+        "Text by a causal language model, with the fused features as its prefix",
         targets=("text",),
         example=(("model", str(WRITER)), ("max_length", 8)),
-        paper="Mokady, Hertz and Bermano, ClipCap: CLIP Prefix for Image Captioning, 2021, "
+        paper='Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, '
         "https://arxiv.org/abs/2111.09734",
     )

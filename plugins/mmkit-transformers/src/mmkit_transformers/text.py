@@ -1,7 +1,7 @@
-"""Text models of transformers as encoders.
+"""Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned.
 
 Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
-https://arxiv.org/abs/1910.03771.
+https://aclanthology.org/2020.emnlp-demos.6.
 
 Axes: B batch, T tokens, D width.
 """

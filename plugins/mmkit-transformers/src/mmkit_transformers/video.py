@@ -1,9 +1,10 @@
-"""Video models of transformers as encoders.
+"""Any video model of transformers (VideoMAE, ViViT, TimeSformer), frozen, adapted or fine-tuned.
 
-Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
-NeurIPS 2022, https://arxiv.org/abs/2203.12602; Arnab et al., "ViViT: A Video Vision Transformer", ICCV 2021,
-https://arxiv.org/abs/2103.15691; Bertasius et al., "Is Space-Time Attention All You Need for Video Understanding?"
-(TimeSformer), ICML 2021, https://arxiv.org/abs/2102.05095.
+Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
+https://aclanthology.org/2020.emnlp-demos.6. The models: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient
+Learners for Self-Supervised Video Pre-Training", NeurIPS 2022, https://arxiv.org/abs/2203.12602; Arnab et al., "ViViT:
+A Video Vision Transformer", ICCV 2021, https://arxiv.org/abs/2103.15691; Bertasius et al., "Is Space-Time Attention All
+You Need for Video Understanding?" (TimeSformer), ICML 2021, https://arxiv.org/abs/2102.05095.
 
 Axes: B batch, T frames, P tokens, D width, H height, W width of a frame.
 """

@@ -1,10 +1,10 @@
-"""Convolutional network over space and time, for videos.
+"""Small (2+1)D or 3D convolutional network for videos, trained from scratch.
 
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018,
 https://arxiv.org/abs/1711.11248: a convolution over space, then one over time, in the place of one over both, with as
-many parameters. Here it is a few layers deep, without shortcuts; time keeps its length and gives the tokens; and
-groups of channels are normalised frame by frame (Wu and He, "Group Normalization", ECCV 2018,
-https://arxiv.org/abs/1803.08494), so that neither padding nor other videos count.
+many parameters. What differs: a few layers without shortcuts; time keeps its length and gives the tokens; and groups of
+channels are normalised frame by frame (Wu and He, "Group Normalization", ECCV 2018, https://arxiv.org/abs/1803.08494),
+so that neither padding nor other videos count.
 
 Axes: B batch, T frames, C channels, H height, W width, D width of the features.
 """

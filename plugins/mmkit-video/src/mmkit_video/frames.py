@@ -1,4 +1,4 @@
-"""An image encoder over the frames of a video.
+"""Any installed image encoder, over the frames of a video.
 
 Axes: B batch, T frames, P tokens of a frame, D width.
 """

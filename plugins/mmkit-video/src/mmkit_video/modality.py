@@ -1,4 +1,6 @@
-"""Video: files, whose frames stay encoded until a transform asks for some, and arrays.
+"""Video without its sound: files, and arrays of frames.
+
+The frames of a file stay encoded until a transform asks for some.
 
 Axes: T frames, H height, W width, C = 3 channels, K keyframes.
 """

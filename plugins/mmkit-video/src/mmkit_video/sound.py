@@ -1,4 +1,4 @@
-"""The sound of a video file, as an input of its own.
+"""The sound of a video, read by every audio encoder.
 
 Axes: N samples of a waveform.
 """
