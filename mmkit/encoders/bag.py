@@ -20,10 +20,10 @@ class BagEncoder(nn.Module):
     """One vector a token; nothing knows its neighbours.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
-        dropout: of single numbers of the vectors, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        transform: the fitted transform.
+        width: D, the width of the tokens.
+        dropout: rate of dropout on the tokens, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: `freeze` without `vectors`.

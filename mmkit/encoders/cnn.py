@@ -26,10 +26,11 @@ class CnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also that of every convolution.
-        layers: convolutions; each but the first halves the map before it, as long as the grid still fits into it.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of convolutions; each but the first halves the feature map, while the map has at least twice the
+            size of the grid.
         grid: height and width of the grid of tokens.
-        dropout: of the tokens' values, in training.
+        dropout: rate of dropout on the tokens, in training.
     """
 
     reads = ImageTransform

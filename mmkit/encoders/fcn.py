@@ -25,11 +25,11 @@ class FcnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also that of every convolution.
-        layers: convolutions.
-        kernel: steps that a convolution sees; odd.
-        stride: of every convolution but the first.
-        dropout: of the tokens' values, in training.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of convolutions.
+        kernel: number of steps that a convolution reads; odd.
+        stride: stride of every convolution but the first.
+        dropout: rate of dropout on the tokens, in training.
     """
 
     reads = SeriesTransform

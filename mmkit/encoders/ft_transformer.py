@@ -25,11 +25,11 @@ class FtTransformerEncoder(nn.Module):
     """The row's own token first, which is the summary as well, then one for each column: T is 1 + N + K.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
-        layers: stacked.
-        heads: of each attention; must divide the width.
-        dropout: of attention and branches, in training.
+        transform: the fitted transform.
+        width: D, the width of the tokens.
+        layers: number of transformer layers.
+        heads: attention heads of each layer; must divide `width`.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
 
     Raises:
         ValueError: `heads` does not divide `width`.

@@ -27,7 +27,7 @@ class LeNetEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the token.
     """
 
     reads = ImageTransform

@@ -25,9 +25,9 @@ class MelCnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also the channels of every convolution.
-        layers: convolutions; each halves time and frequency.
-        dropout: of the tokens' values, in training.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of convolutions; each halves time and frequency.
+        dropout: rate of dropout before the last linear layer, in training.
     """
 
     reads = MelTransform

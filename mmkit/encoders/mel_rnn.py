@@ -26,12 +26,12 @@ class MelRnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the tokens.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width runs backwards.
-        stack: neighbouring frames read as one step.
-        dropout: of the tokens' values and between layers, in training.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        stack: number of neighbouring frames that are read as one step.
+        dropout: rate of dropout on the tokens and between layers, in training.
     """
 
     reads = MelTransform

@@ -27,10 +27,11 @@ class ResNetEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D; the stages have a quarter, a half and all of it.
-        layers: residual blocks a stage, of two convolutions each.
-        grid: height and width of the grid of tokens; the second and third stage halve the map while it is larger.
-        dropout: of the tokens' values, in training.
+        width: D, the width of the tokens; the three stages have a quarter, a half and all of it.
+        layers: residual blocks of each stage, of two convolutions each.
+        grid: height and width of the grid of tokens; the second and third stage halve the feature map, while the map
+            has at least twice the size of the grid.
+        dropout: rate of dropout on the tokens, in training.
 
     Raises:
         ValueError: `width` is not divisible by 4.

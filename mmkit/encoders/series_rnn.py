@@ -24,11 +24,11 @@ class SeriesRnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the tokens.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width runs backwards.
-        dropout: of the tokens' values and between layers, in training.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        dropout: rate of dropout on the tokens and between layers, in training.
     """
 
     reads = SeriesTransform

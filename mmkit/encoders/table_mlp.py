@@ -22,12 +22,12 @@ class TableMlpEncoder(nn.Module):
     """One token a row. Beside each number the network sees whether it is there; a missing category has its own vector.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
+        transform: the fitted transform.
+        width: D, the width of the token.
         hidden: width of the hidden layers.
-        layers: hidden ones.
-        embedding: width of each category's vector.
-        dropout: after each hidden layer, in training.
+        layers: number of hidden layers.
+        embedding: width of the vector of each category.
+        dropout: rate of dropout after each hidden layer, in training.
     """
 
     reads: ClassVar[type[TableTransform]] = TableTransform

@@ -26,11 +26,11 @@ class TcnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also the channels of every convolution.
-        layers: residual blocks of two convolutions each; block i, counted from 0, has dilation 2**i.
-        kernel: steps that a convolution reads, the dilation apart; odd unless causal.
-        causal: a token sees its own and earlier steps only, as in the paper.
-        dropout: share of whole channels that are set to zero after each convolution, in training.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of residual blocks, of two convolutions each; block i, counted from 0, has dilation 2**i.
+        kernel: number of steps that a convolution reads, `dilation` steps apart; odd unless causal.
+        causal: a token depends on its own and earlier steps only, as in the paper.
+        dropout: probability that a whole channel is set to zero after a convolution, in training.
 
     Raises:
         ValueError: an even `kernel` without `causal`.

@@ -22,13 +22,13 @@ class TextRnnEncoder(nn.Module):
     """One token for each state; the mean of the states is the text's.
 
     Args:
-        transform: fitted.
-        width: D, of each token; even where bidirectional.
+        transform: the fitted transform.
+        width: D, the width of the tokens; even where bidirectional.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width reads backwards.
-        dropout: of the word vectors and between layers, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        dropout: rate of dropout on the word vectors and between layers, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: an odd `width` where bidirectional; `freeze` without `vectors`.

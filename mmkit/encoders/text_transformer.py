@@ -23,12 +23,12 @@ class TextTransformerEncoder(nn.Module):
     """One token for each token of the text, having seen all others; their mean is the text's.
 
     Args:
-        transform: fitted.
-        width: D, of each token; even.
-        layers: stacked.
-        heads: of each attention; must divide the width.
-        dropout: of word vectors, attention and branches, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        transform: the fitted transform.
+        width: D, the width of the tokens; even.
+        layers: number of transformer layers.
+        heads: attention heads of each layer; must divide `width`.
+        dropout: rate of dropout on the word vectors, on attention weights and on both branches of a layer, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: an odd `width`, or one that `heads` does not divide; `freeze` without `vectors`.

@@ -29,11 +29,11 @@ class AttentionFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H; a multiple of heads.
-        layers: transformer layers.
-        heads: of each layer.
-        dropout: of attention weights and of both branches of a layer, in training.
-        pool: the vector is the "mean" of the tokens, or that of a learned "cls" token that looks at them.
+        width: H, the width of the fused features; a multiple of `heads`.
+        layers: number of transformer layers.
+        heads: attention heads of each layer.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
+        pool: the fused vector: the "mean" of all tokens, or a learned token ("cls") that attends to them.
 
     Raises:
         ValueError: `heads` does not divide `width`.

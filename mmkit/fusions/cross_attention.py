@@ -31,10 +31,10 @@ class CrossAttentionFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H; a multiple of heads.
-        layers: crossmodal layers of each ordered pair.
-        heads: of each layer.
-        dropout: of attention weights and of both branches of a layer, in training.
+        width: H, the width of the fused features; a multiple of `heads`.
+        layers: crossmodal layers of each ordered pair of inputs.
+        heads: attention heads of each layer.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
 
     Raises:
         ValueError: `heads` does not divide `width`.

@@ -25,8 +25,8 @@ class GatedFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
-        tied: one gate z for one input and 1 - z for the other, the paper's form for two inputs.
+        width: H, the width of the fused features.
+        tied: one gate z for the first input and 1 - z for the second: the form of the paper, for two inputs only.
 
     Raises:
         ValueError: `tied` with any number of inputs but two.

@@ -27,7 +27,7 @@ class LateFusion(nn.Module):
     Args:
         widths: of each input's output, all C, by name.
         target: what is predicted.
-        weights: "equal", or "learned" (one an input, positive, with sum one).
+        weights: "equal", or "learned": one positive weight for each input, with sum 1.
 
     Raises:
         ValueError: the target is of a kind that has no such mean, or the outputs are not of its size.

@@ -28,8 +28,8 @@ class LowRankFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
-        rank: R; a higher rank comes closer to full tensor fusion.
+        width: H, the width of the fused features.
+        rank: R, the number of factors; the higher it is, the closer to full tensor fusion.
     """
 
     def __init__(

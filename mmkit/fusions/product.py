@@ -26,7 +26,7 @@ class ProductFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

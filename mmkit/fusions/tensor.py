@@ -27,9 +27,9 @@ class TensorFusion(nn.Module):
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
         inner: width to which each input is projected first, without a bias; none takes the inputs as they are.
-        budget: most parameters that may be built.
+        budget: greatest number of parameters; a fusion that needs more is refused.
 
     Raises:
         ValueError: it would need more parameters than `budget`.

@@ -25,10 +25,10 @@ class RegressionHead(nn.Module):
     Args:
         hidden: width of the hidden layers.
         layers: number of hidden layers; 0 is linear regression.
-        dropout: after each hidden layer, in training.
-        norm: of each hidden layer.
-        loss: squared error, absolute error, or Huber's between the two.
-        delta: error, in standard deviations, from which Huber's loss grows as a line.
+        dropout: rate of dropout after each hidden layer, in training.
+        norm: normalisation of each hidden layer: "layer" or "none".
+        loss: squared error ("mse"), absolute error ("mae"), or "huber", which lies between the two.
+        delta: error, in standard deviations, above which the Huber loss is linear.
 
     Raises:
         ValueError: the target is not a scalar.

@@ -34,8 +34,8 @@ class ContrastiveObjective(nn.Module):
 
     Args:
         space: width of the shared space.
-        temperature: at the start of training.
-        weight: of the loss beside the head's own.
+        temperature: of the softmax over similarities, at the start of training; it is learned.
+        weight: factor of this loss, which is added to the loss of the head.
 
     Raises:
         ValueError: fewer than two inputs.

@@ -27,7 +27,7 @@ class UnimodalObjective(nn.Module):
     cross-entropy for labels, squared error of standardised numbers.
 
     Args:
-        weight: of the sum beside the head's own loss.
+        weight: factor of this loss, which is added to the loss of the head.
 
     Raises:
         ValueError: the target is of a kind that is not mmkit's.

@@ -40,11 +40,11 @@ class SyntheticRedundant:
     values are missing: then (1 - q) 0.9 + q / 4, with q = missing ^ inputs.
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
@@ -92,11 +92,11 @@ class SyntheticUnique:
     inputs is 1, of a single one 2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
 
     Args:
-        inputs: how many there are; the classes are 2 ^ inputs.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs; there are 2 ^ inputs classes.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
@@ -142,11 +142,11 @@ class SyntheticXor:
     of any fewer 0.5; with missing values (1 + (1 - missing) ^ inputs) / 2.
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
@@ -194,11 +194,11 @@ class SyntheticRegression:
     sqrt(1.5 ^ n - (1.5 - missing / 2) ^ n + 0.01).
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever the truth.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.

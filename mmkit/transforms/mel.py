@@ -36,15 +36,15 @@ class MelTransform:
     every epoch.
 
     Args:
-        rate: samples per second that every clip is brought to.
-        mels: M.
-        window: seconds of a frame.
-        hop: seconds from frame to frame.
+        rate: samples per second; every clip is resampled to it.
+        mels: M, the number of mel bands.
+        window: length of a frame, in seconds.
+        hop: time from the start of a frame to the start of the next, in seconds.
         low: lowest frequency, in Hz.
-        high: highest frequency, in Hz; none is half of the rate.
-        seconds: kept from the start of a clip; none keeps all.
-        time_mask: greatest share of a clip's frames that one mask hides in training; 0 is off.
-        band_mask: greatest share of the bands that one mask hides in training; 0 is off.
+        high: highest frequency, in Hz; none is half of `rate`.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
+        time_mask: greatest share of the frames of a clip that one mask hides, in training; 0 is off.
+        band_mask: greatest share of the mel bands that one mask hides, in training; 0 is off.
 
     Raises:
         ValueError: a window shorter than two samples, a hop shorter than one, low not below high, high above half of

@@ -34,10 +34,11 @@ class SeriesTransform:
     the series.
 
     Args:
-        standardize: subtract each channel's mean over the training split and divide by its deviation.
-        max_length: steps kept from the start of a series; none keeps all.
-        time_mask: greatest share of a series that one mask hides in training; 0 is off.
-        noise: deviation of the noise added in training, in deviations of the channel; 0 is off.
+        standardize: subtract each channel's mean over the training split, and divide by its standard deviation.
+        max_length: longest series in steps, counted from its start; the rest is cut off; none keeps all.
+        time_mask: greatest share of a series that one mask hides, in training; 0 is off.
+        noise: standard deviation of the noise that is added in training, in standard deviations of the channel; 0 is
+            off.
     """
 
     def __init__(

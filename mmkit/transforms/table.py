@@ -30,9 +30,9 @@ class TableTransform:
     from the mean is cut off there.
 
     Args:
-        categorical: columns of numbers that are to be read as categories, such as codes.
+        categorical: columns of numbers that are read as categories, such as codes.
         ignore: columns that are not read.
-        min_count: a category that is rarer in the training split is unknown.
+        min_count: categories that are rarer than this in training count as unknown.
     """
 
     augments = False

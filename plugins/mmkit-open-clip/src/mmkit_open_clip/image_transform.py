@@ -26,11 +26,11 @@ class OpenClipImageTransform:
     """Crops the middle and resizes it as bytes, as the model's own preparation says.
 
     Args:
-        model: a name of open_clip ("ViT-B-32"), hf-hub:OWNER/NAME, or local-dir:FOLDER.
-        pretrained: a tag of open_clip, a file (safetensors, or a torch file of tensors), or none for new weights;
-            hf-hub: and local-dir: bring their own in the place of a tag.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".
+        pretrained: a tag of open_clip; a file of weights (safetensors, or a torch file of tensors); or "none" for
+            random weights. With hf-hub: and local-dir:, a tag is ignored: they bring their own weights.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(

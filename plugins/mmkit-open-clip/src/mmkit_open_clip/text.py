@@ -25,12 +25,13 @@ class OpenClipTextEncoder(nn.Module):
     """The model's own summary, and the states of the tokens, projected to the summary's width.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        tune: frozen, lora, dora, full or partial:N (the last N blocks).
-        rank: of the adapters.
-        decay: of the learning rate from block to block downwards, with tune=full.
-        output: "tokens", or "pooled" for the summary as the one token.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N blocks.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = OpenClipTextTransform

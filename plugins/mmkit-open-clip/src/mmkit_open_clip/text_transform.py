@@ -29,9 +29,9 @@ class OpenClipTextTransform:
     local-dir:, else by its name, from the hub's local cache.
 
     Args:
-        model: a name of open_clip ("ViT-B-32"), hf-hub:OWNER/NAME, or local-dir:FOLDER.
-        pretrained: a tag of open_clip, a file (safetensors, or a torch file of tensors), or none for new weights;
-            hf-hub: and local-dir: bring their own in the place of a tag.
+        model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".
+        pretrained: a tag of open_clip; a file of weights (safetensors, or a torch file of tensors); or "none" for
+            random weights. With hf-hub: and local-dir:, a tag is ignored: they bring their own weights.
     """
 
     augments = False

@@ -33,8 +33,8 @@ class SpeakerEncoder(nn.Module):
 
     Args:
         transform: the transform.
-        weights: "package" reads them from the installed package resemblyzer, which is not imported; a file is read as
-            tensors only; "none" draws new ones.
+        weights: "package" reads the pretrained weights of the installed package resemblyzer, without importing it; a
+            path reads a file of tensors; "none" draws random weights.
     """
 
     reads = SpeakerTransform

@@ -29,13 +29,14 @@ class TimmEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        weights: "hub" downloads those of the model's name (or takes them from the local cache); a file, .safetensors or
-            a torch file of tensors, is read from the disk; "none" draws new ones.
-        tune: frozen, lora, dora, full or partial:N (the last N blocks).
-        rank: of the adapters.
-        decay: of the learning rate from block to block downwards, with tune=full.
-        output: "tokens", or "pooled" for the summary as the one token.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        weights: "hub" takes the pretrained weights of the model from the local cache of the hub, or downloads them; a
+            path reads a file of weights (.safetensors, or a torch file of tensors); "none" draws random weights.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N blocks.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TimmTransform

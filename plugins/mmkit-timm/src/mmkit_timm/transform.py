@@ -24,11 +24,12 @@ class TimmTransform:
     """Crops the middle, resizes it as bytes, and hands on what the model's data configuration says.
 
     Args:
-        model: a name of timm, with its tag where there are several weights ("vit_small_patch16_224.augreg_in1k").
-        size: height and width in pixels; none takes the model's.
-        keep: share of the shorter side that is kept of the middle; none takes the model's (crop_pct).
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: a model name of timm, with a tag where there are several pretrained weights
+            ("vit_small_patch16_224.augreg_in1k").
+        size: height and width in pixels; none takes the model's own.
+        keep: share of the shorter side that the central crop keeps; none takes the model's own (crop_pct).
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(

@@ -30,16 +30,18 @@ class TorchaudioEncoder(nn.Module):
     Layers above the one that is read are left out, and no layer is dropped by chance in training.
 
     Args:
-        transform: the fitted transform; it knows the bundle.
-        weights: "hub" downloads those of the bundle (or takes them from torch's cache); a file, .safetensors or a torch
-            file of tensors, is read from the disk; "none" draws new ones.
-        layer: whose states; -1 is the last, 0 what goes into the first.
-        pooling: the summary: "mean" of the tokens, the greatest of each value ("max"); "none" leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        tune: frozen, lora, dora, full or partial:N (the last N layers).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the bundle.
+        weights: "hub" takes the pretrained weights of the bundle from torch's local cache, or downloads them; a path
+            reads a file of weights (.safetensors, or a torch file of tensors); "none" draws random weights.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the input of the first.
+        pooling: how tokens become one vector: their "mean" or their elementwise maximum ("max"); "none" leaves it to
+            the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TorchaudioTransform

@@ -24,10 +24,10 @@ class MfccEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        network: "fcn" (convolutions, each but the first halves the frames), "lstm" or "gru".
-        width: D.
-        layers: of the network.
-        dropout: of the tokens' values, in training.
+        network: "fcn" (convolutions, of which each but the first halves the number of frames), "lstm" or "gru".
+        width: D, the width of the tokens.
+        layers: number of layers of the network.
+        dropout: rate of dropout on the tokens (and between recurrent layers), in training.
     """
 
     reads = MfccTransform

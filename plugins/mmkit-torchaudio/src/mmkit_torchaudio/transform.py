@@ -54,7 +54,7 @@ class TorchaudioTransform:
 
     Args:
         bundle: a name of torchaudio.pipelines (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE_PLUS, ...).
-        seconds: kept from the start of a clip; none keeps all.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
 
     Raises:
         ValueError: torchaudio has no such bundle of a speech model.

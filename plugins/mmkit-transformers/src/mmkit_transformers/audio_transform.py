@@ -31,9 +31,9 @@ class TransformersAudioTransform:
     cut to its start.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote, with preprocessor_config.json.
-        revision: of the hub: a branch, a tag or a commit.
-        seconds: kept from the start of a clip; none keeps what the model takes.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.
+        revision: revision on the hub: a branch, a tag or a commit.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps what the model takes.
     """
 
     augments = False

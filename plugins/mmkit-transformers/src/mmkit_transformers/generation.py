@@ -33,11 +33,12 @@ class GenerationHead(nn.Module):
     """A trained projector from features to embeddings of the language model, which then writes the answer.
 
     Args:
-        of: what the prefix is made of: the fused "vector", or each of the fused "tokens".
-        length: tokens of the prefix that the vector, or each of the tokens, becomes.
-        tune: of the language model: frozen, lora, dora, full or partial:N (the last N layers and what follows them).
-        rank: of the adapters.
-        beams: answers that are followed side by side when a text is made; 1 takes the likeliest token each time.
+        of: what the prefix is made of: the fused "vector", or all fused "tokens".
+        length: number of prefix tokens for the vector, or for each of the tokens.
+        tune: what is trained of the language model: "frozen" is nothing, "lora" and "dora" adapters, "full" everything,
+            "partial:N" the last N layers and what follows them.
+        rank: rank of the adapters, with tune=lora or dora.
+        beams: number of beams of beam search; 1 is greedy decoding.
 
     Raises:
         ValueError: the target is no text, or the model takes no embeddings.

@@ -26,12 +26,13 @@ class GenerationTransform:
     being `max_length`, with `mask` [B].
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote.
-        revision: of the hub: a branch, a tag or a commit.
-        gguf: name of a GGUF file there that holds the model and its tokenizer; it is read in float32, by the packages
-            gguf and accelerate.
-        max_length: most tokens of an answer, its end included; a longer truth is cut, and then has no end.
-        prompt: what stands between the prefix and the answer.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote.
+        revision: revision on the hub: a branch, a tag or a commit.
+        gguf: name of a GGUF file of that folder or repository, with model and tokenizer; it is read in float32 and
+            needs the packages gguf and accelerate.
+        max_length: greatest number of tokens of an answer, the end of text included; a longer truth is cut off and has
+            no end of text.
+        prompt: text between the prefix and the answer.
 
     Raises:
         ValueError: the target is no text.

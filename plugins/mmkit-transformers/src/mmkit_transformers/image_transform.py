@@ -29,10 +29,10 @@ class TransformersImageTransform:
     """Crops what the processor would keep, resizes it as bytes; the encoder normalises.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote, with preprocessor_config.json.
-        revision: of the hub: a branch, a tag or a commit.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.
+        revision: revision on the hub: a branch, a tag or a commit.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(

@@ -26,15 +26,16 @@ class TransformersTextEncoder(nn.Module):
     Of a model with several towers (CLIP, CLAP) it is the one for texts, of one with a decoder (T5) the encoder.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"); "none"
-            leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        layer: whose hidden states; -1 is the last, 0 the embeddings.
-        tune: frozen, lora, dora, full or partial:N (the last N layers).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        pooling: how tokens become one vector: their "mean", the first one ("cls") or the elementwise maximum ("max");
+            "none" leaves it to the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the embeddings.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TransformersTextTransform

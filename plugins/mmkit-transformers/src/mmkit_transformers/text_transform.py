@@ -24,9 +24,10 @@ class TransformersTextTransform:
     """Tokenises a whole batch at once with the model's fast tokenizer.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote.
-        revision: of the hub: a branch, a tag or a commit.
-        max_length: most tokens of a text, with those that the model adds; none takes as many as the model has places.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote.
+        revision: revision on the hub: a branch, a tag or a commit.
+        max_length: greatest number of tokens of a text, the special tokens of the model included; none takes as many as
+            the model allows.
     """
 
     augments = False

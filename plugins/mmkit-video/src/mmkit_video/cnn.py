@@ -28,10 +28,11 @@ class VideoCnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also that of the last convolution; the ones before have half as many channels each.
-        layers: of convolutions.
+        width: D, the width of the tokens and of the last convolution; each convolution before has half the width of the
+            next, and at least 8.
+        layers: number of convolutions.
         convolution: "2+1d" convolves over space, then over time; "3d" over both at once.
-        dropout: of the tokens' values, in training.
+        dropout: rate of dropout on the tokens, in training.
     """
 
     reads = VideoTransform

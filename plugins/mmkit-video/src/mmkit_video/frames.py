@@ -21,9 +21,9 @@ class FramesEncoder(nn.Module):
     Where the image encoder is frozen, so is this: its features are computed once.
 
     Args:
-        transform: the fitted transform; it knows the image encoder.
-        output: "frames" for one token a frame, "patches" for all tokens of all frames.
-        position: add the place in time to the tokens, as fixed sines and cosines (Vaswani et al., "Attention Is All You
+        transform: the fitted transform, which knows the image encoder.
+        output: "frames" gives one token for each frame, "patches" all tokens of all frames.
+        position: add the position in time to the tokens, as sines and cosines (Vaswani et al., "Attention Is All You
             Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762).
     """
 

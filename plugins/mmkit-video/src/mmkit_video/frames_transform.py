@@ -28,10 +28,10 @@ class FramesTransform:
     What that transform augments is drawn for each frame by itself.
 
     Args:
-        encoder: of images, as on the command line; in quotes where it has options.
-        sampling: "uniform" takes the middles of as many equal parts as `frames` says; "segments" a frame at random of
-            each part in training; "fps" a frame every 1/fps seconds.
-        frames: taken of a video; with sampling=fps the most, from the start.
+        encoder: an image encoder, written as on the command line; in quotes where it has options.
+        sampling: which frames are taken: "uniform", the middle of each of `frames` equal parts; "segments", in training
+            a random frame of each part; "fps", one every 1/`fps` seconds.
+        frames: number of frames; with sampling=fps the greatest number, counted from the start.
         fps: frames per second, with sampling=fps.
     """
 
