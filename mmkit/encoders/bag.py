@@ -17,7 +17,7 @@ from mmkit.transforms.text import TextTransform
 
 
 class BagEncoder(nn.Module):
-    """One vector a token; nothing knows its neighbours.
+    """One token for each word, independent of its neighbours.
 
     Args:
         transform: the fitted transform.

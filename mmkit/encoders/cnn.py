@@ -22,7 +22,7 @@ from mmkit.transforms.image import ImageTransform
 
 
 class CnnEncoder(nn.Module):
-    """3x3 convolutions with batch normalisation; the last map, on a grid, gives the tokens.
+    """3x3 convolutions with batch normalisation; a grid of the last feature map gives the tokens.
 
     Args:
         transform: the fitted transform.

@@ -21,7 +21,7 @@ from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
 class FcnEncoder(nn.Module):
-    """Convolutions over time; one token for every `stride**(layers - 1)` steps.
+    """One token for every `stride**(layers - 1)` steps.
 
     Args:
         transform: the fitted transform.
@@ -30,6 +30,9 @@ class FcnEncoder(nn.Module):
         kernel: number of steps that a convolution reads; odd.
         stride: stride of every convolution but the first.
         dropout: rate of dropout on the tokens, in training.
+
+    Raises:
+        ValueError: `kernel` is even.
     """
 
     reads = SeriesTransform
@@ -46,7 +49,7 @@ class FcnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if kernel % 2 == 0:
-            raise ValueError(f"kernel {kernel} is even; take an odd one, so that a step stands in its middle")
+            raise ValueError(f"kernel {kernel} is even; take an odd one, so that it has a middle")
         self.width = width
         self.stride = stride
         self.convolutions = nn.ModuleList(

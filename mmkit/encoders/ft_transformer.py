@@ -22,7 +22,7 @@ from mmkit.transforms.table import MISSING, TableTransform
 
 
 class FtTransformerEncoder(nn.Module):
-    """The row's own token first, which is the summary as well, then one for each column: T is 1 + N + K.
+    """First a learned token for the row, which is also the pooled vector, then one for each column: T is 1 + N + K.
 
     Args:
         transform: the fitted transform.
@@ -57,7 +57,7 @@ class FtTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
-        """The row's token, then one a column; those of missing cells are masked."""
+        """The token of the row, then one for each column; those of missing cells are masked."""
         there = batch["mask"]  # [B]
         cells = []  # [B N D], [B K D]
         seen = [there[:, None]]  # [B 1], [B N], [B K]

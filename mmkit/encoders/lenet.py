@@ -23,7 +23,7 @@ from mmkit.transforms.image import ImageTransform
 
 
 class LeNetEncoder(nn.Module):
-    """Two 5x5 convolutions with subsampling, then two full layers; one token.
+    """Two 5x5 convolutions with subsampling, then two fully connected layers; one token.
 
     Args:
         transform: the fitted transform.

@@ -22,7 +22,7 @@ from mmkit.transforms.mel import MelTransform
 
 
 class MelRnnEncoder(nn.Module):
-    """LSTM or GRU over log-mel frames; one token for every `stack` frames.
+    """One token for every `stack` frames.
 
     Args:
         transform: the fitted transform.

@@ -23,7 +23,7 @@ from mmkit.transforms.image import ImageTransform
 
 
 class ResNetEncoder(nn.Module):
-    """A 3x3 convolution, then three stages of residual blocks; the last map, on a grid, gives the tokens.
+    """A 3x3 convolution, then three stages of residual blocks; a grid of the last feature map gives the tokens.
 
     Args:
         transform: the fitted transform.

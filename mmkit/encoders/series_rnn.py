@@ -20,7 +20,7 @@ from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
 class SeriesRnnEncoder(nn.Module):
-    """LSTM or GRU over the steps; one token a step.
+    """One token for each step.
 
     Args:
         transform: the fitted transform.

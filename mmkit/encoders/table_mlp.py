@@ -19,7 +19,9 @@ from mmkit.transforms.table import TableTransform
 
 
 class TableMlpEncoder(nn.Module):
-    """One token a row. Beside each number the network sees whether it is there; a missing category has its own vector.
+    """One token for each row.
+
+    Each number is read with a flag that says whether it is there; a missing category has its own vector.
 
     Args:
         transform: the fitted transform.

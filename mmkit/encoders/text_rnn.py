@@ -19,7 +19,7 @@ from mmkit.transforms.text import TextTransform
 
 
 class TextRnnEncoder(nn.Module):
-    """One token for each state; the mean of the states is the text's.
+    """One token for each word: the state of the network there. Their mean is the vector of the text.
 
     Args:
         transform: the fitted transform.
@@ -54,7 +54,7 @@ class TextRnnEncoder(nn.Module):
         self.recurrent = Recurrent(width, width, cell=cell, layers=layers, bidirectional=bidirectional, dropout=dropout)
 
     def forward(self, batch: Batch) -> Features:
-        """A state for each token."""
+        """A state for each word."""
         mask = batch["mask"]  # [B T]
         words = self.dropout(self.embedding(batch["tokens"], mask))
         return Features.of(self.recurrent(words, mask), mask)

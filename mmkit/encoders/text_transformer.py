@@ -20,7 +20,7 @@ from mmkit.transforms.text import TextTransform
 
 
 class TextTransformerEncoder(nn.Module):
-    """One token for each token of the text, having seen all others; their mean is the text's.
+    """One token for each word, which attends to all others. Their mean is the vector of the text.
 
     Args:
         transform: the fitted transform.
@@ -56,7 +56,7 @@ class TextTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
-        """A token for each token."""
+        """A token for each word."""
         mask = batch["mask"]  # [B T]
         words = self.embedding(batch["tokens"], mask) * math.sqrt(self.width)
         tokens = self.dropout(words + positions(words))

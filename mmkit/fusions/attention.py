@@ -24,8 +24,8 @@ from mmkit.layers import TransformerLayer
 class AttentionFusion(nn.Module):
     """Pre-norm transformer layers over the tokens of all inputs.
 
-    Missing inputs and padding are keys that nobody sees. Gives every token, and one vector: their masked mean, or the
-    state of a learned token of its own.
+    Missing inputs and padding are masked as keys. The result has all tokens and one vector: their masked mean, or the
+    state of a learned token.
 
     Args:
         widths: D of each input, by name.

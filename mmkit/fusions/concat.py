@@ -21,8 +21,8 @@ from mmkit.contract import Features
 class ConcatFusion(nn.Module):
     """One linear layer over the concatenation.
 
-    A missing input is a vector of zeros, so its columns of the weight add nothing; the layer's one bias belongs to
-    the fusion and to no input.
+    A missing input is a vector of zeros, so its columns of the weight add nothing. The layer has one bias, which does
+    not depend on what is missing.
 
     Args:
         widths: D of each input, by name.

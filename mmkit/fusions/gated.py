@@ -20,8 +20,8 @@ from mmkit.contract import Features
 class GatedFusion(nn.Module):
     """Sum over the inputs of `sigmoid(gate(all vectors)) * tanh(project(vector))`.
 
-    As in the paper there are no biases, so that a missing input, a vector of zeros, passes `tanh(0) = 0` and moves no
-    gate. Where all are missing the result is zero.
+    As in the paper there are no biases: a missing input is a vector of zeros, so it adds `tanh(0) = 0` and changes no
+    gate. Where all inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.

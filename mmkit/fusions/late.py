@@ -18,14 +18,14 @@ from mmkit.contract import Features, Target
 
 
 class LateFusion(nn.Module):
-    """Weighted mean of what the inputs' own heads say: of probabilities for classes and labels, of values for scalars.
+    """Weighted mean over the heads of all inputs: of probabilities for classes and labels, of values for scalars.
 
-    Classes come out as logarithms of the mean probabilities, of which softmax gives the mean back; labels as logits,
-    of which sigmoid does. A missing input has no vote: the weights of the others are renormalised. Where all are
-    missing every class is equally likely, every label is one in two, and a scalar is zero.
+    For classes the output is the logarithm of the mean probabilities, for labels their logit, so that softmax and
+    sigmoid give the means back. A missing input has weight 0, and the weights of the others are renormalised. Where all
+    inputs are missing, all classes are equally likely, every label has probability 0.5, and a scalar is zero.
 
     Args:
-        widths: of each input's output, all C, by name.
+        widths: width of the output of each input, by name; all are C.
         target: what is predicted.
         weights: "equal", or "learned": one positive weight for each input, with sum 1.
 

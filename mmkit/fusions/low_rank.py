@@ -23,7 +23,7 @@ class LowRankFusion(nn.Module):
     """Tensor fusion whose weight is a sum of `rank` outer products and is never built.
 
     A missing input is the vector (0, ..., 0, 1), which leaves the terms of lower order, as in tensor fusion. What
-    differs from the paper is where training starts: those ones have weight 1, and factors the scale that keeps the
+    differs from the paper is the initialisation: the constants have weight 1, and the factors a scale that keeps the
     variance, so that the product of many inputs neither vanishes nor explodes.
 
     Args:

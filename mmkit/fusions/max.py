@@ -20,9 +20,9 @@ from mmkit.contract import Features
 
 
 class MaxFusion(nn.Module):
-    """Maximum of one linear projection an input, over the inputs that are there.
+    """Each input has its own linear projection; the maximum is taken over the inputs that are present.
 
-    A missing input counts as -inf. Where all are missing the result is zero.
+    A missing input counts as -inf. Where all inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.

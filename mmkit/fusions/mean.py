@@ -20,10 +20,10 @@ from mmkit.contract import Features
 
 
 class MeanFusion(nn.Module):
-    """Average of one linear projection an input, over the inputs that are there.
+    """Each input has its own linear projection; the mean is taken over the inputs that are present.
 
-    A missing input counts neither in the sum, its bias included, nor in the number that divides it. Where all are
-    missing the mean is zero.
+    A missing input counts neither in the sum (nor does its bias) nor in the number of inputs that divides it. Where all
+    inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.

@@ -20,9 +20,9 @@ from mmkit.contract import Features
 
 
 class ProductFusion(nn.Module):
-    """Product of one linear projection an input.
+    """Each input has its own linear projection; the projections are multiplied elementwise.
 
-    A missing input is a factor of one. Where all are missing the product is one.
+    A missing input is a factor of one. Where all inputs are missing, the result is one.
 
     Args:
         widths: D of each input, by name.

@@ -20,9 +20,10 @@ from mmkit.contract import Features
 
 
 class SumFusion(nn.Module):
-    """Sum of one linear projection an input.
+    """Each input has its own linear projection; the projections are added.
 
-    A missing input adds zero: neither its columns of the weight nor its bias. Where all are missing the sum is zero.
+    A missing input adds zero: neither its columns of the weight nor its bias. Where all inputs are missing, the result
+    is zero.
 
     Args:
         widths: D of each input, by name.

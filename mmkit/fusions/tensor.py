@@ -23,7 +23,7 @@ class TensorFusion(nn.Module):
     """A linear layer over the outer product of all vectors, each with a 1 at its end.
 
     The ones keep the terms of lower order: a missing input is the vector (0, ..., 0, 1), so that only the terms without
-    it remain. The product has as many numbers as the widths (plus one each) multiplied, so large ones are refused.
+    it remain. The outer product has as many numbers as the product of all (width + 1), so large ones are refused.
 
     Args:
         widths: D of each input, by name.

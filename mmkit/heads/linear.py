@@ -16,7 +16,9 @@ from mmkit.transforms.truth import Categories
 
 
 class LinearHead(nn.Module):
-    """One logit a class or label. Loss and prediction read the output alone.
+    """Logistic regression on the features: one logit for each class or label.
+
+    Loss and prediction depend on the output only.
 
     Args:
         loss: "cross-entropy", or "focal" loss, which gives more weight to samples that are predicted badly.

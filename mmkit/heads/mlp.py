@@ -17,7 +17,9 @@ from mmkit.transforms.truth import Categories
 
 
 class MlpHead(nn.Module):
-    """Hidden layers, then one logit a class or label. Loss and prediction read the output alone.
+    """Hidden layers, then one logit for each class or label.
+
+    Loss and prediction depend on the output only.
 
     Args:
         hidden: width of the hidden layers.

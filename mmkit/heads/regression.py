@@ -17,10 +17,10 @@ from mmkit.transforms.truth import Numbers
 
 
 class RegressionHead(nn.Module):
-    """Hidden layers, then C numbers, each standardised by its mean and deviation over the training split.
+    """Hidden layers, then C numbers, each standardised by its mean and standard deviation over the training split.
 
-    The output and the loss are standardised, so that no unit outweighs another; `predict` gives the user's units.
-    Loss and prediction read the output alone.
+    Output and loss are standardised, so that numbers of large units do not outweigh others; `predict` gives the user's
+    units. Loss and prediction depend on the output only.
 
     Args:
         hidden: width of the hidden layers.

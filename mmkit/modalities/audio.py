@@ -24,7 +24,7 @@ _SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 
 
 class Audio:
-    """Sound: paths or the bytes of a file (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
+    """A raw value is a path or bytes (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
 
     def decode(self, raw: Any) -> Clip:
         """A float32 tensor [channels time] of its own, both at least 1, and the samples per second.

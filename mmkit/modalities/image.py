@@ -38,10 +38,10 @@ UNREADABLE = (
 
 
 class Image:
-    """Images: paths, the bytes of a file, Pillow images, arrays and tensors [H W], [H W C] or [C H W]."""
+    """A raw value is a path, the bytes of a file, a Pillow image, or an array or tensor [H W], [H W C] or [C H W]."""
 
     def decode(self, raw: Any) -> Tensor:
-        """A uint8 tensor [C H W] of its own: C is 1 for grey, 3 for colour; what is transparent lies on white.
+        """A uint8 tensor [C H W] of its own: C is 1 for grey, 3 for colour; transparent pixels are put on white.
 
         Of a file, the three values of a pixel lie side by side in memory, which is how they are resized fastest.
 

@@ -14,7 +14,7 @@ from mmkit.errors import DataError
 
 
 class Series:
-    """Numbers over time: arrays, tensors or nested lists, [T C], or [T] for one channel."""
+    """A raw value is an array, a tensor or a nested list of numbers, [T C], or [T] for one channel."""
 
     def decode(self, raw: Any) -> Tensor:
         """A float32 tensor [T C] of its own, T and C at least 1.

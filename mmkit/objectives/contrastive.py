@@ -70,8 +70,8 @@ class ContrastiveObjective(nn.Module):
         for a, b in combinations(range(len(points)), 2):
             both = present[a] & present[b]
             similarity = scale * points[a] @ points[b].T  # [B B]
-            there = _surprise(similarity, present[b])
-            back = _surprise(similarity.T, present[a])
+            there = _negative_log_likelihood(similarity, present[b])
+            back = _negative_log_likelihood(similarity.T, present[a])
             total = total + torch.where(both, (there + back) / 2, 0)
             pairs = pairs + both
         return self.weight * total / pairs.clamp(min=1)
@@ -87,7 +87,7 @@ def _direction(point: Tensor) -> Tensor:
     return F.normalize(point.to(torch.promote_types(point.dtype, torch.float32)), dim=-1)
 
 
-def _surprise(similarity: Tensor, present: Tensor) -> Tensor:
+def _negative_log_likelihood(similarity: Tensor, present: Tensor) -> Tensor:
     """[B]: -log of the diagonal's share of each row's softmax over the columns that are present."""
     # A finite floor: a row without any column would be -inf, which not every derivative of logsumexp survives.
     shown = similarity.masked_fill(~present, _NEVER)

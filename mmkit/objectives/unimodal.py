@@ -21,10 +21,10 @@ from mmkit.heads.loss import loss_of
 
 
 class UnimodalObjective(nn.Module):
-    """The sum of the losses of the inputs' own heads, over the inputs that a sample has.
+    """The sum of the losses of the heads of all inputs that a sample has.
 
-    The loss is the plain one of the target, whatever the head's options: cross-entropy for classes, binary
-    cross-entropy for labels, squared error of standardised numbers.
+    The loss does not depend on the options of the head: cross-entropy for classes, binary cross-entropy for labels,
+    squared error of standardised numbers for scalars.
 
     Args:
         weight: factor of this loss, which is added to the loss of the head.

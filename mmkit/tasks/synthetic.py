@@ -2,8 +2,8 @@
 
 What the inputs of a task tell of the truth may be redundant (each tells the same), unique (each tells something that
 no other does) or synergistic (only together do they tell anything); the words are those of Williams and Beer,
-"Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. For tests and for
-teaching: nothing here was ever measured.
+"Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. They are for
+tests and for teaching.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class SyntheticRedundant:
 
     description: ClassVar[str] = (
         "Synthetic, public domain. Every input carries the same symbol, which is the class in nine of ten samples: the "
-        "inputs are redundant, and no fusion can do better than the best single input while no value is missing."
+        "inputs are redundant, and no fusion can do better than the best single input, unless values are missing."
     )
 
     def __init__(
@@ -103,8 +103,8 @@ class SyntheticUnique:
     """
 
     description: ClassVar[str] = (
-        "Synthetic, public domain. Every input carries one bit, and the class is all of them: the inputs are unique, "
-        "each tells a part, and only a fusion can tell the whole."
+        "Synthetic, public domain. Every input carries one bit, and the class is all bits together: each input tells a "
+        "part that no other tells, and only a fusion can tell the whole."
     )
 
     def __init__(
@@ -154,7 +154,7 @@ class SyntheticXor:
 
     description: ClassVar[str] = (
         "Synthetic, public domain. Every input carries one bit, and the class is their exclusive or: the inputs are "
-        "synergistic, and whoever lacks one of them can only guess."
+        "synergistic, and without any one of them the class can only be guessed."
     )
 
     def __init__(
@@ -205,8 +205,8 @@ class SyntheticRegression:
     """
 
     description: ClassVar[str] = (
-        "Synthetic, public domain. Every input carries a number, and the truth is a product of a curve of each, with a "
-        "little noise: each input tells a part, and how they interact tells the rest."
+        "Synthetic, public domain. Every input carries a number, and the truth is the product of a nonlinear function "
+        "of each, with a little noise: each input tells a part, and their interaction tells the rest."
     )
 
     def __init__(

@@ -30,10 +30,10 @@ class MelTransform:
     """Log-mel spectrograms: the power of `torchaudio.transforms.MelSpectrogram` framed without padding, its logarithm,
     and each band standardised by the training split.
 
-    A clip shorter than a window is filled up with silence to one frame. The masks are those of SpecAugment: Park et
+    A clip shorter than a frame is filled up with silence. The masks are those of SpecAugment: Park et
     al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
-    https://arxiv.org/abs/1904.08779. They are off by default: without them the spectrograms are made once, not in
-    every epoch.
+    https://arxiv.org/abs/1904.08779. They are off by default: without them the spectrograms are
+    computed once instead of in every epoch.
 
     Args:
         rate: samples per second; every clip is resampled to it.

@@ -18,7 +18,7 @@ from mmkit.errors import DataError, ValuesError
 
 
 class Stepwise(Protocol):
-    """What encoders of series read of a transform whose batch is `steps` [B T C] and `mask` [B T]."""
+    """A transform for encoders of series: its batch is `steps` [B T C] and `mask` [B T]."""
 
     @property
     def channels(self) -> int:
@@ -27,11 +27,11 @@ class Stepwise(Protocol):
 
 
 class SeriesTransform:
-    """Standardises each channel by the training split, pads to the longest of the batch; augments in training.
+    """Standardises each channel by the training split, pads to the longest series of the batch, augments in training.
 
     The time mask is that of SpecAugment: Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic
-    Speech Recognition", Interspeech 2019, https://arxiv.org/abs/1904.08779; here its greatest length is a share of
-    the series.
+    Speech Recognition", Interspeech 2019, https://arxiv.org/abs/1904.08779. What differs: its
+    greatest length is a share of the series.
 
     Args:
         standardize: subtract each channel's mean over the training split, and divide by its standard deviation.

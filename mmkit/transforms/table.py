@@ -24,10 +24,10 @@ FAR = 1e6
 class TableTransform:
     """Rows to `numbers` [B N], standardised, zero where not `present` [B N]; `categories` [B K]; and `mask` [B].
 
-    A column whose cells are all numbers is one of numbers; one of strings or booleans is one of categories: 0 where
-    the cell is missing, 1 where it is unknown, then the values of the training split. Columns are in the order of their
-    names. A column without any cell in the training split is known, but not read. A number a million deviations away
-    from the mean is cut off there.
+    Columns of numbers only are read as numbers, columns of strings or booleans as categories: 0 is a missing cell, 1 an
+    unknown one, then come the values of the training split. Columns are in the order of their names. A column that is
+    empty in the training split is accepted later, but not read. Numbers are clipped at a million standard deviations
+    from the mean.
 
     Args:
         categorical: columns of numbers that are read as categories, such as codes.

@@ -29,8 +29,8 @@ from mmkit.transforms.word_vectors import read_word_vectors
 class TextTransform:
     """Texts to `tokens` [B T] with their `mask`: 0 is padding, 1 an unknown token, then the vocabulary.
 
-    Word vectors are read while fitting and never again: a restored transform has none, and an encoder built on it
-    gets its weights from its state dict.
+    The file of word vectors is read by `fit` only. A restored transform has no vectors; an encoder built on it gets its
+    weights from its state dict.
 
     Args:
         tokenizer: "word" for whole words, or "bpe" for parts of words (byte-pair encoding); both are fitted on the

@@ -23,7 +23,7 @@ from mmkit_open_clip.weights import load
 
 
 class OpenClipImageEncoder(nn.Module):
-    """The model's own summary, and patches or places as tokens, projected to the summary's width.
+    """The embedding of the model as pooled vector; patches or positions of a map as tokens, projected to its width.
 
     Args:
         transform: the fitted transform, which knows the model.
@@ -62,7 +62,7 @@ class OpenClipImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(transform.images.std).view(-1, 1, 1), persistent=False)
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        """[B T D] tokens with the pooled vector; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         summary, tokens = self.tuned(pixels)

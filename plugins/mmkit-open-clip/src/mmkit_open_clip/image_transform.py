@@ -23,7 +23,7 @@ PRETRAINED = "laion2b_s34b_b79k"
 
 
 class OpenClipImageTransform:
-    """Crops the middle and resizes it as bytes, as the model's own preparation says.
+    """Crops and resizes images as bytes, the way that the model's own preprocessing says.
 
     Args:
         model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".

@@ -22,7 +22,7 @@ from mmkit_open_clip.weights import load
 
 
 class OpenClipTextEncoder(nn.Module):
-    """The model's own summary, and the states of the tokens, projected to the summary's width.
+    """The embedding of the model as pooled vector; the states of the tokens as tokens, projected to its width.
 
     Args:
         transform: the fitted transform, which knows the model.

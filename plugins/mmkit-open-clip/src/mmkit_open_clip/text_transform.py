@@ -25,8 +25,8 @@ from mmkit_open_clip.source import described
 class OpenClipTextTransform:
     """Tokenises a whole batch at once.
 
-    A model's tokenizer is open_clip's own, which ships with it, or a fast one of transformers: out of the folder of
-    local-dir:, else by its name, from the hub's local cache.
+    The tokenizer is open_clip's own, which ships with it, or a fast one of transformers, which comes from the folder of
+    local-dir:, or by its name from the local cache of the hub.
 
     Args:
         model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".

@@ -27,9 +27,9 @@ OF_TRAINING = ("similarity_weight", "similarity_bias")
 
 
 class SpeakerEncoder(nn.Module):
-    """Three layers of LSTM; a piece's last state, projected to a unit vector, is a token, and their mean the summary.
+    """Three LSTM layers; the last state of each piece, projected to a unit vector, is a token; their mean is pooled.
 
-    It tells voices apart, not words. It is always frozen: its features are computed once.
+    It tells voices apart, not words. It is always frozen, so its features are computed once.
 
     Args:
         transform: the transform.

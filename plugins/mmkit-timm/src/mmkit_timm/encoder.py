@@ -25,7 +25,7 @@ CONTAINERS = ("blocks", "stages", "layers", "features")
 
 
 class TimmEncoder(nn.Module):
-    """Places of the last map, or patches, as tokens; the model's own pooled features as summary.
+    """Positions of the last feature map, or patches, as tokens; the model's own pooled features as pooled vector.
 
     Args:
         transform: the fitted transform.

@@ -21,7 +21,7 @@ from mmkit.transforms.image import ImageTransform
 
 
 class TimmTransform:
-    """Crops the middle, resizes it as bytes, and hands on what the model's data configuration says.
+    """Crops and resizes images as bytes, the way that the model's data configuration says.
 
     Args:
         model: a model name of timm, with a tag where there are several pretrained weights

@@ -24,10 +24,10 @@ from mmkit_torchaudio.weights import fill
 
 
 class TorchaudioEncoder(nn.Module):
-    """The states of a layer as tokens, one every 20 ms, with a summary.
+    """The hidden states of a layer as tokens, one every 20 ms, with a pooled vector.
 
-    They are what the bundle's `extract_features` gives for each clip alone: its mates and its padding change nothing.
-    Layers above the one that is read are left out, and no layer is dropped by chance in training.
+    They equal what the bundle's `extract_features` gives for each clip alone: neither the other clips of the batch nor
+    padding change them. Layers above the one that is read are left out, and layer drop is off in training.
 
     Args:
         transform: the fitted transform, which knows the bundle.

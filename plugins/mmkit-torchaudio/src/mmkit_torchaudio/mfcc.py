@@ -20,7 +20,7 @@ from mmkit_torchaudio.mfcc_transform import MfccTransform
 
 
 class MfccEncoder(nn.Module):
-    """Convolutions over time, or a recurrent network, over the coefficients of every frame.
+    """Convolutions over time, or a recurrent network, over the coefficients of all frames.
 
     Args:
         transform: the fitted transform.

@@ -50,7 +50,7 @@ BUNDLES: dict[str, Any] = {
 
 
 class TorchaudioTransform:
-    """Mixes a clip down and resamples it; what is too short to give a token is filled up with silence.
+    """Mixes a clip down to mono and resamples it; clips too short for one token are filled up with silence.
 
     Args:
         bundle: a name of torchaudio.pipelines (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE_PLUS, ...).

@@ -22,10 +22,11 @@ from mmkit_transformers.waves import ClipFrontEnd
 
 
 class TransformersAudioEncoder(nn.Module):
-    """The hidden states of a layer as tokens, with a summary.
+    """The hidden states of a layer as tokens, with a pooled vector.
 
-    A clip's result does not depend on its mates, also of models that were trained without a mask. Of a model with
-    several towers (CLAP) or a decoder (Whisper) it is the part that listens. SpecAugment inside a model is off.
+    The result of a clip does not depend on the other clips of its batch, even with models that were trained without a
+    mask. Of a model with several towers (CLAP) or a decoder (Whisper), the audio encoder is taken. SpecAugment inside a
+    model is off.
 
     Args:
         transform: the fitted transform, which knows the model.

@@ -25,10 +25,10 @@ WINDOW = 0.025
 
 
 class TransformersAudioTransform:
-    """Mixes a clip down, resamples it, and runs the model's feature extractor on it alone.
+    """Mixes a clip down to mono, resamples it, and runs the model's feature extractor on it alone.
 
-    What an extractor would draw by chance is not drawn: a clip that is longer than the model's window (CLAP's 10 s) is
-    cut to its start.
+    Nothing is random: where an extractor would take a random part of a clip that is longer than the model's window
+    (10 s for CLAP), its start is taken.
 
     Args:
         model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.

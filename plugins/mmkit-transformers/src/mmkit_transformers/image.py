@@ -21,9 +21,9 @@ from mmkit_transformers.states import States, asked, featured
 
 
 class TransformersImageEncoder(nn.Module):
-    """The hidden states of a layer, patches or places of a map, as tokens, with a summary.
+    """The hidden states of a layer (patches, or positions of a feature map) as tokens, with a pooled vector.
 
-    Of a model with several towers (CLIP, SigLIP) it is the one for images.
+    Of a model with several towers (CLIP, SigLIP), the image tower is taken.
 
     Args:
         transform: the fitted transform, which knows the model.

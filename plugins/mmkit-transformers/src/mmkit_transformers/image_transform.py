@@ -26,7 +26,7 @@ resizing rounds the place of the crop differently."""
 
 
 class TransformersImageTransform:
-    """Crops what the processor would keep, resizes it as bytes; the encoder normalises.
+    """Crops and resizes images as bytes, the way that the model's processor would; the encoder normalises.
 
     Args:
         model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.

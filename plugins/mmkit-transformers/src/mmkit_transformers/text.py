@@ -21,9 +21,9 @@ from mmkit_transformers.text_transform import TransformersTextTransform
 
 
 class TransformersTextEncoder(nn.Module):
-    """The hidden states of a layer as tokens, with a summary.
+    """The hidden states of a layer as tokens, with a pooled vector.
 
-    Of a model with several towers (CLIP, CLAP) it is the one for texts, of one with a decoder (T5) the encoder.
+    Of a model with several towers (CLIP, CLAP) the text tower is taken, of one with a decoder (T5) the encoder.
 
     Args:
         transform: the fitted transform, which knows the model.

@@ -24,7 +24,7 @@ from mmkit_transformers.video_transform import TransformersVideoTransform
 
 
 class TransformersVideoEncoder(nn.Module):
-    """The hidden states of a layer, pieces of space and time, as tokens, with a summary.
+    """The hidden states of a layer (patches of space and time) as tokens, with a pooled vector.
 
     Args:
         transform: the fitted transform, which knows the model.

@@ -25,7 +25,7 @@ cropping before resizing rounds the place of the crop differently."""
 
 
 class TransformersVideoTransform:
-    """Takes as many frames as the model has places for, crops and resizes them as bytes; the encoder normalises.
+    """Takes as many frames as the model reads, crops and resizes them as bytes; the encoder normalises.
 
     Args:
         model: name of a model on the hub, or a folder that `save_pretrained` wrote, with the configuration of its

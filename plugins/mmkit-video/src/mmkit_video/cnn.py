@@ -24,7 +24,7 @@ from mmkit_video.transform import VideoTransform
 
 
 class VideoCnnEncoder(nn.Module):
-    """Convolutions that halve height and width; one token a frame, which knows the frames around it.
+    """Convolutions that halve height and width; one token for each frame, which also depends on the frames around it.
 
     Args:
         transform: the fitted transform.
@@ -109,7 +109,7 @@ class Joint(nn.Module):
 
 
 class FrameNorm(nn.Module):
-    """Group normalisation of every frame by itself.
+    """Group normalisation of each frame by itself.
 
     Args:
         channels: C.

@@ -16,9 +16,9 @@ from mmkit_video.frames_transform import FramesTransform
 
 
 class FramesEncoder(nn.Module):
-    """Each frame's summary is a token, or each of its tokens; the summary of a video is the mean over its frames.
+    """The pooled vector of each frame is a token, or all its tokens are; their mean over the frames is pooled.
 
-    Where the image encoder is frozen, so is this: its features are computed once.
+    Where the image encoder is frozen, so is this encoder: its features are computed once.
 
     Args:
         transform: the fitted transform, which knows the image encoder.

@@ -23,9 +23,9 @@ CHUNK = 8
 
 
 class FramesTransform:
-    """Takes frames, and hands them as images to the transform of an image encoder.
+    """Takes frames of a video and passes them as images to the transform of an image encoder.
 
-    What that transform augments is drawn for each frame by itself.
+    Augmentation by that transform is random for each frame.
 
     Args:
         encoder: an image encoder, written as on the command line; in quotes where it has options.

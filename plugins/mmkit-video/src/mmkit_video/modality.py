@@ -27,9 +27,10 @@ of all frames and of the keyframes in the file's units, `pts` being None where f
 
 
 class Video:
-    """Moving pictures: paths or the bytes of a file of any format that PyAV reads, or (frames, frames per second) with
-    frames [T H W C] or [T C H W], C being 1 or 3.
-    """  # noqa: D205 - one sentence
+    """A raw value is a path or the bytes of a file of any format that PyAV reads, or (frames, frames per second).
+
+    Frames are [T H W C] or [T C H W], with 1 or 3 channels.
+    """
 
     def decode(self, raw: Any) -> Clip:
         """A mapping, see `Clip`. Of a file, every packet is looked at, and the first and the last frame are decoded.

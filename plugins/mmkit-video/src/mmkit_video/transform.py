@@ -21,7 +21,7 @@ from mmkit_video.sampling import How, Sampling
 
 
 class VideoTransform:
-    """Takes frames, brings them to one size; crops and flips whole videos in training.
+    """Takes frames of a video and resizes them; crops and flips whole videos in training.
 
     The random crop is that of Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
     https://arxiv.org/abs/1409.4842: a share of the area, at an aspect ratio between 3/4 and 4/3.
