@@ -25,7 +25,7 @@ TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
 WHOLE = [
     {"title": "text-transformer", "photo": "lenet", "sound": "mel-cnn", "signal": "fcn", "type": "ft-transformer"},
     {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "fcn", "type": "table-mlp"},
-    {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "fcn", "type": "ft-transformer"},
+    {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
 ]
 
 

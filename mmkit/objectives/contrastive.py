@@ -77,7 +77,7 @@ class ContrastiveObjective(nn.Module):
         return self.weight * total / pairs.clamp(min=1)
 
     def _scale(self) -> Tensor:
-        # The gradient passes the clamp: cut off there, a scale that once went over could never come back.
+        # The gradient passes through the clamp: otherwise a scale above the limit would never get back.
         over = (self.log_scale - math.log(_GREATEST_SCALE)).clamp(min=0)
         return (self.log_scale - over.detach()).exp()
 

@@ -38,7 +38,7 @@ class Digits:
     https://github.com/Jakobovski/free-spoken-digit-dataset. The first has 1,797 images of 8 x 8 by 13 writers, the
     second 3,000 recordings by 6 speakers, here as 13 mel-frequency cepstral coefficients a frame.
 
-    Every image and every recording stands in one pair only. The pairs of validation and test do not depend on
+    Every image and every recording is in one pair only. The pairs of validation and test do not depend on
     `per_class`.
 
     Args:
@@ -131,7 +131,7 @@ def _in_range(option: str, value: int, least: int, most: int | None) -> int:
 
 
 def _side(names: list[str], sizes: Mapping[str, int], split: Split) -> set[str]:
-    """Those of the shuffled names that stand in a split."""
+    """Those of the shuffled names that belong to a split."""
     start = 0
     for name, size in sizes.items():
         if name == split:

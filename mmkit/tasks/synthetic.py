@@ -29,7 +29,7 @@ TrainingSize = Annotated[int, Ge(LEAST)]
 Seed = Annotated[int, Ge(0)]
 
 Hidden = Callable[[int, Random], tuple[Sequence[int], Any]]
-"""What each input knows, and the truth, of a sample by its number."""
+"""The hidden number of each input, and the truth, of a sample by its number."""
 
 
 class SyntheticRedundant:
@@ -225,7 +225,7 @@ class SyntheticRegression:
         self.encoders: Mapping[str, str] = {}
         self.training: Mapping[str, Any] = {}
         self.best = math.sqrt(1.5**inputs - (1.5 - missing / 2) ** inputs + 0.01)
-        """RMSE of the expectation of the truth, given what is there."""
+        """RMSE of the expectation of the truth, given the inputs that are not missing."""
 
     def split(self, name: Split) -> Samples:
         """The samples of a split."""
@@ -244,11 +244,11 @@ class Drawn:
 
     Args:
         task: name of the task.
-        count: inputs.
-        modality: of every input.
+        count: number of inputs.
+        modality: of all inputs.
         missing: probability that a value is missing.
-        train: training samples.
-        seed: of all that is drawn.
+        train: number of training samples.
+        seed: of all random draws.
 
     Raises:
         ValueError: one of them is out of range.

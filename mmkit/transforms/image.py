@@ -130,7 +130,7 @@ class ImageTransform:
         self.std = list(state["std"])
 
     def _crops(self, images: Sequence[Tensor], generator: Generator | None) -> list[tuple[int, int, int, int] | None]:
-        """Top, left, height and width of each random crop; None where none is drawn."""
+        """Top, left, height and width of each random crop; None where nothing is cropped."""
         if generator is None or self.crop == 1:
             return [None] * len(images)
         crops: list[tuple[int, int, int, int] | None] = []

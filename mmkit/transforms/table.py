@@ -157,7 +157,7 @@ def _number(column: str, cell: Cell) -> float | None:
     try:
         return float(cell)
     except OverflowError as error:
-        raise DataError(f"column {column!r} holds a number too great to reckon with") from error
+        raise DataError(f"column {column!r} holds a number too large to compute with") from error
 
 
 def _name(cell: Cell) -> str | None:
@@ -177,5 +177,5 @@ def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = float(numbers.mean()), float(numbers.std())
     if not np.isfinite([mean, deviation]).all():
-        raise DataError(f"column {column!r} holds numbers too great to reckon with")
+        raise DataError(f"column {column!r} holds numbers too large to compute with")
     return mean, deviation or 1.0

@@ -45,7 +45,7 @@ class TextTransform:
         vectors: file of initial word vectors, in the text format of GloVe or word2vec; none starts with random ones.
 
     Raises:
-        ValueError: `stemmer` without `lowercase`; `vectors` of what are no longer words.
+        ValueError: `stemmer` without `lowercase`; `vectors` with `tokenizer` "bpe" or with `stemmer`.
     """
 
     augments = False
@@ -146,7 +146,7 @@ class TextTransform:
         return found if self.stemmer is None else [stem(self.stemmer, piece) for piece in found]
 
     def _read_vectors(self, path: Path) -> Tensor:
-        """[V E]: of the file; of words that it lacks random ones of the same spread; unknown is the mean."""
+        """[V E] from the file; random of the same spread for words that it lacks, the mean for the unknown token."""
         rows = {token: row for row, token in enumerate(self._fitted().tokens) if row > UNKNOWN}
         vectors, found = read_word_vectors(path, rows)
         known = vectors[found]

@@ -1,4 +1,4 @@
-"""Images as a model of open_clip was trained on them: its size, its way of resizing, its means and deviations.
+"""Images as a model of open_clip was trained on them: size, resizing, means and standard deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -48,7 +48,7 @@ class OpenClipImageTransform:
         self.config: dict[str, Any] = {}
         """The model's configuration, as plain values."""
         self.restored = False
-        """True where a saved model is being built: its weights come from its own file."""
+        """True where a saved model is being built: its weights come from the saved file."""
         self._way: dict[str, Any] = {}
 
     @property
@@ -57,10 +57,10 @@ class OpenClipImageTransform:
         return self.images.shape
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Read the configuration; nothing is learnt from the images.
+        """Read the configuration; nothing is fitted on the images.
 
         Raises:
-            DataError: there is no image, or the configuration cannot be had here.
+            DataError: there is no image, or the configuration is not available on this machine.
             UsageError: open_clip knows no such model or weights.
         """
         if all(value is None for value in values):

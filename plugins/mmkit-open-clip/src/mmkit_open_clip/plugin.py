@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from mmkit.plugin import EncoderSpec, hookimpl
 
 EXAMPLE = Path(__file__).parent / "example"
-"""The configuration of a CLIP of few weights, which are drawn anew: for checks without a network."""
+"""The configuration of a tiny CLIP with random weights, for checks without a network."""
 
 _PAPER = (
     'Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, '

@@ -57,7 +57,7 @@ class OpenClipTextEncoder(nn.Module):
         self.padding = transform.padding
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        """[B T D] tokens with the pooled vector; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         # Padding is what the tokenizer puts there, whatever the batch holds; a missing text keeps its few tokens.
         tokens = batch["tokens"].masked_fill(~mask & mask.any(1, keepdim=True), self.padding)

@@ -48,14 +48,14 @@ class SpeakerEncoder(nn.Module):
         if weights != "none":
             load(self, *_read(weights))
         else:
-            # New weights remember over a piece's silence, and see the power of speech, which is far below 1.
+            # Random weights: remember through silence, and scale up the power of speech, which is far below 1.
             nn.init.normal_(self.lstm.get_parameter("weight_ih_l0"))
             for layer in range(3):
-                self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the gate that forgets
+                self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the forget gate
         self.requires_grad_(requires_grad=False)
 
     def forward(self, batch: Batch) -> Features:
-        """[B P D] tokens, each of length 1, and the summary, of length 1, too."""
+        """[B P D] tokens and the pooled vector, all of length 1."""
         mask = batch["mask"]
         with torch.no_grad():
             _, (last, _) = self.lstm(batch["mel"].flatten(0, 1))
@@ -65,7 +65,7 @@ class SpeakerEncoder(nn.Module):
 
 
 def _read(weights: str) -> tuple[dict[str, Tensor], Path]:
-    """The weights by name, and the file that they are from."""
+    """The weights by name, and the file that they come from."""
     file = Path(weights)
     if weights == "package":
         found = importlib.util.find_spec(PACKAGE)

@@ -75,11 +75,11 @@ class TimmEncoder(nn.Module):
             tokens, summary = self.tuned.eval()(torch.zeros(1, 3, transform.size, transform.size))
         self.width = summary.shape[1] if output == "pooled" else tokens.shape[2]
         self.pools = output == "tokens" and summary.shape[1] == tokens.shape[2]
-        """Whether the summary can stand beside the tokens: some heads change the width."""
+        """Whether the pooled vector is as wide as the tokens; some heads change the width."""
         self.train()
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, with the summary where it is as wide; or [B 1 D], the summary alone."""
+        """[B T D] tokens, with the pooled vector where it is as wide; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         tokens, summary = self.tuned(pixels)
@@ -132,7 +132,7 @@ def _model(transform: TimmTransform, weights: str) -> Any:
 
 
 def _created(transform: TimmTransform, **options: Any) -> Any:
-    """A module with what the models of timm have in common; no class declares it."""
+    """What the models of timm have in common; no class of timm declares it."""
     try:
         return timm.create_model(transform.model, num_classes=0, img_size=transform.size, **options)
     except TypeError:  # convolutional networks take any size, and no such argument
@@ -149,7 +149,7 @@ def _from_hub(transform: TimmTransform) -> Any:
         raise DataError(f"the weights of {transform.model} are not on the hub; {told}, and give {instead}")
     names = [config["hf_hub_filename"]] if config.get("hf_hub_filename") else ["model.safetensors", "pytorch_model.bin"]
     file = fetched(repository, names, instead)
-    # timm brings weights into the model's shape, other numbers of pixels or classes included, and reads formats of its
+    # timm adapts weights to the shape of the model (numbers of pixels and classes included), and reads formats of its
     # own by itself; what might be a pickle it is handed as tensors.
     found: dict[str, Any] = {"file": str(file)} if config.get("custom_load") else {"state_dict": read(file)}
     return _created(transform, pretrained=True, pretrained_cfg_overlay=found)

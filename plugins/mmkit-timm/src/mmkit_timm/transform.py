@@ -1,4 +1,4 @@
-"""Images as a model of timm was trained on them: its size, crop and interpolation, its means and deviations.
+"""Images as a model of timm was trained on them: size, crop, interpolation, means and standard deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -56,7 +56,7 @@ class TimmTransform:
         self.keep = config.get("crop_pct", 1.0) if keep is None else keep
         self.images = ImageTransform(size=fixed if size is None else size, colour="colour", crop=crop, flip=flip)
         self.images.mean, self.images.std = list(config["mean"]), list(config["std"])
-        if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; this is the next to it
+        if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; bicubic is the closest
             self.images.interpolation = InterpolationMode.BICUBIC
         self.augments = self.images.augments
         self.restored = False
@@ -68,7 +68,7 @@ class TimmTransform:
         return self.images.shape[0]
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Nothing is learnt: what the images must be like was decided when the model was trained.
+        """Nothing is fitted: the preparation of images was fixed when the model was trained.
 
         Raises:
             DataError: there is no image.

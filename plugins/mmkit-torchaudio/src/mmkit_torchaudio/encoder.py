@@ -61,7 +61,7 @@ class TorchaudioEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if output == "pooled" and pooling == "none":
-            raise ValueError("output=pooled needs a summary; pooling is none")
+            raise ValueError("output=pooled needs a pooled vector; pooling is none")
         bundle = BUNDLES[transform.bundle]
         factory = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[bundle._model_type]  # noqa: SLF001
         model = factory(**bundle._params)  # noqa: SLF001
@@ -82,10 +82,10 @@ class TorchaudioEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         there = mask.any(1)
-        # A clip that is missing is heard as the shortest silence, and masked afterwards.
+        # A missing clip is replaced by the shortest silence, and masked afterwards.
         lengths = torch.where(there, mask.sum(1), self.least)
         tokens, frames = self.tuned(batch["wave"].masked_fill(~mask, 0), lengths)
         real = (torch.arange(tokens.shape[1], device=mask.device) < frames.unsqueeze(1)) & there.unsqueeze(1)
@@ -115,7 +115,7 @@ class _Layers(nn.Module):
         x, frames = self.feature_extractor(wave, lengths)
         x = self.encoder.feature_projection(x)  # [B T D]
         real = torch.arange(x.shape[1], device=x.device) < frames.unsqueeze(1)  # [B T]
-        # Zero beyond a clip's end is what the convolution over positions sees beyond the end of a clip alone.
+        # Zero, which is what the positional convolution has beyond the end of a clip that is alone.
         x = x.masked_fill(~real.unsqueeze(2), 0)
         transformer = self.encoder.transformer
         x = x + transformer.pos_conv_embed(x)
@@ -125,7 +125,7 @@ class _Layers(nn.Module):
         hidden = torch.zeros_like(real, dtype=wave.dtype).masked_fill(~real, -torch.inf)  # [B T], to be added
         bias = None
         for layer in transformer.layers:
-            if hasattr(layer.attention, "gru_rel_pos"):  # WavLM's, which takes its mask so
+            if hasattr(layer.attention, "gru_rel_pos"):  # WavLM takes its mask this way
                 given = {"attention_mask": None, "position_bias": bias, "key_padding_mask": hidden}
             else:
                 given = {"attention_mask": hidden[:, None, None].expand(-1, 1, x.shape[1], -1)}

@@ -57,7 +57,7 @@ class MfccTransform:
     ) -> None:
         if coefficients > mels:
             raise ValueError(f"coefficients {coefficients} are more than mels {mels}; take fewer, or more bands")
-        # Not fitted, it gives the plain logarithm, of which the coefficients are a linear function.
+        # Not fitted, it gives the logarithm without standardisation; the coefficients are a linear function of that.
         self.spectrogram = MelTransform(
             rate=rate, mels=mels, window=window, hop=hop, low=low, high=high, seconds=seconds
         )

@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sound as a speech model of torchaudio's bundles takes it: mono, at its rate, normalised where it was trained so.
+"""Sound as a speech model of torchaudio's bundles expects it: mono, at its rate, normalised if it was in training.
 
 Axes: B batch, S samples of the longest clip.
 """
@@ -42,7 +42,7 @@ SMALL = pipelines.Wav2Vec2Bundle(
     _normalize_waveform=False,
     _model_type="Wav2Vec2",
 )
-"""WAV2VEC2_BASE in a few thousand weights, for checks: nobody has trained it."""
+"""A wav2vec2 of a few thousand weights, without pretrained ones, for checks."""
 BUNDLES: dict[str, Any] = {
     "SMALL": SMALL,
     **{name: found for name, found in vars(pipelines).items() if isinstance(found, pipelines.Wav2Vec2Bundle)},
@@ -84,7 +84,7 @@ class TorchaudioTransform:
         return field
 
     def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
-        """Nothing is learnt.
+        """Nothing is fitted.
 
         Raises:
             DataError: there is no sound.

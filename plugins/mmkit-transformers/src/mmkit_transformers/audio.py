@@ -90,13 +90,13 @@ class TransformersAudioEncoder(nn.Module):
         """Whether each clip is run by itself, since the model's layers look into the padding."""
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         given = self._given(batch)
         tokens, own = self._one_by_one(given) if self.alone else self.states(**given)
         return featured(tokens, self._real(batch, tokens.shape[1]), own, self.pooling, self.output)
 
     def _given(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model takes."""
+        """The arguments of the model."""
         mask = batch["mask"]
         if self.reads_waves:
             shown = self._shown(mask)
@@ -109,12 +109,12 @@ class TransformersAudioEncoder(nn.Module):
         return given
 
     def _shown(self, mask: Tensor) -> Tensor:
-        """[B S]: a clip that is missing is shown as the shortest silence, so that the model has something to hear."""
+        """[B S]: a missing clip is replaced by the shortest silence, since a model needs some input."""
         first = torch.arange(mask.shape[1], device=mask.device) < self.least
         return mask | (~mask.any(1, keepdim=True) & first)
 
     def _real(self, batch: Batch, count: int) -> Tensor:
-        """[B T], the tokens of a clip: of a window that is filled up with silence, those before it."""
+        """[B T], the tokens of a clip: where a window is filled up with silence, those before the silence."""
         mask, place = batch["mask"], torch.arange(count, device=batch["mask"].device)
         if self.reads_waves:
             return (place < self.lengths(self._shown(mask).sum(1)).unsqueeze(1)) & mask.any(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""True texts to the tokens that a causal language model writes, and what it wrote back to texts.
+"""True texts to tokens of a causal language model, and generated tokens back to texts.
 
 Axes: B batch, T tokens of an answer.
 """
@@ -78,8 +78,8 @@ class GenerationTransform:
         """Read the tokenizer and the configuration; of the texts, only how many there are is kept.
 
         Raises:
-            DataError: they cannot be had here, the model has no fast tokenizer or no end of text, no truth is there, or
-                a truth is no text.
+            DataError: they are not available on this machine, the model has no fast tokenizer or no end of text, no
+                truth is there, or a truth is no text.
         """
         self.samples = len([_text(value) for value in values if value is not None])
         if not self.samples:
@@ -117,7 +117,7 @@ class GenerationTransform:
         return Target("text", self._fitted().get_vocab_size(), samples=self.samples)
 
     def inverse(self, prediction: Batch) -> list[Any]:
-        """Of each sample its `text`, without tokens that stand for no text and the space around it."""
+        """Of each sample its `text`, without special tokens and surrounding space."""
         rows = zip(prediction["tokens"].tolist(), prediction["mask"].tolist(), strict=True)
         ids = [[token for token, real in zip(*row, strict=True) if real] for row in rows]
         return [{"text": text.strip()} for text in self._fitted().decode_batch(ids, skip_special_tokens=True)]

@@ -76,7 +76,7 @@ class TransformersImageEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset
         tokens, own = self.states(pixel_values=pixels)
         mask = batch["mask"].unsqueeze(1).expand(-1, tokens.shape[1])

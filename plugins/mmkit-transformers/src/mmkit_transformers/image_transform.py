@@ -58,10 +58,11 @@ class TransformersImageTransform:
         """Of each channel: what the model sees is byte * scale + offset."""
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Read the configuration and the processor; nothing is learnt from the images.
+        """Read the configuration and the processor; nothing is fitted on the images.
 
         Raises:
-            DataError: they cannot be had here, or the processor does more than crop, resize and normalise.
+            DataError: they are not available on this machine, or the processor does more than crop, resize and
+                normalise.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no image in this input; leave the input out")

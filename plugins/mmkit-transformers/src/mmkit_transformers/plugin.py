@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from mmkit.plugin import EncoderSpec, HeadSpec, hookimpl
 EXAMPLE = Path(__file__).parent / "example"
 """A BERT of a few thousand random weights, for checks without a network."""
 IMAGE_EXAMPLE = Path(__file__).parent / "example_image"
-"""A ViT of such."""
+"""The same, a ViT."""
 AUDIO_EXAMPLE = Path(__file__).parent / "example_audio"
-"""A wav2vec2 of such."""
+"""The same, a wav2vec2."""
 VIDEO_EXAMPLE = Path(__file__).parent / "example_video"
-"""A VideoMAE of ten thousand."""
+"""A VideoMAE of ten thousand random weights."""
 WRITER = Path(__file__).parent / "example_writer"
-"""A causal language model of five thousand, which reads and writes bytes."""
+"""A causal language model of five thousand random weights, over bytes."""
 
 _PAPER = (
     'Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations), '
@@ -64,7 +64,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
 
 @hookimpl
 def mmkit_heads() -> Iterator[HeadSpec]:
-    """Heads that write."""
+    """Heads that generate text."""
     yield HeadSpec(
         "generation",
         "mmkit_transformers.generation:GenerationHead",

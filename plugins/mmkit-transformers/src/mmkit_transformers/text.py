@@ -54,7 +54,7 @@ class TransformersTextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if output == "pooled" and pooling == "none":
-            raise ValueError("output=pooled needs a summary; pooling is none")
+            raise ValueError("output=pooled needs a pooled vector; pooling is none")
         two = torch.zeros(1, 2, dtype=torch.long)
         self.states = States(
             network(transform, "text_model"),
@@ -72,9 +72,9 @@ class TransformersTextEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
-        # A text that is missing would have nothing to attend to: it is shown its own padding, and masked afterwards.
+        # A missing text would have nothing to attend to: its padding is unmasked for the model, and masked afterwards.
         shown = mask | ~mask.any(1, keepdim=True)
         tokens, own = self.states(input_ids=batch["tokens"], attention_mask=shown.long())
         return featured(tokens, mask, own, self.pooling, self.output)

@@ -77,7 +77,7 @@ class TransformersVideoEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B P D] tokens, or [B 1 D], the summary alone."""
+        """[B P D] tokens, or [B 1 D], the pooled vector alone."""
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset  # [B T 3 H W]
         tokens, own = self.states(pixel_values=pixels)
         mask = batch["mask"].any(1, keepdim=True).expand(-1, tokens.shape[1])

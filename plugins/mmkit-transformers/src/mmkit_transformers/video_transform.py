@@ -63,11 +63,11 @@ class TransformersVideoTransform:
         """Of each channel: what the model sees is byte * scale + offset."""
 
     def fit(self, values: Sequence[Mapping[str, Any] | None]) -> None:
-        """Read the configuration and the processor; nothing is learnt from the videos.
+        """Read the configuration and the processor; nothing is fitted on the videos.
 
         Raises:
-            DataError: they cannot be had here, the model is not one of videos, or the processor does more than crop,
-                resize and normalise.
+            DataError: they are not available on this machine, the model is not one of videos, or the processor does
+                more than crop, resize and normalise.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no video in this input; leave the input out")

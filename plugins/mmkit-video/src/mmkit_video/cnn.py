@@ -59,7 +59,7 @@ class VideoCnnEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(transform.std).view(1, 1, 3, 1, 1))
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, one a frame."""
+        """[B T D] tokens, one for each frame."""
         mask = batch["mask"]
         x = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         x = x.transpose(1, 2)  # [B C T H W]

@@ -1,4 +1,4 @@
-"""Frames as a chosen image encoder wants its images: its own transform does the work.
+"""Frames as a chosen image encoder reads images, by its own transform.
 
 Axes: B batch, T frames taken, N = B * T images.
 """

@@ -73,7 +73,7 @@ def _of_file(source: Source) -> Clip:
 
 
 def _hash(source: Source) -> str:
-    """Tells the content of a file from another's: features that were kept of a path are not taken for those of a new
+    """Identifies the content of a file: cached features of a path are not taken for those of a new
     file there.
     """  # noqa: D205 - one sentence
     if isinstance(source, bytes):

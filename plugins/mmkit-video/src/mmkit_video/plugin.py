@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mmkit.plugin import EncoderSpec, ModalitySpec, hookimpl
 
 @hookimpl
 def mmkit_modalities() -> Iterator[ModalitySpec]:
-    """Moving pictures, and their sound."""
+    """Video, and its sound."""
     yield ModalitySpec(
         "video",
         "mmkit_video.modality:Video",

@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at.
+"""Which frames of a video are taken.
 
 Axes: T frames of a video, N frames taken of it.
 """
@@ -48,7 +48,7 @@ class Sampling:
         return self.how == "segments"
 
     def __call__(self, times: Tensor, generator: Generator | None = None) -> list[int]:
-        """Numbers of frames, rising, between 1 and `frames` of them.
+        """Numbers of frames in ascending order, 1 to `frames` of them.
 
         Args:
             times: [T] seconds from the first frame, rising.
