@@ -119,7 +119,7 @@ def test_numbers_far_away_stay_finite():
     [
         ({"size": "big"}, r"column 'size' is one of numbers; got 'big'"),
         ({"size": True}, r"column 'size' is one of numbers; got True"),
-        ({"size": 10**400}, r"column 'size' holds a number too great"),
+        ({"size": 10**400}, r"column 'size' holds a number too large"),
         ({"sise": 1}, r"the training split had no column 'sise'; did you mean size\? Possible: code, colour,"),
     ],
 )
