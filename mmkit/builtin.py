@@ -17,7 +17,7 @@ SURVEY = (
 )
 DIGITS_DATA = (
     'Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998, '
-    'https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2016, '
+    'https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018, '
     "https://github.com/Jakobovski/free-spoken-digit-dataset"
 )
 

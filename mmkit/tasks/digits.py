@@ -34,7 +34,7 @@ class Digits:
     """Which digit is written and spoken; train and test share writers and speakers.
 
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998,
-    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2016,
+    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018,
     https://github.com/Jakobovski/free-spoken-digit-dataset. The first has 1,797 images of 8 x 8 by 13 writers, the
     second 3,000 recordings by 6 speakers, here as 13 mel-frequency cepstral coefficients a frame.
 
@@ -81,7 +81,7 @@ class DigitsNewSpeakers:
     """The same digits of writers and speakers that training never saw; a control on which fusion loses.
 
     Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998,
-    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2016,
+    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018,
     https://github.com/Jakobovski/free-spoken-digit-dataset. Of the six speakers, one is for training, one for
     validation and four for the test. The images are in fourteen runs of about one writer each: six, three and five.
 
