@@ -23,13 +23,19 @@ hookimpl = pluggy.HookimplMarker("mmkit")
 class Spec:
     """What is known of a component before it is imported.
 
+    The file of the component says the same, word for word, and a test compares the two for all that is installed. The
+    docstring of its module begins with the summary and a full stop; the second paragraph begins with the paper. Where a
+    module holds several components, or has no docstring, the docstring of the class does. A component without a paper
+    cites none there.
+
     Args:
         name: lower-case words joined by hyphens, unique within its kind and distribution.
         reference: where the component is, "package.module:Attribute".
-        summary: one line.
+        summary: what it is, in one line without a full stop.
         requires: requirements (PEP 508) that this component has beyond its distribution's own; checked by
             metadata, never by import.
-        paper: authors, title, venue and URL of the method's source, where it has one.
+        paper: the source of the method, where it has one: authors, "title", venue and year, URL; of several works,
+            one after the other with "; " between them.
     """
 
     kind: ClassVar[str] = "component"

@@ -47,7 +47,7 @@ def step_and_batch(case, known, seed=0):
         task="synthetic-unique:inputs=3,missing=0.2,train=64",
         fusions=[fusion],
         objectives=objectives,
-        encoders={"series": ["tcn:width=8,layers=1"]},
+        encoders={"series": ["fcn:width=8,layers=1"]},
     )
     (combination,) = asked.combinations
     splits = splits_of(asked.task, installed(), Settings("cpu"))

@@ -1,7 +1,7 @@
-"""Bag of words: the vectors of a text's words, in no order; their mean is the text's.
+"""Bag of words: one learned vector for each word, in no order.
 
-Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, https://arxiv.org/abs/1607.01759.
-What differs: no n-grams.
+Joulin et al., "Bag of Tricks for Efficient Text Classification", EACL 2017, https://arxiv.org/abs/1607.01759. What
+differs: no n-grams, and the words stay apart as tokens; their mean is the vector of the text.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from mmkit.transforms.text import TextTransform
 
 
 class BagEncoder(nn.Module):
-    """One vector a token; nothing knows its neighbours.
+    """One token for each word, independent of its neighbours.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
-        dropout: of single numbers of the vectors, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        transform: the fitted transform.
+        width: D, the width of the tokens.
+        dropout: rate of dropout on the tokens, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: `freeze` without `vectors`.

@@ -12,10 +12,10 @@ from mmkit.transforms.table import MISSING, UNKNOWN
 
 
 class CategoryEmbedding(nn.Module):
-    """A vector for each category of each of K columns, all in one table of weights.
+    """A vector for each category of each of K columns, all rows of one weight matrix.
 
     Args:
-        sizes: categories of each column.
+        sizes: number of categories of each column.
         width: D.
     """
 
@@ -27,7 +27,7 @@ class CategoryEmbedding(nn.Module):
         self.register_buffer("offsets", offsets, persistent=False)
         self.embedding = nn.Embedding(sum(sizes), width)
         nn.init.normal_(self.embedding.weight, std=width**-0.5)
-        # A cell that training never saw missing or unknown says nothing, rather than something random.
+        # Where training has no missing or unknown cell, such a cell gets zero instead of a random vector.
         self.embedding.weight.data[offsets + MISSING] = 0
         self.embedding.weight.data[offsets + UNKNOWN] = 0
 

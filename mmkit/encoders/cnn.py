@@ -1,8 +1,8 @@
-"""Convolutional network for images.
+"""Small convolutional network for images.
 
-A plain stack after Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition",
-ICLR 2015, https://arxiv.org/abs/1409.1556, much shallower, with batch normalisation, and with the last map's grid as
-tokens instead of fully connected layers.
+Simonyan and Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", ICLR 2015,
+https://arxiv.org/abs/1409.1556. What differs: a much shallower stack, with batch normalisation, and with the positions
+of the last feature map as tokens instead of fully connected layers.
 
 Axes: B batch, C channels, H height, W width, D width of the features.
 """
@@ -22,14 +22,15 @@ from mmkit.transforms.image import ImageTransform
 
 
 class CnnEncoder(nn.Module):
-    """3x3 convolutions with batch normalisation; the last map, on a grid, gives the tokens.
+    """3x3 convolutions with batch normalisation; a grid of the last feature map gives the tokens.
 
     Args:
         transform: the fitted transform.
-        width: D, also that of every convolution.
-        layers: convolutions; each but the first halves the map before it, as long as the grid still fits into it.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of convolutions; each but the first halves the feature map, while the map has at least twice the
+            size of the grid.
         grid: height and width of the grid of tokens.
-        dropout: of the tokens' values, in training.
+        dropout: rate of dropout on the tokens, in training.
     """
 
     reads = ImageTransform

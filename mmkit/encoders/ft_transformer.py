@@ -1,8 +1,8 @@
-"""FT-Transformer: each column of a table is a token, and a transformer looks at all of them.
+"""FT-Transformer: each column of a row is a token of a transformer.
 
 Gorishniy et al., "Revisiting Deep Learning Models for Tabular Data", NeurIPS 2021, https://arxiv.org/abs/2106.11959.
-What differs: a cell that is missing is a token that nobody sees; the feed-forward networks use GELU; the first layer
-keeps its norm, and the prediction's layer is the head's.
+What differs: the token of a missing cell is masked; the feed-forward networks use GELU; the first layer keeps its norm,
+and the prediction layer is left to the head.
 
 Axes: B batch, N columns of numbers, K columns of categories, D width.
 """
@@ -22,14 +22,14 @@ from mmkit.transforms.table import MISSING, TableTransform
 
 
 class FtTransformerEncoder(nn.Module):
-    """The row's own token first, which is the summary as well, then one for each column: T is 1 + N + K.
+    """First a learned token for the row, which is also the pooled vector, then one for each column: T is 1 + N + K.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
-        layers: stacked.
-        heads: of each attention; must divide the width.
-        dropout: of attention and branches, in training.
+        transform: the fitted transform.
+        width: D, the width of the tokens.
+        layers: number of transformer layers.
+        heads: attention heads of each layer; must divide `width`.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
 
     Raises:
         ValueError: `heads` does not divide `width`.
@@ -57,7 +57,7 @@ class FtTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
-        """The row's token, then one a column; those of missing cells are masked."""
+        """The token of the row, then one for each column; those of missing cells are masked."""
         there = batch["mask"]  # [B]
         cells = []  # [B N D], [B K D]
         seen = [there[:, None]]  # [B 1], [B N], [B K]

@@ -1,9 +1,9 @@
-"""LeNet: the first convolutional network that read digits for a living.
+"""LeNet-5, a convolutional network for small images.
 
 LeCun et al., "Gradient-Based Learning Applied to Document Recognition", Proceedings of the IEEE 1998,
-https://doi.org/10.1109/5.726791. Differs: the borders are padded so that small images keep their size; maps larger
-than 5x5 are pooled to that; every map of the second layer sees all of the first; subsampling has no weights; the last
-layers are as wide as the option says.
+https://doi.org/10.1109/5.726791. What differs: the borders are padded, so that small images keep their size; maps
+larger than 5x5 are pooled to that; every map of the second layer sees all maps of the first; subsampling has no
+weights; the last layer is as wide as the option says.
 
 Axes: B batch, C channels, H height, W width, D width of the features.
 """
@@ -23,11 +23,11 @@ from mmkit.transforms.image import ImageTransform
 
 
 class LeNetEncoder(nn.Module):
-    """Two 5x5 convolutions with subsampling, then two full layers; one token.
+    """Two 5x5 convolutions with subsampling, then two fully connected layers; one token.
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the token.
     """
 
     reads = ImageTransform

@@ -1,8 +1,8 @@
-"""Convolutional network over a spectrogram, time by frequency.
+"""Convolutional network over a log-mel spectrogram.
 
-After Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017,
-https://arxiv.org/abs/1609.09430, which runs image networks over log-mel spectrograms. Here it is three layers deep,
-and time stays as tokens.
+Hershey et al., "CNN Architectures for Large-Scale Audio Classification", ICASSP 2017, https://arxiv.org/abs/1609.09430,
+which runs image networks over log-mel spectrograms. What differs: three layers are enough to begin with, and time is
+kept as tokens.
 
 Axes: B batch, T frames, M mel bands, D width of the features.
 """
@@ -25,9 +25,9 @@ class MelCnnEncoder(nn.Module):
 
     Args:
         transform: the fitted transform.
-        width: D, also the channels of every convolution.
-        layers: convolutions; each halves time and frequency.
-        dropout: of the tokens' values, in training.
+        width: D, the width of the tokens and of every convolution.
+        layers: number of convolutions; each halves time and frequency.
+        dropout: rate of dropout before the last linear layer, in training.
     """
 
     reads = MelTransform

@@ -1,7 +1,9 @@
-"""Recurrent network over the frames of a spectrogram.
+"""LSTM or GRU over a log-mel spectrogram.
 
-Neighbouring frames are read as one step, after Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models
-for Speech Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947.
+Graves, Mohamed and Hinton, "Speech Recognition with Deep Recurrent Neural Networks", ICASSP 2013,
+https://arxiv.org/abs/1303.5778; Sak et al., "Fast and Accurate Recurrent Neural Network Acoustic Models for Speech
+Recognition", Interspeech 2015, https://arxiv.org/abs/1507.06947: recurrent networks over filter-bank frames are from
+the first, reading several neighbouring frames as one step is from the second.
 
 Axes: B batch, T frames, M mel bands, D width of the features.
 """
@@ -20,16 +22,16 @@ from mmkit.transforms.mel import MelTransform
 
 
 class MelRnnEncoder(nn.Module):
-    """LSTM or GRU over log-mel frames; one token for every `stack` frames.
+    """One token for every `stack` frames.
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the tokens.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width runs backwards.
-        stack: neighbouring frames read as one step.
-        dropout: of the tokens' values and between layers, in training.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        stack: number of neighbouring frames that are read as one step.
+        dropout: rate of dropout on the tokens and between layers, in training.
     """
 
     reads = MelTransform

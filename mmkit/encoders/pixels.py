@@ -1,4 +1,4 @@
-"""Bytes to what a network reads, on its own device and in its own precision.
+"""Pixels as bytes to normalised numbers, on the device of the network and in its precision.
 
 Axes: B batch, C channels, H height, W width.
 """

@@ -1,8 +1,9 @@
-"""A small residual network for images.
+"""Small residual network for images, trained from scratch.
 
 He et al., "Deep Residual Learning for Image Recognition", CVPR 2016, https://arxiv.org/abs/1512.03385: the three-stage
-network for small images, with batch normalisation as there. Differs: its stages end in the width asked for, a
-shortcut that changes width is a 1x1 convolution, and the last map's grid gives tokens instead of one average.
+network for small images, with batch normalisation as there. What differs: the last stage has the width asked for, a
+shortcut that changes the width is a 1x1 convolution, and the positions of the last feature map are the tokens instead
+of one average.
 
 Axes: B batch, C channels, H height, W width, D width of the features.
 """
@@ -22,14 +23,15 @@ from mmkit.transforms.image import ImageTransform
 
 
 class ResNetEncoder(nn.Module):
-    """A 3x3 convolution, then three stages of residual blocks; the last map, on a grid, gives the tokens.
+    """A 3x3 convolution, then three stages of residual blocks; a grid of the last feature map gives the tokens.
 
     Args:
         transform: the fitted transform.
-        width: D; the stages have a quarter, a half and all of it.
-        layers: residual blocks a stage, of two convolutions each.
-        grid: height and width of the grid of tokens; the second and third stage halve the map while it is larger.
-        dropout: of the tokens' values, in training.
+        width: D, the width of the tokens; the three stages have a quarter, a half and all of it.
+        layers: residual blocks of each stage, of two convolutions each.
+        grid: height and width of the grid of tokens; the second and third stage halve the feature map, while the map
+            has at least twice the size of the grid.
+        dropout: rate of dropout on the tokens, in training.
 
     Raises:
         ValueError: `width` is not divisible by 4.

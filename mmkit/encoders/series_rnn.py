@@ -1,7 +1,8 @@
-"""Recurrent network over the steps of a series.
+"""LSTM or GRU over the steps of a series.
 
 Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997,
-https://doi.org/10.1162/neco.1997.9.8.1735.
+https://doi.org/10.1162/neco.1997.9.8.1735; Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
+Statistical Machine Translation", EMNLP 2014, https://arxiv.org/abs/1406.1078.
 
 Axes: B batch, T steps, C channels, D width of the features.
 """
@@ -19,15 +20,15 @@ from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
 class SeriesRnnEncoder(nn.Module):
-    """LSTM or GRU over the steps; one token a step.
+    """One token for each step.
 
     Args:
         transform: the fitted transform.
-        width: D.
+        width: D, the width of the tokens.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width runs backwards.
-        dropout: of the tokens' values and between layers, in training.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        dropout: rate of dropout on the tokens and between layers, in training.
     """
 
     reads = SeriesTransform

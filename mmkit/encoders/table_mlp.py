@@ -1,6 +1,7 @@
-"""A table row as one vector: numbers and embedded categories through a multi-layer perceptron.
+"""Multilayer perceptron over the numbers and embedded categories of a row.
 
-Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737.
+Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737. What differs:
+beside each number the network reads whether it is there.
 """
 
 from __future__ import annotations
@@ -18,15 +19,17 @@ from mmkit.transforms.table import TableTransform
 
 
 class TableMlpEncoder(nn.Module):
-    """One token a row. Beside each number the network sees whether it is there; a missing category has its own vector.
+    """One token for each row.
+
+    Each number is read with a flag that says whether it is there; a missing category has its own vector.
 
     Args:
-        transform: fitted.
-        width: D, of each token.
+        transform: the fitted transform.
+        width: D, the width of the token.
         hidden: width of the hidden layers.
-        layers: hidden ones.
-        embedding: width of each category's vector.
-        dropout: after each hidden layer, in training.
+        layers: number of hidden layers.
+        embedding: width of the vector of each category.
+        dropout: rate of dropout after each hidden layer, in training.
     """
 
     reads: ClassVar[type[TableTransform]] = TableTransform

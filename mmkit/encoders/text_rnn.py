@@ -1,7 +1,8 @@
-"""Text read word by word: LSTM or GRU over word vectors.
+"""LSTM or GRU over word embeddings.
 
-Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997, https://doi.org/10.1162/neco.1997.9.8.1735;
-Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2014, https://arxiv.org/abs/1406.1078.
+Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997,
+https://doi.org/10.1162/neco.1997.9.8.1735; Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder for
+Statistical Machine Translation", EMNLP 2014, https://arxiv.org/abs/1406.1078.
 """
 
 from __future__ import annotations
@@ -18,16 +19,16 @@ from mmkit.transforms.text import TextTransform
 
 
 class TextRnnEncoder(nn.Module):
-    """One token for each state; the mean of the states is the text's.
+    """One token for each word: the state of the network there. Their mean is the vector of the text.
 
     Args:
-        transform: fitted.
-        width: D, of each token; even where bidirectional.
+        transform: the fitted transform.
+        width: D, the width of the tokens; even where bidirectional.
         cell: kind of recurrent cell.
-        layers: stacked.
-        bidirectional: half of the width reads backwards.
-        dropout: of the word vectors and between layers, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        layers: number of recurrent layers.
+        bidirectional: read in both directions; each has half of the width.
+        dropout: rate of dropout on the word vectors and between layers, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: an odd `width` where bidirectional; `freeze` without `vectors`.
@@ -53,7 +54,7 @@ class TextRnnEncoder(nn.Module):
         self.recurrent = Recurrent(width, width, cell=cell, layers=layers, bidirectional=bidirectional, dropout=dropout)
 
     def forward(self, batch: Batch) -> Features:
-        """A state for each token."""
+        """A state for each word."""
         mask = batch["mask"]  # [B T]
         words = self.dropout(self.embedding(batch["tokens"], mask))
         return Features.of(self.recurrent(words, mask), mask)

@@ -1,6 +1,6 @@
-"""A small transformer over a text's tokens, trained from scratch.
+"""Transformer encoder over word embeddings, trained from scratch.
 
-Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762: its encoder, with the
+Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762: the encoder, with the
 sinusoidal positions of section 3.5. What differs: layer norm comes before each branch and once more at the end.
 """
 
@@ -20,15 +20,15 @@ from mmkit.transforms.text import TextTransform
 
 
 class TextTransformerEncoder(nn.Module):
-    """One token for each token of the text, having seen all others; their mean is the text's.
+    """One token for each word, which attends to all others. Their mean is the vector of the text.
 
     Args:
-        transform: fitted.
-        width: D, of each token; even.
-        layers: stacked.
-        heads: of each attention; must divide the width.
-        dropout: of word vectors, attention and branches, in training.
-        freeze: keep the vectors of the file `vectors` as they are and learn a projection of them only.
+        transform: the fitted transform.
+        width: D, the width of the tokens; even.
+        layers: number of transformer layers.
+        heads: attention heads of each layer; must divide `width`.
+        dropout: rate of dropout on the word vectors, on attention weights and on both branches of a layer, in training.
+        freeze: keep the word vectors of the file `vectors` fixed, and train only a linear projection of them.
 
     Raises:
         ValueError: an odd `width`, or one that `heads` does not divide; `freeze` without `vectors`.
@@ -56,7 +56,7 @@ class TextTransformerEncoder(nn.Module):
         self.norm = nn.LayerNorm(width)
 
     def forward(self, batch: Batch) -> Features:
-        """A token for each token."""
+        """A token for each word."""
         mask = batch["mask"]  # [B T]
         words = self.embedding(batch["tokens"], mask) * math.sqrt(self.width)
         tokens = self.dropout(words + positions(words))

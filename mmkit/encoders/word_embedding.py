@@ -9,10 +9,10 @@ from mmkit.transforms.vocabulary import PADDING, UNKNOWN
 
 
 class WordEmbedding(nn.Module):
-    """A vector for each token, learned, or begun with the vectors of a file.
+    """A learned vector for each token; training starts with random vectors, or with those of a file.
 
-    Vectors of a file keep their own width and are projected to `width`. A transform that was restored has the width but
-    no longer the vectors: the weights then come from the state dict.
+    Vectors of a file keep their own width and are projected to `width`. A restored transform knows that width but has
+    no vectors: the weights then come from the state dict.
 
     Args:
         transform: fitted or restored.
@@ -30,7 +30,7 @@ class WordEmbedding(nn.Module):
             raise ValueError("freeze=true keeps the vectors of a file as they are; name one with vectors=PATH")
         self.embedding = nn.Embedding(transform.size, own or width, padding_idx=PADDING)
         nn.init.normal_(self.embedding.weight, std=(own or width) ** -0.5)
-        # A token that training never saw says nothing, rather than something random.
+        # A token that training never saw gets zero instead of a random vector.
         self.embedding.weight.data[[PADDING, UNKNOWN]] = 0
         if transform.vectors is not None:
             self.embedding.weight.data.copy_(transform.vectors)

@@ -1,4 +1,4 @@
-"""Classification by one linear layer: logistic regression on the features.
+"""Linear classifier: one linear layer to classes or labels.
 
 Axes: B batch, D width of the features, C size of the target.
 """
@@ -16,14 +16,16 @@ from mmkit.transforms.truth import Categories
 
 
 class LinearHead(nn.Module):
-    """One logit a class or label. Loss and prediction read the output alone.
+    """Logistic regression on the features: one logit for each class or label.
+
+    Loss and prediction depend on the output only.
 
     Args:
-        loss: cross-entropy, or focal loss, which attends to what is still predicted badly.
-        gamma: of the focal loss; the higher, the less what is predicted well counts.
-        label_smoothing: share of the truth spread evenly over all classes (for labels, over yes and no); none is 0.1
-            for cross-entropy over classes and 0 elsewhere.
-        class_weights: balanced lets rare classes count as much as frequent ones.
+        loss: "cross-entropy", or "focal" loss, which gives more weight to samples that are predicted badly.
+        gamma: exponent of the focal loss; the higher it is, the less well-predicted samples count.
+        label_smoothing: share of the truth that is spread evenly over all classes (for each label, over yes and no);
+            none is 0.1 for cross-entropy over classes, and 0 otherwise.
+        class_weights: "balanced" weighs classes by the inverse of their frequency in training.
 
     Raises:
         ValueError: the target has neither classes nor labels, or no counts to balance.

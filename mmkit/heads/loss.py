@@ -1,6 +1,6 @@
-"""The losses of all heads, one number a sample, zero where truth is missing.
+"""The losses of all heads, one number for each sample, zero where truth is missing.
 
-What stands in the truth of a sample without one is never read: not a label out of range, not a NaN.
+The placeholder of a missing truth is never read, be it a label out of range or NaN.
 
 Axes: B batch, C size of the target.
 """
@@ -32,7 +32,7 @@ def class_loss(
 
     Szegedy et al., "Rethinking the Inception Architecture for Computer Vision", CVPR 2016,
     https://arxiv.org/abs/1512.00567 (smoothing); Lin et al., "Focal Loss for Dense Object Detection", ICCV 2017,
-    https://arxiv.org/abs/1708.02002 (gamma). Where both are asked for, the focal factor stands at every class.
+    https://arxiv.org/abs/1708.02002 (gamma). Where both are asked for, the focal factor applies to every class.
 
     Args:
         output: [B C] logits.
@@ -40,7 +40,7 @@ def class_loss(
         mask: [B] bool, True where there is truth.
         smoothing: share of the truth that is spread evenly over all classes.
         gamma: of the focal loss; 0 is cross-entropy.
-        weights: [C], by which a sample of each class counts.
+        weights: [C], the weight of a sample of each class.
     """
     label = torch.where(mask, label, 0)
     log_p = _wide(output).log_softmax(-1)  # [B C]
@@ -68,7 +68,7 @@ def label_loss(
         mask: [B] bool, True where there is truth.
         smoothing: share of the truth that is spread evenly over yes and no.
         gamma: of the focal loss; 0 is binary cross-entropy.
-        weights: [2 C], by which a no and a yes of each label count.
+        weights: [2 C], the weight of a no and of a yes of each label.
     """
     output = _wide(output)
     yes = torch.where(mask.unsqueeze(-1), labels, 0).to(output.dtype)  # [B C]
@@ -98,7 +98,7 @@ def number_loss(
         values: [B C], in the output's scale.
         mask: [B] bool, True where there is truth.
         loss: which error.
-        delta: where Huber's error turns from half the square to a line.
+        delta: error above which Huber's loss is linear.
     """
     output = _wide(output)
     values = torch.where(mask.unsqueeze(-1), values, 0).to(output.dtype)
@@ -115,7 +115,7 @@ def balanced_weights(target: Target) -> Tensor:
     """Weights under which every class counts the same in total; over the training split they average to 1.
 
     For classes [C]: samples / (C * samples of the class). For labels [2 C], no and yes of each label as two classes;
-    a side that never occurs is not counted among them.
+    an answer that never occurs is not counted.
 
     Raises:
         ValueError: the target has no counts.
@@ -211,7 +211,7 @@ def loss_of(target: Target) -> CategoryLoss | NumberLoss:
 
 
 def _wide(output: Tensor) -> Tensor:
-    """At least float32: under autocast the output may be half precision, in which a loss is too coarse."""
+    """At least float32: under autocast the output may be in half precision, which is too coarse for a loss."""
     return output.to(torch.promote_types(output.dtype, torch.float32))
 
 

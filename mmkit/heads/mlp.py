@@ -1,4 +1,4 @@
-"""Classification by a multi-layer perceptron.
+"""Multilayer perceptron to classes or labels.
 
 Axes: B batch, D width of the features, C size of the target.
 """
@@ -17,18 +17,20 @@ from mmkit.transforms.truth import Categories
 
 
 class MlpHead(nn.Module):
-    """Hidden layers, then one logit a class or label. Loss and prediction read the output alone.
+    """Hidden layers, then one logit for each class or label.
+
+    Loss and prediction depend on the output only.
 
     Args:
         hidden: width of the hidden layers.
         layers: number of hidden layers.
-        dropout: after each hidden layer, in training.
-        norm: of each hidden layer.
-        loss: cross-entropy, or focal loss, which attends to what is still predicted badly.
-        gamma: of the focal loss; the higher, the less what is predicted well counts.
-        label_smoothing: share of the truth spread evenly over all classes (for labels, over yes and no); none is 0.1
-            for cross-entropy over classes and 0 elsewhere.
-        class_weights: balanced lets rare classes count as much as frequent ones.
+        dropout: rate of dropout after each hidden layer, in training.
+        norm: normalisation of each hidden layer: "layer" or "none".
+        loss: "cross-entropy", or "focal" loss, which gives more weight to samples that are predicted badly.
+        gamma: exponent of the focal loss; the higher it is, the less well-predicted samples count.
+        label_smoothing: share of the truth that is spread evenly over all classes (for each label, over yes and no);
+            none is 0.1 for cross-entropy over classes, and 0 otherwise.
+        class_weights: "balanced" weighs classes by the inverse of their frequency in training.
 
     Raises:
         ValueError: the target has neither classes nor labels, or no counts to balance.

@@ -1,4 +1,4 @@
-"""Regression by a multi-layer perceptron.
+"""Multilayer perceptron to numbers.
 
 Axes: B batch, D width of the features, C numbers of the target.
 """
@@ -17,18 +17,18 @@ from mmkit.transforms.truth import Numbers
 
 
 class RegressionHead(nn.Module):
-    """Hidden layers, then C numbers, each standardised by its mean and deviation over the training split.
+    """Hidden layers, then C numbers, each standardised by its mean and standard deviation over the training split.
 
-    The output and the loss are standardised, so that no unit outweighs another; `predict` gives the user's units.
-    Loss and prediction read the output alone.
+    Output and loss are standardised, so that numbers of large units do not outweigh others; `predict` gives the user's
+    units. Loss and prediction depend on the output only.
 
     Args:
         hidden: width of the hidden layers.
         layers: number of hidden layers; 0 is linear regression.
-        dropout: after each hidden layer, in training.
-        norm: of each hidden layer.
-        loss: squared error, absolute error, or Huber's between the two.
-        delta: error, in standard deviations, from which Huber's loss grows as a line.
+        dropout: rate of dropout after each hidden layer, in training.
+        norm: normalisation of each hidden layer: "layer" or "none".
+        loss: squared error ("mse"), absolute error ("mae"), or "huber", which lies between the two.
+        delta: error, in standard deviations, above which the Huber loss is linear.
 
     Raises:
         ValueError: the target is not a scalar.

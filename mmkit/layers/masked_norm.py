@@ -1,4 +1,4 @@
-"""Batch normalisation that counts only what is there.
+"""Batch normalisation over real positions only.
 
 Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
 ICML 2015, https://arxiv.org/abs/1502.03167.
@@ -16,14 +16,15 @@ from torch.nn import functional as F
 
 
 class MaskedBatchNorm(nn.Module):
-    """Normalises each channel by the real positions of the batch in training, by running statistics in evaluation.
+    """Normalises each channel: in training by the real positions of the batch, in evaluation by running statistics.
 
-    With everything real it is `nn.BatchNorm1d` or `2d`. Padding and missing rows count for nothing, whatever finite
-    values they hold; a batch without a real position leaves the running statistics alone; one position is allowed.
+    Where all positions are real it equals `nn.BatchNorm1d` or `2d`. Padding and missing rows have no influence,
+    whatever finite values they hold. A batch without a real position leaves the running statistics as they are, and a
+    batch with one is allowed.
 
     Args:
         width: D.
-        momentum: share of the newest batch in the running statistics.
+        momentum: weight of the newest batch in the running statistics.
         eps: added to the variance.
     """
 

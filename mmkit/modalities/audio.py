@@ -1,4 +1,4 @@
-"""Audio: sound files, and waveforms with their rate."""
+"""Sound: audio files, and waveforms with their sample rate."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ Clip = tuple[Tensor, int]
 """A float32 tensor [channels time], and its samples per second."""
 
 STREAMED = 0x7FFF0000
-"""Bytes of sound: programs that do not know the length yet write a number above, so it says nothing."""
+"""Bytes of sound in a header: programs that do not know the length yet write a greater number, which says nothing."""
 _SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
-"""How libsndfile, which reads what is there, writes down that a header promises more."""
+"""What libsndfile logs where a header promises more bytes than the file holds."""
 
 
 class Audio:
-    """Sound: paths or the bytes of a file (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
+    """A raw value is a path or bytes (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
 
     def decode(self, raw: Any) -> Clip:
         """A float32 tensor [channels time] of its own, both at least 1, and the samples per second.
@@ -32,8 +32,8 @@ class Audio:
         Waveforms of integers are scaled to -1 to 1 by the range of their type.
 
         Raises:
-            DataError: the file is not there, cannot be read or is cut off (an ogg does not tell); the waveform is of
-                another shape, empty, or not finite; the rate is not a positive whole number.
+            DataError: the file is not there, cannot be read or is cut off (which is not detected for ogg); the waveform
+                is of another shape, empty, or not finite; the rate is not a positive whole number.
         """
         if isinstance(raw, (str, Path)):
             path = Path(raw)

@@ -1,4 +1,4 @@
-"""Images: files of any kind that Pillow reads, and arrays.
+"""Images, in grey or in colour: files that Pillow reads, and arrays.
 
 Axes: H height, W width, C channels.
 """
@@ -23,7 +23,7 @@ from mmkit.modalities.plain_images import bare_jpeg, plain
 MOST_PIXELS = 178_956_970
 """Pillow's own limit: a file of more is taken for a decompression bomb."""
 
-# What Pillow's parsers raise on files that are torn or are no images, as far as they are known.
+# What Pillow's parsers raise on files that are cut off or are no images, as far as is known.
 UNREADABLE = (
     OSError,
     SyntaxError,
@@ -38,15 +38,16 @@ UNREADABLE = (
 
 
 class Image:
-    """Images: paths, the bytes of a file, Pillow images, arrays and tensors [H W], [H W C] or [C H W]."""
+    """A raw value is a path, the bytes of a file, a Pillow image, or an array or tensor [H W], [H W C] or [C H W]."""
 
     def decode(self, raw: Any) -> Tensor:
-        """A uint8 tensor [C H W] of its own: C is 1 for grey, 3 for colour; what is transparent lies on white.
+        """A uint8 tensor [C H W] of its own: C is 1 for grey, 3 for colour; transparent pixels are put on white.
 
-        Of a file, the three values of a pixel lie side by side in memory, which is how they are resized fastest.
+        Of a file, the channels of a pixel are adjacent in memory, which is fastest to resize.
 
-        Arrays hold 0 to 255 (integers), 0 to 65535 (uint16) or 0 to 1 (floats and bools); of 1 to 4 channels, two and
-        four being with alpha. A file's EXIF orientation is applied; of an animation the first image is taken.
+        Arrays hold 0 to 255 (integers), 0 to 65535 (uint16) or 0 to 1 (floats and bools); they have 1 to 4
+        channels, the last of 2 or 4 being alpha. A file's EXIF orientation is applied; of an animation the first image
+        is taken.
 
         Raises:
             DataError: the file is not there, cannot be read, or has more than 178,956,970 pixels; the array has
@@ -120,7 +121,7 @@ def _from_pillow(image: Pillow.Image, name: str) -> Tensor:
 
 
 def _without_range(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Pillow's modes I and F say nothing of their range: 16 bits where it fits, else the image's own maximum."""
+    """Pillow's modes I and F have no range: 16 bits where the values fit, else the maximum of the image."""
     if pixels.dtype == np.uint16:
         return pixels
     if np.isfinite(pixels).all() and pixels.min() >= 0:

@@ -1,4 +1,4 @@
-"""Plain JPEG and PNG files by the fastest reader; whatever is not plain is left to Pillow.
+"""Plain JPEG and PNG files by the fastest reader; all others are left to Pillow.
 
 Of a JPEG of 500x375 simplejpeg takes 0.73 ms (where it is installed), OpenCV 0.78, torchvision 0.84, Pillow 1.02; of a
 photograph as PNG torchvision takes 3.4, Pillow 3.8 (one thread of an AMD EPYC). All gave the same bytes.
@@ -22,7 +22,7 @@ except ImportError:  # an extra: without it torchvision reads JPEG
     simplejpeg = None
 
 UNUSUAL_JPEG = (b"Exif\0", b"http://ns.adobe.com/xap", b"MPF\0", b"Adobe")
-"""What a JPEG holds that may be turned, be of more images than one, or be of other colours than most."""
+"""Marks of a JPEG that may be rotated, hold several images, or have unusual colours."""
 UNUSUAL_PNG = frozenset({b"eXIf", b"tEXt", b"zTXt", b"iTXt", b"acTL"})
 """Chunks of a PNG that may hold an orientation, or more images than one."""
 
@@ -45,7 +45,7 @@ def bare_jpeg(data: bytes, most: int) -> Tensor | None:
 
 
 def plain(image: Pillow.Image, data: bytes) -> Tensor | None:
-    """[C H W] uint8 of a file that Pillow has opened and not yet read; None where Pillow had better read it itself."""
+    """[C H W] uint8 of a file that Pillow has opened and not yet read; None where Pillow has to read it itself."""
     usual = image.format in {"JPEG", "PNG"} and image.mode in {"L", "RGB"} and not image.has_transparency_data
     turned = image.format == "JPEG" and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
     if not usual or turned or (image.format == "PNG" and not UNUSUAL_PNG.isdisjoint(_chunks(data))):
@@ -70,6 +70,6 @@ def _chunks(data: bytes) -> Iterator[bytes]:
 def _by_simplejpeg(data: bytes, *, grey: bool) -> Tensor | None:
     try:
         values = simplejpeg.decode_jpeg(data, "GRAY" if grey else "RGB")  # [H W C]
-    except ValueError:  # torn, or of an unusual kind
+    except ValueError:  # cut off, or of an unusual kind
         return None
     return torch.from_numpy(values).permute(2, 0, 1)

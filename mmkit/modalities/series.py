@@ -1,4 +1,4 @@
-"""Series: numbers over time, several channels at once.
+"""Series: a signal over time, of one or more channels.
 
 Axes: T steps, C channels.
 """
@@ -14,7 +14,7 @@ from mmkit.errors import DataError
 
 
 class Series:
-    """Numbers over time: arrays, tensors or nested lists, [T C], or [T] for one channel."""
+    """A raw value is an array, a tensor or a nested list of numbers, [T C], or [T] for one channel."""
 
     def decode(self, raw: Any) -> Tensor:
         """A float32 tensor [T C] of its own, T and C at least 1.

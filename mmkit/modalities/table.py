@@ -1,4 +1,4 @@
-"""A table row: a mapping of column to cell."""
+"""Table rows: numbers and categories by column."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Cell = float | int | str | bool | None
 
 
 class Table:
-    """A row in memory maps columns to numbers, strings, booleans or None."""
+    """A raw value is a mapping of column to cell; in memory, cells are numbers, strings, booleans or None."""
 
     def decode(self, raw: Any) -> dict[str, Cell] | None:
         """The row, its empty cells (None, NaN, a blank string) None; None where every cell is empty.

@@ -31,7 +31,7 @@ EXAMPLE_WORDS = (
 
 
 class Text:
-    """Text in memory is a `str` that is not blank."""
+    """A raw value is a string, UTF-8 bytes, or the Path of a UTF-8 file; in memory it is a `str` that is not blank."""
 
     def decode(self, raw: Any) -> str | None:
         """The text of a string, of UTF-8 bytes, or of a UTF-8 file named by a Path; None for NaN, as tables give it.

@@ -1,4 +1,8 @@
-"""Inputs of one sample drawn together, those of different samples apart.
+"""InfoNCE: pulls the inputs of one sample together and pushes those of others apart.
+
+van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
+https://arxiv.org/abs/1807.03748; in the symmetric form, with cosine similarity, of Radford et al., "Learning
+Transferable Visual Models From Natural Language Supervision", ICML 2021, https://arxiv.org/abs/2103.00020.
 
 Axes: B batch, D an input's width, S width of the shared space.
 """
@@ -24,18 +28,14 @@ _NEVER = -1e4  # a logit whose exponential is 0 beside any within the greatest s
 class ContrastiveObjective(nn.Module):
     """InfoNCE over all pairs of inputs, both ways, with a learned temperature.
 
-    van den Oord, Li and Vinyals, "Representation Learning with Contrastive Predictive Coding", 2018,
-    https://arxiv.org/abs/1807.03748; in the symmetric form, with cosine similarity, of Radford et al., "Learning
-    Transferable Visual Models From Natural Language Supervision", ICML 2021, https://arxiv.org/abs/2103.00020.
-
-    A sample's loss is the mean over the pairs of inputs that it has; it is 0 where there is none. Its negatives are the
-    other samples of the batch that have the other input, those without truth too; with several processes, of the
-    process's own batch.
+    The loss of a sample is the mean over the pairs of inputs that it has, and 0 where it has none. Its negatives are
+    the other samples of the batch that have the other input, those without truth included. With several processes, each
+    takes the negatives of its own batch.
 
     Args:
         space: width of the shared space.
-        temperature: at the start of training.
-        weight: of the loss beside the head's own.
+        temperature: of the softmax over similarities, at the start of training; it is learned.
+        weight: factor of this loss, which is added to the loss of the head.
 
     Raises:
         ValueError: fewer than two inputs.
@@ -70,14 +70,14 @@ class ContrastiveObjective(nn.Module):
         for a, b in combinations(range(len(points)), 2):
             both = present[a] & present[b]
             similarity = scale * points[a] @ points[b].T  # [B B]
-            there = _nll(similarity, present[b])
-            back = _nll(similarity.T, present[a])
+            there = _negative_log_likelihood(similarity, present[b])
+            back = _negative_log_likelihood(similarity.T, present[a])
             total = total + torch.where(both, (there + back) / 2, 0)
             pairs = pairs + both
         return self.weight * total / pairs.clamp(min=1)
 
     def _scale(self) -> Tensor:
-        # The gradient passes the clamp: cut off there, a scale that once went over could never come back.
+        # The gradient passes through the clamp: otherwise a scale above the limit would never get back.
         over = (self.log_scale - math.log(_GREATEST_SCALE)).clamp(min=0)
         return (self.log_scale - over.detach()).exp()
 
@@ -87,7 +87,7 @@ def _direction(point: Tensor) -> Tensor:
     return F.normalize(point.to(torch.promote_types(point.dtype, torch.float32)), dim=-1)
 
 
-def _nll(similarity: Tensor, present: Tensor) -> Tensor:
+def _negative_log_likelihood(similarity: Tensor, present: Tensor) -> Tensor:
     """[B]: -log of the diagonal's share of each row's softmax over the columns that are present."""
     # A finite floor: a row without any column would be -inf, which not every derivative of logsumexp survives.
     shown = similarity.masked_fill(~present, _NEVER)

@@ -1,4 +1,8 @@
-"""A loss of every input's own, so that no input rests while another learns.
+"""Loss of a separate head for each input, beside that of the fusion.
+
+Wang, Tran and Feiszli, "What Makes Training Multi-modal Classification Networks Hard?", CVPR 2020,
+https://arxiv.org/abs/1905.12681: networks that are trained jointly let one modality lead and leave the others
+undertrained. What differs: their method weighs these losses by how much each overfits; here all have one fixed weight.
 
 Axes: B batch, C size of the target.
 """
@@ -17,17 +21,13 @@ from mmkit.heads.loss import loss_of
 
 
 class UnimodalObjective(nn.Module):
-    """The sum of the losses of the inputs' own heads, over the inputs that a sample has.
+    """The sum of the losses of the heads of all inputs that a sample has.
 
-    The loss is the plain one of the target, whatever the head's options: cross-entropy for classes, binary
-    cross-entropy for labels, squared error of standardised numbers.
-
-    Jointly trained networks let one modality lead and leave the others undertrained: Wang, Tran and Feiszli, "What
-    Makes Training Multi-modal Classification Networks Hard?", CVPR 2020, https://arxiv.org/abs/1905.12681. Their
-    method weighs these losses by how much each overfits; here all have one fixed weight.
+    The loss does not depend on the options of the head: cross-entropy for classes, binary cross-entropy for labels,
+    squared error of standardised numbers for scalars.
 
     Args:
-        weight: of the sum beside the head's own loss.
+        weight: factor of this loss, which is added to the loss of the head.
 
     Raises:
         ValueError: the target is of a kind that is not mmkit's.

@@ -1,6 +1,6 @@
-"""How a synthetic input carries what it knows: a small whole number, in a series, a table row or a text.
+"""How a synthetic input encodes a small whole number: in a series, a table row or a text.
 
-Each value holds distraction beside it, but can always be read back without error. Numbers are drawn by
+Each value also holds distractors, but the number can always be read back without error. Numbers are drawn by
 `random.Random.random`, whose sequence Python promises to keep.
 
 Axes: T steps, C channels.
@@ -42,7 +42,7 @@ def carry_symbol(symbol: int, symbols: int, carrier: Carrier, draw: Random) -> A
 
 
 def carry_level(level: int, carrier: Carrier, draw: Random) -> Any:
-    """One of `LEVELS` numbers between -1 and 1: a channel that stays there, a number in a row, or a word of its own."""
+    """One of `LEVELS` numbers between -1 and 1: a constant channel, a number in a row, or a word of its own."""
     match carrier:
         case "series":
             steps = _noise(2, draw)

@@ -1,4 +1,4 @@
-"""Drawings and their titles: what is it about?"""
+"""Drawings and their titles, from a clip-art collection."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SHARES: Mapping[str, float] = {"train": 0.60, "validation": 0.15, "test": 0.25}
 
 
 class Clipart:
-    """Which folder does a drawing belong to, seen and named?
+    """Which of 13 classes a drawing with its title belongs to.
 
-    1,350 drawings of the Open Clip Art Library, https://openclipart.org, as Debian packs them (openclipart-svg
-    0.18); the class is the folder, one of 13. The image is a PNG file of 64 x 64, on white; the title is the author's,
-    mostly in English or Italian, and at times says nothing.
+    1,350 drawings of the Open Clip Art Library, https://openclipart.org, as Debian packs them (openclipart-svg 0.18).
+    The class is the folder of the drawing. The image is a PNG file of 64 x 64 pixels, on white; the title is the
+    author's, mostly in English or Italian, and at times says nothing of what is seen.
 
     Args:
         split: seed of the split.
@@ -69,9 +69,9 @@ class Clipart:
 
 
 class ClipartCaptions:
-    """What is a drawing called?
+    """The title of a drawing, from the drawing alone.
 
-    The drawings of `Clipart` in its splits; the image is what is seen, its title what is asked for.
+    Drawings and splits are those of `Clipart`.
 
     Args:
         split: seed of the split.

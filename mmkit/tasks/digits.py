@@ -13,7 +13,7 @@ from mmkit.contract import Samples, Split
 from mmkit.tasks.shipped import shipped, shuffled
 
 INPUTS = {"written": "image", "spoken": "series"}
-ENCODERS = {"written": "cnn", "spoken": "tcn"}
+ENCODERS = {"written": "cnn", "spoken": "fcn"}
 # 10 samples a class are 4 steps an epoch: 40 epochs would be too few steps to train anything.
 # Validation is noisy until the learning rate falls: stopped after 20 epochs without a better one, one seed in three of
 # attention ended 3 points below what the whole schedule gives.
@@ -31,17 +31,18 @@ NEW_MOST = 50  # what the one speaker recorded of each digit
 
 
 class Digits:
-    """Which digit is it, written and spoken?
+    """Which digit is written and spoken; train and test share writers and speakers.
 
-    Written: 1,797 images of 8 x 8 by 13 writers; Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits",
-    UCI Machine Learning Repository 1998, https://doi.org/10.24432/C50P49. Spoken: 3,000 recordings by 6 speakers as 13
-    mel-frequency cepstral coefficients a frame; Jackson et al., "Free Spoken Digit Dataset",
-    https://github.com/Jakobovski/free-spoken-digit-dataset.
+    Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998,
+    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018,
+    https://github.com/Jakobovski/free-spoken-digit-dataset. The first has 1,797 images of 8 x 8 by 13 writers, the
+    second 3,000 recordings by 6 speakers, here as 13 mel-frequency cepstral coefficients a frame.
 
-    Every item stands in one pair only, and the pairs of validation and test are the same whatever `per_class` is.
+    Every image and every recording is in one pair only. The pairs of validation and test do not depend on
+    `per_class`.
 
     Args:
-        per_class: training pairs of each digit; few of them leave every method room.
+        per_class: training pairs of each digit.
         split: seed of the pairing and of the split.
 
     Raises:
@@ -77,15 +78,19 @@ class Digits:
 
 
 class DigitsNewSpeakers:
-    """The same question, asked about writers and speakers that nobody trained on: a negative control.
+    """The same digits of writers and speakers that training never saw; a control on which fusion loses.
 
-    One of the six speakers is for training, one for validation, four for the test; of the fourteen runs of the
-    written digits, which are about one writer each, six, three and five. One speaker does not teach how others sound,
-    so fusion loses to the image alone, and a comparison has to say so.
+    Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998,
+    https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018,
+    https://github.com/Jakobovski/free-spoken-digit-dataset. Of the six speakers, one is for training, one for
+    validation and four for the test. The images are in fourteen runs of about one writer each: six, three and five.
+
+    One speaker is too few to learn how others sound, so fusion loses to the image alone, and a comparison has to say
+    so.
 
     Args:
         per_class: training pairs of each digit.
-        split: seed of the pairing, and of who is on which side.
+        split: seed of the pairing, and of which writers and speakers are in which split.
 
     Raises:
         ValueError: `per_class` or `split` is out of range.
@@ -126,7 +131,7 @@ def _in_range(option: str, value: int, least: int, most: int | None) -> int:
 
 
 def _side(names: list[str], sizes: Mapping[str, int], split: Split) -> set[str]:
-    """Those of the shuffled names that stand in a split."""
+    """Those of the shuffled names that belong to a split."""
     start = 0
     for name, size in sizes.items():
         if name == split:

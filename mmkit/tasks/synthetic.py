@@ -2,8 +2,8 @@
 
 What the inputs of a task tell of the truth may be redundant (each tells the same), unique (each tells something that
 no other does) or synergistic (only together do they tell anything); the words are those of Williams and Beer,
-"Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. For tests and for
-teaching: nothing here was ever measured.
+"Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. They are for
+tests and for teaching.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ TrainingSize = Annotated[int, Ge(LEAST)]
 Seed = Annotated[int, Ge(0)]
 
 Hidden = Callable[[int, Random], tuple[Sequence[int], Any]]
-"""What each input knows, and the truth, of a sample by its number."""
+"""The hidden number of each input, and the truth, of a sample by its number."""
 
 
 class SyntheticRedundant:
-    """Synthetic: each input alone tells all there is to know of the class, and the others repeat it.
+    """Synthetic: every input alone tells the class.
 
     One of 4 symbols is the class with probability 0.9, else one of the other three; all inputs carry that one symbol.
     The best accuracy is 0.9 for one input and for all, so no fusion can score above the best single input, unless
     values are missing: then (1 - q) 0.9 + q / 4, with q = missing ^ inputs.
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
@@ -52,7 +52,7 @@ class SyntheticRedundant:
 
     description: ClassVar[str] = (
         "Synthetic, public domain. Every input carries the same symbol, which is the class in nine of ten samples: the "
-        "inputs are redundant, and no fusion can do better than the best single input while no value is missing."
+        "inputs are redundant, and no fusion can do better than the best single input, unless values are missing."
     )
 
     def __init__(
@@ -86,25 +86,25 @@ class SyntheticRedundant:
 
 
 class SyntheticUnique:
-    """Synthetic: each input tells one bit of the class, which no other input tells.
+    """Synthetic: each input tells a part of the class that no other tells.
 
-    The class is the bits of all inputs, one after the other. The best accuracy of all inputs is 1, of a single one
-    2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
+    Each input carries one bit, and the class is the bits of all inputs, one after the other. The best accuracy of all
+    inputs is 1, of a single one 2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
 
     Args:
-        inputs: how many there are; the classes are 2 ^ inputs.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs; there are 2 ^ inputs classes.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
     """
 
     description: ClassVar[str] = (
-        "Synthetic, public domain. Every input carries one bit, and the class is all of them: the inputs are unique, "
-        "each tells a part, and only a fusion can tell the whole."
+        "Synthetic, public domain. Every input carries one bit, and the class is all bits together: each input tells a "
+        "part that no other tells, and only a fusion can tell the whole."
     )
 
     def __init__(
@@ -136,17 +136,17 @@ class SyntheticUnique:
 
 
 class SyntheticXor:
-    """Synthetic: any inputs but all of them tell nothing; all together tell the class.
+    """Synthetic: only all inputs together tell the class.
 
     Each input carries one bit, and the class is their exclusive or (the parity). The best accuracy of all inputs is 1,
     of any fewer 0.5; with missing values (1 + (1 - missing) ^ inputs) / 2.
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever its class.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
@@ -154,7 +154,7 @@ class SyntheticXor:
 
     description: ClassVar[str] = (
         "Synthetic, public domain. Every input carries one bit, and the class is their exclusive or: the inputs are "
-        "synergistic, and whoever lacks one of them can only guess."
+        "synergistic, and without any one of them the class can only be guessed."
     )
 
     def __init__(
@@ -186,27 +186,27 @@ class SyntheticXor:
 
 
 class SyntheticRegression:
-    """Synthetic: a number that is a product of something nonlinear in each input, with noise.
+    """Synthetic: a number that depends on all inputs.
 
-    Each input carries u, one of 16 numbers between -1 and 1, and the truth is the product of 1 + sin(pi u / 2), plus
+    Each input carries u, one of 16 numbers between -1 and 1. The truth is the product of 1 + sin(pi u / 2), plus
     Gaussian noise of deviation 0.1. A factor has mean 1 and mean square 1.5, so with k of n inputs the best RMSE is
     sqrt(1.5 ^ n - 1.5 ^ k + 0.01): 0.1 with all of them, and with missing values
     sqrt(1.5 ^ n - (1.5 - missing / 2) ^ n + 0.01).
 
     Args:
-        inputs: how many there are.
-        modality: of every input.
-        missing: probability that a value is missing, the same for each value, whatever the truth.
-        train: training samples.
-        split: seed of all that is drawn.
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
 
     Raises:
         ValueError: an option is out of range.
     """
 
     description: ClassVar[str] = (
-        "Synthetic, public domain. Every input carries a number, and the truth is a product of a curve of each, with a "
-        "little noise: each input tells a part, and how they interact tells the rest."
+        "Synthetic, public domain. Every input carries a number, and the truth is the product of a nonlinear function "
+        "of each, with a little noise: each input tells a part, and their interaction tells the rest."
     )
 
     def __init__(
@@ -225,7 +225,7 @@ class SyntheticRegression:
         self.encoders: Mapping[str, str] = {}
         self.training: Mapping[str, Any] = {}
         self.best = math.sqrt(1.5**inputs - (1.5 - missing / 2) ** inputs + 0.01)
-        """RMSE of the expectation of the truth, given what is there."""
+        """RMSE of the expectation of the truth, given the inputs that are not missing."""
 
     def split(self, name: Split) -> Samples:
         """The samples of a split."""
@@ -244,11 +244,11 @@ class Drawn:
 
     Args:
         task: name of the task.
-        count: inputs.
-        modality: of every input.
+        count: number of inputs.
+        modality: of all inputs.
         missing: probability that a value is missing.
-        train: training samples.
-        seed: of all that is drawn.
+        train: number of training samples.
+        seed: of all random draws.
 
     Raises:
         ValueError: one of them is out of range.

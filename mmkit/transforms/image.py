@@ -27,13 +27,13 @@ class ImageTransform:
     https://arxiv.org/abs/1409.4842: a share of the area, at an aspect ratio between 3/4 and 4/3.
 
     Args:
-        size: height and width in pixels; none takes that of the training images, which must then all agree.
-        resize: how an image of another shape is brought there: "crop" cuts what sticks out of the middle, "stretch"
-            changes the aspect ratio.
-        colour: "auto" is colour where any training image has colour; else "grey" or "colour".
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        shift: greatest shift in training, in pixels up, down, left and right, the border repeated; 0 is off.
-        flip: probability of a flip from left to right in training.
+        size: height and width in pixels; none takes the size of the training images, which must then all be the same.
+        resize: how an image of another shape is resized: "crop" cuts out its middle first, "stretch" changes the aspect
+            ratio.
+        colour: "grey", "colour", or "auto", which is colour where any training image has colour.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        shift: greatest random shift in each direction, in pixels, in training; the border is repeated; 0 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class ImageTransform:
         self.std = list(state["std"])
 
     def _crops(self, images: Sequence[Tensor], generator: Generator | None) -> list[tuple[int, int, int, int] | None]:
-        """Top, left, height and width of each random crop; None where none is drawn."""
+        """Top, left, height and width of each random crop; None where nothing is cropped."""
         if generator is None or self.crop == 1:
             return [None] * len(images)
         crops: list[tuple[int, int, int, int] | None] = []

@@ -1,4 +1,4 @@
-"""What is known of single languages: their most common words, and how words are cut to stems."""
+"""What depends on the language: its most common words, and how words are cut to stems."""
 
 from __future__ import annotations
 

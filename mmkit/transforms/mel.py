@@ -21,30 +21,30 @@ from mmkit.transforms.series import padded, span
 from mmkit.transforms.sound import mono_at
 
 FLOOR = 1e-6
-"""Added before the logarithm: about the power of the rounding noise of 16 bits, so that silence is no outlier."""
+"""Added before the logarithm, so that silence is no outlier: about the power of the rounding noise of 16 bits."""
 CHUNK = 1024
-"""Frames transformed at once: few enough that what one step writes is still in the cache when the next reads it."""
+"""Frames transformed at once: few enough to stay in the cache of the CPU from one step to the next."""
 
 
 class MelTransform:
     """Log-mel spectrograms: the power of `torchaudio.transforms.MelSpectrogram` framed without padding, its logarithm,
     and each band standardised by the training split.
 
-    A clip shorter than a window is filled up with silence to one frame. The masks are those of SpecAugment: Park et
-    al., "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
-    https://arxiv.org/abs/1904.08779. They are off by default: without them the spectrograms are made once, not in
-    every epoch.
+    A clip shorter than a frame is filled up with silence. The masks are those of SpecAugment: Park et al.,
+    "SpecAugment: A Simple Data Augmentation Method for Automatic Speech Recognition", Interspeech 2019,
+    https://arxiv.org/abs/1904.08779. They are off by default: without them the spectrograms are computed once instead
+    of in every epoch.
 
     Args:
-        rate: samples per second that every clip is brought to.
-        mels: M.
-        window: seconds of a frame.
-        hop: seconds from frame to frame.
+        rate: samples per second; every clip is resampled to it.
+        mels: M, the number of mel bands.
+        window: length of a frame, in seconds.
+        hop: time from the start of a frame to the start of the next, in seconds.
         low: lowest frequency, in Hz.
-        high: highest frequency, in Hz; none is half of the rate.
-        seconds: kept from the start of a clip; none keeps all.
-        time_mask: greatest share of a clip's frames that one mask hides in training; 0 is off.
-        band_mask: greatest share of the bands that one mask hides in training; 0 is off.
+        high: highest frequency, in Hz; none is half of `rate`.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
+        time_mask: greatest share of the frames of a clip that one mask hides, in training; 0 is off.
+        band_mask: greatest share of the mel bands that one mask hides, in training; 0 is off.
 
     Raises:
         ValueError: a window shorter than two samples, a hop shorter than one, low not below high, high above half of
@@ -149,13 +149,13 @@ class MelTransform:
     def _log_mels(self, framed: Iterable[Tensor]) -> Iterator[Tensor]:
         """[. M] of the frames of all clips in turn: one FFT and one product for many clips at once."""
         for frames in _chunks(framed):
-            # Real and imaginary parts are squared and added as they lie: the absolute value would take a root in vain.
+            # Real and imaginary parts are squared and added as they lie: the absolute value would take a needless root.
             parts = torch.view_as_real(torch.fft.rfft(frames.mul_(self.frame))).flatten(1).square_()  # [. 2 (W/2+1)]
             yield torch.mm(parts[:, ::2] + parts[:, 1::2], self.filters).add_(FLOOR).log_()
 
 
 def _filters(bins: int, low: float, high: float, mels: int, rate: int) -> Tensor:
-    """[bins M]: torchaudio's triangles, even on the mel scale. Its warning of empty ones is our constructor's error."""
+    """[bins M]: torchaudio's triangles, even on the mel scale. Of empty ones it warns; the constructor raises."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="At least one mel filterbank has all zero values")
         return sound.melscale_fbanks(bins, low, high, mels, rate)

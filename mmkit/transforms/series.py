@@ -18,7 +18,7 @@ from mmkit.errors import DataError, ValuesError
 
 
 class Stepwise(Protocol):
-    """What encoders of series read of a transform whose batch is `steps` [B T C] and `mask` [B T]."""
+    """A transform for encoders of series: its batch is `steps` [B T C] and `mask` [B T]."""
 
     @property
     def channels(self) -> int:
@@ -27,17 +27,18 @@ class Stepwise(Protocol):
 
 
 class SeriesTransform:
-    """Standardises each channel by the training split, pads to the longest of the batch; augments in training.
+    """Standardises each channel by the training split, pads to the longest series of the batch, augments in training.
 
     The time mask is that of SpecAugment: Park et al., "SpecAugment: A Simple Data Augmentation Method for Automatic
-    Speech Recognition", Interspeech 2019, https://arxiv.org/abs/1904.08779; here its greatest length is a share of
-    the series.
+    Speech Recognition", Interspeech 2019, https://arxiv.org/abs/1904.08779. What differs: its greatest length is a
+    share of the series.
 
     Args:
-        standardize: subtract each channel's mean over the training split and divide by its deviation.
-        max_length: steps kept from the start of a series; none keeps all.
-        time_mask: greatest share of a series that one mask hides in training; 0 is off.
-        noise: deviation of the noise added in training, in deviations of the channel; 0 is off.
+        standardize: subtract each channel's mean over the training split, and divide by its standard deviation.
+        max_length: longest series in steps, counted from its start; the rest is cut off; none keeps all.
+        time_mask: greatest share of a series that one mask hides, in training; 0 is off.
+        noise: standard deviation of the noise that is added in training, in standard deviations of the channel; 0 is
+            off.
     """
 
     def __init__(
@@ -66,7 +67,7 @@ class SeriesTransform:
 
         Raises:
             DataError: there is no series.
-            ValuesError: some have not as many channels as most.
+            ValuesError: some have another number of channels than most.
         """
         series = {place: self._cut(value) for place, value in enumerate(values) if value is not None}
         if not series:
@@ -96,7 +97,7 @@ class SeriesTransform:
         mask = torch.arange(longest) < lengths.unsqueeze(1)  # [B T]
         if not series:
             return {"steps": torch.zeros(len(values), longest, self.channels), "mask": mask}
-        # All real steps stand in one tensor at first, so that no noise is drawn for padding.
+        # All real steps are in one tensor at first, so that no noise is drawn for padding.
         packed = torch.cat(series)  # [N C]
         if self.standardize:
             packed = (packed - self.mean) / self.std
@@ -130,7 +131,7 @@ def padded(packed: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:
 
 
 def span(lengths: Tensor, longest: int, share: float, generator: Generator) -> Tensor:
-    """One span to hide in each sequence, drawn evenly up to `share` of its length, at an even place.
+    """One span to hide in each sequence, its length uniform up to `share` of the sequence, its place uniform.
 
     Args:
         lengths: [B] of each sequence.

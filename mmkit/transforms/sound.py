@@ -15,6 +15,6 @@ def mono_at(clip: tuple[Tensor, int], rate: int) -> Tensor:
     if given == rate:
         return mono
     # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes. Rates in use have
-    # small ones (11025 to 16000 is 441 to 640); of others the nearest serves.
+    # small ones (11025 to 16000 is 441 to 640); for others the nearest such ratio is taken.
     ratio = Fraction(given, rate).limit_denominator(1000)
     return sound.resample(mono, ratio.numerator, ratio.denominator)

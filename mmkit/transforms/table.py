@@ -24,15 +24,15 @@ FAR = 1e6
 class TableTransform:
     """Rows to `numbers` [B N], standardised, zero where not `present` [B N]; `categories` [B K]; and `mask` [B].
 
-    A column whose cells are all numbers is one of numbers; one of strings or booleans is one of categories: 0 where
-    the cell is missing, 1 where it is unknown, then the values of the training split. Columns are in the order of their
-    names. A column without any cell in the training split is known, but not read. A number a million deviations away
-    from the mean is cut off there.
+    Columns of numbers only are read as numbers, columns of strings or booleans as categories: 0 is a missing cell, 1 an
+    unknown one, then come the values of the training split. Columns are in the order of their names. A column that is
+    empty in the training split is accepted later, but not read. Numbers are clipped at a million standard deviations
+    from the mean.
 
     Args:
-        categorical: columns of numbers that are to be read as categories, such as codes.
+        categorical: columns of numbers that are read as categories, such as codes.
         ignore: columns that are not read.
-        min_count: a category that is rarer in the training split is unknown.
+        min_count: categories that are rarer than this in training count as unknown.
     """
 
     augments = False
@@ -157,7 +157,7 @@ def _number(column: str, cell: Cell) -> float | None:
     try:
         return float(cell)
     except OverflowError as error:
-        raise DataError(f"column {column!r} holds a number too great to reckon with") from error
+        raise DataError(f"column {column!r} holds a number too large to compute with") from error
 
 
 def _name(cell: Cell) -> str | None:
@@ -177,5 +177,5 @@ def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:
     with np.errstate(over="ignore", invalid="ignore"):
         mean, deviation = float(numbers.mean()), float(numbers.std())
     if not np.isfinite([mean, deviation]).all():
-        raise DataError(f"column {column!r} holds numbers too great to reckon with")
+        raise DataError(f"column {column!r} holds numbers too large to compute with")
     return mean, deviation or 1.0

@@ -29,22 +29,23 @@ from mmkit.transforms.word_vectors import read_word_vectors
 class TextTransform:
     """Texts to `tokens` [B T] with their `mask`: 0 is padding, 1 an unknown token, then the vocabulary.
 
-    Word vectors are read while fitting and never again: a restored transform has none, and an encoder built on it
-    gets its weights from its state dict.
+    The file of word vectors is read by `fit` only. A restored transform has no vectors; an encoder built on it gets its
+    weights from its state dict.
 
     Args:
-        tokenizer: whole words, or pieces of words (byte-pair encoding); either is fitted on the training split.
-        vocabulary: most tokens, the most frequent ones; padding and the unknown token included.
-        min_count: a rarer word (or a rarer pair of pieces) of the training split is unknown.
-        max_length: tokens of a text beyond this are cut off.
-        lowercase: Apple and apple are one word.
-        strip_accents: café and cafe are one word; Latin and Greek letters only.
-        stop_words: language whose most common words are left out, or none.
-        stemmer: language in which words are cut to their stems, or none.
-        vectors: file of initial vectors of words, in the text format of GloVe or word2vec; or none.
+        tokenizer: "word" for whole words, or "bpe" for parts of words (byte-pair encoding); both are fitted on the
+            training split.
+        vocabulary: greatest number of tokens, padding and the unknown token included; the most frequent ones are kept.
+        min_count: words (or pairs of parts) that are rarer than this in training are unknown.
+        max_length: greatest number of tokens of a text; the rest is cut off.
+        lowercase: ignore case: Apple and apple are one word.
+        strip_accents: ignore accents of Latin and Greek letters: café and cafe are one word.
+        stop_words: language whose most common words are left out; none keeps all words.
+        stemmer: language whose words are cut to their stems; none keeps whole words.
+        vectors: file of initial word vectors, in the text format of GloVe or word2vec; none starts with random ones.
 
     Raises:
-        ValueError: `stemmer` without `lowercase`; `vectors` of what are no longer words.
+        ValueError: `stemmer` without `lowercase`; `vectors` with `tokenizer` "bpe" or with `stemmer`.
     """
 
     augments = False
@@ -145,7 +146,7 @@ class TextTransform:
         return found if self.stemmer is None else [stem(self.stemmer, piece) for piece in found]
 
     def _read_vectors(self, path: Path) -> Tensor:
-        """[V E]: of the file; of words that it lacks random ones of the same spread; unknown is the mean."""
+        """[V E] from the file; random of the same spread for words that it lacks, the mean for the unknown token."""
         rows = {token: row for row, token in enumerate(self._fitted().tokens) if row > UNKNOWN}
         vectors, found = read_word_vectors(path, rows)
         known = vectors[found]

@@ -17,7 +17,7 @@ REMEMBERED = 2**18
 
 
 class Words:
-    """A row for each piece.
+    """A row for each whole piece.
 
     Args:
         tokens: by row.
@@ -40,10 +40,10 @@ class Words:
 
 
 class BytePairs:
-    """Rows of letters and of what merges of pairs make of them.
+    """Rows of letters, and of the longer tokens that merging pairs makes of them.
 
     Sennrich et al., "Neural Machine Translation of Rare Words with Subword Units", ACL 2016,
-    https://arxiv.org/abs/1508.07909; here a merge never crosses pieces, and no mark tells a word's end.
+    https://arxiv.org/abs/1508.07909; here pairs are merged within a piece only, and the end of a word has no mark.
 
     Args:
         tokens: by row.

@@ -100,7 +100,7 @@ def test_the_bare_name_is_mmkits_own_and_the_full_name_the_rivals(show, distribu
 
 
 def test_options_of_an_encoder_are_its_transforms_too(show):
-    code, lines, _ = show("tcn")
+    code, lines, _ = show("fcn")
     assert code == 0
     assert "takes      an input of modality series" in lines
     names = {line.split()[0] for line in lines[lines.index("options    name, type, default, help") + 1 :]}

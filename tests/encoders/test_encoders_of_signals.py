@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mmkit.encoders.cnn import CnnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.encoders.lenet import LeNetEncoder
 from mmkit.encoders.mel_cnn import MelCnnEncoder
 from mmkit.encoders.mel_rnn import MelRnnEncoder
@@ -25,8 +26,10 @@ ENCODERS = [
     (Audio, MelCnnEncoder, {}),
     (Audio, MelRnnEncoder, {}),
     (Audio, MelRnnEncoder, {"cell": "gru", "layers": 2, "stack": 1}),
+    (Series, FcnEncoder, {}),
+    (Series, FcnEncoder, {"stride": 3, "kernel": 1, "layers": 2}),
     (Series, TcnEncoder, {}),
-    (Series, TcnEncoder, {"stride": 3, "kernel": 1, "layers": 2}),
+    (Series, TcnEncoder, {"causal": True, "kernel": 2, "layers": 2, "width": 5}),
     (Series, SeriesRnnEncoder, {}),
     (Series, SeriesRnnEncoder, {"cell": "gru", "bidirectional": False, "width": 5}),
 ]
@@ -181,4 +184,4 @@ def test_a_width_that_cannot_be_divided_is_refused():
     with pytest.raises(ValueError, match="width 6 is not divisible by 4"):
         ResNetEncoder(transform, width=6)
     with pytest.raises(ValueError, match="kernel 4 is even; take an odd one"):
-        TcnEncoder(TcnEncoder.reads(), kernel=4)
+        FcnEncoder(FcnEncoder.reads(), kernel=4)

@@ -18,7 +18,7 @@ from PIL import Image as Pillow
 import mmkit
 from mmkit.contract import Samples
 from mmkit.data.decoding import decode_all
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.errors import DataError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
@@ -151,7 +151,7 @@ class TestSoundThatMustWork:
         assert batch["mask"].any(1).tolist() == [True, False]
 
 
-class Frozen(TcnEncoder):
+class Frozen(FcnEncoder):
     """Its features are computed once, batch by batch, before training."""
 
     frozen = True
@@ -174,7 +174,7 @@ class TestTransforms:
 
         monkeypatch.setattr(SyntheticUnique, "split", odd)
 
-    def one(self, on_error, encoder="tcn:width=16,layers=2,time_mask=0,noise=0", **rest):
+    def one(self, on_error, encoder="fcn:width=16,layers=2,time_mask=0,noise=0", **rest):
         if encoder == "frozen":
             encoder = mmkit.installed().choose("encoder", Frozen, {"time_mask": 0.0, "noise": 0.0})
         asked = {"encoders": {"series": [encoder]}, "training": self.SMALL, **rest}
@@ -183,7 +183,7 @@ class TestTransforms:
             mmkit.installed(), task=task, seeds=1, baselines=False, settings=Settings("cpu", on_error=on_error), **asked
         ).runs()[0]
 
-    ENCODERS = ("tcn:width=16,layers=2,time_mask=0,noise=0", "tcn:width=16,layers=2,time_mask=0.2", "frozen")
+    ENCODERS = ("fcn:width=16,layers=2,time_mask=0,noise=0", "fcn:width=16,layers=2,time_mask=0.2", "frozen")
 
     @pytest.mark.parametrize("encoder", ENCODERS)
     @pytest.mark.parametrize("on_error", ["skip", "missing"])

@@ -144,7 +144,7 @@ class TestTruthThatCannotBeUsed:
         def bench(**rest):
             return mmkit.bench(
                 task=Labelled,
-                encoders={"a": Counted, "b": "tcn"},
+                encoders={"a": Counted, "b": "fcn"},
                 fusion=["concat", "sum", "mean"],
                 seeds=2,
                 training=SMALL,

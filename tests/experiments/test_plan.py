@@ -34,7 +34,7 @@ def test_the_default_is_attention_on_digits_with_each_input_alone_and_three_seed
     asked = planned()
     assert (asked.task.name, labels(asked.combinations), asked.seeds) == ("digits", ["attention"], (0, 1, 2))
     assert sorted(labels(asked.baselines)) == ["only:spoken", "only:written"]
-    assert {str(c) for c in asked.combinations[0].encoders.values()} == {"cnn", "tcn"}
+    assert {str(c) for c in asked.combinations[0].encoders.values()} == {"cnn", "fcn"}
     assert asked.training.min_steps == 300  # what the task recommends
 
 
@@ -47,7 +47,7 @@ def test_epochs_that_are_asked_for_are_all_there_are(given):
 
 def test_a_suite_is_the_product_of_its_axes():
     asked = planned(
-        encoders={"written": ["cnn", "lenet"], "spoken": ["tcn", "series-rnn", "tcn:width=16"]},
+        encoders={"written": ["cnn", "lenet"], "spoken": ["fcn", "series-rnn", "fcn:width=16"]},
         fusions=["concat,sum", "low-rank:rank=2"],
         heads=["linear", "mlp"],
         seeds=2,
@@ -88,9 +88,9 @@ def test_all_is_whatever_can_run_and_says_what_cannot(distribution):
 
 class TestEncoders:
     def test_a_modality_names_all_inputs_of_it_and_an_input_beats_it(self):
-        asked = planned(task="synthetic-xor", encoders={"series": ["tcn:width=16"], "left": ["series-rnn"]})
+        asked = planned(task="synthetic-xor", encoders={"series": ["fcn:width=16"], "left": ["series-rnn"]})
         names = {name: choice.name for name, choice in asked.combinations[0].encoders.items()}
-        assert names == {"left": "series-rnn", "right": "tcn"}
+        assert names == {"left": "series-rnn", "right": "fcn"}
 
     def test_an_unknown_input_is_told_the_inputs(self):
         with pytest.raises(UsageError, match="the task has no input writen; did you mean written"):
@@ -224,8 +224,8 @@ def test_a_modality_of_the_same_values_is_read_by_the_same_encoders(distribution
     assert [str(c.encoders["spoken"]) for c in asked.combinations] == ["mel-cnn", "mel-rnn"]
     assert {str(c.encoders["written"]) for c in asked.combinations} == {"resnet"}
     assert {str(c) for c in planned(task=Waves).combinations[0].encoders.values()} == {"lenet", "mel-cnn"}
-    with pytest.raises(UsageError, match="encoder tcn reads series, and this input is audio or radio"):
-        planned(task=Waves, encoders={"spoken": ["tcn"]})
+    with pytest.raises(UsageError, match="encoder fcn reads series, and this input is audio or radio"):
+        planned(task=Waves, encoders={"spoken": ["fcn"]})
 
 
 class TestTexts:

@@ -15,7 +15,7 @@ import mmkit
 import mmkit.cli
 from mmkit.contract import Features
 from mmkit.data.packed import _selected as selected
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
@@ -32,7 +32,7 @@ SMALL = {"epochs": 3, "min_steps": 0}
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 
 
-class FrozenTcn(TcnEncoder):
+class FrozenFcn(FcnEncoder):
     """An encoder whose weights come from elsewhere and never change."""
 
     calls = 0
@@ -54,8 +54,8 @@ class FrozenTcn(TcnEncoder):
 
 
 def chosen(**options):
-    spec = EncoderSpec("frozen-tcn", "x:X", "Frozen", modality="series")
-    return mmkit.installed().choose("encoder", FrozenTcn, {"noise": 0.0, "time_mask": 0.0, **options}, spec=spec)
+    spec = EncoderSpec("frozen-fcn", "x:X", "Frozen", modality="series")
+    return mmkit.installed().choose("encoder", FrozenFcn, {"noise": 0.0, "time_mask": 0.0, **options}, spec=spec)
 
 
 def fit(cache=None, fusion="concat", precision="float32", **options):
@@ -68,7 +68,7 @@ def fit(cache=None, fusion="concat", precision="float32", **options):
         seeds=1,
         settings=Settings("cpu", precision),
     )
-    FrozenTcn.calls = 0
+    FrozenFcn.calls = 0
     return execute(asked.runs()[0], shared=Shared(cache))
 
 
@@ -156,9 +156,9 @@ class TestRun:
     def test_each_sample_is_encoded_once_and_never_again(self, tmp_path):
         fit(tmp_path)
         batches = sum(-(-size // 64) for size in (48, 256, 512)) * 2
-        assert FrozenTcn.calls == batches
+        assert FrozenFcn.calls == batches
         fit(tmp_path, fusion="gated")
-        assert FrozenTcn.calls == 0
+        assert FrozenFcn.calls == 0
         assert all(one.about["samples"] in {48, 256, 512} for one in held(tmp_path))
         assert len(held(tmp_path)) == 6
 
@@ -175,7 +175,7 @@ class TestRun:
 
     def test_frozen_weights_stay_to_the_bit_and_a_saved_model_holds_them(self, tmp_path):
         _, model = fit(tmp_path / "cache")
-        fresh = FrozenTcn(model.transforms.inputs["left"])
+        fresh = FrozenFcn(model.transforms.inputs["left"])
         for name, tensor in fresh.state_dict().items():
             assert torch.equal(tensor, model.module.encoders["left"].state_dict()[name])
         model.save(tmp_path / "model")
@@ -187,20 +187,20 @@ class TestRun:
     def test_other_weights_options_or_transforms_never_meet_old_features(self, tmp_path, options):
         fit(tmp_path)
         fit(tmp_path, **options)
-        assert FrozenTcn.calls > 0
+        assert FrozenFcn.calls > 0
         assert len(held(tmp_path)) == 12
 
     def test_options_of_training_alone_do_not_matter(self, tmp_path):
         fit(tmp_path)
         fit(tmp_path, decay=0.5)
-        assert FrozenTcn.calls == 0
+        assert FrozenFcn.calls == 0
         assert len(held(tmp_path)) == 6
 
     def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
         fit(tmp_path)
         monkeypatch.setattr("mmkit.features.extraction.libraries", lambda _: {"timm": "1.0.99"})
         fit(tmp_path)
-        assert FrozenTcn.calls > 0
+        assert FrozenFcn.calls > 0
         assert len(held(tmp_path)) == 12
 
     def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):

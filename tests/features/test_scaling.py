@@ -8,7 +8,7 @@ from torch import nn
 import mmkit
 from mmkit.contract import Features
 from mmkit.data.packed import Packed
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
 from mmkit.features.scaling import NORM, Scaling, moments
@@ -107,7 +107,7 @@ def test_a_model_scales_what_it_encodes_and_what_it_is_given_alike():
     assert torch.equal(raw.mask, ready.mask)
 
 
-class Large(TcnEncoder):
+class Large(FcnEncoder):
     """Frozen, with features of any scale."""
 
     def __init__(self, transform, *, scale: float = 1.0):

@@ -6,7 +6,7 @@ import torch
 import mmkit
 from mmkit.data.sampling import augmentation
 from mmkit.data.splits import splits_of
-from mmkit.encoders.tcn import TcnEncoder
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.costs import Costs, measure_costs
 from mmkit.experiments.dry_run import SHOWN
 from mmkit.experiments.plan import plan
@@ -22,10 +22,10 @@ from mmkit.system.settings import Settings
 from mmkit.training.frozen import Frozen as Known
 
 TASK = "synthetic-unique:train=48,missing=0.2"
-SPEC = EncoderSpec("frozen-tcn", "x:X", "Frozen", modality="series")
+SPEC = EncoderSpec("frozen-fcn", "x:X", "Frozen", modality="series")
 
 
-class Frozen(TcnEncoder):
+class Frozen(FcnEncoder):
     """An encoder that never changes; its weights are drawn from the global generator, or come from elsewhere."""
 
     built = encoded = 0

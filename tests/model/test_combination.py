@@ -15,7 +15,7 @@ def choose(kind, what, **options):
     return installed().choose(kind, what, options)
 
 
-ENCODERS = {"b": choose("encoder", "tcn"), "a": choose("encoder", "table-mlp")}
+ENCODERS = {"b": choose("encoder", "fcn"), "a": choose("encoder", "table-mlp")}
 HEAD = choose("head", "linear")
 
 

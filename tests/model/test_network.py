@@ -24,8 +24,8 @@ TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
 
 # Every encoder that says its graph is whole, one of each modality at a time.
 WHOLE = [
-    {"title": "text-transformer", "photo": "lenet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
-    {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "tcn", "type": "table-mlp"},
+    {"title": "text-transformer", "photo": "lenet", "sound": "mel-cnn", "signal": "fcn", "type": "ft-transformer"},
+    {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "fcn", "type": "table-mlp"},
     {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
 ]
 
@@ -39,7 +39,7 @@ def trained_from(fusion="attention", task=TASK, encoders=None, **rest):
         installed(),
         task=task,
         fusions=[SMALL.get(fusion, fusion)],
-        encoders={name: [given] for name, given in (encoders or {"series": "tcn:width=16,layers=1"}).items()},
+        encoders={name: [given] for name, given in (encoders or {"series": "fcn:width=16,layers=1"}).items()},
         **rest,
     )
     splits = splits_of(asked.task, installed(), Settings("cpu"))

@@ -22,7 +22,7 @@ def record(fusion, seed, score, **rest):
     return made(
         **{
             "status": "ok",
-            "encoders": {"written": "cnn", "spoken": "tcn"} if not fusion.startswith("only") else {"written": "cnn"},
+            "encoders": {"written": "cnn", "spoken": "fcn"} if not fusion.startswith("only") else {"written": "cnn"},
             "fusion": fusion,
             "head": "mlp",
             "objectives": [],
@@ -43,7 +43,7 @@ def record(fusion, seed, score, **rest):
 
 
 def failed(fusion, seed, error):
-    encoders = {"written": "cnn", "spoken": "tcn"}
+    encoders = {"written": "cnn", "spoken": "fcn"}
     return made(status="failed", encoders=encoders, fusion=fusion, head="mlp", objectives=[], seed=seed, error=error)
 
 
@@ -99,7 +99,7 @@ def test_a_suite_of_failures_alone_is_said_without_a_table():
 def test_axes_that_vary_are_named():
     other = [
         replace(record("concat", 0, 0.9), head="linear"),
-        replace(record("concat", 0, 0.8), encoders={"written": "lenet", "spoken": "tcn"}),
+        replace(record("concat", 0, 0.8), encoders={"written": "lenet", "spoken": "fcn"}),
     ]
     text = printed([record("concat", 0, 0.95), *other], terminal=False, width=10_000)
     header = next(line for line in text.splitlines() if line.startswith("fusion"))

@@ -119,7 +119,7 @@ def test_numbers_far_away_stay_finite():
     [
         ({"size": "big"}, r"column 'size' is one of numbers; got 'big'"),
         ({"size": True}, r"column 'size' is one of numbers; got True"),
-        ({"size": 10**400}, r"column 'size' holds a number too great"),
+        ({"size": 10**400}, r"column 'size' holds a number too large"),
         ({"sise": 1}, r"the training split had no column 'sise'; did you mean size\? Possible: code, colour,"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_row_that_does_not_fit_says_why(row, message):
         ([{"a": 1}], {"categorical": ("b",)}, r"categorical names column 'b', which no row has; Possible: a"),
         ([{"a": 1}], {"ignore": ("b",)}, r"ignore names column 'b', which no row has"),
         ([{"a": 1}], {"ignore": ("a",)}, r"the table has no column with a cell to learn from"),
-        ([{"a": 1.7e308}, {"a": -1.7e308}], {}, r"column 'a' holds numbers too great to reckon with"),
+        ([{"a": 1.7e308}, {"a": -1.7e308}], {}, r"column 'a' holds numbers too large to compute with"),
         ([None], {}, r"the table has no column with a cell to learn from"),
     ],
 )

@@ -1,7 +1,6 @@
-"""Late fusion: one prediction an input, averaged over the inputs that are there.
+"""Late fusion: one prediction for each input, averaged with equal or learned weights.
 
-The sum rule of Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998,
-https://doi.org/10.1109/34.667881, with equal or learned weights.
+Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881: the sum rule.
 
 Axes: B batch, M inputs, C size of the target.
 """
@@ -19,16 +18,16 @@ from mmkit.contract import Features, Target
 
 
 class LateFusion(nn.Module):
-    """Weighted mean of what the inputs' own heads say: of probabilities for classes and labels, of values for scalars.
+    """Weighted mean over the heads of all inputs: of probabilities for classes and labels, of values for scalars.
 
-    Classes come out as logarithms of the mean probabilities, of which softmax gives the mean back; labels as logits,
-    of which sigmoid does. A missing input has no vote: the weights of the others are renormalised. Where all are
-    missing every class is equally likely, every label is one in two, and a scalar is zero.
+    For classes the output is the logarithm of the mean probabilities, for labels their logit, so that softmax and
+    sigmoid give the means back. A missing input has weight 0, and the weights of the others are renormalised. Where all
+    inputs are missing, all classes are equally likely, every label has probability 0.5, and a scalar is zero.
 
     Args:
-        widths: of each input's output, all C, by name.
+        widths: width of the output of each input, by name; all are C.
         target: what is predicted.
-        weights: "equal", or "learned" (one an input, positive, with sum one).
+        weights: "equal", or "learned": one positive weight for each input, with sum 1.
 
     Raises:
         ValueError: the target is of a kind that has no such mean, or the outputs are not of its size.

@@ -1,9 +1,9 @@
-"""Attention: a transformer over the tokens of all inputs, each seeing every other.
+"""Transformer over the tokens of all inputs.
 
 Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762; over the joined tokens of
 several modalities as in Kim, Son and Kim, "ViLT: Vision-and-Language Transformer Without Convolution or Region
-Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token.
-Here the inputs come encoded, so that one layer is enough to begin with.
+Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token. What
+differs: the inputs are encoded already, so one layer is enough to begin with.
 
 Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
 """
@@ -24,16 +24,16 @@ from mmkit.layers.attention import TransformerLayer
 class AttentionFusion(nn.Module):
     """Pre-norm transformer layers over the tokens of all inputs.
 
-    Missing inputs and padding are keys that nobody sees. Gives every token, and one vector: their masked mean, or the
-    state of a learned token of its own.
+    Missing inputs and padding are masked as keys. The result has all tokens and one vector: their masked mean, or the
+    state of a learned token.
 
     Args:
         widths: D of each input, by name.
-        width: H; a multiple of heads.
-        layers: transformer layers.
-        heads: of each layer.
-        dropout: of attention weights and of both branches of a layer, in training.
-        pool: the vector is the "mean" of the tokens, or that of a learned "cls" token that looks at them.
+        width: H, the width of the fused features; a multiple of `heads`.
+        layers: number of transformer layers.
+        heads: attention heads of each layer.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
+        pool: the fused vector: the "mean" of all tokens, or a learned token ("cls") that attends to them.
 
     Raises:
         ValueError: `heads` does not divide `width`.

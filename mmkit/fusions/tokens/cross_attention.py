@@ -1,7 +1,7 @@
-"""Cross-attention: the tokens of each input look at those of every other, one layer a direction.
+"""Crossmodal transformers: each input's tokens attend to those of every other input.
 
-Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences" (MulT), ACL 2019,
-https://arxiv.org/abs/1906.00295.
+Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019,
+https://arxiv.org/abs/1906.00295 (MulT).
 
 Axes: B batch, T tokens of an input, D an input's width, H fused width, M inputs.
 """
@@ -22,19 +22,19 @@ from mmkit.layers.attention import TransformerLayer
 class CrossAttentionFusion(nn.Module):
     """Crossmodal transformers over all ordered pairs of inputs, then self-attention within each input.
 
-    As in MulT, each input keeps its own tokens as the residual stream, one stream for every other input that it looks
-    at, and its streams are joined before the self-attention. What differs: a linear layer joins them to width H, the
-    vectors of the inputs are masked means instead of last steps, and positions are left to the encoders. A missing
-    input is looked at in vain: the attention adds zero to the streams of the others. One input looks at itself.
+    As in MulT, each input has one residual stream of its own tokens for every other input that it attends to, and its
+    streams are joined before the self-attention. What differs: a linear layer joins them to width H, the vectors of the
+    inputs are masked means instead of last steps, and positions are left to the encoders. Attention to a missing input
+    adds zero. A single input attends to itself.
 
-    Gives every token, and as its vector a linear layer over the vectors of all inputs.
+    The result has all tokens, and as its vector a linear layer over the vectors of all inputs.
 
     Args:
         widths: D of each input, by name.
-        width: H; a multiple of heads.
-        layers: crossmodal layers of each ordered pair.
-        heads: of each layer.
-        dropout: of attention weights and of both branches of a layer, in training.
+        width: H, the width of the fused features; a multiple of `heads`.
+        layers: crossmodal layers of each ordered pair of inputs.
+        heads: attention heads of each layer.
+        dropout: rate of dropout on attention weights and on both branches of a layer, in training.
 
     Raises:
         ValueError: `heads` does not divide `width`.
@@ -79,13 +79,13 @@ class CrossAttentionFusion(nn.Module):
 
 
 class Stream(nn.Module):
-    """A crossmodal transformer: the tokens of one input, layer after layer, look at the first tokens of another.
+    """A crossmodal transformer: in each layer, the tokens of one input attend to the encoded tokens of another.
 
     Args:
         width: H, of the fused features.
-        layers: how many.
-        heads: of each.
-        dropout: of each.
+        layers: number of layers.
+        heads: attention heads of each layer.
+        dropout: rate of each layer.
     """
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:

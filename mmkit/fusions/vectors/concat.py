@@ -1,4 +1,4 @@
-"""Concatenation: the vectors of all inputs side by side, through one linear layer.
+"""Concatenation of the inputs' vectors, then one linear layer.
 
 Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf, for the shared
 representation over concatenated modalities.
@@ -21,12 +21,12 @@ from mmkit.contract import Features
 class ConcatFusion(nn.Module):
     """One linear layer over the concatenation.
 
-    A missing input is a vector of zeros, so its columns of the weight add nothing; the layer's one bias belongs to
-    the fusion and to no input.
+    A missing input is a vector of zeros, so its columns of the weight add nothing. The layer has one bias, which does
+    not depend on what is missing.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

@@ -1,4 +1,4 @@
-"""Gated multimodal unit: each input's features pass a gate that has seen all inputs.
+"""Gated multimodal unit: each input passes a learned gate that reads all inputs.
 
 Arevalo et al., "Gated Multimodal Units for Information Fusion", ICLR 2017 workshop, https://arxiv.org/abs/1702.01992.
 
@@ -20,13 +20,13 @@ from mmkit.contract import Features
 class GatedFusion(nn.Module):
     """Sum over the inputs of `sigmoid(gate(all vectors)) * tanh(project(vector))`.
 
-    As in the paper there are no biases, so that a missing input, a vector of zeros, passes `tanh(0) = 0` and moves no
-    gate. Where all are missing the result is zero.
+    As in the paper there are no biases: a missing input is a vector of zeros, so it adds `tanh(0) = 0` and changes no
+    gate. Where all inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
-        tied: one gate z for one input and 1 - z for the other, the paper's form for two inputs.
+        width: H, the width of the fused features.
+        tied: one gate z for the first input and 1 - z for the second: the form of the paper, for two inputs only.
 
     Raises:
         ValueError: `tied` with any number of inputs but two.

@@ -1,4 +1,4 @@
-"""Low-rank multimodal fusion: all inputs multiplied, at linear cost.
+"""Low-rank multimodal fusion: the inputs are multiplied, at linear cost.
 
 Liu et al., "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018,
 https://arxiv.org/abs/1806.00064.
@@ -23,13 +23,13 @@ class LowRankFusion(nn.Module):
     """Tensor fusion whose weight is a sum of `rank` outer products and is never built.
 
     A missing input is the vector (0, ..., 0, 1), which leaves the terms of lower order, as in tensor fusion. What
-    differs from the paper is where training starts: those ones have weight 1, and factors the scale that keeps the
+    differs from the paper is the initialisation: the constants have weight 1, and the factors a scale that keeps the
     variance, so that the product of many inputs neither vanishes nor explodes.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
-        rank: R; a higher rank comes closer to full tensor fusion.
+        width: H, the width of the fused features.
+        rank: R, the number of factors; the higher it is, the closer to full tensor fusion.
     """
 
     def __init__(

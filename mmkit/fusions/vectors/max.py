@@ -1,7 +1,8 @@
-"""Max: the greatest of the projected vectors, number by number.
+"""Elementwise maximum of one linear projection for each input.
 
-Max pooling over views as in Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D
-Shape Recognition", ICCV 2015, https://arxiv.org/abs/1505.00880; inputs of different kinds are projected first.
+Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D Shape Recognition", ICCV
+2015, https://arxiv.org/abs/1505.00880, which takes the maximum over views of an object. What differs: inputs of
+different kinds are projected first.
 
 Axes: B batch, M inputs, D an input's width, H fused width.
 """
@@ -19,13 +20,13 @@ from mmkit.contract import Features
 
 
 class MaxFusion(nn.Module):
-    """Maximum of one linear projection an input, over the inputs that are there.
+    """Each input has its own linear projection; the maximum is taken over the inputs that are present.
 
-    A missing input counts as -inf. Where all are missing the result is zero.
+    A missing input counts as -inf. Where all inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

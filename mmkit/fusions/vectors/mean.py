@@ -1,4 +1,4 @@
-"""Mean: the projected vectors of the inputs that are there, averaged.
+"""Mean of one linear projection for each input.
 
 Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
 https://arxiv.org/abs/1705.09406, for joint representations of this kind.
@@ -20,14 +20,14 @@ from mmkit.contract import Features
 
 
 class MeanFusion(nn.Module):
-    """Average of one linear projection an input, over the inputs that are there.
+    """Each input has its own linear projection; the mean is taken over the inputs that are present.
 
-    A missing input counts neither in the sum, its bias included, nor in the number that divides it. Where all are
-    missing the mean is zero.
+    A missing input counts neither in the sum (nor does its bias) nor in the number of inputs that divides it. Where all
+    inputs are missing, the result is zero.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

@@ -1,7 +1,7 @@
-"""Product: the projected vectors of all inputs, multiplied number by number.
+"""Elementwise product of one linear projection for each input.
 
-The Hadamard product of linear projections: Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017,
-https://arxiv.org/abs/1610.04325. Here for any number of inputs, without the paper's tanh and output projection.
+Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, https://arxiv.org/abs/1610.04325. What differs:
+any number of inputs, and neither the paper's tanh nor its output projection.
 
 Axes: B batch, D an input's width, H fused width.
 """
@@ -20,13 +20,13 @@ from mmkit.contract import Features
 
 
 class ProductFusion(nn.Module):
-    """Product of one linear projection an input.
+    """Each input has its own linear projection; the projections are multiplied elementwise.
 
-    A missing input is a factor of one. Where all are missing the product is one.
+    A missing input is a factor of one. Where all inputs are missing, the result is one.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

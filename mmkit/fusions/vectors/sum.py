@@ -1,7 +1,7 @@
-"""Sum: the projected vectors of all inputs, added.
+"""Sum of one linear projection for each input.
 
-The additive joint representation of Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and
-Taxonomy", TPAMI 2019, https://arxiv.org/abs/1705.09406.
+Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019,
+https://arxiv.org/abs/1705.09406, for joint representations of this kind.
 
 Axes: B batch, D an input's width, H fused width.
 """
@@ -20,13 +20,14 @@ from mmkit.contract import Features
 
 
 class SumFusion(nn.Module):
-    """Sum of one linear projection an input.
+    """Each input has its own linear projection; the projections are added.
 
-    A missing input adds zero: neither its columns of the weight nor its bias. Where all are missing the sum is zero.
+    A missing input adds zero: neither its columns of the weight nor its bias. Where all inputs are missing, the result
+    is zero.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
     """
 
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:

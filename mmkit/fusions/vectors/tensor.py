@@ -1,4 +1,4 @@
-"""Tensor fusion: the outer product of all inputs, through one linear layer.
+"""Tensor fusion: the outer product of the inputs' vectors, then one linear layer.
 
 Zadeh et al., "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, https://arxiv.org/abs/1707.07250.
 
@@ -23,13 +23,13 @@ class TensorFusion(nn.Module):
     """A linear layer over the outer product of all vectors, each with a 1 at its end.
 
     The ones keep the terms of lower order: a missing input is the vector (0, ..., 0, 1), so that only the terms without
-    it remain. The product has as many numbers as the widths (plus one each) multiplied, so large ones are refused.
+    it remain. The outer product has as many numbers as the product of all (width + 1), so large ones are refused.
 
     Args:
         widths: D of each input, by name.
-        width: H, of the fused features.
+        width: H, the width of the fused features.
         inner: width to which each input is projected first, without a bias; none takes the inputs as they are.
-        budget: most parameters that may be built.
+        budget: greatest number of parameters; a fusion that needs more is refused.
 
     Raises:
         ValueError: it would need more parameters than `budget`.

@@ -6,6 +6,11 @@ from collections.abc import Iterator
 
 from mmkit.plugin import FusionSpec, hookimpl
 
+SURVEY = (
+    'Baltrusaitis, Ahuja and Morency, "Multimodal Machine Learning: A Survey and Taxonomy", TPAMI 2019, '
+    "https://arxiv.org/abs/1705.09406"
+)
+
 
 @hookimpl
 def mmkit_fusions() -> Iterator[FusionSpec]:
@@ -13,73 +18,80 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
     yield FusionSpec(
         "concat",
         "mmkit.fusions.vectors.concat:ConcatFusion",
-        "Vectors of all inputs side by side, then one linear layer",
+        "Concatenation of the inputs' vectors, then one linear layer",
         vectors=True,
-        paper="Ngiam et al., Multimodal Deep Learning, ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf",
+        paper='Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers/399_icmlpaper.pdf',
     )
     yield FusionSpec(
-        "sum", "mmkit.fusions.vectors.sum:SumFusion", "Each input projected to one width, then added", vectors=True
+        "sum",
+        "mmkit.fusions.vectors.sum:SumFusion",
+        "Sum of one linear projection for each input",
+        vectors=True,
+        paper=SURVEY,
     )
     yield FusionSpec(
         "mean",
         "mmkit.fusions.vectors.mean:MeanFusion",
-        "Each input projected to one width, then averaged",
+        "Mean of one linear projection for each input",
         vectors=True,
+        paper=SURVEY,
     )
     yield FusionSpec(
         "max",
         "mmkit.fusions.vectors.max:MaxFusion",
-        "Each input projected to one width, the greatest taken",
+        "Elementwise maximum of one linear projection for each input",
         vectors=True,
+        paper='Su, Maji, Kalogerakis and Learned-Miller, "Multi-view Convolutional Neural Networks for 3D Shape '
+        'Recognition", ICCV 2015, https://arxiv.org/abs/1505.00880',
     )
     yield FusionSpec(
         "product",
         "mmkit.fusions.vectors.product:ProductFusion",
-        "Each input projected to one width, then multiplied",
+        "Elementwise product of one linear projection for each input",
         vectors=True,
+        paper='Kim et al., "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017, https://arxiv.org/abs/1610.04325',
     )
     yield FusionSpec(
         "gated",
         "mmkit.fusions.vectors.gated:GatedFusion",
-        "Gated multimodal unit: one learned gate an input",
+        "Gated multimodal unit: each input passes a learned gate that reads all inputs",
         vectors=True,
-        paper="Arevalo et al., Gated Multimodal Units for Information Fusion, ICLR 2017 workshop, "
+        paper='Arevalo et al., "Gated Multimodal Units for Information Fusion", ICLR 2017 workshop, '
         "https://arxiv.org/abs/1702.01992",
     )
     yield FusionSpec(
         "attention",
         "mmkit.fusions.tokens.attention:AttentionFusion",
-        "Transformer over the tokens of all inputs, each marked with its input",
-        paper="Vaswani et al., Attention Is All You Need, NeurIPS 2017, https://arxiv.org/abs/1706.03762",
+        "Transformer over the tokens of all inputs",
+        paper='Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762',
     )
     yield FusionSpec(
         "cross-attention",
         "mmkit.fusions.tokens.cross_attention:CrossAttentionFusion",
-        "Each input's tokens look at each other input's, for all ordered pairs",
-        paper="Tsai et al., Multimodal Transformer for Unaligned Multimodal Language Sequences, ACL 2019, "
+        "Crossmodal transformers: each input's tokens attend to those of every other input",
+        paper='Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, '
         "https://arxiv.org/abs/1906.00295",
     )
     yield FusionSpec(
         "low-rank",
         "mmkit.fusions.vectors.low_rank:LowRankFusion",
-        "All inputs multiplied by way of low-rank factors, at linear cost",
+        "Low-rank multimodal fusion: the inputs are multiplied, at linear cost",
         vectors=True,
-        paper="Liu et al., Efficient Low-rank Multimodal Fusion with Modality-Specific Factors, ACL 2018, "
+        paper='Liu et al., "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018, '
         "https://arxiv.org/abs/1806.00064",
     )
     yield FusionSpec(
         "tensor",
         "mmkit.fusions.vectors.tensor:TensorFusion",
-        "Outer product of all inputs, each with a constant 1; refuses above a budget of parameters",
+        "Tensor fusion: the outer product of the inputs' vectors, then one linear layer",
         vectors=True,
-        paper="Zadeh et al., Tensor Fusion Network for Multimodal Sentiment Analysis, EMNLP 2017, "
+        paper='Zadeh et al., "Tensor Fusion Network for Multimodal Sentiment Analysis", EMNLP 2017, '
         "https://arxiv.org/abs/1707.07250",
     )
     yield FusionSpec(
         "late",
         "mmkit.fusions.outputs.late:LateFusion",
-        "One head an input, their outputs averaged, evenly or by learned weights",
+        "Late fusion: one prediction for each input, averaged with equal or learned weights",
         combines="outputs",
-        paper="Kittler et al., On Combining Classifiers, IEEE Transactions on Pattern Analysis and Machine "
-        "Intelligence 1998, https://doi.org/10.1109/34.667881",
+        paper='Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881',
     )

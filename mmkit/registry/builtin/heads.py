@@ -13,21 +13,21 @@ def mmkit_heads() -> Iterator[HeadSpec]:
     yield HeadSpec(
         "linear",
         "mmkit.heads.linear:LinearHead",
-        "One linear layer to the classes or labels",
+        "Linear classifier: one linear layer to classes or labels",
         targets=("classes", "labels"),
         vectors=True,
     )
     yield HeadSpec(
         "mlp",
         "mmkit.heads.mlp:MlpHead",
-        "Multilayer perceptron to the classes or labels",
+        "Multilayer perceptron to classes or labels",
         targets=("classes", "labels"),
         vectors=True,
     )
     yield HeadSpec(
         "regression",
         "mmkit.heads.regression:RegressionHead",
-        "Multilayer perceptron to numbers in the user's units",
+        "Multilayer perceptron to numbers",
         targets=("scalar",),
         vectors=True,
     )

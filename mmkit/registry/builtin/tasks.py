@@ -6,6 +6,12 @@ from collections.abc import Iterator
 
 from mmkit.plugin import TaskSpec, hookimpl
 
+DIGITS_DATA = (
+    'Alpaydin and Kaynak, "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository 1998, '
+    'https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018, '
+    "https://github.com/Jakobovski/free-spoken-digit-dataset"
+)
+
 
 @hookimpl
 def mmkit_tasks() -> Iterator[TaskSpec]:
@@ -19,22 +25,21 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
         modalities=digits,
         target="classes",
         licence=licence,
-        paper="written: Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI Machine Learning "
-        "Repository 1998, https://doi.org/10.24432/C50P49; spoken: Jackson et al., Free Spoken Digit Dataset, "
-        "https://github.com/Jakobovski/free-spoken-digit-dataset",
+        paper=DIGITS_DATA,
     )
     yield TaskSpec(
         "digits-new-speakers",
         "mmkit.tasks.digits:DigitsNewSpeakers",
-        "The same digits from writers and speakers never trained on; a control on which fusion loses",
+        "The same digits of writers and speakers that training never saw; a control on which fusion loses",
         modalities=digits,
         target="classes",
         licence=licence,
+        paper=DIGITS_DATA,
     )
     yield TaskSpec(
         "clipart",
         "mmkit.tasks.clipart:Clipart",
-        "What a drawing with its title is about, of 13 classes",
+        "Which of 13 classes a drawing with its title belongs to",
         modalities=(("image", "image"), ("title", "text")),
         target="classes",
         licence="public domain",
@@ -42,7 +47,7 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "clipart-captions",
         "mmkit.tasks.clipart:ClipartCaptions",
-        "What a drawing is called, in words",
+        "The title of a drawing, from the drawing alone",
         modalities=(("image", "image"),),
         target="text",
         licence="public domain",
@@ -50,14 +55,14 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "synthetic-redundant",
         "mmkit.tasks.synthetic:SyntheticRedundant",
-        "Synthetic: every input tells the class",
+        "Synthetic: every input alone tells the class",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )
     yield TaskSpec(
         "synthetic-unique",
         "mmkit.tasks.synthetic:SyntheticUnique",
-        "Synthetic: each input tells a part of the class that no other does",
+        "Synthetic: each input tells a part of the class that no other tells",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )

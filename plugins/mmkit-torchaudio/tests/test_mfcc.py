@@ -50,7 +50,7 @@ def test_they_are_standardised_by_the_training_split():
     torch.testing.assert_close(batch["steps"][0][batch["mask"][0]].double(), expected, atol=1e-3, rtol=1e-3)
 
 
-@pytest.mark.parametrize("network", ["tcn", "lstm", "gru"])
+@pytest.mark.parametrize("network", ["fcn", "lstm", "gru"])
 def test_the_contract_is_kept(network):
     report = check("encoder", "mfcc", {"network": network, "width": 16, "layers": 2})
     assert report.ok, report
@@ -92,7 +92,7 @@ class Tones:
         return mmkit.Samples([f"{name}{i}" for i in range(count)], values, ["low", "high"] * (count // 2))
 
 
-@pytest.mark.parametrize("network", ["tcn", "gru"])
+@pytest.mark.parametrize("network", ["fcn", "gru"])
 def test_it_learns_to_tell_pitches_apart(network):
     training = {"epochs": 5, "min_steps": 0, "lr": 0.01}
     encoder = f"mfcc:network={network},width=16,layers=2"

@@ -299,7 +299,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("options", [{"pooling": "cls"}, {"pooling": "model"}, {"layer": 3}, {"tune": "partial:3"}])
     def test_what_a_model_cannot_give_is_said(self, options):
-        with pytest.raises(ValueError, match=r"has no first token|has no summary of its own|layer is 3|has 2 blocks"):
+        with pytest.raises(ValueError, match=r"has no first token|has no pooled vector of its|layer is 3|has 2 blocks"):
             made(**options)
 
     def test_sound_of_zero_length_is_named(self):

@@ -234,7 +234,7 @@ class TestRefused:
         torch.nn.init.normal_(model.embeddings.position_embeddings)
         model.save_pretrained(tmp_path)
         transformers.ViTImageProcessor(**WHOLE).save_pretrained(tmp_path)
-        with pytest.raises(ValueError, match="ViTMAEModel draws by chance what it looks at"):
+        with pytest.raises(ValueError, match="ViTMAEModel chooses at random what it reads"):
             made(tmp_path)
 
     def test_weights_of_more_layers_than_the_configuration_has_are_named(self, tmp_path):
@@ -259,10 +259,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("kind", "options", "said"),
         [
-            ("swin", {"pooling": "cls"}, "SwinModel has no first token that sums up the others"),
-            ("vit", {"output": "pooled", "pooling": "none"}, "output=pooled needs a summary"),
+            ("swin", {"pooling": "cls"}, "SwinModel has no first token made for pooling"),
+            ("vit", {"output": "pooled", "pooling": "none"}, "output=pooled needs a pooled vector"),
             ("vit", {"layer": 4}, "layer is 4; the model has 3, so expected -3 to 3"),
-            ("vit", {"layer": 1, "pooling": "model"}, "pooling=model sums up the last layer; layer is 1"),
+            ("vit", {"layer": 1, "pooling": "model"}, "pooling=model pools the last layer; layer is 1"),
             ("vit", {"tune": "partial:4"}, "the backbone has 3 blocks"),
         ],
     )

@@ -200,7 +200,7 @@ class TestRefused:
             ({"layer": 3}, "layer is 3; the model has 2, so expected -2 to 2"),
             ({"layer": 0, "tune": "partial:1"}, "tune is partial:1; the backbone has 0 blocks"),
             ({"pooling": "cls"}, "VideoMAEModel has no first token"),
-            ({"pooling": "none", "output": "pooled"}, "output=pooled needs a summary"),
+            ({"pooling": "none", "output": "pooled"}, "output=pooled needs a pooled vector"),
         ],
     )
     def test_options_that_do_not_go_together_are_said(self, options, said):

@@ -140,7 +140,7 @@ def test_a_file_that_was_changed_meanwhile_is_said(film):
     path = film()
     clip = Video().decode(path)
     film(count=5)
-    with pytest.raises(mmkit.errors.DataError, match=r"frame 20 of .*b-frames\.mp4 is not there any more"):
+    with pytest.raises(mmkit.errors.DataError, match=r"frame 20 of .*b-frames\.mp4 no longer exists"):
         frames_of(clip, [20])
 
 

@@ -1,1 +1,1 @@
-"""Image and text towers of open_clip for mmkit; `mmkit_open_clip.plugin` says which."""
+"""Image and text towers of open_clip for mmkit; `mmkit_open_clip.plugin` lists them."""

@@ -1,7 +1,7 @@
-"""Image towers of open_clip as encoders.
+"""Image tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", https://github.com/mlfoundations/open_clip.
+https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", 2021, https://github.com/mlfoundations/open_clip.
 
 Axes: B batch, T tokens, D width of the space that images and texts share.
 """
@@ -23,15 +23,16 @@ from mmkit_open_clip.weights import load
 
 
 class OpenClipImageEncoder(nn.Module):
-    """The model's own summary, and patches or places as tokens, projected to the summary's width.
+    """The embedding of the model as pooled vector; patches or positions of a map as tokens, projected to its width.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        tune: frozen, lora, dora, full or partial:N (the last N blocks).
-        rank: of the adapters.
-        decay: of the learning rate from block to block downwards, with tune=full.
-        output: "tokens", or "pooled" for the summary as the one token.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N blocks.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = OpenClipImageTransform
@@ -61,7 +62,7 @@ class OpenClipImageEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(transform.images.std).view(-1, 1, 1), persistent=False)
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        """[B T D] tokens with the pooled vector; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         summary, tokens = self.tuned(pixels)

@@ -1,4 +1,4 @@
-"""Images as a model of open_clip was trained on them: its size, its way of resizing, its means and deviations.
+"""Images as a model of open_clip was trained on them: size, resizing, means and standard deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -23,14 +23,14 @@ PRETRAINED = "laion2b_s34b_b79k"
 
 
 class OpenClipImageTransform:
-    """Crops the middle and resizes it as bytes, as the model's own preparation says.
+    """Crops and resizes images as bytes, the way that the model's own preprocessing says.
 
     Args:
-        model: a name of open_clip ("ViT-B-32"), hf-hub:OWNER/NAME, or local-dir:FOLDER.
-        pretrained: a tag of open_clip, a file (safetensors, or a torch file of tensors), or none for new weights;
-            hf-hub: and local-dir: bring their own in the place of a tag.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".
+        pretrained: a tag of open_clip; a file of weights (safetensors, or a torch file of tensors); or "none" for
+            random weights. With hf-hub: and local-dir:, a tag is ignored: they bring their own weights.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class OpenClipImageTransform:
         self.config: dict[str, Any] = {}
         """The model's configuration, as plain values."""
         self.restored = False
-        """True where a saved model is being built: its weights come from its own file."""
+        """True where a saved model is being built: its weights come from the saved file."""
         self._way: dict[str, Any] = {}
 
     @property
@@ -57,10 +57,10 @@ class OpenClipImageTransform:
         return self.images.shape
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Read the configuration; nothing is learnt from the images.
+        """Read the configuration; nothing is fitted on the images.
 
         Raises:
-            DataError: there is no image, or the configuration cannot be had here.
+            DataError: there is no image, or the configuration is not available on this machine.
             UsageError: open_clip knows no such model or weights.
         """
         if all(value is None for value in values):

@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from pathlib import Path
 from mmkit.plugin import EncoderSpec, hookimpl
 
 EXAMPLE = Path(__file__).parent / "example"
-"""The configuration of a CLIP of few weights, which are drawn anew: for checks without a network."""
+"""The configuration of a tiny CLIP with random weights, for checks without a network."""
 
 _PAPER = (
-    "Radford et al., Learning Transferable Visual Models From Natural Language Supervision, ICML 2021, "
-    "https://arxiv.org/abs/2103.00020"
+    'Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021, '
+    'https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", 2021, https://github.com/mlfoundations/open_clip'
 )
 
 
@@ -23,7 +23,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "open-clip-image",
         "mmkit_open_clip.image:OpenClipImageEncoder",
-        "The image tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
+        "Image tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
         modality="image",
         example=example,
         paper=_PAPER,
@@ -31,7 +31,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "open-clip-text",
         "mmkit_open_clip.text:OpenClipTextEncoder",
-        "The text tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
+        "Text tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
         modality="text",
         example=example,
         paper=_PAPER,

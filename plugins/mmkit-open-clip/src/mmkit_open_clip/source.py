@@ -1,4 +1,4 @@
-"""Where a model comes from: open_clip's own list, a folder, or the hub by way of its local cache.
+"""Where a model comes from: open_clip's own list, a folder, or the hub and its local cache.
 
 `model` is a name that open_clip knows ("ViT-B-32"), "hf-hub:OWNER/NAME" or "local-dir:FOLDER"; `pretrained` a tag of
 that name ("laion2b_s34b_b79k"), a file, or "none".
@@ -21,14 +21,14 @@ from mmkit.pretrained.weights import fetched
 
 CONFIG = "open_clip_config.json"
 WEIGHTS = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin", "model.safetensors", "pytorch_model.bin")
-"""Files of weights as folders and the hub name them, the first that is there being taken."""
+"""Files of weights as folders and the hub name them; the first that exists is taken."""
 
 Described = tuple[dict[str, Any], dict[str, Any]]
 """The configuration of a model, and how its images are prepared."""
 
 
 def described(model: str, pretrained: str) -> Described:
-    """What a model is, without its weights.
+    """The configuration of a model, and how its images are prepared.
 
     Raises:
         UsageError: no such model or tag, or a tag of weights that another model was trained for.
@@ -50,10 +50,10 @@ def described(model: str, pretrained: str) -> Described:
 
 
 def weights_file(model: str, pretrained: str) -> Path | None:
-    """The file of the weights, on this disk; None where new ones are drawn.
+    """The file of the weights, on this disk; None for random weights.
 
     Raises:
-        DataError: it cannot be had here; the message says what to download, and how to give it.
+        DataError: it is not available on this machine; the message says what to download, and how to give it.
     """
     if pretrained == "none":
         return None

@@ -1,7 +1,7 @@
-"""Text towers of open_clip as encoders.
+"""Text tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", https://github.com/mlfoundations/open_clip.
+https://arxiv.org/abs/2103.00020; Ilharco et al., "OpenCLIP", 2021, https://github.com/mlfoundations/open_clip.
 
 Axes: B batch, T tokens, D width of the space that images and texts share.
 """
@@ -22,15 +22,16 @@ from mmkit_open_clip.weights import load
 
 
 class OpenClipTextEncoder(nn.Module):
-    """The model's own summary, and the states of the tokens, projected to the summary's width.
+    """The embedding of the model as pooled vector; the states of the tokens as tokens, projected to its width.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        tune: frozen, lora, dora, full or partial:N (the last N blocks).
-        rank: of the adapters.
-        decay: of the learning rate from block to block downwards, with tune=full.
-        output: "tokens", or "pooled" for the summary as the one token.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N blocks.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = OpenClipTextTransform
@@ -56,7 +57,7 @@ class OpenClipTextEncoder(nn.Module):
         self.padding = transform.padding
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens with the summary; or [B 1 D], the summary alone."""
+        """[B T D] tokens with the pooled vector; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         # Padding is what the tokenizer puts there, whatever the batch holds; a missing text keeps its few tokens.
         tokens = batch["tokens"].masked_fill(~mask & mask.any(1, keepdim=True), self.padding)

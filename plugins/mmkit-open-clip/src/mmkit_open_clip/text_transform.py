@@ -25,13 +25,13 @@ from mmkit_open_clip.source import described
 class OpenClipTextTransform:
     """Tokenises a whole batch at once.
 
-    A model's tokenizer is open_clip's own, which ships with it, or a fast one of transformers: out of the folder of
-    local-dir:, else by its name, from the hub's local cache.
+    The tokenizer is open_clip's own, which ships with it, or a fast one of transformers, which comes from the folder of
+    local-dir:, or by its name from the local cache of the hub.
 
     Args:
-        model: a name of open_clip ("ViT-B-32"), hf-hub:OWNER/NAME, or local-dir:FOLDER.
-        pretrained: a tag of open_clip, a file (safetensors, or a torch file of tensors), or none for new weights;
-            hf-hub: and local-dir: bring their own in the place of a tag.
+        model: a model name of open_clip ("ViT-B-32"), "hf-hub:OWNER/NAME", or "local-dir:FOLDER".
+        pretrained: a tag of open_clip; a file of weights (safetensors, or a torch file of tensors); or "none" for
+            random weights. With hf-hub: and local-dir:, a tag is ignored: they bring their own weights.
     """
 
     augments = False
@@ -49,10 +49,10 @@ class OpenClipTextTransform:
         self._tokenize: _Simple | _Fast | None = None
 
     def fit(self, values: Sequence[str | None]) -> None:
-        """Read the configuration and the tokenizer; nothing is learnt from the texts.
+        """Read the configuration and the tokenizer; nothing is fitted on the texts.
 
         Raises:
-            DataError: there is no text, or configuration or tokenizer cannot be had here.
+            DataError: there is no text, or configuration or tokenizer is not available on this machine.
             UsageError: open_clip knows no such model or weights, or its tokenizer is of a kind that is not read here.
             UnavailableError: transformers is needed, and not installed.
         """
@@ -103,7 +103,7 @@ class _Simple:
         if given.get("reduction_mask"):
             raise UsageError(f"reduction_mask={given['reduction_mask']} leaves words out at random; take another model")
         length = text.get("context_length", 77)
-        # The one that open_clip has made on import serves all models without wishes of their own.
+        # All models without settings of their own share the tokenizer that open_clip made on import.
         self.tokenizer = (
             SimpleTokenizer(context_length=length, **given) if given else partial(tokenize, context_length=length)
         )
@@ -144,7 +144,8 @@ def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:
     found = _of_transformers("AutoTokenizer", source, **given)
     if not getattr(found, "is_fast", False):
         raise DataError(f"{source} has no fast tokenizer (tokenizer.json); convert it, or take another model")
-    if len(set(found.get_vocab()) - set(found.all_special_tokens)) <= 1:  # made of nothing where the files are lacking
+    # Where the files are missing, transformers makes a tokenizer of nothing.
+    if len(set(found.get_vocab()) - set(found.all_special_tokens)) <= 1:
         raise DataError(
             f"{source} has a tokenizer without words: are its files (tokenizer.json) there? Give "
             "model=local-dir:FOLDER with the model's own in it"

@@ -20,7 +20,7 @@ def tuned(
     *,
     checkpointing: bool,
 ) -> Tuned:
-    """A tower with its weights, under its face, of which so much is trained as `tune` says."""
+    """A tower with its weights, of which as much is trained as `tune` says."""
     blocks, after = anatomy(tower)
     if tune in {"lora", "dora"}:
         opened(tower, blocks)

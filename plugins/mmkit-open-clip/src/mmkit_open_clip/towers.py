@@ -1,4 +1,4 @@
-"""One tower of a model, built without the other; its tokens stand beside its summary, in one space.
+"""One tower of a model, built without the other; its tokens and its pooled vector are in one space.
 
 Axes: B batch, T tokens, D width of the shared space, W width inside, H height, C channels of a map.
 """
@@ -16,12 +16,12 @@ from open_clip.transformer import VisionTransformer, text_global_pool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# What stands in the place of the tower that is not wanted: it is dropped at once, and costs nothing.
+# A tiny placeholder for the tower that is not needed; it is dropped at once.
 _NO_IMAGES = {"layers": 1, "width": 8, "head_width": 8, "patch_size": 8, "image_size": 8}
 _NO_TEXTS = {"layers": 1, "width": 8, "heads": 1, "vocab_size": 2, "context_length": 2}
 
 Found = tuple[Tensor, Tensor | None]
-"""The summary [B D], and the tokens [B T D] where the tower's can be projected."""
+"""The pooled vector [B D], and the tokens [B T D] where those of the tower can be projected."""
 
 
 def image_tower(config: dict[str, Any]) -> nn.Module:
@@ -58,7 +58,7 @@ def _built(config: dict[str, Any], vision: dict[str, Any], text: dict[str, Any])
 
 
 class Looking(nn.Module):
-    """An image tower: pixels [B 3 H W] to its summary and the tokens of places."""
+    """An image tower: pixels [B 3 H W] to its pooled vector and one token for each position."""
 
     def __init__(self, tower: nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Looking(nn.Module):
             tower.output_tokens = True
 
     def forward(self, pixels: Tensor) -> Found:
-        """Summary and tokens, both of width D."""
+        """Pooled vector and tokens, both of width D."""
         tower: Any = self.tower
         if isinstance(tower, VisionTransformer):
             summary, tokens = tower(pixels)
@@ -78,7 +78,7 @@ class Looking(nn.Module):
             places = tower.stem(pixels)
             for layer in (tower.layer1, tower.layer2, tower.layer3, tower.layer4):
                 places = layer(places)
-            # A place as if all attention were on it: Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022.
+            # Each position as if it had all attention: Zhou et al., "Extract Free Dense Labels from CLIP", ECCV 2022.
             pool = tower.attnpool
             return pool(places), pool.c_proj(pool.v_proj(places.flatten(2).transpose(1, 2)))
         if isinstance(tower, TimmModel):
@@ -106,7 +106,7 @@ def _of_timm(tower: Any, pixels: Tensor) -> Found:
 
 
 class Reading(nn.Module):
-    """A text tower: tokens [B T] to its summary and the tokens' states."""
+    """A text tower: tokens [B T] to its pooled vector and the states of the tokens."""
 
     def __init__(self, tower: Any) -> None:
         super().__init__()
@@ -117,7 +117,7 @@ class Reading(nn.Module):
             tower.output_tokens = True
 
     def forward(self, tokens: Tensor) -> Found:
-        """Summary and tokens, both of width D."""
+        """Pooled vector and tokens, both of width D."""
         tower: Any = self.tower
         if isinstance(tower, HFTextEncoder):
             mask = (tokens != tower.config.pad_token_id).long()
@@ -141,10 +141,10 @@ class Reading(nn.Module):
 
 
 class OpenAttention(nn.Module):
-    """`nn.MultiheadAttention` whose projections are linear layers that are called, so that adapters can take hold.
+    """`nn.MultiheadAttention` whose projections are called as linear layers, so that adapters apply to them.
 
     Args:
-        closed: what it does the same as: attention of a sequence to itself, batch first.
+        closed: the module that it replaces: self-attention, batch first.
     """
 
     def __init__(self, closed: nn.MultiheadAttention) -> None:
@@ -176,7 +176,7 @@ def opened(tower: nn.Module, blocks: list[str]) -> None:
 
 
 def anatomy(tower: nn.Module) -> tuple[list[str], list[str]]:
-    """The names of a tower's blocks in order, and of what comes after them; nothing where they cannot be told."""
+    """The names of a tower's blocks in order, and of what comes after them; both empty where none are identified."""
     for name, module in sorted(tower.named_modules(), key=lambda one: one[0].count(".")):  # the outermost first
         children = [child for child, _ in module.named_children()]
         prefix = f"{name}." if name else ""
@@ -190,7 +190,7 @@ def anatomy(tower: nn.Module) -> tuple[list[str], list[str]]:
 
 
 def _after(tower: nn.Module, name: str) -> list[str]:
-    """What comes after a module: at every level, the children that stand behind it, and the towers' own projections."""
+    """What comes after a module: at every level, the children that follow it, and the projections of the towers."""
     found = [own for own in ("proj", "text_projection") if isinstance(getattr(tower, own, None), nn.Parameter)]
     path = name.split(".")
     for depth, child in enumerate(path):

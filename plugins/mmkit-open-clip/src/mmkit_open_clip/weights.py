@@ -16,7 +16,7 @@ _DERIVED = ("text.attn_mask", "text.transformer.embeddings.position_ids")  # old
 
 
 def load(tower: nn.Module, side: Literal["visual", "text"], file: Path) -> None:
-    """Put the weights of a tower into it; those of the other tower are let go.
+    """Put the weights of a tower into it; those of the other tower are dropped.
 
     Args:
         tower: that they are for.

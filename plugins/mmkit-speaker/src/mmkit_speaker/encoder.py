@@ -1,6 +1,7 @@
-"""The voice encoder of the package resemblyzer, with weights that need no hub.
+"""Speaker encoder: a pretrained LSTM over mel frames, which tells voices apart.
 
 Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, https://arxiv.org/abs/1710.10467.
+Network and weights are those of the package resemblyzer, so that no hub is needed.
 
 Axes: B batch, P pieces of a clip, F frames of a piece, M mel bands, D = 256.
 """
@@ -26,14 +27,14 @@ OF_TRAINING = ("similarity_weight", "similarity_bias")
 
 
 class SpeakerEncoder(nn.Module):
-    """Three layers of LSTM; a piece's last state, projected to a unit vector, is a token, and their mean the summary.
+    """Three LSTM layers; the last state of each piece, projected to a unit vector, is a token; their mean is pooled.
 
-    It tells voices apart, not words. It is always frozen: its features are computed once.
+    It tells voices apart, not words. It is always frozen, so its features are computed once.
 
     Args:
         transform: the transform.
-        weights: "package" reads them from the installed package resemblyzer, which is not imported; a file is read as
-            tensors only; "none" draws new ones.
+        weights: "package" reads the pretrained weights of the installed package resemblyzer, without importing it; a
+            path reads a file of tensors; "none" draws random weights.
     """
 
     reads = SpeakerTransform
@@ -47,14 +48,14 @@ class SpeakerEncoder(nn.Module):
         if weights != "none":
             load(self, *_read(weights))
         else:
-            # New weights remember over a piece's silence, and see the power of speech, which is far below 1.
+            # Random weights: remember through silence, and scale up the power of speech, which is far below 1.
             nn.init.normal_(self.lstm.get_parameter("weight_ih_l0"))
             for layer in range(3):
-                self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the gate that forgets
+                self.lstm.get_parameter(f"bias_hh_l{layer}").data[WIDTH : 2 * WIDTH] = 5  # of the forget gate
         self.requires_grad_(requires_grad=False)
 
     def forward(self, batch: Batch) -> Features:
-        """[B P D] tokens, each of length 1, and the summary, of length 1, too."""
+        """[B P D] tokens and the pooled vector, all of length 1."""
         mask = batch["mask"]
         with torch.no_grad():
             _, (last, _) = self.lstm(batch["mel"].flatten(0, 1))
@@ -64,7 +65,7 @@ class SpeakerEncoder(nn.Module):
 
 
 def _read(weights: str) -> tuple[dict[str, Tensor], Path]:
-    """The weights by name, and the file that they are from."""
+    """The weights by name, and the file that they come from."""
     file = Path(weights)
     if weights == "package":
         found = importlib.util.find_spec(PACKAGE)

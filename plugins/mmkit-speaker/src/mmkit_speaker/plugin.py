@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "speaker",
         "mmkit_speaker.encoder:SpeakerEncoder",
-        "Whose voice it is: a pretrained LSTM over mel frames",
+        "Speaker encoder: a pretrained LSTM over mel frames, which tells voices apart",
         modality="audio",
         fullgraph=False,
-        paper="Wan et al., Generalized End-to-End Loss for Speaker Verification, ICASSP 2018, "
+        paper='Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, '
         "https://arxiv.org/abs/1710.10467",
         example=(("weights", "none"),),
     )

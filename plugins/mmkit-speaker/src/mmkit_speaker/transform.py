@@ -36,7 +36,7 @@ class SpeakerTransform:
     augments = False
 
     def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
-        """Nothing is learnt.
+        """Nothing is fitted.
 
         Raises:
             DataError: there is no sound.

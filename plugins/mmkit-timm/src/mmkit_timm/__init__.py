@@ -1,1 +1,1 @@
-"""Image encoders of timm for mmkit; `mmkit_timm.plugin` says which."""
+"""Image encoders of timm for mmkit; `mmkit_timm.plugin` lists them."""

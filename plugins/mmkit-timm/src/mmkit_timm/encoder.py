@@ -1,6 +1,6 @@
-"""Image models of timm as encoders.
+"""Any image model of timm, frozen, adapted or fine-tuned.
 
-Wightman, "PyTorch Image Models", https://github.com/huggingface/pytorch-image-models.
+Wightman, "PyTorch Image Models", 2019, https://github.com/huggingface/pytorch-image-models.
 
 Axes: B batch, T tokens, D width, H height, W width of a map.
 """
@@ -25,17 +25,18 @@ CONTAINERS = ("blocks", "stages", "layers", "features")
 
 
 class TimmEncoder(nn.Module):
-    """Places of the last map, or patches, as tokens; the model's own pooled features as summary.
+    """Positions of the last feature map, or patches, as tokens; the model's own pooled features as pooled vector.
 
     Args:
         transform: the fitted transform.
-        weights: "hub" downloads those of the model's name (or takes them from the local cache); a file, .safetensors or
-            a torch file of tensors, is read from the disk; "none" draws new ones.
-        tune: frozen, lora, dora, full or partial:N (the last N blocks).
-        rank: of the adapters.
-        decay: of the learning rate from block to block downwards, with tune=full.
-        output: "tokens", or "pooled" for the summary as the one token.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        weights: "hub" takes the pretrained weights of the model from the local cache of the hub, or downloads them; a
+            path reads a file of weights (.safetensors, or a torch file of tensors); "none" draws random weights.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N blocks.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TimmTransform
@@ -74,11 +75,11 @@ class TimmEncoder(nn.Module):
             tokens, summary = self.tuned.eval()(torch.zeros(1, 3, transform.size, transform.size))
         self.width = summary.shape[1] if output == "pooled" else tokens.shape[2]
         self.pools = output == "tokens" and summary.shape[1] == tokens.shape[2]
-        """Whether the summary can stand beside the tokens: some heads change the width."""
+        """Whether the pooled vector is as wide as the tokens; some heads change the width."""
         self.train()
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, with the summary where it is as wide; or [B 1 D], the summary alone."""
+        """[B T D] tokens, with the pooled vector where it is as wide; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         tokens, summary = self.tuned(pixels)
@@ -131,7 +132,7 @@ def _model(transform: TimmTransform, weights: str) -> Any:
 
 
 def _created(transform: TimmTransform, **options: Any) -> Any:
-    """A module with what the models of timm have in common; no class declares it."""
+    """What the models of timm have in common; no class of timm declares it."""
     try:
         return timm.create_model(transform.model, num_classes=0, img_size=transform.size, **options)
     except TypeError:  # convolutional networks take any size, and no such argument
@@ -148,7 +149,7 @@ def _from_hub(transform: TimmTransform) -> Any:
         raise DataError(f"the weights of {transform.model} are not on the hub; {told}, and give {instead}")
     names = [config["hf_hub_filename"]] if config.get("hf_hub_filename") else ["model.safetensors", "pytorch_model.bin"]
     file = fetched(repository, names, instead)
-    # timm brings weights into the model's shape, other numbers of pixels or classes included, and reads formats of its
+    # timm adapts weights to the shape of the model (numbers of pixels and classes included), and reads formats of its
     # own by itself; what might be a pickle it is handed as tensors.
     found: dict[str, Any] = {"file": str(file)} if config.get("custom_load") else {"state_dict": read(file)}
     return _created(transform, pretrained=True, pretrained_cfg_overlay=found)

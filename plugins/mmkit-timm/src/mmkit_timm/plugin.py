@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -16,4 +16,5 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "Any image model of timm, frozen, adapted or fine-tuned",
         modality="image",
         example=(("model", "test_vit"), ("weights", "none")),
+        paper='Wightman, "PyTorch Image Models", 2019, https://github.com/huggingface/pytorch-image-models',
     )

@@ -1,4 +1,4 @@
-"""Images as a model of timm was trained on them: its size, crop and interpolation, its means and deviations.
+"""Images as a model of timm was trained on them: size, crop, interpolation, means and standard deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -21,14 +21,15 @@ from mmkit.transforms.image import ImageTransform
 
 
 class TimmTransform:
-    """Crops the middle, resizes it as bytes, and hands on what the model's data configuration says.
+    """Crops and resizes images as bytes, the way that the model's data configuration says.
 
     Args:
-        model: a name of timm, with its tag where there are several weights ("vit_small_patch16_224.augreg_in1k").
-        size: height and width in pixels; none takes the model's.
-        keep: share of the shorter side that is kept of the middle; none takes the model's (crop_pct).
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: a model name of timm, with a tag where there are several pretrained weights
+            ("vit_small_patch16_224.augreg_in1k").
+        size: height and width in pixels; none takes the model's own.
+        keep: share of the shorter side that the central crop keeps; none takes the model's own (crop_pct).
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class TimmTransform:
         self.keep = config.get("crop_pct", 1.0) if keep is None else keep
         self.images = ImageTransform(size=fixed if size is None else size, colour="colour", crop=crop, flip=flip)
         self.images.mean, self.images.std = list(config["mean"]), list(config["std"])
-        if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; this is the next to it
+        if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; bicubic is the closest
             self.images.interpolation = InterpolationMode.BICUBIC
         self.augments = self.images.augments
         self.restored = False
@@ -67,7 +68,7 @@ class TimmTransform:
         return self.images.shape[0]
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Nothing is learnt: what the images must be like was decided when the model was trained.
+        """Nothing is fitted: the preparation of images was fixed when the model was trained.
 
         Raises:
             DataError: there is no image.

@@ -1,1 +1,1 @@
-"""Audio encoders of torchaudio for mmkit; `mmkit_torchaudio.plugin` says which."""
+"""Audio encoders of torchaudio for mmkit; `mmkit_torchaudio.plugin` lists them."""

@@ -1,4 +1,4 @@
-"""Speech models of torchaudio's bundles as encoders.
+"""Speech models of torchaudio's bundles (wav2vec2, HuBERT, WavLM), frozen, adapted or fine-tuned.
 
 Yang et al., "TorchAudio: Building Blocks for Audio and Speech Processing", ICASSP 2022,
 https://arxiv.org/abs/2110.15018; the models are wav2vec 2.0 (https://arxiv.org/abs/2006.11477), HuBERT
@@ -25,22 +25,24 @@ from mmkit_torchaudio.weights import fill
 
 
 class TorchaudioEncoder(nn.Module):
-    """The states of a layer as tokens, one every 20 ms, with a summary.
+    """The hidden states of a layer as tokens, one every 20 ms, with a pooled vector.
 
-    They are what the bundle's `extract_features` gives for each clip alone: its mates and its padding change nothing.
-    Layers above the one that is read are left out, and no layer is dropped by chance in training.
+    They equal what the bundle's `extract_features` gives for each clip alone: neither the other clips of the batch nor
+    padding change them. Layers above the one that is read are left out, and layer drop is off in training.
 
     Args:
-        transform: the fitted transform; it knows the bundle.
-        weights: "hub" downloads those of the bundle (or takes them from torch's cache); a file, .safetensors or a torch
-            file of tensors, is read from the disk; "none" draws new ones.
-        layer: whose states; -1 is the last, 0 what goes into the first.
-        pooling: the summary: "mean" of the tokens, the greatest of each value ("max"); "none" leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        tune: frozen, lora, dora, full or partial:N (the last N layers).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the bundle.
+        weights: "hub" takes the pretrained weights of the bundle from torch's local cache, or downloads them; a path
+            reads a file of weights (.safetensors, or a torch file of tensors); "none" draws random weights.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the input of the first.
+        pooling: how tokens become one vector: their "mean" or their elementwise maximum ("max"); "none" leaves it to
+            the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TorchaudioTransform
@@ -60,7 +62,7 @@ class TorchaudioEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if output == "pooled" and pooling == "none":
-            raise ValueError("output=pooled needs a summary; pooling is none")
+            raise ValueError("output=pooled needs a pooled vector; pooling is none")
         bundle = BUNDLES[transform.bundle]
         factory = {"Wav2Vec2": wav2vec2_model, "WavLM": wavlm_model}[bundle._model_type]  # noqa: SLF001
         model = factory(**bundle._params)  # noqa: SLF001
@@ -81,10 +83,10 @@ class TorchaudioEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         there = mask.any(1)
-        # A clip that is missing is heard as the shortest silence, and masked afterwards.
+        # A missing clip is replaced by the shortest silence, and masked afterwards.
         lengths = torch.where(there, mask.sum(1), self.least)
         tokens, frames = self.tuned(batch["wave"].masked_fill(~mask, 0), lengths)
         real = (torch.arange(tokens.shape[1], device=mask.device) < frames.unsqueeze(1)) & there.unsqueeze(1)
@@ -114,7 +116,7 @@ class _Layers(nn.Module):
         x, frames = self.feature_extractor(wave, lengths)
         x = self.encoder.feature_projection(x)  # [B T D]
         real = torch.arange(x.shape[1], device=x.device) < frames.unsqueeze(1)  # [B T]
-        # Zero beyond a clip's end is what the convolution over positions sees beyond the end of a clip alone.
+        # Zero, which is what the positional convolution has beyond the end of a clip that is alone.
         x = x.masked_fill(~real.unsqueeze(2), 0)
         transformer = self.encoder.transformer
         x = x + transformer.pos_conv_embed(x)
@@ -124,7 +126,7 @@ class _Layers(nn.Module):
         hidden = torch.zeros_like(real, dtype=wave.dtype).masked_fill(~real, -torch.inf)  # [B T], to be added
         bias = None
         for layer in transformer.layers:
-            if hasattr(layer.attention, "gru_rel_pos"):  # WavLM's, which takes its mask so
+            if hasattr(layer.attention, "gru_rel_pos"):  # WavLM takes its mask this way
                 given = {"attention_mask": None, "position_bias": bias, "key_padding_mask": hidden}
             else:
                 given = {"attention_mask": hidden[:, None, None].expand(-1, 1, x.shape[1], -1)}

@@ -1,4 +1,4 @@
-"""A small network over mel-frequency cepstral coefficients.
+"""Small network over mel-frequency cepstral coefficients, trained from scratch.
 
 Davis and Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition in Continuously
 Spoken Sentences", IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420. The networks are mmkit's own for series.
@@ -14,20 +14,20 @@ from annotated_types import Ge, Gt, Lt
 from torch import nn
 
 from mmkit.contract import Batch, Features
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.encoders.series_rnn import SeriesRnnEncoder
-from mmkit.encoders.tcn import TcnEncoder
 from mmkit_torchaudio.mfcc_transform import MfccTransform
 
 
 class MfccEncoder(nn.Module):
-    """Convolutions over time, or a recurrent network, over the coefficients of every frame.
+    """Convolutions over time, or a recurrent network, over the coefficients of all frames.
 
     Args:
         transform: the fitted transform.
-        network: "tcn" (convolutions, each but the first halves the frames), "lstm" or "gru".
-        width: D.
-        layers: of the network.
-        dropout: of the tokens' values, in training.
+        network: "fcn" (convolutions, of which each but the first halves the number of frames), "lstm" or "gru".
+        width: D, the width of the tokens.
+        layers: number of layers of the network.
+        dropout: rate of dropout on the tokens (and between recurrent layers), in training.
     """
 
     reads = MfccTransform
@@ -36,7 +36,7 @@ class MfccEncoder(nn.Module):
         self,
         transform: MfccTransform,
         *,
-        network: Literal["tcn", "lstm", "gru"] = "tcn",
+        network: Literal["fcn", "lstm", "gru"] = "fcn",
         width: Annotated[int, Gt(0)] = 64,
         layers: Annotated[int, Gt(0)] = 3,
         dropout: Annotated[float, Ge(0), Lt(1)] = 0.1,
@@ -44,8 +44,8 @@ class MfccEncoder(nn.Module):
         super().__init__()
         self.width = width
         self.network = (
-            TcnEncoder(transform, width=width, layers=layers, dropout=dropout)
-            if network == "tcn"
+            FcnEncoder(transform, width=width, layers=layers, dropout=dropout)
+            if network == "fcn"
             else SeriesRnnEncoder(transform, width=width, cell=network, layers=layers, dropout=dropout)
         )
 

@@ -28,14 +28,14 @@ class MfccTransform:
     """`torchaudio.transforms.MFCC` with log_mels, framed without padding, and standardised by the training split.
 
     Args:
-        coefficients: C, the first ones of the cosine transform.
-        rate: samples per second that every clip is brought to.
-        mels: M.
-        window: seconds of a frame.
-        hop: seconds from frame to frame.
+        coefficients: C, the number of cepstral coefficients.
+        rate: samples per second; every clip is resampled to it.
+        mels: M, the number of mel bands.
+        window: length of a frame, in seconds.
+        hop: time from the start of a frame to the start of the next, in seconds.
         low: lowest frequency, in Hz.
-        high: highest frequency, in Hz; none is half of the rate.
-        seconds: kept from the start of a clip; none keeps all.
+        high: highest frequency, in Hz; none is half of `rate`.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
 
     Raises:
         ValueError: more coefficients than bands, or what the spectrogram cannot be.
@@ -57,7 +57,7 @@ class MfccTransform:
     ) -> None:
         if coefficients > mels:
             raise ValueError(f"coefficients {coefficients} are more than mels {mels}; take fewer, or more bands")
-        # Not fitted, it gives the plain logarithm, of which the coefficients are a linear function.
+        # Not fitted, it gives the logarithm without standardisation; the coefficients are a linear function of that.
         self.spectrogram = MelTransform(
             rate=rate, mels=mels, window=window, hop=hop, low=low, high=high, seconds=seconds
         )

@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_torchaudio.encoder:TorchaudioEncoder",
         "Speech models of torchaudio's bundles (wav2vec2, HuBERT, WavLM), frozen, adapted or fine-tuned",
         modality="audio",
-        paper="Yang et al., TorchAudio: Building Blocks for Audio and Speech Processing, ICASSP 2022, "
+        paper='Yang et al., "TorchAudio: Building Blocks for Audio and Speech Processing", ICASSP 2022, '
         "https://arxiv.org/abs/2110.15018",
         example=(("bundle", "SMALL"), ("weights", "none")),
     )
     yield EncoderSpec(
         "mfcc",
         "mmkit_torchaudio.mfcc:MfccEncoder",
-        "Mel-frequency cepstral coefficients under a small temporal network, trained from scratch",
+        "Small network over mel-frequency cepstral coefficients, trained from scratch",
         modality="audio",
-        paper="Davis and Mermelstein, Comparison of Parametric Representations for Monosyllabic Word Recognition in "
-        "Continuously Spoken Sentences, IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420",
+        paper='Davis and Mermelstein, "Comparison of Parametric Representations for Monosyllabic Word Recognition in '
+        'Continuously Spoken Sentences", IEEE TASSP 1980, https://doi.org/10.1109/TASSP.1980.1163420',
     )

@@ -1,4 +1,4 @@
-"""Sound as a speech model of torchaudio's bundles takes it: mono, at its rate, normalised where it was trained so.
+"""Sound as a speech model of torchaudio's bundles expects it: mono, at its rate, normalised if it was in training.
 
 Axes: B batch, S samples of the longest clip.
 """
@@ -42,7 +42,7 @@ SMALL = pipelines.Wav2Vec2Bundle(
     _normalize_waveform=False,
     _model_type="Wav2Vec2",
 )
-"""WAV2VEC2_BASE in a few thousand weights, for checks: nobody has trained it."""
+"""A wav2vec2 of a few thousand weights, without pretrained ones, for checks."""
 BUNDLES: dict[str, Any] = {
     "SMALL": SMALL,
     **{name: found for name, found in vars(pipelines).items() if isinstance(found, pipelines.Wav2Vec2Bundle)},
@@ -50,11 +50,11 @@ BUNDLES: dict[str, Any] = {
 
 
 class TorchaudioTransform:
-    """Mixes a clip down and resamples it; what is too short to give a token is filled up with silence.
+    """Mixes a clip down to mono and resamples it; clips too short for one token are filled up with silence.
 
     Args:
         bundle: a name of torchaudio.pipelines (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE_PLUS, ...).
-        seconds: kept from the start of a clip; none keeps all.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
 
     Raises:
         ValueError: torchaudio has no such bundle of a speech model.
@@ -84,7 +84,7 @@ class TorchaudioTransform:
         return field
 
     def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
-        """Nothing is learnt.
+        """Nothing is fitted.
 
         Raises:
             DataError: there is no sound.

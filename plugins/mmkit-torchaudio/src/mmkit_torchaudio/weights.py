@@ -1,4 +1,4 @@
-"""Weights of a bundle: from torchaudio's server by way of torch's local cache, or from a file; tensors only."""
+"""Weights of a bundle: from torchaudio's server and torch's local cache, or from a file; read as tensors only."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fill(model: nn.Module, bundle: str, path: str, weights: str) -> None:
         weights: "hub", or a file.
 
     Raises:
-        DataError: they cannot be had here, cannot be read, or do not fit.
+        DataError: they are not available on this machine, cannot be read, or do not fit.
     """
     file = _downloaded(bundle, path) if weights == "hub" else Path(weights)
     given: dict[str, Tensor] = {}

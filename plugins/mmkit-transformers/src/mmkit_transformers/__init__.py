@@ -1,1 +1,1 @@
-"""Encoders of transformers for mmkit, and a head that writes; `mmkit_transformers.plugin` says which."""
+"""Encoders of transformers for mmkit, and a head that generates text; `mmkit_transformers.plugin` lists them."""

@@ -1,7 +1,7 @@
-"""Audio models of transformers as encoders.
+"""Any audio model of transformers (wav2vec2, Whisper, CLAP, ...), frozen, adapted or fine-tuned.
 
 Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
-https://arxiv.org/abs/1910.03771.
+https://aclanthology.org/2020.emnlp-demos.6.
 
 Axes: B batch, S samples of the longest clip, T tokens, D width.
 """
@@ -22,21 +22,23 @@ from mmkit_transformers.waves import ClipFrontEnd
 
 
 class TransformersAudioEncoder(nn.Module):
-    """The hidden states of a layer as tokens, with a summary.
+    """The hidden states of a layer as tokens, with a pooled vector.
 
-    A clip's result does not depend on its mates, also of models that were trained without a mask. Of a model with
-    several towers (CLAP) or a decoder (Whisper) it is the part that listens. SpecAugment inside a model is off.
+    The result of a clip does not depend on the other clips of its batch, even with models that were trained without a
+    mask. Of a model with several towers (CLAP) or a decoder (Whisper), the audio encoder is taken. SpecAugment inside a
+    model is off.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"), the
-            model's own ("model": of AST and CLAP); "none" leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        layer: whose hidden states; -1 is the last, 0 what goes into the first.
-        tune: frozen, lora, dora, full or partial:N (the last N layers, or stages).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        pooling: how tokens become one vector: their "mean", the first one ("cls") or the elementwise maximum ("max"),
+            or the model's own ("model", of AST and CLAP); "none" leaves it to the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the input of the first.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers or stages.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TransformersAudioTransform
@@ -88,13 +90,13 @@ class TransformersAudioEncoder(nn.Module):
         """Whether each clip is run by itself, since the model's layers look into the padding."""
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         given = self._given(batch)
         tokens, own = self._one_by_one(given) if self.alone else self.states(**given)
         return featured(tokens, self._real(batch, tokens.shape[1]), own, self.pooling, self.output)
 
     def _given(self, batch: Batch) -> dict[str, Tensor]:
-        """What the model takes."""
+        """The arguments of the model."""
         mask = batch["mask"]
         if self.reads_waves:
             shown = self._shown(mask)
@@ -107,12 +109,12 @@ class TransformersAudioEncoder(nn.Module):
         return given
 
     def _shown(self, mask: Tensor) -> Tensor:
-        """[B S]: a clip that is missing is shown as the shortest silence, so that the model has something to hear."""
+        """[B S]: a missing clip is replaced by the shortest silence, since a model needs some input."""
         first = torch.arange(mask.shape[1], device=mask.device) < self.least
         return mask | (~mask.any(1, keepdim=True) & first)
 
     def _real(self, batch: Batch, count: int) -> Tensor:
-        """[B T], the tokens of a clip: of a window that is filled up with silence, those before it."""
+        """[B T], the tokens of a clip: where a window is filled up with silence, those before the silence."""
         mask, place = batch["mask"], torch.arange(count, device=batch["mask"].device)
         if self.reads_waves:
             return (place < self.lengths(self._shown(mask).sum(1)).unsqueeze(1)) & mask.any(1, keepdim=True)

@@ -25,15 +25,15 @@ WINDOW = 0.025
 
 
 class TransformersAudioTransform:
-    """Mixes a clip down, resamples it, and runs the model's feature extractor on it alone.
+    """Mixes a clip down to mono, resamples it, and runs the model's feature extractor on it alone.
 
-    What an extractor would draw by chance is not drawn: a clip that is longer than the model's window (CLAP's 10 s) is
-    cut to its start.
+    Nothing is random: where an extractor would take a random part of a clip that is longer than the model's window
+    (10 s for CLAP), its start is taken.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote, with preprocessor_config.json.
-        revision: of the hub: a branch, a tag or a commit.
-        seconds: kept from the start of a clip; none keeps what the model takes.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.
+        revision: revision on the hub: a branch, a tag or a commit.
+        seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps what the model takes.
     """
 
     augments = False
@@ -55,10 +55,11 @@ class TransformersAudioTransform:
         self._extractor: Any = None
 
     def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
-        """Read the configuration and the extractor; nothing is learnt from the sound.
+        """Read the configuration and the extractor; nothing is fitted on the sound.
 
         Raises:
-            DataError: they cannot be had here, or the extractor gives neither waves nor spectrograms of one size.
+            DataError: they are not available on this machine, or the extractor gives neither waves nor spectrograms of
+                one size.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no sound in this input; leave the input out")
@@ -148,7 +149,7 @@ class TransformersAudioTransform:
         extractor = self._fitted()
         bounds = [
             None if self.seconds is None else max(1, round(self.seconds * self.rate)),
-            getattr(extractor, "nb_max_samples", None),  # CLAP's; beyond it, it draws which part it takes
+            getattr(extractor, "nb_max_samples", None),  # CLAP's; of longer clips it would take a random part
         ]
         mono = mono[: min((bound for bound in bounds if bound is not None), default=len(mono))]
         return torch.nn.functional.pad(mono, (0, max(0, self.least - len(mono))))

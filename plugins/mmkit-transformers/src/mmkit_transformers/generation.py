@@ -1,8 +1,9 @@
-"""Texts by a causal language model, to which the fused features are a prefix.
+"""Text by a causal language model, with the fused features as its prefix.
 
-Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, https://arxiv.org/abs/2111.09734, and for
-several fused tokens Liu et al., "Visual Instruction Tuning", NeurIPS 2023, https://arxiv.org/abs/2304.08485. Here the
-prefix is normalised to the mean and scale of the model's own embeddings, and the model may be adapted by LoRA.
+Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, https://arxiv.org/abs/2111.09734; for
+several fused tokens Liu et al., "Visual Instruction Tuning", NeurIPS 2023, https://arxiv.org/abs/2304.08485. What
+differs: the prefix is normalised to the mean and scale of the model's own embeddings, and the model may be adapted by
+LoRA.
 
 The model reads: begin of text, prefix, prompt, answer.
 
@@ -32,15 +33,16 @@ class GenerationHead(nn.Module):
     """A trained projector from features to embeddings of the language model, which then writes the answer.
 
     Args:
-        of: what the prefix is made of: the fused "vector", or each of the fused "tokens".
-        length: tokens of the prefix that the vector, or each of the tokens, becomes.
-        tune: of the language model: frozen, lora, dora, full or partial:N (the last N layers and what follows them).
-        rank: of the adapters.
-        beams: answers that are followed side by side when a text is made; 1 takes the likeliest token each time.
+        of: what the prefix is made of: the fused "vector", or all fused "tokens".
+        length: number of prefix tokens for the vector, or for each of the tokens.
+        tune: what is trained of the language model: "frozen" is nothing, "lora" and "dora" adapters, "full" everything,
+            "partial:N" the last N layers and what follows them.
+        rank: rank of the adapters, with tune=lora or dora.
+        beams: number of beams of beam search; 1 is greedy decoding.
 
     Raises:
         ValueError: the target is no text, or the model takes no embeddings.
-        DataError: the weights cannot be had here, or some are missing.
+        DataError: the weights are not available on this machine, or some are missing.
     """
 
     reads: ClassVar[type[GenerationTransform]] = GenerationTransform
@@ -70,7 +72,8 @@ class GenerationHead(nn.Module):
         self.tuned = Tuned(model, tune, blocks=blocks, after=after, rank=rank, through=True)
         self.projector = nn.Sequential(nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, length * wide))
         self.norm = nn.LayerNorm(wide)
-        with torch.no_grad():  # what the model is used to see; they are far from centred, and learning is slow without
+        # The scale and mean of the model's embeddings, which are far from centred; without them, learning is slow.
+        with torch.no_grad():
             self.norm.weight.copy_(embedded.weight.std(0))
             self.norm.bias.copy_(embedded.weight.mean(0))
         self.of = of
@@ -83,16 +86,16 @@ class GenerationHead(nn.Module):
     """Tokens of the prompt."""
 
     def forward(self, features: Features) -> Tensor:
-        """[B P E], the prefix; zero where nothing is there, so that the mask travels with it."""
+        """[B P E], the prefix; zero where the features are masked, so that it carries the mask as well."""
         tokens = features.tokens if self.of == "tokens" else features.vector().unsqueeze(1)
         mask = features.mask if self.of == "tokens" else features.present().unsqueeze(1)
         prefix = self.norm(self.projector(tokens).unflatten(2, (self.length, -1)))  # [B tokens length E]
         return prefix.masked_fill(~mask[..., None, None], 0).flatten(1, 2)
 
     def loss(self, output: Tensor, truth: Batch) -> Tensor:
-        """[B], the mean cross-entropy of a sample's own tokens, each told from the true ones before it; in nats."""
+        """[B], the mean cross-entropy of a sample's tokens in nats, each predicted from the true ones before it."""
         tokens, real = truth["tokens"], truth["real"]
-        if not torch.compiler.is_compiling():  # what nobody's answer reaches need not be computed
+        if not torch.compiler.is_compiling():  # nothing beyond the longest answer is computed
             longest = max(int(real.sum(1).amax()), 1)
             tokens, real = tokens[:, :longest], real[:, :longest]
         given, mask = self._before(output)
@@ -106,8 +109,8 @@ class GenerationHead(nn.Module):
             logits_to_keep=tokens.shape[1],
         ).logits  # [B T C]
         logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
-        surprise = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")  # [B T]
-        return surprise.masked_fill(~real, 0).sum(1) / real.sum(1).clamp(min=1)
+        token_loss = F.cross_entropy(logits.transpose(1, 2), tokens, reduction="none")  # [B T]
+        return token_loss.masked_fill(~real, 0).sum(1) / real.sum(1).clamp(min=1)
 
     @torch.no_grad()
     def predict(self, output: Tensor) -> Batch:
@@ -129,12 +132,12 @@ class GenerationHead(nn.Module):
         )
 
     def _before(self, output: Tensor) -> tuple[Tensor, Tensor]:
-        """What stands before the answer [B N E], and its mask [B N]; what is not there comes first."""
+        """What precedes the answer [B N E], and its mask [B N]; masked positions come first."""
         begin = self._embedded(output.new_full((len(output), 1), self.begin, dtype=torch.long))
         prompt = self._embedded(self.opening.expand(len(output), -1))
         there = output.ne(0).any(-1)
         values, mask = torch.cat([begin, output], 1), F.pad(there, (1, 0), value=True)
-        order = mask.long().argsort(dim=1, stable=True)  # so the answer follows something real, whatever is missing
+        order = mask.long().argsort(dim=1, stable=True)  # the answer then follows a real token, whatever is missing
         values = values.gather(1, order.unsqueeze(-1).expand_as(values))
         mask = mask.gather(1, order)
         return torch.cat([values, prompt], 1), F.pad(mask, (0, prompt.shape[1]), value=True)

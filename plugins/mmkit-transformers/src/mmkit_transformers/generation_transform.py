@@ -1,4 +1,4 @@
-"""True texts to the tokens that a causal language model writes, and what it wrote back to texts.
+"""True texts to tokens of a causal language model, and generated tokens back to texts.
 
 Axes: B batch, T tokens of an answer.
 """
@@ -26,12 +26,13 @@ class GenerationTransform:
     being `max_length`, with `mask` [B].
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote.
-        revision: of the hub: a branch, a tag or a commit.
-        gguf: name of a GGUF file there that holds the model and its tokenizer; it is read in float32, by the packages
-            gguf and accelerate.
-        max_length: most tokens of an answer, its end included; a longer truth is cut, and then has no end.
-        prompt: what stands between the prefix and the answer.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote.
+        revision: revision on the hub: a branch, a tag or a commit.
+        gguf: name of a GGUF file of that folder or repository, with model and tokenizer; it is read in float32 and
+            needs the packages gguf and accelerate.
+        max_length: greatest number of tokens of an answer, the end of text included; a longer truth is cut off and has
+            no end of text.
+        prompt: text between the prefix and the answer.
 
     Raises:
         ValueError: the target is no text.
@@ -77,8 +78,8 @@ class GenerationTransform:
         """Read the tokenizer and the configuration; of the texts, only how many there are is kept.
 
         Raises:
-            DataError: they cannot be had here, the model has no fast tokenizer or no end of text, no truth is there, or
-                a truth is no text.
+            DataError: they are not available on this machine, the model has no fast tokenizer or no end of text, no
+                truth is there, or a truth is no text.
         """
         self.samples = len([_text(value) for value in values if value is not None])
         if not self.samples:
@@ -116,7 +117,7 @@ class GenerationTransform:
         return Target("text", self._fitted().get_vocab_size(), samples=self.samples)
 
     def inverse(self, prediction: Batch) -> list[Any]:
-        """Of each sample its `text`, without tokens that stand for no text and the space around it."""
+        """Of each sample its `text`, without special tokens and surrounding space."""
         rows = zip(prediction["tokens"].tolist(), prediction["mask"].tolist(), strict=True)
         ids = [[token for token, real in zip(*row, strict=True) if real] for row in rows]
         return [{"text": text.strip()} for text in self._fitted().decode_batch(ids, skip_special_tokens=True)]

@@ -1,7 +1,7 @@
-"""Image models of transformers as encoders.
+"""Any image model of transformers (ViT, DINOv2, SigLIP, Swin, ...), frozen, adapted or fine-tuned.
 
 Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
-https://arxiv.org/abs/1910.03771.
+https://aclanthology.org/2020.emnlp-demos.6.
 
 Axes: B batch, T tokens, D width.
 """
@@ -21,21 +21,22 @@ from mmkit_transformers.states import States, asked, featured
 
 
 class TransformersImageEncoder(nn.Module):
-    """The hidden states of a layer, patches or places of a map, as tokens, with a summary.
+    """The hidden states of a layer (patches, or positions of a feature map) as tokens, with a pooled vector.
 
-    Of a model with several towers (CLIP, SigLIP) it is the one for images.
+    Of a model with several towers (CLIP, SigLIP), the image tower is taken.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"), the
-            model's own ("model": the attention pooling of SigLIP, the normed first token of CLIP); "none" leaves it to
-            the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        layer: whose hidden states; -1 is the last, 0 what goes into the first.
-        tune: frozen, lora, dora, full or partial:N (the last N layers, or stages).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        pooling: how tokens become one vector: their "mean", the first one ("cls") or the elementwise maximum ("max"),
+            or the model's own ("model": the attention pooling of SigLIP, the normalised first token of CLIP); "none"
+            leaves it to the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the input of the first.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers or stages.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TransformersImageTransform
@@ -75,7 +76,7 @@ class TransformersImageEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset
         tokens, own = self.states(pixel_values=pixels)
         mask = batch["mask"].unsqueeze(1).expand(-1, tokens.shape[1])

@@ -26,13 +26,13 @@ resizing rounds the place of the crop differently."""
 
 
 class TransformersImageTransform:
-    """Crops what the processor would keep, resizes it as bytes; the encoder normalises.
+    """Crops and resizes images as bytes, the way that the model's processor would; the encoder normalises.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote, with preprocessor_config.json.
-        revision: of the hub: a branch, a tag or a commit.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.
+        revision: revision on the hub: a branch, a tag or a commit.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
@@ -58,10 +58,11 @@ class TransformersImageTransform:
         """Of each channel: what the model sees is byte * scale + offset."""
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
-        """Read the configuration and the processor; nothing is learnt from the images.
+        """Read the configuration and the processor; nothing is fitted on the images.
 
         Raises:
-            DataError: they cannot be had here, or the processor does more than crop, resize and normalise.
+            DataError: they are not available on this machine, or the processor does more than crop, resize and
+                normalise.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no image in this input; leave the input out")

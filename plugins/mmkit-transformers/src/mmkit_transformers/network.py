@@ -37,10 +37,10 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
     Args:
         source: the fitted transform.
         tower: the name of a part ("vision_model"), taken where the model has it.
-        pooler: keep the layer that makes the model's own summary.
+        pooler: keep the layer that makes the model's own pooled vector.
 
     Raises:
-        DataError: it cannot be had here, or lacks weights, or has weights of other blocks.
+        DataError: it is not available on this machine, or lacks weights, or has weights of other blocks.
     """
     if source.restored:
         config = dict(source.config)
@@ -59,10 +59,10 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
     own = getattr(model, "pooler", None)
     if not pooler and own is not None and any(True for _ in own.parameters()):
         model.pooler = None  # nothing here reads it
-    # Augmentation inside a model draws from numpy's generator, behind the back of every seed.
+    # Augmentation inside a model uses numpy's global generator, which no seed of a run sets.
     if getattr(model.config, "apply_spec_augment", False):
         model.config.apply_spec_augment = False
-    # States that are kept to go on from are read by nobody here, and with checkpointing come out wrong.
+    # Cached keys and values are not needed here, and are wrong with checkpointing.
     if getattr(model.config, "use_cache", False):
         model.config.use_cache = False
     if report is not None:
@@ -71,7 +71,7 @@ def network(source: Source, tower: str = "", *, pooler: bool = False) -> Any:
 
 
 def _keep_fixed(model: nn.Module) -> None:
-    """What a model does not train (Whisper's sinusoids of positions): reading weights forgets it."""
+    """Freeze again what a model does not train (Whisper's sinusoidal positions): reading weights unfreezes it."""
     with torch.device("meta"):
         bare = AutoModel.from_config(model.config)
     for name, weight in bare.named_parameters():
@@ -128,7 +128,7 @@ def container(model: nn.Module) -> str:
         if isinstance(module, nn.ModuleList) and not any(isinstance(part, nn.ModuleList) for part in module)
     }
     if not lists:
-        raise ValueError(f"{type(model).__name__} has no list of layers; mmkit-transformers cannot tell its blocks")
+        raise ValueError(f"{type(model).__name__} has no list of layers; mmkit-transformers cannot identify its blocks")
     return max(lists, key=lambda name: sum(weight.numel() for weight in lists[name].parameters()))
 
 
@@ -136,7 +136,7 @@ def cut(model: nn.Module, kept: int) -> None:
     """Take away all blocks but the first, where a model has no other list that goes with them (XLM has four).
 
     Args:
-        model: whose later blocks nobody needs.
+        model: whose later blocks are not needed.
         kept: how many stay; all of them may.
     """
     blocks: Any = model.get_submodule(container(model))

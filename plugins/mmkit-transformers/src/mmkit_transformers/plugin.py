@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from mmkit.plugin import EncoderSpec, HeadSpec, hookimpl
 EXAMPLE = Path(__file__).parent / "example"
 """A BERT of a few thousand random weights, for checks without a network."""
 IMAGE_EXAMPLE = Path(__file__).parent / "example_image"
-"""A ViT of such."""
+"""The same, a ViT."""
 AUDIO_EXAMPLE = Path(__file__).parent / "example_audio"
-"""A wav2vec2 of such."""
+"""The same, a wav2vec2."""
 VIDEO_EXAMPLE = Path(__file__).parent / "example_video"
-"""A VideoMAE of ten thousand."""
+"""A VideoMAE of ten thousand random weights."""
 WRITER = Path(__file__).parent / "example_writer"
-"""A causal language model of five thousand, which reads and writes bytes."""
+"""A causal language model of five thousand random weights, over bytes."""
+
+_PAPER = (
+    'Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations), '
+    "https://aclanthology.org/2020.emnlp-demos.6"
+)
 
 
 @hookimpl
@@ -28,6 +33,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
         modality="text",
         example=(("model", str(EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-image",
@@ -35,13 +41,15 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "Any image model of transformers (ViT, DINOv2, SigLIP, Swin, ...), frozen, adapted or fine-tuned",
         modality="image",
         example=(("model", str(IMAGE_EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-audio",
         "mmkit_transformers.audio:TransformersAudioEncoder",
-        "Any audio model of transformers (wav2vec2, HuBERT, WavLM, AST, Whisper, CLAP), frozen, adapted or fine-tuned",
+        "Any audio model of transformers (wav2vec2, Whisper, CLAP, ...), frozen, adapted or fine-tuned",
         modality="audio",
         example=(("model", str(AUDIO_EXAMPLE)),),
+        paper=_PAPER,
     )
     yield EncoderSpec(
         "transformers-video",
@@ -50,18 +58,19 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         modality="video",
         requires=("mmkit-video>=0.1",),
         example=(("model", str(VIDEO_EXAMPLE)),),
+        paper=_PAPER,
     )
 
 
 @hookimpl
 def mmkit_heads() -> Iterator[HeadSpec]:
-    """Heads that write."""
+    """Heads that generate text."""
     yield HeadSpec(
         "generation",
         "mmkit_transformers.generation:GenerationHead",
-        "Texts by any causal language model, to which the fused features are a prefix: captions, answers to questions",
+        "Text by a causal language model, with the fused features as its prefix",
         targets=("text",),
         example=(("model", str(WRITER)), ("max_length", 8)),
-        paper="Mokady, Hertz and Bermano, ClipCap: CLIP Prefix for Image Captioning, 2021, "
+        paper='Mokady, Hertz and Bermano, "ClipCap: CLIP Prefix for Image Captioning", 2021, '
         "https://arxiv.org/abs/2111.09734",
     )

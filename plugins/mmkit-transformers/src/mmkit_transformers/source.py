@@ -1,4 +1,4 @@
-"""Where models come from: a folder, or the hub by way of its local cache."""
+"""Where models come from: a folder, or the hub and its local cache."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ the model is in the local cache."""
 
 
 def read(load: Callable[..., Any], model: str, revision: str | None, **options: Any) -> Any:
-    """What `load` (a `from_pretrained`) gives for a folder or a name of the hub; code of the model's is never run.
+    """What `load` (a `from_pretrained`) gives for a folder or a name of the hub; code of the model is never run.
 
     A name is looked for in the local cache first, so that what was downloaded once needs no network.
 
     Raises:
-        DataError: it cannot be had here, or cannot be read; it says what to do.
+        DataError: it is not available on this machine, or cannot be read; it says what to do.
     """
     with _quiet():
         return _read(load, model, revision, options)
@@ -42,7 +42,7 @@ def _read(load: Callable[..., Any], model: str, revision: str | None, options: d
             )
         try:
             return load(model, local_files_only=True, trust_remote_code=False, **options)
-        except Exception as error:  # whatever a damaged file makes the readers raise
+        except Exception as error:  # anything that a damaged file makes the readers raise
             raise DataError(f"{model} cannot be read: {_why(load, error)}") from error
     if folder.is_absolute() or model.startswith("."):
         raise DataError(f"there is no folder {model}; give one that save_pretrained wrote, or a name of the hub")
@@ -53,13 +53,14 @@ def _read(load: Callable[..., Any], model: str, revision: str | None, options: d
         reason = offline()
     except Exception as error:  # a file that is there and damaged
         raise DataError(
-            f"{model} in the hub's local cache cannot be read: {_why(load, error)}; or remove it there, and get it anew"
+            f"{model} in the hub's local cache cannot be read: {_why(load, error)}; or remove it there, "
+            "and get it again"
         ) from error
     if reason:
         raise _unavailable(model, revision, reason)
     try:
         return load(model, **named)
-    except Exception as error:  # whatever the hub, the network or a file makes of it
+    except Exception as error:  # anything that the hub, the network or a file causes
         raise _unavailable(model, revision, _why(load, error)) from error
 
 
@@ -67,8 +68,8 @@ def fast_tokenizer(model: str, revision: str | None, **options: Any) -> Any:
     """The tokenizer of a model.
 
     Raises:
-        DataError: it cannot be had here, is not a fast one, or knows no words: where files are lacking, transformers
-            makes one that takes all texts for unknown.
+        DataError: it is not available on this machine, is not a fast one, or knows no words: where files are lacking,
+            transformers makes one that takes all texts for unknown.
     """
     tokenizer = read(AutoTokenizer.from_pretrained, model, revision, **options)
     if not getattr(tokenizer, "is_fast", False):
@@ -92,7 +93,7 @@ _LACKING = ("Can't load", "Couldn't instantiate", "Unrecognized")
 
 
 def _why(load: Callable[..., Any], error: Exception) -> str:
-    """Why something cannot be read, and what to do; transformers would say how to run what is foreign all the same."""
+    """Why something cannot be read, and what to do; the message of transformers would say how to run foreign code."""
     if isinstance(error, pickle.UnpicklingError):
         return "its weights are damaged, or more than tensors; nothing of them was run; give them as .safetensors"
     if "trust_remote_code" in str(error):
@@ -105,11 +106,11 @@ def _why(load: Callable[..., Any], error: Exception) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Without bars and reports: what is missing is said by mmkit, where it matters."""
+    """Without progress bars and reports; mmkit itself reports missing weights where they matter."""
     before, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
-    gguf: Any = modeling_gguf_pytorch_utils  # its bar asks nobody
+    gguf: Any = modeling_gguf_pytorch_utils  # its progress bar has no switch
     bar, gguf.tqdm = gguf.tqdm, partial(gguf.tqdm, disable=True)
     try:
         yield

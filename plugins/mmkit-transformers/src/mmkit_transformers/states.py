@@ -19,23 +19,24 @@ from mmkit_transformers.network import anatomy, cut
 
 
 class States(nn.Module):
-    """The hidden states of a layer, and the model's own summary of the last.
+    """The hidden states of a layer, and the model's own pooled vector of the last.
 
-    What they do not depend on (a pooler that is not read, layers above the one that is) is not trained, and layers that
-    can be taken away are not there.
+    What they do not depend on (an unused pooler, layers above the one that is read) is not trained; such layers are
+    removed where that is possible.
 
     Args:
         model: with its weights.
         example: what its forward takes, a batch of one.
-        layer: whose states; -1 is the last, 0 what goes into the first.
-        pooling: of the features; "model" reads the model's own summary, "cls" asks for a first token that is one.
+        layer: number of the layer whose states are read; -1 is the last, 0 the input of the first.
+        pooling: of the features; "model" reads the model's own pooled vector; "cls" needs a first token that is meant
+            for this.
         tune: frozen, lora, dora, full or partial:N.
         rank: of the adapters.
         decay: of the learning rate from layer to layer downwards, with tune=full.
         checkpointing: compute activations again in the backward instead of keeping them.
 
     Raises:
-        ValueError: there is no such layer or no such summary, or nothing would be trained.
+        ValueError: there is no such layer or no such pooled vector, or nothing would be trained.
         DataError: its weights make no numbers.
     """
 
@@ -59,13 +60,15 @@ class States(nn.Module):
         if not -states < layer < states:
             raise ValueError(f"layer is {layer}; the model has {states - 1}, so expected {1 - states} to {states - 1}")
         if self.own and layer not in {-1, states - 1}:
-            raise ValueError(f"pooling=model sums up the last layer; layer is {layer}")
+            raise ValueError(f"pooling=model pools the last layer; layer is {layer}")
         summary = found.get("pooler_output")
         if self.own and (summary is None or summary.flatten(1).shape[1] != _tokens(found.last_hidden_state).shape[2]):
-            raise ValueError(f"{type(model).__name__} has no summary of its own as wide as its tokens; pool the tokens")
-        # Where states are counted like blocks, those above the layer that is read have no part in it.
+            raise ValueError(
+                f"{type(model).__name__} has no pooled vector of its own as wide as its tokens; take pooling=mean"
+            )
+        # Where there is one state for each block, the blocks above the layer that is read are not needed.
         read = layer % states if states == len(blocks) + 1 else len(blocks)
-        if len({state.shape for state in found.hidden_states}) == 1:  # else what ends a model does not fit the rest
+        if len({state.shape for state in found.hidden_states}) == 1:  # otherwise what follows the blocks would not fit
             cut(model, read + 1)  # what goes into a layer is what the one below gives, before any norm
         self.tuned = Tuned(
             model, tune, blocks=blocks[:read], after=after, rank=rank, decay=decay, checkpointing=checkpointing
@@ -76,10 +79,10 @@ class States(nn.Module):
             tokens, _ = self.eval()(**example)
         if not bool(tokens.isfinite().all()):
             name = getattr(model, "name_or_path", "") or type(model).__name__
-            raise DataError(f"{name} gives states that are not finite: its weights are damaged; get them anew")
+            raise DataError(f"{name} gives states that are not finite: its weights are damaged; get them again")
         first = _tokens(found.last_hidden_state if layer == -1 else found.hidden_states[layer])
         if not torch.allclose(tokens, first, rtol=1e-3, atol=1e-3):
-            raise ValueError(f"{type(model).__name__} draws by chance what it looks at; take another model")
+            raise ValueError(f"{type(model).__name__} chooses at random what it reads; take another model")
         self.width = tokens.shape[2]
         self.train()
 
@@ -89,7 +92,7 @@ class States(nn.Module):
         return self.tuned.frozen
 
     def forward(self, **given: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B T D], and the model's own summary [B D'] where it is asked for."""
+        """Tokens [B T D], and the model's own pooled vector [B D'] where it is asked for."""
         every = self.layer != -1
         found = self.tuned(**given, output_hidden_states=every)
         states = found.hidden_states[self.layer] if every else found.last_hidden_state
@@ -114,27 +117,28 @@ def _tokens(states: Tensor) -> Tensor:
 
 
 def asked(model: nn.Module, pooling: str, output: str) -> None:
-    """Whether what is asked for can be had of a model of images or sound.
+    """Checks that a model of images or sound has what is asked for.
 
     Raises:
-        ValueError: the summary alone without a summary, or the first token of a model whose first is like the others.
+        ValueError: only the pooled vector is asked for, without pooling; or the first token of a model that has no such
+            token.
     """
     if output == "pooled" and pooling == "none":
-        raise ValueError("output=pooled needs a summary; pooling is none")
+        raise ValueError("output=pooled needs a pooled vector; pooling is none")
     first = any(name.endswith(("cls_token", "class_embedding")) for name, _ in model.named_parameters())
     if pooling == "cls" and not first:
-        raise ValueError(f"{type(model).__name__} has no first token that sums up the others; take pooling=mean")
+        raise ValueError(f"{type(model).__name__} has no first token made for pooling; take pooling=mean")
 
 
 def featured(tokens: Tensor, mask: Tensor, own: Tensor | None, pooling: str, output: str) -> Features:
-    """Features of tokens with their summary.
+    """Features of tokens with their pooled vector.
 
     Args:
         tokens: [B T D].
         mask: [B T].
-        own: [B D], the model's own summary.
+        own: [B D], the model's own pooled vector.
         pooling: "mean", "cls", "max", "model" or "none".
-        output: "tokens", or "pooled" for the summary as the one token.
+        output: "tokens", or "pooled" for the pooled vector as the only token.
     """
     summary = own if pooling == "model" else pooled(tokens, mask, pooling)
     if output == "pooled" and summary is not None:

@@ -1,7 +1,7 @@
-"""Text models of transformers as encoders.
+"""Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned.
 
 Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
-https://arxiv.org/abs/1910.03771.
+https://aclanthology.org/2020.emnlp-demos.6.
 
 Axes: B batch, T tokens, D width.
 """
@@ -21,20 +21,21 @@ from mmkit_transformers.text_transform import TransformersTextTransform
 
 
 class TransformersTextEncoder(nn.Module):
-    """The hidden states of a layer as tokens, with a summary.
+    """The hidden states of a layer as tokens, with a pooled vector.
 
-    Of a model with several towers (CLIP, CLAP) it is the one for texts, of one with a decoder (T5) the encoder.
+    Of a model with several towers (CLIP, CLAP) the text tower is taken, of one with a decoder (T5) the encoder.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"); "none"
-            leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        layer: whose hidden states; -1 is the last, 0 the embeddings.
-        tune: frozen, lora, dora, full or partial:N (the last N layers).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        pooling: how tokens become one vector: their "mean", the first one ("cls") or the elementwise maximum ("max");
+            "none" leaves it to the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the embeddings.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TransformersTextTransform
@@ -53,7 +54,7 @@ class TransformersTextEncoder(nn.Module):
     ) -> None:
         super().__init__()
         if output == "pooled" and pooling == "none":
-            raise ValueError("output=pooled needs a summary; pooling is none")
+            raise ValueError("output=pooled needs a pooled vector; pooling is none")
         two = torch.zeros(1, 2, dtype=torch.long)
         self.states = States(
             network(transform, "text_model"),
@@ -71,9 +72,9 @@ class TransformersTextEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, or [B 1 D], the summary alone."""
+        """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
-        # A text that is missing would have nothing to attend to: it is shown its own padding, and masked afterwards.
+        # A missing text would have nothing to attend to: its padding is unmasked for the model, and masked afterwards.
         shown = mask | ~mask.any(1, keepdim=True)
         tokens, own = self.states(input_ids=batch["tokens"], attention_mask=shown.long())
         return featured(tokens, mask, own, self.pooling, self.output)

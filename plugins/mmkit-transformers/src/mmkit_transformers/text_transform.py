@@ -24,9 +24,10 @@ class TransformersTextTransform:
     """Tokenises a whole batch at once with the model's fast tokenizer.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote.
-        revision: of the hub: a branch, a tag or a commit.
-        max_length: most tokens of a text, with those that the model adds; none takes as many as the model has places.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote.
+        revision: revision on the hub: a branch, a tag or a commit.
+        max_length: greatest number of tokens of a text, the special tokens of the model included; none takes as many as
+            the model allows.
     """
 
     augments = False
@@ -51,10 +52,10 @@ class TransformersTextTransform:
         """How many tokens the model knows; None where that is not asked."""
 
     def fit(self, values: Sequence[str | None]) -> None:
-        """Read the tokenizer and the configuration; nothing is learnt from the texts.
+        """Read the tokenizer and the configuration; nothing is fitted on the texts.
 
         Raises:
-            DataError: they cannot be had here, or the model has no fast tokenizer.
+            DataError: they are not available on this machine, or the model has no fast tokenizer.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no text in this input; leave the input out")
@@ -70,9 +71,9 @@ class TransformersTextTransform:
 
     def _truncate(self, config: Any) -> None:
         places = getattr(config, "max_position_embeddings", None)
-        usable = places if places and places > 0 else None  # some say -1 where there is no bound
+        usable = places if places and places > 0 else None  # -1 is no bound
         if config.model_type in _SHIFTED:
-            # They tell padding by its number and count positions from there on: so many places are not for tokens.
+            # They count positions from the number of the padding token on: as many positions are not for tokens.
             self._padding = 1 if config.model_type == "mpnet" else getattr(config, "pad_token_id", None) or 0
             usable = None if usable is None else usable - self._padding - 1
         bounds = [bound for bound in (self.max_length, usable) if bound is not None]

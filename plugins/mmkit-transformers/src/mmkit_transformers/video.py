@@ -1,9 +1,10 @@
-"""Video models of transformers as encoders.
+"""Any video model of transformers (VideoMAE, ViViT, TimeSformer), frozen, adapted or fine-tuned.
 
-Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient Learners for Self-Supervised Video Pre-Training",
-NeurIPS 2022, https://arxiv.org/abs/2203.12602; Arnab et al., "ViViT: A Video Vision Transformer", ICCV 2021,
-https://arxiv.org/abs/2103.15691; Bertasius et al., "Is Space-Time Attention All You Need for Video Understanding?"
-(TimeSformer), ICML 2021, https://arxiv.org/abs/2102.05095.
+Wolf et al., "Transformers: State-of-the-Art Natural Language Processing", EMNLP 2020 (demonstrations),
+https://aclanthology.org/2020.emnlp-demos.6. The models: Tong et al., "VideoMAE: Masked Autoencoders are Data-Efficient
+Learners for Self-Supervised Video Pre-Training", NeurIPS 2022, https://arxiv.org/abs/2203.12602; Arnab et al., "ViViT:
+A Video Vision Transformer", ICCV 2021, https://arxiv.org/abs/2103.15691; Bertasius et al., "Is Space-Time Attention All
+You Need for Video Understanding?" (TimeSformer), ICML 2021, https://arxiv.org/abs/2102.05095.
 
 Axes: B batch, T frames, P tokens, D width, H height, W width of a frame.
 """
@@ -23,18 +24,19 @@ from mmkit_transformers.video_transform import TransformersVideoTransform
 
 
 class TransformersVideoEncoder(nn.Module):
-    """The hidden states of a layer, pieces of space and time, as tokens, with a summary.
+    """The hidden states of a layer (patches of space and time) as tokens, with a pooled vector.
 
     Args:
-        transform: the fitted transform; it knows the model.
-        pooling: the summary: "mean" of the tokens, the first one ("cls"), the greatest of each value ("max"); "none"
-            leaves it to the fusion.
-        output: "tokens", or "pooled" for the summary as the one token.
-        layer: whose hidden states; -1 is the last, 0 what goes into the first.
-        tune: frozen, lora, dora, full or partial:N (the last N layers).
-        rank: of the adapters.
-        decay: of the learning rate from layer to layer downwards, with tune=full.
-        checkpointing: compute activations again in the backward instead of keeping them.
+        transform: the fitted transform, which knows the model.
+        pooling: how tokens become one vector: their "mean", the first one ("cls") or the elementwise maximum ("max");
+            "none" leaves it to the fusion.
+        output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
+        layer: number of the layer whose hidden states are read; -1 is the last, 0 the input of the first.
+        tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
+            N layers.
+        rank: rank of the adapters, with tune=lora or dora.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
     reads = TransformersVideoTransform
@@ -75,7 +77,7 @@ class TransformersVideoEncoder(nn.Module):
         self.output = output
 
     def forward(self, batch: Batch) -> Features:
-        """[B P D] tokens, or [B 1 D], the summary alone."""
+        """[B P D] tokens, or [B 1 D], the pooled vector alone."""
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset  # [B T 3 H W]
         tokens, own = self.states(pixel_values=pixels)
         mask = batch["mask"].any(1, keepdim=True).expand(-1, tokens.shape[1])

@@ -25,17 +25,18 @@ cropping before resizing rounds the place of the crop differently."""
 
 
 class TransformersVideoTransform:
-    """Takes as many frames as the model has places for, crops and resizes them as bytes; the encoder normalises.
+    """Takes as many frames as the model reads, crops and resizes them as bytes; the encoder normalises.
 
     Args:
-        model: a name of the hub, or a folder that `save_pretrained` wrote, with the configuration of a processor.
-        revision: of the hub: a branch, a tag or a commit.
-        sampling: "uniform" takes the middles of as many equal parts as the model sees frames; "segments" a frame at
-            random of each part in training; "fps" a frame every 1/fps seconds from the start, the last one again where
-            the video is too short.
+        model: name of a model on the hub, or a folder that `save_pretrained` wrote, with the configuration of its
+            processor.
+        revision: revision on the hub: a branch, a tag or a commit.
+        sampling: which frames are taken: "uniform", the middle of each of as many equal parts as the model takes
+            frames; "segments", in training a random frame of each part; "fps", one every 1/`fps` seconds, the last one
+            repeated where the video is too short.
         fps: frames per second, with sampling=fps.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
@@ -62,11 +63,11 @@ class TransformersVideoTransform:
         """Of each channel: what the model sees is byte * scale + offset."""
 
     def fit(self, values: Sequence[Mapping[str, Any] | None]) -> None:
-        """Read the configuration and the processor; nothing is learnt from the videos.
+        """Read the configuration and the processor; nothing is fitted on the videos.
 
         Raises:
-            DataError: they cannot be had here, the model is not one of videos, or the processor does more than crop,
-                resize and normalise.
+            DataError: they are not available on this machine, the model is not one of videos, or the processor does
+                more than crop, resize and normalise.
         """
         if all(value is None for value in values):
             raise DataError("the training split has no video in this input; leave the input out")

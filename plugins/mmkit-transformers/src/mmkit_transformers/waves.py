@@ -1,4 +1,4 @@
-"""The convolutions at the door of wav2vec2 and its kin, for clips of several lengths in one batch.
+"""The first convolutions of wav2vec2 and similar models, for clips of several lengths in one batch.
 
 Baevski et al., "wav2vec 2.0: A Framework for Self-Supervised Learning of Speech Representations", NeurIPS 2020,
 https://arxiv.org/abs/2006.11477. Its base model, like HuBERT's and WavLM's, normalises each channel over the whole

@@ -1,1 +1,1 @@
-"""Video for mmkit; `mmkit_video.plugin` says what is there."""
+"""Video for mmkit; `mmkit_video.plugin` lists them."""

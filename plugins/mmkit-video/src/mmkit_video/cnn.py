@@ -1,10 +1,10 @@
-"""Convolutional network over space and time, for videos.
+"""Small (2+1)D or 3D convolutional network for videos, trained from scratch.
 
 Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018,
 https://arxiv.org/abs/1711.11248: a convolution over space, then one over time, in the place of one over both, with as
-many parameters. Here it is a few layers deep, without shortcuts; time keeps its length and gives the tokens; and
-groups of channels are normalised frame by frame (Wu and He, "Group Normalization", ECCV 2018,
-https://arxiv.org/abs/1803.08494), so that neither padding nor other videos count.
+many parameters. What differs: a few layers without shortcuts; time keeps its length and gives the tokens; and groups of
+channels are normalised frame by frame (Wu and He, "Group Normalization", ECCV 2018, https://arxiv.org/abs/1803.08494),
+so that neither padding nor other videos count.
 
 Axes: B batch, T frames, C channels, H height, W width, D width of the features.
 """
@@ -24,14 +24,15 @@ from mmkit_video.transform import VideoTransform
 
 
 class VideoCnnEncoder(nn.Module):
-    """Convolutions that halve height and width; one token a frame, which knows the frames around it.
+    """Convolutions that halve height and width; one token for each frame, which also depends on the frames around it.
 
     Args:
         transform: the fitted transform.
-        width: D, also that of the last convolution; the ones before have half as many channels each.
-        layers: of convolutions.
+        width: D, the width of the tokens and of the last convolution; each convolution before has half the width of the
+            next, and at least 8.
+        layers: number of convolutions.
         convolution: "2+1d" convolves over space, then over time; "3d" over both at once.
-        dropout: of the tokens' values, in training.
+        dropout: rate of dropout on the tokens, in training.
     """
 
     reads = VideoTransform
@@ -58,7 +59,7 @@ class VideoCnnEncoder(nn.Module):
         self.register_buffer("std", torch.tensor(transform.std).view(1, 1, 3, 1, 1))
 
     def forward(self, batch: Batch) -> Features:
-        """[B T D] tokens, one a frame."""
+        """[B T D] tokens, one for each frame."""
         mask = batch["mask"]
         x = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
         x = x.transpose(1, 2)  # [B C T H W]
@@ -108,7 +109,7 @@ class Joint(nn.Module):
 
 
 class FrameNorm(nn.Module):
-    """Group normalisation of every frame by itself.
+    """Group normalisation of each frame by itself.
 
     Args:
         channels: C.

@@ -1,4 +1,4 @@
-"""Where the frames of a file are: their times and keyframes, found without decoding what need not be decoded.
+"""Where the frames of a file are: their times and keyframes, found with as little decoding as possible.
 
 Axes: T frames, in the order in which they are shown; K keyframes.
 """
@@ -60,7 +60,7 @@ def contents(source: Source) -> Contents:
 
 
 def _of_packets(container: InputContainer, stream: VideoStream, source: Source) -> Contents | None:
-    """What the packets say; None where they do not say all."""
+    """Times and keyframes by the packets; None where packets lack some of it."""
     pts: list[int | None] = []
     keys: list[int | None] = []
     end = 0.0
@@ -83,7 +83,7 @@ def _of_packets(container: InputContainer, stream: VideoStream, source: Source) 
 
 
 def _expect_whole(container: InputContainer, stream: VideoStream, source: Source, frames: int, end: float) -> None:
-    """Raise where the head of a file promises more than its body holds."""
+    """Raise where the header of a file promises more than the file holds."""
     if container.format.name.startswith("mov") and frames < sum(not e.is_discard for e in stream.index_entries):
         raise DataError(f"{name_of(source)} is cut off: it holds {frames} of {len(stream.index_entries)} frames")
     if container.format.name.startswith("matroska") and container.duration:
@@ -94,7 +94,7 @@ def _expect_whole(container: InputContainer, stream: VideoStream, source: Source
 
 
 def _of_frames(container: InputContainer, stream: VideoStream) -> Contents:
-    """What the frames say, all decoded; by their number where they do not say when they are shown."""
+    """Times and keyframes by decoding all frames; by their number where they have no times."""
     frames = [(frame.pts, frame.key_frame) for frame in container.decode(stream)]
     if stream.time_base is not None:
         found = _timed([pts for pts, _ in frames], [pts for pts, key in frames if key], stream.time_base)

@@ -1,4 +1,4 @@
-"""An image encoder over the frames of a video.
+"""Any installed image encoder, over the frames of a video.
 
 Axes: B batch, T frames, P tokens of a frame, D width.
 """
@@ -16,14 +16,14 @@ from mmkit_video.frames_transform import FramesTransform
 
 
 class FramesEncoder(nn.Module):
-    """Each frame's summary is a token, or each of its tokens; the summary of a video is the mean over its frames.
+    """The pooled vector of each frame is a token, or all its tokens are; their mean over the frames is pooled.
 
-    Where the image encoder is frozen, so is this: its features are computed once.
+    Where the image encoder is frozen, so is this encoder: its features are computed once.
 
     Args:
-        transform: the fitted transform; it knows the image encoder.
-        output: "frames" for one token a frame, "patches" for all tokens of all frames.
-        position: add the place in time to the tokens, as fixed sines and cosines (Vaswani et al., "Attention Is All You
+        transform: the fitted transform, which knows the image encoder.
+        output: "frames" gives one token for each frame, "patches" all tokens of all frames.
+        position: add the position in time to the tokens, as sines and cosines (Vaswani et al., "Attention Is All You
             Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762).
     """
 

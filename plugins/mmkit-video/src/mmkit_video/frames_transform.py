@@ -1,4 +1,4 @@
-"""Frames as a chosen image encoder wants its images: its own transform does the work.
+"""Frames as a chosen image encoder reads images, by its own transform.
 
 Axes: B batch, T frames taken, N = B * T images.
 """
@@ -23,15 +23,15 @@ CHUNK = 8
 
 
 class FramesTransform:
-    """Takes frames, and hands them as images to the transform of an image encoder.
+    """Takes frames of a video and passes them as images to the transform of an image encoder.
 
-    What that transform augments is drawn for each frame by itself.
+    Augmentation by that transform is random for each frame.
 
     Args:
-        encoder: of images, as on the command line; in quotes where it has options.
-        sampling: "uniform" takes the middles of as many equal parts as `frames` says; "segments" a frame at random of
-            each part in training; "fps" a frame every 1/fps seconds.
-        frames: taken of a video; with sampling=fps the most, from the start.
+        encoder: an image encoder, written as on the command line; in quotes where it has options.
+        sampling: which frames are taken: "uniform", the middle of each of `frames` equal parts; "segments", in training
+            a random frame of each part; "fps", one every 1/`fps` seconds.
+        frames: number of frames; with sampling=fps the greatest number, counted from the start.
         fps: frames per second, with sampling=fps.
     """
 

@@ -25,7 +25,7 @@ they tell means and deviations, and all would be decoded twice."""
 
 
 def chosen(clips: Clips, sampling: Sampling, generator: Generator | None = None) -> list[list[int]]:
-    """The numbers of the frames to take of each video; nothing of a missing one."""
+    """The numbers of the frames to take of each video; none of a missing one."""
     return [[] if clip is None else sampling(clip["times"], generator) for clip in clips]
 
 

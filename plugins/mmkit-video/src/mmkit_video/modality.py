@@ -1,4 +1,6 @@
-"""Video: files, whose frames stay encoded until a transform asks for some, and arrays.
+"""Video without its sound: files, and arrays of frames.
+
+The frames of a file stay encoded until a transform asks for some.
 
 Axes: T frames, H height, W width, C = 3 channels, K keyframes.
 """
@@ -25,9 +27,10 @@ of all frames and of the keyframes in the file's units, `pts` being None where f
 
 
 class Video:
-    """Moving pictures: paths or the bytes of a file of any format that PyAV reads, or (frames, frames per second) with
-    frames [T H W C] or [T C H W], C being 1 or 3.
-    """  # noqa: D205 - one sentence
+    """A raw value is a path or the bytes of a file of any format that PyAV reads, or (frames, frames per second).
+
+    Frames are [T H W C] or [T C H W], with 1 or 3 channels.
+    """
 
     def decode(self, raw: Any) -> Clip:
         """A mapping, see `Clip`. Of a file, every packet is looked at, and the first and the last frame are decoded.
@@ -70,7 +73,7 @@ def _of_file(source: Source) -> Clip:
 
 
 def _hash(source: Source) -> str:
-    """Tells the content of a file from another's: features that were kept of a path are not taken for those of a new
+    """Identifies the content of a file: cached features of a path are not taken for those of a new
     file there.
     """  # noqa: D205 - one sentence
     if isinstance(source, bytes):

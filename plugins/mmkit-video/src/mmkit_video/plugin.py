@@ -1,4 +1,4 @@
-"""What this distribution adds to mmkit."""
+"""The components that this distribution adds to mmkit."""
 
 from __future__ import annotations
 
@@ -9,12 +9,17 @@ from mmkit.plugin import EncoderSpec, ModalitySpec, hookimpl
 
 @hookimpl
 def mmkit_modalities() -> Iterator[ModalitySpec]:
-    """Moving pictures, and their sound."""
-    yield ModalitySpec("video", "mmkit_video.modality:Video", "Moving pictures without sound", encoder="video-cnn")
+    """Video, and its sound."""
+    yield ModalitySpec(
+        "video",
+        "mmkit_video.modality:Video",
+        "Video without its sound: files, and arrays of frames",
+        encoder="video-cnn",
+    )
     yield ModalitySpec(
         "video-audio",
         "mmkit_video.sound:VideoAudio",
-        "The sound of a video file, read by every audio encoder",
+        "The sound of a video, read by every audio encoder",
         encoder="mel-cnn",
         values="audio",
     )
@@ -26,14 +31,14 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "video-cnn",
         "mmkit_video.cnn:VideoCnnEncoder",
-        "Small (2+1)D or 3D convolutional network, trained from scratch; one token a frame",
+        "Small (2+1)D or 3D convolutional network for videos, trained from scratch",
         modality="video",
-        paper="Tran et al., A Closer Look at Spatiotemporal Convolutions for Action Recognition, CVPR 2018, "
+        paper='Tran et al., "A Closer Look at Spatiotemporal Convolutions for Action Recognition", CVPR 2018, '
         "https://arxiv.org/abs/1711.11248",
     )
     yield EncoderSpec(
         "video-frames",
         "mmkit_video.frames:FramesEncoder",
-        "Any installed image encoder over the frames of a video",
+        "Any installed image encoder, over the frames of a video",
         modality="video",
     )

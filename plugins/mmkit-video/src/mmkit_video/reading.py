@@ -1,4 +1,4 @@
-"""Frames of a video by their numbers, with no more decoded than it takes.
+"""Frames of a video by their numbers, with as little decoding as possible.
 
 Axes: T frames, H height, W width.
 """
@@ -44,7 +44,7 @@ def frames_of(video: Mapping[str, Any], numbers: Sequence[int]) -> list[Tensor]:
         found = {number: at[one] for number, one in zip(wanted, pts, strict=True) if one in at}
     for number in wanted:
         if number not in found:
-            raise DataError(f"frame {number} of {name_of(source)} is not there any more, or cannot be decoded")
+            raise DataError(f"frame {number} of {name_of(source)} no longer exists, or cannot be decoded")
     return [found[number] for number in numbers]
 
 

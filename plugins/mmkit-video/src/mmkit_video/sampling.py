@@ -1,4 +1,4 @@
-"""Which frames of a video are looked at.
+"""Which frames of a video are taken.
 
 Axes: T frames of a video, N frames taken of it.
 """
@@ -14,7 +14,7 @@ How = Literal["uniform", "segments", "fps"]
 
 
 class Sampling:
-    """Numbers of frames by the times of all.
+    """Chooses frames of a video by their times.
 
     "uniform" takes the middles of N equal parts; "segments" one frame at random of each part in training, and the
     middles otherwise: Wang et al., "Temporal Segment Networks: Towards Good Practices for Deep Action Recognition",
@@ -22,10 +22,10 @@ class Sampling:
     than N frames gives some of them twice.
 
     Args:
-        how: one of these.
+        how: one of these three.
         frames: N; with "fps" the most, from the start.
         fps: frames per second.
-        fill: with "fps", give N of any video, the last one again where it is too short.
+        fill: with "fps", always give N frames; the last one is repeated where the video is too short.
 
     Raises:
         ValueError: a value that is not possible.
@@ -48,7 +48,7 @@ class Sampling:
         return self.how == "segments"
 
     def __call__(self, times: Tensor, generator: Generator | None = None) -> list[int]:
-        """Numbers of frames, rising, between 1 and `frames` of them.
+        """Numbers of frames in ascending order, 1 to `frames` of them.
 
         Args:
             times: [T] seconds from the first frame, rising.

@@ -1,4 +1,4 @@
-"""The sound of a video file, as an input of its own.
+"""The sound of a video, read by every audio encoder.
 
 Axes: N samples of a waveform.
 """
@@ -41,9 +41,9 @@ def audio_track(source: str | Path | bytes) -> Sound | None:
 
 
 class VideoAudio:
-    """The sound of videos: paths or the bytes of a file that PyAV reads, video or not, or (waveform, rate).
+    """A raw value is a path or the bytes of a file that PyAV reads, video or not, or (waveform, rate).
 
-    With the same path as raw value, one input is of `video` and another of `video-audio`.
+    The same path can be the raw value of two inputs, one of modality `video` and one of `video-audio`.
     """
 
     def decode(self, raw: Any) -> Sound | None:

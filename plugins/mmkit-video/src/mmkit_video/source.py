@@ -1,4 +1,4 @@
-"""Files and bytes, opened by PyAV; whatever it raises becomes an error that says which source is meant."""
+"""Files and bytes, opened by PyAV; its errors become errors that name the source."""
 
 from __future__ import annotations
 

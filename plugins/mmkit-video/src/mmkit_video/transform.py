@@ -21,22 +21,22 @@ from mmkit_video.sampling import How, Sampling
 
 
 class VideoTransform:
-    """Takes frames, brings them to one size; crops and flips whole videos in training.
+    """Takes frames of a video and resizes them; crops and flips whole videos in training.
 
     The random crop is that of Szegedy et al., "Going Deeper with Convolutions", CVPR 2015,
     https://arxiv.org/abs/1409.4842: a share of the area, at an aspect ratio between 3/4 and 4/3.
 
     Args:
-        sampling: "uniform" takes the middles of as many equal parts as `frames` says; "segments" a frame at random of
-            each part in training; "fps" a frame every 1/fps seconds.
-        frames: taken of a video; with sampling=fps the most, from the start.
+        sampling: which frames are taken: "uniform", the middle of each of `frames` equal parts; "segments", in training
+            a random frame of each part; "fps", one every 1/`fps` seconds.
+        frames: number of frames; with sampling=fps the greatest number, counted from the start.
         fps: frames per second, with sampling=fps.
         size: height and width in pixels.
-        resize: how a frame of another shape is brought there: "crop" cuts what sticks out of the middle, "stretch"
-            changes the aspect ratio.
-        keep: share of the shorter side that is kept of the middle, with resize=crop.
-        crop: least share of the area that a random crop keeps in training; 1 is off.
-        flip: probability of a flip from left to right in training.
+        resize: how a frame of another shape is resized: "crop" cuts out its middle first, "stretch" changes the aspect
+            ratio.
+        keep: share of the shorter side that the central crop keeps, with resize=crop.
+        crop: least share of the area that a random crop keeps, in training; 1 is off.
+        flip: probability of a flip from left to right, in training.
     """
 
     def __init__(
