@@ -28,6 +28,7 @@ FLOORS = (
         "entries",
         "options",
         "catalog",
+        "registry",
         "modalities",
         "transforms",
     ),

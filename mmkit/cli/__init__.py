@@ -32,6 +32,7 @@ COMMANDS: Table = {
     },
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
+        "list": ("mmkit.cli.list_plugins:list_plugins", "The same as list-plugins."),
         "show": ("mmkit.cli.plugins:show", "All there is to know of one component or plugin."),
         "check": ("mmkit.cli.check:check", "Does a component keep the contract?"),
     },

@@ -1,0 +1,1 @@
+"""What is installed, and what lies in a folder: found and asked."""
