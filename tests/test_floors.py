@@ -29,6 +29,7 @@ FLOORS = (
         "options",
         "catalog",
         "registry",
+        "scaffold",
         "modalities",
         "transforms",
     ),

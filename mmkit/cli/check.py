@@ -20,7 +20,8 @@ from mmkit.options import parse_component
 from mmkit.registry.source_folder import open_folder
 from mmkit.specs import in_words, place_of
 
-USABLE = {"ok", "shadowed"}
+CHECKED = {"ok", "shadowed", "broken"}
+"""Statuses of what is checked; a broken one fails."""
 
 
 def check(
@@ -45,14 +46,14 @@ def check(
     """
     if (name is None) != everything:
         raise UsageError("name one component, distribution or folder, or say --all")
-    found, bare, options = _found(ctx, name or "")
+    found, bare, options, whole = _found(ctx, name or "")
     kinds = {entry.kind for entry in found.entries if entry.kind != "plugin"}
     if kind is not None and kind not in kinds:
         raise UsageError(f"--kind {kind}: {one_of(kinds, kind)}")
     if options:
         parse_component(name or "")  # says what is wrong with it
     reports = []
-    for entry in _meant(found, bare, kind):
+    for entry in _of_distribution(found, bare, kind) if whole else _meant(found, bare, kind):
         report = _report(found, entry, options, full=full)
         reports.append(report)
         if not as_json:
@@ -68,8 +69,8 @@ def check(
         raise typer.Exit(1)
 
 
-def _found(ctx: typer.Context, name: str) -> tuple[Catalog, str, str]:
-    """The catalog, the name that is to be looked up in it, and ":OPTIONS" where some are given.
+def _found(ctx: typer.Context, name: str) -> tuple[Catalog, str, str, bool]:
+    """The catalog, the name to be looked up in it, ":OPTIONS" where some are given, and True where it is a folder's.
 
     A folder is meant where the text begins as a path does, or where nothing has the name and a folder has.
     """
@@ -78,27 +79,32 @@ def _found(ctx: typer.Context, name: str) -> tuple[Catalog, str, str]:
         bare, colon, options = name.partition(":")
         known = found.named(bare) or normalised(bare) in {normalised(entry.distribution) for entry in found.entries}
         if known or not name or not Path(name).is_dir():
-            return found, bare, f"{colon}{options}"
+            return found, bare, f"{colon}{options}", False
     sources = open_folder(Path(name).expanduser())
-    return catalog(ctx, sources), sources[0].distribution, ""
+    return catalog(ctx, sources), sources[0].distribution, "", True
 
 
 def _meant(found: Catalog, name: str, kind: str | None) -> list[Entry]:
-    """The components of that name, of the distribution of that name, or all where the name is empty.
+    """The components of that name, else those of the distribution of that name; all where the name is empty."""
+    named = [entry for entry in found.named(name, kind) if entry.kind != "plugin"]
+    if "/" not in name:
+        named = [entry for entry in named if entry.status != "shadowed"] or named
+    if not named:
+        return _of_distribution(found, name, kind)
+    kinds = {entry.kind for entry in named if entry.status != "broken"}
+    for each in kinds if "/" not in name else ():
+        found.find(each, name)  # says so where two have the name, or it is not available on this machine
+    if unusable := [entry for entry in named if entry.status not in CHECKED]:
+        raise UnavailableError(f"{unusable[0].kind} {name} is {unusable[0].status}: {unusable[0].reason}")
+    return named
+
+
+def _of_distribution(found: Catalog, name: str, kind: str | None) -> list[Entry]:
+    """The components of a distribution, or of all where the name is empty.
 
     What is broken is among them; what only lacks something on this machine is said on stderr and left out.
     """
     listed = [entry for entry in found.entries if kind in {None, entry.kind}]
-    named = [entry for entry in found.named(name, kind) if entry.kind != "plugin"]
-    if "/" not in name:
-        named = [entry for entry in named if entry.status != "shadowed"] or named
-    if named:
-        kinds = {entry.kind for entry in named if entry.status != "broken"}
-        for each in kinds if "/" not in name else ():
-            found.find(each, name)  # says so where two have the name, or it is not available on this machine
-        if unusable := [entry for entry in named if entry.status not in USABLE | {"broken"}]:
-            raise UnavailableError(f"{unusable[0].kind} {name} is {unusable[0].status}: {unusable[0].reason}")
-        return named
     if name:
         listed = [entry for entry in listed if normalised(entry.distribution) == normalised(name)]
         if unloaded := [entry for entry in listed if entry.kind == "plugin" and entry.name == entry.distribution]:
@@ -109,7 +115,7 @@ def _meant(found: Catalog, name: str, kind: str | None) -> list[Entry]:
     for entry in listed:
         if entry.status == "missing-deps" and entry.kind != "plugin":
             print(f"mmkit: {entry.kind} {entry.full_name} is {entry.status}: {entry.reason}", file=sys.stderr)
-    return [entry for entry in listed if entry.status in USABLE | {"broken"}]
+    return [entry for entry in listed if entry.status in CHECKED]
 
 
 def _report(found: Catalog, entry: Entry, options: str, *, full: bool) -> dict[str, Any]:
