@@ -89,18 +89,13 @@ class Environment:
 
     def install_folder(self, folder):
         """Let pip build and install a project that is there."""
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            self.python,
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-        ]
-        subprocess.run([*command, "--no-build-isolation", folder], check=True)
+        self.pip("install", folder)
+
+    def pip(self, command, *arguments, cwd=None):
+        """Run a command of pip that builds what lies on this machine."""
+        offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+        line = [sys.executable, "-m", "pip", "--python", self.python, command, *offline, *arguments]
+        subprocess.run(line, check=True, cwd=cwd)
 
     def mmkit(self, *arguments):
         """Run a command in an empty folder, away from every source."""
