@@ -146,9 +146,9 @@ def _report(found: Catalog, entry: Entry, options: str, *, full: bool) -> dict[s
         return failed(f"{error} ({entry.place})" if entry.place else str(error), entry.place)
     except MmkitError as error:  # it cannot even be imported
         return failed(str(error), entry.place)
-    except Exception as error:  # noqa: BLE001 (whatever it raises where the kit sets it up costs only itself)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 (what it raises where the kit sets it up costs only itself)
         place = place_of(error) or entry.place
-        return failed(f"raised {in_words(error)} ({place})", place)
+        return failed(f"{in_words(error)} ({place})", place)
     place = "" if report.ok else _place_of_class(examination) or entry.place
     text = f"{report}\n  it stands in {place}" if place else str(report)
     return {**report.to_json(), **whose, "reason": "", "place": place, "text": text}

@@ -162,6 +162,27 @@ def test_a_failed_check_names_the_class_and_its_place(check, folder):
     assert out.rstrip().endswith(f"{module}/plugin.py:5")
 
 
+@pytest.mark.parametrize(("raised", "said"), [("sys.exit(7)", "it calls sys.exit(7)"), ("1 / 0", "ZeroDivisionError")])
+def test_what_is_raised_where_the_kit_sets_a_component_up_costs_no_other(check, folder, raised, said):
+    home, module = folder(
+        "import sys\nfrom mmkit.plugin import EncoderSpec, ModalitySpec, hookimpl\n@hookimpl\n"
+        "def mmkit_modalities():\n"
+        '    yield ModalitySpec("quits", "THIS.plugin:Quits", "Cannot be built")\n'
+        '    yield ModalitySpec("level", "THIS.level:Level", "One number")\n'
+        "@hookimpl\ndef mmkit_encoders():\n"
+        '    yield EncoderSpec("sniff", "THIS.plugin:Sniff", "Reads it", modality="quits")\n'
+        f"class Quits:\n    def __init__(self):\n        {raised}\n"
+        "class Sniff:\n    reads = Quits\n    def __init__(self, transform):\n        pass\n"
+    )
+    code, out, _ = check(home)
+    assert code == 1
+    assert re.search(
+        rf"^encoder acme-level/sniff: {re.escape(said)}.* \(.*/{module}/plugin.py:12\)$", out, re.MULTILINE
+    )
+    assert "modality level: 5 passed" in out
+    assert "3 components: 1 keep the contract, 2 do not" in out
+
+
 @pytest.mark.parametrize("source", ["src", ".", "python"])
 def test_a_folder_is_checked_wherever_its_source_lies(check, folder, source, monkeypatch):
     more = '\n[tool.setuptools.packages.find]\nwhere = ["python"]\n'

@@ -124,6 +124,7 @@ def test_a_broken_plugin_and_its_traceback(show, distribution):
     assert code == 0
     assert err == f"mmkit: plugin acme is broken and left out: RuntimeError: boom ({distribution.site / module}.py:2)\n"
     assert "status     broken: RuntimeError: boom" in lines
+    assert f"place      {distribution.site / module}.py:2" in lines
     assert "--traceback shows where it comes from" in lines
     assert "Traceback (most recent call last):" not in lines
     code, lines, _ = show("acme", "--traceback")
