@@ -10,6 +10,7 @@ import ast
 import importlib.util
 import keyword
 import sys
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +47,7 @@ SKETCHES: Mapping[str, Sketch] = {
     "fusion": Sketch(
         "A",
         "To begin with, it weighs each input by a learned score, sample by sample.",
-        "mmkit bench --fusion $chosen,concat --seeds 1",
+        "mmkit bench --fusion $chosen,concat --seeds 2",
         "Write `forward` in `fusion.py`: features of all inputs in, fused features out. Where it looks at tokens, "
         "drop `vectors=True` in `plugin.py`; where it takes two inputs and no more, say `least=2, most=2`.",
         {"fusion": "{}"},
@@ -54,7 +55,7 @@ SKETCHES: Mapping[str, Sketch] = {
     "encoder": Sketch(
         "An",
         "To begin with, it reads series: one convolution over time beside the steps themselves.",
-        "mmkit bench --encoder spoken=$chosen --fusion concat --seeds 1",
+        "mmkit bench --encoder spoken=$chosen --fusion concat --seeds 2",
         "Another modality is one word in `plugin.py`; `mmkit list-plugins --kind modality` lists them, and "
         "`mmkit/contract.py` says what their values are. `transform.py` makes batches of values, without weights; "
         "`encoder.py` makes features of batches. Set `augments` where the transform draws from its generator.",
@@ -63,7 +64,7 @@ SKETCHES: Mapping[str, Sketch] = {
     "head": Sketch(
         "A",
         "To begin with, it predicts classes by the cosine between features and a learned direction of each.",
-        "mmkit bench --head $chosen,linear --fusion concat --seeds 1",
+        "mmkit bench --head $chosen,linear --fusion concat --seeds 2",
         "Write `forward`, `loss` and `predict` in `head.py`. The truth comes from the transform that `reads` names: "
         "`Categories` for classes and labels, `Numbers` for scalars, both of `mmkit.transforms.truth`, or one of your "
         "own. Say in `plugin.py` which kinds of target it predicts.",
@@ -72,7 +73,7 @@ SKETCHES: Mapping[str, Sketch] = {
     "objective": Sketch(
         "An",
         "To begin with, it asks that the features of each input can be read back from the fused ones.",
-        "mmkit bench --objective $chosen --fusion concat --seeds 1",
+        "mmkit bench --objective $chosen --fusion concat --seeds 2",
         "Write `forward` in `objective.py`: all that the model found and the truth in, one loss a sample out. Where "
         "it reads the outputs of single inputs, say `unimodal=True` in `plugin.py`.",
         {"objective": "{}"},
@@ -80,7 +81,7 @@ SKETCHES: Mapping[str, Sketch] = {
     "task": Sketch(
         "A",
         "To begin with, it asks how fast a machine runs and what it carries, in samples that it generates.",
-        "mmkit bench --task $chosen --fusion concat,late --seeds 1",
+        "mmkit bench --task $chosen --fusion concat,late",
         "Read your samples in `split` of `task.py`. Name the inputs with their modalities, the kind of target and the "
         "metric, and say the same in `plugin.py`. `description` says where the samples come from and how they were "
         "split; data that is small enough goes into the package, as `package-data` in `pyproject.toml`.",
@@ -90,7 +91,7 @@ SKETCHES: Mapping[str, Sketch] = {
         "A",
         "To begin with, it is one of clouds of points in the plane. An encoder that reads it and a task that asks of "
         "it come with it, since a kind of value alone can be neither trained on nor compared.",
-        "mmkit bench --task $task --fusion concat,late --seeds 1",
+        "mmkit bench --task $task --fusion concat,late",
         "Write `decode` and `example` in `modality.py`: what a raw value is, and what it is in memory. Then "
         "`transform.py` and `encoder.py`, which make batches and features of it. The task is there to try them; "
         "leave it out where you have a better one.",
@@ -132,8 +133,9 @@ def rendered(kind: str, name: str, catalog: Catalog) -> dict[str, str]:
             if (home == TEMPLATES and path.parts[0] in SKETCHES) or path.name == "README.md":
                 continue
             files[_place(path, package)] = Template(file.read_text(encoding="utf-8")).substitute(words)
-    files[f"src/{package}/py.typed"] = ""
-    words |= {part: Template(getattr(sketch, part)).substitute(words) for part in ("about", "bench", "change")}
+    words["bench"] = Template(sketch.bench).substitute(words)
+    words["about"] = _filled(f"{sketch.article} {kind} for mmkit. {sketch.about}")
+    words["change"] = _filled(sketch.change)
     words["files"] = "\n".join(
         f"| `{path}` | {_says(text)} |"
         for path, text in sorted(files.items())
@@ -207,6 +209,10 @@ def _place(path: Path, package: str) -> str:
     if path.parts[0] == "tests":
         return f"tests/test_{package}.py"
     return ".gitignore" if path.name == "gitignore" else path.as_posix()
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, 120, break_on_hyphens=False)
 
 
 def _says(source: str) -> str:

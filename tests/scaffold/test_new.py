@@ -54,6 +54,7 @@ def test_what_is_written_is_whole_and_nothing_is_left_to_fill_in(new, tmp_path, 
     assert {"pyproject.toml", "README.md", "LICENSE", ".gitignore", "tests/test_soft_vote.py"} < inside
     assert {f"src/soft_vote/{file}" for file in ("__init__.py", "plugin.py", "py.typed", f"{kind}.py")} < inside
     for path, text in files.items():
+        assert max((len(line) for line in text.splitlines() if line[0:1] != "|"), default=0) <= 120, path
         assert "$" not in text, path
         assert "TODO" not in text, path
     hooks = re.findall(r"def (mmkit_\w+)", files["soft-vote/src/soft_vote/plugin.py"])
@@ -96,7 +97,17 @@ def test_the_types_of_what_is_written_are_right(new, tmp_path, monkeypatch, kind
     assert done.returncode == 0, done.stdout
 
 
-SMALL = ["--task", "synthetic-unique:train=48", "-o", "train.epochs=1", "-o", "train.min_steps=0", "--no-price"]
+SMALL = [
+    "--task",
+    "synthetic-unique:train=48",
+    "-o",
+    "train.epochs=1",
+    "-o",
+    "train.min_steps=0",
+    "--seeds",
+    "1",
+    "--no-price",
+]
 
 
 @pytest.mark.parametrize(
