@@ -1,5 +1,6 @@
 """What plugins/README.md says is run, or is what the code says."""
 
+import pkgutil
 import re
 import shlex
 import sys
@@ -10,6 +11,7 @@ import pytest
 
 import mmkit
 import mmkit.cli
+import mmkit.contract
 from mmkit.catalog import installed
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, TaskSpec
 from mmkit.scaffold.distribution import rendered
@@ -138,6 +140,14 @@ def test_the_table_of_checks_is_fresh():
         rows.append(f"| `{each.name}` | {kinds} | {each.rule}{more} |")
     expected = "\n".join(["", *rows, "", ""])
     assert table == expected
+
+
+@pytest.mark.parametrize("text", [TEXT, mmkit.contract.__doc__], ids=["page", "contract"])
+def test_every_name_of_mmkit_is_there(text):
+    names = {name for name in re.findall(r"\bmmkit(?:\.\w+)+", text) if not re.search(r"\.(v\d|py)$", name)}
+    assert len(names) >= 4
+    for name in names:
+        pkgutil.resolve_name(name)
 
 
 def test_links_lead_somewhere():
