@@ -20,6 +20,47 @@ Rules for every forward:
 - `sum / count.clamp(min=1)` and `where(mask, softmax, 0)` are safe. A `where` after the division, or after a softmax
   over -inf, gives finite outputs and NaN gradients.
 - Inputs are not changed in place, and evaluation draws no random number.
+
+Kinds of target, None being missing truth everywhere. Of each: the raw truth that a task gives, the leaves of the batch
+that `TruthTransform` makes of it and that losses and objectives read, the leaves that `Head.predict` gives and metrics
+read, the answer that `inverse` gives of each sample, and the metrics by name.
+
+    classes   truth      a string that is not empty, a whole number, or a bool; 7 and "7" are one class
+              batch      label [B] int64, mask [B]
+              predicted  probabilities [B C], each row sums to 1
+              answer     {"label": the likeliest, "probabilities": {class: probability}}
+              metrics    accuracy, balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, auroc_macro,
+                         log_loss
+    labels    truth      a collection of such, which may be empty: none of them applies
+              batch      labels [B C] float of 0 and 1, mask [B]
+              predicted  probabilities [B C], each for itself
+              answer     {"labels": those above one half, "probabilities": {label: probability}}
+              metrics    those of classes, subset_accuracy
+    scalar    truth      a finite number, or a sequence of C of them
+              batch      values [B C] float32 in the user's units, mask [B]
+              predicted  values [B C] in the user's units
+              answer     {"value": the number}, or {"values": C numbers}
+              metrics    mae, rmse, r2, pearson, spearman
+    text      truth      a string that is not blank
+              batch      as head and transform agree, mask [B]
+              predicted  tokens [B T] int64, mask [B T]
+              answer     {"text": the answer}
+              metrics    exact_match, bleu, rouge_l, head_loss
+    another   of a plugin's own: truth, batch, prediction and answer as its head and transform agree, with mask [B]
+              metrics    `measures` of the transform, head_loss
+
+Where truth is missing, `mask` is False and nothing may be read of the row's other leaves. Metrics are the task's to
+name; `log_loss`, `mae`, `rmse` and `head_loss` are better where they are lower.
+
+What may be reused, and from where; all of it is public:
+
+    mmkit.errors            DataError: a value or truth cannot be read or taken, and the message says why;
+                            ValuesError: of values to be fitted, which are to blame
+    mmkit.transforms.truth  Categories (classes and labels) and Numbers (scalar): transforms of the truth;
+                            category_name, numbers_of: one raw truth, checked
+    mmkit.heads.loss        class_loss, label_loss, number_loss: [B], zero where truth is missing; CategoryLoss and
+                            NumberLoss: the same with a head's usual options; loss_of: the plain one of a target
+    mmkit.testing           check and cases: the conformance kit; tiny_task: a few samples that are learnt at once
 """
 
 from __future__ import annotations
@@ -177,7 +218,7 @@ class Samples:
     Args:
         ids: of each sample, unique over all splits.
         inputs: raw values by input; an input that is left out is all None.
-        truth: raw truth of each sample.
+        truth: raw truth of each sample, by kind of target as this page says above.
         groups: who or what each sample stems from (a speaker, a writer), where known; the task's description says
             whether splits share groups.
     """
@@ -195,10 +236,19 @@ class Samples:
 class Modality(Protocol):
     """A kind of raw value. Built without arguments.
 
-    In memory, after `decode`, a value is: text, a `str` that is not blank; image, a uint8 tensor [C H W] with C 1 or 3;
-    audio, (float32 tensor [channels time], samples per second); series, a float32 tensor [T C]; table, a mapping of
-    column to number, string or None. A plugin's modality says itself what its values are; they can be pickled, and are
-    tensors, arrays, bytes, texts, numbers, or mappings and sequences of those, so that features can be kept by them.
+    Raw values, as tasks and users give them, and values in memory, as `decode` gives them and transforms take them:
+
+        text    str; UTF-8 bytes; a `pathlib.Path` of a file                   str that is not blank
+        image   a path; bytes of a file; a Pillow image; an array or tensor    uint8 tensor [C H W], C 1 or 3
+                [H W], [H W C] or [C H W]
+        audio   a path; bytes of a file; (waveform [channels time] or [time],  (float32 tensor [channels time],
+                samples per second)                                            samples per second)
+        series  an array, tensor or nested list [T C] or [T]                   float32 tensor [T C]
+        table   a mapping of column to number, string, bool or None            the same as a dict; empty cells None
+
+    A value in memory is a raw value too. A plugin's modality says itself what its values are; they can be pickled, and
+    are tensors, arrays, bytes, texts, numbers, or mappings and sequences of those, so that features can be kept by
+    them.
     """
 
     def decode(self, raw: Any) -> Any:
@@ -274,7 +324,9 @@ class Measure:
 class TruthTransform(Transform, Protocol):
     """A transform of the truth, with its inverse: `__init__(kind, *, options)`, the kind of target being the task's.
 
-    Its batch's `mask` is [B], True where there is truth.
+    Its batch's `mask` is [B], True where there is truth; its other leaves are those of the kind of target. `fit` sees
+    the truth of the training split, None among it; truth that only other splits hold is met by `__call__` alone, which
+    says by a `DataError` what it does not know.
     """
 
     # One more attribute is read where a class has it: measures: Mapping[str, Measure], by the names of metrics, for a
@@ -342,8 +394,8 @@ class Head(Protocol):
     def predict(self, output: Tensor) -> Batch:
         """What metrics and `inverse` read.
 
-        `probabilities` [B C] for classes and labels, `values` [B C] for scalars, `tokens` [B T] with a bool `mask` for
-        texts: the only prediction that need not be one graph, since it is made token by token.
+        The leaves are those of the kind of target. The prediction of texts is the only one that need not be one graph,
+        since it is made token by token.
         """
         ...
 
@@ -366,7 +418,7 @@ class Task(Protocol):
     target: str
     """The kind of target."""
     metric: str
-    """The metric that ranks: "accuracy", "f1_macro", "rmse", "rouge_l", ..."""
+    """The metric that ranks, one of those of the kind of target."""
     # One more is read where a task has it: epoch_metric: str, by which the best epoch is chosen in place of `metric`,
     #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not), or
     #   where validation is so small that it is noise (of 200 samples right or wrong says less than `log_loss`).

@@ -1,8 +1,12 @@
 """What every test stands on: one thread, one seed."""
 
 import itertools
+import os
+import subprocess
 import sys
+import sysconfig
 import textwrap
+import venv
 
 import pytest
 import torch
@@ -63,3 +67,54 @@ def distribution(tmp_path, monkeypatch):
     for module in set(sys.modules) - before:
         if module.startswith("made_"):
             del sys.modules[module]
+
+
+class Environment:
+    """A fresh environment that sees what the running one has, and what is installed into it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        venv.create(folder / "venv", with_pip=False)
+        self.python = folder / "venv" / "bin" / "python"
+        site = next((folder / "venv" / "lib").glob("python*/site-packages"))
+        # addsitedir, not a bare path: an editable mmkit is found by a .pth file in there.
+        (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
+
+    def install(self, name, files):
+        """Write a project's files and let pip build and install it."""
+        for path, text in files.items():
+            (self.folder / name / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.folder / name / path).write_text(text)
+        self.install_folder(self.folder / name)
+
+    def install_folder(self, folder):
+        """Let pip build and install a project that is there."""
+        self.pip("install", folder)
+
+    def pip(self, command, *arguments, cwd=None):
+        """Run a command of pip that builds what lies on this machine."""
+        offline = ["--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+        line = [sys.executable, "-m", "pip", "--python", self.python, command, *offline, *arguments]
+        subprocess.run(line, check=True, cwd=cwd)
+
+    def mmkit(self, *arguments):
+        """Run a command in an empty folder, away from every source."""
+        (self.folder / "empty").mkdir(exist_ok=True)
+        return self.run("mmkit", *arguments, cwd=self.folder / "empty")
+
+    def run(self, module, *arguments, cwd):
+        """Run a module of the environment."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith("MMKIT_")}
+        return subprocess.run(
+            [self.python, "-m", module, *arguments],
+            cwd=cwd,
+            env=environment | {"OMP_NUM_THREADS": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+@pytest.fixture
+def outside(tmp_path):
+    return Environment(tmp_path)

@@ -22,6 +22,7 @@ FLOORS = (
     "contract",
     "system",
     "registry",
+    "scaffold",
     "layers",
     "pretrained",
     "modalities",

@@ -1,61 +1,13 @@
 """Packages from outside, built and installed by pip in an environment of their own: strangers, and broken ones."""
 
 import json
-import os
 import re
-import subprocess
-import sys
-import sysconfig
-import venv
 from pathlib import Path
 
 import pytest
 
 README = Path(__file__).parent.parent / "README.md"
 SMALL = ["--task", "synthetic-unique:train=48", "--seeds", "1", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
-
-
-class Environment:
-    """A fresh environment that sees what the running one has, and what is installed into it."""
-
-    def __init__(self, folder):
-        self.folder = folder
-        venv.create(folder / "venv", with_pip=False)
-        self.python = folder / "venv" / "bin" / "python"
-        site = next((folder / "venv" / "lib").glob("python*/site-packages"))
-        # addsitedir, not a bare path: an editable mmkit is found by a .pth file in there.
-        (site / "outer.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
-
-    def install(self, name, files):
-        """Write a project's files and let pip build and install it."""
-        for path, text in files.items():
-            (self.folder / name / path).parent.mkdir(parents=True, exist_ok=True)
-            (self.folder / name / path).write_text(text)
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--python",
-            self.python,
-            "install",
-            "--quiet",
-            "--no-index",
-            "--no-deps",
-        ]
-        subprocess.run([*command, "--no-build-isolation", self.folder / name], check=True)
-
-    def mmkit(self, *arguments):
-        """Run a command in an empty folder, away from every source."""
-        (self.folder / "empty").mkdir(exist_ok=True)
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("MMKIT_")}
-        return subprocess.run(
-            [self.python, "-m", "mmkit", *arguments],
-            cwd=self.folder / "empty",
-            env=environment | {"OMP_NUM_THREADS": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
 
 
 def project(name, group="mmkit.v1"):
@@ -99,11 +51,10 @@ class Leaky(torch.nn.Module):
 """
 
 
-def test_the_example_of_the_readme_is_installed_listed_checked_and_benched(tmp_path):
+def test_the_example_of_the_readme_is_installed_listed_checked_and_benched(outside):
     blocks = re.findall(r"```(?:toml|python)\n# (\S+\.(?:toml|py))\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     files = dict(blocks)
     assert sorted(files) == ["acme_fusion/plugin.py", "acme_fusion/scored.py", "pyproject.toml"]
-    outside = Environment(tmp_path)
     outside.install("acme-fusion", files)
     listed = outside.mmkit("list-plugins", "--kind", "fusion", "--plain")
     assert "fusion\tscored\tok\tacme-fusion\t0.1.0\tInputs weighed by a learned score" in listed.stdout
@@ -116,8 +67,7 @@ def test_the_example_of_the_readme_is_installed_listed_checked_and_benched(tmp_p
 
 
 @pytest.mark.full
-def test_broken_packages_cost_only_themselves(tmp_path):
-    outside = Environment(tmp_path)
+def test_broken_packages_cost_only_themselves(outside):
     outside.install("acme-raises", package("acme-raises", "raise RuntimeError('no licence')"))
     outside.install("acme-leaves", package("acme-leaves", "import sys\nsys.exit(7)"))
     outside.install("acme-later", package("acme-later", "raise AssertionError('imported')", group="mmkit.v2"))

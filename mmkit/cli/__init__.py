@@ -32,13 +32,18 @@ COMMANDS: Table = {
     },
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
     "plugins": {
+        "list": ("mmkit.cli.list_plugins:list_plugins", "The same as list-plugins."),
         "show": ("mmkit.cli.plugins_show:show", "All there is to know of one component or plugin."),
         "check": ("mmkit.cli.plugins_check:check", "Does a component keep the contract?"),
+        "new": ("mmkit.cli.plugins_new:new", "Write a plugin to begin from, as a whole distribution."),
     },
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Is one input of a sample found by its other?"),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by what the classes are called, without training."),
 }
-GROUPS = {"cache": "Features of frozen encoders, kept on the disk.", "plugins": "Look closely at plugins."}
+GROUPS = {
+    "cache": "Features of frozen encoders, kept on the disk.",
+    "plugins": "Look closely at plugins, check them, begin one.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -135,6 +135,7 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
     spec = entry.spec
     facts = {
         "status": f"{entry.status}: {entry.reason}" if entry.reason else entry.status,
+        "place": entry.place if entry.status == "broken" else "",
         "full name": entry.full_name if spec else "",
         "from": f"{entry.distribution} {entry.version}",
         "reference": spec.reference if spec else "",

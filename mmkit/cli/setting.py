@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import typer
 
 from mmkit.registry.catalog import Catalog, installed
+from mmkit.registry.discovery import Registration
 
 
 class Setting(NamedTuple):
@@ -27,10 +29,15 @@ def setting(ctx: typer.Context) -> Setting:
     return ctx.obj if isinstance(ctx.obj, Setting) else Setting()
 
 
-def catalog(ctx: typer.Context) -> Catalog:
-    """What is installed under the setting; each broken plugin gets one line on stderr."""
-    found = installed(setting(ctx).no_plugin)
+def catalog(ctx: typer.Context, sources: Sequence[Registration] = ()) -> Catalog:
+    """What is installed under the setting; each broken plugin or component gets one line on stderr.
+
+    Args:
+        ctx: of the command.
+        sources: of a distribution that lies in a folder.
+    """
+    found = installed(setting(ctx).no_plugin, sources=sources)
     for entry in found.entries:
-        if entry.kind == "plugin" and entry.status == "broken":
-            print(f"mmkit: plugin {entry.name} is broken and left out: {entry.reason}", file=sys.stderr)
+        if entry.status == "broken":
+            print(f"mmkit: {entry.kind} {entry.full_name} is broken and left out: {entry.why}", file=sys.stderr)
     return found

@@ -6,12 +6,12 @@ Nothing here imports a component before it is chosen, and nothing here imports t
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.plugin import Spec
-from mmkit.registry.discovery import normalised, scan
+from mmkit.registry.discovery import Found, Registration, normalised, scan
 from mmkit.registry.entries import BUILTIN, Entry, Status, entries
 from mmkit.registry.hooks import KINDS
 from mmkit.registry.options import Choice, Option, Text, components_in, options_of, parse_component, validated
@@ -60,7 +60,7 @@ class Catalog:
         if usable:
             raise UsageError(f"{kind} {name} is ambiguous; write {' or '.join(entry.full_name for entry in usable)}")
         if found:
-            raise UnavailableError(f"{kind} {name} is {found[0].status}: {found[0].reason}")
+            raise UnavailableError(f"{kind} {name} is {found[0].status}: {found[0].why}")
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: str, name: str) -> UsageError | UnavailableError:
@@ -68,9 +68,9 @@ class Catalog:
         owner = normalised(name.rpartition("/")[0])
         for entry in unloaded:
             if normalised(entry.distribution) == owner:
-                return UnavailableError(f"{kind} {name}: plugin {entry.name} is {entry.status}: {entry.reason}")
+                return UnavailableError(f"{kind} {name}: plugin {entry.full_name} is {entry.status}: {entry.why}")
         names = [entry.full_name if owner else entry.name for entry in self.entries if entry.kind == kind]
-        hint = "".join(f"; plugin {entry.name} is {entry.status}" for entry in unloaded)
+        hint = "".join(f"; plugin {entry.full_name} is {entry.status}" for entry in unloaded)
         return UsageError(f"there is no {kind} {name}; {one_of(names, name)}{hint}")
 
     def choose(
@@ -123,7 +123,10 @@ class Catalog:
 
 
 def installed(
-    blocked: Iterable[str] = (), environ: Mapping[str, str] | None = None, path: Iterable[str] | None = None
+    blocked: Iterable[str] = (),
+    environ: Mapping[str, str] | None = None,
+    path: Iterable[str] | None = None,
+    sources: Sequence[Registration] = (),
 ) -> Catalog:
     """What is installed on this machine, with nothing but the plugins' entry modules imported.
 
@@ -132,18 +135,27 @@ def installed(
             MMKIT_PLUGINS is set, the distributions that it names and mmkit's own are the only ones to be imported.
         environ: the environment, `os.environ` where none is given; both variables hold names with commas between.
         path: where to look, `sys.path` where none is given.
+        sources: of distributions that are not installed; each takes the place of an installed one of its name.
 
     Raises:
         UsageError: a name in `blocked` is not that of a plugin.
     """
     environ = os.environ if environ is None else environ
     found = scan(path)
+    if sources:
+        found = _beside(found, sources)
     plugins = {normalised(registration.distribution) for registration in found.registrations}
     asked = {normalised(name) for name in blocked}
     for name in sorted(asked - plugins):
         raise UsageError(f"there is no plugin {name} to leave out; {one_of(plugins, name)}")
     allowed = _names(environ["MMKIT_PLUGINS"]) if "MMKIT_PLUGINS" in environ else None
     return Catalog(entries(found, asked | _names(environ.get("MMKIT_DISABLE_PLUGINS", "")), allowed), found.versions)
+
+
+def _beside(found: Found, sources: Sequence[Registration]) -> Found:
+    given = {normalised(source.distribution): source.version for source in sources}
+    kept = [r for r in found.registrations if normalised(r.distribution) not in given]
+    return Found((*kept, *sources), {**found.versions, **given})
 
 
 def _names(text: str) -> set[str]:

@@ -1,6 +1,7 @@
 """From registrations to entries: each plugin filtered, imported and asked for its specs alone.
 
 Whatever a plugin does at import, raising or calling `sys.exit`, costs only itself: it becomes one entry that says why.
+A spec that cannot be used costs only itself, too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Literal
 from mmkit.errors import ContractError, UnavailableError
 from mmkit.plugin import GROUP, Spec
 from mmkit.registry.discovery import Found, Registration, normalised
-from mmkit.registry.hooks import KINDS, imported, registered
+from mmkit.registry.hooks import KINDS, Registered, imported, in_words, place_of, registered
 
 BUILTIN = "mmkit-core"
 Status = Literal["ok", "missing-deps", "blocked", "broken", "incompatible", "shadowed"]
@@ -22,20 +23,21 @@ Status = Literal["ok", "missing-deps", "blocked", "broken", "incompatible", "sha
 
 @dataclass(frozen=True)
 class Entry:
-    """One component, or one plugin that could not be loaded (its kind is "plugin").
+    """One component; or one plugin, or a part of it, that could not be loaded (its kind is then "plugin").
 
     Args:
         kind: of component, one of `KINDS`; or "plugin".
-        name: of the component; of the distribution for a plugin.
+        name: of the component; of the distribution for a plugin, or of the function that was meant for a hook.
         full_name: "distribution/name", which always works.
         distribution: that registered it.
         version: of the distribution.
         status: "ok", or why it cannot be chosen by its bare name.
         reason: the status in words.
         summary: one line.
-        spec: what was registered; None for a plugin.
+        spec: what was registered; None where it cannot be used, and for a plugin.
         requires: the requirements of its distribution, and the component's own (PEP 508).
         traceback: of what broke the plugin, where something was raised.
+        place: FILE:LINE, of the hook that gives the component or of what broke the plugin; empty where not known.
     """
 
     kind: str
@@ -49,6 +51,12 @@ class Entry:
     spec: Spec | None = None
     requires: tuple[str, ...] = ()
     traceback: str = ""
+    place: str = ""
+
+    @property
+    def why(self) -> str:
+        """The reason, and where to look."""
+        return f"{self.reason} ({self.place})" if self.place else self.reason
 
     def load(self) -> type:
         """The component's class; imports its module.
@@ -58,21 +66,24 @@ class Entry:
             ContractError: what the spec names is not there, or is no class.
         """
         if self.spec is None:
-            raise UnavailableError(f"plugin {self.distribution} is {self.status}: {self.reason}")
+            what = f"plugin {self.full_name}" if self.kind == "plugin" else f"{self.kind} {self.full_name}"
+            raise UnavailableError(f"{what} is {self.status}: {self.why}")
         module, _, attribute = self.spec.reference.partition(":")
         of = f"{self.kind} {self.name} of {self.distribution} {self.version}".rstrip()
+        refers, given = f"{of} refers to {self.spec.reference}", f" ({self.place})" if self.place else ""
         try:
             found: object = imported(module)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the component's own sys.exit, too, is only its own
             if isinstance(error, ModuleNotFoundError) and error.name and f"{module}.".startswith(f"{error.name}."):
-                raise ContractError(f"{of} refers to {self.spec.reference}; there is no module {error.name}") from error
-            raise UnavailableError(f"{of} cannot be imported: {in_words(error)}") from error
+                raise ContractError(f"{refers}; there is no module {error.name}{given}") from error
+            where = f" ({place})" if (place := place_of(error)) else ""
+            raise UnavailableError(f"{of} cannot be imported: {in_words(error)}{where}") from error
         for part in attribute.split("."):
             found = getattr(found, part, None)
         if not isinstance(found, type):
-            raise ContractError(f"{of} refers to {self.spec.reference}, which is not a class but {found!r}")
+            raise ContractError(f"{refers}, which is not a class but {found!r}{given}")
         return found
 
 
@@ -88,13 +99,6 @@ def entries(found: Found, blocked: Collection[str] = (), allowed: Collection[str
     for _, of_one in groupby(found.registrations, key=lambda registration: normalised(registration.distribution)):
         listed += _of_distribution(list(of_one), found.versions, blocked, allowed)
     return tuple(sorted(_with_collisions(listed), key=_order))
-
-
-def in_words(error: BaseException) -> str:
-    """An exception on one line."""
-    if isinstance(error, SystemExit):
-        return f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
-    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
 
 
 def unmet(requires: Iterable[str], versions: Mapping[str, str]) -> list[str]:
@@ -163,58 +167,75 @@ def _of_distribution(
     first = registrations[0]
     name = normalised(first.distribution)
 
-    def unloaded(status: Status, reason: str, traceback: str = "") -> list[Entry]:
-        return [
-            Entry(
-                "plugin",
-                first.distribution,
-                first.distribution,
-                first.distribution,
-                first.version,
-                status,
-                reason,
-                requires=first.requires,
-                traceback=traceback,
-            )
-        ]
+    def unloaded(status: Status, reason: str, traceback: str = "", place: str = "") -> Entry:
+        return Entry(
+            "plugin",
+            first.distribution,
+            first.distribution,
+            first.distribution,
+            first.version,
+            status,
+            reason,
+            requires=first.requires,
+            traceback=traceback,
+            place=place,
+        )
 
     if name in blocked:
-        return unloaded("blocked", "by --no-plugin or MMKIT_DISABLE_PLUGINS")
+        return [unloaded("blocked", "by --no-plugin or MMKIT_DISABLE_PLUGINS")]
     if allowed is not None and name not in allowed and name != BUILTIN:
-        return unloaded("blocked", "not among the names in MMKIT_PLUGINS")
+        return [unloaded("blocked", "not among the names in MMKIT_PLUGINS")]
     ours = [registration for registration in registrations if registration.group == GROUP]
     if not ours:
         groups = ", ".join(sorted({registration.group for registration in registrations}))
-        return unloaded("incompatible", f"registers for {groups}, and this mmkit reads {GROUP}")
+        return [unloaded("incompatible", f"registers for {groups}, and this mmkit reads {GROUP}")]
     # What pip checked when it installed mmkit is not checked again at every start.
     missing = [] if name == BUILTIN else _unmet_of_distribution(first.requires, versions)
-    try:
-        specs = list(registered(ours))
-        lacking = [missing + (unmet(spec.requires, versions) if spec.requires else []) for spec in specs]
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # noqa: BLE001 (a plugin that calls sys.exit costs only itself)
-        import traceback  # noqa: PLC0415 (nothing broke, as a rule)
+    seen: set[tuple[str, str]] = set()
+    listed: list[Entry] = []
+    for registration in ours:
+        try:
+            listed += [_entry_of(first, given, missing, versions) for given in registered(registration, seen)]
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 (a plugin that calls sys.exit costs only itself)
+            import traceback  # noqa: PLC0415 (nothing broke, as a rule)
 
-        told = "".join(traceback.format_exception(error))
-        if isinstance(error, ImportError) and missing:
-            return unloaded("missing-deps", f"needs {', '.join(missing)}", told)
-        return unloaded("broken", in_words(error), told)
-    return [
-        Entry(
-            spec.kind,
-            spec.name,
-            f"{first.distribution}/{spec.name}",
-            first.distribution,
-            first.version,
-            "missing-deps" if needs else "ok",
-            f"needs {', '.join(needs)}" if needs else "",
-            spec.summary,
-            spec,
-            (*first.requires, *spec.requires),
-        )
-        for spec, needs in zip(specs, lacking, strict=True)
-    ]
+            told = "".join(traceback.format_exception(error))
+            if isinstance(error, ImportError) and missing:
+                listed.append(unloaded("missing-deps", f"needs {', '.join(missing)}", told, place_of(error)))
+            else:
+                listed.append(unloaded("broken", in_words(error), told, place_of(error)))
+    return listed
+
+
+def _entry_of(
+    registration: Registration, given: Registered, missing: Sequence[str], versions: Mapping[str, str]
+) -> Entry:
+    """One spec with its status."""
+    spec, reason = given.spec, given.reason
+    needs: list[str] = []
+    if spec is not None:
+        try:
+            needs = [*missing, *(unmet(spec.requires, versions) if spec.requires else [])]
+        except ValueError as error:  # packaging's InvalidRequirement
+            spec, reason = None, f"requires of {given.name}: {in_words(error)}"
+    if needs:
+        reason = f"needs {', '.join(needs)}"
+    return Entry(
+        given.kind,
+        given.name,
+        f"{registration.distribution}/{given.name}",
+        registration.distribution,
+        registration.version,
+        "broken" if spec is None else "missing-deps" if needs else "ok",
+        reason,
+        spec.summary if spec else "",
+        spec,
+        (*registration.requires, *(spec.requires if spec else ())),
+        given.traceback,
+        given.place,
+    )
 
 
 def _unmet_of_distribution(requires: Sequence[str], versions: Mapping[str, str]) -> list[str]:

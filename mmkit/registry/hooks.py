@@ -1,4 +1,4 @@
-"""What the entry modules of one distribution register: imported, asked, and every spec checked."""
+"""What the entry modules of a distribution register: imported, asked, and every spec checked for itself."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import importlib
 import sys
 import types
 from collections.abc import Iterable, Iterator
+from typing import NamedTuple
 
 import pluggy
 
@@ -25,6 +26,7 @@ HOOKS: dict[str, type[Spec]] = {
 }
 KINDS = tuple(spec.kind for spec in HOOKS.values())
 RESERVED = {"all", "none", "only"}
+_END = object()
 
 
 def imported(module: str) -> types.ModuleType:
@@ -34,48 +36,127 @@ def imported(module: str) -> types.ModuleType:
         return importlib.import_module(module)
 
 
-def registered(registrations: Iterable[Registration]) -> Iterator[Spec]:
-    """All specs of one distribution, checked.
+class Registered(NamedTuple):
+    """One spec that a plugin gives; or why it cannot be used, while the plugin's other specs can.
+
+    Args:
+        kind: of component; "plugin" where it is not known.
+        name: of the component, or of the hook that is at fault.
+        spec: None where it cannot be used.
+        place: FILE:LINE where the hook gives it; empty where that is not known.
+        reason: why it cannot be used.
+        traceback: of what was raised, where something was.
+    """
+
+    kind: str
+    name: str
+    spec: Spec | None
+    place: str = ""
+    reason: str = ""
+    traceback: str = ""
+
+
+def registered(registration: Registration, seen: set[tuple[str, str]]) -> Iterator[Registered]:
+    """All specs of one entry module, each checked for itself.
+
+    Args:
+        registration: names the module.
+        seen: kind and name of the specs of the same distribution so far; added to.
 
     Raises:
-        ContractError: a hook is unknown or undecorated, none is there, or what one gives is no good spec.
+        ContractError: no hook is there.
     """
-    seen = set()
-    for registration in registrations:
-        module = imported(registration.module)
-        # A manager of its own for each plugin: a failure leaves nothing half-registered beside the others.
-        manager = pluggy.PluginManager("mmkit")
-        manager.add_hookspecs(plugin)
-        manager.register(module, registration.name)
-        _check_hooks(manager, module)
-        with contextlib.redirect_stdout(sys.stderr):
-            given = {hook: [spec for part in getattr(manager.hook, hook)() for spec in part] for hook in HOOKS}
-        for hook, specs in given.items():
-            for spec in specs:
-                _check_spec(hook, spec)
-                if (spec.kind, spec.name) in seen:
-                    raise ContractError(f"{hook} gives two of the name {spec.name}")
-                seen.add((spec.kind, spec.name))
-                yield spec
+    module = imported(registration.module)
+    # A manager of its own for each plugin: a failure leaves nothing half-registered beside the others.
+    manager = pluggy.PluginManager("mmkit")
+    manager.add_hookspecs(plugin)
+    manager.register(module, registration.name)
+    wrong = list(_wrong_hooks(manager, module))
+    yield from wrong
+    if not wrong and not manager.get_hookcallers(module):
+        raise ContractError(f"{module.__name__} implements no hook; the hooks are {', '.join(HOOKS)}")
+    for hook, kind in HOOKS.items():
+        place = _place_of_function(getattr(module, hook, None))
+        try:
+            with contextlib.redirect_stdout(sys.stderr):
+                parts = getattr(manager.hook, hook)()
+            for part in parts:
+                yield from _specs_of(hook, kind, part, place, seen)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 (what a hook raises costs what it would have given)
+            yield _failed(kind.kind, hook, place, error)
 
 
-def _check_hooks(manager: pluggy.PluginManager, module: types.ModuleType) -> None:
+def in_words(error: BaseException) -> str:
+    """An exception on one line."""
+    if isinstance(error, SystemExit):
+        return f"it calls sys.exit({'' if error.code is None else repr(error.code)})"
+    return " ".join(f"{type(error).__name__}: {error}".split()).rstrip(": ")
+
+
+def place_of(error: BaseException) -> str:
+    """FILE:LINE where an exception was raised, outside of mmkit's own import of plugins; empty where none is known."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename}:{error.lineno}"
+    found, step = "", error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if not file.startswith("<frozen ") and file not in {__file__, importlib.__file__}:
+            found = f"{file}:{step.tb_lineno}"
+        step = step.tb_next
+    return found
+
+
+def _specs_of(
+    hook: str, kind: type[Spec], part: Iterable[object], place: str, seen: set[tuple[str, str]]
+) -> Iterator[Registered]:
+    """What one hook gives, one by one: what is wrong with one costs no other."""
+    specs = iter(part)
+    number = 0
+    while True:
+        with contextlib.redirect_stdout(sys.stderr):  # a hook that yields runs on only now
+            spec = next(specs, _END)
+        if spec is _END:
+            return
+        frame = getattr(specs, "gi_frame", None)
+        place = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else place
+        name = spec.name if isinstance(spec, Spec) and isinstance(spec.name, str) else f"{hook}[{number}]"
+        number += 1
+        try:
+            yield Registered(kind.kind, name, _checked(hook, spec, seen), place)
+        except ContractError as error:
+            yield Registered(kind.kind, name, None, place, str(error))
+
+
+def _failed(kind: str, hook: str, place: str, error: BaseException) -> Registered:
+    import traceback  # noqa: PLC0415 (nothing fails, as a rule)
+
+    told = "".join(traceback.format_exception(error))
+    return Registered(kind, hook, None, place_of(error) or place, f"{hook}: {in_words(error)}", told)
+
+
+def _wrong_hooks(manager: pluggy.PluginManager, module: types.ModuleType) -> Iterator[Registered]:
+    """Functions that are meant for hooks, and are none."""
     known = ", ".join(HOOKS)
     implemented = {caller.name for caller in manager.get_hookcallers(module) or ()}
     for hook in sorted(implemented - set(HOOKS)):
-        raise ContractError(f"{module.__name__} implements {hook}, which is no hook; the hooks are {known}")
-    for hook in HOOKS:
+        reason = f"{module.__name__} implements {hook}, which is no hook; the hooks are {known}"
+        yield Registered("plugin", hook, None, _place_of_function(getattr(module, hook, None)), reason)
+    for hook, kind in HOOKS.items():
         if hook not in implemented and isinstance(vars(module).get(hook), types.FunctionType):
-            raise ContractError(f"{module.__name__}.{hook} is not decorated with mmkit.plugin.hookimpl")
-    if not implemented:
-        raise ContractError(f"{module.__name__} implements no hook; the hooks are {known}")
+            reason = f"{module.__name__}.{hook} is not decorated with mmkit.plugin.hookimpl"
+            yield Registered(kind.kind, hook, None, _place_of_function(vars(module)[hook]), reason)
 
 
-def _check_spec(hook: str, spec: object) -> None:
+def _place_of_function(function: object) -> str:
+    code = getattr(function, "__code__", None)
+    return f"{code.co_filename}:{code.co_firstlineno}" if isinstance(code, types.CodeType) else ""
+
+
+def _checked(hook: str, spec: object, seen: set[tuple[str, str]]) -> Spec:
     kind = HOOKS[hook]
     if not isinstance(spec, kind):
         raise ContractError(f"{hook} gives {spec!r}, not a {kind.__name__}")
-    if not _is_name(spec.name) or spec.name in RESERVED:
+    if not is_name(spec.name) or spec.name in RESERVED:
         raise ContractError(
             f"{hook} gives the name {spec.name!r}; a name is lower-case words joined by hyphens, "
             f"and {', '.join(sorted(RESERVED))} are reserved"
@@ -88,9 +169,17 @@ def _check_spec(hook: str, spec: object) -> None:
         pairs = getattr(spec, field, ())
         if not isinstance(pairs, tuple) or not all(isinstance(pair, tuple) and len(pair) == 2 for pair in pairs):
             raise ContractError(f"{hook}: {field} of {spec.name} is a tuple of pairs, {of}; got {pairs!r}")
+    for field, of in (("requires", "requirements"), ("targets", "kinds of target")):
+        texts = getattr(spec, field, ())
+        if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
+            raise ContractError(f"{hook}: {field} of {spec.name} is a tuple of {of}; got {texts!r}")
+    if (spec.kind, spec.name) in seen:
+        raise ContractError(f"{hook} gives two of the name {spec.name}; the first one counts")
+    seen.add((spec.kind, spec.name))
+    return spec
 
 
-def _is_name(name: object) -> bool:
+def is_name(name: object) -> bool:
     """Lower-case words of ASCII letters and digits, joined by hyphens."""
     return isinstance(name, str) and all(
         word.isalnum() and word.isascii() and word == word.lower() for word in name.split("-")

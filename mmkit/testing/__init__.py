@@ -15,7 +15,13 @@ The same without pytest:
     report = mmkit.testing.check("fusion", GatedFusion)
     assert report.ok, report
 
-`mmkit plugins check NAME` does it for what is installed. A component is made as everywhere: a class or a name, with
+`mmkit plugins check NAME` does it for what is installed, and `mmkit plugins check FOLDER` for what is not.
+
+Whether a component trains, is saved and loaded, is tried on `tiny_task`: a few small samples that are learnt at once.
+
+    model, record = mmkit.fit(task=tiny_task({"a": "text", "b": "table"}), fusion=GatedFusion, training={"epochs": 1})
+
+A component is made as everywhere: a class or a name, with
 options. A class that no plugin registers needs its spec where the kit must know more than the class says: an encoder's
 modality, a head's kinds of target, how many inputs a fusion takes.
 """
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from mmkit.testing.examination import cases as cases
     from mmkit.testing.examination import check as check
     from mmkit.testing.settings import variants as variants
+    from mmkit.testing.tiny import tiny_task as tiny_task
     from mmkit.testing.verdict import Check as Check
     from mmkit.testing.verdict import Report as Report
     from mmkit.testing.verdict import Result as Result
@@ -42,12 +49,13 @@ _PLACES = {
     "cases": "examination",
     "check": "examination",
     "variants": "settings",
+    "tiny_task": "tiny",
     "Check": "verdict",
     "Report": "verdict",
     "Result": "verdict",
 }
 
-__all__ = ["CHECKS", "Check", "Examination", "Report", "Result", "cases", "check", "checks_of", "variants"]
+__all__ = ["CHECKS", "Check", "Examination", "Report", "Result", "cases", "check", "checks_of", "tiny_task", "variants"]
 
 
 def __getattr__(name: str) -> Any:

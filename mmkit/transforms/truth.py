@@ -80,7 +80,7 @@ class Categories:
         """
         mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
         if self.kind == "classes":
-            label = [0 if value is None else self._number(_name(value)) for value in values]
+            label = [0 if value is None else self._number(category_name(value)) for value in values]
             return {"label": torch.tensor(label, dtype=torch.long), "mask": mask}
         labels = torch.zeros(len(values), len(self.names))
         for row, value in zip(labels, values, strict=True):
@@ -115,10 +115,10 @@ class Categories:
 
     def _names_of(self, value: Any) -> set[str]:
         if self.kind == "classes":
-            return {_name(value)}
+            return {category_name(value)}
         if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
             raise DataError(f"the labels of a sample are a list of them, which may be empty; got {value!r}")
-        return {_name(label) for label in value}
+        return {category_name(label) for label in value}
 
     def _number(self, name: str) -> int:
         number = self._index.get(name)
@@ -157,7 +157,7 @@ class Numbers:
             if value is None:
                 continue
             try:
-                row = _numbers(value)
+                row = numbers_of(value)
                 rows.append(_check_size(row, len(rows[0]) if rows else len(row)))
             except DataError as error:
                 wrong[place] = str(error)
@@ -181,7 +181,7 @@ class Numbers:
         batch = torch.zeros(len(values), size)
         for row, value in zip(batch, values, strict=True):
             if value is not None:
-                row[:] = torch.tensor(_check_size(_numbers(value), size))
+                row[:] = torch.tensor(_check_size(numbers_of(value), size))
         return {"values": batch, "mask": torch.tensor([value is not None for value in values], dtype=torch.bool)}
 
     def target(self) -> Target:
@@ -206,8 +206,12 @@ class Numbers:
         self.samples = state["samples"]
 
 
-def _name(value: Any) -> str:
-    """The text of a category; a number of numpy or torch is the number."""
+def category_name(value: Any) -> str:
+    """The text by which a class or label is known; a number of numpy or torch is the number.
+
+    Raises:
+        DataError: it is no string, whole number or bool, or is empty.
+    """
     plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
     if isinstance(plain, float) and plain.is_integer():
         plain = int(plain)  # a column of whole numbers that has a gap is read as floats
@@ -216,7 +220,12 @@ def _name(value: Any) -> str:
     return str(plain)
 
 
-def _numbers(value: Any) -> list[float]:
+def numbers_of(value: Any) -> list[float]:
+    """The numbers of one raw truth, one or several.
+
+    Raises:
+        DataError: one is not finite, or is no number; or there is none.
+    """
     plain = value.tolist() if hasattr(value, "tolist") else value
     several = list(plain) if isinstance(plain, Sequence) and not isinstance(plain, str | bytes) else [plain]
     # The batch holds float32, so its range is that of a number.

@@ -59,9 +59,19 @@ def test_plain_lines_are_whole_and_have_a_field_for_each_column(mmkit_command, d
     assert "\x1b" not in out
 
 
+@pytest.mark.parametrize("options", [[], ["--json"], ["--kind", "fusion", "--plain"], ["--status", "broken"]])
+def test_plugins_list_is_the_same_command(mmkit_command, distribution, options):
+    distribution("acme", PLUGIN)
+    distribution("zeta", "raise RuntimeError('boom')")
+    assert COMMANDS["plugins"]["list"][0] == COMMANDS["list-plugins"][0]
+    found = mmkit_command("plugins", "list", *options)
+    assert found == mmkit_command("list-plugins", *options)
+    assert found[1]
+
+
 def test_the_json_document(mmkit_command, distribution):
     distribution("acme", PLUGIN, requires=["numpy"])
-    distribution("zeta", "raise RuntimeError('boom')")
+    module = distribution("zeta", "raise RuntimeError('boom')")
     code, out, _ = mmkit_command("list-plugins", "--json")
     document = json.loads(out)
     assert (code, document["schema"]) == (0, 1)
@@ -82,6 +92,7 @@ def test_the_json_document(mmkit_command, distribution):
         "reason": "RuntimeError: boom",
         "summary": "",
         "requires": [],
+        "place": f"{distribution.site / module}.py:1",
     }
 
 
@@ -136,15 +147,15 @@ def test_wrong_usage_is_one_line_and_exit_code_2(mmkit_command, distribution, ar
 
 
 def test_broken_plugins_cost_one_line_each_and_the_rest_is_listed(mmkit_command, distribution):
-    distribution("acme", "raise RuntimeError('boom')")
-    distribution("beta", "import sys; sys.exit('gone')")
+    acme = distribution("acme", "raise RuntimeError('boom')")
+    beta = distribution("beta", "import sys; sys.exit('gone')")
     distribution("gamma", "raise RuntimeError", group="mmkit.v2")
     distribution("delta", PLUGIN)
     code, out, err = mmkit_command("list-plugins")
     assert code == 0
     assert err.splitlines() == [
-        "mmkit: plugin acme is broken and left out: RuntimeError: boom",
-        "mmkit: plugin beta is broken and left out: it calls sys.exit('gone')",
+        f"mmkit: plugin acme is broken and left out: RuntimeError: boom ({distribution.site / acme}.py:1)",
+        f"mmkit: plugin beta is broken and left out: it calls sys.exit('gone') ({distribution.site / beta}.py:1)",
     ]
     status = {row["name"]: row["status"] for row in _rows(out)}
     assert (status["acme"], status["beta"], status["gamma"], status["braid"], status["concat"]) == (
@@ -253,7 +264,7 @@ def test_an_error_of_the_tree_gives_its_exit_code(mmkit_command, monkeypatch):
 HEAVY = {"torch", "numpy", "pydantic", "rich", "importlib.metadata", "packaging", "docstring_parser"}
 
 
-@pytest.mark.parametrize("arguments", [["list-plugins"], ["--help"], ["plugins", "--help"]])
+@pytest.mark.parametrize("arguments", [["list-plugins"], ["plugins", "list"], ["--help"], ["plugins", "--help"]])
 def test_what_starts_imports_nothing_heavy(arguments):
     found = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "mmkit", *arguments], capture_output=True, text=True, check=True

@@ -32,6 +32,14 @@ def mmkit_tasks():
     yield TaskSpec("own", "a:B", "a task", modalities=("image", "text"), target="classes")
 """
 
+HEAD = """
+from mmkit.plugin import HeadSpec, hookimpl
+
+@hookimpl
+def mmkit_heads():
+    yield HeadSpec("own", "a:B", "a head", targets="classes")
+"""
+
 
 def plugin(name="braid"):
     return GOOD.format(name=name)
@@ -91,17 +99,6 @@ def test_a_strangers_component_is_found_loaded_and_chosen(distribution):
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         ("def mmkit_fusions(:", "SyntaxError: "),
         ("", "THIS implements no hook; the hooks are mmkit_tasks, "),
-        (plugin().replace("mmkit_fusions", "mmkit_fusion"), "THIS implements mmkit_fusion, which is no hook"),
-        (plugin().replace("@hookimpl", ""), "THIS.mmkit_fusions is not decorated with mmkit.plugin.hookimpl"),
-        (plugin() + "    raise ValueError('late')", "ValueError: late"),
-        (plugin() + "    yield 'braid'", "mmkit_fusions gives 'braid', not a FusionSpec"),
-        (plugin().replace("mmkit_fusions", "mmkit_heads"), "mmkit_heads gives FusionSpec("),
-        (plugin() + "    yield FusionSpec('braid', 'a:B', '')", "mmkit_fusions gives two of the name braid"),
-        (plugin("Braid"), "mmkit_fusions gives the name 'Braid'; a name is lower-case words joined by hyphens"),
-        (plugin("only"), "mmkit_fusions gives the name 'only'"),
-        (plugin().replace("THIS:Fusion", "THIS.Fusion"), "mmkit_fusions: braid refers to 'THIS.Fusion', not to "),
-        (plugin().replace("a stranger", "a\\\\nstranger"), "mmkit_fusions: the summary of braid is not one line"),
-        (TASK, "mmkit_tasks: modalities of own is a tuple of pairs, an input and its modality; got ('image', 'text')"),
     ],
 )
 def test_a_broken_plugin_costs_only_itself(distribution, source, reason):
@@ -110,6 +107,88 @@ def test_a_broken_plugin_costs_only_itself(distribution, source, reason):
     assert reason.replace("THIS", module) in entry.reason
     assert "\n" not in entry.reason
     assert "Traceback" in entry.traceback
+
+
+SOUND = """
+@hookimpl
+def mmkit_objectives():
+    from mmkit.plugin import ObjectiveSpec
+    yield ObjectiveSpec("sound", "mmkit.objectives.contrastive:ContrastiveObjective", "Keeps all rules")
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "name", "reason"),
+    [
+        (
+            plugin().replace("mmkit_fusions", "mmkit_fusion"),
+            "mmkit_fusion",
+            "THIS implements mmkit_fusion, which is no h",
+        ),
+        (
+            plugin().replace("@hookimpl", ""),
+            "mmkit_fusions",
+            "THIS.mmkit_fusions is not decorated with mmkit.plugin.ho",
+        ),
+        (plugin() + "    raise ValueError('late')", "mmkit_fusions", "mmkit_fusions: ValueError: late"),
+        (plugin() + "    import sys; sys.exit(3)", "mmkit_fusions", "mmkit_fusions: it calls sys.exit(3)"),
+        (
+            plugin().replace("yield", "return"),
+            "mmkit_fusions",
+            "mmkit_fusions: TypeError: 'FusionSpec' object is",
+        ),
+        (plugin() + "    yield 'braid'", "mmkit_fusions[1]", "mmkit_fusions gives 'braid', not a FusionSpec"),
+        (plugin().replace("mmkit_fusions", "mmkit_heads"), "braid", "mmkit_heads gives FusionSpec("),
+        (plugin() + "    yield FusionSpec('braid', 'a:B', '')", "braid", "mmkit_fusions gives two of the name braid"),
+        (
+            plugin("Braid"),
+            "Braid",
+            "mmkit_fusions gives the name 'Braid'; a name is lower-case words joined by hyphens",
+        ),
+        (plugin("only"), "only", "mmkit_fusions gives the name 'only'"),
+        (
+            plugin().replace("THIS:Fusion", "THIS.Fusion"),
+            "braid",
+            "mmkit_fusions: braid refers to 'THIS.Fusion', not to",
+        ),
+        (
+            plugin().replace("a stranger", "a\\\\nstranger"),
+            "braid",
+            "mmkit_fusions: the summary of braid is not one line",
+        ),
+        (
+            TASK,
+            "own",
+            "mmkit_tasks: modalities of own is a tuple of pairs, an input and its modality; got ('image', 'text",
+        ),
+        (HEAD, "own", "mmkit_heads: targets of own is a tuple of kinds of target; got 'classes'"),
+        (
+            plugin().replace("stranger's\"", 'stranger", requires=("==oops",)'),
+            "braid",
+            "requires of braid: InvalidRequirement",
+        ),
+    ],
+)
+def test_a_spec_that_cannot_be_used_costs_only_itself(distribution, source, name, reason):
+    module = distribution("acme", source.replace("\\\\n", "\\n") + SOUND)
+    found = {(entry.name, entry.status): entry for entry in entries_of("acme")}
+    assert found.pop(("sound", "ok")).load()
+    found.pop(("braid", "ok"), None)  # what the same hook gave before
+    (entry,) = found.values()
+    assert (entry.name, entry.status, entry.spec) == (name, "broken", None)
+    assert reason.replace("THIS", module) in entry.reason
+    assert "\n" not in entry.reason
+    assert re.search(rf"{module}\.py:\d+$", entry.place)
+    assert entry.why == f"{entry.reason} ({entry.place})"
+
+
+def test_where_a_spec_is_given_is_known(distribution):
+    module = distribution("acme", plugin() + "    yield FusionSpec('Knot', 'a:B', '')")
+    source = (distribution.site / f"{module}.py").read_text().splitlines()
+    lines = {entry.name: int(entry.place.rpartition(":")[2]) for entry in entries_of("acme")}
+    assert [source[lines[name] - 1].strip()[:16] for name in ("braid", "Knot")] == ["yield FusionSpec"] * 2
+    with pytest.raises(UnavailableError, match=r"fusion Knot is broken: mmkit_fusions gives the name 'Knot'.*py:\d+\)"):
+        installed(environ={}).find("fusion", "Knot")
 
 
 def test_the_users_interrupt_is_no_plugins_failure(distribution):
@@ -162,11 +241,6 @@ def test_an_entry_module_that_misses_a_requirement_is_not_called_broken(distribu
     distribution("acme", "import not_installed_anywhere", requires=["not-installed-anywhere"])
     (entry,) = entries_of("acme")
     assert (entry.kind, entry.status) == ("plugin", "missing-deps")
-
-
-def test_a_requirement_that_nobody_can_read_breaks_its_plugin(distribution):
-    distribution("acme", plugin().replace("stranger's\"", 'stranger", requires=("==oops",)'))
-    assert "InvalidRequirement" in broken().reason
 
 
 def test_a_built_in_name_stays_mmkits(distribution):

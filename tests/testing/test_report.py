@@ -205,7 +205,8 @@ def test_command_fails_where_a_check_does(command):
     code, out, err = command("--all")
     assert code == 1
     assert "options failed: Identity takes *args" in out
-    assert out.endswith("2 components: 1 keep the contract, 1 do not\n")
+    assert "plugin lost: broken: ImportError: nothing\n" in out
+    assert out.endswith("3 components: 1 keep the contract, 2 do not\n")
     assert err == "mmkit: fusion acme/absent is missing-deps: needs nothing2\n"
 
 

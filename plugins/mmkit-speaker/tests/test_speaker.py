@@ -13,7 +13,7 @@ from mmkit_speaker.transform import SpeakerTransform, pieces
 
 import mmkit
 from mmkit.errors import DataError
-from mmkit.testing import check
+from mmkit.testing import check, tiny_task
 
 PACKAGE = importlib.util.find_spec("resemblyzer")
 
@@ -112,23 +112,12 @@ def test_the_contract_is_kept():
 
 
 def test_it_stays_frozen_through_training_and_is_saved_whole(tmp_path):
-    class Calls:
-        description = "High and low."
+    def call(number, generator):
+        return voice(100 + 100 * (number % 2), 0.5, seed=number)
 
-        def __init__(self):
-            self.inputs = {"a": "audio", "b": "table"}
-            self.target, self.metric, self.encoders, self.training = "classes", "accuracy", {}, {}
-
-        def split(self, name):
-            count = {"train": 12, "validation": 8, "test": 8}[name]
-            clips = [voice(100 + 100 * (i % 2), 0.5, seed=i) for i in range(count)]
-            rows = [{"x": float(i)} for i in range(count)]
-            return mmkit.Samples(
-                [f"{name}{i}" for i in range(count)], {"a": clips, "b": rows}, ["low", "high"] * (count // 2)
-            )
-
+    task = tiny_task({"a": "audio", "b": "table"}, {"a": call}, train=12, held_out=8)
     model, record = mmkit.fit(
-        task=Calls,
+        task=task,
         encoders={"a": "speaker:weights=none"},
         fusion="concat",
         training={"epochs": 2, "min_steps": 0},

@@ -18,28 +18,7 @@ import mmkit.cli
 import mmkit.pretrained.weights
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.costs import measure_costs
-from mmkit.testing import check
-
-
-class Shapes:
-    """Bright and dark squares, with a row that says nothing."""
-
-    description = "Squares."
-
-    def __init__(self):
-        self.inputs = {"a": "image", "b": "table"}
-        self.target, self.metric = "classes", "accuracy"
-        self.encoders, self.training = {}, {}
-
-    def split(self, name):
-        count = {"train": 24, "validation": 16, "test": 16}[name]
-        generator = torch.Generator().manual_seed(len(name))
-        level = [40 + 170 * (i % 2) for i in range(count)]
-        images = [(torch.randint(0, 40, (3, 40, 48), generator=generator) + low).to(torch.uint8) for low in level]
-        rows = [{"x": float(i % 3)} for i in range(count)]
-        return mmkit.Samples(
-            [f"{name}{i}" for i in range(count)], {"a": images, "b": rows}, ["dark", "bright"] * (count // 2)
-        )
+from mmkit.testing import check, tiny_task
 
 
 def images(count=3, size=(60, 80)):
@@ -182,7 +161,7 @@ class TestTrained:
         )
         training = {"epochs": 2, "min_steps": 0}
         return mmkit.fit(
-            task=Shapes, encoders={"a": f"timm:{inline}"}, fusion="concat", training=training, device="cpu"
+            task=tiny_task(), encoders={"a": f"timm:{inline}"}, fusion="concat", training=training, device="cpu"
         )
 
     def test_frozen_it_is_encoded_once_and_stays_as_it_was(self):

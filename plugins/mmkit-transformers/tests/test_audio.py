@@ -14,7 +14,7 @@ from torchaudio.functional import resample
 
 import mmkit
 from mmkit.errors import DataError
-from mmkit.testing import check
+from mmkit.testing import check, tiny_task
 
 RATE = 16_000
 SMALL = {
@@ -307,35 +307,13 @@ class TestRefused:
         from mmkit.modalities.audio import Audio
         from mmkit.modalities.table import Table
 
-        task = Calls()
-        task.broken = True
-        splits = Splits(task, {"a": Audio(), "b": Table()})
-        with pytest.raises(DataError, match=r"train3.*holds no sample \(shape \[1, 0\]\)"):
+        def broken(number, generator):
+            return (torch.zeros(1, 0) if number == 3 else noise(2000, seed=number)), RATE
+
+        task = tiny_task({"a": "audio", "b": "table"}, {"a": broken})
+        splits = Splits(task(), {"a": Audio(), "b": Table()}, "fail", None)
+        with pytest.raises(DataError, match=r"train-3.*holds no sample \(shape \[1, 0\]\)"):
             splits("train")
-
-
-class Calls:
-    """High and low noise, with a row that says nothing."""
-
-    description = "Calls."
-    broken = False
-
-    def __init__(self):
-        self.inputs = {"a": "audio", "b": "table"}
-        self.target, self.metric = "classes", "accuracy"
-        self.encoders, self.training = {}, {}
-
-    def split(self, name):
-        count = {"train": 12, "validation": 8, "test": 8}[name]
-        clips = [
-            (noise(2000 + 100 * i, seed=i).cumsum(1) if i % 2 else noise(2000, seed=i), RATE) for i in range(count)
-        ]
-        if self.broken:
-            clips[3] = (torch.zeros(1, 0), RATE)
-        rows = [{"x": float(i % 3)} for i in range(count)]
-        return mmkit.Samples(
-            [f"{name}{i}" for i in range(count)], {"a": clips, "b": rows}, ["high", "low"] * (count // 2)
-        )
 
 
 @pytest.mark.parametrize(
@@ -357,7 +335,8 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     before = network(where).state_dict()
     training = {"epochs": 2, "min_steps": 0}
     encoder = f"transformers-audio:model={where},tune={tune}"
-    model, record = mmkit.fit(task=Calls, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
+    task = tiny_task({"a": "audio", "b": "table"}, train=12, held_out=8)
+    model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a"] if tune == "frozen" else [])
     after = model.module.encoders["a"].states.tuned.backbone.state_dict()
     changed = {

@@ -13,7 +13,7 @@ from mmkit_transformers.plugin import IMAGE_EXAMPLE
 
 import mmkit
 from mmkit.errors import DataError
-from mmkit.testing import check
+from mmkit.testing import check, tiny_task
 
 SMALL = {
     "hidden_size": 16,
@@ -271,25 +271,6 @@ class TestRefused:
             made(folder(tmp_path, kind), **options)
 
 
-class Squares:
-    """Bright and dark squares, with a row that says nothing."""
-
-    description = "Squares."
-
-    def __init__(self):
-        self.inputs = {"a": "image", "b": "table"}
-        self.target, self.metric = "classes", "accuracy"
-        self.encoders, self.training = {}, {}
-
-    def split(self, name):
-        count = {"train": 24, "validation": 16, "test": 16}[name]
-        generator = torch.Generator().manual_seed(len(name))
-        pixels = [(torch.randint(0, 60, (3, 40, 48), generator=generator) + 150 * (i % 2)) for i in range(count)]
-        rows = [{"x": float(i % 3)} for i in range(count)]
-        values = {"a": [image.to(torch.uint8) for image in pixels], "b": rows}
-        return mmkit.Samples([f"{name}{i}" for i in range(count)], values, ["dark", "bright"] * (count // 2))
-
-
 @pytest.mark.parametrize(
     ("kind", "tune", "allowed"),
     [
@@ -308,7 +289,9 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     before = network(where).state_dict()
     training = {"epochs": 2, "min_steps": 0}
     encoder = f"transformers-image:model={where},tune={tune}"
-    model, record = mmkit.fit(task=Squares, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
+    model, record = mmkit.fit(
+        task=tiny_task(), encoders={"a": encoder}, fusion="concat", training=training, device="cpu"
+    )
     assert record.encoded_once == (["a"] if tune == "frozen" else [])
     after = model.module.encoders["a"].states.tuned.backbone.state_dict()
     changed = {

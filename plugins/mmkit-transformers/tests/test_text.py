@@ -25,7 +25,7 @@ import mmkit.cli
 from mmkit.contract import Features
 from mmkit.errors import DataError
 from mmkit.experiments.costs import measure_costs
-from mmkit.testing import check
+from mmkit.testing import check, tiny_task
 
 TEXTS = ["a red house", "the blue sea, and more of it than that.", "x"]
 SMALL = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "intermediate_size": 32}
@@ -456,23 +456,6 @@ class TestRefused:
             made(layer=3)
 
 
-class Words:
-    """Texts in which one word tells the class, with a row that says nothing."""
-
-    description = "Words."
-
-    def __init__(self):
-        self.inputs = {"a": "text", "b": "table"}
-        self.target, self.metric = "classes", "accuracy"
-        self.encoders, self.training = {}, {}
-
-    def split(self, name):
-        count = {"train": 24, "validation": 16, "test": 16}[name]
-        texts = [f"number {i} is {'up' if i % 2 else 'down'}" for i in range(count)]
-        rows = [{"x": float(i % 3)} for i in range(count)]
-        return mmkit.Samples([f"{name}{i}" for i in range(count)], {"a": texts, "b": rows}, ["v", "u"] * (count // 2))
-
-
 @pytest.mark.parametrize("tune", ["frozen", "partial:1", "full", "lora"])
 def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path, tune):
     if tune == "lora":
@@ -480,7 +463,8 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     shutil.copytree(EXAMPLE, tmp_path / "source")
     encoder = f"transformers-text:model={tmp_path / 'source'},tune={tune}"
     training = {"epochs": 2, "min_steps": 0}
-    model, record = mmkit.fit(task=Words, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
+    task = tiny_task({"a": "text", "b": "table"})
+    model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a"] if tune == "frozen" else [])
     network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(EXAMPLE).state_dict()

@@ -16,7 +16,7 @@ from mmkit_video.modality import Video  # noqa: E402
 
 import mmkit  # noqa: E402
 from mmkit.errors import DataError  # noqa: E402
-from mmkit.testing import check  # noqa: E402
+from mmkit.testing import check, tiny_task  # noqa: E402, tiny_task
 
 SMALL = {
     "hidden_size": 16,
@@ -212,23 +212,9 @@ class TestRefused:
             TransformersVideoTransform(model=str(VIDEO_EXAMPLE)).fit([None])
 
 
-class Moving:
-    """Bright and dark videos, with a row that says nothing."""
-
-    description = "Squares."
-
-    def __init__(self):
-        self.inputs = {"a": "video", "b": "table"}
-        self.target, self.metric = "classes", "accuracy"
-        self.encoders, self.training = {}, {}
-
-    def split(self, name):
-        count = {"train": 24, "validation": 16, "test": 16}[name]
-        generator = torch.Generator().manual_seed(len(name))
-        level = [40 + 170 * (i % 2) for i in range(count)]
-        clips = [((torch.randint(0, 40, (6, 3, 20, 24), generator=generator) + low), 8) for low in level]
-        rows = [{"x": float(i % 3)} for i in range(count)]
-        return mmkit.Samples([f"{name}{i}" for i in range(count)], {"a": clips, "b": rows}, ["v", "u"] * (count // 2))
+def clip_of(number, generator):
+    """Dark or bright frames, at 8 a second."""
+    return torch.randint(0, 40, (6, 3, 20, 24), generator=generator) + 40 + 170 * (number % 2), 8
 
 
 @pytest.mark.parametrize("tune", ["frozen", "partial:1", "full", "lora"])
@@ -238,7 +224,8 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     shutil.copytree(VIDEO_EXAMPLE, tmp_path / "source")
     encoder = f"transformers-video:model={tmp_path / 'source'},tune={tune}"
     training = {"epochs": 2, "min_steps": 0}
-    model, record = mmkit.fit(task=Moving, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
+    task = tiny_task({"a": "video", "b": "table"}, {"a": clip_of})
+    model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a"] if tune == "frozen" else [])
     network = model.module.encoders["a"].states.tuned.backbone
     before = transformers.AutoModel.from_pretrained(VIDEO_EXAMPLE).state_dict()
