@@ -169,7 +169,7 @@ class _Subject:
         self.precision = precision
         train = splits.with_truth("train")
         shown = excerpt(train)
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(0)
             transforms = Transforms.fitted(
                 combination, splits.task.target, train.inputs, train.truth, train.ids, shared

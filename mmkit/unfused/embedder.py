@@ -51,7 +51,8 @@ class Embedder:
     ) -> None:
         transform = built(choice, reads(choice))
         transform.fit(values)
-        with torch.random.fork_rng(devices=[]):
+        place = torch.device(device)
+        with torch.random.fork_rng(devices=[place] if place.type == "cuda" else []):
             torch.manual_seed(seed)
             encoder = cast(nn.Module, built(choice, None, transform))
         if not getattr(encoder, "frozen", False):
