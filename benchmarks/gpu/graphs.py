@@ -62,8 +62,9 @@ def _again(call: Callable[..., Any], held: tuple[Any, ...]) -> tuple[Any, Callab
     outputs = copied(call(*held))  # what is expanded cannot be written to
 
     def run() -> None:
+        made = call(*held)
         with torch.no_grad():
-            for (_, old), (_, new) in zip(leaves(outputs), leaves(call(*held)), strict=True):
+            for (_, old), (_, new) in zip(leaves(outputs), leaves(made), strict=True):
                 old.copy_(new)
 
     return outputs, run

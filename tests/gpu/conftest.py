@@ -20,6 +20,7 @@ RESULTS = os.environ.get("MMKIT_GPU_RESULTS")
 
 
 def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: "compiled" in item.name)  # these take seconds each, so they come last
     if DEVICE != "cuda" or torch.cuda.is_available():
         return
     reason = "this machine has no CUDA device; MMKIT_GPU_DEVICE=cpu tries the tests on the CPU"
@@ -42,6 +43,13 @@ def pytest_runtest_logreport(report):
     }
     with Path(RESULTS).open("a") as file:
         file.write(json.dumps(line) + "\n")
+
+
+def pytest_warning_recorded(warning_message, nodeid):
+    if RESULTS is not None:
+        about = {"warning": f"{warning_message.category.__name__}: {warning_message.message}"[:500], "test": nodeid}
+        with Path(RESULTS).open("a") as file:
+            file.write(json.dumps(about) + "\n")
 
 
 @pytest.fixture(autouse=True)

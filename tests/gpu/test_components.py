@@ -16,7 +16,7 @@ from mmkit.testing.checks.graphs import Whole
 from mmkit.testing.trees import comparable, expect_finite, expect_same, leaves, mapped
 from mmkit.train import grouped
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
 CATALOG = installed()
 KINDS = ("fusion", "head", "objective", "encoder")
@@ -172,7 +172,6 @@ def test_captured_as_a_graph_it_gives_the_same_for_new_inputs(kind, name, device
                 expect_same(replay(*inputs), specimen.captured(module, inputs), "replayed", CLOSE)
 
 
-# Last, since each takes seconds.
 @each
 def test_compiled_it_gives_the_same(kind, name, device, record_property):
     """Fusions by inductor, which writes kernels; the rest is traced, forward and backward. On the CPU all is traced."""

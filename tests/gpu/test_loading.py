@@ -18,7 +18,7 @@ from mmkit.plugin import EncoderSpec
 from mmkit.run import splits_of
 from mmkit.train import augmentation
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
 AUGMENTED = "cnn:shift=2,flip=0.5"
 SMALL = {"epochs": 2, "min_steps": 0}

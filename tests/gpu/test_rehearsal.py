@@ -24,14 +24,14 @@ def tried(tmp_path, *given):
     done = subprocess.run(command, cwd=HERE.parents[1], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
     lines = [json.loads(line) for line in results.read_text().splitlines()]
-    return {line["test"]: line for line in lines}
+    return {line["test"]: line for line in lines if "outcome" in line}
 
 
 def test_some_of_the_tests_pass_on_the_cpu(tmp_path):
     found = tried(tmp_path, "-k", SOME)
     assert {line["outcome"] for line in found.values()} <= {"passed", "skipped"}
     assert {test.partition("::")[0] for test, line in found.items() if line["outcome"] == "passed"} == {
-        path.name for path in HERE.glob("test_*.py") if path.name != "test_rehearsal.py"
+        path.name for path in HERE.glob("test_*.py") if "pytest.mark.gpu," in path.read_text()
     }
 
 
