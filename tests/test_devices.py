@@ -3,9 +3,17 @@
 import pytest
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from mmkit.catalog import installed
+from mmkit.combination import Combination, Transforms, born
 from mmkit.contract import Features
-from mmkit.data.dataset import on
+from mmkit.data.dataset import Dataset, on
+from mmkit.features.scaling import Scaling
+from mmkit.model import TrainingStep
+from mmkit.run import splits_of
+from mmkit.testing.checks.devices import ELSEWHERE, elsewhere, move
+from mmkit.testing.trees import leaves, mapped
 
 
 @pytest.fixture
@@ -27,3 +35,35 @@ def test_a_copy_to_the_cpu_is_waited_for_before_anyone_reads_it(copies, device, 
     Features.of(torch.ones(2, 3), torch.tensor([True, False]), torch.ones(2, 3)).to(device)
     on({"x": torch.ones(2), "mask": torch.ones(2, dtype=torch.bool)}, torch.device(device))
     assert copies == [(device, ahead)] * 5
+
+
+@pytest.fixture(scope="module")
+def train():
+    return splits_of(installed().choose("task", "digits"), installed(), "fail", 32).with_truth("train")
+
+
+@pytest.mark.parametrize("scaled", [False, True])
+@pytest.mark.parametrize("fusion", ["concat", "attention:pool=cls", "cross-attention", "late:weights=learned"])
+def test_a_whole_step_of_training_stays_on_one_device(train, fusion, scaled):
+    """The losses of every part, their sum, gradients and predictions, on tensors that know shape and device alone."""
+    catalog = installed()
+    encoders = {"written": catalog.choose("encoder", "cnn"), "spoken": catalog.choose("encoder", "tcn")}
+    objectives = (catalog.choose("objective", "unimodal"), catalog.choose("objective", "contrastive"))
+    combination = Combination(
+        encoders, catalog.choose("fusion", fusion), catalog.choose("head", "linear:class_weights=balanced"), objectives
+    )
+    transforms = Transforms.fitted(combination, "classes", train.inputs, train.truth)
+    module, beside = born(combination, transforms)
+    if scaled:  # as where encoders are frozen
+        for name in encoders:
+            module.scalings[module.names[name]] = Scaling(64, vectors=False)
+    step = TrainingStep(module, beside).train()
+    given = Dataset.of(train, transforms.inputs, transforms.truth, augment=False).batch(torch.arange(8))
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        move(step)
+        batch, truth = mapped(given, elsewhere)
+        losses, output = step(batch, truth)
+        predicted = module.judge.predict(output.output)
+        gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), list(step.parameters()))
+        everything = [losses, output, predicted, gradients]
+    assert {tensor.device.type for _, tensor in leaves(everything)} == {ELSEWHERE}

@@ -31,7 +31,7 @@ CLOSE = 1e-4
 """Of the greatest number: float32 summed in another order."""
 GRADIENT = 1e-3
 """Likewise, after a backward."""
-COARSE = {torch.bfloat16: 0.08, torch.float16: 0.02}
+COARSE = {torch.bfloat16: 0.15, torch.float16: 0.03}
 """Likewise, of formats with 8 and 11 bits."""
 
 

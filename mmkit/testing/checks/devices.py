@@ -24,8 +24,8 @@ def one_device(specimen: ModuleSpecimen) -> str | None:
     try:
         # What a component keeps besides parameters and buffers is followed as what it is: a tensor on the CPU.
         with FakeTensorMode(allow_non_fake_inputs=True), warnings.catch_warnings(action="ignore"):
-            _move(module)
-            moved = mapped(inputs, _elsewhere)
+            move(module)
+            moved = mapped(inputs, elsewhere)
             for training in (False, True):
                 module.train(training)
                 outputs = specimen.captured(module, moved)
@@ -46,14 +46,14 @@ def one_device(specimen: ModuleSpecimen) -> str | None:
     return None
 
 
-def _elsewhere(tensor: Tensor) -> Tensor:
+def elsewhere(tensor: Tensor) -> Tensor:
     """An empty one like it; asking for a gradient where that one does."""
     empty = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=ELSEWHERE)
     return empty.requires_grad_(tensor.requires_grad) if tensor.is_floating_point() else empty
 
 
-def _move(module: nn.Module) -> None:
-    """What `module.to(device)` moves, and nothing else."""
+def move(module: nn.Module) -> None:
+    """Move to `ELSEWHERE` what `module.to(device)` moves, and nothing else; under a FakeTensorMode."""
     known: dict[int, Any] = {}  # a parameter in two places stays one
     for part in module.modules():
         for own in (part._parameters, part._buffers):  # noqa: SLF001 (`to` refuses to replace these by fake ones)
@@ -61,7 +61,7 @@ def _move(module: nn.Module) -> None:
                 if tensor is None:
                     continue
                 if id(tensor) not in known:
-                    moved = _elsewhere(tensor)
+                    moved = elsewhere(tensor)
                     trained = isinstance(tensor, nn.Parameter)
                     known[id(tensor)] = nn.Parameter(moved, tensor.requires_grad) if trained else moved
                 own[name] = known[id(tensor)]
