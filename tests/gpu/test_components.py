@@ -10,6 +10,8 @@ from torch import nn
 
 from benchmarks.gpu.graphs import captured
 from mmkit.catalog import installed
+from mmkit.contract import Features
+from mmkit.layers import Recurrent
 from mmkit.plugin import EncoderSpec
 from mmkit.testing import Examination
 from mmkit.testing.checks.graphs import Whole
@@ -172,9 +174,23 @@ def test_captured_as_a_graph_it_gives_the_same_for_new_inputs(kind, name, device
                 expect_same(replay(*inputs), specimen.captured(module, inputs), "replayed", CLOSE)
 
 
+@pytest.mark.parametrize("dtype", list(COARSE), ids=["bfloat16", "float16"])
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_states_of_recurrent_layers_join_what_others_give_under_autocast(cell, dtype, device):
+    """CUDA's recurrent kernels may answer in another format than the one that autocast names."""
+    layer = Recurrent(6, 8, cell=cell, layers=1, bidirectional=True, dropout=0.0).to(device)
+    beside = nn.Linear(6, 8).to(device)
+    steps, mask = torch.randn(5, 1, 6, device=device), torch.ones(5, 1, dtype=torch.bool, device=device)
+    with torch.autocast(device.type, dtype):
+        states = Features.of(layer(steps, mask), mask).vector()
+        joined = torch.cat([states, beside(steps[:, 0])], 1)
+    assert joined.shape == (5, 16)
+    assert joined.isfinite().all()
+
+
 @each
 def test_compiled_it_gives_the_same(kind, name, device, record_property):
-    """Fusions by inductor, which writes kernels; the rest is traced, forward and backward. On the CPU all is traced."""
+    """Forwards of fusions by inductor, which writes kernels; the rest is traced. On the CPU all is traced."""
     backend = "inductor" if device.type == "cuda" and kind == "fusion" else "aot_eager"
     record_property("backend", backend)
     for specimen in specimens(kind, name)[:1]:
@@ -183,15 +199,17 @@ def test_compiled_it_gives_the_same(kind, name, device, record_property):
         module = without_dropout(specimen.fresh()).to(device)
         whole = Whole(specimen, module)
         inputs = moved(drawn(specimen), device)
-        torch.compiler.reset()
-        compiled = torch.compile(whole, fullgraph=True, dynamic=False, backend=backend)
         with warnings.catch_warnings(action="ignore"):
+            torch.compiler.reset()
+            compiled = torch.compile(whole, fullgraph=True, dynamic=False, backend=backend)
             whole.eval()
             with torch.no_grad():
                 expect_same(compiled(*inputs), whole(*inputs), "compiled", GRADIENT)
+            torch.compiler.reset()
+            traced = torch.compile(whole, fullgraph=True, dynamic=False, backend="aot_eager")
             whole.train()
             given = moved(specimen.differentiable(drawn(specimen)), device)
-            score = specimen.score(moved_with_graph(compiled(*given)))
+            score = specimen.score(moved_with_graph(traced(*given)))
             trained = [p for p in module.parameters() if p.requires_grad]
             if trained and score.requires_grad:
                 found = torch.autograd.grad(score, trained, allow_unused=True)

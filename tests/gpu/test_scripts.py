@@ -116,8 +116,12 @@ class TestDriver:
     def test_no_test_is_no_proof(self, tmp_path):
         assert driver._tests(tmp_path / "none", asked(tmp_path), tmp_path / "x.json", 5) == ("no test ran", False)
 
-    def test_what_is_installed_here_meets_all_requirements(self):
-        assert driver.missing() == []
+    def test_requirements_that_are_not_met_are_named(self, distribution):
+        distribution("acme-glue", "", requires=["no-such-thing>=2", "numpy>=999", "nor-this; extra == 'more'"])
+        found = [line for line in driver.missing() if "acme-glue" in line]
+        assert found[0] == "no-such-thing>=2, which acme-glue needs, is not here"
+        assert found[1].startswith("numpy>=999, which acme-glue needs, is here as ")
+        assert len(found) == 2
 
     def test_without_a_gpu_it_says_what_can_be_done(self, tmp_path):
         if torch.cuda.is_available():
