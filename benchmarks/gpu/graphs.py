@@ -52,9 +52,13 @@ def _graph(call: Callable[..., Any], held: tuple[Any, ...]) -> tuple[Any, Callab
         for _ in range(_WARM):
             call(*held)
     torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        outputs = call(*held)
+    graph, stream = torch.cuda.CUDAGraph(), torch.cuda.current_stream()
+    try:
+        with torch.cuda.graph(graph):
+            outputs = call(*held)
+    except Exception:
+        torch.cuda.set_stream(stream)  # a capture that fails leaves its own behind
+        raise
     return outputs, graph.replay
 
 

@@ -2,7 +2,7 @@
 
 import copy
 import warnings
-from functools import cache
+from functools import cache, partial
 
 import pytest
 import torch
@@ -164,14 +164,24 @@ def test_captured_as_a_graph_it_gives_the_same_for_new_inputs(kind, name, device
         if not fixed_way(specimen):
             pytest.skip("its spec says fullgraph=False: what runs depends on values")
         module = specimen.fresh().to(device).eval()
+        if getattr(module, "frozen", False):
+            pytest.skip("a pretrained model of another library: it may copy from the host on its way")
         absent = {specimen.names[0]: (3,)}
         first, second = (moved(specimen.draw(8, seed=seed, absent=absent), device) for seed in (0, 2))
         if [leaf.shape for _, leaf in leaves(first)] != [leaf.shape for _, leaf in leaves(second)]:
             second = moved(specimen.replaced(first, second, specimen.names[0]), device)
         with torch.no_grad():
-            replay = captured(lambda *inputs: specimen.captured(module, inputs), first, device)  # noqa: B023
+            call = partial(inference, specimen, module)
+            replay = captured(call, first, device)
             for inputs in (second, first):
-                expect_same(replay(*inputs), specimen.captured(module, inputs), "replayed", CLOSE)
+                expect_same(replay(*inputs), call(*inputs), "replayed", CLOSE)
+
+
+def inference(specimen, module, *inputs):
+    """What may be captured: of a head for texts the output alone, since how much of the truth is read hangs on it."""
+    if getattr(specimen, "target", None) == "text":
+        return {"output": module(inputs[0])}
+    return specimen.captured(module, inputs)
 
 
 @pytest.mark.parametrize("dtype", list(COARSE), ids=["bfloat16", "float16"])
