@@ -26,7 +26,7 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from mmkit.contract import Batch
-from mmkit.data.dataset import Dataset
+from mmkit.data.dataset import Dataset, on
 from mmkit.data.splits import Splits
 from mmkit.data.subset import with_truth
 from mmkit.model.assembly import Transforms, build_model
@@ -99,11 +99,16 @@ class Order:
 
 
 def plain(step: TrainingStep, data: Dataset, training: Training) -> None:
-    """The loop as tutorials write it."""
+    """The loop as tutorials write it; on a GPU each batch comes from pinned memory, without being waited for."""
     torch.manual_seed(0)
+    device = next(step.parameters()).device
     # A generator of its own: the loader draws a seed each epoch, and dropout must stay comparable.
     loader = DataLoader(
-        Rows(data), batch_size=training.batch_size, sampler=Order(data.size, 0), generator=Generator().manual_seed(0)
+        Rows(data),
+        batch_size=training.batch_size,
+        sampler=Order(data.size, 0),
+        generator=Generator().manual_seed(0),
+        pin_memory=device.type == "cuda",
     )
     optimizer = torch.optim.AdamW(step.parameters(), lr=training.lr, weight_decay=training.weight_decay)
     steps = training.epochs * len(loader)
@@ -113,7 +118,10 @@ def plain(step: TrainingStep, data: Dataset, training: Training) -> None:
     for _ in range(training.epochs):
         step.train()
         total = 0.0
-        for batch, truth in loader:
+        for given, known in loader:
+            batch, truth = given, known
+            if device.type != "cpu":
+                batch, truth = {name: on(leaves, device) for name, leaves in given.items()}, on(known, device)
             optimizer.zero_grad()
             loss = sum(step(batch, truth)[0].values())
             loss.backward()
@@ -161,7 +169,7 @@ def training(steps: int) -> Training:
 def differ(step: TrainingStep, data: Dataset) -> float:
     """The greatest difference of a weight between the two loops after an epoch, against the greatest weight."""
     first, second = copy.deepcopy(step), copy.deepcopy(step)
-    lean(first, data, training(STEPS_AN_EPOCH))
+    lean(first, data.to(next(step.parameters()).device), training(STEPS_AN_EPOCH))
     plain(second, data, training(STEPS_AN_EPOCH))
     pairs = list(zip(first.parameters(), second.parameters(), strict=True))
     with torch.no_grad():
@@ -169,15 +177,20 @@ def differ(step: TrainingStep, data: Dataset) -> float:
 
 
 def measured(step: TrainingStep, data: Dataset, rounds: int, max_seconds: float) -> dict[int, dict[str, Any]]:
-    """Both loops against each other, by the number of steps of a call."""
+    """Both loops against each other, by the number of steps of a call, on the device of the step.
+
+    The data are on the CPU: where they go from there, and when, is each loop's own.
+    """
     found = {}
+    device = next(step.parameters()).device
+    placed = data.to(device)  # mmkit's own way, once before any training
     for steps in GOALS:
         options, ours, theirs = training(steps), copy.deepcopy(step), copy.deepcopy(step)
         calls: Mapping[str, Callable[[], object]] = {
-            "mmkit": lambda ours=ours, options=options: lean(ours, data, options),
+            "mmkit": lambda ours=ours, options=options: lean(ours, placed, options),
             "plain": lambda theirs=theirs, options=options: plain(theirs, data, options),
         }
-        timings = interleave(calls, rounds=rounds, max_seconds=max_seconds)
+        timings = interleave(calls, rounds=rounds, device=device, max_seconds=max_seconds)
         ratios = np.divide(timings.seconds["mmkit"], timings.seconds["plain"])
         found[steps] = {
             "comparison": timings.compare("mmkit", "plain").as_json(),

@@ -152,7 +152,8 @@ class Features:
 
     def to(self, device: torch.device | str) -> Features:
         """The same on `device`."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        waits = torch.device(device).type == "cpu"  # a copy to the CPU that is not waited for could be read too early
+        return self._map(lambda tensor: tensor.to(device, non_blocking=not waits))
 
     def pin_memory(self) -> Features:
         """The same in pinned memory; a DataLoader calls it by this name."""

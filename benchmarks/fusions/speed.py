@@ -172,16 +172,18 @@ REFERENCES: dict[str, Callable[..., Tensor]] = {
 }
 
 
-def make(name: str, batch: int, width: int, inputs: int, tokens: int) -> tuple[nn.Module, list[Features]]:
+def make(
+    name: str, batch: int, width: int, inputs: int, tokens: int, device: torch.device | str = "cpu"
+) -> tuple[nn.Module, list[Features]]:
     """A fusion and features for it: one sample in five lacks each input but the first, one token in five is padding."""
     torch.manual_seed(0)
-    fusion = FUSIONS[name]({f"input{i}": width for i in range(inputs)}, width)
+    fusion = FUSIONS[name]({f"input{i}": width for i in range(inputs)}, width).to(device)
     features = []
     for i in range(inputs):
         mask = torch.rand(batch, tokens) < 0.8
         mask[:, 0] = True
         mask &= torch.rand(batch, 1) < (0.8 if i else 1.0)
-        features.append(Features.of(torch.randn(batch, tokens, width), mask))
+        features.append(Features.of(torch.randn(batch, tokens, width), mask).to(device))
     return fusion, features
 
 

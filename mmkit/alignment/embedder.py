@@ -14,6 +14,7 @@ from mmkit.features.extraction import Extraction
 from mmkit.features.sharing import Shared
 from mmkit.model.assembly import built, reads
 from mmkit.registry.options import Choice
+from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
 
 
@@ -44,7 +45,7 @@ class Embedder:
     ) -> None:
         transform = built(choice, reads(choice))
         transform.fit(values)
-        with torch.random.fork_rng(devices=[]):
+        with preserved_generators(settings.device):
             torch.manual_seed(seed)
             encoder = cast(nn.Module, built(choice, None, transform))
         if not getattr(encoder, "frozen", False):

@@ -115,8 +115,8 @@ def rows(batch: Batch, index: Tensor) -> Batch:
 
 
 def on(batch: Batch, device: torch.device) -> Batch:
-    """Every leaf on the device."""
-    return {name: leaf.to(device, non_blocking=True) for name, leaf in batch.items()}
+    """Every leaf on the device; ready to be read, where that is the CPU."""
+    return {name: leaf.to(device, non_blocking=device.type != "cpu") for name, leaf in batch.items()}
 
 
 def pinned(batch: Batch) -> Batch:

@@ -31,6 +31,7 @@ from mmkit.speed.flops import Flops, added, flops_per_sample, parameters
 from mmkit.speed.interleave import interleave
 from mmkit.speed.memory import peak_memory
 from mmkit.speed.throughput import Throughput, percentiles, throughput, waits
+from mmkit.system.generators import preserved_generators
 from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 from mmkit.training.frozen import Frozen
@@ -177,7 +178,7 @@ class _Subject:
         self.precision = settings.precision
         train = splits.with_truth("train")
         shown = first(train, max(INFERENCE_BATCH, training.batch_size))
-        with torch.random.fork_rng(devices=[]):
+        with preserved_generators(settings.device):
             torch.manual_seed(0)
             transforms = Transforms.fitted(
                 combination, splits.task.target, train.inputs, train.truth, train.ids, shared

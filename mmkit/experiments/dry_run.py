@@ -24,6 +24,7 @@ from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.speed.flops import parameters
+from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
 from mmkit.training.loop import losses
 
@@ -97,7 +98,7 @@ def _step(
 ) -> DryRun:
     train = splits.with_truth("train")
     device = torch.device(settings.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with preserved_generators(device):
         torch.manual_seed(0)  # as a run does: what is shared with the first of them is built once
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
         for name in truths:

@@ -31,6 +31,7 @@ from mmkit.records.record import Cost, Loading, Record, SampleCounts
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
+from mmkit.system.generators import preserved_generators
 from mmkit.system.hashing import fingerprint
 from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
@@ -139,8 +140,7 @@ def execute(
     splits = splits or run.splits(catalog or installed())
     shared = shared or Shared()
     task, own = splits.task, splits.own()
-    device = torch.device(run.settings.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    with preserved_generators(run.settings.device):
         fitted = own.retry_without_rejected(partial(_fit, run, shared=shared))
         on_test = own.retry_without_rejected(partial(_test, run, fitted))
     model = MultimodalModel(

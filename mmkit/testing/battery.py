@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmkit.testing.checks import (
     company,
     construction,
+    devices,
     evaluation,
     gradients,
     graphs,
@@ -52,6 +53,7 @@ CHECKS: tuple[Check, ...] = (
     Check(gradients.reach, ("fusion", "head", "objective"), SOUND),
     Check(evaluation.state_dict, MODULES, STEADY),
     Check(evaluation.mutation, MODULES, SOUND),
+    Check(devices.one_device, MODULES, SOUND),
     Check(precision.autocast, MODULES, SOUND),
     Check(precision.float64, MODULES, STEADY),
     Check(heads.loss, ("head",), SOUND),

@@ -87,12 +87,15 @@ def fit(
         for epoch in range(1, epochs + 1):
             step.train()
             began = time.perf_counter()
-            shown = epoch_order(data.size, weights, order).tensor_split(steps)
+            whole = epoch_order(data.size, weights, order)
+            shown = whole.tensor_split(steps)
+            # Once per epoch: a copy for each batch would wait for all that the device was asked to do before.
+            placed = shown if device.type == "cpu" else whole.to(device).tensor_split(steps)
             # One past the last batch of an epoch: what copies are drawn from is no batch's generator.
             current = data.draw_copies(augmentation(seed, epoch, steps)) if data.copies else data
             fresh = load(partial(_fresh, data, shown, seed, epoch), steps)
             total = torch.zeros((), device=device)
-            for index in shown:
+            for index in placed:
                 asked = time.perf_counter()
                 # Nothing is seeded where nothing augments: that would cost a percent of a small model's step.
                 batch, truth = current.batch(index, fresh=next(fresh) if data.augmented else {})

@@ -318,6 +318,15 @@ class CastsByHand(Sound):
         return torch.zeros_like(batch["steps"]).repeat(1, 1, 2).index_add(0, torch.arange(len(tokens)), tokens)
 
 
+class KeepsOnCpu(Sound):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.shift = torch.linspace(0, 1, 3)
+
+    def tokens(self, batch):
+        return super().tokens({"steps": batch["steps"] + self.shift.to(batch["steps"].dtype)})
+
+
 class Single(Sound):
     def tokens(self, batch):
         return super().tokens(batch).float()
@@ -353,6 +362,7 @@ CONTROLS = {
     "influence": [(Deaf, "the sample")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(Clamps, "changes 0.steps"), (AddsKey, "0.features")],
+    "one-device": [(KeepsOnCpu, "two different devices")],
     "autocast": [(CastsByHand, "raised RuntimeError")],
     "float64": [(Single, "torch.float32")],
     "compiles": [(Branches, "raised")],

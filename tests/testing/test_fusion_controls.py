@@ -379,6 +379,31 @@ class CastsByHand(Sound):
         return torch.zeros_like(features["a"].vector()[:, :1].expand(-1, 16)).index_add(0, place, fused)
 
 
+class MakesOnCpu(Sound):
+    """What it makes is on the CPU, wherever its inputs are."""
+
+    def fused(self, features):
+        fused = super().fused(features)
+        return fused + torch.ones(fused.shape, dtype=fused.dtype)
+
+
+class KeepsOnCpu(Sound):
+    """A tensor that is no buffer stays where it was made."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scale = torch.linspace(1, 2, 16)
+
+    def fused(self, features):
+        fused = super().fused(features)
+        return fused * self.scale.to(fused.dtype)
+
+
+class AnswersOnCpu(Sound):
+    def fused(self, features):
+        return super().fused(features).cpu()
+
+
 class Single(Sound):
     def fused(self, features):
         return super().fused(features).float()
@@ -425,6 +450,11 @@ CONTROLS = {
     "reach": [(Detached, "no gradient reaches input a")],
     "state-dict": [(PlainList, "after its state is loaded")],
     "mutation": [(Clamps, "changes 0.a.tokens"), (AddsKey, "0.extra")],
+    "one-device": [
+        (MakesOnCpu, "two different devices"),
+        (KeepsOnCpu, "two different devices"),
+        (AnswersOnCpu, "fused.tokens is on the cpu"),
+    ],
     "autocast": [(CastsByHand, "raised RuntimeError")],
     "float64": [(Single, "torch.float32")],
     "every-count": [(SeesMatesAmongMany, "4 inputs, mates: rows")],

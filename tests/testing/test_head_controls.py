@@ -255,6 +255,11 @@ class FirstToken(Sound):
         return features.tokens[:, 0]
 
 
+class MakesOnCpu(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth) * torch.ones(len(output), dtype=output.dtype)
+
+
 class Branches(Sound):
     def loss(self, output, truth):
         return super().loss(output, truth) * (2 if truth["mask"].all() else 3)
@@ -280,6 +285,7 @@ CONTROLS = {
     "reach": [(Detached, "no gradient reaches input features")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(WritesTruth, "1.label")],
+    "one-device": [(MakesOnCpu, "two different devices")],
     "autocast": [(CastsByHand, "raised RuntimeError")],
     "float64": [(Single, "prediction.probabilities is torch.float32")],
     "loss": [(CountsUnknown, "have no truth"), (DividesByKnown, "NaN or infinite")],

@@ -160,6 +160,12 @@ class CastsByHand(Sound):
         return empty.index_add(0, torch.arange(len(mapped)), mapped).square().mean(1)
 
 
+class MakesOnCpu(Sound):
+    def forward(self, found, truth):
+        loss = super().forward(found, truth)
+        return loss * torch.ones(len(loss), dtype=loss.dtype)
+
+
 class Rounds(Sound):
     def forward(self, found, truth):
         return super().forward(found, truth).float()
@@ -192,6 +198,7 @@ CONTROLS = {
     "reach": [(Detached, "no gradient to features")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(AddsKey, "extra")],
+    "one-device": [(MakesOnCpu, "two different devices")],
     "autocast": [(CastsByHand, "raised RuntimeError")],
     "float64": [(Rounds, "torch.float32")],
 }
