@@ -21,7 +21,7 @@ from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
-from mmkit.system.settings import OnError
+from mmkit.system.settings import OnError, Settings
 
 
 @dataclass(frozen=True, repr=False)
@@ -68,6 +68,7 @@ class MultimodalModel:
             raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
         if batch_size < 1:
             raise UsageError(f"batch_size is 1 or more; got {batch_size}")
+        on_error = Settings("cpu", on_error=on_error).on_error  # checked there
         for number, sample in enumerate(samples):
             if not isinstance(sample, Mapping):
                 raise UsageError(

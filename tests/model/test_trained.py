@@ -136,6 +136,8 @@ class TestPredict:
             model.predict(samples)
 
     def test_a_batch_has_a_sample_at_least(self, model):
+        with pytest.raises(UsageError, match="on_error is one of fail, skip, missing; got shrug"):
+            model.predict(raw(), on_error="shrug")
         with pytest.raises(UsageError, match="batch_size is 1 or more; got 0"):
             model.predict([{}], batch_size=0)
 

@@ -1,0 +1,91 @@
+"""A frozen encoder over a column: the features of each value, whoever asks and however many at once."""
+
+import pytest
+import torch
+from torch import nn
+
+from mmkit.contract import Features
+from mmkit.errors import MmkitError
+from mmkit.features.extraction import Extraction
+from mmkit.features.sharing import Shared
+from mmkit.registry.catalog import installed
+from mmkit.system.progress import Progress
+from mmkit.system.settings import Settings
+from mmkit.transforms.series import SeriesTransform
+
+
+class Steps(nn.Module):
+    """Each step of a series as a token, twice."""
+
+    reads = SeriesTransform
+    frozen = True
+    fault = 0.0
+
+    def __init__(self, transform):
+        super().__init__()
+        self.width = 2 * transform.channels
+        self.calls = 0
+
+    def forward(self, batch):
+        self.calls += 1
+        return Features.of(torch.cat((batch["steps"], batch["steps"]), -1) + self.fault, batch["mask"])
+
+
+VALUES = [torch.randn(3 + i % 4, 2, generator=torch.Generator().manual_seed(i)) for i in range(70)]
+VALUES[5] = None
+IDS = [f"s{i}" for i in range(70)]
+
+
+@pytest.fixture
+def made():
+    choice = installed().choose("encoder", Steps, {"time_mask": 0.0, "noise": 0.0})
+    transform = SeriesTransform(**choice.part(SeriesTransform))
+    transform.fit(VALUES)
+    encoder = Steps(transform)
+    return lambda shared=None: (
+        Extraction("signal", choice, encoder, transform, Settings("cpu"), shared or Shared()),
+        encoder,
+        transform,
+    )
+
+
+def test_features_are_those_of_each_value_alone(made):
+    extract, encoder, transform = made()
+    packed = extract(VALUES, IDS)
+    for i, value in enumerate(VALUES):
+        alone = encoder(transform([value]))
+        found = packed.rows(torch.tensor([i]))
+        assert found.mask.sum() == alone.mask.sum()
+        torch.testing.assert_close(found.tokens[found.mask], alone.tokens[alone.mask])
+
+
+def test_they_are_computed_once_for_the_same_content(made):
+    shared = Shared()
+    extract, encoder, _ = made(shared)
+    extract(VALUES, IDS)
+    calls = encoder.calls
+    again, _, _ = made(shared)
+    again([None if value is None else value.clone() for value in VALUES], IDS)
+    assert encoder.calls == calls == 2  # batches of 64
+    again(VALUES[::-1], IDS[::-1])
+    assert encoder.calls == 2 * calls
+
+
+def test_progress_names_the_input_and_counts_samples(made):
+    class Told(Progress):
+        def __init__(self):
+            self.updates = []
+
+        def update(self, what, done, total=None):
+            self.updates.append((what, done, total))
+
+    told = Told()
+    made(Shared(progress=told))[0](VALUES, IDS)
+    assert told.updates == [("features of signal", 64, 70), ("features of signal", 70, 70)]
+
+
+def test_features_that_are_not_finite_are_an_error_that_names_the_encoder(made):
+    extract, encoder, _ = made()
+    encoder.fault = float("nan")
+    with pytest.raises(MmkitError, match=r"encoder .*Steps.* gives features of signal that are not finite"):
+        extract(VALUES, IDS)
