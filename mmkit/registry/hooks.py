@@ -67,15 +67,18 @@ def registered(registration: Registration, seen: set[tuple[str, str]]) -> Iterat
         ContractError: no hook is there.
     """
     module = imported(registration.module)
-    # A manager of its own for each plugin: a failure leaves nothing half-registered beside the others.
+    # A manager of its own for each module: a failure leaves nothing half-registered beside the others.
     manager = pluggy.PluginManager("mmkit")
     manager.add_hookspecs(plugin)
     manager.register(module, registration.name)
     wrong = list(_wrong_hooks(manager, module))
     yield from wrong
-    if not wrong and not manager.get_hookcallers(module):
+    callers = {caller.name for caller in manager.get_hookcallers(module) or ()}
+    if not wrong and not callers:
         raise ContractError(f"{module.__name__} implements no hook; the hooks are {', '.join(HOOKS)}")
     for hook, kind in HOOKS.items():
+        if hook not in callers:
+            continue
         place = _place_of_function(getattr(module, hook, None))
         try:
             with contextlib.redirect_stdout(sys.stderr):
