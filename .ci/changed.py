@@ -59,7 +59,7 @@ def tests_of(file: str, exists: Callable[[str], bool]) -> list[str]:
 def _mirrored(path: PurePosixPath, exists: Callable[[str], bool]) -> list[str]:
     """The tests that mirror a file of mmkit/: of the same name, else the nearest folder."""
     if len(path.parts) == 2:
-        return TOP[path.stem] if path.stem in TOP else []
+        return TOP.get(path.stem, [])
     folder = PurePosixPath("tests", *path.parts[1:-1])
     named = folder / f"test_{path.stem}.py"
     if exists(str(named)):
@@ -69,12 +69,14 @@ def _mirrored(path: PurePosixPath, exists: Callable[[str], bool]) -> list[str]:
     return [str(folder)] if len(folder.parts) > 1 else []
 
 
-def calls(files: Iterable[str], components: Mapping[str, str], exists: Callable[[str], bool]) -> list[list[str]]:
+def calls(
+    files: Iterable[str], components: Mapping[str, Sequence[str]], exists: Callable[[str], bool]
+) -> list[list[str]]:
     """The arguments of each call of pytest that the changed files ask for.
 
     Args:
         files: that were changed.
-        components: the kit's name of each component, "fusion-gated", by the file that it is in.
+        components: the kit's names of components, "fusion-gated", by the file that they are in.
         exists: whether a path is there.
     """
     paths = sorted({one for file in files for one in tests_of(file, exists)})
@@ -82,22 +84,22 @@ def calls(files: Iterable[str], components: Mapping[str, str], exists: Callable[
     kept = [path for path in paths if not any(str(above) in paths for above in PurePosixPath(path).parents)]
     found = [kept] if kept else []
     # Another's name may begin like this one, so the name ends at the check's hyphen: "fusion-sum-".
-    kit = " or ".join(f"{components[file]}-" for file in files if file in components)
+    kit = " or ".join(f"{name}-" for file in files for name in components.get(file, ()))
     if kit and CONTRACT not in kept and "tests" not in kept:
         found.append([CONTRACT, "-k", kit])
     return found
 
 
-def components() -> dict[str, str]:
-    """The kit's name of each installed component of this repository, by the file that it is in."""
+def components() -> dict[str, list[str]]:
+    """The kit's names of the installed components of this repository, by the file that they are in."""
     from mmkit.registry.catalog import installed  # noqa: PLC0415 (mapping files alone needs no mmkit)
 
-    found = {}
+    found: dict[str, list[str]] = {}
     for entry in installed().entries:
         if entry.spec is not None:
             module = Path(*entry.spec.reference.partition(":")[0].split(".")).with_suffix(".py")
             for file in (module, Path("plugins") / entry.distribution / "src" / module):
-                found[file.as_posix()] = f"{entry.kind}-{entry.name}"
+                found.setdefault(file.as_posix(), []).append(f"{entry.kind}-{entry.name}")
     return found
 
 
@@ -137,7 +139,7 @@ def main(arguments: Sequence[str]) -> int:
         return (ROOT / path).exists()
 
     try:
-        files = changed(*arguments[:1])
+        files = changed(arguments[0] if arguments else None)
     except ValueError as error:
         print(f".ci/changed.py: {error}", file=sys.stderr)
         return 2

@@ -3,8 +3,8 @@
     python .ci/pages.py             writes them
     python .ci/pages.py --check     only names the pages that are out of date; exit code 1 where one is
 
-A generated part stands between `<!-- begin NAME ... -->` and `<!-- end NAME -->`; the rest of a page is written by hand.
-`tests/pages/test_generated.py` compares all parts with what this file makes of the source.
+A generated part stands between `<!-- begin NAME ... -->` and `<!-- end NAME -->`; the rest of a page is written by
+hand. `tests/pages/test_generated.py` compares all parts with what this file makes of the source.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mmkit"
 FLOORS = ROOT / "tests" / "test_floors.py"
 SOURCE = re.compile(r",?\s*(https?://\S+)$")
+RECORD_PARTS = (record.SampleCounts, record.Loading, record.Speed, record.Cost)
 READS = {"vectors": "one vector an input", "tokens": "all tokens of each input", "outputs": "one prediction an input"}
 
 
@@ -148,7 +149,7 @@ def _fusion(entry: Entry) -> str:
 def fields() -> str:
     """The fields of a record, and of the parts that it consists of, off their docstrings."""
     parts = [_fields(record.Record)]
-    for part in (record.SampleCounts, record.Loading, record.Speed, record.Cost):
+    for part in RECORD_PARTS:
         parts += [f"### {part.__name__}", first_sentence(part.__doc__ or ""), _fields(part)]
     return "\n\n".join(parts)
 
@@ -164,7 +165,8 @@ def _fields(of: type) -> str:
 
 def _type(annotation: Any) -> str:
     """A type, with a link where it is a part of the record with a table of its own."""
-    return re.sub(r"\b(SampleCounts|Loading|Speed|Cost)\b", lambda m: f"[{m[1]}](#{m[1].lower()})", describe(annotation))
+    names = "|".join(part.__name__ for part in RECORD_PARTS)
+    return re.sub(rf"\b({names})\b", lambda found: f"[{found[1]}](#{found[1].lower()})", describe(annotation))
 
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
