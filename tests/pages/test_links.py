@@ -10,7 +10,7 @@ import pytest
 TOPS = ("mmkit", "plugins", "benchmarks", "tests", ".ci", ".github")
 # What stands for something else: a placeholder, and the plugin that is written as an example.
 STANDS_FOR = re.compile(r"[A-Z]{3,}|acme")
-ALLOWED_CAPITALS = re.compile(
+OWN_CAPITALS = re.compile(
     r"README|CHANGELOG|LICENSE|LICENCE|CONTRIBUTING|SECURITY|ISSUE_TEMPLATE|PULL_REQUEST_TEMPLATE"
 )
 
@@ -51,7 +51,7 @@ def links(page):
 def paths(page):
     """The code within its lines that names a file or a folder of the repository."""
     words = [word for code in page.code for word in code.split() if re.fullmatch(r"[\w.*/-]+", word)]
-    words = [word for word in words if not STANDS_FOR.search(ALLOWED_CAPITALS.sub("", word))]
+    words = [word for word in words if not STANDS_FOR.search(OWN_CAPITALS.sub("", word))]
     return [
         word
         for word in words
