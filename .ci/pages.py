@@ -1,4 +1,4 @@
-"""Writes the generated parts of pages: rooms, the map of files, the registry of fusions, the fields of a record.
+"""Writes the generated parts of pages: rooms, the map of files, the fusions, the fields of a record, marks of tests.
 
     python .ci/pages.py             writes them
     python .ci/pages.py --check     only names the pages that are out of date; exit code 1 where one is
@@ -12,6 +12,7 @@ from __future__ import annotations
 import ast
 import re
 import sys
+import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -29,7 +30,7 @@ PACKAGE = ROOT / "mmkit"
 FLOORS = ROOT / "tests" / "test_floors.py"
 SOURCE = re.compile(r",?\s*(https?://\S+)$")
 RECORD_PARTS = (record.SampleCounts, record.Loading, record.Speed, record.Cost)
-READS = {"vectors": "one vector an input", "tokens": "all tokens of each input", "outputs": "one prediction an input"}
+READS = {"vectors": "one vector of each input", "tokens": "all tokens of each input", "outputs": "a prediction of each"}
 
 
 def first_sentence(text: str) -> str:
@@ -109,7 +110,7 @@ def registry() -> str:
     ]
     parts = [table(("fusion", "what it does", "reads", "inputs"), rows)]
     for reads, members in families.items():
-        parts.append(f"## Fusions that read {reads}\n\nThey read {READS[reads]}.")
+        parts.append(f"## Fusions of {reads}\n\nThey read {READS[reads]}.")
         parts += map(_fusion, members)
     return "\n\n".join(parts)
 
@@ -124,8 +125,8 @@ def _reads(entry: Entry) -> str:
 def _inputs(entry: Entry) -> str:
     spec = typing.cast(FusionSpec, entry.spec)
     if spec.max_inputs is None:
-        return f"{spec.min_inputs} or more"
-    return f"{spec.min_inputs} to {spec.max_inputs}" if spec.max_inputs != spec.min_inputs else str(spec.min_inputs)
+        return f"{spec.min_inputs}+"
+    return f"{spec.min_inputs}-{spec.max_inputs}" if spec.max_inputs != spec.min_inputs else str(spec.min_inputs)
 
 
 def _fusion(entry: Entry) -> str:
@@ -169,11 +170,18 @@ def _type(annotation: Any) -> str:
     return re.sub(rf"\b({names})\b", lambda found: f"[{found[1]}](#{found[1].lower()})", describe(annotation))
 
 
+def marks() -> str:
+    """The marks of tests, as pyproject.toml declares them."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
+    return table(("mark", "meaning"), ((f"`{name}`", told) for name, told in (one.split(": ", 1) for one in declared)))
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     ".github/CONTRIBUTING.md": {"map": file_map},
     "mmkit/README.md": {"rooms": rooms},
     "mmkit/fusions/README.md": {"registry": registry},
     "mmkit/records/README.md": {"fields": fields},
+    "tests/README.md": {"marks": marks},
 }
 """The generated parts of each page: their names, and what makes them."""
 
