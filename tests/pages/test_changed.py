@@ -125,7 +125,7 @@ def test_the_check_runs_what_it_prints_and_fails_with_it(repository, tmp_path):
     environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
     done = subprocess.run(check, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stdout
-    assert "failed: 'mypy'" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("failed: ")] == ["failed: mypy "]
     called = [line for line in done.stdout.splitlines() if line.startswith("called: ")]
     assert called == [
         "called: ruff check .",
