@@ -13,6 +13,8 @@ from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
 SHELLS = {"sh", "shell", "bash", "console"}
+# Beginnings of commands in blocks that do not say in which language they are.
+PROGRAM = re.compile(r"(mmkit|pip|python|pytest|bash|\.ci/\w+) ")
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,15 @@ class Page:
 
     @property
     def commands(self):
-        """Each command of its shell blocks, without prompt and comment; several joined by `&&` are several."""
+        """Each command of its shell blocks, without prompt and comment; several joined by `&&` are several.
+
+        Indented blocks name no language: a line counts that begins like a command.
+        """
+        indented = [("", token.content) for token in self.tokens if token.type == "code_block"]
         found = []
-        for language, content in self.blocks:
-            if language in SHELLS:
-                for line in content.replace("\\\n", " ").splitlines():
+        for language, content in [*self.blocks, *indented]:
+            for line in content.replace("\\\n", " ").splitlines():
+                if language in SHELLS or (not language and PROGRAM.match(line)):
                     plain = re.sub(r"(^|\s)#\s.*|^\$ ", "", line)
                     found += [" ".join(one.split()) for one in plain.split("&&") if one.strip()]
         return found

@@ -8,6 +8,7 @@ the components that it names are looked up with their options; so is code within
 
 import re
 import shlex
+import sys
 import tomllib
 
 import pytest
@@ -21,6 +22,8 @@ from mmkit.registry.options import parse_component, split_commas, write_value
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 # What a page has the reader write: the plugins of examples.
 MADE = re.compile(r"\bacme|\bscored\b")
+# What a page has mmkit write for the reader: it can be used as a folder, and once it is installed, by its name.
+BEGIN = re.compile(r"mmkit plugins new [a-z]+ ([a-z][\w-]*)$")
 # Options that name components, of which kind.
 KINDS = {
     "task": "task",
@@ -52,13 +55,27 @@ def components(context):
             yield from ((kind, one.partition("=")[2] if of_input else one) for one in several if one != "all")
 
 
-def look_up(command):
+@pytest.fixture(scope="module")
+def begun(repository):
+    """The commands of all pages that begin a plugin, by its name."""
+    commands = (command for page in repository.pages for command in page.commands)
+    return {found[1]: command for command in commands if (found := BEGIN.match(command))}
+
+
+def stands_for_something(command, begun=()):
+    """Whether a command has a placeholder in it, or the name of what only the reader has."""
+    named = "|".join(begun)
+    installed = named and not BEGIN.match(command) and re.search(rf"(?<![./\w-])({named})\b", command)
+    return bool(PLACEHOLDER.search(command) or MADE.search(command) or installed)
+
+
+def look_up(command, begun=()):
     """Parse a command, and choose each component that it names, with its options."""
     if command.split()[1:] in (["--help"], ["--version"]):
         return
     for kind, text in components(parsed(command)):
         name = parse_component(text)[0]
-        if not PLACEHOLDER.search(name) and not MADE.search(name):
+        if not stands_for_something(name, begun):
             mmkit.installed().choose(kind, text)
 
 
@@ -88,10 +105,15 @@ def run(command, capsys):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An empty folder, an empty cache, and no hub."""
+    """An empty folder, an empty cache, and no hub; what is imported from the folder is forgotten."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    yield
+    for name, module in list(sys.modules.items()):
+        if str(getattr(module, "__file__", None) or "").startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 def test_the_commands_were_found(repository):
@@ -102,35 +124,41 @@ def test_the_commands_were_found(repository):
     assert sum(len(page.quoted_commands) for page in repository.pages) >= 15
 
 
-def test_each_command_is_taken(documented, elsewhere, capsys):
-    look_up(documented)
+def test_each_command_is_taken(documented, begun, elsewhere, capsys):
+    look_up(documented, begun)
     whole = without_weights(documented)
-    if not (PLACEHOLDER.search(whole) or MADE.search(whole)):
+    if not stands_for_something(whole, begun):
+        for name, command in begun.items():
+            if f"./{name}" in whole.split():
+                run(command, capsys)
         assert run(whole, capsys)
 
 
-def test_each_command_within_a_line_is_taken(page):
+def test_each_command_within_a_line_is_taken(page, begun):
     for command in page.quoted_commands:
         try:
-            look_up(command)
+            look_up(command, begun)
         except Exception as error:
             # A part of a command may leave out what the whole one needs.
             if type(error).__name__ != "MissingParameter":
                 raise
 
 
-def test_what_is_installed_and_run_beside_mmkit_is_there(page, repository):
-    assert faults(page, repository) == []
+def test_what_is_installed_and_run_beside_mmkit_is_there(page, repository, begun):
+    assert faults(page, repository, begun) == []
 
 
-def faults(page, repository):
+def faults(page, repository, begun=()):
     """Every folder, extra, script and test that a command of a page names and that is not there."""
     found = []
     for command in page.commands:
         program, *arguments = shlex.split(command)
-        if program == "pip" and not MADE.search(command):
+        if stands_for_something(PLACEHOLDER.sub("", command).replace("./", ""), begun):
+            continue
+        arguments = [one for one in arguments if not PLACEHOLDER.search(one)]
+        if program == "pip":
             found += [fault for one in arguments if (fault := _uninstallable(one, repository.root))]
-        elif program in {"python", "pytest"}:
+        elif program in {"bash", "python", "pytest"}:
             named = [one.partition("::")[0] for one in arguments if "/" in one or one.endswith(".py")]
             found += [f"there is no {one}" for one in named if not (repository.root / one).exists()]
         elif program.startswith("."):
@@ -196,17 +224,35 @@ mmkit bench \\
     --seeds 2 && .ci/run
 ```
 ```python
-mmkit.bench()
+mmkit bench --in-no-shell
 ```
 
-    mmkit is in no block
+    mmkit bench --indented
+    and a word about it
 
 `mmkit cache
 list` and `mmkit`, `mmkit.load`
 """
     page = repository.page("x.md", text)
-    assert page.commands == ["mmkit bench --fusion sum", "mmkit bench --seeds 2", ".ci/run"]
+    assert page.commands == ["mmkit bench --fusion sum", "mmkit bench --seeds 2", ".ci/run", "mmkit bench --indented"]
     assert page.quoted_commands == ["mmkit cache list"]
+
+
+@pytest.mark.parametrize(
+    ("command", "stands"),
+    [
+        ("mmkit bench --fusion sum", False),
+        ("mmkit bench --task TASK", True),
+        ("mmkit plugins check acme-fusion", True),
+        ("mmkit plugins new fusion soft-vote", False),
+        ("mmkit plugins check ./soft-vote", False),
+        ("mmkit plugins check soft-vote", True),
+        ("mmkit bench --fusion concat,soft-vote", True),
+        ("mmkit bench --fusion very-soft-vote", False),
+    ],
+)
+def test_what_only_the_reader_has_is_not_run(command, stands):
+    assert stands_for_something(command, {"soft-vote": "mmkit plugins new fusion soft-vote"}) == stands
 
 
 def test_weights_give_way_to_the_example(repository):
@@ -221,7 +267,7 @@ def test_weights_give_way_to_the_example(repository):
 def test_what_is_not_there_to_install_or_run_is_found(repository):
     text = """```sh
 pip install ./plugins/mmkit-tim '.[tset]' './plugins/mmkit-timm[lora,lara]' numpy
-python benchmarks/gone.py && pytest tests/gone -x && .ci/gone
+python benchmarks/gone.py FOLDER && pytest tests/gone -x && .ci/gone
 pip install ./acme-fusion -e '.[test]' && python -m mmkit && pytest tests/test_floors.py::test_x -m full && .ci/run
 ```"""
     assert faults(repository.page("x.md", text), repository) == [
