@@ -12,6 +12,8 @@ import pytest
 from markdown_it import MarkdownIt
 
 ROOT = Path(__file__).parents[2]
+# A command that has mmkit write a plugin for the reader.
+BEGIN = re.compile(r"mmkit plugins new [a-z]+ ([a-z][\w-]*)$")
 SHELLS = {"sh", "shell", "bash", "console"}
 # Beginnings of commands in blocks that do not say in which language they are.
 PROGRAM = re.compile(r"(mmkit|pip|python|pytest|bash|\.ci/\w+) ")
@@ -105,6 +107,17 @@ class Repository:
     def page(path, text):
         """A page that is not there, for controls."""
         return Page(path, text)
+
+    @property
+    def begun(self):
+        """The commands of all pages that begin a plugin, by its name."""
+        commands = (command for page in self.pages for command in page.commands)
+        return {found[1]: command for command in commands if (found := BEGIN.match(command))}
+
+    def ignores(self, path):
+        """Whether git ignores a path: it is there on some machines only."""
+        command = ["git", "-C", self.root, "check-ignore", "--quiet", path]
+        return subprocess.run(command, check=False).returncode == 0
 
     def script(self, name) -> ModuleType:
         """A script of `.ci`, as a module."""

@@ -22,8 +22,6 @@ from mmkit.registry.options import parse_component, split_commas, write_value
 PLACEHOLDER = re.compile(r"\b[A-Z]{3,}\b")
 # What a page has the reader write: the plugins of examples.
 MADE = re.compile(r"\bacme|\bscored\b")
-# What a page has mmkit write for the reader: it can be used as a folder, and once it is installed, by its name.
-BEGIN = re.compile(r"mmkit plugins new [a-z]+ ([a-z][\w-]*)$")
 # Options that name components, of which kind.
 KINDS = {
     "task": "task",
@@ -57,15 +55,14 @@ def components(context):
 
 @pytest.fixture(scope="module")
 def begun(repository):
-    """The commands of all pages that begin a plugin, by its name."""
-    commands = (command for page in repository.pages for command in page.commands)
-    return {found[1]: command for command in commands if (found := BEGIN.match(command))}
+    """The commands that have mmkit write a plugin, by its name: it is used as a folder, and once installed by name."""
+    return repository.begun
 
 
 def stands_for_something(command, begun=()):
     """Whether a command has a placeholder in it, or the name of what only the reader has."""
     named = "|".join(begun)
-    installed = named and not BEGIN.match(command) and re.search(rf"(?<![./\w-])({named})\b", command)
+    installed = named and " new " not in command and re.search(rf"(?<![./\w-])({named})\b", command)
     return bool(PLACEHOLDER.search(command) or MADE.search(command) or installed)
 
 

@@ -28,10 +28,15 @@ def faults(page, repository):
             found.append(f"{page.path}: {target} leads nowhere")
         elif anchor and anchor not in anchors.get(place, ()):
             found.append(f"{page.path}: {place} has no heading {anchor}")
+    begun = [name.replace("-", "_") for name in repository.begun]
     for code in paths(page):
+        if any(name in code for name in begun):
+            continue
         beside = posixpath.normpath(posixpath.join(posixpath.dirname(page.path), code))
         plain = code.rstrip("/")
         if not any(fnmatch(path, f"*/{plain}") or fnmatch(path, plain) or path == beside for path in known | folders):
+            if code.split("/")[0] in TOPS and repository.ignores(code):
+                continue
             found.append(f"{page.path}: there is no {code}")
     return found
 
@@ -126,6 +131,7 @@ def test_what_leads_somewhere_is_left_alone(repository):
 
 [1](../README.md#start) [2](https://example.org/x) [3](#a-b-c-d-e) [4](fusions/) [5](../README.md "title") [6](..)
 `mmkit/experiments/run.py` `loop.py` `mmkit/fusions/` `tests/` `data/build_*.py` `acme_fusion/plugin.py` `mmkit/NAME.py`
+`tests/__pycache__/`
 `runs/low-rank/records.jsonl` `name:key=value`
 """
     assert faults(repository.page("mmkit/PAGE.md", text), repository) == []
