@@ -17,10 +17,10 @@ class SampleCounts:
     """How many samples of each split had truth, and so were used.
 
     Args:
-        train: training samples with truth.
-        validation: validation samples with truth.
-        test: test samples with truth.
-        without_truth: samples without truth, by split.
+        train: with truth.
+        validation: with truth.
+        test: with truth.
+        without_truth: the others, by split.
     """
 
     train: int
@@ -31,11 +31,11 @@ class SampleCounts:
 
 @dataclass(frozen=True)
 class Loading:
-    """How long training waited for its batches.
+    """What training waited for its batches.
 
     Args:
-        seconds: waiting time of all training steps together.
-        share: that time as a share of the whole time of training steps.
+        seconds: of all training steps.
+        share: of the time of training steps.
         workers: threads that made batches ahead.
     """
 
@@ -49,11 +49,11 @@ class Speed:
     """How fast a combination is, timed in interleaved rounds with all others of its suite.
 
     Args:
-        inference_samples_per_s: samples predicted in a second.
-        train_samples_per_s: samples trained on in a second.
-        latency_ms: milliseconds for one sample, by percentile ("p50"); None where too few calls were timed.
-        inference_batch_size: samples in each timed prediction.
-        train_batch_size: samples in each timed training step.
+        inference_samples_per_s: of predictions.
+        train_samples_per_s: of training steps.
+        latency_ms: of a prediction of one sample, by percentile ("p50"); None where too few calls were timed.
+        inference_batch_size: samples that were predicted together.
+        train_batch_size: samples of a training step.
     """
 
     inference_samples_per_s: float
@@ -68,11 +68,11 @@ class Cost:
     """What a combination costs apart from time.
 
     Args:
-        parameters: number of parameters of the model.
-        trainable_parameters: number of those that are trained; None where costs were not measured.
-        flops_per_sample: floating-point operations to predict one sample; None where they cannot be counted.
-        flops_uncounted: operations without a formula, because of which they cannot be counted.
-        peak_memory_bytes: most memory that a training step needs; None where it cannot be measured.
+        parameters: of the model.
+        trainable_parameters: those of them that are trained; None where it was not asked for.
+        flops_per_sample: of a prediction; None where it is not known.
+        flops_uncounted: operations without a formula, for which it is not known.
+        peak_memory_bytes: of a training step; None where it is not known.
     """
 
     parameters: int
@@ -87,44 +87,44 @@ class Record:
     """One run. Of a run that failed, nothing is known beyond its name, its error and its surroundings.
 
     Args:
-        schema: version of this layout.
+        schema: of the record.
         id: hash over all that decides the result.
-        status: whether the run was completed.
-        error: kind and message of what made it fail; None where it was completed.
-        exit_code: exit code of the command line for that error; 0 where it was completed.
-        task: the task, with its options.
-        encoders: the encoder of each input, with its options.
-        fusion: the fusion, with its options; `only:INPUT` of a single-input baseline.
-        head: the head, with its options.
-        objectives: the losses beside the head's, with their options.
-        seed: seed of weights, order, augmentation and dropout.
-        metric: metric that ranks combinations.
-        epoch_metric: metric that chose the best epoch.
-        higher_is_better: whether a higher value of `metric` is better.
-        metrics: scores on test, by metric; None where a metric is not defined on these samples.
-        validation: scores on validation, by metric.
-        best_epoch: epoch whose weights were kept, counted from 1.
-        history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
-        scores: value of `metric` for each test sample; None where it is not a mean over samples.
-        names: names of the classes, labels or numbers.
-        confusion: counts on test, one row for each true class; for labels one 2 x 2 matrix each. None for numbers and
-            texts, and for more than 100 classes.
-        samples: how many samples were used.
-        unread: one line for each value that could not be read or transformed, by split.
-        encoded_once: inputs whose frozen encoder ran once over each split.
-        encoded_in_copies: augmented inputs whose frozen encoder ran once over each of several copies.
-        encoded_anew: augmented inputs whose frozen encoder ran in every epoch.
-        loading: how long training waited for its batches.
+        status: "ok" or "failed".
+        error: kind and message of what made it fail.
+        exit_code: that the error stands for on the command line; 0 without one.
+        task: with its options.
+        encoders: by input, with their options.
+        fusion: with its options, or `only:INPUT`.
+        head: with its options.
+        objectives: with their options.
+        seed: of weights, order, augmentation and dropout.
+        metric: that ranks combinations.
+        epoch_metric: that chose the best epoch.
+        higher_is_better: of `metric`.
+        metrics: on test, by name; None where one is not defined on the samples at hand.
+        validation: likewise, on validation.
+        best_epoch: whose weights were kept, from 1.
+        history: of each epoch its number, the mean loss, and `epoch_metric` on validation.
+        scores: of `metric` on test, sample by sample; None where it is no mean over samples.
+        names: of the classes, labels or numbers.
+        confusion: counts on test, a row a true class; of labels a 2 x 2 matrix each. None of numbers and texts, and of
+            more than 100 classes.
+        samples: how many were used.
+        unread: values that could not be read or transformed, a line each, by split.
+        encoded_once: inputs with a frozen encoder whose features were computed once.
+        encoded_in_copies: those whose features were computed of several augmented copies.
+        encoded_anew: those whose frozen encoder ran in every epoch.
+        loading: what training waited for its batches.
         throughput: how fast the combination is; None where it was not measured.
         cost: parameters, FLOPs and memory.
-        seconds: duration of the run.
-        run: the run as a document, from which `Run.of` makes it again.
-        device: device that it ran on: cpu, cuda or mps.
-        precision: precision of the forward pass.
-        machine: the machine that it ran on; no name of a host, a user or a folder.
-        software: versions of Python, torch and what else computes.
-        plugins: versions of the distributions that its components come from.
-        libraries: versions of the libraries that those are built on.
+        seconds: that the run took.
+        run: its document, from which `Run.of` makes it again.
+        device: on which it ran.
+        precision: of the forward.
+        machine: on which it ran.
+        software: versions of what computes.
+        plugins: distributions of its components, with versions.
+        libraries: versions of what those are built on.
     """
 
     schema: int = SCHEMA
