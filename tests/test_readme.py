@@ -1,42 +1,13 @@
-"""What README.md says is run, or is what the command line says."""
+"""What README.md says is run, or is what mmkit says; its commands and links are tested with those of all pages."""
 
 import re
-import shlex
-import sys
 from pathlib import Path
 
 import pytest
 
 import mmkit
-import mmkit.cli
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
-COMMANDS = re.findall(r"^(mmkit (?:bench|list-plugins|plugins) ?.*?)(?: +#.*)?$", README, re.MULTILINE)
-
-
-def test_the_commands_were_found():
-    assert len(COMMANDS) >= 8
-
-
-@pytest.mark.parametrize(
-    "command", [c for c in COMMANDS if not {"scored", "acme", "FILE"} & set(re.findall(r"\w+", c))]
-)
-def test_each_command_is_taken(command, capsys, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", list(sys.path))  # a check of a folder puts it there
-    arguments = shlex.split(command)[1:]
-    if "./soft-vote" in arguments:
-        (begun,) = [c for c in COMMANDS if c.startswith("mmkit plugins new")]
-        with pytest.raises(SystemExit):
-            mmkit.cli.main(shlex.split(begun)[1:])
-    with pytest.raises(SystemExit) as end:
-        mmkit.cli.main(
-            [*arguments, "--dry-run"] if arguments[0] == "bench" and "--dry-run" not in arguments else arguments
-        )
-    assert end.value.code == 0
-    assert capsys.readouterr().out
-    for module in [module for module in sys.modules if module.partition(".")[0] == "soft_vote"]:
-        del sys.modules[module]
 
 
 @pytest.mark.full

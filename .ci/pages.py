@@ -1,0 +1,223 @@
+"""Writes the generated parts of pages: rooms, the map of files, the fusions, the fields of a record, marks of tests.
+
+    python .ci/pages.py             writes them
+    python .ci/pages.py --check     only names the pages that are out of date; exit code 1 where one is
+
+A generated part stands between `<!-- begin NAME ... -->` and `<!-- end NAME -->`; the rest of a page is written by
+hand. `tests/pages/test_generated.py` compares all parts with what this file makes of the source.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+import tomllib
+import typing
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import docstring_parser
+
+from mmkit.plugin import FusionSpec
+from mmkit.records import record
+from mmkit.registry.catalog import BUILTIN, Entry, installed
+from mmkit.registry.options import describe, options_of, write_value
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "mmkit"
+FLOORS = ROOT / "tests" / "test_floors.py"
+SOURCE = re.compile(r",?\s*(https?://\S+)$")
+RECORD_PARTS = (record.SampleCounts, record.Loading, record.Speed, record.Cost)
+READS = {"vectors": "one vector of each input", "tokens": "all tokens of each input", "outputs": "a prediction of each"}
+
+
+def first_sentence(text: str) -> str:
+    """Of a docstring, on one line."""
+    paragraph = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[.?!])\s+(?=[A-Z])", paragraph)[0]
+
+
+def summary(file: Path) -> str:
+    """The first sentence of a module's docstring.
+
+    Raises:
+        ValueError: it has none.
+    """
+    text = ast.get_docstring(ast.parse(file.read_text("utf-8")))
+    if not text:
+        raise ValueError(f"{file} has no docstring; its first sentence says what the file is for")
+    return first_sentence(text)
+
+
+def floors(name: str = "FLOORS") -> Any:
+    """A constant of the floors test: the order of the rooms, or what a room is confined to."""
+    for node in ast.parse(FLOORS.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return ast.literal_eval(node.value)
+    raise ValueError(f"{FLOORS} assigns no {name}")
+
+
+def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown; a bar within a cell is escaped."""
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def rooms() -> str:
+    """The rooms of mmkit/ from the roof down, each with what it is for."""
+    rows = []
+    for name in reversed(floors()):
+        path = PACKAGE / name
+        file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        shown = f"{name}/" if path.is_dir() else file.name
+        rows.append((f"[`{shown}`]({shown})", summary(file)))
+    confined = "".join(
+        f"\n\n`{room}` imports only {', '.join(f'`{one}`' for one in known if one != room)}."
+        for room, known in floors("ONLY").items()
+    )
+    return table(("room", "what it is for"), rows) + confined
+
+
+def file_map() -> str:
+    """Every file of mmkit/, one line each, room by room from the roof down."""
+    top = sorted(file for file in PACKAGE.glob("*.py"))
+    parts = ["### mmkit/", "", *map(_line, top)]
+    for name in reversed(floors()):
+        room = PACKAGE / name
+        if room.is_dir():
+            files = sorted(room.rglob("*.py"), key=lambda file: (len(file.relative_to(room).parts) > 1, file))
+            parts += ["", f"### mmkit/{name}/", "", summary(room / "__init__.py"), ""]
+            parts += [_line(file, room) for file in files if file.parent != room or file.name != "__init__.py"]
+    return "\n".join(parts)
+
+
+def _line(file: Path, room: Path = PACKAGE) -> str:
+    return f"- [`{file.relative_to(room)}`](../{file.relative_to(ROOT)}): {summary(file)}"
+
+
+def registry() -> str:
+    """The fusions that ship with mmkit: a table of all, then each with its paper and its options."""
+    entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
+    families: dict[str, list[Entry]] = {name: [] for name in READS}
+    for entry in entries:
+        families[_reads(entry)].append(entry)
+    rows = [
+        (f"[`{entry.name}`](#{entry.name})", entry.summary, reads, _inputs(entry))
+        for reads, members in families.items()
+        for entry in members
+    ]
+    parts = [table(("fusion", "what it does", "reads", "inputs"), rows)]
+    for reads, members in families.items():
+        parts.append(f"## Fusions of {reads}\n\nThey read {READS[reads]}.")
+        parts += map(_fusion, members)
+    return "\n\n".join(parts)
+
+
+def _reads(entry: Entry) -> str:
+    spec = typing.cast(FusionSpec, entry.spec)
+    if spec.combines == "outputs":
+        return "outputs"
+    return "vectors" if spec.vectors else "tokens"
+
+
+def _inputs(entry: Entry) -> str:
+    spec = typing.cast(FusionSpec, entry.spec)
+    if spec.max_inputs is None:
+        return f"{spec.min_inputs}+"
+    return f"{spec.min_inputs}-{spec.max_inputs}" if spec.max_inputs != spec.min_inputs else str(spec.min_inputs)
+
+
+def _fusion(entry: Entry) -> str:
+    component = entry.load()
+    file = Path(*component.__module__.split(".")).with_suffix(".py").relative_to("mmkit/fusions")
+    parts = [f"### {entry.name}", f"{entry.summary}. Source: [`{file}`]({file})."]
+    paper = entry.spec.paper if entry.spec else ""
+    if found := SOURCE.search(paper):
+        parts.append(f"Paper: [{paper[: found.start()]}]({found[1]}).")
+    elif paper:
+        parts.append(f"Paper: {paper}.")
+    options = options_of(component).values()
+    rows = [
+        (f"`{o.name}`", describe(o.annotation), f"`{write_value(o.default)}`", o.help.removesuffix("."))
+        for o in options
+    ]
+    parts.append(table(("option", "takes", "default", "meaning"), rows) if rows else "It has no options.")
+    return "\n\n".join(parts)
+
+
+def fields() -> str:
+    """The fields of a record, and of the parts that it consists of, off their docstrings."""
+    parts = [_fields(record.Record)]
+    for part in RECORD_PARTS:
+        parts += [f"### {part.__name__}", first_sentence(part.__doc__ or ""), _fields(part)]
+    return "\n\n".join(parts)
+
+
+def _fields(of: type) -> str:
+    parsed = docstring_parser.parse(of.__doc__ or "", docstring_parser.DocstringStyle.GOOGLE)
+    helps = {one.arg_name: " ".join((one.description or "").split()) for one in parsed.params}
+    hints = typing.get_type_hints(of)
+    if helps.keys() != hints.keys():
+        raise ValueError(f"{of.__name__} documents {sorted(helps)}, and its fields are {sorted(hints)}")
+    return table(("field", "type", "meaning"), ((f"`{name}`", _type(hints[name]), helps[name]) for name in hints))
+
+
+def _type(annotation: Any) -> str:
+    """A type, with a link where it is a part of the record with a table of its own."""
+    names = "|".join(part.__name__ for part in RECORD_PARTS)
+    return re.sub(rf"\b({names})\b", lambda found: f"[{found[1]}](#{found[1].lower()})", describe(annotation))
+
+
+def marks() -> str:
+    """The marks of tests, as pyproject.toml declares them."""
+    declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
+    return table(("mark", "meaning"), ((f"`{name}`", told) for name, told in (one.split(": ", 1) for one in declared)))
+
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    ".github/CONTRIBUTING.md": {"map": file_map},
+    "mmkit/README.md": {"rooms": rooms},
+    "mmkit/fusions/README.md": {"registry": registry},
+    "mmkit/records/README.md": {"fields": fields},
+    "tests/README.md": {"marks": marks},
+}
+"""The generated parts of each page: their names, and what makes them."""
+
+
+def renewed(text: str, name: str, content: str) -> str:
+    """A page with one generated part replaced.
+
+    Raises:
+        ValueError: the page does not mark that part exactly once.
+    """
+    pattern = re.compile(rf"(<!-- begin {name}\b[^>]*-->\n).*?(<!-- end {name} -->)", re.DOTALL)
+    if len(pattern.findall(text)) != 1:
+        raise ValueError(f"expected one part between <!-- begin {name} --> and <!-- end {name} -->")
+    return pattern.sub(lambda found: f"{found[1]}\n{content}\n\n{found[2]}", text)
+
+
+def pages() -> Iterator[tuple[Path, str, str]]:
+    """Each page with generated parts: its path, what it holds, and what it should hold."""
+    for path, parts in PARTS.items():
+        before = after = (ROOT / path).read_text("utf-8")
+        for name, make in parts.items():
+            after = renewed(after, name, make())
+        yield ROOT / path, before, after
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the pages, or name those that are out of date."""
+    stale = [(path, after) for path, before, after in pages() if before != after]
+    for path, after in stale:
+        if "--check" in arguments:
+            print(f"{path.relative_to(ROOT)} is out of date; run `python .ci/pages.py`")
+        else:
+            path.write_text(after, "utf-8")
+            print(f"{path.relative_to(ROOT)} written")
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,139 @@
+"""The generated parts of pages are what the source says now."""
+
+import ast
+
+import pytest
+import yaml
+
+from mmkit.registry.catalog import BUILTIN, installed
+
+
+@pytest.fixture(scope="module")
+def pages(repository):
+    return repository.script("pages")
+
+
+def test_every_generated_part_is_fresh(pages):
+    found = list(pages.pages())
+    assert len(found) == len(pages.PARTS) == 5
+    stale = [str(path) for path, before, after in found if before != after]
+    assert stale == [], "run `python .ci/pages.py`"
+
+
+def test_a_stale_part_is_noticed_and_written_anew(pages, tmp_path, monkeypatch, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- begin part; written by a script -->\nold\n<!-- end part -->\nafter\n")
+    monkeypatch.setattr(pages, "ROOT", tmp_path)
+    monkeypatch.setattr(pages, "PARTS", {"page.md": {"part": lambda: "new \\1"}})
+    assert pages.main(["--check"]) == 1
+    assert "page.md is out of date" in capsys.readouterr().out
+    assert pages.main([]) == 0
+    assert page.read_text() == (
+        "before\n<!-- begin part; written by a script -->\n\nnew \\1\n\n<!-- end part -->\nafter\n"
+    )
+    assert pages.main(["--check"]) == 0
+
+
+@pytest.mark.parametrize("text", ["none", "<!-- begin part -->\nhalf", 2 * "<!-- begin part -->\n<!-- end part -->\n"])
+def test_a_page_without_its_marks_is_an_error(pages, text):
+    with pytest.raises(ValueError, match="expected one part between"):
+        pages.renewed(text, "part", "new")
+
+
+def test_the_map_has_one_line_for_each_file_of_the_package(pages, repository):
+    lines = pages.file_map().splitlines()
+    files = [path for path in repository.files if path.startswith("mmkit/") and path.endswith(".py")]
+    # The package of a room gives the room its sentence.
+    listed = [path for path in files if path.count("/") != 2 or not path.endswith("/__init__.py")]
+    assert [sum(f"](../{path}): " in line for line in lines) for path in listed] == [1] * len(listed)
+    rooms = {path.split("/")[1] for path in files if path.count("/") > 1}
+    assert {f"### mmkit/{room}/" for room in rooms} <= set(lines)
+
+
+def test_a_file_without_a_docstring_is_an_error(pages, tmp_path):
+    (tmp_path / "mute.py").write_text("x = 1\n")
+    with pytest.raises(ValueError, match=r"mute\.py has no docstring"):
+        pages.summary(tmp_path / "mute.py")
+
+
+@pytest.mark.parametrize(
+    ("docstring", "sentence"),
+    [
+        ("One thing.", "One thing."),
+        ("One thing. Another.", "One thing."),
+        ("Where is it? There.", "Where is it?"),
+        ("One thing\nover two lines.\n\nMore.", "One thing over two lines."),
+        ('Written as "NAME:key=value,...", values in TOML.', 'Written as "NAME:key=value,...", values in TOML.'),
+    ],
+)
+def test_the_first_sentence_of_a_docstring(pages, docstring, sentence):
+    assert pages.first_sentence(docstring) == sentence
+
+
+def test_the_registry_has_every_fusion_with_its_options_and_its_paper(pages):
+    page = pages.registry()
+    entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
+    assert len(entries) >= 11
+    for entry in entries:
+        part = page.partition(f"\n### {entry.name}\n")[2].partition("\n### ")[0]
+        assert entry.summary.replace("|", "\\|") in part, entry.name
+        assert entry.spec.paper.rpartition(" ")[2] in part, entry.name
+        # The signature read off the source, not by way of what the page was made with.
+        module, _, name = entry.spec.reference.partition(":")
+        source = ast.parse((pages.ROOT / f"{module.replace('.', '/')}.py").read_text())
+        (of,) = (node for node in source.body if isinstance(node, ast.ClassDef) and node.name == name)
+        (init,) = (node for node in of.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
+        for argument in init.args.kwonlyargs:
+            assert f"\n| `{argument.arg}` | " in part, (entry.name, argument.arg)
+
+
+def test_what_a_fusion_reads_is_the_room_that_it_is_in(pages):
+    for entry in installed().available("fusion"):
+        if entry.distribution == BUILTIN:
+            assert f".fusions.{pages._reads(entry)}." in entry.spec.reference
+
+
+def test_a_bar_in_a_cell_does_not_end_it(pages):
+    assert pages.table(("a", "b"), [("x | y", "z")]).splitlines()[-1] == "| x \\| y | z |"
+
+
+def test_a_field_without_a_line_is_an_error(pages):
+    class Part:
+        """A part.
+
+        Args:
+            one: told.
+        """
+
+        one: int
+        two: int
+
+    with pytest.raises(ValueError, match=r"Part documents \['one'\], and its fields are \['one', 'two'\]"):
+        pages._fields(Part)
+
+
+def test_the_hooks_of_pre_commit_run_the_tools_of_the_short_check(repository):
+    text = (repository.root / ".pre-commit-config.yaml").read_text()
+    (local,) = yaml.safe_load(text)["repos"]
+    assert local["repo"] == "local"
+    assert {hook["language"] for hook in local["hooks"]} == {"system"}
+    check = (repository.root / ".ci" / "check").read_text()
+    tools = [hook["entry"].replace(" --force-exclude", "") for hook in local["hooks"]]
+    assert tools == ["ruff check", "ruff format --check", "mypy", "python .ci/pages.py --check"]
+    assert [tool for tool in tools[:3] if f"\nrun {tool}" not in check] == []
+
+
+def test_the_forms_of_issues_can_be_shown(repository):
+    forms = [path for path in repository.files if path.startswith(".github/ISSUE_TEMPLATE/")]
+    assert len(forms) == 4
+    for path in forms:
+        form = yaml.safe_load((repository.root / path).read_text())
+        if path.endswith("config.yml"):
+            assert set(form) == {"blank_issues_enabled"}
+            continue
+        assert {"name", "description", "labels", "body"} == set(form), path
+        ids = [field["id"] for field in form["body"]]
+        assert len(set(ids)) == len(ids), path
+        for field in form["body"]:
+            assert field["type"] in {"textarea", "input"}, path
+            assert field["attributes"]["label"], path
