@@ -32,8 +32,9 @@ def table(sheet: Sheet) -> str:
         + "</tr>\n"
         for line in sheet.lines
     )
-    title = f'<caption style="text-align:left">{escape(sheet.title)}</caption>\n' if sheet.title else ""
-    return f"<table>\n{title}<thead><tr>{names}{figures}</tr></thead>\n<tbody>\n{rows}</tbody>\n</table>"
+    caption = f'<caption style="text-align:left;white-space:nowrap">{escape(sheet.title)}</caption>\n'
+    head = f"<thead><tr>{names}{figures}</tr></thead>\n"
+    return f"<table>\n{caption if sheet.title else ''}{head}<tbody>\n{rows}</tbody>\n</table>"
 
 
 def paragraph(text: str, style: str = "") -> str:
@@ -44,4 +45,4 @@ def paragraph(text: str, style: str = "") -> str:
 def _cell(tag: str, text: str, align: str) -> str:
     # Figures stay on one line; names may break anywhere, since options make them long.
     wrap = "overflow-wrap:anywhere" if align == "left" else "white-space:nowrap"
-    return f'<{tag} style="text-align:{align};{wrap}">{escape(text).replace(chr(10), "<br>")}</{tag}>'
+    return f'<{tag} style="text-align:{align};padding:.2em .6em;{wrap}">{escape(text).replace(chr(10), "<br>")}</{tag}>'
