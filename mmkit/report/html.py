@@ -34,7 +34,7 @@ def table(sheet: Sheet) -> str:
     )
     caption = f'<caption style="text-align:left;white-space:nowrap">{escape(sheet.title)}</caption>\n'
     head = f"<thead><tr>{names}{figures}</tr></thead>\n"
-    return f"<table>\n{caption if sheet.title else ''}{head}<tbody>\n{rows}</tbody>\n</table>"
+    return f"<table style='margin:.5em 0'>\n{caption if sheet.title else ''}{head}<tbody>\n{rows}</tbody>\n</table>"
 
 
 def paragraph(text: str, style: str = "") -> str:
