@@ -129,9 +129,6 @@ def checked(tmp_path_factory, request):
     # Examples are written without annotations where a reader needs none; what they call is checked all the same.
     relaxed = "# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls\n"
     written |= {name: relaxed + source for name, source in examples()}
-        name: f"# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-calls\n{source}"
-        for name, source in examples()
-    }
     for name, source in written.items():
         (scripts / name).parent.mkdir(parents=True, exist_ok=True)
         (scripts / name).write_text(source)
