@@ -1,6 +1,7 @@
 """Each check of encoders catches the defect planted for it, and forbids no sound encoder."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -155,7 +156,7 @@ class ReadsNothing(Sound):
 class Widthless(Sound):
     def __init__(self, transform):
         super().__init__(transform)
-        self.width = "6"
+        self.width = "6"  # type: ignore[assignment]
 
 
 class NoMask(Padded):
@@ -328,7 +329,7 @@ class Branches(Sound):
         return super().tokens(batch) * (2 if batch["mask"].all() else 3)
 
 
-CONTROLS = {
+CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`"), (Widthless, "`width`")],
     "transform-batch": [

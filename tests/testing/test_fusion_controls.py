@@ -1,6 +1,7 @@
 """Each check of fusions catches the defect planted for it, and forbids no sound fusion."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -401,7 +402,7 @@ SPECS = {
     Mean: FusionSpec("mean", "", "", combines="outputs"),
     FirstToken: FusionSpec("first-token", "", "", vectors=True),
 }
-CONTROLS = {
+CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
     "builds": [(Widthless, "width"), (PlainObject, "nn.Module")],
     "deterministic": [(DropsInEvaluation, "random number"), (DrawsLayers, "random number")],

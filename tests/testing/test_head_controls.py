@@ -1,6 +1,7 @@
 """Each check of heads catches the defect planted for it, and forbids no sound head."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -260,7 +261,7 @@ class Branches(Sound):
         return super().loss(output, truth) * (2 if truth["mask"].all() else 3)
 
 
-CONTROLS = {
+CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`")],
     "transform-batch": [(reading(WideMask), r"bool \[B\]; got")],

@@ -1,6 +1,7 @@
 """Each check of objectives catches the defect planted for it, and forbids no sound objective."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -177,7 +178,7 @@ SPECS = {
     Contrastive: ObjectiveSpec("c", "", "", min_inputs=2),
     FirstToken: ObjectiveSpec("first-token", "", "", vectors=True),
 }
-CONTROLS = {
+CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(RefusesAll, "raised ValueError: never")],
     "deterministic": [(DropsInEvaluation, "random number")],
