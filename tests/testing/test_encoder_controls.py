@@ -363,25 +363,10 @@ HEAVY = {c.name for c in checks_of("encoder", full=True) if c.full}
 SPEC = EncoderSpec("steps", "", "", modality="steps")
 
 
-def controls():
-    return [
-        pytest.param(
-            name,
-            component,
-            message,
-            id=f"{name}-{component.__name__}",
-            marks=[pytest.mark.full] if name in HEAVY else [],
-        )
-        for name, planted in CONTROLS.items()
-        for component, message in planted
-    ]
-
-
 def test_every_check_has_a_control():
     assert set(CONTROLS) == {c.name for c in checks_of("encoder", full=True)}
 
 
-@pytest.mark.parametrize(("name", "component", "message"), controls())
 def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     result = examine("encoder", component, spec=SPEC, modality=Steps, names={name})[name]
     assert result.status == "failed", result

@@ -198,19 +198,10 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
 }
 
 
-def controls():
-    return [
-        pytest.param(name, component, message, id=f"{name}-{component.__name__}")
-        for name, planted in CONTROLS.items()
-        for component, message in planted
-    ]
-
-
 def test_every_check_has_a_control():
     assert set(CONTROLS) == {c.name for c in checks_of("objective", full=True)}
 
 
-@pytest.mark.parametrize(("name", "component", "message"), controls())
 def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     result = examine("objective", component, spec=SPECS.get(component), names={name})[name]
     assert result.status == "failed", result
