@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from mmkit.records.record import Record
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.system.bars import Bars
+from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
 from mmkit.system.settings import OnError, Settings
@@ -307,7 +310,16 @@ def _cache(given: str | Path | None) -> Path:
     return default_folder() if given is None else Path(given)
 
 
-def _progress(given: bool | Progress) -> Progress:
+@contextmanager
+def _progress(given: bool | Progress) -> Iterator[Progress]:
     if isinstance(given, Progress):
-        return given
-    return Bars() if given else Progress()
+        shown = given
+    elif given:
+        shown = NotebookBars() if in_notebook() else Bars()
+    else:
+        shown = Progress()
+    with warnings.catch_warnings():
+        # What tqdm says in a notebook when it is imported, by torchmetrics and transformers; mmkit needs no widgets.
+        warnings.filterwarnings("ignore", message="IProgress not found")
+        with shown:
+            yield shown

@@ -103,6 +103,12 @@ class Features:
     ) -> Features:
         """Features of [B T D] tokens, or of [B D] vectors as one token each, zeroed where nothing is there.
 
+        >>> Features.of(torch.ones(2, 5, 8)).vector().shape
+        torch.Size([2, 8])
+        >>> features = Features.of(torch.ones(2, 8), torch.tensor([True, False]))  # the second is missing
+        >>> features.tokens.shape, features.present(), features.vector().sum(1)
+        (torch.Size([2, 1, 8]), tensor([ True, False]), tensor([8., 0.]))
+
         Args:
             values: [B T D] or [B D].
             mask: [B T] bool, or [B] for vectors; None is all True.

@@ -62,7 +62,7 @@ def distribution(tmp_path, monkeypatch):
         (info / "entry_points.txt").write_text(f"[console_scripts]\nx = y:z\n\n[{group}]\n{name} = {module}\n")
         return module
 
-    write.site = site
+    vars(write)["site"] = site
     yield write
     for module in set(sys.modules) - before:
         if module.startswith("made_"):

@@ -2,7 +2,8 @@
 
 import re
 
-import numpy as np
+import numpy as npfrom typing import Any, cast
+
 import pytest
 import soundfile
 import torch
@@ -89,7 +90,7 @@ def test_truths_batches_predictions_and_answers_are_as_told(kind):
 )
 def test_other_truths_are_refused(kind, raw):
     with pytest.raises(mmkit.errors.DataError):
-        (Numbers if kind == "scalar" else Categories)(kind).fit([*TRUTHS[kind], raw])
+        (Numbers if kind == "scalar" else Categories)(kind).fit([*list(cast(Any, TRUTHS[kind])), raw])
 
 
 def test_what_may_be_reused_is_there():

@@ -24,7 +24,7 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
 
 def test_exit_codes_are_those_of_the_errors():
     table = {int(code) for code in re.findall(r"^\| (\d+) \|", README, re.MULTILINE)}
-    errors = [mmkit.MmkitError, *mmkit.MmkitError.__subclasses__()]
+    errors: list[type[mmkit.MmkitError]] = [mmkit.MmkitError, *mmkit.MmkitError.__subclasses__()]
     assert {error.exit_code for error in errors} <= table
 
 

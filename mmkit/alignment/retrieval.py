@@ -19,10 +19,12 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.plan import Named, kinds_of
 from mmkit.features.sharing import Shared
-from mmkit.metrics.retrieval import chance, figures, ranks
+from mmkit.metrics.retrieval import AT, chance, figures, ranks
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
+from mmkit.report.html import paragraph, table
+from mmkit.report.sheets import Sheet, share
 from mmkit.system.hashing import digest
 from mmkit.system.machine import machine, software
 from mmkit.system.settings import Settings
@@ -61,7 +63,7 @@ class AlignmentOptions:
         return {"split": self.split, "map": self.map, "seed": self.seed, **self.settings.document()}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Retrieval:
     """What was found.
 
@@ -88,6 +90,31 @@ class Retrieval:
     strength: float | None
     unread: dict[Split, list[str]]
     plugins: dict[str, str]
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{way} {share(figures['recall@1'])}" for way, figures in self.directions.items())
+        return f"<Retrieval of {self.task}, recall at 1: {found}; by chance {share(self.chance)}>"
+
+    def _repr_html_(self) -> str:
+        return f"{table(self.sheet())}\n{paragraph(self.sentence())}"
+
+    def sheet(self) -> Sheet:
+        """The figures of both directions as text."""
+        titles = [*(f"R@{k}" for k in AT), "MRR", "median rank", "R@1 by chance"]
+        lines = []
+        for direction, found in self.directions.items():
+            shares = [share(found[name]) for name in (*(f"recall@{k}" for k in AT), "mrr")]
+            lines.append([direction, *shares, f"{found['median_rank']:g}", share(self.chance)])
+        return Sheet("", [""], titles, lines)
+
+    def sentence(self) -> str:
+        """Of which samples, and how they were brought together."""
+        told = f"{self.samples} samples of the {self.asked.split} split of {self.task}"
+        if self.left_out:
+            told += f"; {self.left_out} lack an input"
+        if self.strength is not None:
+            told += f"; ridge map fitted on train, strength {self.strength:g} chosen on validation"
+        return f"{told}."
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""

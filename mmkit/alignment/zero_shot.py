@@ -25,6 +25,8 @@ from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import metrics_of
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
+from mmkit.report.html import paragraph, table
+from mmkit.report.sheets import Sheet, share
 from mmkit.system.machine import machine, software
 from mmkit.transforms.truth import Categories
 
@@ -33,7 +35,7 @@ SHARPNESS = 100.0
 """Of the softmax over cosine similarities: CLIP's own, at the end of its training."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ZeroShot:
     """What was found.
 
@@ -68,6 +70,30 @@ class ZeroShot:
     strength: float | None
     unread: dict[Split, list[str]]
     plugins: dict[str, str]
+
+    def __repr__(self) -> str:
+        reached = f"accuracy {share(self.metrics['accuracy'])}, most frequent class {share(self.majority)}"
+        return f"<ZeroShot of {self.task}, {self.input} among {len(self.classes)} classes: {reached}>"
+
+    def _repr_html_(self) -> str:
+        return f"{table(self.sheet())}\n{paragraph(self.sentence())}"
+
+    def sheet(self) -> Sheet:
+        """Each class, what it was called, and the share of it that was found, as text."""
+        lines = [[label, ", ".join(words), share(self.by_class[label])] for label, words in self.classes.items()]
+        return Sheet("", ["class", "called"], ["found"], lines)
+
+    def sentence(self) -> str:
+        """How well all classes were found, and of which samples."""
+        metrics = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
+        told = ", ".join(f"{title} {share(self.metrics[name])}" for name, title in metrics.items())
+        told += f"; always the most frequent class: {share(self.majority)}"
+        told += f". {self.samples} samples of the {self.asked.split} split of {self.task}"
+        if self.left_out:
+            told += f"; {self.left_out} lack {self.input} or truth"
+        if self.strength is not None:
+            told += f"; ridge map fitted on train, strength {self.strength:g} chosen on validation"
+        return f"{told}."
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""

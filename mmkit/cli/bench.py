@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from mmkit.api import new_folder
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
 from mmkit.cli.process import prepare
+from mmkit.cli.results import stdout
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError
@@ -144,12 +144,6 @@ def _encoders(texts: list[str]) -> dict[str, list[str]]:
     return found
 
 
-def _console(stream: Any) -> Console:
-    """A console that crops nothing where nobody looks."""
-    terminal = stream.isatty()
-    return Console(file=stream, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
-
-
 def _tell_anew(suite: Suite) -> None:
     """Say where features could have been computed once, but for augmentation."""
     for name in sorted({name for record in suite.records for name in record.encoded_anew}):
@@ -163,7 +157,7 @@ def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
         print(json.dumps(document(suite.records, str(suite.folder)), indent=1, ensure_ascii=False, allow_nan=False))
         return
-    console = _console(sys.stdout)
+    console = stdout()
     show(suite.rows, console)
     if confusion:
         show_confusion(suite.rows, console)

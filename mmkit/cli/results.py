@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import sys
 
-from rich import box
 from rich.console import Console
-from rich.table import Table
+
+from mmkit.report.sheets import Sheet
+from mmkit.report.tables import drawn
 
 
-def results() -> tuple[Console, Table]:
-    """The console of stdout, which crops nothing where nobody looks, and an empty table for it."""
+def stdout() -> Console:
+    """The console of stdout, which crops nothing where nobody looks."""
     terminal = sys.stdout.isatty()
-    console = Console(file=sys.stdout, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
-    return console, Table(box=box.SIMPLE_HEAD if terminal else None, padding=(0, 1 if terminal else 2), pad_edge=False)
+    return Console(file=sys.stdout, width=None if terminal else 10_000, no_color=not terminal, highlight=False)
 
 
-def share(value: float | None) -> str:
-    """A share of 1 in per cent."""
-    return "-" if value is None else f"{100 * value:.1f}"
+def print_results(sheet: Sheet, sentence: str) -> None:
+    """A table, and what is to be said of it."""
+    console = stdout()
+    console.print(drawn(sheet, console))
+    console.print(f"\n{sentence}", markup=False, soft_wrap=True)

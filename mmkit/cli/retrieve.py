@@ -7,15 +7,14 @@ from typing import Annotated
 
 import typer
 
-from mmkit.alignment.retrieval import AlignmentOptions, Retrieval, measure_retrieval
+from mmkit.alignment.retrieval import AlignmentOptions, measure_retrieval
 from mmkit.cli.process import prepare
-from mmkit.cli.results import results, share
+from mmkit.cli.results import print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
 from mmkit.features.cache import default_folder
 from mmkit.features.sharing import Shared
-from mmkit.metrics.retrieval import AT
 from mmkit.system.bars import Bars
 from mmkit.system.settings import Settings
 
@@ -60,21 +59,4 @@ def retrieve(
     if as_json:
         print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        _show(found)
-
-
-def _show(found: Retrieval) -> None:
-    console, table = results()
-    for title in ("", *(f"R@{k}" for k in AT), "MRR", "median rank", "R@1 by chance"):
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
-    for direction, figures in found.directions.items():
-        cells = [share(figures[f"recall@{k}"]) for k in AT]
-        median = f"{figures['median_rank']:g}"
-        table.add_row(direction, *cells, share(figures["mrr"]), median, share(found.chance))
-    console.print(table)
-    told = f"{found.samples} samples of the {found.asked.split} split of {found.task}"
-    if found.left_out:
-        told += f"; {found.left_out} lack an input"
-    if found.strength is not None:
-        told += f"; ridge map fitted on train, strength {found.strength:g} chosen on validation"
-    console.print(f"\n{told}.", markup=False)
+        print_results(found.sheet(), found.sentence())

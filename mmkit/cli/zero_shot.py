@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from mmkit.alignment.retrieval import AlignmentOptions
-from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
+from mmkit.alignment.zero_shot import TEMPLATES, classify_zero_shot
 from mmkit.cli.process import prepare
-from mmkit.cli.results import results, share
+from mmkit.cli.results import print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
@@ -80,22 +80,4 @@ def zero_shot(
     if as_json:
         print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        _show(found)
-
-
-def _show(found: ZeroShot) -> None:
-    console, table = results()
-    for title in ("class", "called", "found"):
-        table.add_column(title, justify="right" if title == "found" else "left", no_wrap=not console.is_terminal)
-    for label, words in found.classes.items():
-        table.add_row(label, ", ".join(words), share(found.by_class[label]))
-    console.print(table)
-    metrics = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
-    told = ", ".join(f"{title} {share(found.metrics[name])}" for name, title in metrics.items())
-    told += f"; always the most frequent class: {share(found.majority)}"
-    told += f". {found.samples} samples of the {found.asked.split} split of {found.task}"
-    if found.left_out:
-        told += f"; {found.left_out} lack {found.input} or truth"
-    if found.strength is not None:
-        told += f"; ridge map fitted on train, strength {found.strength:g} chosen on validation"
-    console.print(f"\n{told}.", markup=False, soft_wrap=True)
+        print_results(found.sheet(), found.sentence())

@@ -17,6 +17,9 @@ class Column(Sequence[Any]):
 
     Args:
         values: in memory.
+
+    >>> Column(["a cat", None]).fingerprint == Column(["a cat", None]).fingerprint
+    True
     """
 
     def __init__(self, values: Iterable[Any]) -> None:

@@ -24,16 +24,23 @@ def select(samples: Samples, index: Sequence[int]) -> Samples:
 
 
 def first(samples: Samples, count: int) -> Samples:
-    """The first `count` samples."""
+    """The first `count` samples.
+
+    >>> first(Samples(["a", "b", "c"], {"title": ["x", None, "z"]}, [0, 1, 0]), 2).ids
+    ['a', 'b']
+    """
     return select(samples, range(min(count, len(samples))))
 
 
 def small_subset(samples: Samples, count: int) -> Samples:
-    """Some of the samples, in order: the first of each class and with each input, lest one is lost, then the rest.
+    """Some of the samples, in order: the first of each class and with each input, then the rest.
 
     Args:
         samples: in no order of class.
         count: how many, at most.
+
+    >>> small_subset(Samples(list("abcd"), {"title": list("wxyz")}, ["cat", "cat", "cat", "dog"]), 2).truth
+    ['cat', 'dog']
     """
     firsts: dict[str, int] = {}
     for i, truth in enumerate(samples.truth):
@@ -45,5 +52,9 @@ def small_subset(samples: Samples, count: int) -> Samples:
 
 
 def with_truth(samples: Samples) -> Samples:
-    """Those samples that have truth."""
+    """Those samples that have truth.
+
+    >>> with_truth(Samples(["a", "b", "c"], {"title": ["x", "y", "z"]}, [0, None, 1])).ids
+    ['a', 'c']
+    """
     return select(samples, [i for i, truth in enumerate(samples.truth) if truth is not None])

@@ -14,7 +14,6 @@ from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from mmkit.contract import Split
 from mmkit.data.bad_values import RejectedError
@@ -30,8 +29,8 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import SCHEMA, Record
 from mmkit.registry.catalog import Catalog
-from mmkit.report.summary import Row, rows
-from mmkit.report.tables import as_html, show
+from mmkit.report.html import html_of
+from mmkit.report.summary import Cell, Row, names, rows, table
 from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import owned, write_json
 from mmkit.system.progress import SILENT, Progress
@@ -56,11 +55,12 @@ class Suite:
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        best = f"; best on validation: {self.best.fusion}" if self.best else ""
-        return f"<Suite {self.folder}: {len(self.records)} runs{failed}{best}>"
+        called = next((name for name, row in zip(names(self.rows), self.rows, strict=True) if row.records), None)
+        best = f"; best on validation: {called}" if called else ""
+        return f"<Suite {self.folder}: {len(self.records)} run{'s' * (len(self.records) != 1)}{failed}{best}>"
 
     def _repr_html_(self) -> str:
-        return as_html(lambda console: show(self.rows, console))
+        return html_of(self.rows)
 
     @property
     def rows(self) -> list[Row]:
@@ -79,27 +79,25 @@ class Suite:
 
     @property
     def models(self) -> dict[str, Path]:
-        """The folders of saved models by combination, for `mmkit.load`; empty unless they were saved.
-
-        A combination is called by its fusion; where several have the same, by fusion and folder's last part.
-        """
-        labels = [combination.label for combination in self.plan.all]
-        found = {}
-        for combination in self.plan.all:
-            folder = model_folder(self.folder, combination)
-            name = combination.label if labels.count(combination.label) == 1 else folder.name
-            if folder.is_dir():
-                found[name] = folder
-        return found
+        """The folders of saved models, for `mmkit.load`, called as in `table`; empty unless they were saved."""
+        made = [
+            Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
+            for one in self.plan.all
+        ]
+        folders = [model_folder(self.folder, combination) for combination in self.plan.all]
+        return {name: folder for name, folder in zip(names(made), folders, strict=True) if folder.is_dir()}
 
     @property
     def failures(self) -> list[Record]:
         """Runs that could not be completed."""
         return [record for record in self.records if record.status != "ok"]
 
-    def table(self) -> list[dict[str, Any]]:
-        """A row a combination, best on validation first, as plain values: `pandas.DataFrame(suite.table())`."""
-        return [row.flat() for row in self.rows]
+    def table(self) -> list[dict[str, Cell]]:
+        """A line a combination, best on validation first, as plain values: `pandas.DataFrame(suite.table())`.
+
+        All lines have the same columns, with None where there is no value. The first, "combination", is its name.
+        """
+        return table(self.rows)
 
 
 def carry_out(

@@ -27,6 +27,9 @@ class Scaling(nn.Module):
     Args:
         width: D.
         vectors: True where nobody looks at more than the features' `vector()`; tokens then end here.
+
+    >>> Scaling(512, vectors=True)(Features.of(torch.rand(8, 49, 512))).tokens.shape
+    torch.Size([8, 1, 512])
     """
 
     def __init__(self, width: int, *, vectors: bool) -> None:
@@ -60,7 +63,11 @@ class Scaling(nn.Module):
 
 
 def moments(rows: Tensor) -> tuple[Tensor, float]:
-    """The mean [D] of [R D], and the root of the mean squared distance from it, summed in float64; zero of no rows."""
+    """The mean [D] of [R D], and the root of the mean squared distance from it, summed in float64; zero of no rows.
+
+    >>> moments(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
+    (tensor([2., 0.], dtype=torch.float64), 1.0)
+    """
     total = torch.zeros(rows.shape[1], dtype=torch.float64)
     square = 0.0
     for part in rows.split(_ROWS):

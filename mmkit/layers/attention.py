@@ -23,6 +23,11 @@ class Attention(nn.Module):
 
     Raises:
         ValueError: `heads` does not divide `width`.
+
+    >>> mask = torch.tensor([[True] * 20, [False] * 20])  # the second row has nothing to attend to
+    >>> seen = Attention(64, heads=4, context=256)(torch.rand(2, 5, 64), torch.rand(2, 20, 256), mask)
+    >>> seen.shape, bool((seen[1] == 0).all())
+    (torch.Size([2, 5, 64]), True)
     """
 
     def __init__(self, width: int, heads: int, dropout: float = 0.0, context: int | None = None) -> None:

@@ -26,6 +26,9 @@ class MaskedBatchNorm(nn.Module):
         width: D.
         momentum: weight of the newest batch in the running statistics.
         eps: added to the variance.
+
+    >>> MaskedBatchNorm(64)(torch.rand(8, 64, 49), torch.ones(8, 49, dtype=torch.bool)).shape
+    torch.Size([8, 64, 49])
     """
 
     running_mean: Tensor

@@ -16,6 +16,10 @@ def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
         tokens: [B T D].
         mask: [B T], True where a token is real.
         how: "mean", "max", "cls" (the first token) or "none".
+
+    >>> tokens, mask = torch.tensor([[[1.0], [3.0], [9.0]]]), torch.tensor([[True, True, False]])  # the last is padding
+    >>> pooled(tokens, mask, "mean"), pooled(tokens, mask, "max"), pooled(tokens, mask, "cls")
+    (tensor([[2.]]), tensor([[3.]]), tensor([[1.]]))
     """
     if how == "mean":
         return tokens.masked_fill(~mask.unsqueeze(-1), 0).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)

@@ -37,6 +37,10 @@ def ranks(
         same: numbers [N L] of the queries and [M L] of the candidates; a candidate is right where any column agrees.
         at_once: similarities that are computed together; N x M never stand in memory.
 
+    >>> pairs = torch.arange(3).unsqueeze(1)  # the answer to each query is the candidate of its own number
+    >>> ranks(torch.eye(3), torch.eye(3).flip(0), (pairs, pairs))
+    tensor([3, 1, 3])
+
     Raises:
         UsageError: the widths differ, or a query has no right answer among the candidates.
         MmkitError: a vector is not finite.
@@ -74,7 +78,11 @@ def chance(same: Tensor) -> float:
 
 
 def figures(places: Tensor, at: Sequence[int] = AT) -> dict[str, float | None]:
-    """Recall at each K ("recall@5"), mean reciprocal rank ("mrr") and median rank of places [N]; None of no query."""
+    """Recall at each K ("recall@5"), mean reciprocal rank ("mrr") and median rank of places [N]; None of no query.
+
+    >>> figures(torch.tensor([1, 1, 2, 4]), at=(1, 2))
+    {'recall@1': 0.5, 'recall@2': 0.75, 'mrr': 0.6875, 'median_rank': 1.5}
+    """
     if not len(places):
         return dict.fromkeys([*(f"recall@{k}" for k in at), "mrr", "median_rank"])
     places = places.double()

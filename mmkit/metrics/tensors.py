@@ -38,6 +38,13 @@ class Metrics:
     labels of the mean recall of yes and no, `subset_accuracy` the share of samples without a wrong answer. `log_loss`,
     of both, is the mean of minus the natural logarithm of the probability of what is true, at most 36 a sample. Of
     numbers: each metric is the mean over the C numbers.
+
+    >>> metrics = metrics_of(Target("classes", 2, ("cat", "dog")))
+    >>> probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
+    >>> truth = {"label": torch.tensor([0, 1, 1]), "mask": torch.tensor([True, True, False])}  # the last has no truth
+    >>> metrics.update({"probabilities": probabilities}, truth)
+    >>> metrics.samples, metrics.compute(["accuracy"])
+    (2, {'accuracy': 0.5})
     """
 
     def __init__(self, target: Target) -> None:
@@ -141,6 +148,9 @@ def metrics_of(target: Target) -> Metrics:
 
 def metric_names(kind: str) -> tuple[str, ...]:
     """The metrics of a kind of target.
+
+    >>> metric_names("scalar")
+    ('mae', 'rmse', 'r2', 'pearson', 'spearman')
 
     Raises:
         UsageError: a kind of target without metrics.

@@ -20,7 +20,11 @@ Answers = Sequence[Mapping[str, Any]]
 
 
 def exact_match(answers: Answers, truths: Sequence[str]) -> list[float]:
-    """1 where an answer is the truth but for case and the space around and between words, else 0."""
+    """1 where an answer is the truth but for case and the space around and between words, else 0.
+
+    >>> exact_match([{"text": "A black  cat"}, {"text": "a dog"}], ["a black cat", "a cat"])
+    [1.0, 0.0]
+    """
     return [float(_plain(a["text"]) == _plain(t)) for a, t in zip(answers, truths, strict=True)]
 
 

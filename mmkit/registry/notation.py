@@ -21,6 +21,9 @@ def parse_component(text: str) -> tuple[str, dict[str, Text]]:
 
     Only the first ':' and each first '=' split; commas inside brackets and quotes do not.
 
+    >>> parse_component("attention:heads=8,dropout=0.1")
+    ('attention', {'heads': '8', 'dropout': '0.1'})
+
     Raises:
         UsageError: the name is empty, an option has no '=', or one is given twice.
     """

@@ -6,9 +6,12 @@ import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from mmkit.records.record import Cost, Record, Speed
+
+Cell = str | int | float | None
+"""A plain value of a table."""
 
 
 @dataclass(frozen=True)
@@ -83,11 +86,11 @@ class Row:
         measured = (cost for cost in costs if cost.trainable_parameters is not None)
         return next(measured, costs[0] if costs else None)
 
-    def flat(self) -> dict[str, Any]:
+    def flat(self) -> dict[str, Cell]:
         """The row as plain values by column: names, mean and standard deviation of each metric, speed and cost."""
-        found: dict[str, Any] = {"fusion": self.fusion}
+        found: dict[str, Cell] = {"fusion": self.fusion}
         found |= {f"encoder {name}": encoder for name, encoder in self.encoders.items()}
-        found |= {"head": self.head, "objectives": ", ".join(self.objectives), "seeds": len(self.records)}
+        found |= {"head": self.head, "objectives": ", ".join(self.objectives) or None, "seeds": len(self.records)}
         of: Literal["metrics", "validation"]
         for of, title in (("validation", "validation"), ("metrics", "test")):
             for metric in getattr(self.records[0], of) if self.records else ():
@@ -101,7 +104,7 @@ class Row:
         if self.cost:
             found |= {"parameters": self.cost.parameters, "FLOPs a sample": self.cost.flops_per_sample}
             found["peak memory bytes"] = self.cost.peak_memory_bytes
-        return found | {"errors": list(self.errors)}
+        return found | {"failed seeds": len(self.errors), "error": "; ".join(dict.fromkeys(self.errors)) or None}
 
     @property
     def loading(self) -> float | None:
@@ -131,6 +134,40 @@ def rows(records: Sequence[Record]) -> list[Row]:
         else:
             row.errors.append(record.error or "")
     return sorted(found.values(), key=lambda row: row.rank, reverse=True)
+
+
+def names(found: Sequence[Row]) -> list[str]:
+    """What each row is called: its fusion, and where others have the same one, what tells it from them.
+
+    ["concat, head linear", "concat, head mlp", "only:image"]
+    """
+    return [", ".join([row.fusion, *_differences(row, found)]) for row in found]
+
+
+def _differences(row: Row, found: Sequence[Row]) -> list[str]:
+    same = [other for other in found if other.fusion == row.fusion]
+    varying = [name for name in row.encoders if len({other.encoders.get(name) for other in same}) > 1]
+    parts = [f"{name} {row.encoders[name]}" for name in varying]
+    return parts + ([f"head {row.head}"] if len({other.head for other in same}) > 1 else [])
+
+
+def table(found: Sequence[Row]) -> list[dict[str, Cell]]:
+    """A line a row, its name first; all have the same columns, with None where a row has no value."""
+    lines = [{"combination": name, **row.flat()} for name, row in zip(names(found), found, strict=True)]
+    columns = _merged([list(line) for line in lines])
+    return [{column: line.get(column) for column in columns} for line in lines]
+
+
+def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
+    """Every column once; one that only some lines have stands after its neighbour there."""
+    found: list[str] = []
+    for order in orders:
+        at = 0
+        for column in order:
+            if column not in found:
+                found.insert(at, column)
+            at = found.index(column) + 1
+    return found
 
 
 def best(found: Sequence[Row], *, alone: bool) -> Row | None:

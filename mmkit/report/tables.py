@@ -2,174 +2,59 @@
 
 from __future__ import annotations
 
-import io
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from mmkit.report.summary import Row, Spread
-from mmkit.report.verdict import verdict, written
-
-BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
-"""Metrics that are shown, where a task has them; the one that ranks comes first."""
-TITLES = {
-    "accuracy": "accuracy",
-    "f1_macro": "macro F1",
-    "recall_macro": "macro recall",
-    "rouge_l": "ROUGE-L",
-    "bleu": "BLEU",
-    "exact_match": "exact match",
-    "head_loss": "head's loss",
-}
+from mmkit.report.sheets import Sheet, confusion, failures, sheets
+from mmkit.report.summary import Row
+from mmkit.report.verdict import verdict
 
 
 def show(found: Sequence[Row], console: Console) -> None:
-    """Print what the combinations are worth, what they cost, what failed, and the verdict."""
-    varying = _varying(found)
-    good = [row for row in found if row.records]
-    if good:
-        console.print(_scores(good, varying, console))
-        if any(row.speed for row in good):
+    """Print what the combinations reach, what they cost, what failed, and the verdict."""
+    for number, sheet in enumerate(sheets(found)):
+        if number:
             console.print()
-            console.print(_costs(good, varying, console))
-    for row in found:
-        for error, seeds in Counter(row.errors).items():
-            several = f" ({seeds} seeds)" if seeds > 1 else ""
-            console.print(f"failed: {' '.join(_names(row, varying))}{several}: {error}", style="red", markup=False)
+        console.print(drawn(sheet, console))
+    for line in failures(found):
+        console.print(line, style="red", markup=False)
     said = verdict(found)
     if said:
         console.print()
         console.print(said.sentence(), markup=False, highlight=False)
 
 
-def as_html(draw: Callable[[Console], None], width: int = 120) -> str:
-    """What `draw` prints on a console, as HTML for a notebook."""
-    console = Console(record=True, file=io.StringIO(), width=width, force_terminal=True, highlight=False)
-    draw(console)
-    return console.export_html(inline_styles=True, code_format='<pre style="line-height:normal">{code}</pre>')
-
-
 def show_confusion(found: Sequence[Row], console: Console) -> None:
     """Print how often the best combination on validation took what for what on test, summed over its seeds."""
-    row = next((row for row in found if row.records and row.records[0].confusion), None)
+    sheet = confusion(found)
     console.print()
-    if row is None:
+    if sheet is None:
         console.print(
             "No confusion matrix: there is none of numbers or texts, nor of more than 100 classes.", markup=False
         )
         return
-    names = row.records[0].names
-    seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
-    title = f"Confusion of {row.fusion} on test, over {seeds}"
-    matrices = [record.confusion or [] for record in row.records]
-    if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
-        title += ", label by label"
-        columns, size = ["true negatives", "false positives", "false negatives", "true positives"], 4
-        lines = [[[*label[0], *label[1]] for label in matrix] for matrix in matrices]
-    else:
-        title += ": a row is the truth, a column what it was taken for"
-        columns, size, lines = names, len(names), matrices
-    table = _table(None, console)
-    table.add_column("")
-    for column in columns:
-        table.add_column(column, justify="right")
-    for number, name in enumerate(names):
-        table.add_row(name, *(str(sum(line[number][at] for line in lines)) for at in range(size)))
-    console.print(title, markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
+    console.print(sheet.title, markup=False, highlight=False, soft_wrap=True)
+    console.print(drawn(sheet, console, titled=False))
 
 
-def _scores(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
-    metric = found[0].metric
-    others = [name for name in BESIDE if name != metric and found[0].spread(name)][:2]
-    table = _table("Scores: mean ± standard deviation over seeds, best on validation first", console)
-    for name in varying:
-        table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
-    table.add_column(f"validation\n{TITLES.get(metric, metric)}", justify="right", no_wrap=True)
-    for name in (metric, *others):
-        table.add_column(f"test\n{TITLES.get(name, name)}", justify="right", no_wrap=True)
-    table.add_column("seeds", justify="right", no_wrap=True)
-    for row in found:
-        seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
-        table.add_row(
-            *_names(row, varying),
-            _spread(row.spread(metric, "validation"), metric),
-            *[_spread(row.spread(name), name) for name in (metric, *others)],
-            seeds,
-        )
+def drawn(sheet: Sheet, console: Console, *, titled: bool = True) -> Table:
+    """A sheet as this console shows it. What looks like markup in a name is printed as it stands."""
+    terminal = console.is_terminal
+    table = Table(
+        title=Text(sheet.title) if titled and sheet.title else None,
+        title_justify="left",
+        box=box.SIMPLE_HEAD if terminal else None,
+        padding=(0, 1 if terminal else 2),
+        pad_edge=False,
+    )
+    for name in sheet.names:
+        table.add_column(Text(name), no_wrap=not terminal, overflow="fold")
+    for name in sheet.figures:
+        table.add_column(Text(name), justify="right", no_wrap=True)
+    for line in sheet.lines:
+        table.add_row(*map(Text, line))
     return table
-
-
-def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
-    table = _table("Cost: speed from interleaved rounds, latency at batch 1, loading in training", console)
-    for name in varying:
-        table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
-    speeds = ("inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare")
-    for title in (*speeds, "parameters", "FLOPs\na sample", "peak\nmemory"):
-        table.add_column(title, justify="right", no_wrap=True)
-    for row in found:
-        speed, cost = row.speed, row.cost
-        latency = speed.latency_ms.get("p50") if speed else None
-        table.add_row(
-            *_names(row, varying),
-            _count(speed.inference_samples_per_s if speed else None),
-            _count(speed.train_samples_per_s if speed else None),
-            "-" if latency is None else f"{latency:.2f}",
-            "-" if row.loading is None else f"{100 * row.loading:.1f} %",
-            _count(cost.parameters if cost else None),
-            _count(cost.flops_per_sample if cost else None),
-            _bytes(cost.peak_memory_bytes if cost else None),
-        )
-    return table
-
-
-def _table(title: str | None, console: Console) -> Table:
-    if console.is_terminal:
-        return Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1), pad_edge=False)
-    return Table(title=title, title_justify="left", box=None, padding=(0, 2), pad_edge=False)
-
-
-def _varying(found: Sequence[Row]) -> list[str]:
-    """The axes that tell rows apart: the fusion always, the others where they vary."""
-    fused = [row for row in found if not row.alone] or found
-    names = ["fusion"]
-    names += [
-        f"encoder of {name}"
-        for name in sorted({name for row in found for name in row.encoders})
-        if len({row.encoders[name] for row in found if name in row.encoders}) > 1
-    ]
-    return names + (["head"] if len({row.head for row in fused}) > 1 else [])
-
-
-def _names(row: Row, varying: Sequence[str]) -> list[str]:
-    def one(axis: str) -> str:
-        if axis == "fusion":
-            return row.fusion
-        return row.head if axis == "head" else row.encoders.get(axis.removeprefix("encoder of "), "-")
-
-    return [one(axis) for axis in varying]
-
-
-def _spread(spread: Spread | None, metric: str) -> str:
-    if spread is None:
-        return "-"
-    mean = written(spread.mean, metric)
-    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
-
-
-def _count(value: float | None) -> str:
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def _bytes(value: int | None) -> str:
-    if value is None:
-        return "-"
-    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

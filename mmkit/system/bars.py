@@ -1,4 +1,4 @@
-"""Progress as bars, on a terminal and in a notebook."""
+"""Progress as bars on a terminal. `system.notebook` has those of a notebook."""
 
 from __future__ import annotations
 
@@ -14,18 +14,17 @@ from mmkit.system.progress import Progress
 
 
 class Bars(Progress):
-    """Bars on stderr where that is a terminal, or in a notebook; messages are lines on stderr, everywhere."""
+    """Bars on stderr where that is a terminal; messages are lines on stderr, everywhere."""
 
     def __init__(self) -> None:
-        console = Console(stderr=True, highlight=False)
+        console = Console(stderr=True, highlight=False, force_jupyter=False)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        shown = console.is_terminal or console.is_jupyter
-        self._bars = RichProgress(*columns, console=console, transient=True, disable=not shown)
+        self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
 
     def __enter__(self) -> Self:

@@ -28,6 +28,11 @@ class Categories:
     Raw truth is a string, a whole number or a bool for `classes`; a collection of those for `labels`, which may be
     empty (none of them applies). None is missing truth. Batches are `label` [B] long, or `labels` [B C] float of 0
     and 1, with `mask` [B].
+
+    >>> truth = Categories("classes")
+    >>> truth.fit(["dog", "cat", None, "dog"])
+    >>> truth.target().names, truth(["dog", None])
+    (('cat', 'dog'), {'label': tensor([1, 0]), 'mask': tensor([ True, False])})
     """
 
     augments = False
@@ -133,6 +138,11 @@ class Numbers:
 
     Raw truth is a number, or a sequence of C numbers; None is missing truth, and NaN is an error. Batches are
     `values` [B C] float32, zero where truth is missing, with `mask` [B].
+
+    >>> truth = Numbers("scalar")
+    >>> truth.fit([1.5, None, 2.5])
+    >>> truth.target().mean, truth([2.0, None])["values"].shape
+    ((2.0,), torch.Size([2, 1]))
     """
 
     augments = False

@@ -1,5 +1,8 @@
 """Retrieval and zero-shot classification on coloured squares: from Python, with encoders whose values are known."""
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -55,6 +58,7 @@ class Plain:
     """Values to a tensor by a function of their own; nothing is fitted."""
 
     augments = False
+    one: Callable[[Any], Any]
 
     def fit(self, values):
         pass

@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 
@@ -63,7 +64,8 @@ def test_plain_lines_are_whole_and_have_a_field_for_each_column(mmkit_command, d
 def test_plugins_list_is_the_same_command(mmkit_command, distribution, options):
     distribution("acme", PLUGIN)
     distribution("zeta", "raise RuntimeError('boom')")
-    assert COMMANDS["plugins"]["list"][0] == COMMANDS["list-plugins"][0]
+    group: Any = COMMANDS["plugins"]
+    assert group["list"][0] == COMMANDS["list-plugins"][0]
     found = mmkit_command("plugins", "list", *options)
     assert found == mmkit_command("list-plugins", *options)
     assert found[1]

@@ -73,7 +73,7 @@ def test_values_are_taken_in_the_order_of_the_index():
     assert list(column) == ["d", "a", "a"]
     samples = select(Samples(["x", "y"], {"a": Column([1, 2])}, [0, 1]), [1])
     assert list(samples.inputs["a"]) == [2]
-    assert samples.inputs["a"].fingerprint == Column([2]).fingerprint
+    assert Column.of(samples.inputs["a"]).fingerprint == Column([2]).fingerprint
 
 
 def test_it_can_be_pickled_and_shown():

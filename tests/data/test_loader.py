@@ -3,12 +3,13 @@
 import signal
 import threading
 import time
+from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
-from mmkit.contract import ModelOutput
+from mmkit.contract import ModelOutput, Transform
 from mmkit.data import loader as module
 from mmkit.data.dataset import Dataset
 from mmkit.data.loader import Loader
@@ -53,7 +54,7 @@ class TestLoader:
     def test_threads_are_found_to_pay_where_an_item_takes_long(self, monkeypatch):
         monkeypatch.setattr(module, "usable_cores", lambda: 4)
         clock, step, made_by = [0.0], [0.0], []
-        monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+        monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
 
         def make(_):
             made_by.append(threading.current_thread() is threading.main_thread())
@@ -133,7 +134,7 @@ def augmented():
     images = [torch.randint(0, 256, (3, 40 + i, 50), dtype=torch.uint8, generator=draw) for i in range(30)]
     clips = [(torch.randn(1, 4000 + 100 * i, generator=draw), 16_000) for i in range(30)]
     series = [torch.randn(5 + i, 2, generator=draw) for i in range(30)]
-    inputs = {
+    inputs: dict[str, tuple[Transform, list[Any]]] = {
         "image": (ImageTransform(size=24, crop=0.3, flip=0.5, shift=2), [*images[:-1], None]),
         "sound": (MelTransform(time_mask=0.3, band_mask=0.3), [None, *clips[1:]]),
         "signal": (SeriesTransform(noise=0.1, time_mask=0.3), series),

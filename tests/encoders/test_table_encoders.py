@@ -1,5 +1,7 @@
 """Encoders of tables against slow forms; missing cells, missing rows, one kind of column alone."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -8,7 +10,7 @@ from mmkit.encoders.ft_transformer import FtTransformerEncoder
 from mmkit.encoders.table_mlp import TableMlpEncoder
 from mmkit.transforms.table import TableTransform
 
-ROWS = [
+ROWS: list[dict[str, Any] | None] = [
     {"age": 30, "height": 1.7, "town": "Oslo", "member": True},
     {"age": None, "height": 1.8, "town": None, "member": False},
     None,

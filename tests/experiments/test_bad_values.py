@@ -6,8 +6,9 @@ import struct
 import time
 import tracemalloc
 import zlib
+from collections.abc import Callable
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -72,7 +73,7 @@ GOOD = {
     "series": lambda: [[1.0, 2.0], [3.0, 4.0]],
     "table": lambda: {"size": 1.5, "shop": "a"},
 }
-BAD = {
+BAD: dict[str, tuple[str, Callable[[], Any], str]] = {
     "torn png": ("image", lambda: picture()[:3000], "cannot be read as an image"),
     "torn jpeg": ("image", lambda: picture("JPEG")[:1500], "cannot be read as an image"),
     "an image of zero bytes": ("image", lambda: b"", "it is empty, of zero bytes"),

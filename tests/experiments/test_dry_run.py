@@ -74,9 +74,9 @@ class Labelled:
 
 def tried(limit=None, **asked):
     settings = Settings("cpu", limit=limit)
-    asked = plan(installed(), **{"task": TASK, "seeds": 1, "settings": settings, **asked})
-    splits = splits_of(asked.task, installed(), settings)
-    return dry_run(asked.all, splits, Settings("cpu"), truths=["train"]), splits, asked
+    made = plan(installed(), **{"task": TASK, "seeds": 1, "settings": settings, **asked})
+    splits = splits_of(made.task, installed(), settings)
+    return dry_run(made.all, splits, Settings("cpu"), truths=["train"]), splits, made
 
 
 def test_what_can_be_built_has_its_size_and_what_cannot_its_reason():

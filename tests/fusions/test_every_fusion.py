@@ -220,7 +220,8 @@ def test_compiles_whole(build, alike):
     compiled = torch.compile(fusion, fullgraph=True, backend="aot_eager")
     _close(compiled(alike.features), fusion(alike.features))
     leaves = {n: Features(f.tokens.clone().requires_grad_(), f.mask, f.pooled) for n, f in alike.features.items()}
-    compiled.train()(leaves).tokens.sum().backward()
+    fusion.train()
+    compiled(leaves).tokens.sum().backward()
     gradients = [f.tokens.grad for f in leaves.values()] + [parameter.grad for parameter in fusion.parameters()]
     assert all(gradient is None or gradient.isfinite().all() for gradient in gradients)
 

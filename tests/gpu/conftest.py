@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -55,7 +56,8 @@ def pytest_warning_recorded(warning_message, nodeid):
 @pytest.fixture(autouse=True)
 def _exact():
     """Float32 as it is: TF32 keeps 10 bits, and would hide what these tests look for."""
-    places = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn, torch.backends.cuda.matmul)
+    cudnn: Any = torch.backends.cudnn  # untyped
+    places = (cudnn.conv, cudnn.rnn, torch.backends.cuda.matmul)
     before = [place.fp32_precision for place in places]
     for place in places:
         place.fp32_precision = "ieee"

@@ -1,4 +1,5 @@
 import copy
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from mmkit.heads.regression import RegressionHead
 from mmkit.transforms.truth import Categories, Numbers
 
 D = 6
-RAW = {
+RAW: dict[str, list[Any]] = {
     "classes": ["a", "b", "c", "c", None, "a"],
     "labels": [["a"], ["a", "b"], [], ["c"], None, ["b"]],
     "scalar": [[1.0, 5.0], [3.0, 2.0], [8.0, 1.0], [2.0, 2.0], None, [0.0, 9.0]],

@@ -145,7 +145,7 @@ def test_adapters_need_linear_layers():
 
 def test_what_a_backbone_keeps_fixed_stays_so():
     backbone = Backbone()
-    backbone.stem.weight.requires_grad_(requires_grad=False)
+    backbone.stem.weight.requires_grad = False
     tuned = Tuned(backbone, "full", blocks=BLOCKS)
     assert [name for name, weight in tuned.named_parameters() if not weight.requires_grad] == ["backbone.stem.weight"]
 

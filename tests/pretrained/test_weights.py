@@ -127,8 +127,8 @@ class TestOffline:
             asked.append(request.full_url)
             raise OSError
 
-        monkeypatch.setattr(weights.urllib.request, "urlopen", refuse)
-        monkeypatch.setattr(weights.time, "monotonic", lambda: now[0])
+        monkeypatch.setattr("urllib.request.urlopen", refuse)
+        monkeypatch.setattr("time.monotonic", lambda: now[0])
         for later in (0, 59, 2):
             now[0] += later
             assert weights.offline("http://127.0.0.1:1") == "http://127.0.0.1:1 cannot be reached"

@@ -6,7 +6,7 @@ from typing import Annotated
 import pytest
 
 from mmkit.errors import ContractError, UnavailableError, UsageError
-from mmkit.plugin import Component, FusionSpec
+from mmkit.plugin import Component, EncoderSpec, FusionSpec, ModalitySpec, TaskSpec
 from mmkit.registry.catalog import KINDS, installed
 from mmkit.registry.entries import requirements, unmet
 from mmkit.registry.options import Choice, describe, options_of
@@ -70,14 +70,19 @@ def test_what_ships_is_installed_through_the_same_door_and_all_of_it_loads():
 def test_what_a_task_is_said_to_hold_is_what_it_holds():
     catalog = installed()
     for entry in catalog.available("task"):
-        task = entry.load()()
-        assert (dict(task.inputs), task.target) == (dict(entry.spec.modalities), entry.spec.target)
+        task, spec = entry.load()(), entry.spec
+        assert isinstance(spec, TaskSpec)
+        assert (dict(task.inputs), task.target) == (dict(spec.modalities), spec.target)
 
 
 def test_a_modalitys_default_encoder_reads_it():
     catalog = installed()
     for entry in catalog.available("modality"):
-        assert catalog.find("encoder", entry.spec.encoder).spec.modality in {entry.name, entry.spec.values}
+        spec = entry.spec
+        assert isinstance(spec, ModalitySpec)
+        encoder = catalog.find("encoder", spec.encoder).spec
+        assert isinstance(encoder, EncoderSpec)
+        assert encoder.modality in {entry.name, spec.values}
 
 
 def test_a_strangers_component_is_found_loaded_and_chosen(distribution):

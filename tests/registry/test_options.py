@@ -40,7 +40,7 @@ class Component:
 
     def __init__(
         self,
-        widths: "NotEvaluated",  # noqa: F821
+        widths: "NotEvaluated",  # type: ignore[name-defined]  # noqa: F821
         *,
         width: Width = 64,
         cell: Literal["lstm", "gru"] = "lstm",
@@ -99,7 +99,7 @@ def test_an_option_without_a_default_or_with_an_unknown_annotation_breaks_the_co
             """Nothing."""
 
     class Unknown:
-        def __init__(self, *, width: "Nowhere" = 3):  # noqa: F821
+        def __init__(self, *, width: "Nowhere" = 3):  # type: ignore[name-defined]  # noqa: F821
             """Nothing."""
 
     with pytest.raises(ContractError, match="Unset: option width needs an annotation and a default"):

@@ -96,6 +96,15 @@ def test_a_suite_of_failures_alone_is_said_without_a_table():
     assert text.strip() == "failed: tensor: UsageError: too large"
 
 
+def test_names_that_look_like_markup_are_printed_as_they_stand():
+    text = printed([record("[red]warm[/red]", 0, 0.9), record("[x]", 0, 0.8)], terminal=True)
+    assert "[red]warm[/red]" in text
+    assert "[x]" in text
+    stream = io.StringIO()
+    show_confusion(rows([record("sum", 0, 0.9, names=["[b]", "[/]"])]), Console(file=stream, width=200))
+    assert stream.getvalue().split()[-8:] == ["[b]", "[/]", "[b]", "3", "1", "[/]", "0", "4"]
+
+
 def test_axes_that_vary_are_named():
     other = [
         replace(record("concat", 0, 0.9), head="linear"),

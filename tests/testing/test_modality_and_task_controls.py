@@ -1,6 +1,7 @@
 """Each check of modalities and tasks catches the defect planted for it, and forbids no sound one."""
 
 import re
+from typing import Any
 
 import pytest
 import torch
@@ -64,7 +65,7 @@ class NeedsArgument(Number):
         pass
 
 
-MODALITY_CONTROLS = {
+MODALITY_CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(WithOption, "rate")],
     "builds": [(NeedsArgument, "raised TypeError")],
     "example-decodes": [(Scales, "for the example")],
@@ -178,7 +179,7 @@ class TaskArgument(Sums):
         pass
 
 
-TASK_CONTROLS = {
+TASK_CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(TaskOption, "rate")],
     "builds": [(TaskArgument, "raised TypeError")],
     "describes": [

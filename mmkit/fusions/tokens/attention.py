@@ -6,6 +6,12 @@ Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embeddi
 differs: the inputs are encoded already, so one layer is enough to begin with.
 
 Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
+
+>>> fused = AttentionFusion({"image": 512, "title": 256}, width=64)(
+...     {"image": Features.of(torch.rand(8, 49, 512)), "title": Features.of(torch.rand(8, 20, 256))}
+... )
+>>> fused.tokens.shape, fused.vector().shape
+(torch.Size([8, 69, 64]), torch.Size([8, 64]))
 """
 
 from __future__ import annotations

@@ -4,6 +4,10 @@ Ngiam et al., "Multimodal Deep Learning", ICML 2011, https://icml.cc/2011/papers
 representation over concatenated modalities.
 
 Axes: B batch, D an input's width, H fused width.
+
+>>> fusion = ConcatFusion({"image": 512, "title": 256}, width=64)
+>>> fusion({"image": Features.of(torch.rand(8, 49, 512)), "title": Features.of(torch.rand(8, 256))}).tokens.shape
+torch.Size([8, 1, 64])
 """
 
 from __future__ import annotations

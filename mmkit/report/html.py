@@ -1,0 +1,48 @@
+"""Rows as HTML, for a notebook: real tables in the notebook's own style, which can be copied and read aloud."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from mmkit.report.sheets import Sheet, failures, sheets
+from mmkit.report.summary import Row
+from mmkit.report.verdict import verdict
+
+
+def html_of(found: Sequence[Row]) -> str:
+    """What the combinations reach, what they cost, what failed, and the verdict."""
+    said = verdict(found)
+    return "\n".join(
+        [
+            *map(table, sheets(found)),
+            *(paragraph(line, style="color:#c00") for line in failures(found)),
+            *([paragraph(said.sentence())] if said else []),
+        ]
+    )
+
+
+def table(sheet: Sheet) -> str:
+    """One table, its title above it."""
+    names = "".join(_cell("th", name, "left") for name in sheet.names)
+    figures = "".join(_cell("th", name, "right") for name in sheet.figures)
+    rows = "".join(
+        "<tr>"
+        + "".join(_cell("td", text, "left" if at < len(sheet.names) else "right") for at, text in enumerate(line))
+        + "</tr>\n"
+        for line in sheet.lines
+    )
+    caption = f'<caption style="text-align:left;white-space:nowrap">{escape(sheet.title)}</caption>\n'
+    head = f"<thead><tr>{names}{figures}</tr></thead>\n"
+    return f"<table style='margin:.5em 0'>\n{caption if sheet.title else ''}{head}<tbody>\n{rows}</tbody>\n</table>"
+
+
+def paragraph(text: str, style: str = "") -> str:
+    """One paragraph of plain text."""
+    return f'<p style="{style}">{escape(text)}</p>' if style else f"<p>{escape(text)}</p>"
+
+
+def _cell(tag: str, text: str, align: str) -> str:
+    # Figures stay on one line; names may break anywhere, since options make them long.
+    wrap = "overflow-wrap:anywhere" if align == "left" else "white-space:nowrap"
+    return f'<{tag} style="text-align:{align};padding:.2em .6em;{wrap}">{escape(text).replace(chr(10), "<br>")}</{tag}>'

@@ -1,0 +1,174 @@
+"""What the tables say: columns of text, whoever draws them, a terminal or a notebook."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmkit.report.summary import Row, Spread
+from mmkit.report.verdict import written
+
+BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
+"""Metrics that are shown, where a task has them; the one that ranks comes first."""
+TITLES = {
+    "accuracy": "accuracy",
+    "f1_macro": "macro F1",
+    "recall_macro": "macro recall",
+    "rouge_l": "ROUGE-L",
+    "bleu": "BLEU",
+    "exact_match": "exact match",
+    "head_loss": "head's loss",
+}
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table as text.
+
+    Args:
+        title: above it.
+        names: titles of the columns of names, which may be broken where there is no room.
+        figures: titles of the columns of figures, which are never broken; they may have several lines.
+        lines: a text of each column, names first.
+    """
+
+    title: str
+    names: list[str]
+    figures: list[str]
+    lines: list[list[str]]
+
+
+def sheets(found: Sequence[Row]) -> list[Sheet]:
+    """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
+    good, varying = [row for row in found if row.records], _varying(found)
+    if not good:
+        return []
+    costs = [_costs(good, varying)] if any(row.speed for row in good) else []
+    return [_scores(good, varying), *costs]
+
+
+def failures(found: Sequence[Row]) -> list[str]:
+    """A line for each reason why runs of a combination failed."""
+    varying = _varying(found)
+    return [
+        f"failed: {' '.join(_names(row, varying))}{f' ({seeds} seeds)' if seeds > 1 else ''}: {error}"
+        for row in found
+        for error, seeds in Counter(row.errors).items()
+    ]
+
+
+def confusion(found: Sequence[Row]) -> Sheet | None:
+    """How often the best combination on validation took what for what on test, summed over its seeds.
+
+    None of numbers, of texts and of more than 100 classes.
+    """
+    row = next((row for row in found if row.records and row.records[0].confusion), None)
+    if row is None:
+        return None
+    names = row.records[0].names
+    seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
+    title = f"Confusion of {row.fusion} on test, over {seeds}"
+    matrices = [record.confusion or [] for record in row.records]
+    if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
+        title += ", label by label"
+        columns = ["true negatives", "false positives", "false negatives", "true positives"]
+        counts = [[[*label[0], *label[1]] for label in matrix] for matrix in matrices]
+    else:
+        title += ": a row is the truth, a column what it was taken for"
+        columns, counts = names, matrices
+    lines = [
+        [name, *(str(sum(matrix[number][at] for matrix in counts)) for at in range(len(columns)))]
+        for number, name in enumerate(names)
+    ]
+    return Sheet(title, [""], list(columns), lines)
+
+
+def share(value: float | None) -> str:
+    """A share of 1 in per cent."""
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _scores(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
+    metric = found[0].metric
+    shown = [metric, *[name for name in BESIDE if name != metric and found[0].spread(name)][:2]]
+    lines = []
+    for row in found:
+        seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
+        on_test = [_spread(row.spread(name), name) for name in shown]
+        lines.append([*_names(row, varying), _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+    return Sheet(
+        "Scores: mean ± standard deviation over seeds, best on validation first",
+        list(varying),
+        [f"validation\n{TITLES.get(metric, metric)}", *(f"test\n{TITLES.get(name, name)}" for name in shown), "seeds"],
+        lines,
+    )
+
+
+def _costs(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
+    lines = []
+    for row in found:
+        speed, cost = row.speed, row.cost
+        latency = speed.latency_ms.get("p50") if speed else None
+        lines.append(
+            [
+                *_names(row, varying),
+                _count(speed.inference_samples_per_s if speed else None),
+                _count(speed.train_samples_per_s if speed else None),
+                "-" if latency is None else f"{latency:.2f}",
+                "-" if row.loading is None else f"{100 * row.loading:.1f} %",
+                _count(cost.parameters if cost else None),
+                _count(cost.flops_per_sample if cost else None),
+                _bytes(cost.peak_memory_bytes if cost else None),
+            ]
+        )
+    speeds = ["inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare"]
+    return Sheet(
+        "Cost: speed from interleaved rounds, latency at batch 1, loading in training",
+        list(varying),
+        [*speeds, "parameters", "FLOPs\na sample", "peak\nmemory"],
+        lines,
+    )
+
+
+def _varying(found: Sequence[Row]) -> list[str]:
+    """The axes that tell rows apart: the fusion always, the others where they vary."""
+    fused = [row for row in found if not row.alone] or found
+    names = ["fusion"]
+    names += [
+        f"encoder of {name}"
+        for name in sorted({name for row in found for name in row.encoders})
+        if len({row.encoders[name] for row in found if name in row.encoders}) > 1
+    ]
+    return names + (["head"] if len({row.head for row in fused}) > 1 else [])
+
+
+def _names(row: Row, varying: Sequence[str]) -> list[str]:
+    def one(axis: str) -> str:
+        if axis == "fusion":
+            return row.fusion
+        return row.head if axis == "head" else row.encoders.get(axis.removeprefix("encoder of "), "-")
+
+    return [one(axis) for axis in varying]
+
+
+def _spread(spread: Spread | None, metric: str) -> str:
+    if spread is None:
+        return "-"
+    mean = written(spread.mean, metric)
+    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
+
+
+def _count(value: float | None) -> str:
+    if value is None:
+        return "-"
+    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g}{unit}"
+    return f"{value:.3g}"
+
+
+def _bytes(value: int | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

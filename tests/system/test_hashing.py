@@ -1,0 +1,39 @@
+"""Values are known by their content: what differs has another digest."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmkit.system.hashing import digest
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (["ab", "c"], ["a", "bc"]),
+        ([1, None], [None, 1]),
+        ([1], [True]),
+        ([1], [1.0]),
+        (torch.zeros(2, 3), torch.zeros(3, 2)),
+        (torch.zeros(2), torch.zeros(2, dtype=torch.float64)),
+        ({"a": 1}, {"b": 1}),
+        ([[1], [2]], [[1, 2]]),
+        (np.zeros(2, np.float32), torch.zeros(2)),
+        (b"a", "a"),
+        (torch.zeros(0), torch.zeros(0, 2)),
+        (np.int64(1), np.int32(1)),
+        ("\udc80", "\udc81"),
+    ],
+)
+def test_what_differs_has_another_digest(one, other):
+    assert digest(one) != digest(other)
+
+
+def test_what_is_the_same_has_the_same():
+    assert digest({"a": torch.ones(2), "b": ["x", None]}) == digest({"b": ["x", None], "a": torch.ones(2)})
+
+
+@pytest.mark.parametrize("one", [object(), np.array([object()]), {1}])
+def test_what_cannot_be_told_apart_is_refused(one):
+    with pytest.raises(TypeError, match=r"values of .* cannot be told apart"):
+        digest([one])
