@@ -26,7 +26,7 @@ def examine():
 
 
 def pytest_generate_tests(metafunc):
-    """A case for each planted defect: a module's `CONTROLS` has (component, message) by check, `HEAVY` the slow checks."""
+    """A case for each planted defect: `CONTROLS` of a module has (component, message) by check, `HEAVY` slow checks."""
     if not {"name", "component", "message"} <= set(metafunc.fixturenames) or not hasattr(metafunc.module, "CONTROLS"):
         return
     heavy = getattr(metafunc.module, "HEAVY", ())
