@@ -1,9 +1,9 @@
 """What the contract's page says of values and kinds of target is what the code does."""
 
 import re
+from typing import Any, cast
 
-import numpy as npfrom typing import Any, cast
-
+import numpy as np
 import pytest
 import soundfile
 import torch

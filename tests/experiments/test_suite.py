@@ -244,4 +244,4 @@ class TestEnded:
 
 def test_a_suite_shows_itself_in_a_line(tmp_path):
     suite = bench(tmp_path, seeds=1, baselines=False)
-    assert repr(suite) == f"<Suite {tmp_path}: 1 runs; best on validation: concat>"
+    assert repr(suite) == f"<Suite {tmp_path}: 1 run; best on validation: concat>"

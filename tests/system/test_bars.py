@@ -8,10 +8,13 @@ import sys
 import types
 
 import pytest
+import torch
+from torch import nn
 
 import mmkit
 from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.progress import Progress
+from mmkit.transforms.image import ImageTransform
 
 SMALL = "task='synthetic-unique:train=48', options=['train.epochs=1', 'train.min_steps=0'], fusion='concat'"
 CALLS = [f"mmkit.bench({SMALL}, seeds=1, cost=False", f"mmkit.fit({SMALL}"]
@@ -92,6 +95,46 @@ def test_a_progress_of_ones_own_is_told_of_every_run_and_epoch(tmp_path):
     with pytest.raises(mmkit.MmkitError):
         mmkit.bench(task="synthetic-unique", fusion="tensor:budget=1", out=tmp_path / "b", progress=broken)
     assert broken.ended == 1
+
+
+class Brightness(nn.Module):
+    """A frozen encoder of images: their mean."""
+
+    reads = ImageTransform
+    frozen = True
+    width = 1
+
+    def __init__(self, transform):
+        super().__init__()
+
+    def forward(self, batch):
+        return mmkit.Features.of(batch["pixels"].float().mean((1, 2, 3)).unsqueeze(1), batch["mask"])
+
+
+class Twins:
+    """Two images of one brightness."""
+
+    description = "Twins."
+
+    def __init__(self):
+        self.inputs, self.target, self.metric = {"left": "image", "right": "image"}, "classes", "accuracy"
+        self.encoders, self.training = {}, {}
+
+    def split(self, name):
+        images = [torch.full((1, 4, 4), 20 * number, dtype=torch.uint8) for number in range(8)]
+        ids = [f"{name}-{number}" for number in range(8)]
+        return mmkit.Samples(ids, {"left": images, "right": images}, ["dark"] * 4 + ["bright"] * 4)
+
+
+def test_retrieval_tells_how_far_its_encoders_are(tmp_path, capfd):
+    told = Told()
+    asked = {"task": Twins, "encoders": {"left": Brightness, "right": Brightness}, "cache": tmp_path}
+    found = mmkit.retrieve(**asked, progress=told)
+    assert ("features of left", 8, 8) in told.calls
+    assert told.ended == 1
+    silent = mmkit.retrieve(**asked, progress=False)
+    assert silent.directions == found.directions
+    assert capfd.readouterr() == ("", "")
 
 
 @pytest.fixture
