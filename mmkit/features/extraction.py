@@ -63,7 +63,7 @@ class Extraction:
         """
         made_of = {
             "encoder": self.choice.name,
-            "options": json.loads(json.dumps(self.choice.lasting, default=str)),
+            "options": json.loads(json.dumps(self.choice.feature_options, default=str)),
             "plugins": self.choice.plugins,
             "libraries": {"torch": torch.__version__, **libraries(self.choice.plugins)},
             "device": self._device.type,

@@ -208,7 +208,9 @@ class TestDigests:
             patch.setattr(Frozen.reads, "fit", _plainly(Frozen.reads.fit))
             first, second = (execute(run, splits, shared=shared)[0] for run in runs)
         (message,) = told
-        assert message.startswith("values of Odd cannot be told apart by their content, so their features are computed")
+        assert message.startswith(
+            "values of type Odd cannot be hashed by their content, so their features are computed"
+        )
         assert first.status == second.status == "ok"
 
 
