@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from mmkit.errors import UsageError, one_of
+from mmkit.features.cache import cache_entries, default_folder
 from mmkit.features.cache import clear as removed
-from mmkit.features.cache import default_folder, held
 
 DAY = 24 * 60 * 60
 
@@ -20,7 +20,7 @@ def show(
 ) -> None:
     """What is kept, the largest first: key, size, samples, when it was made, of what, precision, and the encoder."""
     folder = default_folder()
-    found = held(folder)
+    found = cache_entries(folder)
     if as_json:
         entries = [{"key": one.key, "bytes": one.size, "about": one.about} for one in found]
         print(json.dumps({"schema": 1, "folder": str(folder), "entries": entries}, indent=1))
@@ -49,7 +49,7 @@ def clear(
 ) -> None:
     """Remove what is kept; it is computed again when it is needed."""
     folder = default_folder()
-    found = held(folder)
+    found = cache_entries(folder)
     known = [one.key for one in found]
     if [bool(keys), everything, older_than is not None].count(True) != 1:
         raise UsageError("mmkit cache clear takes KEY, one or more, or --all, or --older-than DAYS")

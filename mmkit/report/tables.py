@@ -1,4 +1,4 @@
-"""Rows as tables for a terminal, or as untruncated lines for a pipe."""
+"""Tables of scores and costs, for a terminal, a notebook, or untruncated for a pipe."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmkit.report.summary import Row, Spread
 from mmkit.report.verdict import verdict, written
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
-"""Metrics that are shown, where a task has them; the one that ranks comes first."""
+"""Metrics that are shown beside the one that ranks, if the task has them, in order of preference."""
 TITLES = {
     "accuracy": "accuracy",
     "f1_macro": "macro F1",
@@ -26,23 +26,23 @@ TITLES = {
 }
 
 
-def show(found: Sequence[Row], console: Console) -> None:
-    """Print what the combinations are worth, what they cost, what failed, and the verdict."""
-    varying = _varying(found)
-    good = [row for row in found if row.records]
-    if good:
-        console.print(_scores(good, varying, console))
-        if any(row.speed for row in good):
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the scores and the costs of combinations, failures, and the verdict."""
+    varying = _varying(rows)
+    completed = [row for row in rows if row.records]
+    if completed:
+        console.print(_scores(completed, varying, console))
+        if any(row.speed for row in completed):
             console.print()
-            console.print(_costs(good, varying, console))
-    for row in found:
+            console.print(_costs(completed, varying, console))
+    for row in rows:
         for error, seeds in Counter(row.errors).items():
             several = f" ({seeds} seeds)" if seeds > 1 else ""
             console.print(f"failed: {' '.join(_names(row, varying))}{several}: {error}", style="red", markup=False)
-    said = verdict(found)
-    if said:
+    comparison = verdict(rows)
+    if comparison:
         console.print()
-        console.print(said.sentence(), markup=False, highlight=False)
+        console.print(comparison.sentence(), markup=False, highlight=False)
 
 
 def as_html(draw: Callable[[Console], None], width: int = 120) -> str:
@@ -52,25 +52,23 @@ def as_html(draw: Callable[[Console], None], width: int = 120) -> str:
     return console.export_html(inline_styles=True, code_format='<pre style="line-height:normal">{code}</pre>')
 
 
-def show_confusion(found: Sequence[Row], console: Console) -> None:
-    """Print how often the best combination on validation took what for what on test, summed over its seeds."""
-    row = next((row for row in found if row.records and row.records[0].confusion), None)
+def show_confusion(rows: Sequence[Row], console: Console) -> None:
+    """Print the confusion matrix on test of the best combination on validation, summed over its seeds."""
+    row = next((row for row in rows if row.records and row.records[0].confusion), None)
     console.print()
     if row is None:
-        console.print(
-            "No confusion matrix: there is none of numbers or texts, nor of more than 100 classes.", markup=False
-        )
+        console.print("No confusion matrix: numbers, texts, and more than 100 classes have none.", markup=False)
         return
     names = row.records[0].names
     seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
-    title = f"Confusion of {row.fusion} on test, over {seeds}"
+    title = f"Confusion matrix of {row.fusion} on test, summed over {seeds}"
     matrices = [record.confusion or [] for record in row.records]
-    if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
-        title += ", label by label"
+    if isinstance(matrices[0][0][0], list):  # labels have a matrix each
+        title += ", one row per label"
         columns, size = ["true negatives", "false positives", "false negatives", "true positives"], 4
         lines = [[[*label[0], *label[1]] for label in matrix] for matrix in matrices]
     else:
-        title += ": a row is the truth, a column what it was taken for"
+        title += ": rows are true classes, columns are predicted classes"
         columns, size, lines = names, len(names), matrices
     table = _table(None, console)
     table.add_column("")
@@ -82,9 +80,9 @@ def show_confusion(found: Sequence[Row], console: Console) -> None:
     console.print(table)
 
 
-def _scores(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
-    metric = found[0].metric
-    others = [name for name in BESIDE if name != metric and found[0].spread(name)][:2]
+def _scores(rows: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
+    metric = rows[0].metric
+    others = [name for name in BESIDE if name != metric and rows[0].spread(name)][:2]
     table = _table("Scores: mean ± standard deviation over seeds, best on validation first", console)
     for name in varying:
         table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
@@ -92,7 +90,7 @@ def _scores(found: Sequence[Row], varying: Sequence[str], console: Console) -> T
     for name in (metric, *others):
         table.add_column(f"test\n{TITLES.get(name, name)}", justify="right", no_wrap=True)
     table.add_column("seeds", justify="right", no_wrap=True)
-    for row in found:
+    for row in rows:
         seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
         table.add_row(
             *_names(row, varying),
@@ -103,14 +101,14 @@ def _scores(found: Sequence[Row], varying: Sequence[str], console: Console) -> T
     return table
 
 
-def _costs(found: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
+def _costs(rows: Sequence[Row], varying: Sequence[str], console: Console) -> Table:
     table = _table("Cost: speed from interleaved rounds, latency at batch 1, loading in training", console)
     for name in varying:
         table.add_column(name, no_wrap=not console.is_terminal, overflow="fold")
     speeds = ("inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare")
     for title in (*speeds, "parameters", "FLOPs\na sample", "peak\nmemory"):
         table.add_column(title, justify="right", no_wrap=True)
-    for row in found:
+    for row in rows:
         speed, cost = row.speed, row.cost
         latency = speed.latency_ms.get("p50") if speed else None
         table.add_row(
@@ -132,14 +130,14 @@ def _table(title: str | None, console: Console) -> Table:
     return Table(title=title, title_justify="left", box=None, padding=(0, 2), pad_edge=False)
 
 
-def _varying(found: Sequence[Row]) -> list[str]:
-    """The axes that tell rows apart: the fusion always, the others where they vary."""
-    fused = [row for row in found if not row.alone] or found
+def _varying(rows: Sequence[Row]) -> list[str]:
+    """The columns that identify a row: the fusion, and encoders and head if they vary."""
+    fused = [row for row in rows if not row.alone] or rows
     names = ["fusion"]
     names += [
         f"encoder of {name}"
-        for name in sorted({name for row in found for name in row.encoders})
-        if len({row.encoders[name] for row in found if name in row.encoders}) > 1
+        for name in sorted({name for row in rows for name in row.encoders})
+        if len({row.encoders[name] for row in rows if name in row.encoders}) > 1
     ]
     return names + (["head"] if len({row.head for row in fused}) > 1 else [])
 

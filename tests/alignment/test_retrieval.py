@@ -313,7 +313,7 @@ def test_vectors_that_are_not_finite_are_an_error(tmp_path):
         def forward(self, batch):
             return Features.of(batch["values"] / 0, batch["mask"])
 
-    with pytest.raises(MmkitError, match=r"gives features of square that are not finite.*--precision float32"):
+    with pytest.raises(MmkitError, match=r"gives features of input square that are not finite.*--precision float32"):
         retrieve(tmp_path, {"square": Broken, "title": Reading})
 
 

@@ -1,4 +1,4 @@
-"""Features of frozen encoders: computed once, the same as without a cache, and never met by anything that differs."""
+"""Cached features: computed once, equal to those without a cache, with another key for anything that differs."""
 
 import json
 import resource
@@ -14,12 +14,12 @@ import torch
 import mmkit
 import mmkit.cli
 from mmkit.contract import Features
-from mmkit.data.packed import _selected as selected
+from mmkit.data.packed import _pad
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
-from mmkit.features.cache import CacheWriteError, Pass, clear, default_folder, encoded, held
+from mmkit.features.cache import CacheWriteError, Pass, cache_entries, clear, default_folder, encoded
 from mmkit.features.sharing import Shared
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Decay
@@ -72,7 +72,7 @@ def fit(cache=None, fusion="concat", precision="float32", **options):
     return execute(asked.runs()[0], shared=Shared(cache))
 
 
-class TestStored:
+class TestPacked:
     @staticmethod
     def features(lengths, width=3, seed=0):
         generator = torch.Generator().manual_seed(seed)
@@ -87,7 +87,7 @@ class TestStored:
 
     @pytest.mark.parametrize("kept", [True, False])
     @pytest.mark.parametrize("lengths", [[4, 4, 4, 4, 4], [1, 4, 0, 2, 3], [0, 0, 0], [1]])
-    def test_rows_are_those_of_the_whole(self, lengths, kept, tmp_path):
+    def test_rows_equal_those_of_the_padded_features(self, lengths, kept, tmp_path):
         whole, stored = self.stored(lengths, tmp_path if kept else None)
         for index in (torch.arange(len(lengths)), torch.tensor([len(lengths) - 1, 0])):
             found = stored.rows(index)
@@ -96,10 +96,10 @@ class TestStored:
             assert torch.equal(found.tokens, whole.tokens[index][:, :longest])
 
     @pytest.mark.parametrize("lengths", [[1, 4, 0, 2, 3], [0, 0, 0]])
-    def test_what_a_gpu_does_is_the_same(self, lengths):
+    def test_padding_on_a_gpu_gives_the_same(self, lengths):
         _, stored = self.stored(lengths)
         index = torch.arange(len(lengths)).flip(0)
-        tokens, mask = selected(stored.tokens, stored.offsets, index)
+        tokens, mask = _pad(stored.tokens, stored.offsets, index)
         assert torch.equal(tokens, stored.rows(index).tokens)
         assert torch.equal(mask, stored.rows(index).mask)
 
@@ -140,14 +140,14 @@ class TestDigest:
             ("\udc80", "\udc81"),
         ],
     )
-    def test_what_differs_has_another_digest(self, one, other):
+    def test_different_values_have_different_digests(self, one, other):
         assert digest(one) != digest(other)
 
-    def test_what_is_the_same_has_the_same(self):
+    def test_equal_values_have_equal_digests(self):
         assert digest({"a": torch.ones(2), "b": ["x", None]}) == digest({"b": ["x", None], "a": torch.ones(2)})
 
     @pytest.mark.parametrize("one", [object(), np.array([object()]), {1}])
-    def test_what_cannot_be_told_apart_is_refused(self, one):
+    def test_values_that_cannot_be_hashed_are_an_error(self, one):
         with pytest.raises(TypeError, match=r"values of type .* cannot be hashed"):
             digest([one])
 
@@ -159,8 +159,8 @@ class TestRun:
         assert FrozenTcn.calls == batches
         fit(tmp_path, fusion="gated")
         assert FrozenTcn.calls == 0
-        assert all(one.about["samples"] in {48, 256, 512} for one in held(tmp_path))
-        assert len(held(tmp_path)) == 6
+        assert all(one.about["samples"] in {48, 256, 512} for one in cache_entries(tmp_path))
+        assert len(cache_entries(tmp_path)) == 6
 
     def test_the_cache_changes_nothing(self, tmp_path):
         first, model = fit(tmp_path)
@@ -173,7 +173,7 @@ class TestRun:
                 assert torch.equal(tensor, one.module.state_dict()[name])
         assert first.encoded_once == ["left", "right"]
 
-    def test_frozen_weights_stay_to_the_bit_and_a_saved_model_holds_them(self, tmp_path):
+    def test_frozen_weights_do_not_change_and_are_saved(self, tmp_path):
         _, model = fit(tmp_path / "cache")
         fresh = FrozenTcn(model.transforms.inputs["left"])
         for name, tensor in fresh.state_dict().items():
@@ -184,29 +184,29 @@ class TestRun:
         assert again.predict([{}]) == model.predict([{}])
 
     @pytest.mark.parametrize("options", [{"origin": 1}, {"width": 8}, {"max_length": 3}])
-    def test_other_weights_options_or_transforms_never_meet_old_features(self, tmp_path, options):
+    def test_other_weights_options_or_transforms_have_another_key(self, tmp_path, options):
         fit(tmp_path)
         fit(tmp_path, **options)
         assert FrozenTcn.calls > 0
-        assert len(held(tmp_path)) == 12
+        assert len(cache_entries(tmp_path)) == 12
 
-    def test_options_of_training_alone_do_not_matter(self, tmp_path):
+    def test_options_of_training_do_not_change_the_key(self, tmp_path):
         fit(tmp_path)
         fit(tmp_path, decay=0.5)
         assert FrozenTcn.calls == 0
-        assert len(held(tmp_path)) == 6
+        assert len(cache_entries(tmp_path)) == 6
 
-    def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
+    def test_another_version_of_a_library_has_another_key(self, tmp_path, monkeypatch):
         fit(tmp_path)
         monkeypatch.setattr("mmkit.features.extraction.libraries", lambda _: {"timm": "1.0.99"})
         fit(tmp_path)
         assert FrozenTcn.calls > 0
-        assert len(held(tmp_path)) == 12
+        assert len(cache_entries(tmp_path)) == 12
 
-    def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):
+    def test_with_augmentation_training_samples_are_encoded_in_every_epoch_and_that_is_reported(self, tmp_path):
         record, _ = fit(tmp_path, noise=0.1)
         assert record.encoded_anew == ["left", "right"]
-        assert len(held(tmp_path)) == 6  # validation and test, and what the scale is fitted on
+        assert len(cache_entries(tmp_path)) == 6  # validation and test, and what the scale is fitted on
         assert record.encoded_once == record.encoded_in_copies == []
 
 
@@ -240,10 +240,10 @@ def is_whole(stored):
 class TestPass:
     """One pass of encoding, and what may happen to it."""
 
-    def test_an_interrupted_pass_goes_on_where_it_stopped(self, tmp_path):
+    def test_an_interrupted_pass_continues_where_it_stopped(self, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, stop=6)
-        assert held(tmp_path)[0].about is None
+        assert cache_entries(tmp_path)[0].about is None
         found, seen = kept(tmp_path)
         assert seen == [6, 7, 8, 9]
         assert is_whole(found)
@@ -254,7 +254,7 @@ class TestPass:
             "tokens.npy",
         ]
 
-    def test_a_torn_part_is_computed_again(self, tmp_path):
+    def test_a_damaged_part_is_computed_again(self, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, stop=6)
         for part, content in zip(sorted((tmp_path / KEY / "parts").iterdir()), (b"", b"PK\x03\x04"), strict=False):
@@ -265,7 +265,7 @@ class TestPass:
 
     @pytest.mark.parametrize("name", ["tokens.npy", "offsets.npy", "pooled.npy", "about.json"])
     @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other"])
-    def test_a_damaged_entry_is_computed_anew(self, tmp_path, name, damage):
+    def test_a_damaged_entry_is_computed_again(self, tmp_path, name, damage):
         kept(tmp_path)
         kept(tmp_path, key=OTHER)
         file = tmp_path / KEY / name
@@ -275,13 +275,13 @@ class TestPass:
             file.write_bytes(b"null" if name == "about.json" else _array(np.zeros((3, 5))))
         else:
             file.write_bytes(file.read_bytes()[: -5 if damage == "cut" else 0])
-        assert len(held(tmp_path)) == 2
+        assert len(cache_entries(tmp_path)) == 2
         found, seen = kept(tmp_path)
         assert seen == list(range(10))
         assert is_whole(found)
         assert kept(tmp_path)[1] == []
 
-    def test_offsets_that_lead_nowhere_are_damage(self, tmp_path):
+    def test_invalid_offsets_are_damage(self, tmp_path):
         kept(tmp_path)
         offsets = np.load(tmp_path / KEY / "offsets.npy")
         offsets[3] = 99
@@ -301,38 +301,38 @@ class TestPass:
         assert stored.tokens.shape == (128, 2**16)
         assert peak < 2**23
 
-    def test_what_is_written_to_features_does_not_reach_the_file(self, tmp_path):
+    def test_writing_to_features_does_not_change_the_file(self, tmp_path):
         kept(tmp_path)[0].tokens.zero_()
         assert kept(tmp_path)[0].tokens.sum() == 90
 
-    def test_features_in_half_precision_are_kept_in_full(self):
+    def test_features_in_half_precision_are_stored_in_float32(self):
         half = Features.of(torch.ones(2, 3, 4, dtype=torch.bfloat16))
         assert Pass(lambda *_: half, [0, 1]).in_memory().tokens.dtype == torch.float32
 
-    def test_held_and_clear(self, tmp_path):
+    def test_entries_are_listed_and_cleared(self, tmp_path):
         kept(tmp_path)
-        (one,) = held(tmp_path)
+        (one,) = cache_entries(tmp_path)
         assert (one.key, one.about["samples"], one.about["tokens"], one.about["of"]) == (KEY, 10, 20, {"encoder": "x"})
         assert one.size == sum(path.stat().st_size for path in (tmp_path / KEY).iterdir())
         assert clear(tmp_path, [KEY]) == one.size
-        assert held(tmp_path) == []
-        assert held(tmp_path / "nowhere") == []
+        assert cache_entries(tmp_path) == []
+        assert cache_entries(tmp_path / "nowhere") == []
 
-    def test_nothing_but_entries_is_ever_listed_or_removed(self, tmp_path):
+    def test_only_entries_are_listed_and_removed(self, tmp_path):
         kept(tmp_path)
         (tmp_path / "thesis").mkdir()
         (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
         (tmp_path / OTHER).write_text("a file")
-        assert [one.key for one in held(tmp_path)] == [KEY]
+        assert [one.key for one in cache_entries(tmp_path)] == [KEY]
         clear(tmp_path, [KEY, OTHER, "thesis", ".locks"])
         assert (tmp_path / "thesis" / "chapter.txt").exists()
         assert (tmp_path / OTHER).exists()
 
-    def test_what_is_being_written_is_not_removed(self, tmp_path):
+    def test_an_entry_that_is_being_written_is_not_removed(self, tmp_path):
         kept(tmp_path)
         with owned(tmp_path / ".locks" / KEY), pytest.raises(UsageError, match="another process is writing"):
             clear(tmp_path, [KEY])
-        assert len(held(tmp_path)) == 1
+        assert len(cache_entries(tmp_path)) == 1
 
 
 def _array(array):
@@ -377,7 +377,7 @@ class TestProcesses:
     def seen(log):
         return [int(line) for line in log.read_text().split()] if log.exists() else []
 
-    def test_a_killed_pass_goes_on_where_it_stopped(self, tmp_path):
+    def test_a_killed_pass_continues_where_it_stopped(self, tmp_path):
         folder, first, second = tmp_path / "cache", tmp_path / "first", tmp_path / "second"
         killed = self.start(folder, first)
         while len(self.seen(first)) < 30:
@@ -386,7 +386,7 @@ class TestProcesses:
         killed.send_signal(signal.SIGKILL)
         assert killed.wait() == -signal.SIGKILL
         killed.stderr.close()
-        assert held(folder)[0].about is None
+        assert cache_entries(folder)[0].about is None
         going_on = self.start(folder, second)
         assert going_on.communicate()[1] == b""
         assert going_on.returncode == 0
@@ -395,7 +395,7 @@ class TestProcesses:
         assert after[0] in {before[-1], before[-1] + 2}  # the batch that was under way, or the next
         assert after == list(range(after[0], 200, 2))
 
-    def test_of_two_at_once_one_computes_and_the_other_waits(self, tmp_path):
+    def test_of_two_processes_one_computes_and_the_other_waits(self, tmp_path):
         logs = [tmp_path / "first", tmp_path / "second"]
         both = [self.start(tmp_path / "cache", log) for log in logs]
         for one in both:
@@ -403,7 +403,7 @@ class TestProcesses:
             assert one.returncode == 0
         assert sorted(len(self.seen(log)) for log in logs) == [0, 100]
 
-    def test_where_one_is_killed_the_other_that_waits_goes_on(self, tmp_path):
+    def test_if_one_process_is_killed_the_waiting_one_continues(self, tmp_path):
         logs = [tmp_path / "first", tmp_path / "second"]
         both = [self.start(tmp_path / "cache", log) for log in logs]
         while not any(self.seen(log) for log in logs):
@@ -436,11 +436,11 @@ class TestRoom:
         signal.signal(signal.SIGXFSZ, before)
 
     @pytest.mark.parametrize("packing", [False, True])
-    def test_a_full_disk_is_said_and_with_room_the_pass_goes_on(self, tmp_path, full, packing):
+    def test_a_full_disk_is_an_error_and_with_room_the_pass_continues(self, tmp_path, full, packing):
         full(1500 if packing else 500)  # a part takes 800 bytes, all tokens together 1728
         first, second = Numbers(count=200), Numbers(count=200)
         with pytest.raises(
-            CacheWriteError, match=r"cannot keep features in .*: File too large; make room there, or set"
+            CacheWriteError, match=r"cannot write features to .*: File too large; make room there, or set"
         ):
             encoded(first.work(), tmp_path, KEY, {})
         full(resource.RLIM_INFINITY)
@@ -448,9 +448,9 @@ class TestRoom:
         assert stored.pooled.flatten().tolist() == list(range(200))
         assert (len(first.seen), len(second.seen)) == ((200, 0) if packing else (2, 200))
 
-    def test_a_run_goes_on_in_memory_and_says_why(self, tmp_path):
+    def test_a_run_continues_in_memory_with_a_warning(self, tmp_path):
         (tmp_path / "file").write_text("")
-        with pytest.warns(UserWarning, match=r"cannot keep features in .*: Not a directory; make room") as told:
+        with pytest.warns(UserWarning, match=r"cannot write features to .*: Not a directory; make room") as told:
             record, _ = fit(tmp_path / "file" / "cache")
         assert len(told) == 1
         assert record.metrics == fit(None)[0].metrics
@@ -481,7 +481,7 @@ class TestCommand:
         assert f"the cache has no {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
         assert "1 entries removed" in self.call(capsys, "clear", "--all")[1]
 
-    def test_the_list_tells_splits_and_precisions_apart(self, folder, capsys):
+    def test_the_list_shows_split_and_precision(self, folder, capsys):
         fit(folder)
         fit(folder, precision="bfloat16")
         lines = self.call(capsys, "list")[1].splitlines()[:-1]
@@ -493,7 +493,7 @@ class TestCommand:
             for precision in ("bfloat16", "float32")
         ]
 
-    def test_what_is_damaged_or_unfinished_is_listed_as_such(self, folder, capsys):
+    def test_damaged_and_unfinished_entries_are_marked(self, folder, capsys):
         kept(folder)
         (folder / KEY / "about.json").write_text('{"samples": 10, "ma')
         assert self.call(capsys, "list")[1].splitlines()[0].split("\t")[2::2] == ["unfinished", "-", "-"]
@@ -506,8 +506,8 @@ class TestCommand:
         (folder / OTHER / "about.json").write_text(json.dumps(about | {"made": time.time() - 3 * 24 * 3600}))
         assert "0 entries removed" in self.call(capsys, "clear", "--older-than", "4")[1]
         assert "1 entries removed" in self.call(capsys, "clear", "--older-than", "2.5")[1]
-        assert [one.key for one in held(folder)] == [KEY]
+        assert [one.key for one in cache_entries(folder)] == [KEY]
 
-    def test_where_it_is(self):
+    def test_the_default_folder(self):
         assert str(default_folder({"MMKIT_CACHE": "/x"})) == "/x"
         assert str(default_folder({"XDG_CACHE_HOME": "/c"})) == "/c/mmkit/features"
