@@ -65,7 +65,7 @@ def one_of(possible: Iterable[str], given: str) -> str:
     >>> one_of(["concat", "sum"], "concta")
     'did you mean concat? Possible: concat, sum'
     >>> one_of(map(str, range(1000)), "77x")
-    'did you mean 77? The closest of 1000: 77, 977, 877, 797, 787'
+    'did you mean 77? The nearest of 1000: 77, 977, 877, 797, 787'
     """
     names = sorted(set(possible))
     if not names:
@@ -73,5 +73,5 @@ def one_of(possible: Iterable[str], given: str) -> str:
     close = difflib.get_close_matches(given, names, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     if len(names) > MANY:
-        return f"{meant}The closest of {len(names)}: {', '.join(difflib.get_close_matches(given, names, 5, cutoff=0))}"
+        return f"{meant}The nearest of {len(names)}: {', '.join(difflib.get_close_matches(given, names, 5, cutoff=0))}"
     return f"{meant}Possible: {', '.join(names)}"

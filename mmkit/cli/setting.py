@@ -1,4 +1,4 @@
-"""What holds for every command: which plugins are left out, whether tracebacks are shown, and the catalog so made."""
+"""The global options of the command line, and the catalog with the plugins that they allow."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from mmkit.registry.catalog import Catalog, installed
 
 
 class Setting(NamedTuple):
-    """The options that stand before every command.
+    """The global options.
 
     Args:
         no_plugin: distributions that are not imported.
-        traceback: True where tracebacks are shown.
+        traceback: whether tracebacks are shown.
     """
 
     no_plugin: tuple[str, ...] = ()
@@ -23,14 +23,14 @@ class Setting(NamedTuple):
 
 
 def setting(ctx: typer.Context) -> Setting:
-    """The setting of this invocation."""
+    """The global options of this invocation."""
     return ctx.obj if isinstance(ctx.obj, Setting) else Setting()
 
 
 def catalog(ctx: typer.Context) -> Catalog:
-    """What is installed under the setting; each broken plugin gets one line on stderr."""
-    found = installed(setting(ctx).no_plugin)
-    for entry in found.entries:
+    """The catalog of what is installed and allowed; each broken plugin gets one line on stderr."""
+    entire = installed(setting(ctx).no_plugin)
+    for entry in entire.entries:
         if entry.kind == "plugin" and entry.status == "broken":
             print(f"mmkit: plugin {entry.name} is broken and left out: {entry.reason}", file=sys.stderr)
-    return found
+    return entire

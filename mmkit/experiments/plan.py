@@ -116,7 +116,9 @@ def plan(
         dotted.alias(f"encoder.{modality}", f"encoder.{name}")
         named = named_encoders.get(name) or [_default_encoder(catalog, name, modality, built_task.encoders)]
         readable = kinds_of(catalog, modality)
-        by_input[name] = choose("encoder", named, f"encoder.{name}", lambda spec, kinds=readable: _reads(spec, kinds))
+        by_input[name] = choose(
+            "encoder", named, f"encoder.{name}", lambda spec, name=name, kinds=readable: _reads(spec, name, kinds)
+        )
     chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: _fuses(spec, len(inputs), built_task.target))
     named_heads = heads or [_default_head(catalog, built_task.target)]
     chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))
@@ -247,7 +249,7 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
     readable = kinds_of(catalog, modality)
-    suitable = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, readable) == ""]
+    suitable = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, name, readable) == ""]
     if len(suitable) == 1:
         return suitable[0]
     advice = (
@@ -274,9 +276,9 @@ def kinds_of(catalog: Catalog, modality: str) -> set[str]:
     return {modality, (isinstance(spec, ModalitySpec) and spec.values) or modality}
 
 
-def _reads(spec: object, kinds: Set[str]) -> str:
+def _reads(spec: object, name: str, kinds: Set[str]) -> str:
     if isinstance(spec, EncoderSpec) and spec.modality not in kinds:
-        return f"reads {spec.modality}, and this input is {' or '.join(sorted(kinds))}"
+        return f"reads {spec.modality}, and input {name} is {' or '.join(sorted(kinds))}"
     return ""
 
 

@@ -211,9 +211,8 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, fol
     try:
         before = json.loads(path.read_text("utf-8"))
         known = before["measured"]
-        if {**known, "combinations": combinations} == measured and combinations.items() <= known[
-            "combinations"
-        ].items():
+        same = {**known, "combinations": combinations} == measured
+        if same and combinations.items() <= known["combinations"].items():
             return Costs.of_document(before)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or damaged: measured again

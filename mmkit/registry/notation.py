@@ -32,7 +32,7 @@ def parse_component(text: str) -> tuple[str, dict[str, Text]]:
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UsageError(f"options are key=value, separated by commas; got {part.strip()!r} in {text!r}")
+            raise UsageError(f"{part.strip()!r} in {text!r} is not key=value; separate options by commas")
         if key in options:
             raise UsageError(f"option {key} is given twice in {text!r}; give it once")
         options[key] = Text(value.strip())

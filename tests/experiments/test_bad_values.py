@@ -1,4 +1,4 @@
-"""Values that cannot be used, of every modality: named by their samples, skipped, or missing; and what must work."""
+"""Unusable values of every modality are named by their samples, skipped, or missing; unusual valid ones work."""
 
 import functools
 import io

@@ -1,4 +1,4 @@
-"""What a suite will do, from what was named; no data is read."""
+"""Plans of suites: combinations, baselines and options; no data is read."""
 
 import dataclasses
 
@@ -82,7 +82,7 @@ def test_all_is_every_fusion_that_can_run_and_lists_the_others(distribution):
     assert reasons["fusion acme/trio"] == "takes 3 or more inputs; there are 2"
     assert "not-on-any-index" in reasons["fusion acme/heavy"]
     heads = dict(planned(heads=["all"]).left_out)
-    assert heads["head mmkit-core/regression"] == "predicts scalar, and the task asks for classes"
+    assert heads["head mmkit-core/regression"] == "predicts scalar, and the target of the task is classes"
     assert [name for name in heads if name.startswith("head mmkit-core/")] == ["head mmkit-core/regression"]
 
 
@@ -97,7 +97,7 @@ class TestEncoders:
             planned(encoders={"writen": ["cnn"]})
 
     def test_an_encoder_of_another_modality_is_an_error(self):
-        with pytest.raises(UsageError, match="encoder bag reads text, and this input is image"):
+        with pytest.raises(UsageError, match="encoder bag reads text, and input written is image"):
             planned(encoders={"written": ["bag"]})
 
     def test_without_a_default_the_only_encoder_is_taken_and_several_are_an_error(self, distribution):
@@ -172,8 +172,8 @@ class TestOptions:
             ("fusion.rank=2", "no chosen component has that option"),
             ("encoder.writen.width=2", "no chosen component has that option"),
             ("train.lrr=2", "no chosen component has that option"),
-            ("lr=2", "is not fusion.key=value"),
-            ("fusion.rank", "is not fusion.key=value"),
+            ("lr=2", "-o takes fusion.key=value.*; got lr=2"),
+            ("fusion.rank", "-o takes fusion.key=value.*; got fusion.rank"),
         ],
     )
     def test_an_option_that_no_component_takes_is_an_error(self, given, message):
@@ -193,7 +193,7 @@ class TestOptions:
             ({"seeds": 0}, "--seeds takes 1 or more; got 0"),
             ({"fusions": ["concta"]}, "there is no fusion concta; did you mean concat"),
             ({"task": "digit"}, "there is no task digit; did you mean digits"),
-            ({"heads": ["regression"]}, "head regression predicts scalar, and the task asks for classes"),
+            ({"heads": ["regression"]}, "head regression predicts scalar, and the target of the task is classes"),
             ({"fusions": ["concat:rank=2"]}, "rank"),
         ],
     )
@@ -224,7 +224,7 @@ def test_a_modality_of_the_same_values_is_read_by_the_same_encoders(distribution
     assert [str(c.encoders["spoken"]) for c in asked.combinations] == ["mel-cnn", "mel-rnn"]
     assert {str(c.encoders["written"]) for c in asked.combinations} == {"resnet"}
     assert {str(c) for c in planned(task=Waves).combinations[0].encoders.values()} == {"lenet", "mel-cnn"}
-    with pytest.raises(UsageError, match="encoder tcn reads series, and this input is audio or radio"):
+    with pytest.raises(UsageError, match=r"encoder tcn reads series, and input [a-z]+ is audio or radio"):
         planned(task=Waves, encoders={"spoken": ["tcn"]})
 
 

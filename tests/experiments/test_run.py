@@ -142,7 +142,7 @@ class TestRecord:
             ({"on_error": "cry"}, "on_error is one of fail, skip, missing; got cry"),
             ({"seed": -1}, "the seed of a run is 0 or more; got -1"),
             ({"limit": 0}, "limit is 1 or more, or none; got 0"),
-            ({"preccision": "float32"}, "a run has no preccision; did you mean precision"),
+            ({"preccision": "float32"}, "a run has no entry preccision; did you mean precision"),
             ({"head": {"name": "lineal"}}, "there is no head lineal; did you mean linear"),
             ({"task": "synthetic-unik"}, "there is no task synthetic-unik; did you mean synthetic-unique"),
         ],

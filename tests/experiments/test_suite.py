@@ -1,4 +1,4 @@
-"""A suite in its folder: nothing done twice, nothing lost, whatever ends it."""
+"""A suite in its folder: no run is repeated and none is lost, however it ends."""
 
 import json
 import os
@@ -128,7 +128,7 @@ def test_without_cost_nothing_is_measured_and_old_measurements_stay(tmp_path, mo
     measured = bench(tmp_path, seeds=2).records
     assert [bool(record.throughput) for record in measured] == [False] * 3 + [True] * 3
     assert asked.pop() == 3
-    kept = bench(tmp_path, seeds=3, cost=False).records  # what is known costs nothing
+    kept = bench(tmp_path, seeds=3, cost=False).records  # without measuring again
     assert kept[-1].throughput == measured[-1].throughput
     assert bench(tmp_path, seeds=4, baselines=False).records[-1].throughput
     assert asked == []

@@ -478,7 +478,7 @@ class TestCommand:
         assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == KEY
         assert self.call(capsys, "clear")[0] == 2
         assert self.call(capsys, "clear", KEY, "--all")[0] == 2
-        assert f"the cache has no {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
+        assert f"the cache has no entry {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
         assert "1 entries removed" in self.call(capsys, "clear", "--all")[1]
 
     def test_the_list_shows_split_and_precision(self, folder, capsys):

@@ -8,7 +8,7 @@ from mmkit.data.sampling import augmentation
 from mmkit.data.splits import splits_of
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.experiments.costs import Costs, measure_costs
-from mmkit.experiments.dry_run import SHOWN
+from mmkit.experiments.dry_run import STEP_SAMPLES
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import carry_out
@@ -103,7 +103,7 @@ class TestSuite:
         # finds what the rehearsal left, where the latest right is the one alone.
         assert Frozen.built == (3 + 2 + 3 if drawn else 2 + 0 + 2)
         samples = 48 + 256 + 512
-        rehearsed = SHOWN * (3 * 2 + 2)
+        rehearsed = STEP_SAMPLES * (3 * 2 + 2)
         assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + rehearsed
 
     def test_trained_encoders_are_never_shared(self, tmp_path):

@@ -1,4 +1,4 @@
-"""Metrics of texts against forms written out by hand, and what is kept where words stand for a prediction."""
+"""Metrics of texts against forms written out by hand, and the collection of answers."""
 
 import collections
 import math

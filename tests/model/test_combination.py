@@ -1,4 +1,4 @@
-"""What a model is made of, and how it is built."""
+"""Combinations, and the models built from them."""
 
 import pytest
 import torch

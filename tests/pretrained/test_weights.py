@@ -95,7 +95,7 @@ class TestLoad:
 
 @pytest.fixture
 def server():
-    """A server that says no to everything, on the loopback."""
+    """A server on localhost that answers every request with an error."""
 
     class No(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):

@@ -133,8 +133,8 @@ def test_a_component_is_a_name_and_options(text, name, options):
         ("", "a component is NAME or NAME:key=value,...; got ''"),
         (":x=1", "a component is NAME"),
         ("a:", "a component is NAME"),
-        ("a:width", "options are key=value, separated by commas; got 'width' in 'a:width'"),
-        ("a:x=1,,y=2", "got '' in 'a:x=1,,y=2'"),
+        ("a:width", "'width' in 'a:width' is not key=value; separate options by commas"),
+        ("a:x=1,,y=2", "'' in 'a:x=1,,y=2' is not key=value"),
         ("a:x=1,x=2", "option x is given twice in 'a:x=1,x=2'"),
     ],
 )
