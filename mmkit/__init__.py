@@ -1,4 +1,4 @@
-"""mmkit: which encoders, fused how, give the best answer on your multimodal data, and at what price?"""
+"""mmkit: which encoders, fused how, give the best answer on your multimodal data, and at what cost?"""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# Name -> module. Nothing is imported before it is asked for: `import mmkit` costs next to nothing.
-_FACE = {
+# Public name -> its module, which is imported when the name is first used, so that `import mmkit` is fast.
+_PUBLIC = {
     "Features": "mmkit.contract",
     "MmkitError": "mmkit.errors",
     "MultimodalModel": "mmkit.model.trained",
@@ -67,10 +67,10 @@ if not TYPE_CHECKING:  # a type checker would take every name for an object
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return importlib.import_module("importlib.metadata").version("mmkit-core")
-        if name not in _FACE:
+        if name not in _PUBLIC:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_FACE[name]), name)
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_FACE, "__version__"})
+    return sorted({*globals(), *_PUBLIC, "__version__"})

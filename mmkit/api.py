@@ -1,4 +1,4 @@
-"""The Python interface: what `mmkit bench`, `retrieve` and `zero-shot` do, and one trained model, in one call each."""
+"""The Python interface: `bench`, `retrieve` and `zero_shot` as on the command line, and `fit` and `load` for models."""
 
 from __future__ import annotations
 
@@ -55,38 +55,38 @@ def bench(
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
 ) -> Suite:
-    """Compare combinations on a task, with each input alone beside them.
+    """Compare combinations of encoders, fusions and heads on a task, and with single-input baselines.
 
     A component is named as on the command line ("low-rank:rank=8"), or given as a class.
 
     Args:
-        task: whose samples.
-        encoders: by input, or by modality; several of one input are compared.
-        fusion: one or several; "all" is whatever can run here.
-        head: likewise; none is the first that suits the task.
-        objectives: losses beside the head's, in every combination.
-        options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they beat those in a name.
-        training: options of training, which beat what the task recommends.
-        seeds: how many; 3 are 0, 1 and 2.
-        baselines: whether each input alone is compared, too.
+        task: that the combinations are trained for.
+        encoders: by input or by modality, one or several; several of one input are compared.
+        fusion: one or several; "all" is every installed fusion that suits the task.
+        head: one or several; "all" is every installed head that suits the task, none is the first of them.
+        objectives: losses besides the head's, in every combination.
+        options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
+        training: options of training; they override what the task recommends.
+        seeds: number of seeds; 3 are 0, 1 and 2.
+        baselines: also train a model of each input alone.
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of the forward: "float32", "bfloat16" or "float16".
-        limit: at most so many training samples.
-        on_error: what is done about a value that cannot be read or transformed: "fail", "skip" (its sample is left out)
-            or "missing" (the value alone).
-        out: folder of the suite; runs that it holds are not done again. None is a new one under `mmkit-runs`.
-        save: keep the weights of the best seed of each combination, on validation.
-        mix: go on in a folder of another machine or of other versions.
-        cost: measure speed, memory and FLOPs of each combination as well.
-        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
+        precision: of the forward pass: "float32", "bfloat16" or "float16".
+        limit: the greatest number of training samples; None is all.
+        on_error: what to do with a value that cannot be read or transformed: "fail", "skip" (drop its sample) or
+            "missing" (drop the value).
+        out: folder of the suite; runs that it holds are not repeated. None is a new one under `mmkit-runs`.
+        save: save the model of each combination, of the seed that is best on validation.
+        mix: continue in a folder with records of another machine or other versions.
+        cost: also measure speed, memory and FLOPs of each combination.
+        cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
-        progress: bars on a terminal and in a notebook; False is silent; or something of your own.
+        progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
 
     Raises:
-        UsageError: a name, an option or a folder that is not possible.
+        UsageError: an unknown name, a wrong option, or a folder that cannot be used.
         UnavailableError: a component or a device that is not available on this machine.
         DataError: samples or records that cannot be read, or truth that cannot be used.
-        MmkitError: no combination can be built, for the reason of the first.
+        MmkitError: no combination can be built; the message is that of the first.
     """
     catalog = catalog or installed()
     planned = plan(
@@ -124,29 +124,29 @@ def fit(
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
 ) -> tuple[MultimodalModel, Record]:
-    """Train one model, and measure it.
+    """Train one model and evaluate it.
 
     Args:
-        task: whose samples.
+        task: that the model is trained for.
         encoders: by input, or by modality.
-        fusion: its name, or a class.
-        head: likewise; None is the first that suits the task.
-        objectives: losses beside the head's.
-        options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they beat those in a name.
-        training: options of training, which beat what the task recommends.
+        fusion: a name, or a class.
+        head: a name, or a class; None is the first installed head that suits the task.
+        objectives: losses besides the head's.
+        options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
+        training: options of training; they override what the task recommends.
         seed: of weights, order, augmentation and dropout.
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of the forward: "float32", "bfloat16" or "float16".
-        limit: at most so many training samples.
-        on_error: what is done about a value that cannot be read or transformed: "fail", "skip" or "missing".
+        precision: of the forward pass: "float32", "bfloat16" or "float16".
+        limit: the greatest number of training samples; None is all.
+        on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
         catalog: where names are looked up; None is what is installed.
         progress: bars on a terminal and in a notebook; False is silent; or something of your own.
 
     Returns:
-        The model, which can predict and be saved, and the record of the run.
+        The model, for predicting and saving, and the record of the run.
 
     Raises:
-        UsageError: a name or an option that is not possible.
+        UsageError: an unknown name or a wrong option.
         UnavailableError: a component or a device that is not available on this machine.
         DataError: samples that cannot be read, or truth that cannot be used.
         MmkitError: training diverged.
@@ -177,13 +177,13 @@ def load(
     catalog: Catalog | None = None,
     device: torch.device | str = "cpu",
 ) -> MultimodalModel:
-    """A model that `save` wrote. Nothing is downloaded.
+    """Load a model that `save` wrote. Nothing is downloaded.
 
     Args:
         directory: the folder.
-        components: by their recorded names, those that were given as classes; as choices where they had a spec.
+        components: the classes of components that were given as classes, by recorded name; as choices if with specs.
         catalog: where names are looked up; None is what is installed.
-        device: for the model.
+        device: where the model is put.
 
     Raises:
         DataError: the folder holds no model, or one that is damaged.
@@ -206,23 +206,23 @@ def retrieve(
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
 ) -> Retrieval:
-    """Is one input of a sample found by its other, among those of all samples of a split?
+    """Retrieve each of two inputs by the other, among all samples of a split.
 
     Args:
-        task: whose samples.
-        encoders: of two inputs, both frozen; with a map, it leads from the first to the second.
-        split: whose samples are queries and candidates.
-        map: "none" where both encoders share a space, else "ridge".
+        task: that has the samples.
+        encoders: frozen encoders of two inputs; a map leads from the space of the first to that of the second.
+        split: its samples are both queries and candidates.
+        map: "none" if both encoders share a space, else "ridge".
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of the forward: "float32", "bfloat16" or "float16".
-        on_error: what is done about a value that cannot be read: "fail", "skip" or "missing".
-        seed: of encoders without pretrained weights.
-        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
+        precision: of the forward pass: "float32", "bfloat16" or "float16".
+        on_error: what to do with a value that cannot be read: "fail", "skip" or "missing".
+        seed: of the weights of encoders that have no pretrained ones.
+        cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
-        progress: bars on a terminal and in a notebook; False is silent; or something of your own.
+        progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
 
     Raises:
-        UsageError: what was asked for is not possible, such as vectors of two widths without a map.
+        UsageError: the request is not possible, such as vectors of different widths without a map.
         DataError: samples or weights that are not available.
     """
     with _progress(progress) as shown:
@@ -230,7 +230,7 @@ def retrieve(
             catalog or installed(),
             task=task,
             encoders=encoders,
-            asked=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
+            options=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
             shared=Shared(_cache(cache), shown),
         )
 
@@ -254,28 +254,28 @@ def zero_shot(
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
 ) -> ZeroShot:
-    """Classify one input by what its classes are called, without training on any label.
+    """Classify one input by descriptions of the classes in words, without training on any label.
 
     Args:
-        task: whose samples; it asks for classes.
-        input: that is classified.
-        encoder: of it, frozen.
-        text_encoder: of the prompts, frozen.
-        templates: prompts, each with {} where the class belongs, one or several; those of a class are averaged.
-        classes: words of a class, one or several, by its label; a class that is left out is called by its label.
-        pairs: the text input that a ridge map is fitted with; None is the only one.
-        split: whose samples are classified.
-        map: "none" where both encoders share a space, else "ridge".
+        task: a classification task.
+        input: the input to classify.
+        encoder: frozen encoder of the input.
+        text_encoder: frozen encoder of the prompts.
+        templates: one or several prompts, each with {} in place of the class; the vectors of a class are averaged.
+        classes: one or several names in words, by label; the default is the label itself.
+        pairs: the text input whose pairs with `input` a ridge map is fitted on; None is the task's only text input.
+        split: its samples are classified.
+        map: "none" if both encoders share a space, else "ridge".
         device: "auto", "cpu", "cuda" or "mps".
-        precision: of the forward: "float32", "bfloat16" or "float16".
-        on_error: what is done about a value that cannot be read: "fail", "skip" or "missing".
-        seed: of encoders without pretrained weights.
-        cache: folder for the features of frozen encoders; None is that of `mmkit cache`.
+        precision: of the forward pass: "float32", "bfloat16" or "float16".
+        on_error: what to do with a value that cannot be read: "fail", "skip" or "missing".
+        seed: of the weights of encoders that have no pretrained ones.
+        cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
-        progress: bars on a terminal and in a notebook; False is silent; or something of your own.
+        progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
 
     Raises:
-        UsageError: what was asked for is not possible, such as a template without {}.
+        UsageError: the request is not possible, such as a template without {}.
         DataError: samples or weights that are not available.
     """
     with _progress(progress) as shown:
@@ -288,13 +288,13 @@ def zero_shot(
             templates=(templates,) if isinstance(templates, str) else templates,
             classes=classes or {},
             pairs=pairs,
-            asked=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
+            options=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
             shared=Shared(_cache(cache), shown),
         )
 
 
 def new_folder(task: str) -> Path:
-    """A folder that does not exist yet, under `mmkit-runs` in the working directory."""
+    """The path of a folder that does not exist yet, under `mmkit-runs` in the working directory."""
     stem = f"{task.rpartition('/')[2]}-{time.strftime('%Y%m%d-%H%M%S')}"
     folder, count = Path("mmkit-runs") / stem, 1
     while folder.exists():
@@ -302,24 +302,24 @@ def new_folder(task: str) -> Path:
     return folder
 
 
-def _list(given: OneOrMore) -> list[Named]:
-    return list(given) if isinstance(given, Sequence) and not isinstance(given, str) else [given]
+def _list(components: OneOrMore) -> list[Named]:
+    return list(components) if isinstance(components, Sequence) and not isinstance(components, str) else [components]
 
 
-def _cache(given: str | Path | None) -> Path:
-    return default_folder() if given is None else Path(given)
+def _cache(folder: str | Path | None) -> Path:
+    return default_folder() if folder is None else Path(folder)
 
 
 @contextmanager
-def _progress(given: bool | Progress) -> Iterator[Progress]:
-    if isinstance(given, Progress):
-        shown = given
-    elif given:
+def _progress(progress: bool | Progress) -> Iterator[Progress]:
+    if isinstance(progress, Progress):
+        shown = progress
+    elif progress:
         shown = NotebookBars() if in_notebook() else Bars()
     else:
         shown = Progress()
     with warnings.catch_warnings():
-        # What tqdm says in a notebook when it is imported, by torchmetrics and transformers; mmkit needs no widgets.
+        # tqdm warns so in a notebook when torchmetrics or transformers import it; mmkit needs no widgets.
         warnings.filterwarnings("ignore", message="IProgress not found")
         with shown:
             yield shown

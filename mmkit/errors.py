@@ -1,11 +1,11 @@
-"""One tree of errors. A message says what was given, what was expected, and what to do.
+"""The errors of mmkit, in one tree. A message says what was given, what was expected, and what to do.
 
     MmkitError                    1   a run, a check or a comparison failed
-    ├── UsageError                2   what was asked for cannot be: an unknown name, a wrong option
-    ├── UnavailableError          3   a component or a device is not to be had on this machine
+    ├── UsageError                2   the request is not possible: an unknown name, a wrong option
+    ├── UnavailableError          3   a component or a device is not available on this machine
     ├── DataError                 4   data or weights are missing or cannot be read
-    │   └── ValuesError               a transform says which of its values those are
-    └── ContractError             1   a component does not keep the contract; its author must mend it
+    │   └── ValuesError               a transform names the values that it cannot be fitted on
+    └── ContractError             1   a component breaks the contract; its author must fix it
 
 The number is the exit code of the command line.
 """
@@ -16,23 +16,23 @@ import difflib
 from collections.abc import Iterable, Mapping
 
 MANY = 40
-"""Names that nobody reads to the end."""
+"""The longest list of names that a message shows in full."""
 
 
 class MmkitError(Exception):
-    """Anything mmkit says no to; the command line prints its message as one line."""
+    """Any error of mmkit's own; the command line prints its message as one line."""
 
     exit_code = 1
 
 
 class UsageError(MmkitError):
-    """What was asked for cannot be."""
+    """The request is not possible: an unknown name, a wrong option, an unusable folder."""
 
     exit_code = 2
 
 
 class UnavailableError(MmkitError):
-    """A component or a device is not to be had here."""
+    """A component or a device is not available on this machine."""
 
     exit_code = 3
 
@@ -44,10 +44,10 @@ class DataError(MmkitError):
 
 
 class ValuesError(DataError):
-    """Values that a transform cannot be fitted on, where only all of them together tell which.
+    """Values that a transform cannot be fitted on, where it takes all values together to find out which.
 
     Args:
-        reasons: by the place among the values that it was given.
+        reasons: why, by the index of the value among those that the transform was given.
     """
 
     def __init__(self, reasons: Mapping[int, str]) -> None:
@@ -56,11 +56,11 @@ class ValuesError(DataError):
 
 
 class ContractError(MmkitError):
-    """A component does not keep the contract of `mmkit.contract`."""
+    """A component breaks the contract of `mmkit.contract`."""
 
 
 def one_of(possible: Iterable[str], given: str) -> str:
-    """The end of a message about a wrong name: the nearest match, then all that is possible; of many, the nearest.
+    """The end of a message about an unknown name: the closest match, then all possible names (of many, the closest).
 
     >>> one_of(["concat", "sum"], "concta")
     'did you mean concat? Possible: concat, sum'
@@ -69,7 +69,7 @@ def one_of(possible: Iterable[str], given: str) -> str:
     """
     names = sorted(set(possible))
     if not names:
-        return "nothing is possible here"
+        return "there are none to choose from"
     close = difflib.get_close_matches(given, names, n=1)
     meant = f"did you mean {close[0]}? " if close else ""
     if len(names) > MANY:

@@ -191,7 +191,7 @@ def test_the_three_lists_of_public_names_agree():
     typed = {
         alias.asname: node.module for node in block.body if isinstance(node, ast.ImportFrom) for alias in node.names
     }
-    assert typed == mmkit._FACE
+    assert typed == mmkit._PUBLIC
     assert sorted(typed) == sorted(mmkit.__all__)
     assert set(mmkit.__all__) < set(dir(mmkit))
 
@@ -212,6 +212,6 @@ def test_help_reads_as_the_signature_and_its_parameters():
     )
     text = " ".join(done.stdout.split())
     assert "bench(*, task: 'Named' = 'digits'," in text
-    assert "Compare combinations on a task, with each input alone beside them." in text
+    assert "Compare combinations of encoders, fusions and heads on a task, and with single-input baselines." in text
     parameters = re.findall(r"^ +(\w+): ", done.stdout, re.MULTILINE)
     assert {"task", "fusion", "seeds", "progress", "UsageError"} < set(parameters)

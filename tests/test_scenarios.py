@@ -38,7 +38,7 @@ CLAIMS = {
         figures(out, f"{way}: recall at 10")[0] > 2 * figures(out, f"{way}: recall at 10")[1]
         for way in ("image -> title", "title -> image")
     ),
-    "resume.py": lambda out: out.count("2 of 4 runs were done before") == 1,
+    "resume.py": lambda out: out.count("2 of 4 runs are already in runs/resumed and are not repeated") == 1,
     "own_fusion.py": lambda out: (
         figures(out, "__main__.PairwiseFusion:width=32")[0] > 0.9 > figures(out, "concat:width=32")[0]
     ),

@@ -1,1 +1,1 @@
-"""How well two frozen encoders agree, before anything is fused: retrieval and zero-shot."""
+"""How well two frozen encoders are aligned, before any fusion: retrieval and zero-shot classification."""

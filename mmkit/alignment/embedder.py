@@ -1,4 +1,4 @@
-"""The values of one input as vectors of a frozen encoder: what retrieval and zero-shot classification compare."""
+"""Embeddings of one input by a frozen encoder: the vectors that retrieval and zero-shot classification compare."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from mmkit.system.settings import Settings
 
 
 class Embedder:
-    """One input's encoder with its fitted transform; vectors are computed once and found again in the cache.
+    """The encoder of one input with its fitted transform. Vectors are computed once, then read from the cache.
 
     Args:
-        name: of the input.
-        choice: its encoder.
-        values: of the training split, in memory, which the transform is fitted on; None is a missing one.
-        settings: device and precision are read.
-        seed: of the weights of an encoder without pretrained ones.
+        name: name of the input.
+        choice: the encoder.
+        values: decoded values of the training split, which the transform is fitted on; None is a missing one.
+        settings: device and precision are used.
+        seed: of the weights of an encoder that has no pretrained ones.
         shared: keeps the vectors.
 
     Raises:
-        UsageError: the encoder is not frozen: its weights would be those it begins with.
+        UsageError: the encoder is not frozen, so its weights would be random.
     """
 
     def __init__(
@@ -50,8 +50,8 @@ class Embedder:
             encoder = cast(nn.Module, built(choice, None, transform))
         if not getattr(encoder, "frozen", False):
             raise UsageError(
-                f"encoder {choice} of {name} is not frozen, and vectors of untrained weights find nothing; take a "
-                "pretrained one (mmkit list-plugins --kind encoder) with tune=frozen"
+                f"encoder {choice} of input {name} is not frozen, and nothing is trained here; expected a pretrained "
+                "encoder: choose one (mmkit list-plugins --kind encoder), with tune=frozen"
             )
         self.name = name
         self.width = cast(Encoder, encoder).width
@@ -60,7 +60,7 @@ class Embedder:
         )
 
     def __call__(self, values: Sequence[Any], split: Split | None = None) -> Tensor:
-        """[N D] float32 on the CPU, of values in memory, none of them missing; `split` is told to `mmkit cache list`.
+        """Vectors [N D] of decoded values, none missing; float32, on the CPU. `mmkit cache list` shows `split`.
 
         Raises:
             MmkitError: features are not finite.

@@ -1,7 +1,7 @@
-"""Zero-shot classification: the class whose description in words lies nearest, without training on any label.
+"""Zero-shot classification: the class whose description in words is the most similar, without training on any label.
 
 Radford et al., "Learning Transferable Visual Models From Natural Language Supervision", ICML 2021,
-https://arxiv.org/abs/2103.00020, section 3.1: several prompts a class, their unit vectors averaged.
+https://arxiv.org/abs/2103.00020, section 3.1: several prompts per class, their unit vectors averaged.
 """
 
 from __future__ import annotations
@@ -31,33 +31,33 @@ from mmkit.system.machine import machine, software
 from mmkit.transforms.truth import Categories
 
 TEMPLATES = ("a picture of {}",)
-SHARPNESS = 100.0
-"""Of the softmax over cosine similarities: CLIP's own, at the end of its training."""
+LOGIT_SCALE = 100.0
+"""Factor of cosine similarities in the softmax over classes: the value that CLIP's reached in training."""
 
 
 @dataclass(frozen=True, repr=False)
 class ZeroShot:
-    """What was found.
+    """The result of a zero-shot classification.
 
     Args:
         task: with its options.
-        asked: the settings.
-        input: that was classified.
+        options: split, map, seed and settings.
+        input: the input that was classified.
         encoders: "input" and "text".
-        templates: with {} for a class in words.
-        classes: the words of each class.
-        samples: that have the input and truth.
-        left_out: that lack one of them.
-        metrics: of the classes, by name.
-        by_class: the share of each class that was found; None of one that no sample has.
-        majority: the accuracy of always naming the class that is most frequent among the samples.
-        strength: of the ridge map, chosen on validation; None without one.
-        unread: values that could not be read and count as missing, by split.
+        templates: prompts with {} in place of the class.
+        classes: the names in words of each class.
+        samples: number of samples that have the input and truth.
+        left_out: number of samples that lack one of them.
+        metrics: of classification, by name.
+        by_class: the recall of each class; None if no sample is of the class.
+        majority: the accuracy of always predicting the most frequent class of the samples.
+        strength: of the ridge map, chosen on validation; None without a map.
+        unread: values that could not be read, by split.
         plugins: distributions of the components, with versions.
     """
 
     task: str
-    asked: AlignmentOptions
+    options: AlignmentOptions
     input: str
     encoders: dict[str, str]
     templates: tuple[str, ...]
@@ -79,28 +79,28 @@ class ZeroShot:
         return f"{table(self.sheet())}\n{paragraph(self.sentence())}"
 
     def sheet(self) -> Sheet:
-        """Each class, what it was called, and the share of it that was found, as text."""
+        """Each class with its words and its recall, as text."""
         lines = [[label, ", ".join(words), share(self.by_class[label])] for label, words in self.classes.items()]
-        return Sheet("", ["class", "called"], ["found"], lines)
+        return Sheet("", ["class", "called"], ["recall"], lines)
 
     def sentence(self) -> str:
-        """How well all classes were found, and of which samples."""
+        """The metrics over all classes, and the samples that they were measured on."""
         metrics = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
-        told = ", ".join(f"{title} {share(self.metrics[name])}" for name, title in metrics.items())
-        told += f"; always the most frequent class: {share(self.majority)}"
-        told += f". {self.samples} samples of the {self.asked.split} split of {self.task}"
+        sentence = ", ".join(f"{title} {share(self.metrics[name])}" for name, title in metrics.items())
+        sentence += f"; always predicting the most frequent class: {share(self.majority)}"
+        sentence += f". {self.samples} samples of the {self.options.split} split of {self.task}"
         if self.left_out:
-            told += f"; {self.left_out} lack {self.input} or truth"
+            sentence += f"; {self.left_out} lack {self.input} or truth"
         if self.strength is not None:
-            told += f"; ridge map fitted on train, strength {self.strength:g} chosen on validation"
-        return f"{told}."
+            sentence += f"; ridge map fitted on train, strength {self.strength:g} chosen on validation"
+        return f"{sentence}."
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""
         return {
             "schema": 1,
             **asdict(self),
-            "asked": self.asked.document(),
+            "options": self.options.document(),
             "machine": machine(),
             "software": software(),
         }
@@ -116,112 +116,121 @@ def classify_zero_shot(
     templates: Sequence[str],
     classes: Mapping[str, str | Sequence[str]],
     pairs: str | None,
-    asked: AlignmentOptions,
+    options: AlignmentOptions,
     shared: Shared | None = None,
 ) -> ZeroShot:
-    """Classify one input by prompts.
+    """Classify one input of a task by prompts.
 
     Args:
         catalog: where names are looked up.
-        task: whose samples; it asks for classes.
-        input: that is classified.
-        encoder: of it.
-        text_encoder: of the prompts.
-        templates: each with {} for a class in words.
-        classes: words of a class, one or several; a class that is left out is called by its label.
-        pairs: the text input of which pairs with `input` a ridge map is fitted; None is the only one.
-        asked: the settings.
-        shared: keeps the vectors, and is told of the progress.
+        task: a classification task.
+        input: the input to classify.
+        encoder: frozen encoder of the input.
+        text_encoder: frozen encoder of the prompts.
+        templates: prompts, each with {} in place of the class.
+        classes: one or several names in words, by label; the default is the label itself.
+        pairs: the text input whose pairs with `input` a ridge map is fitted on; None is the task's only text input.
+        options: split, map, seed and settings.
+        shared: keeps the vectors, and has the progress to report to.
 
     Raises:
-        UsageError: a template without {}, an unknown input or class, another kind of task, or vectors of two widths
-            without a map.
+        UsageError: a template without {}, an unknown input or class, another kind of task, or vectors of different
+            widths without a map.
         DataError: values cannot be read.
     """
     for template in templates:
         if "{}" not in template:
-            raise UsageError(f"a template has {{}} where the class belongs (a picture of {{}}); got {template!r}")
+            raise UsageError(
+                f"a template needs {{}} in place of the class, as in 'a picture of {{}}'; got {template!r}"
+            )
     if not templates:
         raise UsageError("zero-shot classification needs a template, such as 'a picture of {}'; got none")
     shared = shared or Shared()
-    chosen = catalog.choose("task", task)
-    splits = splits_of(chosen, catalog, asked.settings)
+    chosen_task = catalog.choose("task", task)
+    splits = splits_of(chosen_task, catalog, options.settings)
     if splits.task.target != "classes":
-        raise UsageError(f"zero-shot classification needs a task of classes; {chosen} asks for {splits.task.target}")
+        raise UsageError(
+            f"zero-shot classification needs a task with target classes; that of {chosen_task} is {splits.task.target}"
+        )
     ((name, choice),) = encoders_of(catalog, splits, {input: encoder}).items()
-    texts = catalog.choose("encoder", text_encoder)
-    if isinstance(texts.spec, EncoderSpec) and texts.spec.modality != "text":
-        raise UsageError(f"encoder {texts.name} reads {texts.spec.modality}; prompts need one that reads text")
+    text_choice = catalog.choose("encoder", text_encoder)
+    if isinstance(text_choice.spec, EncoderSpec) and text_choice.spec.modality != "text":
+        raise UsageError(
+            f"encoder {text_choice.name} reads {text_choice.spec.modality}; prompts need one that reads text"
+        )
     truth = Categories("classes")
     truth.fit(splits("train").truth)
-    words = _words(truth.names, classes)
-    prompts = [template.replace("{}", said) for each in words.values() for said in each for template in templates]
-    looking = embedder_of(name, choice, splits, asked, shared)
-    if asked.map == "ridge":
-        reading = embedder_of(_paired(splits, name, pairs), texts, splits, asked, shared)
+    names = _class_names(truth.names, classes)
+    prompts = [template.replace("{}", each) for several in names.values() for each in several for template in templates]
+    input_embedder = embedder_of(name, choice, splits, options, shared)
+    if options.map == "ridge":
+        text_embedder = embedder_of(_paired_text(splits, name, pairs), text_choice, splits, options, shared)
     else:
-        reading = Embedder("prompts", texts, prompts, settings=asked.settings, seed=asked.seed, shared=shared)
-    check_widths(looking, reading, asked.map)
-    mapped = best_map(looking, reading, splits) if asked.map == "ridge" else None
+        text_embedder = Embedder(
+            "prompts", text_choice, prompts, settings=options.settings, seed=options.seed, shared=shared
+        )
+    check_widths(input_embedder, text_embedder, options.map)
+    ridge_map = best_map(input_embedder, text_embedder, splits) if options.map == "ridge" else None
 
-    whole = splits(asked.split)
-    seen = [t if v is not None else None for t, v in zip(whole.truth, whole.inputs[name], strict=True)]
-    known = with_truth(replace(whole, truth=seen))
-    if not len(known):
-        raise DataError(f"no sample of the {asked.split} split has {name} and truth")
-    label = truth(known.truth)["label"]  # [N]
-    points, said = looking(known.inputs[name], asked.split), reading(prompts)
-    if mapped:
-        points, said = mapped.of_a(points), mapped.of_b(said)
-    means = _of_classes(said.double(), [len(each) * len(templates) for each in words.values()])
-    nearness = F.normalize(points.double(), dim=-1) @ means.T  # [N C]
-    metrics = metrics_of(Target("classes", len(words), tuple(words)))
-    everyone = torch.ones(len(label), dtype=torch.bool)
-    metrics.update({"probabilities": (SHARPNESS * nearness).softmax(-1)}, {"label": label, "mask": everyone})
-    right = (nearness.argmax(-1) == label).double()
-    of_class = {called: right[label == number] for number, called in enumerate(words)}
+    whole = splits(options.split)
+    labels = [t if v is not None else None for t, v in zip(whole.truth, whole.inputs[name], strict=True)]
+    samples = with_truth(replace(whole, truth=labels))
+    if not len(samples):
+        raise DataError(f"no sample of the {options.split} split has both input {name} and truth")
+    label = truth(samples.truth)["label"]  # [N]
+    vectors, prompt_vectors = input_embedder(samples.inputs[name], options.split), text_embedder(prompts)
+    if ridge_map:
+        vectors, prompt_vectors = ridge_map.of_a(vectors), ridge_map.of_b(prompt_vectors)
+    class_vectors = _class_vectors(prompt_vectors.double(), [len(each) * len(templates) for each in names.values()])
+    similarity = F.normalize(vectors.double(), dim=-1) @ class_vectors.T  # [N C]
+    metrics = metrics_of(Target("classes", len(names), tuple(names)))
+    mask = torch.ones(len(label), dtype=torch.bool)
+    metrics.update({"probabilities": (LOGIT_SCALE * similarity).softmax(-1)}, {"label": label, "mask": mask})
+    correct = (similarity.argmax(-1) == label).double()
+    correct_of = {each: correct[label == number] for number, each in enumerate(names)}
     return ZeroShot(
-        task=str(chosen),
-        asked=asked,
+        task=str(chosen_task),
+        options=options,
         input=name,
-        encoders={"input": str(choice), "text": str(texts)},
+        encoders={"input": str(choice), "text": str(text_choice)},
         templates=tuple(templates),
-        classes=words,
-        samples=len(known),
-        left_out=len(whole) - len(known),
+        classes=names,
+        samples=len(samples),
+        left_out=len(whole) - len(samples),
         metrics=metrics.compute(),
-        by_class={called: float(hits.mean()) if len(hits) else None for called, hits in of_class.items()},
+        by_class={each: float(correct.mean()) if len(correct) else None for each, correct in correct_of.items()},
         majority=float(label.bincount().max() / len(label)),
-        strength=mapped.strength if mapped else None,
+        strength=ridge_map.strength if ridge_map else None,
         unread=splits.unread,
-        plugins={**chosen.plugins, **choice.plugins, **texts.plugins},
+        plugins={**chosen_task.plugins, **choice.plugins, **text_choice.plugins},
     )
 
 
-def _words(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The words of every class, in order of the labels; those of which none are given are their own."""
-    for given, said in classes.items():
-        if given not in labels:
-            raise UsageError(f"the task has no class {given}; {one_of(labels, given)}")
-        if not said or not all(word.strip() for word in ([said] if isinstance(said, str) else said)):
-            raise UsageError(f"class {given} is given no words; give one or several")
-    found = {label: classes.get(label, label.replace("_", " ")) for label in labels}
-    return {label: (said,) if isinstance(said, str) else tuple(said) for label, said in found.items()}
+def _class_names(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The names in words of every class, in the order of the labels; by default the label, with spaces."""
+    for label, names in classes.items():
+        if label not in labels:
+            raise UsageError(f"the task has no class {label}; {one_of(labels, label)}")
+        if not names or not all(name.strip() for name in ([names] if isinstance(names, str) else names)):
+            raise UsageError(f"class {label} has an empty name; give one or several names in words")
+    of_labels = {label: classes.get(label, label.replace("_", " ")) for label in labels}
+    return {label: (names,) if isinstance(names, str) else tuple(names) for label, names in of_labels.items()}
 
 
-def _paired(splits: Splits, name: str, pairs: str | None) -> str:
-    """The text input that a map is fitted with."""
+def _paired_text(splits: Splits, name: str, pairs: str | None) -> str:
+    """The text input whose pairs with input `name` a map is fitted on."""
     texts = [other for other, modality in splits.task.inputs.items() if modality == "text" and other != name]
     if pairs is not None and pairs not in texts:
-        raise UsageError(f"{pairs} is no other text input of the task; {one_of(texts, pairs)}")
+        raise UsageError(f"the task has no other text input {pairs} to pair with {name}; {one_of(texts, pairs)}")
     if pairs is None and len(texts) != 1:
         raise UsageError(
-            f"--map ridge is fitted on pairs of {name} and a text; the task has {', '.join(texts) or 'no text input'}"
-            f"{': name one with pairs' if texts else ', so take two towers of one model'}"
+            f"--map ridge is fitted on pairs of {name} and a text input; the task has "
+            f"{'several, ' + ', '.join(texts) if texts else 'none'}; "
+            f"{'name one with --pairs' if texts else 'take the two towers of one model instead'}"
         )
     return pairs or texts[0]
 
 
-def _of_classes(prompts: Tensor, counts: Sequence[int]) -> Tensor:
+def _class_vectors(prompts: Tensor, counts: Sequence[int]) -> Tensor:
     """[C D], of unit length: the mean of the unit vectors of each class's prompts."""
     return torch.stack([F.normalize(F.normalize(part, dim=-1).mean(0), dim=0) for part in prompts.split(list(counts))])

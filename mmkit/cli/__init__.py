@@ -1,7 +1,6 @@
-"""The door: one command line, one line for each error, one exit code.
+"""The command line: commands, one line for each error, exit codes.
 
-A command's module is imported when the command is run, not to list it: `mmkit --help` and `mmkit list-plugins` start
-without what `mmkit bench` needs.
+The module of a command is imported when the command is run, so that `mmkit --help` and `mmkit list-plugins` start fast.
 """
 
 from __future__ import annotations
@@ -23,42 +22,39 @@ from mmkit.errors import MmkitError, UsageError
 
 Table = Mapping[str, "tuple[str, str] | Table"]
 
-# A new command is one line here: its name, where its function is, and what it does. Names of a group nest.
+# Command name -> its function and its help; a nested table is a group of commands.
 COMMANDS: Table = {
     "bench": ("mmkit.cli.bench:bench", "Compare encoders, fusions and heads on a task."),
     "cache": {
-        "list": ("mmkit.cli.cache:show", "What is kept, and how large it is."),
-        "clear": ("mmkit.cli.cache:clear", "Remove what is kept."),
+        "list": ("mmkit.cli.cache:show", "List cached features with their sizes."),
+        "clear": ("mmkit.cli.cache:clear", "Remove cached features."),
     },
-    "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "What is installed, from whom, and what is broken."),
+    "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "List installed components with their status."),
     "plugins": {
         "list": ("mmkit.cli.list_plugins:list_plugins", "The same as list-plugins."),
-        "show": ("mmkit.cli.plugins_show:show", "All there is to know of one component or plugin."),
-        "check": ("mmkit.cli.plugins_check:check", "Does a component keep the contract?"),
-        "new": ("mmkit.cli.plugins_new:new", "Write a plugin to begin from, as a whole distribution."),
+        "show": ("mmkit.cli.plugins_show:show", "Show one component or plugin with its options."),
+        "check": ("mmkit.cli.plugins_check:check", "Check that a component keeps the contract."),
+        "new": ("mmkit.cli.plugins_new:new", "Write a new plugin as a whole distribution that works."),
     },
-    "retrieve": ("mmkit.cli.retrieve:retrieve", "Is one input of a sample found by its other?"),
-    "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by what the classes are called, without training."),
+    "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
+    "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
-GROUPS = {
-    "cache": "Features of frozen encoders, kept on the disk.",
-    "plugins": "Look closely at plugins, check them, begin one.",
-}
+GROUPS = {"cache": "Manage cached features of frozen encoders.", "plugins": "Inspect, check and create plugins."}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 good, 1 failed, 2 usage, 3 unavailable, 4 no data, 5 too noisy, 130 interrupted.
+    """Run one command and exit: 0 success, 1 failure, 2 usage, 3 unavailable, 4 data, 130 interrupted.
 
     Args:
-        arguments: those of the process where none are given.
+        arguments: of the command line; None is those of the process.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
-    # Threads of OpenMP that wait are to sleep. By default they spin, and on two busy cores a training then took five
-    # times as long (60 and 125 s against 12 and 22), on idle ones no less. It is read when torch is imported.
+    # Waiting OpenMP threads should sleep. By default they spin: on two busy cores a training then took five times as
+    # long (60 and 125 s instead of 12 and 22), and no less on idle cores. torch reads the variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # a summary in another script is no reason to fail
+            stream.reconfigure(errors="backslashreplace")  # for text that the encoding lacks
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         code = typer.main.get_command(_app()).main(_global_first(given), prog_name="mmkit", standalone_mode=False)
@@ -67,10 +63,10 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 130
     except typer.Abort:
         code = 130
-    except Exception as error:  # noqa: BLE001 (whatever goes wrong below, the user reads one line)
+    except Exception as error:  # noqa: BLE001 (the user gets one line for any error)
         if "--traceback" in given:
             traceback.print_exception(error)
-        code = _told(error)
+        code = _report(error)
     finally:
         signal.signal(signal.SIGTERM, before)
     if code == 130:
@@ -78,16 +74,16 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: Exception) -> int:
-    """Print an error as one line; the exit code."""
+def _report(error: Exception) -> int:
+    """Print an error as one line, and return its exit code."""
     if isinstance(error, MmkitError):
         message, code = str(error), error.exit_code
-    elif hasattr(error, "format_message"):  # Typer's own: it keeps click's classes to itself
+    elif hasattr(error, "format_message"):  # an error of click, whose classes Typer does not export
         message, code = str(error.format_message()), getattr(error, "exit_code", 2)
         context = getattr(error, "ctx", None)
         message = f"{message.rstrip('.?')}; see {context.command_path} --help" if context else message
     else:
-        message, code = f"unexpected {type(error).__name__}: {error}; --traceback shows where", 1
+        message, code = f"unexpected {type(error).__name__}: {error}; --traceback shows where it comes from", 1
     print(f"mmkit: error: {' '.join(message.split())}", file=sys.stderr)
     return int(code)
 
@@ -97,21 +93,21 @@ def _interrupt(_number: int, _frame: FrameType | None) -> None:
 
 
 def _global_first(arguments: list[str]) -> list[str]:
-    """The options of every command moved before the command, so that they may stand anywhere."""
+    """The arguments with the global options moved before the command, so that users can put them anywhere."""
     end = arguments.index("--") if "--" in arguments else len(arguments)
     first: list[str] = []
-    rest: list[str] = []
+    others: list[str] = []
     taken = iter(arguments[:end])
     for argument in taken:
         if argument == "--traceback" or argument.startswith("--no-plugin="):
             first.append(argument)
         elif argument == "--no-plugin":
             if (value := next(taken, None)) is None:
-                raise UsageError("--no-plugin takes the name of a distribution; none is given")
+                raise UsageError("--no-plugin takes the name of a distribution; got none")
             first += [argument, value]
         else:
-            rest.append(argument)
-    return [*first, *rest, *arguments[end:]]
+            others.append(argument)
+    return [*first, *others, *arguments[end:]]
 
 
 def _app() -> typer.Typer:
@@ -122,16 +118,16 @@ def _app() -> typer.Typer:
         ctx: typer.Context,
         no_plugin: Annotated[
             list[str] | None,
-            typer.Option(metavar="DISTRIBUTION", help="Do not import this plugin; may be repeated."),
+            typer.Option(metavar="DISTRIBUTION", help="Plugin not to import; repeatable."),
         ] = None,
         show_traceback: Annotated[
-            bool, typer.Option("--traceback", help="Show where an error, or a plugin's, comes from.")
+            bool, typer.Option("--traceback", help="Show the traceback of an error, also of a plugin's.")
         ] = False,
         version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
     ) -> None:
-        """Which encoders, fused how, give the best answer on your multimodal data, and at what price?
+        """Which encoders, fused how, give the best answer on your multimodal data, and at what cost?
 
-        --no-plugin and --traceback may stand before or after the command.
+        --no-plugin and --traceback can come before or after the command.
         """
         ctx.obj = Setting(tuple(no_plugin or ()), show_traceback)
         if version:
@@ -143,7 +139,7 @@ def _app() -> typer.Typer:
 
 
 def _group(table: Table, **settings: Any) -> typer.Typer:
-    """An app whose commands are a name and one line each until one of them is run."""
+    """An app whose commands have a name and a help text; a command is loaded when it is run."""
 
     class Lazy(TyperGroup):
         def resolve_command(self, ctx: Any, args: list[str]) -> Any:
@@ -157,7 +153,7 @@ def _group(table: Table, **settings: Any) -> typer.Typer:
 
 
 def _unloaded() -> None:
-    raise AssertionError("a command stands for itself in the list of commands only")
+    raise AssertionError("a command must be loaded before it is run")
 
 
 def _loaded(name: str, entry: tuple[str, str] | Table) -> Any:

@@ -1,4 +1,4 @@
-"""`mmkit bench`: compare combinations on a task."""
+"""`mmkit bench`: compare combinations of encoders, fusions and heads on a task."""
 
 from __future__ import annotations
 
@@ -31,55 +31,66 @@ Several = list[str] | None
 def bench(
     ctx: typer.Context,
     task: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Whose samples. [digits]", envvar="MMKIT_TASK")
+        str | None, typer.Option(metavar="NAME", help="Task to compare on. [digits]", envvar="MMKIT_TASK")
     ] = None,
     encoder: Annotated[
         Several,
-        typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input, or of all inputs of a modality."),
+        typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; repeatable."),
     ] = None,
     fusion: Annotated[
         Several,
-        typer.Option(metavar="NAME[:K=V,...]", help="One or several, or `all`. [attention]", envvar="MMKIT_FUSION"),
+        typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or `all`; repeatable. [attention]", envvar="MMKIT_FUSION"),
     ] = None,
-    head: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="[the first that suits the task]")] = None,
-    objective: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="A loss beside the head's.")] = None,
+    head: Annotated[
+        Several, typer.Option(metavar="NAME[:K=V,...]", help="Head, or `all`; repeatable. [the first that suits]")
+    ] = None,
+    objective: Annotated[
+        Several, typer.Option(metavar="NAME[:K=V,...]", help="Additional loss of every combination; repeatable.")
+    ] = None,
     option: Annotated[
-        Several, typer.Option("-o", metavar="fusion.K=V", help="Option of a component, or of training: train.K=V.")
+        Several,
+        typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="How many; 3 are 0, 1 and 2. [3]", envvar="MMKIT_SEEDS")] = None,
-    epochs: Annotated[int | None, typer.Option(help="At most so many; also train.epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples a step; also train.batch_size.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Greatest learning rate; also train.lr.")] = None,
-    limit: Annotated[int | None, typer.Option(help="At most so many training samples.")] = None,
-    device: Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")] = None,
-    precision: Annotated[str | None, typer.Option(help="float32, bfloat16 or float16, by autocast. [float32]")] = None,
-    threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
+    seeds: Annotated[int | None, typer.Option(help="Number of seeds. [3]", envvar="MMKIT_SEEDS")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Peak learning rate; same as train.lr.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of training samples. [all]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
     on_error: Annotated[
-        str | None, typer.Option(help="A value that cannot be read: fail, skip its sample, or missing. [fail]")
+        str | None,
+        typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
     ] = None,
-    baselines: Annotated[bool | None, typer.Option(help="Each input alone beside the fusions. [yes]")] = None,
-    cost: Annotated[bool | None, typer.Option(help="Speed, memory and FLOPs beside the scores. [yes]")] = None,
-    config: Annotated[Path | None, typer.Option(help="A TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
+    baselines: Annotated[bool | None, typer.Option(help="Also train each input alone. [yes]")] = None,
+    cost: Annotated[bool | None, typer.Option(help="Also measure speed, memory and FLOPs. [yes]")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of the records; what is there is not done again.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of the suite; its runs are not repeated. [a new one in mmkit-runs]"),
     ] = None,
-    save: Annotated[bool, typer.Option("--save", help="Keep the weights of the best seed on validation.")] = False,
-    mix: Annotated[bool, typer.Option("--mix", help="Go on in DIR on another machine or with other versions.")] = False,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Compute the features of frozen encoders anew, and keep none.")
+    save: Annotated[
+        bool, typer.Option("--save", help="Save the model of each combination's best seed on validation.")
     ] = False,
+    mix: Annotated[
+        bool, typer.Option("--mix", help="Continue in DIR on another machine or with other versions.")
+    ] = False,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
     confusion: Annotated[
-        bool, typer.Option("--confusion", help="Also the confusion matrix of the best combination, on test.")
+        bool, typer.Option("--confusion", help="Also show the best combination's confusion matrix on test.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the plan, each combination tried on a few samples, and stop.")
+        bool, typer.Option("--dry-run", help="Show the plan, build each combination and do one step, then stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Compare combinations of encoders, fusions and heads on a task, with each input alone beside them.
+    """Compare combinations of encoders, fusions and heads on a task, and with each input alone.
 
-    An option that is given again is another value to compare, and all are combined with all. Later beats earlier:
-    defaults, --config, the environment, what stands after a name, -o.
+    A repeated --encoder, --fusion or --head is another value to compare; all are combined with all. Precedence, from
+    lowest to highest: defaults, --config, the environment, the command line, options after a name, -o.
     """
     given: dict[str, Any] = {
         "task": task, "encoder": encoder, "fusion": fusion, "head": head, "objective": objective, "option": option,
@@ -125,30 +136,31 @@ def bench(
             progress=progress,
         )
     unread = (line for record in suite.records for lines in record.unread.values() for line in lines)
-    tell_unread(unread, planned.settings.on_error)  # all runs of a suite share most of them
-    _tell_anew(suite)
+    tell_unread(unread, planned.settings.on_error)
+    _note_repeated_encoding(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     codes = {record.exit_code for record in suite.failures}
     if codes:
-        # Where data or weights alone are missing, the code says so.
+        # The code of missing data or weights, if there are no other failures.
         raise typer.Exit(DataError.exit_code if codes == {DataError.exit_code} else 1)
 
 
 def _encoders(texts: list[str]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
+    by_input: dict[str, list[str]] = {}
     for text in texts:
         name, equals, encoder = text.partition("=")
         if not (name and equals and encoder):
             raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...]; got {text}")
-        found.setdefault(name.strip(), []).append(encoder.strip())
-    return found
+        by_input.setdefault(name.strip(), []).append(encoder.strip())
+    return by_input
 
 
-def _tell_anew(suite: Suite) -> None:
-    """Say where features could have been computed once, but for augmentation."""
+def _note_repeated_encoding(suite: Suite) -> None:
+    """Note frozen encoders that ran in every epoch because of augmentation."""
     for name in sorted({name for record in suite.records for name in record.encoded_anew}):
         print(
-            f"mmkit: {name} is augmented, so its frozen encoder ran in every epoch; -o train.copies=K keeps K copies",
+            f"mmkit: input {name} is augmented, so its frozen encoder ran in every epoch; "
+            "-o train.copies=K encodes K augmented copies once instead",
             file=sys.stderr,
         )
 

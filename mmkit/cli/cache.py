@@ -1,4 +1,4 @@
-"""`mmkit cache`: the features of frozen encoders that are kept on the disk."""
+"""`mmkit cache`: list and remove cached features of frozen encoders."""
 
 from __future__ import annotations
 
@@ -9,57 +9,57 @@ from typing import Annotated
 import typer
 
 from mmkit.errors import UsageError, one_of
+from mmkit.features.cache import cache_entries, default_folder
 from mmkit.features.cache import clear as removed
-from mmkit.features.cache import default_folder, held
 
 DAY = 24 * 60 * 60
 
 
 def show(
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """What is kept, the largest first: key, size, samples, when it was made, of what, precision, and the encoder."""
+    """List cached features, the largest first: key, size, samples, date, input and split, precision, encoder."""
     folder = default_folder()
-    found = held(folder)
+    cached = cache_entries(folder)
     if as_json:
-        entries = [{"key": one.key, "bytes": one.size, "about": one.about} for one in found]
+        entries = [{"key": entry.key, "bytes": entry.size, "about": entry.about} for entry in cached]
         print(json.dumps({"schema": 1, "folder": str(folder), "entries": entries}, indent=1))
         return
-    for one in found:
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(one.made))
-        if one.about is None:
-            print("\t".join([one.key, _size(one.size), "unfinished", made, "-", "-", "-"]))
+    for entry in cached:
+        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made))
+        if entry.about is None:
+            print("\t".join([entry.key, _size(entry.size), "unfinished", made, "-", "-", "-"]))
         else:
-            of = one.about["of"]
-            encoder = f"{one.about.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
-            shown = f"{one.about.get('input', '-')} of {one.about.get('split', '-')}"
-            samples = f"{one.about['samples']} samples"
-            print("\t".join([one.key, _size(one.size), samples, made, shown, of.get("precision", "-"), encoder]))
-    print(f"{len(found)} entries, {_size(sum(one.size for one in found))} in {folder}")
+            of = entry.about["of"]
+            encoder = f"{entry.about.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
+            shown = f"{entry.about.get('input', '-')} of {entry.about.get('split', '-')}"
+            samples = f"{entry.about['samples']} samples"
+            print("\t".join([entry.key, _size(entry.size), samples, made, shown, of.get("precision", "-"), encoder]))
+    print(f"{len(cached)} entries, {_size(sum(entry.size for entry in cached))} in {folder}")
 
 
 def clear(
     keys: Annotated[
-        list[str] | None, typer.Argument(metavar="KEY", help="Those to remove, as list shows them.")
+        list[str] | None, typer.Argument(metavar="KEY", help="Entries to remove, by the key that list shows.")
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="All of them.")] = False,
+    everything: Annotated[bool, typer.Option("--all", help="Remove all entries.")] = False,
     older_than: Annotated[
-        float | None, typer.Option(metavar="DAYS", help="Those that were made so many days ago, or earlier.")
+        float | None, typer.Option(metavar="DAYS", help="Remove entries at least this many days old.")
     ] = None,
 ) -> None:
-    """Remove what is kept; it is computed again when it is needed."""
+    """Remove cached features; they are computed again when needed."""
     folder = default_folder()
-    found = held(folder)
-    known = [one.key for one in found]
+    cached = cache_entries(folder)
+    known = [entry.key for entry in cached]
     if [bool(keys), everything, older_than is not None].count(True) != 1:
-        raise UsageError("mmkit cache clear takes KEY, one or more, or --all, or --older-than DAYS")
+        raise UsageError("mmkit cache clear takes either one or more KEYs, or --all, or --older-than DAYS")
     for key in keys or ():
         if key not in known:
-            raise UsageError(f"the cache has no {key}; {one_of(known, key)}")
+            raise UsageError(f"the cache has no entry {key}; {one_of(known, key)}")
     chosen = list(dict.fromkeys(keys)) if keys else known
     if older_than is not None:
-        chosen = [one.key for one in found if one.made <= time.time() - older_than * DAY]
-    print(f"{len(chosen)} entries removed, {_size(removed(folder, chosen))} free again")
+        chosen = [entry.key for entry in cached if entry.made <= time.time() - older_than * DAY]
+    print(f"{len(chosen)} entries removed, {_size(removed(folder, chosen))} freed")
 
 
 def _size(count: int) -> str:

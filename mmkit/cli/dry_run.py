@@ -1,4 +1,4 @@
-"""`mmkit bench --dry-run`: the whole plan, each combination tried on a few samples, and nothing written."""
+"""`mmkit bench --dry-run`: show the plan, try each combination on a few samples, and write nothing."""
 
 from __future__ import annotations
 
@@ -12,42 +12,42 @@ from mmkit.registry.catalog import Catalog
 
 
 def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
-    """Print the plan with the size or the fault of each combination.
+    """Print the plan with the size of each combination, or the error if it cannot be built.
 
     Returns:
-        The exit code: that of the faults where all are of one kind.
+        The exit code: 0 without errors, that of the errors if all have the same, else 1.
     """
     settings = replace(planned.settings, limit=min(planned.settings.limit or ENOUGH, ENOUGH))
-    found = dry_run(planned.all, splits_of(planned.task, catalog, settings), settings, truths=["train"])
-    (_print_json if as_json else _print)(planned, found)
-    codes = {getattr(one.error, "exit_code", 1) for one in found if one.error}
+    results = dry_run(planned.all, splits_of(planned.task, catalog, settings), settings, truths=["train"])
+    (_print_json if as_json else _print)(planned, results)
+    codes = {getattr(one.error, "exit_code", 1) for one in results if one.error}
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def _print(planned: Plan, found: list[DryRun]) -> None:
-    for one in found:
+def _print(planned: Plan, results: list[DryRun]) -> None:
+    for one in results:
         encoders = " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items())
         size = f"{one.parameters:,} parameters, {one.trainable:,} of them trained"
-        print("\t".join([one.combination.label, encoders, str(one.combination.head), _fault(one) or size]))
+        print("\t".join([one.combination.label, encoders, str(one.combination.head), _error(one) or size]))
     runs = len(planned.runs())
     count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {runs} runs"
     print(f"{count} on task {planned.task}, {planned.settings.device}, {planned.settings.precision}")
 
 
-def _print_json(planned: Plan, found: list[DryRun]) -> None:
+def _print_json(planned: Plan, results: list[DryRun]) -> None:
     runs = [run.document() for run in planned.runs()]
     combinations = [
         {
             **one.combination.document(),
             "parameters": one.parameters,
             "trainable_parameters": one.trainable,
-            "error": _fault(one) or None,
+            "error": _error(one) or None,
         }
-        for one in found
+        for one in results
     ]
     print(json.dumps({"schema": 1, "count": len(runs), "runs": runs, "combinations": combinations}, indent=1))
 
 
-def _fault(one: DryRun) -> str:
-    """In one line; empty where there is none."""
+def _error(one: DryRun) -> str:
+    """The error in one line; empty if there is none."""
     return " ".join(f"{type(one.error).__name__}: {one.error}".split()) if one.error else ""

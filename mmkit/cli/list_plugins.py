@@ -1,4 +1,4 @@
-"""`mmkit list-plugins`: every component and plugin, with its status and the reason for it."""
+"""`mmkit list-plugins`: all components and plugins, with their statuses and the reasons."""
 
 from __future__ import annotations
 
@@ -20,21 +20,19 @@ COLUMNS = ("kind", "name", "status", "distribution", "version", "summary", "reas
 
 def list_plugins(
     ctx: typer.Context,
-    kind: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(KINDS)}, or plugin.")] = None,
-    modality: Annotated[str | None, typer.Option(help="Only what reads this modality.")] = None,
-    status: Annotated[str | None, typer.Option(help=f"Only these: {', '.join(get_args(Status))}.")] = None,
+    kind: Annotated[str | None, typer.Option(help=f"List one kind: {', '.join(KINDS)}, or plugin.")] = None,
+    modality: Annotated[str | None, typer.Option(help="List components of one modality.")] = None,
+    status: Annotated[str | None, typer.Option(help=f"List one status: {', '.join(get_args(Status))}.")] = None,
     plain: Annotated[
         bool,
-        typer.Option(
-            "--plain", help=f"One line each, with tabs between {', '.join(COLUMNS)}; so it is in a pipe anyway."
-        ),
+        typer.Option("--plain", help=f"Print tab-separated {', '.join(COLUMNS)}; the default in a pipe."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """What is installed, from whom, and what is broken.
+    """List installed components with their status, distribution and summary.
 
-    A component is chosen by its name where its status is ok; DISTRIBUTION/NAME always works. A plugin that could not
-    be loaded has one line of its own, with the reason. Exits 0 whatever is broken.
+    A component with status ok can be chosen by its name; DISTRIBUTION/NAME is never ambiguous. A plugin that could not
+    be loaded has one line, with the reason. The exit code is 0 even if plugins are broken.
     """
     everything = catalog(ctx).entries
     _possible("--kind", kind, (*KINDS, "plugin"))
@@ -48,7 +46,7 @@ def list_plugins(
         and (modality is None or modality in modalities_of(entry.spec))
     ]
     if as_json:
-        import json  # noqa: PLC0415 (plain lines start sooner without)
+        import json  # noqa: PLC0415 (plain lines do not need it and start faster)
 
         print(json.dumps({"schema": 1, "plugins": [as_fields(entry) for entry in chosen]}, indent=1, default=str))
     elif plain or not sys.stdout.isatty():
@@ -59,7 +57,7 @@ def list_plugins(
 
 
 def modalities_of(spec: Spec | None) -> set[str]:
-    """The names of the modalities that a component reads or is, or whose values it gives."""
+    """The modalities of a component: those it reads, itself, or the one whose decoded values it has."""
     if isinstance(spec, ModalitySpec):
         return {spec.name, spec.values or spec.name}
     if isinstance(spec, EncoderSpec):
@@ -68,7 +66,7 @@ def modalities_of(spec: Spec | None) -> set[str]:
 
 
 def as_fields(entry: Entry) -> dict[str, Any]:
-    """An entry for JSON: its own fields, then what its kind of spec says."""
+    """An entry as plain values for JSON: its own fields, then those of its spec."""
     fields = {
         field.name: getattr(entry, field.name)
         for field in dataclasses.fields(entry)
@@ -76,8 +74,8 @@ def as_fields(entry: Entry) -> dict[str, Any]:
     }
     if entry.spec is not None:
         fields |= {"requires": entry.requires}
-        said = {field.name: getattr(entry.spec, field.name) for field in dataclasses.fields(entry.spec)}
-        fields |= {name: value for name, value in said.items() if name not in fields}
+        of_spec = {field.name: getattr(entry.spec, field.name) for field in dataclasses.fields(entry.spec)}
+        fields |= {name: value for name, value in of_spec.items() if name not in fields}
     if isinstance(entry.spec, TaskSpec):
         fields["modalities"] = dict(entry.spec.modalities)
     return fields
@@ -86,11 +84,11 @@ def as_fields(entry: Entry) -> dict[str, Any]:
 def _possible(option: str, given: str | None, possible: Iterable[str]) -> None:
     names = set(possible)
     if given is not None and given not in names:
-        raise UsageError(f"{option} {given}: {one_of(names, given)}")
+        raise UsageError(f"unknown {option} {given}; {one_of(names, given)}")
 
 
 def _draw(entries: Sequence[Entry]) -> None:
-    from rich.console import Console  # noqa: PLC0415 (a terminal alone is worth its time)
+    from rich.console import Console  # noqa: PLC0415 (slow to import, and only a terminal needs it)
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
@@ -102,15 +100,15 @@ def _draw(entries: Sequence[Entry]) -> None:
     for kind, of_kind in groupby(entries, key=lambda entry: entry.kind):
         for place, entry in enumerate(of_kind):
             colour = {"ok": "green", "broken": "red"}.get(entry.status, "yellow")
-            told = entry.summary if entry.status == "ok" else entry.reason
+            text = entry.summary if entry.status == "ok" else entry.reason
             if entry.status == "ok" and entry.reason:
-                told = f"{told} ({entry.reason})"
+                text = f"{text} ({entry.reason})"
             table.add_row(
                 kind if place == 0 else "",
                 Text(entry.name),
                 Text(entry.status, colour),
                 Text(f"{entry.distribution} {entry.version}"),
-                Text(told),
+                Text(text),
             )
         table.add_section()
     Console().print(table)

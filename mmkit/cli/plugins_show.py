@@ -1,4 +1,4 @@
-"""`mmkit plugins show`: one component or plugin, closely."""
+"""`mmkit plugins show`: one component or plugin in detail."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mmkit.registry.options import describe, options_of, write_value
 
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="A component, NAME or DISTRIBUTION/NAME; or a DISTRIBUTION.")],
-    kind: Annotated[str | None, typer.Option(help="Which, where components of several kinds have this name.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    name: Annotated[str, typer.Argument(help="Component, as NAME or DISTRIBUTION/NAME; or a distribution.")],
+    kind: Annotated[str | None, typer.Option(help="Kind, if components of several kinds have this name.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """All there is to know of one component or plugin: who provides it, what it takes, its options and papers."""
+    """Show one component or plugin: its distribution, inputs or targets, options, paper and requirements."""
     found = catalog(ctx)
     entries, whole = _meant(found, name, kind)
     shown: list[dict[str, Any]] = []
@@ -49,7 +49,7 @@ def show(
 
 
 def _meant(found: Catalog, name: str, kind: str | None) -> tuple[list[Entry], bool]:
-    """The entries of that name; else those of the distribution of that name, and True."""
+    """The components with a name, and False; else the components of the distribution with that name, and True."""
     entries = found.named(name, kind)
     if entries and "/" not in name:
         entries = [entry for entry in entries if entry.status != "shadowed"] or entries
@@ -68,15 +68,14 @@ def _meant(found: Catalog, name: str, kind: str | None) -> tuple[list[Entry], bo
 
 
 def _of_class(entry: Entry) -> dict[str, Any]:
-    """What only the component itself can tell; imports it."""
+    """Options and description, which need the component to be imported."""
     component = entry.load()
     factories = (component, component.reads) if hasattr(component, "reads") else (component,)
     options = [
         {"name": o.name, "type": describe(o.annotation), "default": o.default, "help": o.help}
         for o in options_of(*factories).values()
     ]
-    told = {"options": options}
-    return told | ({"description": component.description} if hasattr(component, "description") else {})
+    return {"options": options} | ({"description": component.description} if hasattr(component, "description") else {})
 
 
 def _requirements(entry: Entry, found: Catalog) -> list[dict[str, object]]:
@@ -90,48 +89,48 @@ def _requirements(entry: Entry, found: Catalog) -> list[dict[str, object]]:
 
 
 def _needs(spec: Spec | None) -> str:
-    """What a component takes, in words."""
+    """What a component takes, or a task has, in words."""
     if isinstance(spec, EncoderSpec):
         return f"an input of modality {spec.modality}"
     if isinstance(spec, FusionSpec):
         read = "vectors" if spec.vectors else spec.combines
         return f"the {read} of {_count(spec.min_inputs, spec.max_inputs)}"
     if isinstance(spec, HeadSpec):
-        return f"targets of the kinds {', '.join(spec.targets)}"
+        return f"targets of kind {' or '.join(spec.targets)}"
     if isinstance(spec, ObjectiveSpec):
-        return _count(spec.min_inputs, None) + (", with a head each" if spec.unimodal else "")
+        return _count(spec.min_inputs, None) + (", each with its own head" if spec.unimodal else "")
     if isinstance(spec, TaskSpec):
         inputs = ", ".join(f"{name} ({modality})" for name, modality in spec.modalities)
         return f"inputs {inputs}; target {spec.target}"
     return ""
 
 
-def _count(least: int, most: int | None) -> str:
-    if most is None:
-        return f"{least} or more inputs"
-    return f"{least} to {most} inputs" if most != least else f"{least} input{'s' * (least != 1)}"
+def _count(low: int, high: int | None) -> str:
+    if high is None:
+        return f"{low} or more inputs"
+    return f"{low} to {high} inputs" if high != low else f"{low} input{'s' * (low != 1)}"
 
 
 def _distribution(entries: list[Entry], fields: dict[str, Any]) -> str:
-    """A distribution and its components, one a line."""
+    """A distribution and its components, one per line."""
     lines = [f"{entries[0].distribution} {entries[0].version}", *_required(fields), "  components"]
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
-        told = "  ".join(part for part in (entry.status, entry.summary, entry.reason) if part)
-        lines.append(f"    {entry.kind:<9}  {entry.name:<{width}}  {told}")
+        text = "  ".join(part for part in (entry.status, entry.summary, entry.reason) if part)
+        lines.append(f"    {entry.kind:<9}  {entry.name:<{width}}  {text}")
     return "\n".join(lines)
 
 
 def _required(fields: dict[str, Any]) -> list[str]:
     needed = [
-        f"{r['requirement']} ({r['installed'] or 'not installed'}{'' if r['met'] else ', does not serve'})"
+        f"{r['requirement']} ({r['installed'] or 'not installed'}{'' if r['met'] else ', does not satisfy it'})"
         for r in fields["requirements"]
     ]
     return [f"  requires   {', '.join(needed)}"] if needed else []
 
 
 def _text(entry: Entry, fields: dict[str, Any]) -> str:
-    """What is known, one fact a line."""
+    """A component as text, one fact per line."""
     spec = entry.spec
     facts = {
         "status": f"{entry.status}: {entry.reason}" if entry.reason else entry.status,
@@ -139,7 +138,7 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
         "full name": entry.full_name if spec else "",
         "from": f"{entry.distribution} {entry.version}",
         "reference": spec.reference if spec else "",
-        "asks" if isinstance(spec, TaskSpec) else "takes": _needs(spec),
+        "has" if isinstance(spec, TaskSpec) else "takes": _needs(spec),
         "encoder": fields.get("encoder") or "",
         "licence": fields.get("licence", ""),
         "paper": spec.paper if spec else "",
@@ -159,6 +158,6 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
         ]
     lines += _required(fields)
     if entry.traceback:
-        told = fields.get("traceback", "  --traceback shows where it comes from")
-        lines += ["", *told.rstrip().splitlines()]
+        text = fields.get("traceback", "  --traceback shows where it comes from")
+        lines += ["", *text.rstrip().splitlines()]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""What a command sets of its own process before it computes: threads, and how memory is kept."""
+"""Settings of the process of a command: number of threads, and memory allocation."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from mmkit.system.allocator import keep_large_blocks
 
 
 def prepare(threads: int | None) -> None:
-    """Set the threads, and keep large blocks of memory."""
+    """Set the number of CPU threads, and keep large blocks of memory.
+
+    Raises:
+        UsageError: less than one thread.
+    """
     if threads is not None:
         if threads < 1:
             raise UsageError(f"--threads takes 1 or more; got {threads}")

@@ -1,4 +1,4 @@
-"""`mmkit retrieve`: is one input of a sample found by its other, among those of all samples?"""
+"""`mmkit retrieve`: retrieve one input of a sample by its other, among those of all samples."""
 
 from __future__ import annotations
 
@@ -21,42 +21,43 @@ from mmkit.system.settings import Settings
 
 def retrieve(
     ctx: typer.Context,
-    task: Annotated[str, typer.Option(metavar="NAME", help="Whose samples.", envvar="MMKIT_TASK")],
+    task: Annotated[str, typer.Option(metavar="NAME", help="Task that has the samples.", envvar="MMKIT_TASK")],
     encoder: Annotated[
-        list[str], typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Frozen encoder of an input; two of them.")
+        list[str],
+        typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Frozen encoder of an input; give it for two inputs."),
     ],
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to use: train, validation or test.")] = "test",
     map_: Annotated[
         str,
         typer.Option(
-            "--map", metavar="none|ridge", help="ridge brings encoders that share no space together, on train."
+            "--map", metavar="none|ridge", help="Map between encoders that share no space; ridge is fitted on train."
         ),
     ] = "none",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16, by autocast.")] = "float32",
-    threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
-    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, skip or missing.")] = "fail",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute the features anew, and keep none.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
+    precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    on_error: Annotated[str, typer.Option(help="If a value cannot be read: fail, skip or missing.")] = "fail",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Retrieve each of two inputs by the other: recall at 1, 5 and 10, mean reciprocal rank, median rank.
 
-    The encoders are frozen, so the features of a second call come from the cache. Samples whose values of either input
-    are the same are one answer, and a tie counts against.
+    The encoders are frozen, so a second call reads the features from the cache. Samples with an equal value in either
+    input are all right answers to each other. Ties rank the right answer last.
     """
     chosen: dict[str, str] = {}
     for text in encoder:
         name, equals, value = (part.strip() for part in text.partition("="))
         if not (name and equals and value) or name in chosen:
-            raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...], each input once; got {text}")
+            raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...], once per input; got {text}")
         chosen[name] = value
-    asked = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
+    options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
     with Bars() as progress:
         shared = Shared(None if no_cache else default_folder(), progress)
-        found = measure_retrieval(catalog(ctx), task=task, encoders=chosen, asked=asked, shared=shared)
-    tell_unread((line for lines in found.unread.values() for line in lines), on_error)
+        retrieval = measure_retrieval(catalog(ctx), task=task, encoders=chosen, options=options, shared=shared)
+    tell_unread((line for lines in retrieval.unread.values() for line in lines), on_error)
     if as_json:
-        print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(retrieval.document(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        print_results(found.sheet(), found.sentence())
+        print_results(retrieval.sheet(), retrieval.sentence())

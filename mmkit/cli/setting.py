@@ -1,4 +1,4 @@
-"""What holds for every command: which plugins are left out, whether tracebacks are shown, and the catalog so made."""
+"""The global options of the command line, and the catalog with the plugins that they allow."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mmkit.registry.discovery import Registration
 
 
 class Setting(NamedTuple):
-    """The options that stand before every command.
+    """The global options.
 
     Args:
         no_plugin: distributions that are not imported.
-        traceback: True where tracebacks are shown.
+        traceback: whether tracebacks are shown.
     """
 
     no_plugin: tuple[str, ...] = ()
@@ -25,19 +25,19 @@ class Setting(NamedTuple):
 
 
 def setting(ctx: typer.Context) -> Setting:
-    """The setting of this invocation."""
+    """The global options of this invocation."""
     return ctx.obj if isinstance(ctx.obj, Setting) else Setting()
 
 
 def catalog(ctx: typer.Context, sources: Sequence[Registration] = ()) -> Catalog:
-    """What is installed under the setting; each broken plugin or component gets one line on stderr.
+    """The catalog of what is installed and allowed; each broken plugin or component gets one line on stderr.
 
     Args:
-        ctx: of the command.
-        sources: of a distribution that lies in a folder.
+        ctx: the context of the command.
+        sources: entry points of a distribution in a folder.
     """
-    found = installed(setting(ctx).no_plugin, sources=sources)
-    for entry in found.entries:
+    entire = installed(setting(ctx).no_plugin, sources=sources)
+    for entry in entire.entries:
         if entry.status == "broken":
             print(f"mmkit: {entry.kind} {entry.full_name} is broken and left out: {entry.why}", file=sys.stderr)
-    return found
+    return entire

@@ -1,4 +1,4 @@
-"""`mmkit zero-shot`: classify by what the classes are called, without training on any label."""
+"""`mmkit zero-shot`: classify by descriptions of the classes in words, without training on any label."""
 
 from __future__ import annotations
 
@@ -22,38 +22,39 @@ from mmkit.system.settings import Settings
 
 def zero_shot(
     ctx: typer.Context,
-    task: Annotated[str, typer.Option(metavar="NAME", help="Whose samples; it asks for classes.", envvar="MMKIT_TASK")],
-    input_: Annotated[str, typer.Option("--input", metavar="INPUT", help="What is classified.")],
+    task: Annotated[str, typer.Option(metavar="NAME", help="Classification task.", envvar="MMKIT_TASK")],
+    input_: Annotated[str, typer.Option("--input", metavar="INPUT", help="Input to classify.")],
     encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the input.")],
     text_encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the prompts.")],
     template: Annotated[
-        list[str] | None, typer.Option(metavar="TEXT", help=f"With {{}} for a class; may be repeated. [{TEMPLATES[0]}]")
+        list[str] | None,
+        typer.Option(metavar="TEXT", help=f"Prompt, with {{}} for the class; repeatable. [{TEMPLATES[0]}]"),
     ] = None,
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="LABEL=WORDS", help="What a class is called; may be repeated. [its label]"),
+        typer.Option("--class", metavar="LABEL=WORDS", help="Name of a class in prompts; repeatable. [its label]"),
     ] = None,
-    split: Annotated[str, typer.Option(help="train, validation or test.")] = "test",
+    split: Annotated[str, typer.Option(help="Split to use: train, validation or test.")] = "test",
     map_: Annotated[
         str,
         typer.Option(
-            "--map", metavar="none|ridge", help="ridge brings encoders that share no space together, on train."
+            "--map", metavar="none|ridge", help="Map between encoders that share no space; ridge is fitted on train."
         ),
     ] = "none",
     pairs: Annotated[
-        str | None, typer.Option(metavar="INPUT", help="Text input that the map is fitted with. [the only one]")
+        str | None, typer.Option(metavar="INPUT", help="Text input that the map is fitted on. [the only one]")
     ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16, by autocast.")] = "float32",
-    threads: Annotated[int | None, typer.Option(help="Of the CPU. [one a core]", envvar="MMKIT_THREADS")] = None,
-    on_error: Annotated[str, typer.Option(help="A value that cannot be read: fail, skip or missing.")] = "fail",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Compute the features anew, and keep none.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
+    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
+    precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
+    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    on_error: Annotated[str, typer.Option(help="If a value cannot be read: fail, skip or missing.")] = "fail",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Classify one input of a task by prompts: the class whose words lie nearest.
+    """Classify one input of a task by prompts: the class whose prompts are the most similar.
 
-    The vectors of all prompts of a class are averaged. No label is learnt from; a ridge map learns from pairs of the
-    input and a text, which are no labels.
+    The vectors of all prompts of a class are averaged. Nothing is trained on labels; a ridge map is fitted on pairs of
+    the input and a text.
     """
     classes: dict[str, list[str]] = {}
     for text in class_ or ():
@@ -61,10 +62,10 @@ def zero_shot(
         if not (label and equals and words):
             raise UsageError(f"--class takes LABEL=WORDS; got {text}")
         classes.setdefault(label, []).append(words)
-    asked = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
+    options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
     with Bars() as progress:
-        found = classify_zero_shot(
+        result = classify_zero_shot(
             catalog(ctx),
             task=task,
             input=input_,
@@ -73,11 +74,11 @@ def zero_shot(
             templates=tuple(template or TEMPLATES),
             classes=classes,
             pairs=pairs,
-            asked=asked,
+            options=options,
             shared=Shared(None if no_cache else default_folder(), progress),
         )
-    tell_unread((line for lines in found.unread.values() for line in lines), on_error)
+    tell_unread((line for lines in result.unread.values() for line in lines), on_error)
     if as_json:
-        print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print(json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False))
     else:
-        print_results(found.sheet(), found.sentence())
+        print_results(result.sheet(), result.sentence())

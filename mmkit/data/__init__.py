@@ -1,1 +1,1 @@
-"""From raw samples to batches: decoded, split, refused or picked, transformed, loaded."""
+"""From raw samples to batches: splits, decoding, bad values, subsets, transforms, loading."""

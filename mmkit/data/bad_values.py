@@ -1,4 +1,4 @@
-"""Values that cannot be used: found one by one, named by their samples, and taken out where that is asked for."""
+"""Values that cannot be read or transformed: which they are, and how to drop them."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from mmkit.errors import ContractError, DataError, MmkitError, ValuesError
 from mmkit.system.settings import OnError
 
 PROBED = 8
-"""Values that are tried alone first: where all of them fail in the very words of the whole, none is at fault."""
+"""How many values are tried alone first: if all fail with the message of the whole column, no value is at fault."""
 TRUTH = "truth"
-"""What stands for an input's name where the truth of a sample is refused; an input may have the same name."""
+"""The name of the truth where that of an input is expected; an input may have the same name."""
 
 
 class RejectedError(DataError):
-    """Values that cannot be read, or that a transform cannot take.
+    """Values that cannot be read, or that a transform rejects.
 
     Args:
         name: of the input, or `TRUTH`.
-        reasons: by the id of the sample.
-        of_truth: whether it is the truth.
-        unread: whether it could not even be read.
+        reasons: why, by id of the sample.
+        of_truth: whether the values are truth.
+        unread: whether the values could not be read.
     """
 
     def __init__(self, name: str, reasons: Mapping[str, str], *, of_truth: bool = False, unread: bool = False) -> None:
@@ -38,17 +38,17 @@ class RejectedError(DataError):
         self.reasons = dict(reasons)
         self.of_truth = of_truth
         self.for_all = of_truth or unread
-        """True where the data alone are at fault: no combination can use the values."""
+        """Whether no combination can use the values, because the fault is not that of one transform."""
         sample, reason = next(iter(self.reasons.items()))
         more = f" and {len(self.reasons) - 1} more" if len(self.reasons) > 1 else ""
         super().__init__(
             f"sample {sample}{more}, {self._what}: {reason}; "
-            "--on-error skip leaves out such samples, --on-error missing the values alone"
+            "--on-error skip drops such samples, --on-error missing drops only the values"
         )
 
     @property
     def lines(self) -> list[str]:
-        """One a value: its sample, its input, and why."""
+        """One line per value: its sample, its input, and the reason."""
         return [f"sample {sample}, {self._what}: {reason}" for sample, reason in self.reasons.items()]
 
     @property
@@ -56,28 +56,28 @@ class RejectedError(DataError):
         return TRUTH if self.of_truth else f"input {self.name}"
 
     def among(self, samples: Samples) -> bool:
-        """Whether any of the values is there in these samples."""
+        """Whether any of the values occurs in these samples."""
         column = samples.truth if self.of_truth else samples.inputs.get(self.name, [None] * len(samples))
         return any(s in self.reasons and value is not None for s, value in zip(samples.ids, column, strict=True))
 
 
-def without(samples: Samples, refused: RejectedError, on_error: OnError) -> Samples:
-    """The samples without the values that were refused ("missing"), or without the samples of those ("skip").
+def without(samples: Samples, rejected: RejectedError, on_error: OnError) -> Samples:
+    """The samples without the rejected values ("missing"), or without the samples that have them ("skip").
 
     Raises:
-        RejectedError: on "fail", and where they are no values of these samples.
+        RejectedError: if `on_error` is "fail", or the values do not occur in these samples.
     """
-    if on_error == "fail" or not refused.among(samples):
-        raise refused
+    if on_error == "fail" or not rejected.among(samples):
+        raise rejected
     if on_error == "skip":
-        return select(samples, [i for i, sample in enumerate(samples.ids) if sample not in refused.reasons])
+        return select(samples, [i for i, sample in enumerate(samples.ids) if sample not in rejected.reasons])
 
     def blank(column: Sequence[Any]) -> list[Any]:
-        return [None if i in refused.reasons else v for i, v in zip(samples.ids, column, strict=True)]
+        return [None if i in rejected.reasons else v for i, v in zip(samples.ids, column, strict=True)]
 
-    if refused.of_truth:
+    if rejected.of_truth:
         return replace(samples, truth=blank(samples.truth))
-    return replace(samples, inputs={**samples.inputs, refused.name: blank(samples.inputs[refused.name])})
+    return replace(samples, inputs={**samples.inputs, rejected.name: blank(samples.inputs[rejected.name])})
 
 
 def transform_batch(
@@ -90,26 +90,26 @@ def transform_batch(
     ids: Sequence[str],
     of_truth: bool = False,
 ) -> Batch:
-    """The batch of the values.
+    """Transform values to a batch. If that fails, each value of the column is tried alone, to name the bad ones.
 
     Args:
         name: of the input.
         transform: fitted.
         values: to transform.
-        generator: that augmentation is drawn from.
-        column: all values of the split: where the transform fails, each of them is tried alone.
-        ids: of the column.
-        of_truth: whether it is the truth.
+        generator: random generator of the augmentation.
+        column: all values of the split.
+        ids: of the samples of the column.
+        of_truth: whether the values are truth.
 
     Raises:
-        RejectedError: values of the column that the transform does not take.
-        ContractError: the transform keeps no bool leaf `mask`, or gives another number of rows.
+        RejectedError: the transform rejects values of the column.
+        ContractError: the batch has no bool leaf `mask`, or another number of rows.
     """
     try:
         batch = transform(values, generator)
-    except Exception as error:  # whatever a transform makes of a value that it was not written for
+    except Exception as error:  # a transform may raise anything on a value that it was not written for
         reasons = _alone(lambda value: transform([value]), column, ids, error)
-        # One that fails on every value, and does not say that it is the data's fault, is broken itself.
+        # A transform that fails on every value without blaming the data is broken itself.
         if not reasons or (len(reasons) == _present(column) > 1 and not isinstance(error, DataError)):
             raise
         raise RejectedError(name, reasons, of_truth=of_truth) from error
@@ -122,9 +122,9 @@ def fit_transform(
     """Fit the transform.
 
     Raises:
-        RejectedError: values that it cannot be fitted on even alone, while it can be on all others; or that it names.
+        RejectedError: values that the transform names, or that it cannot be fitted on alone while it can on all others.
     """
-    fresh = copy.deepcopy(transform)
+    unfitted = copy.deepcopy(transform)
     try:
         transform.fit(column)
     except ValuesError as error:
@@ -133,22 +133,26 @@ def fit_transform(
     except Exception as error:  # as above
 
         def alone(value: Any) -> None:
-            copy.deepcopy(fresh).fit([value])
+            copy.deepcopy(unfitted).fit([value])
 
-        # Weights that are not there fail with any value, and to ask for them may take its time.
-        there = [value for value in column if value is not None]
-        some = random.Random(0).sample(there, min(len(there), PROBED))  # noqa: S311 (not for cryptography)
-        if all(str(_raised(partial(alone, value))) == str(error) for value in some):
+        # Missing weights fail with any value, and each attempt to get them may be slow: a few values are enough.
+        present = [value for value in column if value is not None]
+        probed = random.Random(0).sample(present, min(len(present), PROBED))  # noqa: S311 (not for cryptography)
+        if all(str(_raised(partial(alone, value))) == str(error) for value in probed):
             raise
         reasons = _alone(alone, column, ids, error)
-        rest = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]
-        if not reasons or len(reasons) == _present(column) or _raised(partial(fresh.fit, rest)):
+        others = [value for sample, value in zip(ids, column, strict=True) if sample not in reasons]
+        if not reasons or len(reasons) == _present(column) or _raised(partial(unfitted.fit, others)):
             raise
         raise RejectedError(name, reasons, of_truth=of_truth) from error
 
 
 def checked(name: str, batch: Batch, size: int) -> Batch:
-    """The batch, if it keeps the contract."""
+    """The batch itself, after a check that it keeps the contract.
+
+    Raises:
+        ContractError: it has no bool leaf `mask`, or another number of rows.
+    """
     mask = batch.get("mask")
     if mask is None or mask.dtype != torch.bool:
         raise ContractError(
@@ -156,21 +160,23 @@ def checked(name: str, batch: Batch, size: int) -> Batch:
         )
     for leaf, tensor in batch.items():
         if tensor.shape[:1] != (size,):
-            given = f"{len(tensor)} rows" if tensor.ndim else "a single number"
-            raise ContractError(f"the transform of {name} gave {given} of `{leaf}` for {size} values")
+            rows = f"{len(tensor)} rows" if tensor.ndim else "a single number"
+            raise ContractError(
+                f"the transform of {name} gave {rows} of `{leaf}` for {size} values; expected {size} rows"
+            )
     return batch
 
 
 def _alone(
     call: Callable[[Any], object], column: Sequence[Any], ids: Sequence[str], error: Exception
 ) -> dict[str, str]:
-    """Why a call fails on each value alone, by sample; nothing where the error is none of the data's."""
+    """Why a call fails on single values, by sample; empty if the error is not about the data."""
     if isinstance(error, MmkitError) and not isinstance(error, DataError):
         return {}
-    tried = {s: _raised(partial(call, value)) for s, value in zip(ids, column, strict=True) if value is not None}
+    errors = {s: _raised(partial(call, value)) for s, value in zip(ids, column, strict=True) if value is not None}
     return {
         sample: str(why) if isinstance(why, DataError) else f"{type(why).__name__}: {why}"
-        for sample, why in tried.items()
+        for sample, why in errors.items()
         if why is not None
     }
 
@@ -180,9 +186,9 @@ def _present(column: Sequence[Any]) -> int:
 
 
 def _raised(call: Callable[[], object]) -> Exception | None:
-    """What a call raises, or None."""
+    """The exception that a call raises, or None."""
     try:
         call()
-    except Exception as error:  # noqa: BLE001 (any says that the value cannot be used)
+    except Exception as error:  # noqa: BLE001 (whatever it raises, the value cannot be used)
         return error
     return None

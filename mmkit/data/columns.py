@@ -1,4 +1,4 @@
-"""The values of one input over the samples of a split, known by their content."""
+"""Columns: the values of one input over the samples of a split, identified by their content."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from mmkit.system.hashing import digest
 
 
 class Column(Sequence[Any]):
-    """Values in memory, in the order of their samples; None is a missing one. Nobody changes them.
+    """Decoded values in the order of their samples; None is a missing one. They must not be changed.
 
-    What was made of a column is found again by its `fingerprint`, so that two columns of the same content are one to
-    whoever shares.
+    Work on a column is shared by its `fingerprint`, so that columns of equal content share it.
 
     Args:
-        values: in memory.
+        values: decoded.
 
     >>> Column(["a cat", None]).fingerprint == Column(["a cat", None]).fingerprint
     True
@@ -27,20 +26,20 @@ class Column(Sequence[Any]):
 
     @staticmethod
     def of(values: Sequence[Any]) -> Column:
-        """The column itself, or a new one of these values."""
+        """The values as a column: themselves if they are one already."""
         return values if isinstance(values, Column) else Column(values)
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the content, computed when it is first asked for.
+        """A hash of the content, computed at the first use.
 
         Raises:
-            TypeError: a value is of a type that is not told apart by its content.
+            TypeError: a value is of a type that cannot be hashed by its content.
         """
         return digest(self._values)
 
     def same(self, other: Column) -> bool:
-        """Whether both have the same content; where that cannot be told, whether they are one."""
+        """Whether both columns have equal content; if it cannot be hashed, whether they are the same object."""
         if self is other:
             return True
         try:
@@ -49,7 +48,7 @@ class Column(Sequence[Any]):
             return False
 
     def take(self, index: Iterable[int]) -> Column:
-        """The values at these places."""
+        """A column of the values at the given positions."""
         return Column(self._values[i] for i in index)
 
     @overload

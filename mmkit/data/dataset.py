@@ -1,4 +1,4 @@
-"""A split, transformed once where that is the same every time, and batched by index."""
+"""A split as a data set: batched by index, transformed once unless the transform augments."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from mmkit.contract import Batch, Features, Samples, Transform
 from mmkit.data.bad_values import TRUTH, transform_batch
 from mmkit.data.packed import Packed
 
-Given = Batch | Features
-"""What a model is given of an input: a batch, or what its frozen encoder made of it."""
+InputBatch = Batch | Features
+"""What a model takes of an input: a batch, or the features that its frozen encoder gave."""
 
 
 @dataclass(frozen=True)
@@ -22,13 +22,13 @@ class Dataset:
     """One split, ready to be batched by index.
 
     Args:
-        size: samples.
-        fixed: batches of the whole split, of inputs whose transform gives the same every time.
-        augmented: of the other inputs, the values in memory and their transform.
-        ready: features of inputs whose encoder is frozen, in the place of batches.
-        copies: of inputs whose encoder is frozen and whose samples are augmented, features of several copies.
+        size: number of samples.
+        fixed: batches of the whole split, of inputs that are not augmented.
+        augmented: decoded values and transform of inputs that are augmented.
+        ready: features of inputs with a frozen encoder, instead of batches.
+        copies: features of several augmented copies, of inputs with a frozen encoder that are augmented.
         truth: of the whole split.
-        ids: of the samples, to name them by.
+        ids: of the samples, for messages.
     """
 
     size: int
@@ -41,11 +41,11 @@ class Dataset:
 
     @staticmethod
     def of(samples: Samples, inputs: Mapping[str, Transform], truth: Transform, *, augment: bool) -> Dataset:
-        """The samples, decoded, as a data set; with `augment`, what augments is transformed anew at every batch.
+        """A data set of decoded samples. With `augment`, transforms that augment run at every batch.
 
         Raises:
-            RejectedError: values that a transform does not take.
-            ContractError: a transform keeps no bool leaf `mask`, or gives another number of rows.
+            RejectedError: a transform rejects values.
+            ContractError: a batch has no bool leaf `mask`, or another number of rows.
         """
         ids = samples.ids
         augmented = {n: (samples.inputs[n], t) for n, t in inputs.items() if augment and t.augments}
@@ -58,14 +58,14 @@ class Dataset:
         return Dataset(len(samples), fixed, known, augmented, ids=ids)
 
     def to(self, device: torch.device) -> Dataset:
-        """The same with its tensors on `device`."""
+        """The data set with its tensors on a device."""
         fixed = {name: on(batch, device) for name, batch in self.fixed.items()}
         ready = {name: stored.to(device) for name, stored in self.ready.items()}
         copies = {name: [one.to(device) for one in several] for name, several in self.copies.items()}
         return replace(self, fixed=fixed, ready=ready, copies=copies, truth=on(self.truth, device))
 
     def draw_copies(self, generator: Generator) -> Dataset:
-        """The data of an epoch: of each input that has copies, one of them."""
+        """The data set of an epoch: with one of the copies, chosen at random, of each input that has copies."""
         chosen = {
             name: several[int(torch.randint(len(several), (), generator=generator))]
             for name, several in sorted(self.copies.items())
@@ -73,52 +73,57 @@ class Dataset:
         return replace(self, ready=self.ready | chosen, copies={})
 
     def batch(
-        self, index: Tensor, generator: Generator | None = None, fresh: dict[str, Batch] | None = None
-    ) -> tuple[dict[str, Given], Batch]:
-        """The rows of `index` [B]: each input's batch or features, and the truth.
+        self, index: Tensor, generator: Generator | None = None, transformed: dict[str, Batch] | None = None
+    ) -> tuple[dict[str, InputBatch], Batch]:
+        """The batch or the features of each input, and the truth, of the samples `index` [B].
 
         Args:
             index: of the samples.
-            generator: that augmentation is drawn from.
-            fresh: what `fresh` made of the same index; None makes it now.
+            generator: random generator of the augmentation.
+            transformed: what `transform_augmented` gave for the same index; None calls it.
 
         Raises:
-            RejectedError: as `of`, of a transform that augments; so is the next.
-            ContractError: as above.
+            RejectedError: a transform that augments rejects values.
+            ContractError: its batch has no bool leaf `mask`, or another number of rows.
         """
-        place = self.truth["mask"].device
-        here = index.to(place)
-        batch: dict[str, Given] = {name: rows(whole, here) for name, whole in self.fixed.items()}
-        batch |= {name: stored.rows(here) for name, stored in self.ready.items()}
-        fresh = self.fresh(index, generator) if fresh is None else fresh
-        batch |= {name: on(made, place) for name, made in fresh.items()}
-        return batch, rows(self.truth, here)
+        device = self.truth["mask"].device
+        on_device = index.to(device)
+        batch: dict[str, InputBatch] = {name: rows(whole, on_device) for name, whole in self.fixed.items()}
+        batch |= {name: stored.rows(on_device) for name, stored in self.ready.items()}
+        transformed = self.transform_augmented(index, generator) if transformed is None else transformed
+        batch |= {name: on(augmented, device) for name, augmented in transformed.items()}
+        return batch, rows(self.truth, on_device)
 
-    def fresh(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
-        """What is transformed anew for a batch, on the host; pinned where the device is CUDA's. Any thread may ask."""
-        found = {}
+    def transform_augmented(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
+        """The batches of augmented inputs, on the CPU; in pinned memory if the device is CUDA. Thread-safe.
+
+        Raises:
+            RejectedError: a transform rejects values.
+            ContractError: a batch has no bool leaf `mask`, or another number of rows.
+        """
+        batches = {}
         for name, (values, transform) in self.augmented.items():
             chosen = [values[i] for i in index.tolist()]
             ids = self.ids or [str(i) for i in range(self.size)]
-            made = transform_batch(name, transform, chosen, generator, column=values, ids=ids)
-            found[name] = pinned(made) if self.truth["mask"].is_cuda else made
-        return found
+            batch = transform_batch(name, transform, chosen, generator, column=values, ids=ids)
+            batches[name] = pinned(batch) if self.truth["mask"].is_cuda else batch
+        return batches
 
     def batches(self, size: int) -> list[Tensor]:
-        """Indices of consecutive batches."""
+        """The indices of consecutive batches."""
         return list(torch.arange(self.size).split(size))
 
 
 def rows(batch: Batch, index: Tensor) -> Batch:
-    """Those rows of every leaf."""
+    """The given rows of every leaf."""
     return {name: leaf.index_select(0, index) for name, leaf in batch.items()}
 
 
 def on(batch: Batch, device: torch.device) -> Batch:
-    """Every leaf on the device; ready to be read, where that is the CPU."""
+    """Every leaf on a device. Copies to the CPU are complete when this returns."""
     return {name: leaf.to(device, non_blocking=device.type != "cpu") for name, leaf in batch.items()}
 
 
 def pinned(batch: Batch) -> Batch:
-    """Every leaf in pinned memory, from where the device fetches it by itself."""
+    """Every leaf in pinned memory, which a device can read asynchronously."""
     return {name: leaf.pin_memory() for name, leaf in batch.items()}

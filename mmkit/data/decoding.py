@@ -1,4 +1,4 @@
-"""Raw values, decoded into memory."""
+"""Decoding of raw values into memory."""
 
 from __future__ import annotations
 
@@ -20,50 +20,52 @@ from mmkit.system.settings import OnError
 def decode_all(
     samples: Samples, modalities: Mapping[str, Modality], on_error: OnError = "fail"
 ) -> tuple[Samples, list[str]]:
-    """The samples with every value in memory, and what could not be read.
+    """The samples with all values decoded, and a line for each value that could not be read.
 
     Args:
-        samples: raw; an input that they lack is all None.
-        modalities: of each input; several threads decode where that takes its time.
-        on_error: "fail" raises at the first value that cannot be read, "skip" leaves its sample out, "missing" takes
-            None instead.
+        samples: raw; an input that they lack becomes all None.
+        modalities: of each input. If decoding is slow, several threads decode.
+        on_error: "fail" raises at the first value that cannot be read, "skip" drops its sample, "missing" replaces the
+            value by None.
 
     Raises:
-        DataError: a value cannot be read, or a column has not one value a sample; it names sample and input.
+        DataError: a value cannot be read, or the length of a column differs from the number of samples.
     """
     if len(samples.truth) != len(samples):
-        raise DataError(f"truth has {len(samples.truth)} values for {len(samples)} samples; give one a sample, or None")
+        raise DataError(
+            f"truth has {len(samples.truth)} values for {len(samples)} samples; give one per sample, or None"
+        )
     if len(set(samples.ids)) < len(samples):
-        twice = next(id_ for id_, count in Counter(samples.ids).items() if count > 1)
-        raise DataError(f"sample {twice} is there {samples.ids.count(twice)} times; give each sample an id of its own")
+        repeated = next(id_ for id_, count in Counter(samples.ids).items() if count > 1)
+        raise DataError(f"id {repeated} occurs {samples.ids.count(repeated)} times; give each sample a unique id")
     columns: dict[str, Sequence[Any]] = {}
     unread: list[str] = []
-    left_out: set[str] = set()
+    dropped: set[str] = set()
     for name, modality in modalities.items():
         column = samples.inputs.get(name, [None] * len(samples))
         if len(column) != len(samples):
             raise DataError(
-                f"input {name} has {len(column)} values for {len(samples)} samples; give one a sample, or None"
+                f"input {name} has {len(column)} values for {len(samples)} samples; give one per sample, or None"
             )
         values = []
         with Loader() as load:
             for sample, value in zip(samples.ids, load(partial(_read, modality, column), len(samples)), strict=True):
                 if isinstance(value, DataError):
-                    refused = RejectedError(name, {sample: str(value)}, unread=True)
+                    rejected = RejectedError(name, {sample: str(value)}, unread=True)
                     if on_error == "fail":
-                        raise refused from value
-                    unread += refused.lines
-                    left_out.add(sample)
+                        raise rejected from value
+                    unread += rejected.lines
+                    dropped.add(sample)
                 values.append(None if isinstance(value, DataError) else value)
         columns[name] = Column(values)
     samples = replace(samples, inputs=columns)
-    if on_error == "skip" and left_out:
-        samples = select(samples, [i for i, sample in enumerate(samples.ids) if sample not in left_out])
+    if on_error == "skip" and dropped:
+        samples = select(samples, [i for i, sample in enumerate(samples.ids) if sample not in dropped])
     return samples, unread
 
 
 def _read(modality: Modality, column: Sequence[Any], index: int) -> Any:
-    """A value in memory, None, or the error that says why it is not there."""
+    """The decoded value, None for a missing one, or the error of a value that cannot be read."""
     try:
         return None if column[index] is None else modality.decode(column[index])
     except DataError as error:

@@ -1,10 +1,10 @@
-"""Items made ahead of time by threads, in order: decoded values, augmented batches.
+"""Prefetching by threads, in order: decoded values, augmented batches.
 
-Threads and not processes. What costs time here, decoding, resizing, Fourier transforms, is done by libraries that let
-other threads run meanwhile; nothing is copied between processes or started anew, and nothing is left behind. On two
-cores that others used as well, batches of 64 images (375x500 to 224, random crops) took 44 ms through one thread and
-50 to 53 through one process of a DataLoader (fork), batches of 64 clips of 2 s (log-mel) 31 against 37. A thread uses
-one core: sharing every small operation out over both took 415 ms a batch, and more.
+Threads and not processes: decoding, resizing and Fourier transforms are done by libraries that release the GIL, and
+nothing is copied between processes, restarted, or left behind. On two shared cores, batches of 64 images (375x500 to
+224, random crops) took 44 ms with one thread and 50 to 53 ms with one process of a DataLoader (fork), batches of 64
+clips of 2 s (log-mel) 31 ms and 37 ms. Each thread uses one core: splitting every small operation over both cores took
+415 ms per batch, and more.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from mmkit.system.machine import usable_cores
 
 _T = TypeVar("_T")
 
-TRIED = 3
-"""Items that are made in place before it is known whether threads pay."""
-PAYS = 1e-3
-"""Seconds an item from which they do: handing one over takes a twentieth of a millisecond."""
-MOST = 8
-"""Threads, at most."""
+TIMED_ITEMS = 3
+"""How many items are made without threads, and timed, to decide whether threads are worthwhile."""
+WORTHWHILE_SECONDS = 1e-3
+"""Seconds per item from which threads are worthwhile; handing an item over takes 0.05 ms."""
+MAX_THREADS = 8
+"""The greatest number of threads."""
 AHEAD = 2
-"""Items that are made ahead for each thread."""
+"""How many items are prefetched per thread."""
 
 
 class Loader:
-    """Makes items in order, ahead of time where that pays; made by whomever, they are the same.
+    """Prefetches items in order; results do not depend on the number of threads.
 
-    A context, at whose end the threads are gone, whatever ended it.
+    A context manager; when it ends, also by an error, the threads have ended.
 
     Args:
-        workers: threads; 0 makes each item in place, when it is asked for. None finds out: the first few items are
-            timed, and where they take long enough there is a thread for each core but one.
+        workers: number of threads; 0 makes each item when it is needed. None times the first items, and uses a thread
+            for each core but one if they are slow enough.
     """
 
     def __init__(self, workers: int | None = None) -> None:
         self.workers = workers or 0
         self._fastest = float("inf") if workers is None else 0.0
-        self._tried = 0 if workers is None else TRIED
+        self._timed = 0 if workers is None else TIMED_ITEMS
         self._pool: ThreadPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -57,18 +57,18 @@ class Loader:
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
             self._pool = None
-            torch.set_num_threads(torch.get_num_threads())  # what threads that start later take over
+            torch.set_num_threads(torch.get_num_threads())  # later threads inherit it
 
     def __call__(self, make: Callable[[int], _T], count: int) -> Iterator[_T]:
-        """`make(0)`, `make(1)`, ..., as many as `count`; what one raises is raised in its place."""
+        """Yield `make(0)`, ..., `make(count - 1)`. An error of an item is raised when it is its turn."""
         start = 0
-        while start < count and self._tried < TRIED:
+        while start < count and self._timed < TIMED_ITEMS:
             began = time.perf_counter()
             item = make(start)
             self._fastest = min(self._fastest, time.perf_counter() - began)
-            self._tried += 1
-            if self._tried == TRIED and self._fastest >= PAYS:
-                self.workers = min(MOST, usable_cores() - 1)
+            self._timed += 1
+            if self._timed == TIMED_ITEMS and self._fastest >= WORTHWHILE_SECONDS:
+                self.workers = min(MAX_THREADS, usable_cores() - 1)
             yield item
             start += 1
         if not self.workers:

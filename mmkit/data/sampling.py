@@ -1,4 +1,4 @@
-"""In which order samples are shown, how often, and what their augmentation is drawn from."""
+"""Sampling: the order of samples in an epoch, class balance, and the random generators of augmentation."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from mmkit.errors import MmkitError
 
 
 def augmentation(seed: int, epoch: int, batch: int) -> Generator:
-    """What the augmentation of a batch is drawn from: the same whoever makes the batch, and whatever was drawn before.
+    """The random generator of a batch's augmentation. It depends on nothing but seed, epoch and batch.
 
     Args:
         seed: of the run, 0 or more.
         epoch: from 1.
-        batch: its number in the epoch, from 0.
+        batch: number in the epoch, from 0.
     """
     (state,) = np.random.SeedSequence((seed, epoch, batch)).generate_state(1, np.uint64)
     return Generator().manual_seed(int(state))
 
 
 def epoch_order(size: int, weights: Tensor | None, generator: Generator) -> Tensor:
-    """Indices of the samples of an epoch, in the order in which they are shown."""
+    """The indices of the samples of an epoch, in order; with weights, sampled with replacement."""
     if weights is None:
         return torch.randperm(size, generator=generator)
     return torch.multinomial(weights, size, replacement=True, generator=generator)
 
 
 def class_weights(truth: Batch) -> Tensor:
-    """A weight for each sample, so that classes are drawn equally often; of several labels, the rarest counts.
+    """A sampling weight for each sample, so that classes are equally frequent; of several labels, the rarest counts.
 
     Raises:
         MmkitError: the truth has neither classes nor labels.
@@ -41,4 +41,4 @@ def class_weights(truth: Batch) -> Tensor:
     if "labels" in truth:
         labels = truth["labels"].cpu()  # [B C]
         return (labels / labels.sum(0).clamp(min=1)).amax(1).clamp(min=1.0 / len(labels))
-    raise MmkitError("sampler=balanced needs classes or labels; this truth has neither")
+    raise MmkitError("sampler=balanced needs classes or labels, and this truth has neither; take sampler=shuffle")

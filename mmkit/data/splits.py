@@ -1,4 +1,4 @@
-"""The splits of a task, and what of them can be used."""
+"""The splits of a task: read, decoded, and without the values that cannot be used."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _T = TypeVar("_T")
 
 
 class Splits:
-    """The splits of a task, each read and decoded when first asked for, then kept.
+    """The splits of a task, each read and decoded at its first use, then kept.
 
     Args:
         task: the task.
         modalities: of each input.
-        settings: of them, `limit` and `on_error` are read.
+        settings: `limit` and `on_error` are used.
     """
 
     def __init__(self, task: Task, modalities: Mapping[str, Modality], settings: Settings | None = None) -> None:
@@ -33,12 +33,16 @@ class Splits:
         self.settings = settings or Settings()
         self._read: dict[Split, Samples] = {}
         self._unread: dict[Split, list[str]] = {}
-        self._known: dict[Split, Samples] = {}
-        self._left: dict[Split, Samples] = {}
-        self._refused: dict[Split, list[str]] = {}
+        self._with_truth: dict[Split, Samples] = {}
+        self._kept: dict[Split, Samples] = {}
+        self._rejected: dict[Split, list[str]] = {}
 
     def __call__(self, name: Split) -> Samples:
-        """The samples of a split, with every value in memory."""
+        """The samples of a split, with all values decoded.
+
+        Raises:
+            DataError: a value cannot be read, or no sample is left.
+        """
         if name not in self._read:
             samples = self.task.split(name)
             if not len(samples):
@@ -46,57 +50,57 @@ class Splits:
             if self.settings.limit is not None and name == "train":
                 samples = small_subset(samples, self.settings.limit)
             self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error)
-        left = self._left.get(name, self._read[name])
-        if not len(left):
-            raise DataError(f"no sample of the {name} split is left: {self.unread[name][0]}, ...")
-        return left
+        samples = self._kept.get(name, self._read[name])
+        if not len(samples):
+            raise DataError(f"no sample of the {name} split can be used: {self.unread[name][0]}, ...")
+        return samples
 
     @property
     def unread(self) -> dict[Split, list[str]]:
-        """What could not be used, by split: a line a value."""
-        return {name: [*lines, *self._refused.get(name, ())] for name, lines in self._unread.items()}
+        """The values that could not be used, by split, one line each."""
+        return {name: [*lines, *self._rejected.get(name, ())] for name, lines in self._unread.items()}
 
     def own(self) -> Splits:
-        """The same splits for one run, which may leave out values that others can use."""
-        mine = copy.copy(self)  # what was read, or will be, is shared
-        mine.__dict__.update(_left={}, _refused={})
+        """A view of the splits for one run, which can drop values that other runs keep."""
+        mine = copy.copy(self)  # shares what has been read, and what will be
+        mine.__dict__.update(_kept={}, _rejected={})
         return mine
 
-    def retry_without_rejected(self, what: Callable[[Splits], _T]) -> _T:
-        """What is made of these splits, begun anew without the values that it refuses, as `on_error` says.
+    def retry_without_rejected(self, build: Callable[[Splits], _T]) -> _T:
+        """Run `build` on these splits. If it rejects values, drop them as `on_error` says and start over.
 
         Raises:
-            DataError: a value is refused and `on_error` is "fail", or no sample of a split is left.
+            DataError: a value is rejected and `on_error` is "fail", or no sample of a split is left.
         """
         while True:
             try:
-                return what(self)
-            except RejectedError as refused:
-                name = next((name for name in self._read if refused.among(self(name))), None)
+                return build(self)
+            except RejectedError as rejected:
+                name = next((name for name in self._read if rejected.among(self(name))), None)
                 if name is None:
                     raise
-                self._left[name] = without(self(name), refused, self.settings.on_error)
-                self._refused[name] = [*self._refused.get(name, ()), *refused.lines]
+                self._kept[name] = without(self(name), rejected, self.settings.on_error)
+                self._rejected[name] = [*self._rejected.get(name, ()), *rejected.lines]
 
     def with_truth(self, name: Split) -> Samples:
-        """Those of them that have truth: the same lists for all runs, by which these know what they share.
+        """The samples of a split that have truth. All runs get the same object, unless a run has dropped values.
 
         Raises:
-            DataError: none has.
+            DataError: no sample has truth.
         """
-        if name in self._left:  # what this run leaves out, others may use
+        if name in self._kept:  # not to be shared
             return with_truth(self(name))
-        if name not in self._known:
+        if name not in self._with_truth:
             known = with_truth(self(name))
             if not len(known):
                 split = {"train": "training"}.get(name, name)
-                raise DataError(f"no sample of the {split} split has truth; give some that have")
-            self._known[name] = known
-        return self._known[name]
+                raise DataError(f"no sample of the {split} split has truth; give samples with truth")
+            self._with_truth[name] = known
+        return self._with_truth[name]
 
 
 def splits_of(task: Choice, catalog: Catalog, settings: Settings) -> Splits:
     """The splits of a chosen task, with the modalities that decode its inputs."""
-    made = task.component(**task.part(task.component))
-    modalities = {name: catalog.find("modality", kind).load()() for name, kind in made.inputs.items()}
-    return Splits(made, modalities, settings)
+    built = task.component(**task.part(task.component))
+    modalities = {name: catalog.find("modality", kind).load()() for name, kind in built.inputs.items()}
+    return Splits(built, modalities, settings)

@@ -1,4 +1,4 @@
-"""Some of the samples."""
+"""Subsets of samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from mmkit.data.columns import Column
 
 
 def select(samples: Samples, index: Sequence[int]) -> Samples:
-    """Those samples."""
+    """The samples with the given indices."""
 
     def pick(column: Sequence[Any]) -> list[Any]:
         return [column[i] for i in index]
@@ -33,11 +33,11 @@ def first(samples: Samples, count: int) -> Samples:
 
 
 def small_subset(samples: Samples, count: int) -> Samples:
-    """Some of the samples, in order: the first of each class and with each input, then the rest.
+    """A small subset: one sample of each class and with each input, as far as `count` allows, then the first ones.
 
     Args:
-        samples: in no order of class.
-        count: how many, at most.
+        samples: in random order of classes.
+        count: the greatest number of samples.
 
     >>> small_subset(Samples(list("abcd"), {"title": list("wxyz")}, ["cat", "cat", "cat", "dog"]), 2).truth
     ['cat', 'dog']
@@ -46,13 +46,13 @@ def small_subset(samples: Samples, count: int) -> Samples:
     for i, truth in enumerate(samples.truth):
         if isinstance(truth, str):
             firsts.setdefault(truth, i)
-    shown = (next((i for i, value in enumerate(column) if value is not None), 0) for column in samples.inputs.values())
-    wanted = dict.fromkeys([*firsts.values(), *shown, *range(len(samples))])
-    return select(samples, sorted(list(wanted)[:count]))
+    with_input = (next((i for i, v in enumerate(column) if v is not None), 0) for column in samples.inputs.values())
+    by_priority = dict.fromkeys([*firsts.values(), *with_input, *range(len(samples))])
+    return select(samples, sorted(list(by_priority)[:count]))
 
 
 def with_truth(samples: Samples) -> Samples:
-    """Those samples that have truth.
+    """The samples that have truth.
 
     >>> with_truth(Samples(["a", "b", "c"], {"title": ["x", "y", "z"]}, [0, None, 1])).ids
     ['a', 'c']

@@ -1,1 +1,1 @@
-"""Runs and suites of them: planned, tried, carried out, measured. Start reading at `run`."""
+"""Experiments: runs, and suites of runs; planning, dry runs, costs, evaluation. Start reading at `run`."""

@@ -1,10 +1,10 @@
-"""What combinations cost: samples a second, latency, parameters, operations and memory, measured beside each other.
+"""The costs of combinations: throughput, latency, parameters, FLOPs and memory.
 
-Speed does not hang on the weights, so it is measured before any training, on models that are thrown away; and since
+Speed does not depend on the weights, so it is measured before any training, on models that are then discarded. Because
 it is compared, all combinations are timed in one process, in interleaved rounds.
 
-A prediction begins with the encoders. Those that are frozen, which combinations share, are timed once a round, and what
-they took is added to what the rest of each combination took: else a large one would run again for each of them.
+Combinations share frozen encoders. Each of these is timed once per round, and its time is added to that of the trained
+part of each combination; otherwise a large encoder would run once for each combination.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from mmkit.contract import Batch, Features
-from mmkit.data.dataset import Dataset, Given
+from mmkit.data.dataset import Dataset, InputBatch
 from mmkit.data.splits import Splits
 from mmkit.data.subset import first
 from mmkit.errors import MmkitError
@@ -40,23 +40,23 @@ from mmkit.training.optimisation import Training
 
 
 class CombinationCost(NamedTuple):
-    """What a combination costs, as a record holds it."""
+    """The cost of a combination, as in its record."""
 
     throughput: Speed
     cost: Cost
 
 
 INFERENCE_BATCH = 64
-"""Samples that are predicted together where throughput is measured."""
+"""Batch size of predictions for throughput."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """Of all combinations.
+    """The costs of all combinations.
 
     Args:
-        of: the cost of each combination, by its key; those that cannot be built are left out.
-        rounds: the timings themselves, as plain values.
+        of: the cost of each combination, by key; combinations that cannot be built are left out.
+        rounds: the timings, as plain values.
     """
 
     of: dict[str, CombinationCost]
@@ -69,7 +69,7 @@ class Costs:
 
     @staticmethod
     def of_document(document: Mapping[str, Any]) -> Costs:
-        """What `document` gave."""
+        """The costs that `document` wrote."""
         costs = {
             key: CombinationCost(Speed(**one["throughput"]), Cost(**one["cost"]))
             for key, one in document["costs"].items()
@@ -87,20 +87,20 @@ def measure_costs(
     rounds: int = 60,
     max_seconds: float = 20.0,
 ) -> Costs:
-    """Measure all combinations.
+    """Measure the costs of combinations.
 
     Args:
         combinations: by key.
         splits: of the task; the training split gives the batches.
-        training: its `batch_size` is that of a training step.
-        settings: device and precision are read.
-        shared: what the runs have in common.
-        rounds: of the interleaving.
-        max_seconds: at most, for inference and for training each.
+        training: `batch_size` is that of a training step.
+        settings: device and precision are used.
+        shared: what the runs share.
+        rounds: number of interleaved rounds.
+        max_seconds: limit for inference and for training each.
     """
     shared = shared or Shared()
     device = settings.device
-    features = Shared(progress=shared.progress)  # of so few samples: in memory, whatever keeps those of all
+    features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     subjects = {}
     for key, combination in combinations.items():
         try:
@@ -113,24 +113,24 @@ def measure_costs(
                 features=features,
             )
             subjects[key] = splits.own().retry_without_rejected(make)
-            subjects[key].rest()
+            subjects[key].predict()
             subjects[key].train()
         except (MmkitError, RuntimeError, ValueError):
-            # Its runs will fail in the same way and be recorded with the reason; the others are measured.
+            # Its runs will fail in the same way and record the reason; the others are measured.
             subjects.pop(key, None)
     if not subjects:
         return Costs({}, {})
-    tell = shared.progress.stage
-    tell("throughput of inference")
+    stage = shared.progress.stage
+    stage("throughput of inference")
     for subject in subjects.values():
         subject.module.eval()
-    encoders: dict[str, _Alone] = {}
-    parts = {key: [f"{key} rest", *subject.encoders(encoders)] for key, subject in subjects.items()}
-    calls = {f"{key} rest": subject.rest for key, subject in subjects.items()}
-    calls |= {name: encoder.batch for name, encoder in encoders.items()}
+    encoders: dict[str, _FrozenEncoder] = {}
+    parts = {key: [f"{key} trained part", *subject.encoders(encoders)] for key, subject in subjects.items()}
+    calls = {f"{key} trained part": subject.predict for key, subject in subjects.items()}
+    calls |= {name: encoder.encode for name, encoder in encoders.items()}
     timed = interleave(calls, rounds=rounds, device=device, max_seconds=max_seconds)
     inference = Throughput(timed.summed(parts), INFERENCE_BATCH)
-    tell("throughput of training")
+    stage("throughput of training")
     for subject in subjects.values():
         subject.step.train()
     steps = throughput(
@@ -141,15 +141,15 @@ def measure_costs(
         max_seconds=max_seconds,
     )
     wait = partial(waits, device=device, max_seconds=max_seconds / 10)
-    tell("latency of frozen encoders")
-    waited = {name: wait(encoder.one) for name, encoder in encoders.items()}
-    flops = {name: flops_per_sample(encoder.module, {"batch": encoder.shown}) for name, encoder in encoders.items()}
-    found = {}
+    stage("latency of frozen encoders")
+    latencies = {name: wait(encoder.encode_one) for name, encoder in encoders.items()}
+    flops = {name: flops_per_sample(encoder.module, {"batch": encoder.values}) for name, encoder in encoders.items()}
+    costs = {}
     for key, subject in subjects.items():
-        tell(f"latency and memory of {combinations[key].label}")
-        memory = peak_memory(subject.train_and_forget, device=device, model=subject.module)
+        stage(f"latency and memory of {combinations[key].label}")
+        memory = peak_memory(subject.train_from_scratch, device=device, model=subject.module)
         subject.module.eval()
-        of_parts = [wait(subject.rest_of_one), *(waited[name] for name in parts[key][1:])]
+        of_parts = [wait(subject.predict_one), *(latencies[name] for name in parts[key][1:])]
         speed = Speed(
             inference.samples_per_s(key),
             steps.samples_per_s(key),
@@ -157,12 +157,12 @@ def measure_costs(
             inference.samples,
             steps.samples,
         )
-        found[key] = CombinationCost(speed, subject.cost([flops[name] for name in parts[key][1:]], memory))
-    return Costs(found, {"inference": inference.as_json(), "train": steps.as_json()})
+        costs[key] = CombinationCost(speed, subject.cost([flops[name] for name in parts[key][1:]], memory))
+    return Costs(costs, {"inference": inference.as_json(), "train": steps.as_json()})
 
 
 class _Subject:
-    """A model with batches to run on, never used for anything else."""
+    """A model to be measured, with its batches."""
 
     def __init__(
         self,
@@ -177,7 +177,7 @@ class _Subject:
         self.device = device = torch.device(settings.device)
         self.precision = settings.precision
         train = splits.with_truth("train")
-        shown = first(train, max(INFERENCE_BATCH, training.batch_size))
+        samples = first(train, max(INFERENCE_BATCH, training.batch_size))
         with preserved_generators(settings.device):
             torch.manual_seed(0)
             transforms = Transforms.fitted(
@@ -187,86 +187,89 @@ class _Subject:
         self.step = TrainingStep(self.module, objectives).to(device)
         self.prediction = _Prediction(self.module)
         frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
-        whole = Dataset.of(shown, transforms.inputs, transforms.truth, augment=False).to(device)
-        ready = frozen.dataset(shown, augment=False)
-        rows = torch.arange(INFERENCE_BATCH) % whole.size
-        self.batch, self.one = whole.batch(rows)[0], whole.batch(rows[:1])[0]
-        self.after, self.after_one = ready.batch(rows)[0], ready.batch(rows[:1])[0]
+        transformed = Dataset.of(samples, transforms.inputs, transforms.truth, augment=False).to(device)
+        encoded = frozen.dataset(samples, augment=False)
+        rows = torch.arange(INFERENCE_BATCH) % transformed.size
+        self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
+        self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
         self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
-        # A step trains from features where an encoder is frozen; a prediction begins with the batch.
-        draw = torch.Generator().manual_seed(0)
-        trained = frozen.dataset(shown, augment=True).draw_copies(draw)
-        self.shown, self.truth = trained.batch(torch.arange(training.batch_size) % trained.size, draw)
+        # A training step starts from the features of frozen encoders; a prediction starts from the batch.
+        generator = torch.Generator().manual_seed(0)
+        training_data = frozen.dataset(samples, augment=True).draw_copies(generator)
+        index = torch.arange(training.batch_size) % training_data.size
+        self.training_batch, self.truth = training_data.batch(index, generator)
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
-    def encoders(self, known: dict[str, _Alone]) -> list[str]:
-        """The names of its frozen encoders among all that are `known`, to which those that are new are added."""
+    def encoders(self, known: dict[str, _FrozenEncoder]) -> list[str]:
+        """The names of its frozen encoders; those that are not in `known` are added to it."""
         names = []
         for name, encoder in self.frozen.items():
             names.append(f"encoder of {name}, {id(encoder)}")
-            known.setdefault(names[-1], _Alone(encoder, self.batch[name], self.one[name], self._forward))
+            known.setdefault(names[-1], _FrozenEncoder(encoder, self.batch[name], self.one[name], self._forward))
         return names
 
-    def rest(self) -> None:
-        """A prediction from where the frozen encoders end."""
-        self._forward(self.after)
+    def predict(self) -> None:
+        """Predict a batch from the features of frozen encoders."""
+        self._forward(self.encoded)
 
-    def rest_of_one(self) -> None:
-        """The same of one sample."""
-        self._forward(self.after_one)
+    def predict_one(self) -> None:
+        """Predict one sample from the features of frozen encoders."""
+        self._forward(self.encoded_one)
 
-    def _forward(self, batch: Mapping[str, Given], module: nn.Module | None = None) -> None:
+    def _forward(self, batch: Mapping[str, InputBatch], module: nn.Module | None = None) -> None:
         with torch.inference_mode(), autocast(self.device, self.precision):
             (module or self.prediction)(batch)
 
     def train(self) -> None:
-        loss = losses(self.step, self.shown, self.truth, self.precision)
+        """Do one training step."""
+        loss = losses(self.step, self.training_batch, self.truth, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.clip is not None:
             torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
         self.optimizer.step()
 
-    def train_and_forget(self) -> None:
-        """A step that begins and ends without gradients and without the optimizer's state: it needs room for both."""
+    def train_from_scratch(self) -> None:
+        """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
         self.train()
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
 
     def cost(self, encoders: Sequence[Flops], memory: int | None) -> Cost:
-        flops = added([flops_per_sample(self.prediction, self.after), *encoders])
+        """The cost of the model, from the FLOPs of its frozen encoders and its peak memory."""
+        flops = added([flops_per_sample(self.prediction, self.encoded), *encoders])
         return Cost(*parameters(self.module), flops.per_sample, list(flops.uncounted), memory)
 
 
 class _Prediction(nn.Module):
-    """What a caller asks for, as one forward: a text as long as the untrained model makes it, token by token."""
+    """A whole prediction as one forward pass; texts are generated token by token, as long as the model makes them."""
 
     def __init__(self, module: Model) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, batch: Mapping[str, Given]) -> Batch:
+    def forward(self, batch: Mapping[str, InputBatch]) -> Batch:
         return self.module.predict_batch(batch)
 
 
-class _Alone:
-    """A frozen encoder, which several models share, with batches to run on."""
+class _FrozenEncoder:
+    """A frozen encoder that several models share, to be measured, with its batches."""
 
-    def __init__(self, encoder: nn.Module, shown: Given, one: Given, forward: Callable[..., None]) -> None:
-        self.module = _Called(encoder)
-        self.shown = shown
-        self.batch = partial(forward, {"batch": shown}, self.module)
-        self.one = partial(forward, {"batch": one}, self.module)
+    def __init__(self, encoder: nn.Module, values: InputBatch, one: InputBatch, forward: Callable[..., None]) -> None:
+        self.module = _EncoderAsModel(encoder)
+        self.values = values
+        self.encode = partial(forward, {"batch": values}, self.module)
+        self.encode_one = partial(forward, {"batch": one}, self.module)
 
 
-class _Called(nn.Module):
-    """An encoder that is called as models are."""
+class _EncoderAsModel(nn.Module):
+    """An encoder with the signature of a model."""
 
     def __init__(self, encoder: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
 
-    def forward(self, batch: Mapping[str, Given]) -> Features:
-        found: Features = self.encoder(batch["batch"])
-        return Features.of(found.tokens, found.mask, found.pooled)
+    def forward(self, batch: Mapping[str, InputBatch]) -> Features:
+        features: Features = self.encoder(batch["batch"])
+        return Features.of(features.tokens, features.mask, features.pooled)

@@ -1,7 +1,7 @@
-"""A dry run: each combination is built, and takes one step on a few samples, before anything is trained.
+"""The dry run: each combination is built and takes one training step on a few samples, before anything is trained.
 
-What can be known only of built models is found at once, and not run by run: weights that are not there, more blocks
-than a backbone has, options that do not go together.
+Faults that only a built model shows are found before the first run: missing weights, more blocks than a backbone has,
+incompatible options.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ from mmkit.system.settings import Settings
 from mmkit.training.loop import losses
 
 ENOUGH = 64
-"""Samples to fit transforms on where nothing is trained afterwards."""
-SHOWN = 4
-"""Samples of the step: more would tell no more of most faults, and a large encoder takes its time."""
+"""Samples to fit transforms on, for a dry run that no training follows."""
+STEP_SAMPLES = 4
+"""Samples of the training step; most faults show with a few, and a large encoder is slow."""
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What became of a combination.
+    """The result of a dry run of one combination.
 
     Args:
         combination: that was built.
-        parameters: of its model.
-        trainable: those of them that are trained.
+        parameters: number of parameters of its model.
+        trainable: number of trained ones.
         error: why it cannot be built or trained, or None.
     """
 
@@ -59,33 +59,33 @@ def dry_run(
     *,
     truths: Sequence[Split] = ("train", "validation"),
 ) -> list[DryRun]:
-    """Build each combination and do one forward, loss and backward.
+    """Build each combination and do one forward and backward pass.
 
     Args:
         combinations: in any order.
         splits: of the task; transforms are fitted on the training split.
-        settings: device and precision are read.
-        shared: what the runs have in common; frozen encoders are built once.
-        truths: the splits of which all truth is looked at.
+        settings: device and precision are used.
+        shared: what the runs share; frozen encoders are built once.
+        truths: the splits whose truth is checked.
 
     Raises:
         DataError: samples cannot be read, or their truth cannot be used.
     """
     shared = shared or Shared()
     for name in truths:
-        splits.with_truth(name)  # what cannot be read is no combination's fault
-    found = []
+        splits.with_truth(name)  # an unreadable value is not the fault of a combination
+    results = []
     for combination in combinations:
         shared.progress.stage(f"dry run of {combination.label}")
         step = partial(_step, combination, settings=settings, shared=shared)
         try:
-            found.append(splits.own().retry_without_rejected(partial(step, truths=truths)))
-        except Exception as error:  # whatever a third party's component raises is its own only
+            results.append(splits.own().retry_without_rejected(partial(step, truths=truths)))
+        except Exception as error:  # an error of a third party's component fails its combination only
             if isinstance(error, RejectedError) and error.for_all:
                 raise
             traceback.clear_frames(error.__traceback__)  # they hold the model
-            found.append(DryRun(combination, error=error))
-    return found
+            results.append(DryRun(combination, error=error))
+    return results
 
 
 def _step(
@@ -99,13 +99,14 @@ def _step(
     train = splits.with_truth("train")
     device = torch.device(settings.device)
     with preserved_generators(device):
-        torch.manual_seed(0)  # as a run does: what is shared with the first of them is built once
+        torch.manual_seed(0)  # the seed of the first run, which then shares what is built here
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
         for name in truths:
             transforms.check_truth(splits.with_truth(name))
         module, objectives = build_model(combination, transforms, shared)
         step = TrainingStep(module, objectives).to(device).train()
-        shown = Dataset.of(small_subset(train, SHOWN), transforms.inputs, transforms.truth, augment=True).to(device)
-        batch, truth = shown.batch(torch.arange(shown.size), augmentation(0, 1, 0))
+        few = small_subset(train, STEP_SAMPLES)
+        data = Dataset.of(few, transforms.inputs, transforms.truth, augment=True).to(device)
+        batch, truth = data.batch(torch.arange(data.size), augmentation(0, 1, 0))
         losses(step, batch, truth, settings.precision).backward()
     return DryRun(combination, *parameters(module))

@@ -1,4 +1,4 @@
-"""What a model's predictions of a split are worth."""
+"""Evaluation of a model's predictions of a split."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ def evaluate(
     precision: Precision,
     names: Collection[str] | None = None,
 ) -> Metrics | Answers:
-    """The predictions of a split, ready to be measured.
+    """Predict a split and collect the predictions, from which metrics can be computed.
 
     Args:
         module: the model.
-        transform: of the truth; its inverse gives the answers of a kind of target that is measured in words.
+        transform: of the truth; its inverse gives answers, for kinds of target that `Answers` measures.
         data: the split.
         truths: its raw truth.
-        precision: of the forward.
-        names: of the metrics that will be asked for, so that nothing else is computed; None is all.
+        precision: of the forward pass.
+        names: of the metrics that will be computed, to save other work; None is all.
     """
     target = transform.target()
     if measured_as_tensors(target.kind):

@@ -1,4 +1,4 @@
-"""What a suite will do: the product of all that was named, and the single-input baselines beside it."""
+"""The plan of a suite: the product of all chosen components, and the single-input baselines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.experiments.run import Run
 from mmkit.metrics.tensors import measured_as_tensors
-from mmkit.model.combination import Combination, refusal
+from mmkit.model.combination import Combination, unsupported_inputs
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
@@ -19,10 +19,10 @@ from mmkit.system.settings import Settings
 from mmkit.training.optimisation import Training
 
 Named = str | type | Choice
-"""A component as a user gives it: "NAME:key=value,...", or a class."""
+"""A component as a user gives it: "NAME:key=value,...", a class, or a choice."""
 
-_BRINGS = {"text": ", such as mmkit-transformers"}
-"""Where heads come from for kinds of target that mmkit's own do not predict."""
+_PROVIDERS = {"text": ", such as mmkit-transformers"}
+"""Plugins with heads for kinds of target that mmkit's own heads do not predict."""
 
 
 @dataclass(frozen=True)
@@ -31,12 +31,12 @@ class Plan:
 
     Args:
         task: the chosen task.
-        combinations: what is compared.
-        baselines: each input alone, with the same encoder, head and budget.
+        combinations: that are compared.
+        baselines: combinations of a single input each, with the same encoder, head and budget.
         seeds: of every combination.
         training: options.
         settings: device, precision, limit and on_error.
-        left_out: what `all` named but cannot run here, with the reason.
+        left_out: components that `all` includes but that cannot run, with the reason.
     """
 
     task: Choice
@@ -49,11 +49,11 @@ class Plan:
 
     @property
     def all(self) -> tuple[Combination, ...]:
-        """Combinations, then baselines."""
+        """The combinations, then the baselines."""
         return self.combinations + self.baselines
 
     def runs(self) -> list[Run]:
-        """Every combination and baseline with every seed; one seed of all before the next."""
+        """Every combination and baseline with every seed; all with the first seed before the next."""
         return [
             Run(self.task, combination, seed, self.training, self.settings)
             for seed in self.seeds
@@ -75,65 +75,68 @@ def plan(
     baselines: bool = True,
     settings: Settings | None = None,
 ) -> Plan:
-    """The plan of all that is named; everything is looked up and checked, and no data is read.
+    """Plan a suite. All components and options are looked up and checked; no data is read.
 
     Args:
         catalog: where names are looked up.
-        task: whose samples.
+        task: that the combinations are trained for.
         encoders: by input, or by modality for all inputs of it; several of one input are compared.
-        fusions: one or several; "all" is whatever can run.
-        heads: likewise; none is the first that suits the task.
-        objectives: all of them, in every combination.
+        fusions: one or several; "all" is every installed fusion that suits the task.
+        heads: one or several; "all" is every installed head that suits the task, none is the first of them.
+        objectives: losses besides the head's, in every combination.
         options: "encoder.INPUT.key=value", "fusion.key=value", "head.key=value", "objective.key=value",
-            "task.key=value" or "train.key=value", which beat those written after a name.
-        training: options of training, which beat what the task recommends.
-        seeds: how many; 3 are 0, 1 and 2.
-        baselines: whether each input alone stands beside them.
-        settings: device, precision, limit and on_error; None is their defaults.
+            "task.key=value" or "train.key=value"; they override options in names.
+        training: options of training; they override what the task recommends.
+        seeds: number of seeds; 3 are 0, 1 and 2.
+        baselines: also plan a combination of each input alone.
+        settings: device, precision, limit and on_error; None is the defaults.
 
     Raises:
-        UsageError: a name, an option or a number that is not possible.
-        UnavailableError: a component or a device that is not to be had.
+        UsageError: an unknown name, a wrong option, or a combination that is not possible.
+        UnavailableError: a component that is not available on this machine.
     """
     dotted = _Dotted(options)
     chosen_task = catalog.choose("task", task, partial(dotted.take, "task"))
-    made = chosen_task.component(**chosen_task.part(chosen_task.component))
-    inputs = dict(made.inputs)
+    built_task = chosen_task.component(**chosen_task.part(chosen_task.component))
+    inputs = dict(built_task.inputs)
     left_out: list[tuple[str, str]] = []
 
     def choose(kind: str, named: Sequence[Named], prefix: str, suits: Any) -> list[Choice]:
-        found = []
+        choices = []
         for one in _expanded(catalog, kind, named, suits, left_out):
-            found.append(catalog.choose(kind, one, partial(dotted.take, prefix)))
-            refusal = suits(found[-1].spec)
-            if refusal:
-                raise UsageError(f"{kind} {found[-1].name} {refusal}")
-        return found
+            choices.append(catalog.choose(kind, one, partial(dotted.take, prefix)))
+            reason = suits(choices[-1].spec)
+            if reason:
+                raise UsageError(f"{kind} {choices[-1].name} {reason}")
+        return choices
 
     named_encoders = _by_input(inputs, encoders or {})
     by_input = {}
     for name, modality in inputs.items():
         dotted.alias(f"encoder.{modality}", f"encoder.{name}")
-        given = named_encoders.get(name) or [_default_encoder(catalog, name, modality, made.encoders)]
-        read = kinds_of(catalog, modality)
-        by_input[name] = choose("encoder", given, f"encoder.{name}", lambda spec, kinds=read: _reads(spec, kinds))
-    chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: _fuses(spec, len(inputs), made.target))
-    given_heads = heads or [_default_head(catalog, made.target)]
-    chosen_heads = choose("head", given_heads, "head", lambda spec: _predicts(spec, made.target))
-    chosen_objectives = tuple(choose("objective", objectives, "objective", lambda spec: refusal(spec, len(inputs))))
+        named = named_encoders.get(name) or [_default_encoder(catalog, name, modality, built_task.encoders)]
+        readable = kinds_of(catalog, modality)
+        by_input[name] = choose(
+            "encoder", named, f"encoder.{name}", lambda spec, name=name, kinds=readable: _reads(spec, name, kinds)
+        )
+    chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: _fuses(spec, len(inputs), built_task.target))
+    named_heads = heads or [_default_head(catalog, built_task.target)]
+    chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))
+    chosen_objectives = tuple(
+        choose("objective", objectives, "objective", lambda spec: unsupported_inputs(spec, len(inputs)))
+    )
 
     schema = options_of(Training)
-    asked_training = {**(training or {}), **dotted.take("train", schema)}
-    if "epochs" in asked_training:  # who says how many epochs means it, however small the split
-        asked_training = {"min_steps": 0, **asked_training}
-    given_training = {**made.training, **asked_training}
-    trained = Training(**validated("train", given_training, schema))  # type: ignore[arg-type]
+    given_training = {**(training or {}), **dotted.take("train", schema)}
+    if "epochs" in given_training:  # a given number of epochs is not raised by `min_steps`
+        given_training = {"min_steps": 0, **given_training}
+    training_options = Training(**validated("train", {**built_task.training, **given_training}, schema))  # type: ignore[arg-type]
     dotted.finish()
     if seeds < 1:
         raise UsageError(f"--seeds takes 1 or more; got {seeds}")
     if not chosen_fusions:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out)
-        raise UsageError(f"no fusion is left to run: {reasons}")
+        raise UsageError(f"no fusion of `all` can run; choose one by name: {reasons}")
 
     combinations = [
         Combination(dict(zip(by_input, chosen, strict=True)), fusion, head, chosen_objectives)
@@ -152,14 +155,14 @@ def plan(
         tuple(combinations),
         tuple(alone) if baselines else (),
         tuple(range(seeds)),
-        trained,
+        training_options,
         settings or Settings(),
         tuple(left_out),
     )
 
 
 class _Dotted:
-    """Options written as "fusion.key=value"; each must be taken by some chosen component."""
+    """Options written as "fusion.key=value"; at least one chosen component must take each."""
 
     def __init__(self, options: Iterable[str]) -> None:
         self.given: dict[tuple[str, str], Text] = {}
@@ -169,42 +172,51 @@ class _Dotted:
             path, equals, value = text.partition("=")
             owner, dot, key = path.strip().rpartition(".")
             if not (equals and dot and key):
-                raise UsageError(f"-o {text} is not fusion.key=value, encoder.INPUT.key=value, head.key=value, ...")
+                raise UsageError(
+                    "-o takes fusion.key=value, encoder.INPUT.key=value, head.key=value, objective.key=value, "
+                    f"task.key=value or train.key=value; got {text}"
+                )
             self.given[owner, key] = Text(value.strip())
 
     def alias(self, owner: str, other: str) -> None:
-        """What is given for `owner` is also for `other`, which may be given more."""
+        """Options given for `owner` also apply to `other`, unless it has its own."""
         self.aliases.setdefault(other, []).append(owner)
 
     def take(self, owner: str, schema: Mapping[str, object]) -> dict[str, object]:
-        """The options of `owner` that the schema has."""
-        found: dict[str, object] = {}
+        """The options given for `owner` that the schema has."""
+        options: dict[str, object] = {}
         for source in [*self.aliases.get(owner, []), owner]:
             for (given, key), value in self.given.items():
                 if given == source and key in schema:
-                    found[key] = value
+                    options[key] = value
                     self.taken.add((given, key))
-        return found
+        return options
 
     def finish(self) -> None:
-        """Raise for the first option that nothing took."""
+        """Check that each option was taken by some component.
+
+        Raises:
+            UsageError: an option was not taken.
+        """
         for owner, key in self.given:
             if (owner, key) not in self.taken:
-                raise UsageError(f"-o {owner}.{key}: no chosen component has that option; see mmkit plugins show NAME")
+                raise UsageError(
+                    f"-o {owner}.{key}: no chosen component has that option; mmkit plugins show NAME lists options"
+                )
 
 
 def _expanded(
     catalog: Catalog, kind: str, named: Sequence[Named], suits: Any, left_out: list[tuple[str, str]]
 ) -> list[Named]:
-    """Names one by one: commas separate bare names, and `all` is whatever is installed and suits."""
-    found: list[Named] = []
+    """Single components: bare names are split at commas, and `all` becomes every installed one that suits."""
+    expanded: list[Named] = []
     for one in named:
         if not isinstance(one, str) or ":" in one:
-            found.append(one)
+            expanded.append(one)
             continue
         for name in (part.strip() for part in split_commas(one)):
             if name != "all":
-                found.append(name)
+                expanded.append(name)
                 continue
             for entry in catalog.entries:
                 if entry.kind != kind or entry.spec is None:
@@ -213,21 +225,21 @@ def _expanded(
                 if reason:
                     left_out.append((f"{kind} {entry.full_name}", reason))
                 else:
-                    found.append(entry.name if catalog.find(kind, entry.name) is entry else entry.full_name)
-    return found
+                    expanded.append(entry.name if catalog.find(kind, entry.name) is entry else entry.full_name)
+    return expanded
 
 
 def _by_input(inputs: Mapping[str, str], encoders: Mapping[str, Sequence[Named]]) -> dict[str, Sequence[Named]]:
-    """Encoders by input; what is named for an input beats what is named for its modality."""
-    found: dict[str, Sequence[Named]] = {}
+    """Encoders by input; those given for an input override those given for its modality."""
+    by_input: dict[str, Sequence[Named]] = {}
     for given, named in encoders.items():
         if given in inputs:
             continue
         of_modality = [name for name, modality in inputs.items() if modality == given]
         if not of_modality:
             raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
-        found |= dict.fromkeys(of_modality, named)
-    return found | {given: named for given, named in encoders.items() if given in inputs}
+        by_input |= dict.fromkeys(of_modality, named)
+    return by_input | {given: named for given, named in encoders.items() if given in inputs}
 
 
 def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Mapping[str, str]) -> Named:
@@ -236,43 +248,47 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     spec = catalog.find("modality", modality).spec
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
-    read = kinds_of(catalog, modality)
-    fitting = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, read) == ""]
-    if len(fitting) == 1:
-        return fitting[0]
-    can = f"choose one of {', '.join(fitting)}" if fitting else "none is installed"
-    raise UsageError(f"input {name} needs an encoder of {modality}: {can}, with --encoder {name}=NAME")
+    readable = kinds_of(catalog, modality)
+    suitable = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, name, readable) == ""]
+    if len(suitable) == 1:
+        return suitable[0]
+    advice = (
+        f"choose one of {', '.join(suitable)}, with --encoder {name}=NAME"
+        if suitable
+        else "none is installed; install a plugin that has one"
+    )
+    raise UsageError(f"input {name} needs an encoder of {modality}: {advice}")
 
 
 def _default_head(catalog: Catalog, target: str) -> Named:
     for entry in catalog.available("head"):
         if not _predicts(entry.spec, target):
             return entry.name
-    there = [e for e in catalog.entries if e.kind == "head" and not _predicts(e.spec, target)]
-    why = "".join(f"; {entry.full_name} is {entry.status}: {entry.reason}" for entry in there)
-    bring = f"; install a plugin that brings one{_BRINGS.get(target, '')}"
-    raise UnavailableError(f"no installed head predicts {target}{why or bring}")
+    unusable = [e for e in catalog.entries if e.kind == "head" and not _predicts(e.spec, target)]
+    reasons = "".join(f"; {entry.full_name} is {entry.status}: {entry.reason}" for entry in unusable)
+    advice = f"; install a plugin that has one{_PROVIDERS.get(target, '')}"
+    raise UnavailableError(f"no installed head predicts {target}{reasons or advice}")
 
 
 def kinds_of(catalog: Catalog, modality: str) -> set[str]:
-    """The modalities whose encoders read an input of this one: itself, and the one whose values in memory it gives."""
+    """The modalities whose encoders can read an input of this modality: itself, and that of its decoded values."""
     spec = catalog.find("modality", modality).spec
     return {modality, (isinstance(spec, ModalitySpec) and spec.values) or modality}
 
 
-def _reads(spec: object, kinds: Set[str]) -> str:
+def _reads(spec: object, name: str, kinds: Set[str]) -> str:
     if isinstance(spec, EncoderSpec) and spec.modality not in kinds:
-        return f"reads {spec.modality}, and this input is {' or '.join(sorted(kinds))}"
+        return f"reads {spec.modality}, and input {name} is {' or '.join(sorted(kinds))}"
     return ""
 
 
 def _predicts(spec: object, target: str) -> str:
     if isinstance(spec, HeadSpec) and target not in spec.targets:
-        return f"predicts {' or '.join(spec.targets)}, and the task asks for {target}"
+        return f"predicts {' or '.join(spec.targets)}, and the target of the task is {target}"
     return ""
 
 
 def _fuses(spec: Spec | None, inputs: int, target: str) -> str:
     if isinstance(spec, FusionSpec) and spec.combines == "outputs" and not measured_as_tensors(target):
-        return f"combines outputs that are one vector, and those of a head for {target} are not"
-    return refusal(spec, inputs)
+        return f"combines outputs that are vectors, and the output of a head for {target} is not one"
+    return unsupported_inputs(spec, inputs)

@@ -1,4 +1,4 @@
-"""ONE run, from sample to record: start reading here.
+"""One run, from samples to a record: start reading here.
 
 samples -> transforms (fitted on train) -> model -> training -> validation -> test -> record
 """
@@ -40,12 +40,12 @@ from mmkit.training.loop import Trained, fit
 from mmkit.training.optimisation import Training
 
 MAX_CLASSES = 100
-"""Of a confusion matrix that a record holds: it grows with their square."""
+"""The greatest number of classes of a confusion matrix in a record; its size grows with their square."""
 
 
 @dataclass(frozen=True)
 class Run:
-    """One combination, one seed, one training.
+    """One combination, trained with one seed.
 
     Args:
         task: the chosen task.
@@ -69,7 +69,7 @@ class Run:
             raise UsageError(f"the seed of a run is 0 or more; got {self.seed}")
 
     def document(self) -> dict[str, Any]:
-        """The run as plain JSON values; `Run.of` takes it back."""
+        """The run as plain JSON values; `Run.of` reads them."""
         return {
             "task": str(self.task),
             **self.combination.document(),
@@ -87,18 +87,18 @@ class Run:
             catalog: where names are looked up; None is what is installed.
 
         Raises:
-            UsageError: something is lacking, unknown or not possible.
-            UnavailableError: a component that cannot be had here.
+            UsageError: an entry is missing, unknown or not allowed.
+            UnavailableError: a component is not available on this machine.
         """
         catalog = catalog or installed()
         needed = ("task", "encoders", "fusion", "head")
         settings = [field.name for field in dataclasses.fields(Settings)]
         for name in needed:
             if name not in document:
-                raise UsageError(f"a run has {', '.join(needed)}; the document lacks {name}")
+                raise UsageError(f"a run needs {', '.join(needed)}; the document lacks {name}")
         for name in document:
             if name not in (possible := (*needed, "objectives", "seed", "training", *settings)):
-                raise UsageError(f"a run has no {name}; {one_of(possible, name)}")
+                raise UsageError(f"a run has no entry {name}; {one_of(possible, name)}")
         training = validated("train", document.get("training", {}), options_of(Training))
         return Run(
             catalog.choose("task", document["task"]),
@@ -109,11 +109,11 @@ class Run:
         )
 
     def splits(self, catalog: Catalog) -> Splits:
-        """The splits of the task, which several runs may share."""
+        """The splits of the task; runs of the same task and settings can share them."""
         return splits_of(self.task, catalog, self.settings)
 
     def id(self, splits: Splits) -> str:
-        """A hash over all that decides the result; reads the training and validation splits."""
+        """A hash over all that determines the result. It reads the training and validation splits."""
         ids = {name: list(splits(name).ids) for name in ("train", "validation")}
         return fingerprint({**self.document(), "split": fingerprint(ids)})
 
@@ -121,19 +121,22 @@ class Run:
 def execute(
     run: Run, splits: Splits | None = None, *, catalog: Catalog | None = None, shared: Shared | None = None
 ) -> tuple[Record, MultimodalModel]:
-    """Train one combination with one seed, and measure it.
+    """Train one combination with one seed, and evaluate it.
 
-    Whatever is fitted is fitted on train, the best epoch is chosen on validation, and test is read last.
+    Everything is fitted on train, the best epoch is chosen on validation, and test is read last.
 
     Args:
-        run: what to do.
-        splits: those of the run's task, where several runs share them.
+        run: the run.
+        splits: of the run's task, if several runs share them.
         catalog: where modalities are looked up; None is what is installed.
-        shared: what the runs of a suite have in common, features of frozen encoders among it, and who is told of the
-            progress; None keeps features for this run only, and shows nothing.
+        shared: what the runs of a suite share, such as features of frozen encoders, and the progress to report to; None
+            shares nothing and shows nothing.
+
+    Returns:
+        The record and the trained model.
 
     Raises:
-        DataError: a value cannot be read, or no truth is there to choose the best epoch by.
+        DataError: a value cannot be read, or no sample of train or validation has truth.
         MmkitError: training diverged.
     """
     began = time.time()
@@ -141,13 +144,13 @@ def execute(
     shared = shared or Shared()
     task, own = splits.task, splits.own()
     with preserved_generators(run.settings.device):
-        fitted = own.retry_without_rejected(partial(_fit, run, shared=shared))
-        on_test = own.retry_without_rejected(partial(_test, run, fitted))
+        result = own.retry_without_rejected(partial(_train, run, shared=shared))
+        on_test = own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
-        fitted.module, run.combination, fitted.transforms, dict(task.inputs), splits.modalities, task.target
+        result.module, run.combination, result.transforms, dict(task.inputs), splits.modalities, task.target
     )
-    on_validation, trained = fitted.on_validation, fitted.trained
-    augmented = fitted.frozen.augmented
+    on_validation, trained = result.on_validation, result.trained
+    augmented = result.frozen.augmented
     record = Record(
         id=run.id(splits),
         status="ok",
@@ -160,23 +163,23 @@ def execute(
         best_epoch=trained.best,
         history=trained.history,
         scores=on_test.per_sample(task.metric),
-        names=list(fitted.transforms.truth.target().names),
+        names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test),
         samples=_sample_counts(own, on_validation, on_test),
         unread=own.unread,
-        encoded_once=[name for name in fitted.frozen.inputs if name not in augmented],
+        encoded_once=[name for name in result.frozen.inputs if name not in augmented],
         encoded_in_copies=augmented if run.training.copies else [],
         encoded_anew=[] if run.training.copies else augmented,
         loading=Loading(trained.loading, trained.loading / trained.seconds, trained.workers),
-        cost=Cost(parameters(fitted.module)[0]),
+        cost=Cost(parameters(result.module)[0]),
         seconds=time.time() - began,
         **surroundings(run),
     )
     return record, model
 
 
-class _Fitted(NamedTuple):
-    """A trained model, and what it scores on validation."""
+class _TrainingResult(NamedTuple):
+    """A trained model with its transforms, the course of its training, and its evaluation on validation."""
 
     transforms: Transforms
     module: Model
@@ -185,7 +188,7 @@ class _Fitted(NamedTuple):
     on_validation: Metrics | Answers
 
 
-def _fit(run: Run, splits: Splits, *, shared: Shared) -> _Fitted:
+def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
     """Fit transforms and train a model on the training split; the best epoch is chosen on validation."""
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
     torch.manual_seed(run.seed)
@@ -197,9 +200,9 @@ def _fit(run: Run, splits: Splits, *, shared: Shared) -> _Fitted:
     frozen = Frozen(module, run.combination, transforms, run.settings, run.training.copies, shared)
     data = frozen.dataset(train, augment=True, split="train")
     frozen.fit_scaling(train, data)
-    held = frozen.dataset(validation, augment=False, split="validation")
+    validation_data = frozen.dataset(validation, augment=False, split="validation")
     metric, precision = _epoch_metric(splits.task), run.settings.precision
-    on_validation = partial(evaluate, module, transforms.truth, held, validation.truth, precision=precision)
+    on_validation = partial(evaluate, module, transforms.truth, validation_data, validation.truth, precision=precision)
 
     def validate() -> tuple[float, dict[str, float | None]]:
         evaluation = on_validation(names=[metric])
@@ -210,14 +213,14 @@ def _fit(run: Run, splits: Splits, *, shared: Shared) -> _Fitted:
         return score if evaluation.higher_is_better(metric) else -score, scores
 
     trained = fit(step, data, validate, run.training, seed=run.seed, precision=precision, progress=shared.progress)
-    return _Fitted(transforms, module, frozen, trained, on_validation())
+    return _TrainingResult(transforms, module, frozen, trained, on_validation())
 
 
-def _test(run: Run, fitted: _Fitted, splits: Splits) -> Metrics | Answers:
-    """What the trained model scores on test, which is read here for the first time."""
+def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
+    """Evaluate the trained model on test, which is read here for the first time."""
     test = splits("test")
-    data = fitted.frozen.dataset(test, augment=False, split="test")
-    return evaluate(fitted.module, fitted.transforms.truth, data, test.truth, precision=run.settings.precision)
+    data = result.frozen.dataset(test, augment=False, split="test")
+    return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
 
 
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
@@ -233,7 +236,7 @@ def failed(run: Run, splits: Splits, error: Exception) -> Record:
 
 
 def surroundings(run: Run) -> dict[str, Any]:
-    """Where a run takes place, as its record holds it: what is compared when a suite is resumed."""
+    """The environment of a run, as fields of its record; it is compared when a suite is resumed."""
     plugins = {**run.combination.plugins(), **run.task.plugins}
     return {
         "device": run.settings.device,
@@ -246,7 +249,7 @@ def surroundings(run: Run) -> dict[str, Any]:
 
 
 def _names(run: Run) -> dict[str, Any]:
-    """What was run, as its record holds it."""
+    """The components of a run, as fields of its record."""
     combination = run.combination
     return {
         "task": str(run.task),
@@ -261,12 +264,12 @@ def _names(run: Run) -> dict[str, Any]:
 
 def _epoch_metric(task: Task) -> str:
     """The metric that chooses the best epoch."""
-    chosen: str = getattr(task, "epoch_metric", task.metric)
-    return chosen
+    metric: str = getattr(task, "epoch_metric", task.metric)
+    return metric
 
 
 def _confusion(measured: Metrics | Answers) -> list[Any] | None:
-    """Of classes or labels, unless they are many."""
+    """The confusion matrix of classes or labels, unless there are more than `MAX_CLASSES`."""
     if isinstance(measured, Answers) or measured.target.kind == "scalar" or measured.target.size > MAX_CLASSES:
         return None
     return measured.confusion()

@@ -1,9 +1,9 @@
-"""A suite: all runs of a plan, in one folder, begun or gone on with.
+"""A suite: all runs of a plan, in one folder, which can be resumed.
 
-DIR/records.jsonl   one line a run, written when it ends
-DIR/suite.json      the plan, and the timings that all combinations share
+DIR/records.jsonl   one line per run, written when it ends
+DIR/suite.json      the plan, and the costs of all combinations
 DIR/samples.json    the ids of the samples of each split
-DIR/models/         the weights of the best seed of each combination, where asked for
+DIR/models/         the model of the best seed of each combination, with --save
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ COMPARED = ("machine", "software", "plugins", "libraries")
 
 @dataclass(frozen=True, repr=False)
 class Suite:
-    """All runs of a plan, and what they found.
+    """The results of all runs of a plan.
 
     Args:
-        folder: where it is kept.
-        plan: what was asked.
+        folder: of the suite.
+        plan: of the suite.
         records: of the plan's runs, in its order.
     """
 
@@ -64,38 +64,38 @@ class Suite:
 
     @property
     def rows(self) -> list[Row]:
-        """One a combination, over its seeds; best on validation first."""
+        """One row per combination, over its seeds; the best on validation first."""
         return rows(self.records)
 
     @property
     def best(self) -> Row | None:
-        """The combination, fusion or single input, that is best on validation; None where every run failed."""
+        """The combination, fusion or single input, that is best on validation; None if every run failed."""
         return next((row for row in self.rows if row.records), None)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The best fusion against the best single input; None where one of them is missing."""
+        """The comparison of the best fusion with the best single input; None if one of them is missing."""
         return verdict(self.rows)
 
     @property
     def models(self) -> dict[str, Path]:
-        """The folders of saved models, for `mmkit.load`, called as in `table`; empty unless they were saved."""
-        made = [
+        """The folders of saved models, for `mmkit.load`, by the names that `table` uses; empty if none were saved."""
+        rows_of_plan = [
             Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
             for one in self.plan.all
         ]
         folders = [model_folder(self.folder, combination) for combination in self.plan.all]
-        return {name: folder for name, folder in zip(names(made), folders, strict=True) if folder.is_dir()}
+        return {name: folder for name, folder in zip(names(rows_of_plan), folders, strict=True) if folder.is_dir()}
 
     @property
     def failures(self) -> list[Record]:
-        """Runs that could not be completed."""
+        """The records of failed runs."""
         return [record for record in self.records if record.status != "ok"]
 
     def table(self) -> list[dict[str, Cell]]:
-        """A line a combination, best on validation first, as plain values: `pandas.DataFrame(suite.table())`.
+        """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.
 
-        All lines have the same columns, with None where there is no value. The first, "combination", is its name.
+        All rows have the same columns, with None for a missing value. The first, "combination", is the name.
         """
         return table(self.rows)
 
@@ -111,24 +111,24 @@ def carry_out(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
-    """Do all runs of the plan that the folder does not hold yet.
+    """Run all runs of the plan that the folder does not hold yet.
 
     Args:
         plan: the runs.
-        folder: of the suite; it need not exist.
+        folder: of the suite; it is created if needed.
         catalog: where modalities are looked up.
-        save: keep the weights of the best seed of each combination.
-        mix: go on although machine, software or plugins differ from those of the records that are there.
-        cost: measure speed, memory and FLOPs as well.
-        cache: folder for the features of frozen encoders; None keeps them for this suite, in memory.
-        progress: told what is going on.
+        save: save the model of each combination, of the seed that is best on validation.
+        mix: continue although machine, software or plugins differ from those of existing records.
+        cost: also measure speed, memory and FLOPs.
+        cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
+        progress: receives reports of progress.
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
         DataError: a record cannot be read, or truth cannot be used.
-        MmkitError: no combination can be built, for the reason of the first.
+        MmkitError: no combination can be built; the error is that of the first.
     """
-    with owned(folder):  # before the records are opened, which cuts off what another process has half written
+    with owned(folder):  # first, because opening the records removes a line that another process is writing
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         splits = splits_of(plan.task, catalog, plan.settings)
@@ -139,7 +139,7 @@ def carry_out(
         pending = {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
         finished = len(runs) - len(pending)
         if finished:
-            progress.note(f"{finished} of {len(runs)} runs were done before")
+            progress.note(f"{finished} of {len(runs)} runs are already in {folder} and are not repeated")
         progress.update("runs", finished, len(runs))
         shared = Shared(cache, progress)
         buildable = _buildable(plan, {run.combination.key for run in pending.values()}, splits, shared)
@@ -156,7 +156,7 @@ def carry_out(
             if record.status != "ok":
                 progress.note(f"{record.fusion}, seed {record.seed} failed; see the reason below")
         if pending:
-            # Last, so that nothing asks for the test split before the first model is trained.
+            # At the end, so that the test split is not read before the first model is trained.
             ids: dict[str, list[str]] = {name: list(splits(name).ids) for name in SPLITS}
             write_json(folder / "samples.json", {"schema": SCHEMA, **ids})
     return Suite(folder, plan, [known[id_] for id_ in runs])
@@ -173,33 +173,33 @@ def _recorded(
         record, model = work()
     except Exception as error:
         if isinstance(error, RejectedError) and error.for_all:
-            raise  # of the test split: the others would fail after training
-        return failed(run, splits, error)  # whatever a third party's component raises costs its own runs only
+            raise  # the test split is unusable, and every other run would fail after its training
+        return failed(run, splits, error)  # an error of a third party's component fails its own runs only
     if best:
         best.keep(run, record, model.save)
     return replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record
 
 
 def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> dict[str, Combination]:
-    """The combinations of the plan, by key, that pass the dry run; only those that are pending are tried.
+    """The combinations of the plan, by key, that pass the dry run. Those that are not pending are not tried.
 
     Raises:
-        MmkitError: nothing that was asked for can be built, for the reason of the first.
+        MmkitError: no combination, apart from baselines, can be built; the error is that of the first.
     """
     every = {combination.key: combination for combination in plan.all}
-    asked = (every[key] for key in every if key in pending)
-    errors = {one.combination.key: one.error for one in dry_run(asked, splits, plan.settings, shared) if one.error}
-    wanted = [errors.get(combination.key) for combination in plan.combinations]  # baselines alone are not
-    if wanted[0] and all(isinstance(error, MmkitError) for error in wanted):
-        raise wanted[0]
+    tried = (every[key] for key in every if key in pending)
+    errors = {one.combination.key: one.error for one in dry_run(tried, splits, plan.settings, shared) if one.error}
+    of_combinations = [errors.get(combination.key) for combination in plan.combinations]  # without baselines
+    if of_combinations[0] and all(isinstance(error, MmkitError) for error in of_combinations):
+        raise of_combinations[0]
     return {key: combination for key, combination in every.items() if key not in errors}
 
 
 def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, folder: Path, shared: Shared) -> Costs:
-    """What is in the folder for these combinations, on this plan; else measured now and written there with the plan."""
+    """The costs of combinations: those in the folder, if they are of the same settings; else measured and written."""
     path = folder / "suite.json"
     combinations = {key: combination.document() for key, combination in buildable.items()}
-    asked = {
+    measured = {
         "combinations": combinations,
         "batch_size": plan.training.batch_size,
         "device": plan.settings.device,
@@ -209,17 +209,18 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, fol
     try:
         before = json.loads(path.read_text("utf-8"))
         known = before["measured"]
-        if {**known, "combinations": combinations} == asked and combinations.items() <= known["combinations"].items():
+        same = {**known, "combinations": combinations} == measured
+        if same and combinations.items() <= known["combinations"].items():
             return Costs.of_document(before)
     except (OSError, ValueError, KeyError, TypeError):
-        pass  # nothing there, or torn: it is measured anew
+        pass  # missing or damaged: measured again
     costs = measure_costs(buildable, splits, plan.training, plan.settings, shared)
     document = {
         "schema": SCHEMA,
         "task": str(plan.task),
         "seeds": list(plan.seeds),
         "left_out": [list(pair) for pair in plan.left_out],
-        "measured": asked,
+        "measured": measured,
         **costs.document(),
     }
     write_json(path, document)
@@ -227,31 +228,36 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, fol
 
 
 def _check_surroundings(known: Record, run: Run, folder: Path) -> None:
-    here = surroundings(run)
+    """Check that the environment is that of an existing record.
+
+    Raises:
+        UsageError: it differs.
+    """
+    current = surroundings(run)
     for part in COMPARED:
-        then, now = getattr(known, part), here[part]
+        then, now = getattr(known, part), current[part]
         for name in then.keys() & now.keys():
             if then[name] != now[name]:
                 raise UsageError(
-                    f"{folder} holds records with {part} {name} {then[name]}, and here it is {now[name]}; "
-                    "choose another --out, or --mix to go on"
+                    f"{folder} holds records with {part} {name} {then[name]}, and now it is {now[name]}; "
+                    "choose another --out, or --mix to continue in this one"
                 )
 
 
 def model_folder(folder: Path, combination: Combination) -> Path:
-    """Where a suite in a folder keeps the model of a combination."""
+    """The folder of the saved model of a combination, in the folder of a suite."""
     name = re.sub(r"[^\w.=-]+", "_", combination.label).strip("_")
     return folder / "models" / f"{name}-{combination.key[:6]}"
 
 
 class _Best:
-    """The saved model of each combination: that of the seed which is best on validation."""
+    """Saves the model of each combination, of the seed that is best on validation."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def keep(self, run: Run, record: Record, save: Callable[[Path], None]) -> None:
-        """Save the model if no better seed of its combination is there."""
+        """Save the model, unless a better seed of its combination is saved."""
         path = model_folder(self.folder, run.combination)
         note = path.with_suffix(".score.json")
         score = record.validation[record.metric]
@@ -262,6 +268,6 @@ class _Best:
             if json.loads(note.read_text("utf-8"))["rank"] >= rank:
                 return
         except (OSError, ValueError, KeyError):
-            pass  # none is there yet
+            pass  # none is saved yet
         save(path)
         write_json(note, {"rank": rank, "seed": run.seed, "id": record.id}, indent=None)

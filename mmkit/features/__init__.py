@@ -1,1 +1,1 @@
-"""Features of frozen encoders: computed once, kept, packed, scaled and shared by the runs of a suite."""
+"""Features of frozen encoders: extracted once, cached, scaled, and shared by the runs of a suite."""

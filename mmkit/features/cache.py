@@ -1,11 +1,11 @@
-"""Features of frozen encoders on the disk: computed once, memory-mapped, and found again by what they were made of.
+"""The feature cache: features of frozen encoders on disk, memory-mapped, with a key over all that determines them.
 
-FOLDER/KEY/about.json     what they were made of; written last, so that an entry without it is unfinished
-FOLDER/KEY/*.npy          packed tokens, offsets and summaries
-FOLDER/KEY/parts/         of an unfinished one: the batches that are done, where a next process goes on
-FOLDER/.locks/KEY/        who writes an entry; kept, or two processes might each lock a file of that name
+FOLDER/KEY/about.json     what determines the features; written last, so an entry without it is unfinished
+FOLDER/KEY/*.npy          packed tokens, offsets and pooled vectors
+FOLDER/KEY/parts/         finished batches of an unfinished entry, from which the next process continues
+FOLDER/.locks/KEY/        lock of an entry; never removed, because two processes could then lock two files of that name
 
-Axes: N samples, R real tokens of all of them, D width.
+Axes: N samples, R real tokens of all samples, D width.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ LOCKS = ".locks"
 INSTEAD = "set MMKIT_CACHE to another folder"
 
 Encode = Callable[[Sequence[Any], int], Features]
-"""Values in memory, and the number of the first of them, to their features on the CPU."""
+"""From decoded values, and the index of the first of them, to their features on the CPU."""
 Part = dict[str, np.ndarray[Any, Any]]
-"""`tokens` [R D], `lengths` [B] and, where there are summaries, `pooled` [B D] of one batch."""
+"""The features of one batch: `tokens` [R D], `lengths` [B] and, if there are any, `pooled` [B D]."""
 
 
 class CacheWriteError(MmkitError):
-    """Features cannot be written to the folder."""
+    """Features cannot be written to the cache."""
 
 
 def default_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """Where features are kept: MMKIT_CACHE, else `mmkit/features` in the user's folder for caches."""
+    """The folder of the cache: MMKIT_CACHE, else `mmkit/features` in the user's cache folder."""
     environ = os.environ if environ is None else environ
     if environ.get("MMKIT_CACHE"):
         return Path(environ["MMKIT_CACHE"])
@@ -60,12 +60,12 @@ class Pass:
     """One pass of an encoder over the samples of a split, in batches.
 
     Args:
-        encode: makes the features.
-        values: of the split, in memory; None is a missing one.
-        batch_size: samples that are encoded together.
-        progress: told how many samples are done.
-        what: is done, for `progress`: "features of image".
-        about: what `mmkit cache list` shows besides and what decides nothing: the input, and the split.
+        encode: computes the features of a batch.
+        values: decoded values of the split; None is a missing one.
+        batch_size: samples per batch.
+        progress: receives the number of encoded samples.
+        what: name of the pass, for `progress`: "features of image".
+        about: information for `mmkit cache list` that does not determine the features: the input, and the split.
     """
 
     encode: Encode
@@ -77,21 +77,21 @@ class Pass:
 
     @property
     def starts(self) -> range:
-        """The first sample of each batch."""
+        """The index of the first sample of each batch."""
         return range(0, len(self.values), self.batch_size)
 
     @torch.no_grad()
     def part(self, start: int) -> Part:
-        """The features of a batch, real tokens only."""
+        """The features of a batch, without padding."""
         features = self.encode(self.values[start : start + self.batch_size], start)
-        found = {"tokens": features.tokens[features.mask].float().numpy(), "lengths": features.mask.sum(1).numpy()}
+        part = {"tokens": features.tokens[features.mask].float().numpy(), "lengths": features.mask.sum(1).numpy()}
         if features.pooled is not None:
-            found["pooled"] = features.pooled.float().numpy()
+            part["pooled"] = features.pooled.float().numpy()
         self.progress.update(self.what, min(start + self.batch_size, len(self.values)), len(self.values))
-        return found
+        return part
 
     def in_memory(self) -> Packed:
-        """The features of all samples, kept nowhere."""
+        """The features of all samples, without the cache."""
         parts = [self.part(start) for start in self.starts]
         tokens, lengths = (torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in _EVERY)
         pooled = torch.from_numpy(np.concatenate([p["pooled"] for p in parts])) if "pooled" in parts[0] else None
@@ -102,23 +102,23 @@ _EVERY = ("tokens", "lengths")
 
 
 def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> Packed:
-    """The features of all values: found in the folder, else computed and kept there.
+    """The features of all values: read from the cache, or computed and written to it.
 
-    A pass that was interrupted goes on with the batch where it stopped. Several processes may ask for the same: one
-    computes, the others wait and read. What is damaged is computed anew.
+    An interrupted pass continues with the batch where it stopped. If several processes need the same features, one
+    computes them, and the others wait and read. Damaged entries are computed again.
 
     Args:
-        work: what there is to do where they are not found.
+        work: computes the features.
         folder: of the cache.
-        key: of these features: a hash over `made_of`.
-        made_of: all that decides them; written down for `mmkit cache list`.
+        key: a hash over `made_of`.
+        made_of: all that determines the features; recorded for `mmkit cache list`.
 
     Raises:
-        CacheWriteError: the folder cannot be written to, or the disk is full; what was written so far is left there.
+        CacheWriteError: the folder cannot be written to, or the disk is full; finished batches stay there.
     """
     home = folder / key
-    found = _found(home)
-    if found is None:
+    features = _read_entry(home)
+    if features is None:
         with contextlib.ExitStack() as stack:
             with _writing(folder):
                 (folder / LOCKS / key).mkdir(parents=True, exist_ok=True)
@@ -126,13 +126,13 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> P
                 stack.enter_context(owned(folder / LOCKS / key, wait=True, instead=INSTEAD))
             except UsageError as error:
                 raise CacheWriteError(str(error)) from error
-            found = _found(home)  # another process may have been quicker
-            if found is None:
-                _fill(home, work, made_of)
-                found = _found(home)
-    if found is None:
+            features = _read_entry(home)  # another process may have written it meanwhile
+            if features is None:
+                _write_entry(home, work, made_of)
+                features = _read_entry(home)
+    if features is None:
         raise CacheWriteError(f"features cannot be read back from {home}; {INSTEAD}")
-    return found
+    return features
 
 
 @contextlib.contextmanager
@@ -141,27 +141,27 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CacheWriteError(f"cannot keep features in {folder}: {reason}; make room there, or {INSTEAD}") from error
+        raise CacheWriteError(f"cannot write features to {folder}: {reason}; make room there, or {INSTEAD}") from error
 
 
-def _fill(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
+def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
     parts = home / "parts"
     with _writing(home):
         parts.mkdir(parents=True, exist_ok=True)
-        (home / ABOUT).unlink(missing_ok=True)  # of one that is damaged
+        (home / ABOUT).unlink(missing_ok=True)  # of a damaged entry
     files = {start: parts / f"{start:09}-{work.batch_size}.npz" for start in work.starts}
     for start, file in files.items():
-        if _read(file) is None:
+        if _read_part(file) is None:
             part = work.part(start)
-            with _writing(home), _whole(file) as stream:
+            with _writing(home), _atomic(file) as stream:
                 np.savez(stream, allow_pickle=False, **part)
     with _writing(home):
         _pack(home, list(files.values()), {**work.about, "of": made_of})
         shutil.rmtree(parts)
 
 
-def _read(file: Path) -> Part | None:
-    """A batch that was done before, checksums included; None where it is not there, or torn."""
+def _read_part(file: Path) -> Part | None:
+    """A finished batch, with its checksums verified; None if it is missing or damaged."""
     try:
         with file.open("rb") as stream, np.load(stream) as content:
             return dict(content)
@@ -170,7 +170,7 @@ def _read(file: Path) -> Part | None:
 
 
 def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
-    """All batches one after the other into one file for each leaf, with no more than one of them in memory."""
+    """Concatenate all batches into one file for each leaf, with one batch in memory at a time."""
     lengths, shapes = [], {}
     for file in files:
         with np.load(file) as part:
@@ -179,12 +179,12 @@ def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
     offsets = np.concatenate([[0], np.concatenate(lengths).cumsum()]).astype(np.int64)
     samples, tokens = len(offsets) - 1, int(offsets[-1])
     (home / "pooled.npy").unlink(missing_ok=True)
-    with _whole(home / "offsets.npy") as stream:
+    with _atomic(home / "offsets.npy") as stream:
         np.save(stream, offsets)
     for name, shape in shapes.items():
         rows = tokens if name == "tokens" else samples
-        with _whole(home / f"{name}.npy") as stream:
-            # Written, not mapped: where a disk is full, writing fails, and writing to a map ends the process.
+        with _atomic(home / f"{name}.npy") as stream:
+            # Written, not mapped: on a full disk writing raises an error, and writing to a map kills the process.
             descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
             header = {"descr": descr, "fortran_order": False, "shape": (rows, *shape)}
             np.lib.format.write_array_header_1_0(stream, header)
@@ -196,14 +196,14 @@ def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
 
 
 @contextlib.contextmanager
-def _whole(path: Path) -> Iterator[BinaryIO]:
-    """A stream into a file that is there under its name only when all of it is on the disk."""
+def _atomic(path: Path) -> Iterator[BinaryIO]:
+    """A stream that replaces the file when the block ends without an error."""
     with replacing(path) as (fresh,), fresh.open("wb") as stream:
         yield stream
 
 
-def _found(home: Path) -> Packed | None:
-    """An entry; None where it is not there, unfinished or damaged."""
+def _read_entry(home: Path) -> Packed | None:
+    """The features of an entry; None if it is missing, unfinished or damaged."""
     about = _about(home)
     if about is None:
         return None
@@ -221,11 +221,11 @@ def _found(home: Path) -> Packed | None:
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
-    # Copy on write: torch has no tensors that cannot be written to, and the file stays as it is.
-    found = np.load(path, mmap_mode="c" if shape[0] else None)  # nothing cannot be mapped
-    if found.shape != shape or found.dtype != (np.int64 if len(shape) == 1 else np.float32):
-        raise ValueError(f"{path} holds {found.dtype} {found.shape}; expected {shape}")
-    return torch.from_numpy(found)
+    # Copy on write, because torch has no read-only tensors; the file does not change.
+    array = np.load(path, mmap_mode="c" if shape[0] else None)  # an empty array cannot be mapped
+    if array.shape != shape or array.dtype != (np.int64 if len(shape) == 1 else np.float32):
+        raise ValueError(f"{path} holds {array.dtype} {array.shape}; expected {shape}")
+    return torch.from_numpy(array)
 
 
 def _about(home: Path) -> dict[str, Any] | None:
@@ -237,14 +237,14 @@ def _about(home: Path) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Held:
-    """One entry of a cache.
+class CacheEntry:
+    """One entry of the cache.
 
     Args:
-        key: its name.
-        size: bytes on the disk.
-        made: when it was finished, or when an unfinished one was last written to; seconds since 1970.
-        about: what `about.json` says; None of an unfinished one.
+        key: name of its folder.
+        size: bytes on disk.
+        made: when it was finished, or last written to if unfinished; seconds since 1970.
+        about: the content of `about.json`; None if unfinished.
     """
 
     key: str
@@ -253,34 +253,37 @@ class Held:
     about: Mapping[str, Any] | None
 
 
-def held(folder: Path) -> list[Held]:
-    """What a cache holds, the largest first; nothing where there is none. Whatever is not ours is not looked at."""
-    found = []
+def cache_entries(folder: Path) -> list[CacheEntry]:
+    """The entries of a cache, the largest first. Files and folders that are no entries are ignored."""
+    entries = []
     for home in folder.iterdir() if folder.is_dir() else ():
         if re.fullmatch(r"[0-9a-f]{16}", home.name) and home.is_dir():
             sizes = [status.st_size for path in home.rglob("*") if (status := _status(path)) and path.is_file()]
             about, status = _about(home), _status(home)
             made = about["made"] if about else status.st_mtime if status else 0.0
-            found.append(Held(home.name, sum(sizes), made, about))
-    return sorted(found, key=lambda one: one.size, reverse=True)
+            entries.append(CacheEntry(home.name, sum(sizes), made, about))
+    return sorted(entries, key=lambda entry: entry.size, reverse=True)
 
 
 def _status(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
-    except OSError:  # another process has just removed it
+    except OSError:  # another process has removed it meanwhile
         return None
 
 
 def clear(folder: Path, keys: Sequence[str]) -> int:
-    """Remove entries; gives the bytes that are free again.
+    """Remove entries.
+
+    Returns:
+        The number of bytes that were freed.
 
     Raises:
         UsageError: another process is writing one of them.
     """
-    chosen = [one for one in held(folder) if one.key in keys]
-    for one in chosen:
-        with owned(folder / LOCKS / one.key, instead="leave that entry"):
-            (folder / one.key / ABOUT).unlink(missing_ok=True)  # first, so that half an entry is an unfinished one
-            shutil.rmtree(folder / one.key)
-    return sum(one.size for one in chosen)
+    chosen = [entry for entry in cache_entries(folder) if entry.key in keys]
+    for entry in chosen:
+        with owned(folder / LOCKS / entry.key, instead="leave that entry"):
+            (folder / entry.key / ABOUT).unlink(missing_ok=True)  # first: what is left is then an unfinished entry
+            shutil.rmtree(folder / entry.key)
+    return sum(entry.size for entry in chosen)

@@ -1,4 +1,4 @@
-"""A frozen encoder over the values of a split: features, computed once and kept."""
+"""Extraction of features: a frozen encoder over the values of a split."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from mmkit.system.settings import Settings
 
 @dataclass(frozen=True)
 class Extraction:
-    """One input's frozen encoder.
+    """The frozen encoder of one input, with its transform; called with values, it gives their features.
 
     Args:
         name: of the input.
-        choice: that the encoder was built of.
+        choice: that the encoder was built from.
         encoder: on its device.
         transform: fitted.
-        settings: of them, `precision` is read.
+        settings: `precision` is used; `device` if the encoder has no tensors.
         shared: keeps the features.
     """
 
@@ -52,18 +52,18 @@ class Extraction:
         """The features of all values of a split, on the CPU.
 
         Args:
-            values: in memory; None is a missing one.
-            ids: of their samples, to name them by.
+            values: decoded; None is a missing one.
+            ids: of their samples, for messages.
             split: shown by `mmkit cache list`.
-            copy: the number of an augmented copy; None is without augmentation.
+            copy: number of an augmented copy; None is without augmentation.
 
         Raises:
-            RejectedError: values that the transform does not take.
+            RejectedError: the transform rejects values.
             MmkitError: features are not finite.
         """
         made_of = {
             "encoder": self.choice.name,
-            "options": json.loads(json.dumps(self.choice.lasting, default=str)),
+            "options": json.loads(json.dumps(self.choice.feature_options, default=str)),
             "plugins": self.choice.plugins,
             "libraries": {"torch": torch.__version__, **libraries(self.choice.plugins)},
             "device": self._device.type,
@@ -91,13 +91,13 @@ class Extraction:
         self, column: Sequence[Any], ids: Sequence[str], copy: int | None, values: Sequence[Any], start: int
     ) -> Features:
         encoder = self.encoder.eval()
-        generator = None if copy is None else augmentation(copy, 0, start)  # the same for every seed of a run
+        generator = None if copy is None else augmentation(copy, 0, start)  # does not depend on the seed of a run
         batch = transform_batch(self.name, self.transform, values, generator, column=column, ids=ids)
         with torch.no_grad(), autocast(self._device, self.settings.precision):
-            found: Features = encoder(on(batch, self._device))
-        if not all(bool(leaf.isfinite().all()) for leaf in (found.tokens, found.pooled) if leaf is not None):
+            features: Features = encoder(on(batch, self._device))
+        if not all(bool(leaf.isfinite().all()) for leaf in (features.tokens, features.pooled) if leaf is not None):
             raise MmkitError(
-                f"encoder {self.choice} gives features of {self.name} that are not finite; look at its weights, or "
+                f"encoder {self.choice} gives features of input {self.name} that are not finite; check its weights, or "
                 "take --precision float32"
             )
-        return Features.of(found.tokens, found.mask, found.pooled).to("cpu")
+        return Features.of(features.tokens, features.mask, features.pooled).to("cpu")

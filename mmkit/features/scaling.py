@@ -1,7 +1,7 @@
-"""The features of a frozen encoder, brought to one scale.
+"""Scaling of the features of frozen encoders to a common norm.
 
-What pretrained encoders give differs in scale by orders of magnitude, and no weight of theirs can learn to mend it. So
-the centre and the scale of each input are fitted on the training split, as they would be for a linear model.
+Features of pretrained encoders differ in scale by orders of magnitude, and a frozen encoder cannot learn to correct it.
+So the mean and the scale of each input are fitted on the training split, as is usual for linear models.
 
 Axes: B batch, T tokens, D width, R rows.
 """
@@ -15,18 +15,18 @@ from mmkit.contract import Features
 from mmkit.data.packed import Packed
 
 NORM = 2.0
-"""The root of the mean squared norm of what comes out; chosen on validation, see `benchmarks/scaling.py`."""
+"""The root mean square of the norm of scaled features; chosen on validation, see `benchmarks/scaling.py`."""
 _ROWS = 65_536
 
 
 class Scaling(nn.Module):
-    """Subtracts a mean and divides by one number, so that directions stay as they are and inputs weigh alike.
+    """Subtracts a mean and divides by one number, which keeps directions and gives all inputs the same scale.
 
-    As long as nothing was fitted, features pass as they are. Nothing here is trained.
+    Until it is fitted it is the identity. It has no trained parameters.
 
     Args:
         width: D.
-        vectors: True where nobody looks at more than the features' `vector()`; tokens then end here.
+        vectors: reduce the features to their `vector()`, because nothing after this reads tokens.
 
     >>> Scaling(512, vectors=True)(Features.of(torch.rand(8, 49, 512))).tokens.shape
     torch.Size([8, 1, 512])
@@ -40,19 +40,19 @@ class Scaling(nn.Module):
             self.register_buffer(f"{leaf}_scale", torch.ones(()))
 
     def fit(self, features: Packed) -> None:
-        """Learn from the features of the training split; tokens and summaries each have their own scale."""
-        self._learn("tokens", features.tokens)
+        """Fit mean and scale on the features of the training split, of tokens and of pooled vectors separately."""
+        self._fit_leaf("tokens", features.tokens)
         if features.pooled is not None:
-            self._learn("pooled", features.pooled[features.offsets.diff() > 0])
+            self._fit_leaf("pooled", features.pooled[features.offsets.diff() > 0])
 
-    def _learn(self, leaf: str, rows: Tensor) -> None:
+    def _fit_leaf(self, leaf: str, rows: Tensor) -> None:
         mean, norm = moments(rows)
         scale = NORM / norm if norm > 0 else 1.0
         self.get_buffer(f"{leaf}_shift").copy_((-scale * mean).float())  # MPS has no float64
         self.get_buffer(f"{leaf}_scale").fill_(scale)
 
     def forward(self, features: Features) -> Features:
-        """[B T D], or [B 1 D] where vectors are enough; zero where nothing is there."""
+        """Scaled tokens [B T D], or [B 1 D] with `vectors`; zero under a False mask."""
         if self.vectors:
             features = Features.of(features.vector(), features.present())
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
@@ -63,7 +63,7 @@ class Scaling(nn.Module):
 
 
 def moments(rows: Tensor) -> tuple[Tensor, float]:
-    """The mean [D] of [R D], and the root of the mean squared distance from it, summed in float64; zero of no rows.
+    """The mean [D] of rows [R D], and their root mean square distance from it, in float64; both zero if R is 0.
 
     >>> moments(torch.tensor([[1.0, 0.0], [3.0, 0.0]]))
     (tensor([2., 0.], dtype=torch.float64), 1.0)
@@ -71,9 +71,9 @@ def moments(rows: Tensor) -> tuple[Tensor, float]:
     total = torch.zeros(rows.shape[1], dtype=torch.float64)
     square = 0.0
     for part in rows.split(_ROWS):
-        wide = part.to("cpu", torch.float64)
-        total += wide.sum(0)
-        square += float(wide.square().sum())
+        precise = part.to("cpu", torch.float64)
+        total += precise.sum(0)
+        square += float(precise.square().sum())
     count = max(len(rows), 1)
     mean = total / count
     return mean, max(square / count - float(mean.square().sum()), 0.0) ** 0.5

@@ -1,8 +1,8 @@
-"""What the runs of a suite have in common, made once: fitted transforms, frozen encoders, and their features.
+"""What the runs of a suite share: fitted transforms, frozen encoders, and features.
 
-A run must be the same to the bit whether it shares or not. So what is shared are things that nothing changes, and one
-is shared with a run only if torch's global generator stands where it stood when the thing was made; it is then left
-where making it anew would have left it.
+A run must have bitwise the same results with and without sharing. So only immutable things are shared, and only if the
+state of torch's global generator is the same as when the thing was made; the generator then gets the state that making
+it again would leave.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True)
 class _Kept:
-    """What was made, of what, and torch's generator before and after."""
+    """A shared thing, its source, and the states of torch's generator before and after it was made."""
 
     made: Any
-    of: object
+    source: object
     before: Tensor
     after: Tensor
 
 
 @dataclass
 class Shared:
-    """Made by one suite, handed to all of its runs; or by a run for itself.
+    """What the runs of a suite share; a single run has its own.
 
     Args:
-        cache: folder in which features are kept; None keeps them in memory only.
-        progress: told what is going on.
+        cache: folder of the feature cache; None keeps features in memory only.
+        progress: receives reports of progress.
     """
 
     cache: Path | None = None
@@ -50,16 +50,16 @@ class Shared:
     _kept: dict[Hashable, _Kept] = field(default_factory=dict, init=False)
     _digests: dict[Hashable, tuple[object, str]] = field(default_factory=dict, init=False)
     _features: dict[Hashable, tuple[str, Packed]] = field(default_factory=dict, init=False)
-    _said: set[str] = field(default_factory=set, init=False)
+    _warned: set[str] = field(default_factory=set, init=False)
 
     def transform(self, name: str, choice: Choice, values: Column, make: Callable[[], Made]) -> Made:
-        """The transform of an input, fitted on these values."""
-        return self._once(("transform", name, _named(choice)), values, values.same, make, lambda _: True)
+        """The transform of an input, fitted on the values."""
+        return self._once(("transform", name, _identity(choice)), values, values.same, make, lambda _: True)
 
     def encoder(self, name: str, choice: Choice, transform: Transform, make: Callable[[], nn.Module]) -> nn.Module:
-        """The encoder of an input. It is shared if it is frozen, and nothing augments what it is shown in training."""
+        """The encoder of an input. It is shared if it is frozen and its transform does not augment."""
         return self._once(
-            ("encoder", name, _named(choice)),
+            ("encoder", name, _identity(choice)),
             transform,
             lambda known: known is transform,
             make,
@@ -69,33 +69,33 @@ class Shared:
     def _once(
         self,
         slot: Hashable,
-        of: object,
+        source: object,
         same: Callable[[Any], bool],
         make: Callable[[], Made],
         keep: Callable[[Made], bool],
     ) -> Made:
         before = torch.get_rng_state()
         kept = self._kept.get(slot)
-        if kept is not None and torch.equal(kept.before, before) and same(kept.of):
+        if kept is not None and torch.equal(kept.before, before) and same(kept.source):
             torch.set_rng_state(kept.after)
-            found: Made = kept.made
-            return found
+            shared: Made = kept.made
+            return shared
         made = make()
-        if keep(made):  # the latest alone: the next seed draws others, and these may be large
-            self._kept[slot] = _Kept(made, of, before, torch.get_rng_state())
+        if keep(made):  # only the latest: the next seed makes others, and they may be large
+            self._kept[slot] = _Kept(made, source, before, torch.get_rng_state())
         return made
 
     def features(
         self, slot: Hashable, encoder: nn.Module, transform: Transform, settings: Mapping[str, Any], work: Pass
     ) -> Packed:
-        """The features of a split: those of an earlier run, else of the cache, else computed.
+        """The features of a split: from an earlier run, or from the cache, or computed.
 
         Args:
-            slot: the input, and whatever else tells its features from others of one suite.
-            encoder: with its weights, which decide.
-            transform: fitted; its state decides.
-            settings: plain values that decide as well: names, options and versions, device and precision.
-            work: how they are computed, of which values.
+            slot: identifies the features within a suite: the input, the copy, the encoder.
+            encoder: its weights are part of the key.
+            transform: fitted; its state is part of the key.
+            settings: plain values that are part of the key: names, options and versions, device and precision.
+            work: computes the features; its values are part of the key.
         """
         try:
             made_of = {
@@ -105,7 +105,7 @@ class Shared:
                 "values": work.values.fingerprint,
             }
         except TypeError as error:
-            self._tell(f"{error}, so their features are computed in every run")
+            self._warn_once(f"{error}, so their features are computed in every run")
             return work.in_memory()
         key = fingerprint(made_of)
         place = (slot, made_of["values"])
@@ -118,7 +118,7 @@ class Shared:
             try:
                 return encoded(work, self.cache, key, made_of)
             except CacheWriteError as error:
-                self._tell(f"{error}; until then they are kept in memory")
+                self._warn_once(f"{error}; until then they are kept in memory")
         return work.in_memory()
 
     def _digest(self, slot: Hashable, thing: object, content: Callable[[], Any]) -> str:
@@ -127,11 +127,11 @@ class Shared:
             known = self._digests[slot] = thing, digest(content())
         return known[1]
 
-    def _tell(self, message: str) -> None:
-        if message not in self._said:
-            self._said.add(message)
+    def _warn_once(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
             self.progress.warn(message)
 
 
-def _named(choice: Choice) -> Hashable:
+def _identity(choice: Choice) -> Hashable:
     return choice.factories, repr(sorted(choice.options.items()))

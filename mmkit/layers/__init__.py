@@ -1,1 +1,1 @@
-"""Layers that several components are built of, all correct under a mask."""
+"""Layers that several components share. All of them respect masks."""

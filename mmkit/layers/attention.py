@@ -1,4 +1,4 @@
-"""Attention and transformer layers whose mask may leave nothing to attend to.
+"""Attention and transformer layers that allow rows without any key.
 
 Axes: B batch, T tokens, S tokens attended to, D width, N heads.
 """
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose mask may leave a row without any key; such a row gets zero.
+    """Multi-head attention. The result of a row whose mask is all False is zero.
 
     Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762.
 
@@ -19,7 +19,7 @@ class Attention(nn.Module):
         width: D of the queries and of the result.
         heads: N; must divide D.
         dropout: of the attention weights, in training.
-        context: D of keys and values where it is another.
+        context: width of the context that gives keys and values; None is D.
 
     Raises:
         ValueError: `heads` does not divide `width`.
@@ -38,29 +38,29 @@ class Attention(nn.Module):
         self.dropout = dropout
         self.query = nn.Linear(width, width)
         self.key_value = nn.Linear(width if context is None else context, 2 * width)
-        self.out = nn.Linear(width, width, bias=False)  # without a bias, a row that sees nothing stays zero
+        self.out = nn.Linear(width, width, bias=False)  # without a bias, a row without keys stays zero
 
     def forward(self, queries: Tensor, context: Tensor, mask: Tensor) -> Tensor:
-        """[B T D] from queries [B T D] over context [B S D'], of which `mask` [B S] says what is real."""
+        """[B T D] from queries [B T D] and context [B S D'] with `mask` [B S], True where the context is real."""
         q = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B N T D/N]
         k, v = self.key_value(context).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)  # [B N S D/N] each
         dropout = self.dropout if self.training else 0.0
         if _under_vmap(q):
-            seen = _materialised(q, k, v, mask, dropout)
+            attended = _materialised(q, k, v, mask, dropout)
         else:
-            seen = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
-        return self.out(seen.transpose(1, 2).flatten(2))
+            attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
+        return self.out(attended.transpose(1, 2).flatten(2))
 
 
 def _under_vmap(tensor: Tensor) -> bool:
-    """Whether a transform of `torch.func` is at work, for which the fast kernel of CPUs has no rule but a loop."""
+    """Whether a transform of `torch.func` is active; under vmap the fast CPU kernel would run in a loop."""
     if torch.compiler.is_compiling():
-        return torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001  (the one question that dynamo understands)
+        return torch._C._functorch.is_batchedtensor(tensor)  # noqa: SLF001  (the only test that dynamo supports)
     return torch._C._functorch.maybe_current_level() is not None  # noqa: SLF001
 
 
 def _materialised(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
-    """What `scaled_dot_product_attention` computes, by operations that vmap knows: [B N T D], zero without any key."""
+    """`scaled_dot_product_attention` by operations that vmap supports: [B N T D], zero in rows without any key."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B N T S]
     scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
     weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)  # autocast's softmax is in float32
@@ -76,7 +76,7 @@ class TransformerLayer(nn.Module):
         width: D.
         heads: N; must divide D.
         dropout: of attention weights and of both branches, in training.
-        context: D of the context, where the layer looks at one.
+        context: width of the context of cross-attention; None is self-attention.
         expansion: hidden width of the feed-forward network, in multiples of D.
     """
 
@@ -97,7 +97,7 @@ class TransformerLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
-        """[B T D] from tokens [B T D]; `mask` is that of what is attended to: the tokens, or context [B S D']."""
+        """[B T D] from tokens [B T D]; `mask` is that of the keys: of the tokens, or of the context [B S D']."""
         normed = self.before_attention(tokens)
         if context is None or self.before_context is None:
             attended = self.attention(normed, normed, mask)

@@ -1,4 +1,4 @@
-"""Group normalisation over what is real.
+"""Group normalisation under a mask.
 
 Axes: B batch, C channels, G groups, T steps.
 """
@@ -10,17 +10,17 @@ from torch import Tensor, nn
 
 
 def masked_group_norm(x: Tensor, mask: Tensor, norm: nn.GroupNorm) -> Tensor:
-    """What a group normalisation gives each row without its padding: only real steps count.
+    """Group normalisation of each row over its real steps only, as if the padding were cut off.
 
     Args:
         x: [B C T].
         mask: [B T], True where a step is real.
-        norm: whose groups, weights and epsilon are taken.
+        norm: gives groups, weights and epsilon.
     """
     dtype = x.dtype
     groups = x.unflatten(1, (norm.num_groups, -1))  # [B G C/G T]
     if dtype != torch.float64:
-        groups = groups.float()  # also under autocast: sums over a clip are long
+        groups = groups.float()  # also under autocast, because the sums are long
     real = mask[:, None, None]
     count = real.sum(3, keepdim=True).clamp(min=1) * groups.shape[2]
     mean = groups.masked_fill(~real, 0).sum((2, 3), keepdim=True) / count

@@ -1,4 +1,4 @@
-"""Batch normalisation over real positions only.
+"""Batch normalisation under a mask.
 
 Ioffe and Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift",
 ICML 2015, https://arxiv.org/abs/1502.03167.
@@ -16,11 +16,10 @@ from torch.nn import functional as F
 
 
 class MaskedBatchNorm(nn.Module):
-    """Normalises each channel: in training by the real positions of the batch, in evaluation by running statistics.
+    """Normalises each channel over the real positions of the batch in training, by running statistics in evaluation.
 
-    Where all positions are real it equals `nn.BatchNorm1d` or `2d`. Padding and missing rows have no influence,
-    whatever finite values they hold. A batch without a real position leaves the running statistics as they are, and a
-    batch with one is allowed.
+    Without padding it equals `nn.BatchNorm1d` or `2d`. Padding and missing rows have no influence, as long as their
+    values are finite. A batch without a real position leaves the running statistics unchanged. One position is enough.
 
     Args:
         width: D.
@@ -48,26 +47,26 @@ class MaskedBatchNorm(nn.Module):
         if not self.training:
             return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         # Plain sums and one multiply-add: masking every position, and torch.var_mean, cost several times as much on a
-        # CPU. The sums are in the statistics' own precision, so that autocast does not round them.
-        wide = values.to(self.running_mean.dtype)
-        real = mask.to(wide.dtype)
+        # CPU. The sums are in the precision of the statistics, so that autocast does not round them.
+        precise = values.to(self.running_mean.dtype)
+        real = mask.to(precise.dtype)
         inner = list(range(mask.ndim + 1, values.ndim))  # positions that share one entry of the mask
         count = mask.sum() * math.prod(values.shape[mask.ndim + 1 :])
-        some = count.clamp(min=1)
-        mean = _total(wide, inner, real) / some  # [D]
-        var = (_total(wide.square(), inner, real) / some - mean.square()).clamp(min=0)
+        divisor = count.clamp(min=1)
+        mean = _total(precise, inner, real) / divisor  # [D]
+        var = (_total(precise.square(), inner, real) / divisor - mean.square()).clamp(min=0)
         with torch.no_grad():
             share = self.momentum * (count > 0).to(mean.dtype)
             self.running_mean.add_(share * (mean - self.running_mean))
-            self.running_var.add_(share * (var * (some / (count - 1).clamp(min=1)) - self.running_var))
+            self.running_var.add_(share * (var * (divisor / (count - 1).clamp(min=1)) - self.running_var))
         scale = self.weight * torch.rsqrt(var + self.eps)
         shift = self.bias - mean * scale
         shape = (1, -1, *[1] * (values.ndim - 2))
-        return torch.addcmul(shift.view(shape), wide, scale.view(shape)).to(values.dtype)
+        return torch.addcmul(shift.view(shape), precise, scale.view(shape)).to(values.dtype)
 
 
 def _total(values: Tensor, inner: list[int], real: Tensor) -> Tensor:
-    """[D] sums over what is real, of [B D ...]. No matrix product: autocast would round it."""
+    """[D]: sums of [B D ...] over real positions. Not a matrix product, which autocast would round."""
     if inner:
         values = values.sum(inner)  # [B D] or [B D T]
     return (values * real.unsqueeze(1)).sum((0, *range(2, values.ndim)))

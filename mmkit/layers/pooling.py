@@ -1,4 +1,4 @@
-"""Tokens to one vector.
+"""Pooling: tokens to one vector.
 
 Axes: B batch, T tokens, D width.
 """
@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
-    """A summary [B D] of tokens, padding left out, zero where nothing is there; None where none is asked for.
+    """The pooled tokens [B D] without padding, zero in rows without real tokens; None for "none".
 
     Args:
         tokens: [B T D].
@@ -26,7 +26,7 @@ def pooled(tokens: Tensor, mask: Tensor, how: str) -> Tensor | None:
     if how == "cls":
         return tokens[:, 0]
     if how == "max":
-        least = torch.finfo(tokens.dtype).min
-        greatest = tokens.masked_fill(~mask.unsqueeze(-1), least).amax(1)
-        return torch.where(mask.any(1, keepdim=True), greatest, 0)
+        lowest = torch.finfo(tokens.dtype).min
+        maximum = tokens.masked_fill(~mask.unsqueeze(-1), lowest).amax(1)
+        return torch.where(mask.any(1, keepdim=True), maximum, 0)
     return None

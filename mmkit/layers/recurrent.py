@@ -9,17 +9,17 @@ from torch import Tensor, nn
 
 
 class Recurrent(nn.Module):
-    """LSTM or GRU over padded sequences; real steps come first in every row.
+    """LSTM or GRU over padded sequences. Padding must be at the end of each row.
 
     Hochreiter and Schmidhuber, "Long Short-Term Memory", Neural Computation 1997, https://doi.org/10.1162/neco.1997.9.8.1735;
     Cho et al., "Learning Phrase Representations using RNN Encoder-Decoder", EMNLP 2014, https://arxiv.org/abs/1406.1078.
 
     Args:
         size: width of a step of the input.
-        width: D of a step of the result; even where bidirectional.
+        width: D of a step of the result; must be even if bidirectional.
         cell: "lstm" or "gru".
-        layers: stacked.
-        bidirectional: half of the width runs backwards.
+        layers: number of stacked layers.
+        bidirectional: run in both directions, each with half of the width.
         dropout: between layers, in training.
     """
 
@@ -38,8 +38,8 @@ class Recurrent(nn.Module):
         )
 
     def forward(self, steps: Tensor, mask: Tensor) -> Tensor:
-        """[B T D] from steps [B T size]; what stands beyond `mask` [B T] is not read."""
-        # The packing refuses length 0: a missing row is run over one step, which the caller's mask then hides.
+        """[B T D] from steps [B T size]; steps whose `mask` [B T] is False are not read."""
+        # Packing rejects length 0: a missing row runs over one step, which the caller's mask then hides.
         lengths = mask.sum(1).clamp(min=1).cpu()
         packed = nn.utils.rnn.pack_padded_sequence(steps, lengths, batch_first=True, enforce_sorted=False)
         states = self.cell(packed)[0]

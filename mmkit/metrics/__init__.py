@@ -1,1 +1,1 @@
-"""What a model is worth: metrics by kind of target."""
+"""Metrics of predictions, by kind of target."""

@@ -1,6 +1,6 @@
-"""How right answers in the user's words are: metrics of kinds of target that are not measured as tensors.
+"""Metrics of answers as the user reads them, for kinds of target that are not measured as tensors, such as texts.
 
-Axes: N samples, those without truth among them.
+Axes: N samples, including those without truth.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from mmkit.errors import MmkitError, UsageError, one_of
 from mmkit.metrics import texts
 
 HEAD_LOSS = "head_loss"
-"""The metric that needs no answer: the mean of the head's own losses."""
+"""The metric that needs no answers: the mean of the head's loss."""
 
 _KNOWN: Mapping[str, Mapping[str, Measure]] = {"text": texts.MEASURES}
 
 
 def measures_of(transform: object, kind: str) -> Mapping[str, Measure]:
-    """The measures that the transform of the truth brings, else those that mmkit has of the kind, which may be none."""
-    found: Mapping[str, Measure] = getattr(transform, "measures", _KNOWN.get(kind, {}))
-    return found
+    """The measures of the truth's transform, else those that mmkit has for the kind of target; may be empty."""
+    measures: Mapping[str, Measure] = getattr(transform, "measures", _KNOWN.get(kind, {}))
+    return measures
 
 
 class Answers:
-    """The answers of a split, measured as `Metrics` measures predictions; samples without truth are left out.
+    """The metrics of the answers of a split, with the methods of `Metrics`. Samples without truth are left out.
 
     Args:
         measures: by name.
-        losses: [N], the head's, of each sample.
+        losses: [N], the head's loss of each sample.
         known: [N] bool, True where there is truth.
         truths: raw, of all N samples.
-        answers: of all N samples; None where nothing but `head_loss` will be asked for.
+        answers: of all N samples; None if only `head_loss` will be computed.
     """
 
     def __init__(
@@ -52,33 +52,33 @@ class Answers:
         self._truths = [truth for truth, keep in zip(truths, kept, strict=True) if keep]
         self._answers = None if answers is None else [a for a, keep in zip(answers, kept, strict=True) if keep]
         self.without_truth = len(kept) - len(self._truths)
-        self._found: dict[str, Sequence[float] | float] = {}
+        self._computed: dict[str, Sequence[float] | float] = {}
 
     @property
     def samples(self) -> int:
-        """Samples with truth."""
+        """The number of samples with truth."""
         return len(self._truths)
 
     def compute(self, names: Collection[str] | None = None) -> dict[str, float | None]:
-        """The metrics by name, None of no sample; all that there are, or those asked for.
+        """Compute all metrics, or those with the given names. They are None if no sample has truth.
 
         Raises:
-            UsageError: a name that is not there.
+            UsageError: an unknown name.
             MmkitError: a loss is not finite.
         """
         chosen = (*self.measures, HEAD_LOSS) if names is None else names
         return {name: self._mean(self._of(name)) for name in chosen}
 
     def per_sample(self, name: str) -> list[float] | None:
-        """A metric that is a mean over samples, sample by sample of those with truth; None of any other metric."""
-        found = self._of(name)
-        return list(found) if isinstance(found, Sequence) and found else None
+        """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""
+        values = self._of(name)
+        return list(values) if isinstance(values, Sequence) and values else None
 
     def higher_is_better(self, name: str) -> bool:
-        """Whether a greater figure is the better one.
+        """Whether a greater value of a metric is better.
 
         Raises:
-            UsageError: a name that is not there.
+            UsageError: an unknown name.
         """
         return name != HEAD_LOSS and self._measure(name).higher_is_better
 
@@ -91,18 +91,18 @@ class Answers:
             return self._losses
         measure = self._measure(name)
         if self._answers is None:
-            raise UsageError(f"no answers were made, so {name} cannot be measured; only {HEAD_LOSS} can")
-        if name not in self._found:
-            self._found[name] = measure.of(self._answers, self._truths) if self._truths else []
-        return self._found[name]
+            raise UsageError(f"{name} needs answers, and none were generated; only {HEAD_LOSS} needs none")
+        if name not in self._computed:
+            self._computed[name] = measure.of(self._answers, self._truths) if self._truths else []
+        return self._computed[name]
 
     def _measure(self, name: str) -> Measure:
         if name not in self.measures:
-            raise UsageError(f"no metric {name} here; {one_of([*self.measures, HEAD_LOSS], name)}")
+            raise UsageError(f"there is no metric {name} here; {one_of([*self.measures, HEAD_LOSS], name)}")
         return self.measures[name]
 
     @staticmethod
-    def _mean(found: Sequence[float] | float) -> float | None:
-        if isinstance(found, Sequence):
-            return statistics.fmean(found) if found else None
-        return found
+    def _mean(values: Sequence[float] | float) -> float | None:
+        if isinstance(values, Sequence):
+            return statistics.fmean(values) if values else None
+        return values

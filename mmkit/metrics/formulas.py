@@ -1,4 +1,4 @@
-"""What each metric is, once all predictions are together.
+"""The formula of each metric, over all predictions of a split.
 
 Axes: N samples (at least one), C size of the target.
 """
@@ -12,12 +12,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 Measures = dict[str, Callable[[], float | None]]
-"""Each metric by name, computed when called; None where it is not defined."""
+"""Metrics by name, each computed when called; None if it is not defined."""
 
 
 def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
     """Metrics of classes, from probabilities [N C] and true classes [N]."""
-    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+    from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
     size = probabilities.shape[1]
     predicted = probabilities.argmax(-1)
@@ -36,7 +36,7 @@ def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
 def of_labels(probabilities: Tensor, labels: Tensor) -> Measures:
     """Metrics of labels, from probabilities [N C] and labels [N C] of 0 and 1."""
     yes, answer = labels > 0, probabilities > 0.5  # [N C]
-    # Counted here: torchmetrics has no multilabel form for a single label.
+    # Not torchmetrics': its multilabel form needs at least two labels.
     tp, fp = (answer & yes).sum(0).double(), (answer & ~yes).sum(0).double()
     fn, tn = (~answer & yes).sum(0).double(), (~answer & ~yes).sum(0).double()
     counts = torch.stack((tp, fp, tn, fn, tp + fn), -1)  # [C 5]
@@ -66,22 +66,22 @@ def of_numbers(prediction: Tensor, truth: Tensor) -> Measures:
 
 
 def negative_log_likelihood(probabilities: Tensor, label: Tensor) -> Tensor:
-    """[N]: minus the logarithm of the probability of the true class."""
+    """[N]: minus the natural logarithm of the probability of the true class."""
     return _nll(probabilities.gather(1, label.unsqueeze(1)).squeeze(1))
 
 
 def negative_log_likelihood_of_labels(probabilities: Tensor, labels: Tensor) -> Tensor:
-    """[N]: minus the logarithm of the probability of the right answer, a mean over the labels."""
+    """[N]: minus the natural logarithm of the probability of the true value, averaged over the labels."""
     return _nll(torch.where(labels > 0, probabilities, 1 - probabilities)).mean(1)
 
 
 def _nll(probability: Tensor) -> Tensor:
-    # As scikit-learn bounds it: a probability that was rounded to 0 is no infinite loss.
+    # Bounded as in scikit-learn, so that a probability that was rounded to 0 gives no infinite loss.
     return -probability.double().clamp(min=torch.finfo(torch.float64).eps).log()
 
 
 def _of_counts(counts: Tensor) -> Measures:
-    """From true and false positives, true and false negatives and support [C 5] of each class or label."""
+    """Metrics from true and false positives, true and false negatives and support [C 5] of each class or label."""
     occurs = counts[:, 4] > 0
     recall, precision, f1 = _rates(counts)
     tp, fp, _, fn, _ = counts.sum(0).tolist()
@@ -95,13 +95,13 @@ def _of_counts(counts: Tensor) -> Measures:
 
 def _rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     tp, fp, _, fn, _ = counts.unbind(-1)
-    # All three are 0 where tp is 0, so the smallest count keeps a denominator off 0 and changes nothing.
+    # Where a denominator is 0, tp is 0 as well: the clamp gives 0 there and changes no other value.
     return tp / (tp + fn).clamp(min=1), tp / (tp + fp).clamp(min=1), 2 * tp / (2 * tp + fp + fn).clamp(min=1)
 
 
 def _auroc(probabilities: Tensor, labels: Tensor) -> float | None:
-    """Mean over the columns of labels [N C] bool in which both answers occur."""
-    from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+    """The mean AUROC over the columns of labels [N C] bool that hold both values."""
+    from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
     both = labels.any(0) & ~labels.all(0)  # [C]
     areas = [
@@ -116,22 +116,22 @@ def _mean(values: Tensor) -> float | None:
 
 
 def _mean_of_columns(measure: Callable[[Tensor, Tensor], float | None], x: Tensor, y: Tensor) -> float | None:
-    found = [value for a, b in zip(x.T, y.T, strict=True) if (value := measure(a, b)) is not None]
-    return sum(found) / len(found) if found else None
+    values = [value for a, b in zip(x.T, y.T, strict=True) if (value := measure(a, b)) is not None]
+    return sum(values) / len(values) if values else None
 
 
 def _r2(prediction: Tensor, truth: Tensor) -> float | None:
-    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+    from torchmetrics.functional import regression  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
     if _constant(truth):
         return None
-    # In units of the truth: torchmetrics takes a sum of squares below 1e-4 for 0.
+    # Standardised, because torchmetrics treats a sum of squares below 1e-4 as 0.
     shift, scale = truth.mean(), truth.std(correction=0)
     return float(regression.r2_score((prediction - shift) / scale, (truth - shift) / scale))
 
 
 def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
-    from torchmetrics.functional import regression  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+    from torchmetrics.functional import regression  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
     if _constant(prediction) or _constant(truth):
         return None
@@ -139,7 +139,7 @@ def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
 
 
 def _spearman(prediction: Tensor, truth: Tensor) -> float | None:
-    # Not torchmetrics' own: it adds the ranks of ties in 32 bits.
+    # Not torchmetrics': it adds the ranks of ties in 32 bits.
     return _pearson(_ranks(prediction), _ranks(truth))
 
 

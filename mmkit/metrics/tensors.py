@@ -1,7 +1,7 @@
-"""How right predictions are: metrics by kind of target.
+"""Metrics of predictions as tensors: classes, labels and scalars.
 
-Samples without truth are left out, and counted. A metric that is not defined on the samples at hand (AUROC where only
-one class occurs, correlation with a constant, anything of no sample) is None, since JSON has no NaN.
+Samples without truth are left out, and counted. A metric that is not defined on the given samples (AUROC of a single
+class, correlation with a constant, any metric of no samples) is None, since JSON has no NaN.
 
 Axes: B batch, N samples, C size of the target.
 """
@@ -28,16 +28,16 @@ _LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
 
 class Metrics:
-    """Collects the predictions of a split, and measures them.
+    """Collects the predictions of a split and computes metrics.
 
-    Macro averages are over the classes or labels that occur in the truth at hand: what no sample shows cannot be
-    measured. So `balanced_accuracy` and `recall_macro` of classes are one number. A precision or F1 of 0 / 0 is 0.
+    Macro averages are over the classes or labels that occur in the given truth. So `balanced_accuracy` and
+    `recall_macro` of classes are equal. A precision or F1 of 0 / 0 is 0.
 
-    Of classes: `f1_micro` equals `accuracy`, and `auroc_macro` is one against the rest. Of labels: each is a question
-    of its own, answered yes above one half; `accuracy` is the share of right answers, `balanced_accuracy` the mean over
-    labels of the mean recall of yes and no, `subset_accuracy` the share of samples without a wrong answer. `log_loss`,
-    of both, is the mean of minus the natural logarithm of the probability of what is true, at most 36 a sample. Of
-    numbers: each metric is the mean over the C numbers.
+    Classes: `f1_micro` equals `accuracy`, and `auroc_macro` is one-vs-rest. Labels: each label is a binary decision
+    with threshold 0.5; `accuracy` is the share of right decisions, `balanced_accuracy` the mean over labels of the mean
+    of sensitivity and specificity, `subset_accuracy` the share of samples whose labels are all right. `log_loss` of
+    both is the mean negative log-likelihood of the truth in nats, at most 36 per sample. Scalars: each metric is the
+    mean over the C numbers.
 
     >>> metrics = metrics_of(Target("classes", 2, ("cat", "dog")))
     >>> probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
@@ -55,25 +55,25 @@ class Metrics:
         self._masks: list[Tensor] = []
 
     def update(self, prediction: Batch, truth: Batch) -> None:
-        """Add a batch: what `Head.predict` gave, and the truth."""
+        """Add a batch: what `Head.predict` returned, and the truth."""
         _, predicted, true = self._kind
-        # Nothing is read here, so that a prediction on an accelerator is not waited for.
+        # No value is read here, so that the accelerator is not waited for.
         self._predictions.append(prediction[predicted].detach())
         self._truths.append(truth[true].detach())
         self._masks.append(truth["mask"])
 
     @property
     def samples(self) -> int:
-        """Samples with truth."""
+        """The number of samples with truth."""
         return sum(int(mask.sum()) for mask in self._masks)
 
     @property
     def without_truth(self) -> int:
-        """Samples left out."""
+        """The number of samples left out."""
         return sum(len(mask) for mask in self._masks) - self.samples
 
     def compute(self, names: Collection[str] | None = None) -> dict[str, float | None]:
-        """The metrics by name; all that the kind of target has, or those asked for.
+        """Compute all metrics of the kind of target, or those with the given names.
 
         Raises:
             UsageError: a name that this kind of target does not have.
@@ -83,34 +83,34 @@ class Metrics:
         chosen = possible if names is None else names
         for name in chosen:
             if name not in possible:
-                raise UsageError(f"no metric {name} of {self.target.kind}; {one_of(possible, name)}")
+                raise UsageError(f"there is no metric {name} of {self.target.kind}; {one_of(possible, name)}")
         if self.samples == 0:
             return dict.fromkeys(chosen)
         measure = {"classes": of_classes, "labels": of_labels, "scalar": of_numbers}[self.target.kind]
-        found = measure(*self._together())
-        return {name: found[name]() for name in chosen}
+        measures = measure(*self._together())
+        return {name: measures[name]() for name in chosen}
 
     def per_sample(self, name: str) -> list[float] | None:
-        """A metric that is a mean over samples, sample by sample of those with truth; None of any other metric."""
+        """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""
         measure = _PER_SAMPLE.get((self.target.kind, name))
         if measure is None or self.samples == 0:
             return None
         return measure(*self._together()).double().tolist()
 
     def higher_is_better(self, name: str) -> bool:
-        """Whether a greater figure is the better one."""
+        """Whether a greater value of a metric is better."""
         return higher_is_better(name)
 
     def confusion(self) -> list[Any]:
-        """How often which class (row) was taken for which (column); of labels [[no, no as yes], [yes as no, yes]] each.
+        """Counts by true class (row) and predicted class (column); for each label [[TN, FP], [FN, TP]].
 
         Raises:
-            UsageError: numbers have no confusion matrix.
+            UsageError: the target is scalar.
         """
-        from torchmetrics.functional import classification  # noqa: PLC0415 (torchvision and transformers come with it: seconds)
+        from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
         if self.target.kind == "scalar":
-            raise UsageError("numbers have no confusion matrix; ask for one of classes or labels")
+            raise UsageError("a scalar target has no confusion matrix; only classes and labels have one")
         size = self.target.size
         if self.samples == 0:
             empty = torch.zeros((size, size) if self.target.kind == "classes" else (size, 2, 2), dtype=torch.long)
@@ -133,12 +133,12 @@ class Metrics:
 
 
 def measured_as_tensors(kind: str) -> bool:
-    """Whether `Metrics` has metrics of a kind of target; the answers of other kinds are measured in words."""
+    """Whether `Metrics` has metrics for a kind of target; other kinds are measured by `Answers`."""
     return kind in _KINDS
 
 
 def metrics_of(target: Target) -> Metrics:
-    """An empty collection for predictions of a target.
+    """A new collection for predictions of a target.
 
     Raises:
         UsageError: a kind of target without metrics.
@@ -147,7 +147,7 @@ def metrics_of(target: Target) -> Metrics:
 
 
 def metric_names(kind: str) -> tuple[str, ...]:
-    """The metrics of a kind of target.
+    """The names of the metrics of a kind of target.
 
     >>> metric_names("scalar")
     ('mae', 'rmse', 'r2', 'pearson', 'spearman')
@@ -159,14 +159,14 @@ def metric_names(kind: str) -> tuple[str, ...]:
 
 
 def higher_is_better(name: str) -> bool:
-    """Whether a greater figure is the better one.
+    """Whether a greater value of a metric is better.
 
     Raises:
         UsageError: no such metric.
     """
     known = {metric for metrics, _, _ in _KINDS.values() for metric in metrics}
     if name not in known:
-        raise UsageError(f"no metric {name}; {one_of(known, name)}")
+        raise UsageError(f"there is no metric {name}; {one_of(known, name)}")
     return name not in _LOWER_IS_BETTER
 
 
@@ -180,7 +180,7 @@ _OF_CATEGORIES = (
     "auroc_macro",
     "log_loss",
 )
-# Those that are a mean over samples, by kind of target and name, from prediction [N C] and truth.
+# Metrics that are a mean over samples: their values [N] from prediction [N C] and truth, by kind of target and name.
 _PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
     ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
     ("classes", "log_loss"): negative_log_likelihood,
@@ -189,7 +189,7 @@ _PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
     ("labels", "subset_accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).all(-1),
     ("scalar", "mae"): lambda values, truth: (values - truth).abs().mean(-1),
 }
-# Metrics, the prediction's leaf and the truth's, by kind of target.
+# By kind of target: the names of metrics, the leaf of the prediction, and the leaf of the truth.
 _KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "classes": (_OF_CATEGORIES, "probabilities", "label"),
     "labels": ((*_OF_CATEGORIES, "subset_accuracy"), "probabilities", "labels"),
@@ -199,5 +199,5 @@ _KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
 
 def _kind(kind: str) -> tuple[tuple[str, ...], str, str]:
     if kind not in _KINDS:
-        raise UsageError(f"no metrics for a target of kind {kind}; {one_of(_KINDS, kind)}")
+        raise UsageError(f"there are no metrics for a target of kind {kind}; {one_of(_KINDS, kind)}")
     return _KINDS[kind]

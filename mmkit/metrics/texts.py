@@ -1,7 +1,7 @@
-"""How like the true texts the answers are: exact match, BLEU and ROUGE-L.
+"""Metrics of generated texts against the true ones: exact match, BLEU and ROUGE-L.
 
-BLEU is computed by sacrebleu and ROUGE-L by rouge-score, which are imported when they are asked for: a plugin with a
-head for texts brings them.
+BLEU is computed by sacrebleu and ROUGE-L by rouge-score. They are imported when a metric needs them; a plugin with a
+head for texts requires them.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from mmkit.contract import Measure
 from mmkit.errors import UnavailableError
 
 Answers = Sequence[Mapping[str, Any]]
-"""What the inverse gave: each with its `text`."""
+"""What the inverse of the truth's transform gave: each with its `text`."""
 
 
 def exact_match(answers: Answers, truths: Sequence[str]) -> list[float]:
-    """1 where an answer is the truth but for case and the space around and between words, else 0.
+    """1 for each answer that equals the truth up to case and spaces, else 0.
 
     >>> exact_match([{"text": "A black  cat"}, {"text": "a dog"}], ["a black cat", "a cat"])
     [1.0, 0.0]
@@ -46,7 +46,7 @@ def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
     """ROUGE-L of each answer: F1 of the longest common subsequence of words, in lower case, without stemming.
 
     Lin, "ROUGE: A Package for Automatic Evaluation of Summaries", ACL 2004 workshop,
-    https://aclanthology.org/W04-1013/. Words are those of any script; rouge-score's own tokenizer keeps a to z alone.
+    https://aclanthology.org/W04-1013/. Words of any script count; rouge-score's own tokenizer keeps only a to z.
 
     Raises:
         UnavailableError: rouge-score is not installed.

@@ -1,1 +1,1 @@
-"""From a combination to a model: built, run without gradients, saved, loaded."""
+"""From a combination to a model: assembly, prediction, saving, loading."""

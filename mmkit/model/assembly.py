@@ -1,4 +1,4 @@
-"""From a combination to a model: transforms built and fitted, then encoders, fusion and heads."""
+"""Assembly of a model from a combination: transforms, encoders, fusion, heads and objectives."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from mmkit.registry.options import Choice
 
 @dataclass(frozen=True)
 class Transforms:
-    """The transforms of a combination: of each input, and of the truth."""
+    """The transforms of a combination: that of each input, and that of the truth."""
 
     inputs: dict[str, Transform]
     truth: TruthTransform
@@ -37,15 +37,15 @@ class Transforms:
         ids: Sequence[str] | None = None,
         shared: Shared | None = None,
     ) -> Transforms:
-        """Built, and fitted on values of the training split, in memory; None is a missing one.
+        """Build the transforms and fit them on the training split.
 
         Args:
-            combination: names them.
-            target: the kind that the task asks for.
-            inputs: values by input.
-            truth: likewise.
-            ids: of the samples; None numbers them.
-            shared: has those that another run fitted on the same lists.
+            combination: chooses the transforms.
+            target: the kind of target of the task.
+            inputs: decoded values by input; None is a missing one.
+            truth: raw truth.
+            ids: of the samples, for messages; None numbers them.
+            shared: has transforms that other runs fitted on the same values.
 
         Raises:
             RejectedError: values that a transform cannot be fitted on, by the ids of their samples.
@@ -53,30 +53,30 @@ class Transforms:
         shared = shared or Shared()
         ids = [str(i) for i in range(len(truth))] if ids is None else ids
 
-        def made(name: str, choice: Choice) -> Any:
+        def make(name: str, choice: Choice) -> Any:
             transform = built(choice, reads(choice))
             fit_transform(name, transform, inputs[name], ids)
             return transform
 
-        found = {
-            name: shared.transform(name, choice, Column.of(inputs[name]), partial(made, name, choice))
+        of_inputs = {
+            name: shared.transform(name, choice, Column.of(inputs[name]), partial(make, name, choice))
             for name, choice in combination.encoders.items()
         }
         of_truth = built(combination.head, reads(combination.head), target)
         fit_transform(TRUTH, of_truth, truth, ids, of_truth=True)
-        return Transforms(found, of_truth)
+        return Transforms(of_inputs, of_truth)
 
     def check_truth(self, samples: Samples) -> None:
-        """See that all truth can be used, which costs little, before anything is computed that costs more.
+        """Check that all truth can be transformed. It is cheap, so it comes before expensive work.
 
         Raises:
-            RejectedError: it cannot, by the ids of the samples.
+            RejectedError: the transform rejects truth, by the ids of the samples.
         """
         transform_batch(TRUTH, self.truth, samples.truth, column=samples.truth, ids=samples.ids, of_truth=True)
 
     @staticmethod
     def of(combination: Combination, target: str) -> Transforms:
-        """Built, not yet fitted."""
+        """Build the transforms without fitting them."""
         inputs = {name: built(choice, reads(choice)) for name, choice in combination.encoders.items()}
         return Transforms(inputs, built(combination.head, reads(combination.head), target))
 
@@ -84,15 +84,15 @@ class Transforms:
 def build_model(
     combination: Combination, transforms: Transforms, shared: Shared | None = None
 ) -> tuple[Model, dict[str, nn.Module]]:
-    """A new model of the combination, and its objectives; drawn from torch's global generator.
+    """Build a new model of the combination, and its objectives. Weights come from torch's global generator.
 
     Args:
-        combination: names its parts.
+        combination: chooses the components.
         transforms: fitted.
-        shared: has the frozen encoders of other runs.
+        shared: has frozen encoders of other runs.
 
     Raises:
-        UsageError: options that cannot work together, in the component's own words.
+        UsageError: a component rejects its options.
     """
     target = transforms.truth.target()
     shared = shared or Shared()
@@ -113,36 +113,36 @@ def build_model(
     else:
         fusion = built(combination.fusion, None, widths)
     width = fusion_width(fusion)
-    last = None if combination.combines_outputs else head(width)
+    output_head = None if combination.combines_outputs else head(width)
     objectives = {choice.name: built(choice, None, widths, width, target) for choice in combination.objectives}
     scalings = {
         name: Scaling(cast(Encoder, encoder).width, vectors=combination.reads_vectors)
         for name, encoder in encoders.items()
         if getattr(encoder, "frozen", False)
     }
-    return Model(encoders, fusion, last, heads, scalings), objectives
+    return Model(encoders, fusion, output_head, heads, scalings), objectives
 
 
 def reads(choice: Choice) -> type:
-    """The transform that an encoder or a head names.
+    """The class of the transform that an encoder or a head reads.
 
     Raises:
-        ContractError: it names none.
+        ContractError: the component has no class attribute `reads`.
     """
-    named = getattr(choice.component, "reads", None)
-    if not inspect.isclass(named):
+    transform = getattr(choice.component, "reads", None)
+    if not inspect.isclass(transform):
         raise ContractError(f"{choice.kind} {choice.name} names no transform: it needs a class attribute `reads`")
-    return cast(type, named)
+    return cast(type, transform)
 
 
-def built(choice: Choice, factory: type | None, *given: Any) -> Any:
-    """The chosen component, or its transform, with the options that are its own.
+def built(choice: Choice, factory: type | None, *arguments: Any) -> Any:
+    """Build the chosen component, or its transform `factory`, with the options that its constructor takes.
 
     Raises:
-        UsageError: it refuses its options, in its own words.
+        UsageError: the constructor rejects the options; the message is its own.
     """
     factory = factory or choice.component
     try:
-        return factory(*given, **choice.part(factory))
+        return factory(*arguments, **choice.part(factory))
     except ValueError as error:
         raise UsageError(f"{choice.kind} {choice}: {error}") from error

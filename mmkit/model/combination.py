@@ -1,4 +1,4 @@
-"""A combination: encoders, a fusion and a head, with all their options."""
+"""A combination: encoders, a fusion, a head and objectives, with all their options."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from mmkit.system.hashing import fingerprint
 
 @dataclass(frozen=True)
 class Combination:
-    """What a model is made of.
+    """The chosen components of a model.
 
     Args:
         encoders: by input, sorted.
-        fusion: None where one input stands alone, as its own baseline.
+        fusion: None in a single-input baseline.
         head: for the fused features; at decision level, for each input.
-        objectives: losses beside the head's.
+        objectives: losses besides the head's.
 
     Raises:
-        UsageError: the fusion or an objective does not take that many inputs, or an objective is named twice.
+        UsageError: the fusion or an objective does not take that many inputs, or an objective is given twice.
     """
 
     encoders: Mapping[str, Choice]
@@ -37,15 +37,15 @@ class Combination:
         object.__setattr__(self, "encoders", dict(sorted(self.encoders.items())))
         count = len(self.encoders)
         if self.fusion is None and count != 1:
-            raise UsageError(f"{count} inputs were given without a fusion; name one, or give one input")
+            raise UsageError(f"{count} inputs were given without a fusion; choose a fusion, or give one input")
         for choice in [self.fusion, *self.objectives]:
-            refused = refusal(choice.spec, count) if choice else ""
-            if choice and refused:
-                raise UsageError(f"{choice.kind} {choice.name} {refused}")
+            reason = unsupported_inputs(choice.spec, count) if choice else ""
+            if choice and reason:
+                raise UsageError(f"{choice.kind} {choice.name} {reason}")
         names = [objective.name for objective in self.objectives]
         for name in names:
             if names.count(name) > 1:
-                raise UsageError(f"objective {name} is named {names.count(name)} times; name each objective once")
+                raise UsageError(f"objective {name} is given {names.count(name)} times; give each objective once")
 
     @property
     def label(self) -> str:
@@ -59,19 +59,19 @@ class Combination:
 
     @property
     def combines_outputs(self) -> bool:
-        """True at decision level."""
+        """Whether the fusion combines the outputs of heads (decision level)."""
         spec = self.fusion.spec if self.fusion else None
         return isinstance(spec, FusionSpec) and spec.combines == "outputs"
 
     @property
     def reads_unimodal(self) -> bool:
-        """True where something reads the output of each input's own head."""
+        """Whether the fusion or an objective reads the output of each input's own head."""
         specs = [objective.spec for objective in self.objectives]
         return self.combines_outputs or any(isinstance(s, ObjectiveSpec) and s.unimodal for s in specs)
 
     @property
     def reads_vectors(self) -> bool:
-        """True where nobody reads more of the inputs' features than their vectors."""
+        """Whether all components read only the vectors of the inputs' features, and no tokens."""
         readers: list[Choice] = list(self.objectives)
         if self.fusion is None or self.reads_unimodal:
             readers.append(self.head)
@@ -80,7 +80,7 @@ class Combination:
         return all(getattr(choice.spec, "vectors", False) for choice in readers)
 
     def choices(self) -> list[Choice]:
-        """All that was chosen."""
+        """All chosen components."""
         fusion = [self.fusion] if self.fusion else []
         return [*self.encoders.values(), *fusion, self.head, *self.objectives]
 
@@ -89,7 +89,7 @@ class Combination:
         return {name: version for choice in self.choices() for name, version in choice.plugins.items()}
 
     def document(self) -> dict[str, Any]:
-        """All names with all options, as plain JSON values."""
+        """The names and all options of the components, as plain JSON values; `Combination.of` reads them."""
 
         def plain(choice: Choice) -> dict[str, Any]:
             return {"name": choice.name, "options": json.loads(json.dumps(choice.options, default=str))}
@@ -105,23 +105,24 @@ class Combination:
     def of(
         document: Mapping[str, Any], catalog: Catalog, components: Mapping[str, type | Choice] | None = None
     ) -> Combination:
-        """What `document` gave.
+        """The combination that a document describes.
 
         Args:
-            document: names and options.
+            document: what `document` gave.
             catalog: where names are looked up.
-            components: by name, those that were given as classes; as choices where they had a spec.
+            components: the classes of components that were given as classes, by recorded name; as choices if with
+                specs.
 
         Raises:
-            UsageError: an unknown name or option, or what `document` cannot have given.
-            UnavailableError: a component that cannot be had here.
+            UsageError: an unknown name or option, or a component that was given as a class and is not in `components`.
+            UnavailableError: a component that is not available on this machine.
         """
 
         def choose(kind: str, plain: Mapping[str, Any]) -> Choice:
             name = plain["name"]
             given = (components or {}).get(name)
             if given is None and "." in name and "/" not in name:
-                raise UsageError(f"{kind} {name} was given as a class; a name alone does not find it, give it again")
+                raise UsageError(f"{kind} {name} was given as a class and is not installed; give it in `components`")
             return catalog.choose(kind, given or name, plain.get("options", {}))
 
         return Combination(
@@ -132,12 +133,12 @@ class Combination:
         )
 
 
-def refusal(spec: Spec | None, inputs: int) -> str:
-    """Why a fusion or an objective cannot take so many inputs; empty where it can."""
+def unsupported_inputs(spec: Spec | None, inputs: int) -> str:
+    """Why a fusion or an objective does not support a number of inputs; empty if it does."""
     if not isinstance(spec, FusionSpec | ObjectiveSpec):
         return ""
-    fewest, most = spec.min_inputs, spec.max_inputs if isinstance(spec, FusionSpec) else None
-    if fewest <= inputs and (most is None or inputs <= most):
+    low, high = spec.min_inputs, spec.max_inputs if isinstance(spec, FusionSpec) else None
+    if low <= inputs and (high is None or inputs <= high):
         return ""
-    takes = f"{fewest} or more" if most is None else f"{fewest}" if most == fewest else f"{fewest} to {most}"
-    return f"takes {takes} inputs; the task gives {inputs}"
+    supported = f"{low} or more" if high is None else f"{low}" if high == low else f"{low} to {high}"
+    return f"takes {supported} inputs; there are {inputs}"

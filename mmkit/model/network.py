@@ -1,4 +1,4 @@
-"""The model: encoders, a fusion and a head, as one `nn.Module`; and the step of training that wraps it.
+"""The model: encoders, a fusion and a head as one `nn.Module`, and the training step that wraps it.
 
 Axes: B batch, C size of the target.
 """
@@ -15,9 +15,9 @@ from mmkit.contract import Batch, Encoder, Features, Fusion, Head, ModelOutput
 
 
 def module_names(inputs: Iterable[str]) -> dict[str, str]:
-    """A name for each input that any module may give to a child: an identifier that no attribute of a module has.
+    """A safe module name for each input: a unique identifier that is no attribute of `nn.Module`.
 
-    Names that are safe stay as they are, and no name holds a double underscore, so that a component may join two.
+    Safe names do not change. No name has a double underscore, so a component can join two names with one.
 
     >>> module_names(["a.b", "image", "type"])
     {'a.b': 'a_b', 'image': 'image', 'type': 'type_1'}
@@ -37,10 +37,10 @@ def module_names(inputs: Iterable[str]) -> dict[str, str]:
 
 
 class OnlyFusion(nn.Module):
-    """No fusion: the features of the one input, as they are. It stands in the single-input baselines, `only:INPUT`.
+    """The fusion of a single-input baseline `only:INPUT`: the unchanged features of its input.
 
     Args:
-        widths: D of the one input.
+        widths: D of the only input.
     """
 
     def __init__(self, widths: Mapping[str, int]) -> None:
@@ -48,7 +48,7 @@ class OnlyFusion(nn.Module):
         ((self.input, self.width),) = widths.items()
 
     def forward(self, features: Mapping[str, Features]) -> Features:
-        """What came in."""
+        """The features of the only input."""
         return features[self.input]
 
 
@@ -57,13 +57,13 @@ class Model(nn.Module):
 
     Args:
         encoders: by input.
-        fusion: built for the encoders' widths, under `module_names`.
-        head: of the fused features; None at decision level, where the fusion combines the heads of the inputs.
-        unimodal: each input's own head, where the fusion or an objective reads their outputs.
-        scalings: of inputs whose encoder is frozen, what its features pass through.
+        fusion: built for the encoders' widths, with inputs named by `module_names`.
+        head: of the fused features; None at decision level, where the fusion combines the outputs of the inputs' heads.
+        unimodal: the own head of each input, if the fusion or an objective reads their outputs.
+        scalings: of the features of inputs with a frozen encoder.
 
     Raises:
-        ValueError: neither a head nor heads of the inputs are given.
+        ValueError: neither `head` nor `unimodal` is given.
     """
 
     def __init__(
@@ -88,30 +88,29 @@ class Model(nn.Module):
 
     @property
     def output_head(self) -> Head:
-        """The head whose loss and prediction read the output; at decision level all heads are of one make."""
+        """The head that computes loss and prediction from the output; at decision level any of the equal heads."""
         return cast(Head, self.head if self.head is not None else next(iter(self.unimodal.values())))
 
     def encode(self, batch: Mapping[str, Batch | Features]) -> dict[str, Features]:
-        """Features of each input under its module name, zeroed where it is missing, and scaled.
+        """The features of each input by module name, scaled, and zero where the input is missing.
 
         Args:
-            batch: of each input, as the user names it; where a frozen encoder has made them before, its features, which
-                are zero where nothing is there.
+            batch: of each input by its own name: a batch, or features that a frozen encoder gave before.
         """
         features = {}
         for given, name in self.names.items():
-            here = batch[given]
-            if isinstance(here, Features):
-                features[name] = here
+            of_input = batch[given]
+            if isinstance(of_input, Features):
+                features[name] = of_input
             else:
-                found: Features = self.encoders[name](here)
-                features[name] = Features.of(found.tokens, found.mask, found.pooled, found.penalties)
+                encoded: Features = self.encoders[name](of_input)
+                features[name] = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
             if name in self.scalings:
                 features[name] = self.scalings[name](features[name])
         return features
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:
-        """Everything after the encoders."""
+        """Fusion and heads, from the features of the inputs."""
         features = dict(features)
         unimodal = {name: head(features[name]) for name, head in self.unimodal.items()}
         if self.head is None:
@@ -126,16 +125,16 @@ class Model(nn.Module):
         return self.fuse(self.encode(batch))
 
     def predict_batch(self, batch: Mapping[str, Batch | Features]) -> Batch:
-        """What metrics and the inverse of the truth's transform read."""
+        """The prediction that metrics and the inverse of the truth's transform read."""
         return self.output_head.predict(self(batch).output)
 
 
 class TrainingStep(nn.Module):
-    """All losses inside one forward: what DDP, compile and vmap wrap.
+    """The model and all losses in one forward pass, for DDP, compile and vmap to wrap.
 
     Args:
         model: the model.
-        objectives: losses beside the head's, by name; each is already weighted.
+        objectives: losses besides the head's, by name; each is already weighted.
     """
 
     def __init__(self, model: Model, objectives: Mapping[str, nn.Module] | None = None) -> None:
@@ -147,16 +146,17 @@ class TrainingStep(nn.Module):
     def forward(
         self, batch: Mapping[str, Batch | Features], truth: Batch, count: Tensor | None = None
     ) -> tuple[dict[str, Tensor], ModelOutput]:
-        """Losses by name, each a mean over the samples that have truth; their sum is what is minimised.
+        """The losses by name, each a mean over the samples with truth; training minimises their sum.
 
-        They are `head`, `unimodal.INPUT` at decision level, `objective.NAME`, and the penalties of features,
+        The names are `head`, `unimodal.INPUT` at decision level, `objective.NAME`, and of the penalties of features
         `encoder.INPUT.NAME` and `fusion.NAME`.
 
         Args:
             batch: of each input.
             truth: with its `mask` [B].
-            count: how many samples share the mean: those with truth of the whole accumulated batch, divided by the
-                number of processes that average their gradients, so it may be a fraction. None is those of this batch.
+            count: the divisor of the mean: the number of samples with truth in the whole accumulated batch, divided by
+                the number of processes that average their gradients, so it can be a fraction. None is the number of
+                samples with truth in this batch.
         """
         output: ModelOutput = self.model(batch)
         known = truth["mask"]
@@ -169,16 +169,16 @@ class TrainingStep(nn.Module):
         for owner, features in output.features.items():
             losses |= {f"encoder.{owner}.{name}": penalty for name, penalty in features.penalties.items()}
         losses |= {f"fusion.{name}": penalty for name, penalty in output.fused.penalties.items()}
-        share = known.sum() if count is None else count
-        share = share.masked_fill(share == 0, 1)  # not clamped at 1: of one sample, each of two processes has half
-        return {name: loss.masked_fill(~known, 0).sum() / share for name, loss in losses.items()}, output
+        divisor = known.sum() if count is None else count
+        divisor = divisor.masked_fill(divisor == 0, 1)  # not clamped at 1, because `count` can be a fraction
+        return {name: loss.masked_fill(~known, 0).sum() / divisor for name, loss in losses.items()}, output
 
 
 def encoder_widths(encoders: Mapping[str, nn.Module]) -> dict[str, int]:
-    """D by the inputs' module names: the first thing that a fusion is built from."""
+    """D of each input by module name: the first argument of a fusion's constructor."""
     return dict(sorted((name, cast(Encoder, encoders[given]).width) for given, name in module_names(encoders).items()))
 
 
 def fusion_width(fusion: nn.Module) -> int:
-    """H."""
+    """H, the width of the fused features."""
     return cast(Fusion, fusion).width

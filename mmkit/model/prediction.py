@@ -1,4 +1,4 @@
-"""The one loop without gradients: a model over a split, batch by batch.
+"""Prediction: the loop without gradients over a split, batch by batch.
 
 Axes: N samples of the split, C size of the target.
 """
@@ -23,30 +23,30 @@ _T = TypeVar("_T")
 def for_each_batch(
     model: Model, data: Dataset, use: Callable[[Tensor, Batch], _T], precision: Precision, batch_size: int
 ) -> list[_T]:
-    """What `use` makes of the model's output [B C ...] and the truth, of each batch in order.
+    """The results of `use`, called with the model's output [B C ...] and the truth of each batch, in order.
 
     Args:
-        model: put into evaluation, on the data's device.
+        model: on the data's device; it is put into evaluation mode.
         data: the split.
         use: called without gradients and without autocast.
-        precision: of the forward.
-        batch_size: samples that are run together.
+        precision: of the forward pass.
+        batch_size: samples per batch.
     """
     model.eval()
     device = data.truth["mask"].device
-    found = []
+    results = []
     for index in data.batches(batch_size):
         batch, truth = data.batch(index)
         with autocast(device, precision):
             output = model(batch).output
-        found.append(use(output, truth))
-    return found
+        results.append(use(output, truth))
+    return results
 
 
 def predictions(
     model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 256
 ) -> list[tuple[Batch, Batch]]:
-    """The model's predictions of a split with their truth, batch by batch, on the CPU, floats in float32."""
+    """The predictions of a split, and its truth, batch by batch; on the CPU, floats in float32."""
 
     def predict(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
         predicted = model.output_head.predict(output.float())
@@ -59,7 +59,7 @@ def predictions(
 def losses_of_samples(
     model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 64
 ) -> tuple[Tensor, Tensor]:
-    """The head's loss of each sample of a split [N], zero where truth is missing, and where it is there [N], on CPU."""
+    """The head's loss of each sample [N], zero where truth is missing, and the mask of truth [N]; on the CPU."""
     device = data.truth["mask"].device
 
     def loss(output: Tensor, truth: Batch) -> Tensor:

@@ -1,6 +1,6 @@
-"""Models in folders: readable JSON beside weights as safetensors.
+"""Saved models: a folder with readable JSON, and weights as safetensors.
 
-DIR/model.json          the combination, what its transforms were fitted to, and the plugins that it needs
+DIR/model.json          the combination, the fitted state of its transforms, and the plugins that it needs
 DIR/model.safetensors   the weights
 """
 
@@ -33,14 +33,14 @@ WEIGHTS = "model.safetensors"
 
 
 class Saved(NamedTuple):
-    """What a folder holds of a model.
+    """The parts of a model that are saved and loaded.
 
     Args:
         module: encoders, fusion and head.
-        combination: what it is made of.
+        combination: that the module was built from.
         transforms: fitted.
-        inputs: the modality's name of each input.
-        modalities: which decode the inputs.
+        inputs: the name of the modality of each input.
+        modalities: that decode the inputs.
         target: the kind of target.
     """
 
@@ -53,13 +53,13 @@ class Saved(NamedTuple):
 
 
 def write(model: Saved, directory: Path) -> None:
-    """Write the model to a folder. It replaces a model that is there, and touches nothing else.
+    """Write a model to a folder. A model in it is replaced; nothing else in it changes.
 
     Raises:
-        UsageError: the folder holds something else, or cannot be written.
+        UsageError: the folder holds other files and no model, or cannot be written.
         ContractError: the state of a transform is not plain JSON.
     """
-    if not _free(directory):
+    if not _may_write(directory):
         raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
     description = {
         "schema": SCHEMA,
@@ -78,19 +78,19 @@ def write(model: Saved, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         with replacing(directory / WEIGHTS, directory / DESCRIPTION) as (weights, described):
             described.write_bytes(utf8(text))
-            save_model(model.module, str(weights), {"fitted": _fitted(json.loads(text))})
-            weights.chmod(described.stat().st_mode)  # safetensors leaves it to its owner alone
+            save_model(model.module, str(weights), {"fitted": _state_hash(json.loads(text))})
+            weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
 
 
 def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choice] | None = None) -> Saved:
-    """What `write` wrote; the weights on the CPU. Nothing is downloaded, and no file but these two is read.
+    """Read a model that `write` wrote, with the weights on the CPU. No other file is read, and nothing is downloaded.
 
     Args:
         directory: the folder.
         catalog: where names are looked up.
-        components: by their recorded names, those that were given as classes; as choices where they had a spec.
+        components: the classes of components that were given as classes, by recorded name; as choices if with specs.
 
     Raises:
         DataError: the folder holds no model, or one that is damaged.
@@ -107,26 +107,27 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         transforms.truth.restore(description["truth"])
         with torch.random.fork_rng(devices=[]):
             module, _ = build_model(combination, transforms)
-        fitted = _fitted(description)
+        state_hash = _state_hash(description)
     except (UsageError, UnavailableError) as error:
         needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
-        raise UnavailableError(f"{directory} was made with {needs or 'classes'}; here: {error}") from error
-    except Exception as error:  # whatever components make of a description that is not what they gave
+        raise UnavailableError(f"{directory} was made with {needs or 'classes'}; on this machine: {error}") from error
+    except Exception as error:  # components may raise anything on a description that they did not give
         reason = f"{type(error).__name__}: {_in_a_line(error)}"
         raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
     for name, version in combination.plugins().items():
         if plugins.get(name, version) != version:
-            warnings.warn(f"{directory} was made with {name} {plugins[name]}; here is {version}", stacklevel=4)
+            message = f"{directory} was made with {name} {plugins[name]}; installed is {version}"
+            warnings.warn(message, stacklevel=4)
     weights = directory / WEIGHTS
     try:
         with safe_open(weights, "pt") as file:
             written_with = (file.metadata() or {}).get("fitted")
-        if written_with == fitted:
+        if written_with == state_hash:
             load_model(module, str(weights))
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise DataError(f"{weights} does not fit the model beside it: {_in_a_line(error)}") from error
-    if written_with != fitted:
-        raise DataError(f"{weights} does not fit the model beside it: it was saved with another {DESCRIPTION}")
+        raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: {_in_a_line(error)}") from error
+    if written_with != state_hash:
+        raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: it was saved with another {DESCRIPTION}")
     return Saved(module, combination, transforms, inputs, modalities, target)
 
 
@@ -134,7 +135,7 @@ def _described(directory: Path) -> dict[str, Any]:
     """The description of the model in a folder.
 
     Raises:
-        DataError: there is none, or one of another schema.
+        DataError: there is none, or it is damaged or has another schema.
     """
     kinds = {"inputs": dict, "target": str, "combination": dict, "plugins": dict, "transforms": dict, "truth": dict}
     try:
@@ -152,8 +153,8 @@ def _described(directory: Path) -> dict[str, Any]:
     return cast(dict[str, Any], description)
 
 
-def _free(directory: Path) -> bool:
-    """Whether a model may be written there: the folder is new, empty, or holds one."""
+def _may_write(directory: Path) -> bool:
+    """Whether a model may be written to a folder: it does not exist, is empty, or holds a model."""
     if not directory.exists() and not directory.is_symlink():
         return True
     if not directory.is_dir():
@@ -171,6 +172,6 @@ def _in_a_line(error: Exception) -> str:
     return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
-def _fitted(description: Mapping[str, Any]) -> str:
-    """A hash of what weights rely on: which row of an embedding is which word, which output is which class."""
+def _state_hash(description: Mapping[str, Any]) -> str:
+    """A hash of the fitted state that weights depend on, such as the word of each embedding row."""
     return fingerprint([description["inputs"], description["transforms"], description["truth"]])

@@ -1,4 +1,4 @@
-"""A trained model with all that it takes to go from raw values to an answer: predict, save, load."""
+"""A trained model with its transforms and modalities: predict from raw values, save, load."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from mmkit.system.settings import OnError, Settings
 
 @dataclass(frozen=True, repr=False)
 class MultimodalModel:
-    """From raw values to an answer.
+    """A trained model that predicts answers from raw values.
 
     Args:
         module: encoders, fusion and head.
-        combination: what it is made of.
+        combination: that the module was built from.
         transforms: fitted.
-        inputs: the modality's name of each input.
-        modalities: which decode the inputs.
+        inputs: the name of the modality of each input.
+        modalities: that decode the inputs.
         target: the kind of target.
     """
 
@@ -52,17 +52,17 @@ class MultimodalModel:
     def predict(
         self, samples: Sequence[Mapping[str, Any]], *, batch_size: int = 256, on_error: OnError = "fail"
     ) -> list[Any]:
-        """An answer for each sample: for classes its label and the probability of each, for scalars the value.
+        """An answer for each sample: for classes the label and the probability of each, for scalars the value.
 
         Args:
-            samples: raw values by input; one that is None or left out is missing.
-            batch_size: samples that are run together.
-            on_error: "missing" takes a value that cannot be read or transformed for a missing one, "skip" gives None
-                in the place of the answer to its sample.
+            samples: raw values by input; a value that is None or left out is missing.
+            batch_size: samples per batch.
+            on_error: for a value that cannot be read or transformed: "fail" raises, "missing" treats it as missing,
+                "skip" gives None as the answer for its sample.
 
         Raises:
-            UsageError: a sample is no mapping, or has an input that the model does not know.
-            DataError: a value cannot be read or transformed.
+            UsageError: a sample is no mapping, or has an unknown input.
+            DataError: a value cannot be read or transformed, and `on_error` is "fail".
         """
         if isinstance(samples, Mapping):
             raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
@@ -86,24 +86,24 @@ class MultimodalModel:
         while len(raw) and data is None:
             try:
                 data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False)
-            except RejectedError as refused:
-                raw = without(raw, refused, on_error)
+            except RejectedError as rejected:
+                raw = without(raw, rejected, on_error)
         if data is None:
             return [None] * len(samples)
         data = data.to(next(self.module.parameters()).device)
-        found: list[Any] = []
+        predicted: list[Any] = []
         for prediction, _ in predictions(self.module, data, batch_size=batch_size):
-            found += self.transforms.truth.inverse(prediction)
-        answers = dict(zip(raw.ids, found, strict=True))
+            predicted += self.transforms.truth.inverse(prediction)
+        answers = dict(zip(raw.ids, predicted, strict=True))
         return [answers.get(sample) for sample in ids]
 
     def save(self, directory: str | Path) -> None:
         """Write the model to a folder: readable JSON, and weights as safetensors.
 
-        It replaces a model that is there, and touches nothing else in the folder.
+        A model in the folder is replaced; nothing else in it changes.
 
         Raises:
-            UsageError: the folder holds something else, or cannot be written.
+            UsageError: the folder holds other files and no model, or cannot be written.
             ContractError: the state of a transform is not plain JSON.
         """
         write(Saved(**vars(self)), Path(directory))
@@ -116,13 +116,14 @@ class MultimodalModel:
         catalog: Catalog | None = None,
         device: torch.device | str = "cpu",
     ) -> MultimodalModel:
-        """Read a model that `save` wrote. Nothing is downloaded, and no other file is read.
+        """Load a model that `save` wrote. No other file is read, and nothing is downloaded.
 
         Args:
             directory: the folder.
-            components: by their recorded names, those that were given as classes; as choices where they had a spec.
+            components: the classes of components that were given as classes, by recorded name; as choices if with
+                specs.
             catalog: where names are looked up; None is what is installed.
-            device: for the model.
+            device: where the model is put.
 
         Raises:
             DataError: the folder holds no model, or one that is damaged.

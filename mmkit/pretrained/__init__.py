@@ -1,1 +1,1 @@
-"""Pretrained weights, for plugins: read safely, loaded, frozen or tuned."""
+"""Pretrained weights, for plugins: reading, downloading, loading and fine-tuning."""

@@ -1,6 +1,6 @@
-"""How much of a pretrained backbone is trained: nothing, adapters, its last blocks, or all of it.
+"""Fine-tuning of a pretrained backbone: frozen, by adapters, its last blocks, or in full.
 
-Frozen parts stay in evaluation whatever `train()` says: a batch norm keeps its statistics, dropout stays off.
+Frozen parts stay in evaluation mode even after `train()`: a batch norm keeps its statistics, dropout stays off.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MODES = "frozen, lora, dora, full or partial:N"
 
 
 def is_mode(tune: str) -> bool:
-    """Whether a text names a mode.
+    """Whether a text is a mode of tuning.
 
     >>> [is_mode(tune) for tune in ("frozen", "partial:2", "partial:0", "some")]
     [True, True, False, False]
@@ -35,17 +35,17 @@ def is_mode(tune: str) -> bool:
 Tune = Annotated[str, Predicate(is_mode), doc(MODES)]
 """The annotation of an option `tune`: frozen, lora, dora, full or partial:N."""
 Rank = Annotated[int, Gt(0), ForTraining()]
-"""That of `rank`, of adapters."""
+"""The annotation of an option `rank`: the rank of adapters."""
 Decay = Annotated[float, Gt(0), Le(1), ForTraining()]
-"""That of `decay`, of the learning rate from block to block."""
+"""The annotation of an option `decay`: the factor of the learning rate from each block to the one before it."""
 Checkpointing = Annotated[bool, ForTraining()]
-"""That of `checkpointing`: activations are computed again in the backward instead of being kept."""
+"""The annotation of an option `checkpointing`: activations are recomputed in the backward pass instead of stored."""
 
 
 class Tuned(nn.Module):
-    """A backbone of which so much is trained as `tune` says.
+    """A backbone whose parameters are trained as the mode `tune` says.
 
-    Frozen: no gradient is computed (but see `through`), and `frozen` is True: features may be computed once. LoRA: Hu
+    Frozen: no gradient is computed (but see `through`), and `frozen` is True: features can be computed once. LoRA: Hu
     et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685; DoRA: Liu
     et al., "DoRA: Weight-Decomposed Low-Rank Adaptation", ICML 2024, https://arxiv.org/abs/2402.09353; both by peft, in
     every linear layer of the blocks. `partial:N`: the last N blocks, and what comes after them.
@@ -53,18 +53,19 @@ class Tuned(nn.Module):
     Args:
         backbone: with its weights.
         tune: the mode.
-        blocks: the names of its blocks in the order of the way of the data ("blocks.0", "blocks.1", ...).
+        blocks: the names of its blocks from the first to the last ("blocks.0", "blocks.1", ...).
         after: the names of modules and parameters that come after the last block (a norm, a projection).
         rank: of the adapters.
-        decay: of the learning rate from block to block downwards, where all is trained: Howard and Ruder, "Universal
-            Language Model Fine-tuning for Text Classification", ACL 2018, https://arxiv.org/abs/1801.06146. 1 is none.
-        through: what is given to it comes from something that learns, so gradients pass through it, frozen or not.
-        checkpointing: activations inside a block are computed again in the backward instead of being kept: Chen et
+        decay: factor of the learning rate from each block to the one before it, for mode full; 1 is no decay: Howard
+            and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018,
+            https://arxiv.org/abs/1801.06146.
+        through: let gradients pass through a frozen backbone, because its inputs come from trained modules.
+        checkpointing: recompute the activations inside a block in the backward pass instead of storing them: Chen et
             al., "Training Deep Nets with Sublinear Memory Cost", 2016, https://arxiv.org/abs/1604.06174.
 
     Raises:
-        ValueError: no such mode, more blocks than there are, or none to checkpoint.
-        UnavailableError: adapters are asked for, and peft is not installed.
+        ValueError: an unknown mode, more blocks than the backbone has, or no blocks to checkpoint.
+        UnavailableError: the mode needs adapters, and peft is not installed.
     """
 
     def __init__(
@@ -84,19 +85,19 @@ class Tuned(nn.Module):
             raise ValueError(f"tune is {tune!r}; expected {MODES}")
         if checkpointing and not blocks:
             raise ValueError(
-                "checkpointing computes blocks again, and this backbone has none that can be told; leave it out"
+                "checkpointing needs blocks, and none were identified in this backbone; omit checkpointing"
             )
         self.frozen = tune == "frozen"
         self.rates: Mapping[str, float] = {}
         mode, _, count = tune.partition(":")
         if mode == "partial":
             if int(count) > len(blocks):
-                raise ValueError(f"tune is {tune}; the backbone has {len(blocks)} blocks")
+                raise ValueError(f"tune is {tune}; the backbone has {len(blocks)} blocks, take as many or fewer")
             trained: tuple[str, ...] = (*blocks[len(blocks) - int(count) :], *after)
         else:
             trained = ("",) if mode == "full" else ()
         for name, parameter in backbone.named_parameters():
-            # What a backbone itself keeps fixed (sinusoids of positions) stays so.
+            # Parameters that the backbone itself keeps fixed (sinusoidal positions) stay fixed.
             parameter.requires_grad_(parameter.requires_grad and _within(name, trained))
         if mode in {"lora", "dora"}:
             backbone = _adapted(backbone, blocks, rank, dora=mode == "dora")
@@ -104,45 +105,45 @@ class Tuned(nn.Module):
         if mode == "full" and decay != 1:
             self.rates = _rates(backbone, blocks, after, decay)
         for name in blocks if checkpointing else ():
-            # Libraries ask whether a block is in training, and adapted ones are not.
+            # Libraries' own checkpointing runs only in blocks in training mode; adapted blocks are in evaluation mode.
             block = backbone.get_submodule(name)
-            block.forward = partial(_again, block.forward, _norms(block))
+            block.forward = partial(_checkpointed, block.forward, _batch_norms(block))
         self.backbone = backbone
         self._trained = trained
         self._through = through
 
     def train(self, mode: bool = True) -> Tuned:
-        """Set the mode of what is trained; the rest stays in evaluation."""
+        """Set the mode of the trained parts; the others stay in evaluation mode."""
         self.training = mode
         for name, module in self.backbone.named_modules():
             module.training = mode and _within(name, self._trained)
         return self
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
-        """What the backbone gives; without a graph where it is frozen and nothing before it learns."""
+        """The output of the backbone, without a graph if it is frozen and no gradient passes through it."""
         if self.frozen and not self._through:
             with torch.no_grad():
                 return self.backbone(*inputs, **named)
         return self.backbone(*inputs, **named)
 
 
-def _norms(block: nn.Module) -> list[nn.Module]:
+def _batch_norms(block: nn.Module) -> list[nn.Module]:
     return [module for module in block.modules() if getattr(module, "num_batches_tracked", None) is not None]
 
 
-def _again(forward: Callable[..., Any], norms: Sequence[Any], *inputs: Any, **named: Any) -> Any:
-    """What a block gives; where there is a backward, it runs anew there, and its batch norms count nothing twice."""
+def _checkpointed(forward: Callable[..., Any], norms: Sequence[Any], *inputs: Any, **named: Any) -> Any:
+    """The output of a block; the backward pass runs it a second time, without updating its batch norms again."""
     if not torch.is_grad_enabled():
         return forward(*inputs, **named)
-    once: dict[str, Any] = {"context_fn": lambda: (contextlib.nullcontext(), _uncounted(norms))} if norms else {}
-    return checkpoint(forward, *inputs, use_reentrant=False, **once, **named)
+    context: dict[str, Any] = {"context_fn": lambda: (contextlib.nullcontext(), _fixed_statistics(norms))}
+    return checkpoint(forward, *inputs, use_reentrant=False, **(context if norms else {}), **named)
 
 
 @contextlib.contextmanager
-def _uncounted(norms: Sequence[Any]) -> Iterator[None]:
+def _fixed_statistics(norms: Sequence[Any]) -> Iterator[None]:
     counting = [(n, n.momentum, n.num_batches_tracked.clone()) for n in norms if n.training and n.track_running_stats]
     for norm, _, _ in counting:
-        norm.momentum = 0.0  # statistics stay as they are
+        norm.momentum = 0.0  # the statistics do not change
     try:
         yield
     finally:
@@ -161,8 +162,8 @@ def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: boo
         peft = importlib.import_module("peft")
     except ImportError as error:
         raise UnavailableError("tune=lora and tune=dora need peft: pip install peft") from error
-    # GPT-2 and its like write their linear layers the other way round, by a class of transformers.
-    turned = any(type(module).__name__ == "Conv1D" for module in backbone.modules())
+    # GPT-2 and related models store the weights of linear layers transposed, in a class of transformers.
+    transposed = any(type(module).__name__ == "Conv1D" for module in backbone.modules())
     targets = [
         name
         for name, module in backbone.named_modules()
@@ -171,19 +172,21 @@ def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: boo
     if not targets:
         mode = "dora" if dora else "lora"
         raise ValueError(f"tune={mode} needs linear layers in the blocks, and this backbone has none; take partial:N")
-    config = peft.LoraConfig(r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora, fan_in_fan_out=turned)
+    config = peft.LoraConfig(
+        r=rank, lora_alpha=2 * rank, target_modules=targets, use_dora=dora, fan_in_fan_out=transposed
+    )
     return peft.inject_adapter_in_model(config, backbone)
 
 
 def _rates(backbone: nn.Module, blocks: Sequence[str], after: Sequence[str], decay: float) -> dict[str, float]:
-    """The relative learning rate of each parameter: 1 after the blocks, `decay` times as much with each downwards."""
-    found = {}
+    """The relative learning rate of each parameter: 1 after the blocks, times `decay` per block towards the input."""
+    rates = {}
     for name, _ in backbone.named_parameters():
-        depth = len(blocks) + 1  # what comes before the blocks: embeddings, a stem
+        depth = len(blocks) + 1  # of parameters before the blocks: embeddings, a stem
         if _within(name, after):
             depth = 0
         for number, block in enumerate(reversed(blocks), start=1):
             if _within(name, (block,)):
                 depth = number
-        found[f"backbone.{name}"] = decay**depth
-    return found
+        rates[f"backbone.{name}"] = decay**depth
+    return rates

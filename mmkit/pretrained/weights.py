@@ -1,4 +1,4 @@
-"""Pretrained weights, for plugins: from a hub that answers, out of a file that is safe, into a module that fits."""
+"""Pretrained weights, for plugins: download from a hub, read a file safely, load into a module."""
 
 from __future__ import annotations
 
@@ -19,81 +19,83 @@ from torch import Tensor, nn
 
 from mmkit.errors import DataError
 
-_UNREACHED: dict[str, float] = {}
-"""Until when servers that did not answer are not asked again."""
+_UNREACHABLE_UNTIL: dict[str, float] = {}
+"""Servers that did not answer, with the time on the monotonic clock at which they may be tried again."""
 
 
 def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
-    """The tensors of a file by name: .safetensors, or a torch file, of which nothing but tensors is read.
+    """Read the tensors of a file by name: of a .safetensors file, or of a torch file, without running code in it.
 
     Args:
-        file: on this disk.
-        within: where a torch file holds more than weights, the name under which they stand.
+        file: a local file.
+        within: the key of the weights in a torch file that holds other things as well.
 
     Raises:
-        DataError: it is not there, is damaged, holds anything that would have to be run, or no tensors by name.
+        DataError: the file is missing or damaged, holds code that loading would run, or holds no tensors by name.
     """
     file = Path(file)
     if not file.is_file():
-        raise DataError(f"there is no file of weights at {file}")
+        raise DataError(f"there is no file of weights at {file}; give the path of an existing file")
     try:
         with warnings.catch_warnings(action="ignore"):
-            found = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
-    except pickle.UnpicklingError as error:  # torch's own words go on to say how to run it all the same
+            weights = load_file(file) if file.suffix == ".safetensors" else torch.load(file, "cpu", weights_only=True)
+    except pickle.UnpicklingError as error:  # torch's own message goes on to explain how to run it all the same
         raise DataError(
-            f"{file} holds no weights that can be read safely: it is damaged, or holds more than tensors; nothing of "
-            "it was run; give a .safetensors file, or a state dict alone"
+            f"{file} holds no weights that can be read safely: it is damaged, or holds more than tensors; no code in "
+            "it was run; give a .safetensors file, or a file with a state dict only"
         ) from error
-    except Exception as error:  # whatever a damaged or a malicious file makes the readers raise
+    except Exception as error:  # a damaged or malicious file can make the readers raise anything
         raise DataError(
             f"{file} holds no weights that can be read safely ({in_a_line(error)}): it is damaged, or no file of "
-            "weights; get it anew"
+            "weights; download it again"
         ) from error
-    if isinstance(found, dict) and isinstance(found.get(within), dict):
-        found = found[within]
-    if not isinstance(found, dict) or not all(isinstance(value, Tensor) for value in found.values()):
-        raise DataError(f"{file} holds no weights by name; give a state dict")
-    return found
+    if isinstance(weights, dict) and isinstance(weights.get(within), dict):
+        weights = weights[within]
+    if not isinstance(weights, dict) or not all(isinstance(value, Tensor) for value in weights.values()):
+        raise DataError(f"{file} holds no weights by name; give a file with a state dict")
+    return weights
 
 
-def load(module: nn.Module, given: Mapping[str, Tensor], source: object) -> None:
-    """Put weights into a module whose names and shapes they must have, all of them.
+def load(module: nn.Module, weights: Mapping[str, Tensor], source: object) -> None:
+    """Load weights into a module. All names and shapes must match.
 
     Args:
-        module: that gets them.
-        given: by name.
-        source: where they are from, for the message.
+        module: to load into.
+        weights: by name.
+        source: where they come from, for the message.
 
     Raises:
-        DataError: some are missing, unknown or of another shape; it names them.
+        DataError: weights are missing, unknown or of another shape; the message names them.
     """
     own = module.state_dict()
-    faults = {
-        "lacks": own.keys() - given.keys(),
-        "has besides": given.keys() - own.keys(),
-        "has in another shape": {name for name in own.keys() & given.keys() if own[name].shape != given[name].shape},
+    mismatches = {
+        "lacks": own.keys() - weights.keys(),
+        "has besides": weights.keys() - own.keys(),
+        "has in another shape": {
+            name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+        },
     }
-    found = [f"{said} {len(names)}: {_some(names)}" for said, names in faults.items() if names]
-    if found:
-        raise DataError(f"{source} does not fit the model: it {'; it '.join(found)}")
-    module.load_state_dict(dict(given))
+    faults = [f"{fault} {len(names)}: {_first_five(names)}" for fault, names in mismatches.items() if names]
+    if faults:
+        raise DataError(f"{source} does not fit the model: it {'; it '.join(faults)}")
+    module.load_state_dict(dict(weights))
 
 
-def _some(names: Collection[str]) -> str:
+def _first_five(names: Collection[str]) -> str:
     return ", ".join(sorted(names)[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def fetched(repository: str, names: Sequence[str], instead: str, revision: str | None = None) -> Path:
-    """The first of these files that the hub's local cache has, or else the hub; what is there needs no network.
+    """The path of a file of a repository: from the hub's local cache, which needs no network, else downloaded.
 
     Args:
         repository: OWNER/NAME.
-        names: of files, the best first.
-        instead: what a user without a network may give, for the message.
+        names: of alternative files; the first that exists is taken.
+        instead: what a user without a network can give instead, for the message.
         revision: a branch, a tag or a commit.
 
     Raises:
-        DataError: it cannot be had here; it says what to download, and how to give it.
+        DataError: it is neither cached nor downloadable; the message says what to download and how to use it.
     """
     for name in names:
         try:
@@ -115,38 +117,38 @@ def fetched(repository: str, names: Sequence[str], instead: str, revision: str |
             return Path(hf_hub_download(repository, name, revision=revision))
         except EntryNotFoundError:
             continue
-        except Exception as error:  # whatever the hub, the network or the disk makes of it
+        except Exception as error:  # of the hub, the network or the disk
             raise unavailable(in_a_line(error)) from error
     raise unavailable("the hub has no such file")
 
 
 def offline(address: str | None = None) -> str:
-    """Why nothing can be downloaded now; empty where it can. Asked in seconds: clients of hubs try for a minute.
+    """Why nothing can be downloaded now; empty if it can. Takes seconds, where the clients of hubs retry for a minute.
 
-    A server that does not answer is not asked again for a minute.
+    A server that does not answer is not tried again for a minute.
 
     Args:
-        address: of the server; None is the hub's, HF_ENDPOINT or its own.
+        address: URL of the server; None is the hub's, from HF_ENDPOINT if set.
     """
     if address is None:
         if os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}:
             return "HF_HUB_OFFLINE is set"
         address = os.environ.get("HF_ENDPOINT") or "https://huggingface.co"
     if not address.startswith(("https://", "http://")):
-        return f"{address} is no address of a server"
-    if time.monotonic() < _UNREACHED.get(address, 0.0):
+        return f"{address} is no http or https address"
+    if time.monotonic() < _UNREACHABLE_UNTIL.get(address, 0.0):
         return f"{address} cannot be reached"
     request = urllib.request.Request(address, method="HEAD")  # noqa: S310 (checked above)
     try:
         with urllib.request.urlopen(request, timeout=5):  # noqa: S310
             return ""
     except urllib.error.HTTPError:
-        return ""  # it answers, if only to say no
+        return ""  # an error status is an answer, too
     except OSError:
-        _UNREACHED[address] = time.monotonic() + 60
+        _UNREACHABLE_UNTIL[address] = time.monotonic() + 60
         return f"{address} cannot be reached"
 
 
 def in_a_line(error: Exception) -> str:
-    """An error's kind and message, in one line that is not too long."""
+    """The type and the message of an error, in one line of at most 300 characters."""
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

@@ -1,1 +1,1 @@
-"""What a run found: a typed record, and the file that keeps such lines."""
+"""Records of runs: a typed record, and the file that keeps them."""

@@ -1,4 +1,4 @@
-"""The records of a suite on the disk: a file of JSON lines, appended when a run ends, never edited."""
+"""The file of a suite's records: JSON lines, appended when a run ends, never edited."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from mmkit.system.files import utf8
 class RecordFile:
     """The records of a suite.
 
-    A torn last line, of a process that was killed while it wrote, is dropped when the file is opened. Of two lines with
-    one id the later wins.
+    An incomplete last line, of a process that was killed while writing, is removed when the file is opened. Of two
+    lines with the same id the later one counts.
 
     Args:
-        path: the file; it need not exist.
+        path: the file; it is created if needed.
 
     Raises:
-        UsageError: the folder cannot be made or written to.
+        UsageError: the folder cannot be created or written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -39,9 +39,9 @@ class RecordFile:
         """The records by id, in the order of their first lines.
 
         Raises:
-            DataError: a line is no record, or one of another schema.
+            DataError: a line is no record, or has another schema.
         """
-        found: dict[str, Record] = {}
+        records: dict[str, Record] = {}
         for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
             try:
                 document = json.loads(line)
@@ -49,12 +49,15 @@ class RecordFile:
                 record = Record.of(document) if schema == SCHEMA else None
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
-                    f"{self.path}, line {number} is no record ({error}); remove it, or choose another --out"
+                    f"{self.path}, line {number} is no record ({error}); remove the line, or choose another --out"
                 ) from error
             if record is None:
-                raise DataError(f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}")
-            found[record.id] = record
-        return found
+                raise DataError(
+                    f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
+                    "another --out"
+                )
+            records[record.id] = record
+        return records
 
     def append(self, record: Record) -> None:
         """Add a line and flush it to the disk."""

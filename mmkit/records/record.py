@@ -1,4 +1,4 @@
-"""A record: all that one run found, field by field. `README.md` beside this file explains the folder of a suite."""
+"""The record of one run, field by field."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from typing import Any, Literal
 from mmkit.contract import Split
 
 SCHEMA = 1
-"""Of the lines that this version of mmkit reads and writes."""
+"""The schema of records that this version of mmkit reads and writes."""
 
 
 @dataclass(frozen=True)
 class SampleCounts:
-    """How many samples of each split had truth, and so were used.
+    """The number of samples of each split that have truth, and so were used.
 
     Args:
-        train: with truth.
-        validation: with truth.
-        test: with truth.
-        without_truth: the others, by split.
+        train: training samples with truth.
+        validation: validation samples with truth.
+        test: test samples with truth.
+        without_truth: samples without truth, by split.
     """
 
     train: int
@@ -31,12 +31,12 @@ class SampleCounts:
 
 @dataclass(frozen=True)
 class Loading:
-    """What training waited for its batches.
+    """The time that training waited for batches.
 
     Args:
-        seconds: of all training steps.
-        share: of the time of training steps.
-        workers: threads that made batches ahead.
+        seconds: over all training steps.
+        share: of the time of all training steps.
+        workers: threads that prefetched batches.
     """
 
     seconds: float
@@ -46,14 +46,14 @@ class Loading:
 
 @dataclass(frozen=True)
 class Speed:
-    """How fast a combination is, timed in interleaved rounds with all others of its suite.
+    """The speed of a combination, timed in interleaved rounds with the other combinations of its suite.
 
     Args:
-        inference_samples_per_s: of predictions.
-        train_samples_per_s: of training steps.
-        latency_ms: of a prediction of one sample, by percentile ("p50"); None where too few calls were timed.
-        inference_batch_size: samples that were predicted together.
-        train_batch_size: samples of a training step.
+        inference_samples_per_s: throughput of predictions.
+        train_samples_per_s: throughput of training steps.
+        latency_ms: of a prediction of one sample, by percentile ("p50"); None if too few calls were timed.
+        inference_batch_size: samples per prediction.
+        train_batch_size: samples per training step.
     """
 
     inference_samples_per_s: float
@@ -65,14 +65,14 @@ class Speed:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a combination costs apart from time.
+    """The cost of a combination apart from time.
 
     Args:
-        parameters: of the model.
-        trainable_parameters: those of them that are trained; None where it was not asked for.
-        flops_per_sample: of a prediction; None where it is not known.
-        flops_uncounted: operations without a formula, for which it is not known.
-        peak_memory_bytes: of a training step; None where it is not known.
+        parameters: number of parameters of the model.
+        trainable_parameters: number of trained ones; None if costs were not measured.
+        flops_per_sample: of a prediction; None if unknown.
+        flops_uncounted: operations without a formula, which make `flops_per_sample` unknown.
+        peak_memory_bytes: of a training step; None if unknown.
     """
 
     parameters: int
@@ -84,47 +84,47 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """One run. Of a run that failed, nothing is known beyond its name, its error and its surroundings.
+    """The record of one run. If the run failed, it has only what was run, the error, and the environment.
 
     Args:
         schema: of the record.
-        id: hash over all that decides the result.
+        id: hash over all that determines the result.
         status: "ok" or "failed".
-        error: kind and message of what made it fail.
-        exit_code: that the error stands for on the command line; 0 without one.
+        error: type and message of the error of a failed run.
+        exit_code: of the error on the command line; 0 without an error.
         task: with its options.
         encoders: by input, with their options.
         fusion: with its options, or `only:INPUT`.
         head: with its options.
         objectives: with their options.
         seed: of weights, order, augmentation and dropout.
-        metric: that ranks combinations.
-        epoch_metric: that chose the best epoch.
-        higher_is_better: of `metric`.
-        metrics: on test, by name; None where one is not defined on the samples at hand.
-        validation: likewise, on validation.
-        best_epoch: whose weights were kept, from 1.
-        history: of each epoch its number, the mean loss, and `epoch_metric` on validation.
-        scores: of `metric` on test, sample by sample; None where it is no mean over samples.
+        metric: the metric that ranks combinations.
+        epoch_metric: the metric that chose the best epoch.
+        higher_is_better: whether a greater value of `metric` is better.
+        metrics: on test, by name; None if a metric is not defined on the samples.
+        validation: metrics on validation, by name.
+        best_epoch: the epoch whose weights were kept, from 1.
+        history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
+        scores: the values, one per test sample, whose mean `metric` is; None if it is no such mean.
         names: of the classes, labels or numbers.
-        confusion: counts on test, a row a true class; of labels a 2 x 2 matrix each. None of numbers and texts, and of
-            more than 100 classes.
-        samples: how many were used.
-        unread: values that could not be read or transformed, a line each, by split.
-        encoded_once: inputs with a frozen encoder whose features were computed once.
-        encoded_in_copies: those whose features were computed of several augmented copies.
-        encoded_anew: those whose frozen encoder ran in every epoch.
-        loading: what training waited for its batches.
-        throughput: how fast the combination is; None where it was not measured.
+        confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
+            texts, and more than 100 classes.
+        samples: the number of samples used.
+        unread: values that could not be read or transformed, one line each, by split.
+        encoded_once: inputs whose frozen encoder ran once; training used its features.
+        encoded_in_copies: inputs whose frozen encoder ran on several augmented copies.
+        encoded_anew: inputs whose frozen encoder ran in every epoch.
+        loading: the time that training waited for batches.
+        throughput: speed of the combination; None if not measured.
         cost: parameters, FLOPs and memory.
-        seconds: that the run took.
-        run: its document, from which `Run.of` makes it again.
+        seconds: duration of the run.
+        run: the run as a document; `Run.of` makes the run from it.
         device: on which it ran.
-        precision: of the forward.
+        precision: of the forward pass.
         machine: on which it ran.
-        software: versions of what computes.
+        software: versions of the software that computes.
         plugins: distributions of its components, with versions.
-        libraries: versions of what those are built on.
+        libraries: versions of the distributions that those require.
     """
 
     schema: int = SCHEMA
@@ -166,7 +166,7 @@ class Record:
     libraries: dict[str, str]
 
     def document(self) -> dict[str, Any]:
-        """As plain JSON values; `Record.of` takes them back."""
+        """As plain JSON values; `Record.of` reads them."""
         found = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for name, v in found.items()}
 
@@ -175,7 +175,7 @@ class Record:
         """The record that a document describes.
 
         Raises:
-            ValueError: a field is missing, or is not of its type; the message names it.
+            ValueError: a field is missing or has the wrong type; the message names it.
         """
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (heavy, and a first run reads no record)
 

@@ -1,1 +1,1 @@
-"""What is installed: found, asked for its specs, listed with a status, and chosen by name with its options."""
+"""The registry of installed components: discovery, specs, statuses, and choice by name with checked options."""

@@ -1,8 +1,8 @@
-"""Which installed distributions register an entry point in a group `mmkit.v*`: a scan of metadata, no import.
+"""Finds the installed distributions with an entry point in a group `mmkit.v*`, from their metadata, without imports.
 
-Reading `entry_points.txt` of each folder on the path first is 2 times as fast as `importlib.metadata`, which also
-reads the metadata of everything that registers nothing; it is asked where a folder cannot be read so: for zip files
-and for finders of one's own. Of one distribution found twice the first on the path counts, as it does for imports.
+The `entry_points.txt` of each distribution on the path is read first. That is twice as fast as `importlib.metadata`,
+which reads all metadata of all distributions; it is used only for zip files and custom finders. If a distribution is
+on the path twice, the first one counts, as for imports.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 Read = Callable[[str], str | None]
-"""Gives the text of one file of a distribution's metadata, None where there is none."""
+"""Returns the text of one file of a distribution's metadata, None if there is no such file."""
 
 
 class Registration(NamedTuple):
     """One entry point.
 
     Args:
-        distribution: name of the distribution, as its metadata spell it.
-        version: likewise.
-        group: "mmkit.v1", or that of another version of the plugins' interface.
+        distribution: name of the distribution, as spelt in its metadata.
+        version: of the distribution.
+        group: "mmkit.v1", or that of another version of the plugin interface.
         name: of the entry point.
-        module: what it names: the module with the hooks.
+        module: that the entry point names: the module with the hooks.
         requires: the distribution's own requirements (PEP 508).
     """
 
@@ -38,11 +38,11 @@ class Registration(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a scan saw.
+    """The result of a scan.
 
     Args:
         registrations: in the order of the path.
-        versions: of every installed distribution, by normalised name.
+        versions: of all installed distributions, by normalised name.
     """
 
     registrations: tuple[Registration, ...] = ()
@@ -50,7 +50,7 @@ class Found(NamedTuple):
 
 
 def normalised(name: str) -> str:
-    """The name of a distribution as names are compared: lower case, one hyphen for each run of `-`, `_` and `.`."""
+    """The name of a distribution in normal form: lower case, one hyphen for each run of `-`, `_` and `.`."""
     name = name.lower().replace("_", "-").replace(".", "-")
     while "--" in name:
         name = name.replace("--", "-")
@@ -58,10 +58,10 @@ def normalised(name: str) -> str:
 
 
 def scan(path: Iterable[str] | None = None) -> Found:
-    """All registrations on `path`, that of imports where none is given; the working directory as such is not searched.
+    """All registrations on a path. An empty entry, which means the working directory, is not searched.
 
     Args:
-        path: folders and zip files, first ones first.
+        path: folders and zip files, in the order of precedence; None is `sys.path`.
     """
     registrations: list[Registration] = []
     versions: dict[str, str] = {}
@@ -82,12 +82,12 @@ def scan(path: Iterable[str] | None = None) -> Found:
 
 def _distributions(path: Iterable[str] | None) -> Iterator[tuple[str, str, Read]]:
     """Name, version and metadata of each distribution."""
-    # An empty entry is the working directory, from which nothing is loaded.
-    for entry in [place for place in (sys.path if path is None else path) if place]:
+    # An empty entry is the working directory; no plugin is loaded from there.
+    for entry in [entry for entry in (sys.path if path is None else path) if entry]:
         try:
             inside = sorted(os.listdir(entry))  # noqa: PTH208 (pathlib costs more than the whole scan)
         except NotADirectoryError:
-            yield from _asked(entry)
+            yield from _by_importlib(entry)
             continue
         except OSError:
             continue
@@ -103,17 +103,17 @@ def _distributions(path: Iterable[str] | None) -> Iterator[tuple[str, str, Read]
                 version = version or _header(read("PKG-INFO") or "").get("version", [""])[0]
             yield name or stem, version, read
         if entry.endswith(".egg"):
-            yield from _asked(entry)
-    if path is None and any(_finds_by_itself(finder) for finder in sys.meta_path):
-        yield from _asked(None)
+            yield from _by_importlib(entry)
+    if path is None and any(_is_custom(finder) for finder in sys.meta_path):
+        yield from _by_importlib(None)
 
 
-def _finds_by_itself(finder: object) -> bool:
+def _is_custom(finder: object) -> bool:
     return hasattr(finder, "find_distributions") and getattr(finder, "__name__", "") != "PathFinder"
 
 
-def _asked(entry: str | None) -> Iterator[tuple[str, str, Read]]:
-    """What `importlib.metadata` finds, in one entry of the path or by all finders."""
+def _by_importlib(entry: str | None) -> Iterator[tuple[str, str, Read]]:
+    """The distributions that `importlib.metadata` finds, in one entry of the path or by all finders."""
     from importlib import metadata  # noqa: PLC0415 (a third of the time that listing plugins takes; rarely needed)
 
     for distribution in metadata.distributions() if entry is None else metadata.distributions(path=[entry]):
@@ -134,7 +134,7 @@ def _reader(folder: str) -> Read:
 
 
 def _entries(text: str) -> Iterator[tuple[str, str, str]]:
-    """Group, name and module of each entry point in a group of ours."""
+    """Group, name and module of each entry point in a group `mmkit.v*`."""
     if "mmkit.v" not in text:
         return
     group = ""
@@ -143,11 +143,11 @@ def _entries(text: str) -> Iterator[tuple[str, str, str]]:
             group = line.strip("[] \t")
         elif "=" in line and group.startswith("mmkit.v") and group[7:].isdecimal() and line[0] not in "#;":
             name, _, value = line.partition("=")
-            yield group, name.strip(), value.partition("[")[0].strip()  # extras of an entry point mean nothing here
+            yield group, name.strip(), value.partition("[")[0].strip()  # extras are ignored
 
 
 def _header(text: str) -> dict[str, list[str]]:
-    """The fields of a metadata file, lower-case; its body, the description, is left out."""
+    """The header fields of a metadata file by lower-case name, without its body, the description."""
     fields: dict[str, list[str]] = {}
     for line in text.splitlines():
         if not line.strip():

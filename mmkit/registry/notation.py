@@ -1,6 +1,6 @@
-"""How a component and the value of an option are written as text: "NAME:key=value,...", values in TOML.
+"""The notation of components and option values as text: "NAME:key=value,...", values in TOML.
 
-What is written here is read back as the same value, and the other way round.
+A value that is written here is read back as the same value.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from mmkit.errors import UsageError
 
 
 class Text(str):
-    """What a user typed as a value: read as TOML where that fits the annotation, else as the bare string."""
+    """The text of a value that a user typed: read as TOML if that fits the annotation, else taken as a string."""
 
     __slots__ = ()
 
 
 def parse_component(text: str) -> tuple[str, dict[str, Text]]:
-    """The name and the options of "NAME:key=value,...".
+    """Parse "NAME:key=value,..." into the name and the options.
 
-    Only the first ':' and each first '=' split; commas inside brackets and quotes do not.
+    Only the first ':' and the first '=' of each part split; commas inside brackets and quotes do not.
 
     >>> parse_component("attention:heads=8,dropout=0.1")
     ('attention', {'heads': '8', 'dropout': '0.1'})
@@ -29,21 +29,21 @@ def parse_component(text: str) -> tuple[str, dict[str, Text]]:
     """
     name, colon, rest = text.partition(":")
     if not name.strip() or (colon and not rest.strip()):
-        raise UsageError(f"{text!r} is not NAME or NAME:key=value,...")
+        raise UsageError(f"a component is NAME or NAME:key=value,...; got {text!r}")
     options: dict[str, Text] = {}
     for part in split_commas(rest):
         key, equals, value = part.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise UsageError(f"{text!r}: {part.strip()!r} is not key=value")
+            raise UsageError(f"{part.strip()!r} in {text!r} is not key=value; separate options by commas")
         if key in options:
-            raise UsageError(f"{text!r}: option {key} is given twice")
+            raise UsageError(f"option {key} is given twice in {text!r}; give it once")
         options[key] = Text(value.strip())
     return name.strip(), options
 
 
 def split_commas(text: str) -> Iterator[str]:
-    """The parts of `text` between the commas that stand outside brackets and quotes; none of an empty text."""
+    """Split a text at the commas outside brackets and quotes. An empty text has no parts."""
     start, depth, quote, escaped = 0, 0, "", False
     for place, sign in enumerate(text):
         if quote:
@@ -54,7 +54,7 @@ def split_commas(text: str) -> Iterator[str]:
             elif sign == quote:
                 quote = ""
         elif sign in "\"'" and (depth > 0 or text[start:place].rstrip().endswith("=")):
-            quote = sign  # in the middle of a bare word it is an apostrophe
+            quote = sign  # elsewhere it is an apostrophe
         elif sign in "[{(":
             depth += 1
         elif sign in ")}]":
@@ -67,16 +67,16 @@ def split_commas(text: str) -> Iterator[str]:
 
 
 def parse_value(text: str) -> object:
-    """The TOML value that `text` is, None for `none`, else the text itself.
+    """The value of a text: read as TOML, None for `none`, the text itself if it is not TOML.
 
     >>> parse_value("0.5"), parse_value("[1, 2]"), parse_value("none"), parse_value("lstm")
     (0.5, [1, 2], None, 'lstm')
     """
     if text == "none":
         return None
-    import tomllib  # noqa: PLC0415 (listing plugins reads no value, and this costs a tenth of it)
+    import tomllib  # noqa: PLC0415 (a tenth of the time that listing plugins takes, which reads no value)
 
-    if "\n" in text:  # would be more than one value
+    if "\n" in text:  # TOML might read more than one value
         return str(text)
     try:
         return tomllib.loads(f"value = {text}")["value"]
@@ -85,7 +85,7 @@ def parse_value(text: str) -> object:
 
 
 def write_value(value: object) -> str:
-    """`value` as text that `parse_value` reads back: TOML, bare where a string needs no quotes, `none`."""
+    """A value as text that `parse_value` reads back: TOML, `none`, or a bare string if it needs no quotes."""
     if isinstance(value, str) and value and not set(value) & _NOT_BARE and value.isprintable():
         return value if parse_value(value) == value else _toml(value)
     return _toml(value)

@@ -1,7 +1,7 @@
-"""The options of components: read off signatures, checked against their annotations.
+"""The options of components: read from signatures, checked against annotations.
 
 The keyword-only parameters of a constructor are its options, and their lines under `Args:` are their help. Nothing
-here imports torch; pydantic is imported when a value is checked, which is when torch is needed anyway.
+here imports torch; pydantic is imported when the first value is checked, because it is slow to import.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Option(NamedTuple):
 
     Args:
         name: as the user writes it.
-        annotation: the evaluated type, `Annotated` ranges included.
-        default: what holds where nobody says otherwise.
+        annotation: the evaluated type, with the ranges of `Annotated`.
+        default: the value if none is given.
         help: its line under `Args:`.
     """
 
@@ -49,7 +49,7 @@ class Option(NamedTuple):
 
 
 def options_of(*factories: type) -> dict[str, Option]:
-    """The options of all constructors together, by name; where two have the same option, the first describes it.
+    """The options of several constructors together, by name. The first that has an option describes it.
 
     Args:
         factories: classes, such as an encoder and the transform that it reads.
@@ -103,11 +103,11 @@ def _helps(factory: type) -> dict[str, str]:
 
 
 def validated(owner: str, given: Mapping[str, object], schema: Mapping[str, Option]) -> dict[str, object]:
-    """All options of `schema` by name: those given, checked against their annotations, and the defaults of the rest.
+    """All options of a schema by name: given values, checked against the annotations, and defaults.
 
     Args:
-        owner: whose options they are, for messages: "fusion attention".
-        given: values; a `Text` is read as TOML first.
+        owner: the component, for messages: "fusion attention".
+        given: values by name; a `Text` is read as TOML first.
         schema: from `options_of`.
 
     Raises:
@@ -124,7 +124,7 @@ def validated(owner: str, given: Mapping[str, object], schema: Mapping[str, Opti
 
 
 def components_in(options: Mapping[str, object], schema: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
-    """Kind and name of each component that an option names."""
+    """Kind and name of each component that options name."""
     for name, option in schema.items():
         for part in _parts(option.annotation):
             if isinstance(part, Component) and isinstance(value := options[name], str):
@@ -132,7 +132,7 @@ def components_in(options: Mapping[str, object], schema: Mapping[str, Option]) -
 
 
 def _parts(annotation: Any) -> Iterator[Any]:
-    """All that an annotation consists of."""
+    """All parts of an annotation, nested ones included."""
     for part in typing.get_args(annotation):
         yield part
         yield from _parts(part)
@@ -148,20 +148,20 @@ def _checked(owner: str, option: Option, value: object) -> object:
         readings = [parsed] if isinstance(parsed, str) else [parsed, str(value)]
     reason = ""
     for reading in readings:
-        # Strict first: pydantic's leave to take True for 1 is withheld, that to take [1] for a tuple is not.
+        # Strict first. Then pydantic may take [1] for a tuple, but not True for 1.
         for strict in (True, False):
             try:
                 if strict or not isinstance(reading, bool) or describe(option.annotation) == "bool":
                     return adapter.validate_python(reading, strict=strict)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
-                if first["type"] == "predicate_failed":  # it names a function; what is taken has been said
+                if first["type"] == "predicate_failed":  # its message names a function, and ours the allowed values
                     continue
                 place = ".".join(str(part) for part in first["loc"] if isinstance(part, int))
                 reason = reason or f"{f'item {place}: ' if place else ''}{first['msg']}"
     shown = str(value) if isinstance(value, Text) else write_value(value)
     if isinstance(value, Text) and value[:1] in {"[", "{"} and isinstance(readings[0], str):
-        reason = 'it is no TOML; within brackets texts take quotes, ["a", "b"]'
+        reason = 'it is not TOML; within brackets strings need quotes, ["a", "b"]'
     why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
     raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
 
@@ -170,7 +170,7 @@ _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=
 
 
 def describe(annotation: Any) -> str:
-    """An annotation in a user's words.
+    """An annotation in words for users.
 
     >>> import annotated_types
     >>> describe(Annotated[int, annotated_types.Gt(0)] | None), describe(Literal["lstm", "gru"]), describe(list[str])
@@ -178,14 +178,16 @@ def describe(annotation: Any) -> str:
     """
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        said = next((part.documentation for part in arguments[1:] if hasattr(part, "documentation")), "")  # by `doc`
+        documented = next(
+            (part.documentation for part in arguments[1:] if hasattr(part, "documentation")), ""
+        )  # by `doc`
         bounds = [
             f"{sign} {getattr(part, field)}"
             for part in arguments[1:]
             for field, sign in _SIGNS.items()
             if getattr(part, field, None) is not None
         ]
-        return said or " ".join([describe(arguments[0]), ", ".join(bounds)]).strip()
+        return documented or " ".join([describe(arguments[0]), ", ".join(bounds)]).strip()
     if origin is Literal:
         return " or ".join(write_value(value) for value in arguments)
     if origin in {typing.Union, types.UnionType}:
@@ -204,16 +206,16 @@ def _name(annotation: Any) -> str:
 
 @dataclass(frozen=True)
 class Choice:
-    """One component with all its options resolved.
+    """A chosen component with the values of all its options.
 
     Args:
         kind: "encoder", "fusion", ...
         name: as recorded: the bare name, "distribution/name", or the qualified name of a class.
-        spec: what was registered; None for a class that no plugin registers.
-        factories: the component's class, then that of the transform which it `reads`, where it reads one.
-        options: all of them, defaults included.
-        distribution: that registers it, with its version; nothing of a class that no plugin registers.
-        inner: what its options name.
+        spec: of a registered component; None for a class that no plugin registers.
+        factories: the component's class, then that of the transform that it `reads`, if any.
+        options: values of all options, defaults included.
+        distribution: the distribution that registers it, with its version; empty for a class that no plugin registers.
+        inner: choices of the components that its options name.
     """
 
     kind: str
@@ -226,7 +228,7 @@ class Choice:
 
     @property
     def plugins(self) -> dict[str, str]:
-        """The distributions that it comes from, with their versions, and those of what its options name."""
+        """The distributions, with their versions, of the component and of those that its options name."""
         return {**self.distribution, **{name: v for choice in self.inner for name, v in choice.plugins.items()}}
 
     @property
@@ -245,8 +247,8 @@ class Choice:
         return {k: v for k, v in self.options.items() if k not in schema or v != schema[k].default}
 
     @property
-    def lasting(self) -> dict[str, object]:
-        """The options that features of a frozen encoder hang on: all but those of training."""
+    def feature_options(self) -> dict[str, object]:
+        """The options that the features of a frozen encoder depend on: all but those of training."""
         schema = options_of(*self.factories)
         return {
             name: value
@@ -255,6 +257,6 @@ class Choice:
         }
 
     def __str__(self) -> str:
-        """As "name:key=value,...", changed options only; it can be parsed back."""
+        """The choice as "name:key=value,..." with changed options only, in the notation that `choose` takes."""
         options = ",".join(f"{name}={write_value(value)}" for name, value in self.changed.items())
         return f"{self.name}:{options}" if options else self.name

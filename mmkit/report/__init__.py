@@ -1,1 +1,1 @@
-"""Records to what a person reads. Nothing here knows how a record came about."""
+"""Reports: from records to tables, verdicts and documents. They depend on records only."""

@@ -1,4 +1,4 @@
-"""Records as one JSON document."""
+"""The report of a suite as one JSON document."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from mmkit.report.verdict import verdict
 
 
 def document(records: Sequence[Record], folder: str) -> dict[str, Any]:
-    """The ranking, the verdict, and the records themselves."""
-    found = rows(records)
-    said = verdict(found)
+    """The ranking, the verdict, and the records."""
+    ranking = rows(records)
+    comparison = verdict(ranking)
     return {
         "schema": 1,
         "folder": folder,
-        "verdict": said.document() if said else None,
-        "ranking": [_row(row) for row in found],
+        "verdict": comparison.document() if comparison else None,
+        "ranking": [_row(row) for row in ranking],
         "records": [record.document() for record in records],
     }
 
 
 def _row(row: Row) -> dict[str, Any]:
     def spreads(of: Literal["metrics", "validation"]) -> dict[str, Any]:
-        found = {name: row.spread(name, of) for name in (getattr(row.records[0], of) if row.records else ())}
-        return {name: asdict(spread) if spread else None for name, spread in found.items()}
+        by_name = {name: row.spread(name, of) for name in (getattr(row.records[0], of) if row.records else ())}
+        return {name: asdict(spread) if spread else None for name, spread in by_name.items()}
 
     return {
         "encoders": dict(row.encoders),

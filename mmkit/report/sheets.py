@@ -68,7 +68,7 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
         return None
     names = row.records[0].names
     seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
-    title = f"Confusion of {row.fusion} on test, over {seeds}"
+    title = f"Confusion matrix of {row.fusion} on test, over {seeds}"
     matrices = [record.confusion or [] for record in row.records]
     if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
         title += ", label by label"

@@ -1,4 +1,4 @@
-"""Records to rows: one a combination, over its seeds."""
+"""The summary of records: one row per combination, over its seeds."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Cell = str | int | float | None
 
 @dataclass(frozen=True)
 class Spread:
-    """A figure over seeds.
+    """Mean and standard deviation of a metric over seeds.
 
     Args:
         mean: over seeds.
-        std: standard deviation over seeds; None of one seed.
+        std: standard deviation over seeds; None with one seed.
     """
 
     mean: float
@@ -29,15 +29,15 @@ class Spread:
 
 @dataclass(frozen=True, repr=False)
 class Row:
-    """A combination.
+    """One combination over its seeds.
 
     Args:
         encoders: by input.
         fusion: with its options, or `only:INPUT`.
         head: with its options.
-        objectives: likewise.
-        records: of the seeds that ended well.
-        errors: of the others.
+        objectives: with their options.
+        records: of the runs that were completed.
+        errors: of the runs that failed.
     """
 
     encoders: Mapping[str, str]
@@ -53,68 +53,68 @@ class Row:
 
     @property
     def alone(self) -> bool:
-        """True of a single-input baseline."""
+        """Whether it is a single-input baseline."""
         return self.fusion.startswith("only:")
 
     @property
     def metric(self) -> str:
-        """The one that ranks; empty where every seed failed."""
+        """The metric that ranks combinations; empty if every seed failed."""
         return self.records[0].metric if self.records else ""
 
     @property
     def higher_is_better(self) -> bool:
-        """Of that metric."""
+        """Whether a greater value of `metric` is better."""
         return not self.records or self.records[0].higher_is_better
 
     def spread(self, metric: str, of: Literal["metrics", "validation"] = "metrics") -> Spread | None:
-        """A metric on test ("metrics") or on "validation"; None where it is not defined for every seed."""
-        found = [getattr(record, of).get(metric) for record in self.records]
-        values = [value for value in found if value is not None]
-        if not values or len(values) < len(found):
+        """A metric over seeds, on test ("metrics") or on "validation"; None if it is not defined for every seed."""
+        of_seeds = [getattr(record, of).get(metric) for record in self.records]
+        values = [value for value in of_seeds if value is not None]
+        if not values or len(values) < len(of_seeds):
             return None
         return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
     @property
     def speed(self) -> Speed | None:
-        """Which all seeds share; None where it was not measured."""
+        """The speed, which does not depend on the seed; None if not measured."""
         return next((record.throughput for record in self.records if record.throughput), None)
 
     @property
     def cost(self) -> Cost | None:
-        """Which all seeds share: what was measured, else the parameters alone."""
+        """The cost, which does not depend on the seed; the number of parameters only if costs were not measured."""
         costs = [record.cost for record in self.records if record.cost]
         measured = (cost for cost in costs if cost.trainable_parameters is not None)
         return next(measured, costs[0] if costs else None)
 
     def flat(self) -> dict[str, Cell]:
         """The row as plain values by column: names, mean and standard deviation of each metric, speed and cost."""
-        found: dict[str, Cell] = {"fusion": self.fusion}
-        found |= {f"encoder {name}": encoder for name, encoder in self.encoders.items()}
-        found |= {"head": self.head, "objectives": ", ".join(self.objectives) or None, "seeds": len(self.records)}
+        row: dict[str, Cell] = {"fusion": self.fusion}
+        row |= {f"encoder {name}": encoder for name, encoder in self.encoders.items()}
+        row |= {"head": self.head, "objectives": ", ".join(self.objectives) or None, "seeds": len(self.records)}
         of: Literal["metrics", "validation"]
         for of, title in (("validation", "validation"), ("metrics", "test")):
             for metric in getattr(self.records[0], of) if self.records else ():
                 spread = self.spread(metric, of)
-                found[f"{title} {metric}"] = spread.mean if spread else None
-                found[f"{title} {metric} std"] = spread.std if spread else None
+                row[f"{title} {metric}"] = spread.mean if spread else None
+                row[f"{title} {metric} std"] = spread.std if spread else None
         if self.speed:
-            found["inference samples/s"] = self.speed.inference_samples_per_s
-            found["training samples/s"] = self.speed.train_samples_per_s
-            found["latency p50 ms"] = self.speed.latency_ms.get("p50")
+            row["inference samples/s"] = self.speed.inference_samples_per_s
+            row["training samples/s"] = self.speed.train_samples_per_s
+            row["latency p50 ms"] = self.speed.latency_ms.get("p50")
         if self.cost:
-            found |= {"parameters": self.cost.parameters, "FLOPs a sample": self.cost.flops_per_sample}
-            found["peak memory bytes"] = self.cost.peak_memory_bytes
-        return found | {"failed seeds": len(self.errors), "error": "; ".join(dict.fromkeys(self.errors)) or None}
+            row |= {"parameters": self.cost.parameters, "FLOPs a sample": self.cost.flops_per_sample}
+            row["peak memory bytes"] = self.cost.peak_memory_bytes
+        return row | {"failed seeds": len(self.errors), "error": "; ".join(dict.fromkeys(self.errors)) or None}
 
     @property
     def loading(self) -> float | None:
-        """Share of the time of training steps that went into waiting for batches, a mean over seeds."""
+        """The share of the time of training steps that was spent waiting for batches, averaged over seeds."""
         shares = [record.loading.share for record in self.records if record.loading]
         return statistics.fmean(shares) if shares else None
 
     @property
     def rank(self) -> float:
-        """What orders rows, on validation alone; higher is better."""
+        """The value that orders rows: the mean of the metric on validation, negated if lower is better."""
         spread = self.spread(self.metric, "validation")
         if spread is None:
             return float("-inf")
@@ -122,44 +122,44 @@ class Row:
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
-    """The combinations, best on validation first; those of which every seed failed last."""
-    found: dict[str, Row] = {}
+    """One row per combination, the best on validation first; combinations that failed with every seed come last."""
+    by_combination: dict[str, Row] = {}
     for record in records:
         key = json.dumps([record.encoders, record.fusion, record.head, record.objectives], sort_keys=True)
-        if key not in found:
-            found[key] = Row(record.encoders, record.fusion, record.head, tuple(record.objectives))
-        row = found[key]
+        if key not in by_combination:
+            by_combination[key] = Row(record.encoders, record.fusion, record.head, tuple(record.objectives))
+        row = by_combination[key]
         if record.status == "ok":
             row.records.append(record)
         else:
             row.errors.append(record.error or "")
-    return sorted(found.values(), key=lambda row: row.rank, reverse=True)
+    return sorted(by_combination.values(), key=lambda row: row.rank, reverse=True)
 
 
-def names(found: Sequence[Row]) -> list[str]:
-    """What each row is called: its fusion, and where others have the same one, what tells it from them.
+def names(rows: Sequence[Row]) -> list[str]:
+    """The name of each row: its fusion; if several rows have the same fusion, also what distinguishes them.
 
     ["concat, head linear", "concat, head mlp", "only:image"]
     """
-    return [", ".join([row.fusion, *_differences(row, found)]) for row in found]
+    return [", ".join([row.fusion, *_differences(row, rows)]) for row in rows]
 
 
-def _differences(row: Row, found: Sequence[Row]) -> list[str]:
-    same = [other for other in found if other.fusion == row.fusion]
+def _differences(row: Row, rows: Sequence[Row]) -> list[str]:
+    same = [other for other in rows if other.fusion == row.fusion]
     varying = [name for name in row.encoders if len({other.encoders.get(name) for other in same}) > 1]
     parts = [f"{name} {row.encoders[name]}" for name in varying]
     return parts + ([f"head {row.head}"] if len({other.head for other in same}) > 1 else [])
 
 
-def table(found: Sequence[Row]) -> list[dict[str, Cell]]:
-    """A line a row, its name first; all have the same columns, with None where a row has no value."""
-    lines = [{"combination": name, **row.flat()} for name, row in zip(names(found), found, strict=True)]
+def table(rows: Sequence[Row]) -> list[dict[str, Cell]]:
+    """One line per row, its name first; all have the same columns, with None for a missing value."""
+    lines = [{"combination": name, **row.flat()} for name, row in zip(names(rows), rows, strict=True)]
     columns = _merged([list(line) for line in lines])
     return [{column: line.get(column) for column in columns} for line in lines]
 
 
 def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
-    """Every column once; one that only some lines have stands after its neighbour there."""
+    """Every column once; a column that only some lines have comes after its neighbour there."""
     found: list[str] = []
     for order in orders:
         at = 0
@@ -170,7 +170,7 @@ def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
     return found
 
 
-def best(found: Sequence[Row], *, alone: bool) -> Row | None:
-    """The best on validation, of the fusions or of the single inputs."""
-    chosen = [row for row in found if row.alone is alone and row.records]
-    return max(chosen, key=lambda row: row.rank, default=None)
+def best(rows: Sequence[Row], *, alone: bool) -> Row | None:
+    """The row that is best on validation, of the single inputs (`alone`) or of the fusions."""
+    candidates = [row for row in rows if row.alone is alone and row.records]
+    return max(candidates, key=lambda row: row.rank, default=None)

@@ -1,4 +1,4 @@
-"""Rows as tables for a terminal, or as untruncated lines for a pipe."""
+"""Tables of scores and costs, for a terminal, a notebook, or untruncated for a pipe."""
 
 from __future__ import annotations
 
@@ -14,28 +14,26 @@ from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 
 
-def show(found: Sequence[Row], console: Console) -> None:
-    """Print what the combinations reach, what they cost, what failed, and the verdict."""
-    for number, sheet in enumerate(sheets(found)):
+def show(rows: Sequence[Row], console: Console) -> None:
+    """Print the scores and the costs of combinations, failures, and the verdict."""
+    for number, sheet in enumerate(sheets(rows)):
         if number:
             console.print()
         console.print(drawn(sheet, console))
-    for line in failures(found):
+    for line in failures(rows):
         console.print(line, style="red", markup=False)
-    said = verdict(found)
-    if said:
+    comparison = verdict(rows)
+    if comparison:
         console.print()
-        console.print(said.sentence(), markup=False, highlight=False)
+        console.print(comparison.sentence(), markup=False, highlight=False)
 
 
-def show_confusion(found: Sequence[Row], console: Console) -> None:
-    """Print how often the best combination on validation took what for what on test, summed over its seeds."""
-    sheet = confusion(found)
+def show_confusion(rows: Sequence[Row], console: Console) -> None:
+    """Print the confusion matrix on test of the best combination on validation, summed over its seeds."""
+    sheet = confusion(rows)
     console.print()
     if sheet is None:
-        console.print(
-            "No confusion matrix: there is none of numbers or texts, nor of more than 100 classes.", markup=False
-        )
+        console.print("No confusion matrix: numbers, texts, and more than 100 classes have none.", markup=False)
         return
     console.print(sheet.title, markup=False, highlight=False, soft_wrap=True)
     console.print(drawn(sheet, console, titled=False))

@@ -1,8 +1,8 @@
-"""The answer in one sentence: did the fusion score above the best single input?
+"""The verdict: did the best fusion score above the best single input?
 
-Both are chosen on validation, and compared on test. The margin is twice the standard error of their difference, which
-takes in the seeds (paired: the same seed of both) and, where a metric is a mean over samples, the samples of the test
-split (paired: the same sample of both).
+Both are chosen on validation and compared on test. The margin is twice the standard error of their difference. It
+accounts for the variance over seeds (paired by seed) and, if the metric is a mean over samples, over the samples of the
+test split (paired by sample).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "ro
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """A comparison on test.
+    """The comparison of the best fusion with the best single input on test.
 
     Args:
         fusion: the best fusion on validation.
         single: the best single input on validation.
-        difference: how much better the fusion is, in the metric's units; negative is worse.
-        margin: twice its standard error; None of one seed.
-        seeds: that both have.
-        samples: of the test split that the margin takes in; 0 where the metric is no mean over samples.
+        difference: by how much the fusion is better, in units of the metric; negative if it is worse.
+        margin: twice the standard error of the difference; None with one seed.
+        seeds: number of seeds that both have.
+        samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
     """
 
     fusion: Row
@@ -48,28 +48,28 @@ class Verdict:
 
     @property
     def finding(self) -> str:
-        """What can be said: "above", "below", or "unclear" within the margin or without one."""
+        """The result: "above" or "below"; "unclear" if the difference is within the margin, or there is no margin."""
         if self.margin is None or abs(self.difference) <= self.margin:
             return "unclear"
         return "above" if self.difference > 0 else "below"
 
     def sentence(self) -> str:
-        """In words."""
+        """The verdict in one sentence."""
         metric = self.fusion.metric
         scores = [written(row.spread(metric).mean, metric) for row in (self.fusion, self.single)]  # type: ignore[union-attr]
         over = f"{self.seeds} seed{'s' * (self.seeds > 1)}" + (f" and {self.samples} samples" if self.samples else "")
-        said = {
+        result = {
             "above": "scored above the best single input",
             "below": "scored below the best single input",
-            "unclear": "cannot be told from the best single input",
+            "unclear": "cannot be distinguished from the best single input",
         }[self.finding]
         size = written(abs(self.difference), metric)
         worse = "" if self.difference >= 0 else " worse"
-        apart = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
-        margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin from one seed"
+        difference = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
+        margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin with one seed"
         return (
-            f"On test, {self.fusion.fusion} {said}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
-            f"{apart} ({margin}, over {over}; both chosen on validation)."
+            f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
+            f"{difference} ({margin}, over {over}; both chosen on validation)."
         )
 
     def document(self) -> dict[str, Any]:
@@ -87,9 +87,9 @@ class Verdict:
         }
 
 
-def verdict(found: Sequence[Row]) -> Verdict | None:
-    """The best fusion against the best single input; None where one of them is not there."""
-    fusion, single = best(found, alone=False), best(found, alone=True)
+def verdict(rows: Sequence[Row]) -> Verdict | None:
+    """Compare the best fusion with the best single input; None if there is no fusion or no single input."""
+    fusion, single = best(rows, alone=False), best(rows, alone=True)
     if fusion is None or single is None:
         return None
     of_fusion = {record.seed: record for record in fusion.records}
@@ -110,16 +110,16 @@ def verdict(found: Sequence[Row]) -> Verdict | None:
 
 
 def _scores(a: Record, b: Record) -> tuple[Sequence[float], Sequence[float]]:
-    """The scores of two records sample by sample; nothing where these are not of the same samples.
+    """The scores of two records per sample; empty if they are of different samples.
 
-    A transform of one may have rejected some, which then were left out.
+    That is so if a transform of one of them rejected values and their samples were skipped.
     """
     same = a.run.get("on_error") != "skip" or a.unread.get("test") == b.unread.get("test")
     return (a.scores or (), b.scores or ()) if same else ((), ())
 
 
 def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """The difference of each sample, a mean over seeds; nothing where their numbers differ."""
+    """The difference per sample, averaged over seeds; empty if the numbers of samples differ."""
     pairs = [(a, b) for a, b in pairs if a and b]
     if not pairs or len({len(scores) for pair in pairs for scores in pair}) != 1:
         return []
@@ -131,10 +131,10 @@ def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list
 
 
 def is_share(metric: str) -> bool:
-    """Whether a metric is a share, shown in percent."""
+    """Whether a metric is a share, which is shown in percent."""
     return any(part in SHARES for part in metric.split("_"))
 
 
 def written(value: float, metric: str) -> str:
-    """A value of a metric: shares in percent with one decimal, others with three digits."""
+    """The value of a metric as text: shares in percent with one decimal, others with three digits."""
     return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"

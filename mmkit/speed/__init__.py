@@ -1,1 +1,1 @@
-"""What a model costs: time, memory, parameters and operations."""
+"""The cost of a model: time, memory, parameters and FLOPs."""

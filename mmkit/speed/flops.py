@@ -1,7 +1,7 @@
-"""What a model costs whatever the machine: its parameters, and the arithmetic of a sample.
+"""Costs of a model that do not depend on the machine: parameters, and FLOPs per sample.
 
-FLOPs are those of products: a matrix product, a convolution or an attention, a multiplication and its addition being
-two. Norms, activations, sums and products of elements are not counted, as everywhere else.
+FLOPs are those of matrix products, convolutions and attention; a multiplication and its addition count as two.
+Normalisations, activations and element-wise operations are not counted, as is usual.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ _PRODUCTS = re.compile(
     r"(^|_)((add|badd)?b?mm|(add)?mv|v?dot|matmul|conv\w*|fft|attention|transformer|lstm|gru|rnn"
     r"|linear|(bi|tri)linear|cdist|einsum|cholesky|eigh?|inv|lu|qr|svd|solve|lstsq)(_|$)"
 )
-"""Names of operations that hide products; one without a formula is reported."""
+"""Names of operations that contain products; one without a formula is reported."""
 _OURS = {"aten", "prim", "prims"}
 
 
 @dataclass(frozen=True)
 class Flops:
-    """The arithmetic of one sample.
+    """FLOPs of one sample.
 
     Args:
-        per_sample: mean over the batch; None where it is not known.
-        counted: what could be counted of it: equal to `per_sample`, else a lower bound.
-        uncounted: operations that have no formula.
-        reason: why it is not known.
+        per_sample: mean over the batch; None if unknown.
+        counted: the FLOPs that could be counted: equal to `per_sample`, or a lower bound of it.
+        uncounted: operations without a formula.
+        reason: why `per_sample` is unknown.
     """
 
     per_sample: float | None
@@ -47,13 +47,13 @@ class Flops:
 
 
 def parameters(model: nn.Module) -> tuple[int, int]:
-    """The number of parameters, and of those that are trained; one used in two places counts once."""
+    """The number of parameters, and of trained ones; a shared parameter counts once."""
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return sum(n for n, _ in sizes), sum(n for n, trained in sizes if trained)
 
 
 def added(parts: Sequence[Flops]) -> Flops:
-    """Of what consists of parts, each of which sees every sample once."""
+    """The sum of the FLOPs of parts that each see every sample once."""
     counted = sum(part.counted or 0.0 for part in parts)
     uncounted = tuple(sorted({name for part in parts for name in part.uncounted}))
     unknown = [part for part in parts if part.per_sample is None]
@@ -61,27 +61,27 @@ def added(parts: Sequence[Flops]) -> Flops:
 
 
 def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
-    """FLOPs of `model(batch)` in evaluation, a sample; the model itself is neither run nor changed.
+    """FLOPs per sample of `model(batch)` in evaluation. The model itself is neither run nor changed.
 
-    A copy runs on the meta device, which computes shapes only. Where the way depends on values (sequences packed by
-    their lengths), the copy runs on the batch itself, on CPU, with the fused kernels that hide their products turned
-    off; padding that is left out is then not counted.
+    A copy runs on the meta device, which computes shapes only. If the computation depends on values (sequences packed
+    by their lengths), the copy runs on the batch, on the CPU, without the fused kernels that hide their products;
+    padding that is not computed is then not counted.
 
     Args:
         model: called with the batch.
-        batch: tensors and features, in mappings as deep as you like; dim 0 of each is the batch.
+        batch: tensors and features, in mappings that may be nested; dim 0 of each is the batch.
     """
     try:
         duplicate = copy.deepcopy(model).eval()
-    except Exception as error:  # noqa: BLE001  (a stranger's module may raise anything; the figure is then unknown)
+    except Exception as error:  # noqa: BLE001  (a third party's module may raise anything; the FLOPs are then unknown)
         return Flops(None, reason=f"the model cannot be copied: {_line(error)}")
-    with contextlib.suppress(Exception):  # likewise; and values may be needed, which meta tensors have not
+    with contextlib.suppress(Exception):  # it may also need values, which meta tensors lack
         return _count(duplicate, batch, "meta")
     try:
         with _unfused():
-            # Copied anew: a module that failed half-way on meta may hold meta tensors.
+            # A new copy, because the first one may hold meta tensors now.
             return _count(copy.deepcopy(model).eval(), batch, "cpu")
-    except Exception as error:  # noqa: BLE001  (likewise)
+    except Exception as error:  # noqa: BLE001  (as above)
         return Flops(None, reason=f"the model can be run neither on the meta device nor on CPU: {_line(error)}")
 
 
@@ -90,8 +90,8 @@ def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
     samples = _size(moved)
     model = model.to(device)
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
-    # The inner mode takes fused operations apart; the outer one sees what is left of them.
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _Seen() as seen, counter:
+    # The inner mode, the counter, decomposes operations; the outer one sees the operations that result.
+    with torch.no_grad(), torch.random.fork_rng(devices=[]), _SeenProducts() as seen, counter:
         model(moved)
     counted = counter.get_total_flops() / samples
     uncounted = tuple(sorted(name for name in seen.products if name not in _names(counter.flop_registry)))
@@ -100,8 +100,8 @@ def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
     return Flops(counted, counted)
 
 
-class _Seen(TorchDispatchMode):
-    """Collects the operations that may hide products."""
+class _SeenProducts(TorchDispatchMode):
+    """Collects the names of operations that may contain products."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -122,7 +122,7 @@ def _names(registry: Mapping[Any, Any]) -> set[str]:
 
 @contextlib.contextmanager
 def _unfused() -> Iterator[None]:
-    """Kernels of the CPU that do several products at once are taken apart, so that each is seen."""
+    """A context without the fused CPU kernels that compute several products in one operation."""
     onednn: Any = torch.backends.mkldnn  # its `flags` would change the precision as well, and warn
     onednn_was, fast_was = onednn.enabled, torch.backends.mha.get_fastpath_enabled()
     onednn.enabled = False
@@ -181,4 +181,4 @@ _FORMULAS: dict[Any, Callable[..., int]] = {
     torch.ops.aten.dot: _inner,
     torch.ops.aten.addbmm: _summed_products,
 }
-"""Products that torch's counter leaves out."""
+"""Formulas of products that torch's counter lacks."""

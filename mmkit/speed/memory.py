@@ -1,7 +1,7 @@
-"""The most memory that a call needs, found in a pass of its own.
+"""Peak memory of a call, measured in a separate pass.
 
-On CUDA the allocator counts. On Linux the kernel keeps the highest resident size of a process and lets it be reset
-(`/proc/self/clear_refs`, man 5 proc); where it does not, or on another system, there is no answer rather than a guess.
+On CUDA the allocator counts. On Linux the kernel keeps the peak resident size of a process, which can be reset
+(`/proc/self/clear_refs`, man 5 proc). If it cannot be reset, and on other systems, the result is None and no guess.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from mmkit.system.allocator import on_glibc
 _PROCESS = Path("/proc/self")
 _RESET_HIGHEST = "5"
 _NOT_RESET = 8 << 20
-"""Bytes between highest and present size, above which the reset cannot have worked."""
+"""If the peak exceeds the present size by more bytes than this right after a reset, the reset did not work."""
 
 
 def peak_memory(
     call: Callable[[], object], *, device: torch.device | str = "cpu", model: nn.Module | None = None
 ) -> int | None:
-    """Bytes that a call needs at its highest, above what was there before; None where this cannot be known.
+    """Peak memory of a call in bytes, beyond what was in use before it; None if it cannot be measured.
 
-    The call is made twice: what only the first one allocates (compiled code, caches of the library) does not count.
+    The call is made twice: memory that only the first one allocates (compiled code, caches of libraries) does not
+    count.
 
     Args:
-        call: what to measure.
-        device: where it computes.
-        model: its parameters and buffers are added to the sum.
+        call: to measure.
+        device: on which it computes.
+        model: the size of its parameters and buffers is added.
     """
     device = torch.device(device)
     call()
@@ -65,7 +66,7 @@ def _on_cuda(call: Callable[[], object], device: torch.device) -> int:
 
 
 def _on_cpu(call: Callable[[], object]) -> int | None:
-    if on_glibc():  # freed memory that the allocator kept would be used again unseen
+    if on_glibc():  # memory that was freed and kept would be reused without being counted
         ctypes.CDLL(None).malloc_trim(0)
     try:
         (_PROCESS / "clear_refs").write_text(_RESET_HIGHEST)
@@ -80,10 +81,10 @@ def _on_cpu(call: Callable[[], object]) -> int | None:
 
 
 def _resident() -> tuple[int, int]:
-    """Bytes in memory now, and at the highest since the last reset.
+    """Resident bytes now, and their peak since the last reset.
 
     Raises:
-        LookupError: the kernel does not say.
+        LookupError: the kernel does not report them.
     """
     status = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", (_PROCESS / "status").read_text(), re.MULTILINE))
     return int(status["VmRSS"]) * 1024, int(status["VmHWM"]) * 1024

@@ -1,6 +1,6 @@
-"""How long a block of calls takes on each kind of device, and how a call is warmed up.
+"""Stopwatches for each kind of device, and the warm-up of calls.
 
-A block is timed as a whole: one reading of a clock before it and one after, and nothing between the calls.
+A block of calls is timed as a whole: one reading of the clock before it and one after, none between the calls.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ import torch
 Call = Callable[[], object]
 Clock = Callable[[], float]
 
-MOST_CALLS = 1 << 16
-"""Calls in a block, at most: what costs nothing is not called for ever."""
+MAX_CALLS = 1 << 16
+"""The greatest number of calls in a block, so that a call that takes no time does not run forever."""
 _WINDOWS = 12
 _AGREEMENT = 0.1
 
@@ -27,25 +27,25 @@ class Stopwatch:
     """Times blocks of calls.
 
     Args:
-        name: what it reads, for the record.
-        block: seconds that so many calls take together.
-        least: seconds that a block should last, so that reading the clock does not count.
+        name: of the clock, for the record.
+        block: returns the seconds that a number of calls take together.
+        min_block: the least duration of a block in seconds, for which reading the clock is negligible.
     """
 
     name: str
     block: Callable[[Call, int], float]
-    least: float
+    min_block: float
 
 
 def stopwatch(device: torch.device | str = "cpu", clock: Clock | None = None) -> Stopwatch:
-    """The right one for calls that compute on `device`.
+    """The stopwatch for calls that compute on a device.
 
-    CUDA: events around the block, no synchronisation inside, one at the end. CPU at one thread: the CPU time of this
-    thread, so that what other processes do does not count. Else: the wall.
+    CUDA: events around the block, with one synchronisation at its end. CPU with one thread: the CPU time of this
+    thread, which other processes do not affect. Otherwise: wall time.
 
     Args:
-        device: where the calls compute.
-        clock: seconds, read instead, with the device synchronised around the block.
+        device: on which the calls compute.
+        clock: returns seconds; used instead, with the device synchronised around the block.
     """
     device = torch.device(device)
     if device.type == "cpu":
@@ -61,7 +61,7 @@ def stopwatch(device: torch.device | str = "cpu", clock: Clock | None = None) ->
 
 
 def synchronizer(device: torch.device | str) -> Callable[[], None]:
-    """What waits until `device` has done all that it was asked to do; on the CPU nothing is left to wait for."""
+    """A function that waits until a device has finished its work; on the CPU it does nothing."""
     device = torch.device(device)
     if device.type == "cpu":
         return lambda: None
@@ -87,7 +87,7 @@ def _by_events(device: torch.device) -> Callable[[Call, int], float]:
     def block(call: Call, calls: int) -> float:
         with torch.cuda.device(device):
             start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-            torch.cuda.synchronize(device)  # else the launches would hide behind what an earlier block left to do
+            torch.cuda.synchronize(device)  # earlier work would hide the time of the launches
             start.record()
             for _ in repeat(None, calls):
                 call()
@@ -98,21 +98,21 @@ def _by_events(device: torch.device) -> Callable[[Call, int], float]:
     return block
 
 
-def warm_up(watch: Stopwatch, call: Call, least: float, most: float = math.inf) -> tuple[int, bool]:
-    """Calls until two windows in a row agree to a tenth, or until one call alone has taken more than `most` seconds.
+def warm_up(watch: Stopwatch, call: Call, min_block: float, max_call: float = math.inf) -> tuple[int, bool]:
+    """Call until two consecutive windows agree within 10 %, or until the first call took more than `max_call` seconds.
 
     Returns:
-        The number of calls in a block of at least `least` seconds, and whether two windows ever agreed.
+        The number of calls in a block of at least `min_block` seconds, and whether two windows agreed.
     """
-    first = watch.block(call, 1)  # compiles, allocates, fills caches; where the next is like it, it did not
-    if first > most:
+    first = watch.block(call, 1)  # may compile, allocate and fill caches
+    if first > max_call:
         return 1, False
-    calls, before = 1, first if first >= least else math.nan
+    calls, before = 1, first if first >= min_block else math.nan
     for _ in range(_WINDOWS):
-        while (seconds := watch.block(call, calls)) < least and calls < MOST_CALLS:
-            wanted = calls * least / seconds if seconds > 0 else math.inf
-            # A tenth more than the least, at least twice and at most 16 times what was: a short block tells little.
-            calls = int(min(max(wanted * 1.1, calls * 2), calls * 16, MOST_CALLS))
+        while (seconds := watch.block(call, calls)) < min_block and calls < MAX_CALLS:
+            needed = calls * min_block / seconds if seconds > 0 else math.inf
+            # 10 % more than needed, but 2 to 16 times as many calls as before: a short block predicts poorly.
+            calls = int(min(max(needed * 1.1, calls * 2), calls * 16, MAX_CALLS))
         each = seconds / calls
         if abs(each - before) <= _AGREEMENT * max(each, before):
             return calls, True

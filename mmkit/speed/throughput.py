@@ -1,7 +1,7 @@
-"""Samples a second, of several combinations in one process, and the latency of one call.
+"""Throughput in samples per second, compared in interleaved rounds, and latency of single calls.
 
-Throughput asks what work costs: it is compared, so it comes from interleaved rounds. Latency asks how long a caller
-waits: each call is timed alone, on the wall, with the device waited for.
+Throughput is compared, so it comes from interleaved rounds. Latency is the time that a caller waits: each call is timed
+alone, in wall time, with the device synchronised.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from mmkit.speed.interleave import Comparison, Timings, interleave
 from mmkit.speed.stopwatch import Call, Clock, Stopwatch, stopwatch, synchronizer, warm_up
 
 _CALLS_FOR = {"p50": 1, "p95": 59, "p99": 299}
-"""Fewest calls for a percentile: with 95 % certainty one of 59 lies above the 95th, one of 299 above the 99th."""
+"""The least number of calls for a percentile: with 95 % probability one of 59 exceeds the 95th, one of 299 the 99th."""
 
 
 @dataclass(frozen=True)
 class Throughput:
-    """Samples a second of each candidate.
+    """Samples per second of each candidate.
 
     Args:
         timings: of the calls.
-        samples: in each call.
+        samples: per call.
     """
 
     timings: Timings
     samples: int
 
     def samples_per_s(self, name: str) -> float:
-        """By the median of the rounds."""
+        """Samples per second of a candidate, by the median of the rounds."""
         return self.samples / self.timings.median(name)
 
     def quartiles(self, name: str) -> tuple[float, float]:
-        """The bounds of the middle half of the rounds, in samples a second."""
+        """The first and the third quartile over the rounds, in samples per second."""
         fast, slow = self.timings.quartiles(name)
         return self.samples / slow, self.samples / fast
 
     def compare(self, name: str, other: str, *, margin: float = 0.02) -> Comparison:
-        """Time of `name` over time of `other`: below 1 is faster."""
+        """Compare the time of `name` with that of `other`; a ratio below 1 means that `name` is faster."""
         return self.timings.compare(name, other, margin=margin)
 
     def as_json(self) -> dict[str, Any]:
@@ -65,14 +65,14 @@ def throughput(
     max_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> Throughput:
-    """Samples a second of calls that treat `samples` of them each, measured against each other.
+    """Measure the samples per second of several candidates against each other.
 
     Args:
-        candidates: the calls by name: `lambda: model(batch)` under `torch.inference_mode`, or a step of training.
-        samples: in each call.
-        rounds: of the interleaving.
-        device: where the calls compute.
-        seed: of the order.
+        candidates: functions to call, by name: `lambda: model(batch)` under `torch.inference_mode`, or a training step.
+        samples: per call.
+        rounds: number of interleaved rounds.
+        device: on which the calls compute.
+        seed: of the random order.
         max_seconds: see `interleave`.
         clock: see `interleave`.
     """
@@ -88,7 +88,7 @@ def latency(
     max_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> dict[str, float | None]:
-    """Milliseconds that a caller waits for one call: `p50`, `p95` and `p99`; see `waits` and `percentiles`."""
+    """Latency of a call in milliseconds: `p50`, `p95` and `p99`; see `waits` and `percentiles`."""
     return percentiles(waits(call, calls=calls, device=device, max_seconds=max_seconds, clock=clock))
 
 
@@ -100,20 +100,20 @@ def waits(
     max_seconds: float | None = None,
     clock: Clock | None = None,
 ) -> list[float]:
-    """Seconds that a caller waits, of each call.
+    """The seconds that a caller waits for each of several calls.
 
     Args:
         call: one request, usually a batch of one sample.
-        calls: to time, each alone.
-        device: where it computes.
-        max_seconds: no call begins after it; one is always timed.
-        clock: seconds; None is the wall.
+        calls: number of calls, each timed alone.
+        device: on which it computes.
+        max_seconds: start no call later; one is always timed.
+        clock: returns seconds; None is wall time.
     """
     now = clock or time.perf_counter
     start = now()
-    # What a caller waits for is read on the wall, whatever the number of threads.
+    # Wall time, also with a single thread: that is what a caller waits.
     watch = Stopwatch("wall time", stopwatch(device, now).block, 0.004)
-    warm_up(watch, call, watch.least)
+    warm_up(watch, call, watch.min_block)
     synchronize = synchronizer(device)
     seconds: list[float] = []
     while len(seconds) < calls and (not seconds or max_seconds is None or now() - start < max_seconds):
@@ -125,10 +125,7 @@ def waits(
 
 
 def percentiles(seconds: Sequence[float]) -> dict[str, float | None]:
-    """`p50`, `p95` and `p99` in milliseconds.
-
-    A percentile that so few calls cannot show is None: p95 below 59 calls, p99 below 299.
-    """
+    """The percentiles `p50`, `p95` and `p99` in milliseconds; p95 is None below 59 calls, p99 below 299."""
     return {
         name: float(np.quantile(seconds, int(name[1:]) / 100)) * 1000 if len(seconds) >= fewest else None
         for name, fewest in _CALLS_FOR.items()

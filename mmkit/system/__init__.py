@@ -1,1 +1,1 @@
-"""The machine and the process: settings, precision, devices, files, memory, progress."""
+"""The machine and the process: settings, precision, devices, files, memory allocation, progress."""

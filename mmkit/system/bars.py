@@ -1,4 +1,4 @@
-"""Progress as bars on a terminal. `system.notebook` has those of a notebook."""
+"""Progress bars on a terminal; those of a notebook are in `system.notebook`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mmkit.system.progress import Progress
 
 
 class Bars(Progress):
-    """Bars on stderr where that is a terminal; messages are lines on stderr, everywhere."""
+    """Shows bars on stderr if that is a terminal. Messages are lines on stderr in any case."""
 
     def __init__(self) -> None:
         console = Console(stderr=True, highlight=False, force_jupyter=False)
@@ -35,13 +35,13 @@ class Bars(Progress):
         self._bars.stop()
 
     def stage(self, what: str) -> None:
-        """The bar of the runs says so."""
+        """Show `what` as the title of the bar of runs."""
         if "runs" not in self._tasks:
             self._tasks["runs"] = self._bars.add_task(what, total=None)
         self._bars.update(self._tasks["runs"], description=what)
 
     def update(self, what: str, done: int, total: int | None = None) -> None:
-        """A bar for each, until all are done; that of the runs stays."""
+        """Show a bar for `what` until all is done; the bar of runs stays."""
         if what not in self._tasks:
             self._tasks[what] = self._bars.add_task(what, total=total)
         self._bars.update(self._tasks[what], completed=done, total=total)
@@ -49,9 +49,9 @@ class Bars(Progress):
             self._bars.remove_task(self._tasks.pop(what))
 
     def note(self, message: str) -> None:
-        """A line on stderr."""
+        """Print a line on stderr."""
         print(f"mmkit: {message}", file=sys.stderr)
 
     def warn(self, message: str) -> None:
-        """A line on stderr."""
+        """Print a line on stderr."""
         self.note(message)

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, and folders that one process writes to at a time."""
+"""Atomic writes of files, and locks that let one process at a time write to a folder."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from mmkit.errors import UsageError
 
 
 def utf8(text: str) -> bytes:
-    """The text in UTF-8; half of a surrogate pair, as file names may hold, is written as its escape."""
+    """The text in UTF-8; a lone surrogate, which a file name may hold, is written as its escape."""
     return text.encode("utf-8", "backslashreplace")
 
 
 @contextlib.contextmanager
 def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
-    """Give new contents to files: written beside them, flushed to the disk, then renamed in the order given.
+    """Replace the contents of files: written beside them, flushed to the disk, then renamed in the order given.
 
-    Gives a path to write to for each file. Where the block raises, no file has changed and nothing is left behind.
+    Yields a path to write to for each file. If the block raises, no file has changed and nothing is left behind.
     """
     fresh = tuple(path.with_name(f".{path.name}.fresh") for path in paths)
     try:
@@ -37,7 +37,7 @@ def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
 
 
 def write_json(path: Path, document: object, *, indent: int | None = 1) -> None:
-    """Write a JSON document, whole or not at all.
+    """Write a JSON document atomically.
 
     Raises:
         OSError: it cannot be written.
@@ -50,15 +50,15 @@ def write_json(path: Path, document: object, *, indent: int | None = 1) -> None:
 
 @contextlib.contextmanager
 def owned(folder: Path, *, wait: bool = False, instead: str = "choose another folder with --out") -> Iterator[None]:
-    """Keep other processes out of the folder, which need not exist, while this one writes to it.
+    """Lock a folder against other processes while this one writes to it. The folder is created if needed.
 
     Args:
-        folder: that is written to.
-        wait: until another process is done with it; otherwise that is an error.
+        folder: to write to.
+        wait: wait for a process that holds the lock; otherwise that is an error.
         instead: what the user can do about it, for the message.
 
     Raises:
-        UsageError: another process has it, or it cannot be made or written to.
+        UsageError: another process holds the lock, or the folder cannot be created or written to.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def owned(folder: Path, *, wait: bool = False, instead: str = "choose another fo
         raise UsageError(f"cannot write to {folder}: {error.strerror}; {instead}") from error
     with lock:
         try:
-            import fcntl  # noqa: PLC0415 (not on Windows, where the folder stays unguarded)
+            import fcntl  # noqa: PLC0415 (Windows has none; the folder is not locked there)
         except ImportError:
             yield
             return

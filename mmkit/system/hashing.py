@@ -24,11 +24,11 @@ def digest(content: Any) -> str:
     """A hash of values in memory: tensors, arrays, texts, numbers, None, and mappings and sequences of them.
 
     Raises:
-        TypeError: a value is none of these, so that two different ones could not be told apart.
+        TypeError: a value of another type, of which two different ones could have the same hash.
     """
-    found = blake2b(digest_size=16)
-    _feed(found.update, content)
-    return found.hexdigest()
+    state = blake2b(digest_size=16)
+    _feed(state.update, content)
+    return state.hexdigest()
 
 
 def _feed(update: Callable[[Any], None], content: Any) -> None:
@@ -55,4 +55,4 @@ def _feed(update: Callable[[Any], None], content: Any) -> None:
         text = f"{type(content).__name__} {content!r}"
         update(f"{len(text)}:{text}".encode())
     else:
-        raise TypeError(f"values of {type(content).__name__} cannot be told apart by their content")
+        raise TypeError(f"values of type {type(content).__name__} cannot be hashed by their content")

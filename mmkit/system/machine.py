@@ -1,4 +1,4 @@
-"""On what a record was made: the machine and the software, without any name of a host, a user or a place on disk."""
+"""Describes the machine and the software for records, without names of hosts, users or folders."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _DISTRIBUTION = "mmkit-core"
 
 
 def machine() -> dict[str, Any]:
-    """What the program runs on; the same from run to run on one machine, so that records can be compared.
+    """The machine. Two calls on one machine give the same, so that records can be compared.
 
     Returns:
-        `cpu` and `architecture`; `cores` that this process may use, of `cores_total`, and the `cpu_quota` of a
-        container in cores (None without one); `threads` of torch; `memory_bytes`, a container's limit included;
+        `cpu` and `architecture`; `cores` that this process may use, of `cores_total`, and a container's `cpu_quota`
+        in cores (None without one); `threads` of torch; `memory_bytes`, the smaller of memory and a container's limit;
         `gpus` by name; `os`.
     """
     return {
@@ -34,12 +34,12 @@ def machine() -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "memory_bytes": _memory(),
         "gpus": _gpus(),
-        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",  # patches change nothing here
+        "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",  # major and minor only
     }
 
 
 def software() -> dict[str, Any]:
-    """Versions of what computes. `cuda` and `cudnn` are those torch was built for, None without."""
+    """Versions of the software that computes. `cuda` and `cudnn` are those torch was built for, or None."""
     build = torch.__config__.show()
     cudnn: Any = torch.backends.cudnn  # untyped
     return {
@@ -59,14 +59,14 @@ def software() -> dict[str, Any]:
 
 
 def libraries(plugins: Iterable[str]) -> dict[str, str]:
-    """Versions of what plugins are built on: the distributions, without extras, that theirs require.
+    """Versions of the distributions that plugins require, without those of extras.
 
     Args:
-        plugins: their distributions; one that is not installed, and mmkit itself, add nothing.
+        plugins: names of their distributions; mmkit itself and one that is not installed are skipped.
     """
-    found = {}
+    versions = {}
     for plugin in plugins:
-        if plugin == _DISTRIBUTION:  # of what it requires, `software` names what computes
+        if plugin == _DISTRIBUTION:  # `software` has what matters of its requirements
             continue
         try:
             lines = metadata.requires(plugin) or []
@@ -79,25 +79,25 @@ def libraries(plugins: Iterable[str]) -> dict[str, str]:
                 and version is not None
                 and (needed.marker is None or needed.marker.evaluate({"extra": ""}))
             ):
-                found[needed.name] = version
-    return dict(sorted(found.items()))
+                versions[needed.name] = version
+    return dict(sorted(versions.items()))
 
 
 def _cpu() -> str:
     if platform.system() == "Linux":
-        # ARM's cpuinfo has no model name; the architecture beside it then says what is known.
-        found = _first(r"^model name\s*: (.+)$", _read(Path("/proc/cpuinfo")))
-        return found or platform.machine()
+        # ARM's cpuinfo has no model name.
+        model_name = _first(r"^model name\s*: (.+)$", _read(Path("/proc/cpuinfo")))
+        return model_name or platform.machine()
     if platform.system() == "Darwin":
-        asked = subprocess.run(
+        sysctl = subprocess.run(
             ["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"], capture_output=True, text=True, check=False
         )
-        return asked.stdout.strip() or platform.machine()
+        return sysctl.stdout.strip() or platform.machine()
     return platform.processor() or platform.machine()
 
 
 def usable_cores() -> int:
-    """Cores' worth of time that this process may use, a container's limit included; at least 1."""
+    """How many cores this process may keep busy, a container's quota included; at least 1."""
     quota = _quota()
     return _cores() if quota is None else max(1, min(_cores(), round(quota)))
 
@@ -109,21 +109,21 @@ def _cores() -> int:
 
 
 def _quota() -> float | None:
-    """Cores' worth of time that the control group allows."""
-    period = _read(Path("/sys/fs/cgroup/cpu.max")).split()
-    if len(period) == 2 and period[0].isdigit():
-        return int(period[0]) / int(period[1])
+    """The CPU time that the control group allows, in cores; None without a limit."""
+    quota_and_period = _read(Path("/sys/fs/cgroup/cpu.max")).split()
+    if len(quota_and_period) == 2 and quota_and_period[0].isdigit():
+        return int(quota_and_period[0]) / int(quota_and_period[1])
     return None
 
 
 def _memory() -> int | None:
-    known = []
+    limits = []
     if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        known.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     limit = _read(Path("/sys/fs/cgroup/memory.max")).strip()
     if limit.isdigit():
-        known.append(int(limit))
-    return min(known, default=None)
+        limits.append(int(limit))
+    return min(limits, default=None)
 
 
 def _gpus() -> list[str]:
@@ -149,5 +149,5 @@ def _read(path: Path) -> str:
 
 
 def _first(pattern: str, text: str) -> str | None:
-    found = re.search(pattern, text, re.MULTILINE)
-    return found[1].strip() if found else None
+    match = re.search(pattern, text, re.MULTILINE)
+    return match[1].strip() if match else None

@@ -1,4 +1,4 @@
-"""How far something is: the one protocol that everything long-running speaks, and the one that shows nothing."""
+"""The progress protocol: what long-running code reports to, and an implementation that shows nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Self
 
 
 class Progress:
-    """Told what is going on. This one shows nothing; what the user should know of becomes a Python warning.
+    """Receives reports of progress. This class shows nothing, except that `warn` gives a Python warning.
 
-    A context: at its end nothing is shown any more.
+    A context manager: when it ends, what it shows disappears.
     """
 
     def __enter__(self) -> Self:
@@ -20,16 +20,16 @@ class Progress:
         return None
 
     def stage(self, what: str) -> None:
-        """`what` begins: a run, a measurement."""
+        """Report that `what` begins: a run, a measurement."""
 
     def update(self, what: str, done: int, total: int | None = None) -> None:
-        """So many of `what` ("runs", "epochs", "features of image") are done, of so many in all where that is known."""
+        """Report how many of `what` ("runs", "epochs", "features of image") are done, of how many if known."""
 
     def note(self, message: str) -> None:
-        """Something that may be worth knowing."""
+        """Report something that may interest the user."""
 
     def warn(self, message: str) -> None:
-        """Something that the user should know, and that stops nothing."""
+        """Report something that the user should know; work goes on."""
         warnings.warn(message, stacklevel=3)
 
 

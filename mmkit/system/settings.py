@@ -1,4 +1,4 @@
-"""How runs are carried out, whatever they are of: device, precision, training samples, unusable values."""
+"""Settings that every run has: device, precision, limit of training samples, and handling of unusable values."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from mmkit.errors import UnavailableError, UsageError
 from mmkit.system.precision import Precision
 
 OnError = Literal["fail", "skip", "missing"]
-"""What is done about a value that cannot be read or transformed: "skip" leaves its sample out, "missing" the value."""
+"""What to do with a value that cannot be read or transformed: "skip" drops its sample, "missing" drops the value."""
 
 DEVICES = ("cpu", "cuda", "mps")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What holds for all runs of a suite. Checked here, and nowhere else.
+    """The settings of all runs of a suite. They are checked here, and nowhere else.
 
     Args:
         device: "cpu", "cuda" or "mps"; "auto" becomes the fastest of them that this machine has.
-        precision: of the forward: "float32", "bfloat16" or "float16".
-        limit: at most so many training samples; None is all.
-        on_error: what is done about a value that cannot be read or transformed: "fail", "skip" or "missing".
+        precision: of the forward pass: "float32", "bfloat16" or "float16".
+        limit: the greatest number of training samples; None is all.
+        on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
 
     Raises:
-        UsageError: a value that is not possible.
+        UsageError: a value that is not allowed.
         UnavailableError: this machine has no such device.
     """
 
@@ -37,13 +37,13 @@ class Settings:
     on_error: OnError = "fail"
 
     def __post_init__(self) -> None:
-        for name, given, possible in (
+        for name, value, allowed in (
             ("device", self.device, ("auto", *DEVICES)),
             ("precision", self.precision, get_args(Precision)),
             ("on_error", self.on_error, get_args(OnError)),
         ):
-            if given not in possible:
-                raise UsageError(f"{name} is one of {', '.join(possible)}; got {given}")
+            if value not in allowed:
+                raise UsageError(f"{name} is one of {', '.join(allowed)}; got {value}")
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
             raise UsageError(f"limit is 1 or more, or none; got {self.limit}")
         object.__setattr__(self, "device", _available(self.device))
@@ -54,7 +54,7 @@ class Settings:
 
 
 def _available(device: str) -> str:
-    """The device itself if torch can use it here; the fastest for "auto"."""
+    """The device, if torch can use it on this machine; the fastest one for "auto"."""
     usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if usable[name])

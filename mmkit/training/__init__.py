@@ -1,1 +1,1 @@
-"""One loop over tensors, its optimisation, and inputs whose encoder is frozen."""
+"""The training loop, its optimisation, and training from the features of frozen encoders."""

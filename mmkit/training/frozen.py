@@ -1,4 +1,4 @@
-"""Inputs whose encoder is frozen: their features are computed once, and everything after them trains from those."""
+"""Inputs with a frozen encoder: their features are computed once, and the model trains from the features."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from mmkit.system.settings import Settings
 
 @dataclass(frozen=True)
 class Frozen:
-    """What is known of a model before it is trained: which of its encoders never change.
+    """The frozen encoders of a model, and data sets with their features.
 
     Args:
-        module: on its device.
-        combination: that it was built of.
+        module: the model, on its device.
+        combination: that the model was built from.
         transforms: fitted.
-        settings: of them, `precision` is read.
-        copies: of the training split that are encoded where it is augmented; 0 encodes anew in every epoch.
+        settings: `precision` is used.
+        copies: number of augmented copies of the training split to encode; 0 encodes in every epoch instead.
         shared: keeps the features.
     """
 
@@ -39,33 +39,44 @@ class Frozen:
 
     @property
     def inputs(self) -> list[str]:
-        """Those with a frozen encoder."""
+        """The inputs that have a frozen encoder."""
         return [
             given for given, name in self.module.names.items() if getattr(self.module.encoders[name], "frozen", False)
         ]
 
     @property
     def augmented(self) -> list[str]:
-        """Those of them whose training samples are not the same in every epoch."""
+        """Those of `inputs` that are augmented in training."""
         return [name for name in self.inputs if self.transforms.inputs[name].augments]
 
     def dataset(self, samples: Samples, *, augment: bool, split: Split | None = None) -> Dataset:
-        """The samples, decoded, as a data set on the model's device; what is frozen is there as features."""
+        """A data set of decoded samples on the model's device, with features of the inputs that have a frozen encoder.
+
+        Args:
+            samples: decoded.
+            augment: whether inputs are augmented; a frozen encoder then runs in every epoch, or on `copies`.
+            split: shown by `mmkit cache list`.
+
+        Raises:
+            RejectedError: a transform rejects values.
+        """
         augmented = self.augmented if augment else []
         once = [name for name in self.inputs if name not in augmented]
-        several = augmented if self.copies else []
-        rest = {n: t for n, t in self.transforms.inputs.items() if n not in once and n not in several}
-        data = Dataset.of(samples, rest, self.transforms.truth, augment=augment)
+        in_copies = augmented if self.copies else []
+        others = {n: t for n, t in self.transforms.inputs.items() if n not in once and n not in in_copies}
+        data = Dataset.of(samples, others, self.transforms.truth, augment=augment)
         ready = {name: self._features(name, samples, split) for name in once}
-        copies = {name: [self._features(name, samples, split, copy) for copy in range(self.copies)] for name in several}
+        copies = {
+            name: [self._features(name, samples, split, copy) for copy in range(self.copies)] for name in in_copies
+        }
         return replace(data, ready=ready, copies=copies).to(next(self.module.parameters()).device)
 
     def fit_scaling(self, samples: Samples, data: Dataset) -> None:
-        """Fit the scaling of the features.
+        """Fit the scaling of the features on the training split.
 
         Args:
             samples: of the training split.
-            data: what `dataset` made of them; an input that is encoded anew in every epoch is encoded once more for it.
+            data: its data set from `dataset`. An input that is encoded in every epoch is encoded once more here.
         """
         for name in self.inputs:
             copies = data.copies.get(name)

@@ -1,4 +1,4 @@
-"""Training: one loop over tensors, lean, seeded, and repeatable to the bit on one machine's CPU."""
+"""The training loop: seeded, and bitwise reproducible on one machine's CPU."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch
-from mmkit.data.dataset import Dataset, Given
+from mmkit.data.dataset import Dataset, InputBatch
 from mmkit.data.loader import Loader
 from mmkit.data.sampling import augmentation, class_weights, epoch_order
 from mmkit.errors import MmkitError
@@ -25,14 +25,14 @@ from mmkit.training.optimisation import Training, learning_rate_share, parameter
 
 @dataclass(frozen=True)
 class Trained:
-    """What training gave; the step holds the weights of the best epoch.
+    """The result of training. The training step then has the weights of the best epoch.
 
     Args:
-        history: one entry an epoch: its number from 1, the mean loss, and the validation scores.
+        history: one entry per epoch: its number from 1, the mean loss, and the validation scores.
         best: the epoch whose weights were kept.
         seconds: of all steps, without validation.
-        loading: seconds of them in which the loop waited for its batches.
-        workers: threads that made batches ahead.
+        loading: seconds of them in which the loop waited for batches.
+        workers: threads that prefetched batches.
     """
 
     history: list[dict[str, Any]]
@@ -53,22 +53,22 @@ def fit(
     progress: Progress = SILENT,
     workers: int | None = None,
 ) -> Trained:
-    """Train the step's model on the data, and keep the weights of the epoch that validation finds best.
+    """Train the model of a step, and keep the weights of the epoch with the best validation score.
 
     Args:
         step: the model with its losses, on the data's device.
-        data: the training split, all of it with truth.
-        validate: the score that ranks epochs (higher is better), and all that is worth keeping of an epoch.
+        data: the training split; all samples have truth.
+        validate: returns the score that ranks epochs (higher is better), and scores for the history.
         training: options.
         seed: of order, augmentation and dropout.
-        precision: of the forward, by autocast; weights stay float32.
-        progress: told of each epoch that ends.
-        workers: threads that make augmented batches ahead; None finds out whether they pay, see `Loader`. They change
-            no result.
+        precision: of the forward pass, by autocast; weights stay float32.
+        progress: receives each finished epoch.
+        workers: threads that prefetch augmented batches; None decides by timing, see `Loader`. Results do not depend
+            on it.
 
     Raises:
-        RejectedError: values that a transform which augments does not take.
-        MmkitError: the loss is not finite, or validation finds no score in any epoch.
+        RejectedError: a transform that augments rejects values.
+        MmkitError: the loss is not finite, or no epoch has a validation score.
     """
     device = data.truth["mask"].device
     epochs, steps = training.plan(data.size)
@@ -87,19 +87,19 @@ def fit(
         for epoch in range(1, epochs + 1):
             step.train()
             began = time.perf_counter()
-            whole = epoch_order(data.size, weights, order)
-            shown = whole.tensor_split(steps)
-            # Once per epoch: a copy for each batch would wait for all that the device was asked to do before.
-            placed = shown if device.type == "cpu" else whole.to(device).tensor_split(steps)
-            # One past the last batch of an epoch: what copies are drawn from is no batch's generator.
+            indices = epoch_order(data.size, weights, order)
+            host_batches = indices.tensor_split(steps)
+            # Once per epoch: a copy for each batch would wait for everything that the device still has to do.
+            batches = host_batches if device.type == "cpu" else indices.to(device).tensor_split(steps)
+            # Batch number `steps` does not exist, so copies are chosen by a generator that no batch uses.
             current = data.draw_copies(augmentation(seed, epoch, steps)) if data.copies else data
-            fresh = load(partial(_fresh, data, shown, seed, epoch), steps)
+            prefetched = load(partial(_transformed, data, host_batches, seed, epoch), steps)
             total = torch.zeros((), device=device)
-            for index in placed:
-                asked = time.perf_counter()
-                # Nothing is seeded where nothing augments: that would cost a percent of a small model's step.
-                batch, truth = current.batch(index, fresh=next(fresh) if data.augmented else {})
-                loading += time.perf_counter() - asked
+            for index in batches:
+                requested = time.perf_counter()
+                # Without augmentation no generator is seeded: that would take 1 % of a small model's step.
+                batch, truth = current.batch(index, transformed=next(prefetched) if data.augmented else {})
+                loading += time.perf_counter() - requested
                 share = learning_rate_share(done, epochs * steps, training.warmup)
                 for group in optimizer.param_groups:
                     group["lr"] = training.lr * group["share"] * share
@@ -116,9 +116,9 @@ def fit(
             mean = float(total) / steps
             seconds += time.perf_counter() - began
             if not math.isfinite(mean):
-                raise MmkitError(f"the loss became {mean} in epoch {epoch}; a lower --lr, or float32, may help")
-            score, found = validate()
-            history.append({"epoch": epoch, "loss": mean, **found})
+                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower --lr, or --precision float32")
+            score, scores = validate()
+            history.append({"epoch": epoch, "loss": mean, **scores})
             if score > best_score:
                 best_epoch, best_score, best_state = epoch, score, snapshot(step)
             progress.update("epochs", epoch, epochs)
@@ -126,26 +126,26 @@ def fit(
                 break
     if not best_epoch:
         raise MmkitError(
-            f"validation gave no score in any of {len(history)} epochs, so none is best; the metric must be defined on "
-            "the validation split"
+            f"validation gave no score in any of {len(history)} epochs, so there is no best one; the metric must be "
+            "defined on the validation split"
         )
     step.load_state_dict(best_state)
     return Trained(history, best_epoch, seconds, loading, load.workers)
 
 
-def _fresh(data: Dataset, shown: Sequence[Tensor], seed: int, epoch: int, number: int) -> dict[str, Batch]:
-    """What is transformed anew for a batch of an epoch."""
-    return data.fresh(shown[number], augmentation(seed, epoch, number))
+def _transformed(data: Dataset, indices: Sequence[Tensor], seed: int, epoch: int, number: int) -> dict[str, Batch]:
+    """The augmented inputs of a batch of an epoch."""
+    return data.transform_augmented(indices[number], augmentation(seed, epoch, number))
 
 
-def losses(step: TrainingStep, batch: Mapping[str, Given], truth: Batch, precision: Precision) -> Tensor:
-    """The sum of all losses."""
+def losses(step: TrainingStep, batch: Mapping[str, InputBatch], truth: Batch, precision: Precision) -> Tensor:
+    """The sum of all losses of a batch."""
     with autocast(truth["mask"].device, precision):
-        found = list(step(batch, truth)[0].values())
-    return torch.stack(found).sum() if len(found) > 1 else found[0]
+        terms = list(step(batch, truth)[0].values())
+    return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
 
 def snapshot(step: TrainingStep) -> dict[str, Tensor]:
-    """A copy of all weights; of a parameter that is not trained, itself: a frozen backbone may be large."""
+    """A copy of all weights. Parameters that are not trained are not copied, because a frozen backbone may be large."""
     constant = {name for name, p in step.named_parameters(remove_duplicate=False) if not p.requires_grad}
     return {name: t.detach() if name in constant else t.detach().clone() for name, t in step.state_dict().items()}

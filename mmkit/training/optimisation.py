@@ -1,4 +1,4 @@
-"""How a model is trained: the options, the parameter groups, and the learning rate over the steps."""
+"""Optimisation: the options of training, parameter groups, and the learning rate schedule."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ from torch import nn
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How a model is trained.
+    """The options of training.
 
     AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, https://arxiv.org/abs/1711.05101.
 
     Args:
-        epochs: at most so many passes over the training split; more where `min_steps` asks for it.
-        min_steps: at least so many steps, however small the split; 0 where epochs are asked for and this is not.
-        batch_size: samples a step, at most: an epoch is shared out evenly, so that no batch is left with a few.
-        lr: greatest learning rate; it warms up linearly and falls to zero along a cosine.
-        warmup: share of the steps that warm up.
+        epochs: maximum number of epochs; raised if `min_steps` needs more.
+        min_steps: minimum number of steps; 0 if only the number of epochs is given.
+        batch_size: maximum number of samples per step; an epoch is divided into batches of nearly equal size.
+        lr: peak learning rate, after a linear warm-up; it decays to zero along a cosine.
+        warmup: share of the steps in the warm-up.
         weight_decay: of AdamW.
-        clip: greatest norm of the gradient; none to leave it as it is.
-        patience: epochs without a better validation score after which training stops; none to go to the end.
-        copies: augmented copies of the training split that a frozen encoder sees, one drawn in every epoch; 0 encodes
-            anew in every epoch.
-        sampler: "shuffle" shows every sample once an epoch; "balanced" draws classes equally often, with replacement.
+        clip: maximum norm of the gradient; none is no clipping.
+        patience: epochs without a better validation score before training stops; none never stops early.
+        copies: number of augmented copies of the training split that a frozen encoder encodes, one used in each epoch;
+            0 encodes in every epoch.
+        sampler: "shuffle" uses every sample once per epoch; "balanced" samples classes equally, with replacement.
     """
 
     epochs: Annotated[int, Gt(0)] = 40
@@ -43,13 +43,13 @@ class Training:
     sampler: Literal["shuffle", "balanced"] = "shuffle"
 
     def plan(self, samples: int) -> tuple[int, int]:
-        """Epochs, and steps of each, for so many samples."""
+        """The number of epochs, and of steps per epoch, for a number of samples."""
         steps = math.ceil(samples / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps)), steps
 
 
 def parameter_groups(step: nn.Module) -> list[dict[str, Any]]:
-    """The parameters that are trained, by their `share` of the learning rate: what modules say in `rates`, else 1."""
+    """The trained parameters, grouped by `share` of the learning rate: that in `rates` of a module, else 1."""
     shares: dict[int, float] = {}
     for module in step.modules():
         rates: Mapping[str, float] = getattr(module, "rates", {})
@@ -63,7 +63,7 @@ def parameter_groups(step: nn.Module) -> list[dict[str, Any]]:
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:
-    """The share of the greatest learning rate at a step: linear warm-up, then a cosine to zero."""
+    """The learning rate of a step as a share of the peak: linear warm-up, then a cosine to zero."""
     warm = warmup * steps
     if step < warm:
         return (step + 1) / (warm + 1)

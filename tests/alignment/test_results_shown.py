@@ -10,7 +10,7 @@ def retrieval(**rest):
     return Retrieval(
         **{
             "task": "clipart",
-            "asked": AlignmentOptions(),
+            "options": AlignmentOptions(),
             "encoders": {"image": "cnn", "title": "bow"},
             "samples": 8,
             "left_out": 2,
@@ -28,7 +28,7 @@ def zero_shot(**rest):
     return ZeroShot(
         **{
             "task": "clipart",
-            "asked": AlignmentOptions(split="validation"),
+            "options": AlignmentOptions(split="validation"),
             "input": "image",
             "encoders": {"input": "cnn", "text": "bow"},
             "templates": ("a picture of {}",),

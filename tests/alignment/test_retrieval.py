@@ -1,4 +1,4 @@
-"""Retrieval and zero-shot classification on coloured squares: from Python, with encoders whose values are known."""
+"""Retrieval and zero-shot classification from Python, on coloured squares, with encoders whose values are known."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +9,7 @@ from torch import nn
 
 import mmkit
 from mmkit.alignment.embedder import Embedder
-from mmkit.alignment.zero_shot import _of_classes
+from mmkit.alignment.zero_shot import _class_vectors
 from mmkit.contract import Features
 from mmkit.data.splits import splits_of
 from mmkit.encoders.cnn import CnnEncoder
@@ -21,7 +21,7 @@ COLOURS = {"red": (1.0, 0.1, 0.1), "green": (0.1, 1.0, 0.1), "blue": (0.1, 0.1, 
 
 
 class Coloured:
-    """Squares of three colours with a title that says the colour and a number; the label is another word for it."""
+    """Squares of three colours, each with a title that names its colour; the label of red is spelt "r_e_d"."""
 
     description = "Squares."
     lacking = False
@@ -55,7 +55,7 @@ class Lacking(Coloured):
 
 
 class Plain:
-    """Values to a tensor by a function of their own; nothing is fitted."""
+    """A transform that applies `one` to each value; nothing is fitted."""
 
     augments = False
     one: Callable[[Any], Any]
@@ -86,7 +86,7 @@ class Words(Plain):
 
 
 class Frozen(nn.Module):
-    """Hands on what the transform made, turned where `turned` is set, and stretched to another width where asked."""
+    """Applies its weight, by default the identity, to what the transform gives."""
 
     frozen = True
     width = 3
@@ -110,7 +110,7 @@ class Reading(Frozen):
 
 
 class Wide(Frozen):
-    """The same in another space, of another width."""
+    """A text encoder whose vectors lie in another space, of another width."""
 
     reads = Words
     width = 5
@@ -135,19 +135,19 @@ def zero_shot(cache, task=Coloured, text=Reading, **rest):
 
 
 class TestRetrieve:
-    def test_what_belongs_together_is_found(self, tmp_path):
+    def test_matching_inputs_are_ranked_first(self, tmp_path):
         found = retrieve(tmp_path)
         assert set(found.directions) == {"square -> title", "title -> square"}
-        # A title stands eight times among 24: all of them are right.
+        # Each title occurs eight times among 24; all eight are right.
         assert found.directions["square -> title"] == {
             "recall@1": 1, "recall@5": 1, "recall@10": 1, "mrr": 1, "median_rank": 1
         }  # fmt: skip
         assert found.directions["title -> square"]["mrr"] == 1
         assert (found.samples, found.left_out, found.strength) == (24, 0, None)
         assert found.chance == pytest.approx(8 / 24)
-        assert found.document()["asked"]["split"] == "test"
+        assert found.document()["options"]["split"] == "test"
 
-    def test_an_encoder_that_turns_colours_round_finds_none(self, tmp_path):
+    def test_an_encoder_that_swaps_colours_retrieves_none(self, tmp_path):
         class Wrong(Looking):
             def __init__(self, transform):
                 super().__init__(transform)
@@ -165,7 +165,7 @@ class TestRetrieve:
         assert retrieve(tmp_path, split="validation").samples == 30
         assert Looking.calls > 0
 
-    def test_a_ridge_map_brings_two_spaces_together(self, tmp_path):
+    def test_a_ridge_map_aligns_two_spaces(self, tmp_path):
         encoders = {"square": Looking, "title": Wide}
         with pytest.raises(
             UsageError,
@@ -176,16 +176,16 @@ class TestRetrieve:
         assert found.strength is not None
         assert found.directions["square -> title"]["recall@1"] == 1
 
-    def test_test_is_asked_for_last_and_once(self, tmp_path):
-        asked = []
+    def test_the_test_split_is_read_last_and_once(self, tmp_path):
+        splits = []
 
         class Watched(Coloured):
             def split(self, name):
-                asked.append(name)
+                splits.append(name)
                 return super().split(name)
 
         retrieve(tmp_path, {"square": Looking, "title": Wide}, Watched, map="ridge")
-        assert asked == ["train", "validation", "test"]
+        assert splits == ["train", "validation", "test"]
 
     def test_samples_that_lack_an_input_are_left_out_and_counted(self, tmp_path):
         found = retrieve(tmp_path, task=Lacking)
@@ -196,53 +196,53 @@ class TestRetrieve:
         assert set(retrieve(tmp_path, {"image": Looking, "text": Reading}).encoders) == {"square", "title"}
 
     @pytest.mark.parametrize(
-        ("encoders", "rest", "said"),
+        ("encoders", "options", "message"),
         [
-            ({"square": Looking}, {}, "retrieval pairs two inputs; got encoders of square"),
+            ({"square": Looking}, {}, "retrieval takes encoders of two inputs; got those of square"),
             ({"sqare": Looking, "title": Reading}, {}, "the task has no input sqare; did you mean square"),
             ({"square": Looking, "title": "cnn"}, {}, "encoder cnn reads image, and input title is text"),
-            ({"square": CnnEncoder, "title": Reading}, {}, "of square is not frozen, and vectors of untrained weights"),
-            ({**PAIR, "row": Looking}, {}, "got encoders of square, title, row"),
-            (PAIR, {"split": "tset"}, "split is train, validation, test; got tset"),
-            (PAIR, {"map": "cca"}, "map is none, ridge; got cca"),
+            ({"square": CnnEncoder, "title": Reading}, {}, "of input square is not frozen, and nothing is trained"),
+            ({**PAIR, "row": Looking}, {}, "got those of square, title, row"),
+            (PAIR, {"split": "tset"}, "split is one of train, validation, test; got tset"),
+            (PAIR, {"map": "cca"}, "map is one of none, ridge; got cca"),
             (PAIR, {"precision": "int4"}, "precision is one of .*; got int4"),
             (PAIR, {"seed": -1}, "seed is 0 or more"),
         ],
     )
-    def test_what_cannot_be_is_said(self, tmp_path, encoders, rest, said):
-        with pytest.raises(UsageError, match=said):
-            retrieve(tmp_path, encoders, **rest)
+    def test_an_impossible_request_is_an_error(self, tmp_path, encoders, options, message):
+        with pytest.raises(UsageError, match=message):
+            retrieve(tmp_path, encoders, **options)
 
-    def test_a_task_without_pairs_is_said(self, tmp_path):
+    def test_a_task_without_pairs_is_an_error(self, tmp_path):
         class Apart(Coloured):
             def split(self, name):
                 samples = super().split(name)
                 return mmkit.Samples(samples.ids, {"square": samples.inputs["square"]}, samples.truth)
 
-        with pytest.raises(DataError, match="0 samples have both square and title; expected two or more"):
+        with pytest.raises(DataError, match="0 samples have both inputs square and title; expected two or more"):
             retrieve(tmp_path, task=Apart)
 
 
 class TestZeroShot:
-    def test_classes_are_known_by_their_words(self, tmp_path):
+    def test_classes_are_recognised_by_their_names(self, tmp_path):
         found = zero_shot(tmp_path, classes={"r_e_d": "red"})
         assert found.metrics["accuracy"] == 1
         assert found.by_class == {"blue": 1, "green": 1, "r_e_d": 1}
         assert found.classes["r_e_d"] == ("red",)
         assert found.majority == pytest.approx(8 / 24)
-        # Called by its label, "r e d", it is grey to the encoder.
+        # The default name, "r e d", has no colour for the encoder.
         called = zero_shot(tmp_path)
         assert called.classes["r_e_d"] == ("r e d",)
         assert called.by_class["blue"] == 1
 
-    def test_the_words_of_a_class_decide(self, tmp_path):
+    def test_the_names_of_a_class_decide(self, tmp_path):
         found = zero_shot(tmp_path, templates=["a {}", "{} or {}"], classes={"r_e_d": "green", "green": ["red", "red"]})
         assert found.by_class == {"blue": 1, "green": 0, "r_e_d": 0}
         assert found.metrics["accuracy"] == pytest.approx(1 / 3)
 
     def test_prompts_of_a_class_are_averaged_as_unit_vectors(self):
         prompts = torch.randn(5, 4, dtype=torch.float64) * torch.tensor([1, 100, 1, 0.01, 5]).unsqueeze(1)
-        for mean, part in zip(_of_classes(prompts, [2, 3]), (prompts[:2], prompts[2:]), strict=True):
+        for mean, part in zip(_class_vectors(prompts, [2, 3]), (prompts[:2], prompts[2:]), strict=True):
             expected = sum(one / one.norm() for one in part) / len(part)
             torch.testing.assert_close(mean, expected / expected.norm())
 
@@ -258,19 +258,19 @@ class TestZeroShot:
         assert (found.samples, found.left_out) == (23, 1)
 
     @pytest.mark.parametrize(
-        ("rest", "said"),
+        ("options", "message"),
         [
-            ({"templates": "a picture"}, r"a template has \{\} where the class belongs.*got 'a picture'"),
+            ({"templates": "a picture"}, r"a template needs \{\} in place of the class.*got 'a picture'"),
             ({"templates": []}, "needs a template"),
             ({"classes": {"rde": "red"}}, "the task has no class rde; .*Possible: blue, green, r_e_d"),
-            ({"classes": {"blue": []}}, "class blue is given no words"),
-            ({"classes": {"blue": ["azure", " "]}}, "class blue is given no words"),
-            ({"map": "ridge", "pairs": "row"}, "row is no other text input of the task; .*title"),
+            ({"classes": {"blue": []}}, "class blue has an empty name"),
+            ({"classes": {"blue": ["azure", " "]}}, "class blue has an empty name"),
+            ({"map": "ridge", "pairs": "row"}, "the task has no other text input row to pair with square; .*title"),
         ],
     )
-    def test_what_cannot_be_is_said(self, tmp_path, rest, said):
-        with pytest.raises(UsageError, match=said):
-            zero_shot(tmp_path, **rest)
+    def test_an_impossible_request_is_an_error(self, tmp_path, options, message):
+        with pytest.raises(UsageError, match=message):
+            zero_shot(tmp_path, **options)
 
     def test_prompts_need_an_encoder_of_text_and_a_task_of_classes(self, tmp_path):
         with pytest.raises(UsageError, match="encoder cnn reads image; prompts need one that reads text"):
@@ -281,16 +281,16 @@ class TestZeroShot:
                 super().__init__()
                 self.target = "scalar"
 
-        with pytest.raises(UsageError, match="asks for scalar"):
+        with pytest.raises(UsageError, match=r"needs a task with target classes; that of .* is scalar"):
             zero_shot(tmp_path, Numbers)
 
-    def test_a_map_needs_one_text_to_learn_from(self, tmp_path):
+    def test_a_map_needs_one_text_input_to_be_fitted_on(self, tmp_path):
         class Silent(Coloured):
             def __init__(self):
                 super().__init__()
                 self.inputs = {"square": "image"}
 
-        with pytest.raises(UsageError, match="the task has no text input, so take two towers"):
+        with pytest.raises(UsageError, match="the task has none; take the two towers of one model instead"):
             zero_shot(tmp_path, Silent, map="ridge")
 
         class Twice(Coloured):
@@ -298,10 +298,10 @@ class TestZeroShot:
                 super().__init__()
                 self.inputs = {"square": "image", "title": "text", "note": "text"}
 
-        with pytest.raises(UsageError, match="the task has title, note: name one with pairs"):
+        with pytest.raises(UsageError, match="the task has several, title, note; name one with --pairs"):
             zero_shot(tmp_path, Twice, map="ridge")
 
-    def test_a_class_that_training_does_not_know_is_said(self, tmp_path):
+    def test_a_class_that_training_lacks_is_an_error(self, tmp_path):
         class New(Coloured):
             def split(self, name):
                 samples = super().split(name)
@@ -312,16 +312,16 @@ class TestZeroShot:
             zero_shot(tmp_path, New)
 
 
-def test_vectors_that_are_not_finite_are_said(tmp_path):
+def test_vectors_that_are_not_finite_are_an_error(tmp_path):
     class Broken(Looking):
         def forward(self, batch):
             return Features.of(batch["values"] / 0, batch["mask"])
 
-    with pytest.raises(MmkitError, match=r"gives features of square that are not finite.*--precision float32"):
+    with pytest.raises(MmkitError, match=r"gives features of input square that are not finite.*--precision float32"):
         retrieve(tmp_path, {"square": Broken, "title": Reading})
 
 
-def test_vectors_are_those_of_the_encoder_whatever_the_batch(tmp_path):
+def test_vectors_are_those_of_the_encoder_whatever_the_batch_size(tmp_path):
     catalog = mmkit.installed()
     splits = splits_of(catalog.choose("task", Coloured), catalog, Settings("cpu"))
     values = [*splits("train").inputs["square"]] * 20

@@ -1,4 +1,4 @@
-"""The ridge map against the normal equations, and what it does to two spaces that are one."""
+"""The ridge map against the normal equations, and on two spaces that differ by a rotation."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def test_it_is_the_solution_of_the_normal_equations(pairs, width):
         torch.testing.assert_close(mapped.of_b(b), y)
 
 
-def test_it_finds_a_rotation_again():
+def test_it_recovers_a_rotation():
     generator = torch.Generator().manual_seed(1)
     a = F.normalize(torch.randn(200, 12, generator=generator, dtype=torch.float64), dim=-1)
     turn = torch.linalg.qr(torch.randn(12, 12, generator=generator, dtype=torch.float64))[0]

@@ -40,8 +40,8 @@ def bench(capsys):
 
 
 @pytest.fixture
-def refused(bench, tmp_path):
-    """Runs what must be refused: nothing on stdout, one line on stderr, no folder made; gives code and line."""
+def rejected(bench, tmp_path):
+    """Runs a command that must fail with one line on stderr, nothing on stdout, and no new folder."""
 
     def run(*arguments):
         code, out, err = bench(*arguments)
@@ -54,7 +54,7 @@ def refused(bench, tmp_path):
     return run
 
 
-def test_without_the_weights_that_all_combinations_need_nothing_is_trained(bench, tmp_path):
+def test_if_weights_that_all_combinations_need_are_missing_nothing_is_trained(bench, tmp_path):
     arguments = ["--task", "clipart", "--encoder", "title=bag:vectors=nowhere.txt", "--out", tmp_path / "suite"]
     code, out, err = bench(*arguments)
     assert (code, out) == (4, "")
@@ -64,7 +64,7 @@ def test_without_the_weights_that_all_combinations_need_nothing_is_trained(bench
 
 class TestRefused:
     @pytest.mark.parametrize(
-        ("arguments", "code", "said"),
+        ("arguments", "code", "message"),
         [
             (["--task", "digit"], 2, "there is no task digit; did you mean digits?"),
             (["--fusion", "atention"], 2, "did you mean attention?"),
@@ -86,52 +86,52 @@ class TestRefused:
             (["digits"], 2, ""),
         ],
     )
-    def test_what_cannot_be_gets_one_line_and_its_code(self, refused, arguments, code, said):
-        found, line = refused(*arguments)
+    def test_an_error_is_one_line_with_its_exit_code(self, rejected, arguments, code, message):
+        found, line = rejected(*arguments)
         assert found == code
-        assert said in line
+        assert message in line
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
-            ("fusion = [", "is no TOML"),
+            ("fusion = [", "is not TOML"),
             ("fuson = 'sum'", "did you mean fusion?"),
             ("seeds = 'three'", "seeds takes int; got 'three'"),
             ("seeds = true", "seeds takes int; got True"),
             ("cost = 'no'", "cost takes bool; got 'no'"),
-            ("fusion = 3", "fusion takes strings; got 3"),
+            ("fusion = 3", "fusion takes a string or a list of strings; got 3"),
             ("train = 3", "train is a table of options; got 3"),
             ("[train]\nlrr = 3", "lrr"),
         ],
     )
-    def test_a_configuration_that_cannot_be_read_is_said(self, refused, tmp_path, content, said):
+    def test_a_wrong_configuration_is_an_error(self, rejected, tmp_path, content, message):
         (tmp_path / "bench.toml").write_text(content)
-        code, line = refused("--config", "bench.toml")
+        code, line = rejected("--config", "bench.toml")
         assert code == 2
-        assert said in line
+        assert message in line
 
-    def test_a_folder_that_cannot_be_written_is_said(self, refused, tmp_path):
+    def test_a_folder_that_cannot_be_written_is_an_error(self, rejected, tmp_path):
         (tmp_path / "file").write_text("")
-        code, line = refused("--out", "file/deep")
+        code, line = rejected("--out", "file/deep")
         assert code == 2
         assert "cannot write to" in line
 
-    def test_a_corrupt_record_file_is_said_and_kept(self, refused, tmp_path):
+    def test_a_damaged_record_file_is_an_error_and_not_changed(self, rejected, tmp_path):
         (tmp_path / "old").mkdir()
         (tmp_path / "old" / "records.jsonl").write_text("{]\n")
-        code, line = refused("--out", "old")
+        code, line = rejected("--out", "old")
         assert code == 4
         assert "line 1 is no record" in line
         assert (tmp_path / "old" / "records.jsonl").read_text() == "{]\n"
 
-    def test_a_traceback_is_shown_where_it_is_asked_for(self, bench):
+    def test_traceback_shows_a_traceback(self, bench):
         code, _, err = bench("--task", "digit", "--traceback")
         assert code == 2
         assert "Traceback" in err
 
 
 class TestDryRun:
-    def test_the_whole_plan_with_its_count_and_nothing_is_run(self, bench, tmp_path):
+    def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
         assert (code, err) == (0, "")
         assert out.splitlines()[-1] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
@@ -139,7 +139,7 @@ class TestDryRun:
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(
-        ("arguments", "code", "failed", "said"),
+        ("arguments", "code", "failed", "message"),
         [
             (["--fusion", "concat,sum"], 0, 0, " parameters, "),
             ([*SMALL, "--fusion", "tensor:budget=1"], 2, 1, "UsageError: fusion tensor:budget=1: "),
@@ -147,17 +147,17 @@ class TestDryRun:
             ([*WORDS, "--encoder", "title=bag", "--fusion", "tensor:budget=1"], 1, 3, "UsageError: "),
         ],
     )
-    def test_each_combination_is_rehearsed_and_the_code_is_that_of_its_error(
-        self, bench, tmp_path, arguments, code, failed, said
+    def test_each_combination_is_tried_and_the_exit_code_is_that_of_its_error(
+        self, bench, tmp_path, arguments, code, failed, message
     ):
         found, out, err = bench(*arguments, "--dry-run")
         lines = out.splitlines()[:-1]
         assert (found, err) == (code, "")
         assert sum("Error: " in line for line in lines) == failed
-        assert any(said in line for line in lines)
+        assert any(message in line for line in lines)
         assert list(tmp_path.iterdir()) == []
 
-    def test_as_json_each_run_can_be_carried_out_elsewhere(self, bench):
+    def test_runs_can_be_read_from_the_json_document(self, bench):
         code, out, _ = bench("--dry-run", "--json")
         found = json.loads(out)
         assert (code, found["count"], len(found["runs"])) == (0, 9, 9)
@@ -165,16 +165,16 @@ class TestDryRun:
         assert [one["error"] for one in found["combinations"]] == [None] * 3
         assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 
-    def test_what_all_leaves_out_is_said_on_stderr(self, bench):
+    def test_components_that_all_leaves_out_are_listed_on_stderr(self, bench):
         code, out, err = bench("--head", "all", "--dry-run")
         assert code == 0
-        said = "mmkit: head mmkit-core/regression is left out: predicts scalar, and the task asks for classes"
+        said = "mmkit: head mmkit-core/regression is left out: predicts scalar, and the target of the task is classes"
         assert [line for line in err.splitlines() if "mmkit-core/" in line] == [said]
         assert "regression" not in out
 
 
 class TestLayers:
-    def test_the_command_line_beats_the_environment_and_that_the_configuration(self, bench, tmp_path, monkeypatch):
+    def test_the_command_line_overrides_the_environment_and_that_the_configuration(self, bench, tmp_path, monkeypatch):
         (tmp_path / "bench.toml").write_text(
             'fusion = "sum"\nseeds = 2\ntask = "digits"\n[train]\nlr = 0.5\nepochs = 7\n'
         )
@@ -203,17 +203,17 @@ def _quick(monkeypatch):
 
 @pytest.mark.usefixtures("_quick")
 class TestRun:
-    def test_tables_and_the_sentence_on_stdout_all_else_on_stderr(self, bench, tmp_path):
+    def test_tables_and_the_verdict_are_on_stdout_and_notes_on_stderr(self, bench, tmp_path):
         code, out, err = bench(*SMALL, "--seeds", "2", "--out", "found", "--confusion")
         assert code == 0
         assert "\x1b" not in out + err
-        for word in ("concat", "only:left", "only:right", "macro F1", "FLOPs", "memory", "Confusion of"):
+        for word in ("concat", "only:left", "only:right", "macro F1", "FLOPs", "memory", "Confusion matrix of"):
             assert word in out
         assert "the best single input" in out
         assert err == "mmkit: records are in found\n"
         assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 6
 
-    def test_the_cost_can_be_left_out(self, bench, tmp_path):
+    def test_no_cost_shows_no_costs(self, bench, tmp_path):
         code, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost", "--json")
         (record,) = json.loads(out)["records"]
         assert (code, record["throughput"], record["cost"]["flops_per_sample"]) == (0, None, None)
@@ -221,7 +221,7 @@ class TestRun:
         _, out, _ = bench(*SMALL, "--seeds", "1", "--no-baselines", "--config", "bench.toml", "--json")
         assert json.loads(out)["records"][0]["throughput"] is None
 
-    def test_one_document_with_json(self, bench):
+    def test_json_prints_one_document(self, bench):
         code, out, _ = bench(*SMALL, "--seeds", "1", "--json", "--no-baselines")
         found = json.loads(out)
         assert code == 0
@@ -230,12 +230,12 @@ class TestRun:
         assert set(record["cost"]) >= {"parameters", "flops_per_sample", "peak_memory_bytes"}
         assert found["ranking"][0]["fusion"] == "concat"
 
-    def test_without_a_folder_a_new_one_is_made(self, bench, tmp_path):
+    def test_without_out_a_new_folder_is_created(self, bench, tmp_path):
         assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost")[0] == 0
         assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--no-cost")[0] == 0
         assert len(list((tmp_path / "mmkit-runs").iterdir())) == 2
 
-    def test_a_failing_combination_ends_with_1_and_the_rest_is_shown(self, bench, tmp_path):
+    def test_a_failing_combination_gives_exit_code_1_and_the_others_are_shown(self, bench, tmp_path):
         code, out, err = bench(*SMALL, "--fusion", "tensor:budget=1", "--seeds", "1", "--out", "found")
         assert code == 1
         assert "mmkit: tensor:budget=1, seed 0 failed" in err
@@ -244,12 +244,12 @@ class TestRun:
         assert "only:left" in out
         assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 4
 
-    def test_saved_models_answer(self, bench, tmp_path):
+    def test_saved_models_predict(self, bench, tmp_path):
         assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--save", "--out", "found")[0] == 0
         (folder,) = [path for path in (tmp_path / "found" / "models").iterdir() if path.is_dir()]
         assert mmkit.load(folder).predict([{}])[0]["label"] in {"00", "01", "10", "11"}
 
-    def test_values_that_cannot_be_read_are_named_or_count_as_missing(self, bench, distribution):
+    def test_unreadable_values_are_named_or_count_as_missing(self, bench, distribution):
         distribution(
             "rotten",
             """
@@ -292,7 +292,7 @@ class TestRun:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made by the operating system's own means")
-def test_on_a_terminal_there_are_bars_and_tables_of_its_width(tmp_path):
+def test_on_a_terminal_bars_and_tables_have_its_width(tmp_path):
     ours, theirs = pty.openpty()
     termios.tcsetwinsize(theirs, (24, 80))
     command = [

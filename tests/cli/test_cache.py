@@ -9,7 +9,7 @@ import torch
 import mmkit
 import mmkit.cli
 from mmkit.contract import Features
-from mmkit.features.cache import Pass, default_folder, encoded, held
+from mmkit.features.cache import Pass, cache_entries, default_folder, encoded
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 
@@ -41,7 +41,7 @@ class TestCommand:
         assert json.loads(self.call(capsys, "list", "--json")[1])["entries"][0]["key"] == KEY
         assert self.call(capsys, "clear")[0] == 2
         assert self.call(capsys, "clear", KEY, "--all")[0] == 2
-        assert f"the cache has no {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
+        assert f"the cache has no entry {KEY[:-1]}; did you mean {KEY}?" in self.call(capsys, "clear", KEY[:-1])[2]
         assert "1 entries removed" in self.call(capsys, "clear", "--all")[1]
 
     def test_what_is_damaged_or_unfinished_is_listed_as_such(self, folder, capsys):
@@ -57,7 +57,7 @@ class TestCommand:
         (folder / OTHER / "about.json").write_text(json.dumps(about | {"made": time.time() - 3 * 24 * 3600}))
         assert "0 entries removed" in self.call(capsys, "clear", "--older-than", "4")[1]
         assert "1 entries removed" in self.call(capsys, "clear", "--older-than", "2.5")[1]
-        assert [one.key for one in held(folder)] == [KEY]
+        assert [one.key for one in cache_entries(folder)] == [KEY]
 
     def test_where_it_is(self):
         assert str(default_folder({"MMKIT_CACHE": "/x"})) == "/x"

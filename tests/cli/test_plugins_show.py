@@ -57,7 +57,7 @@ def show(capsys):
     return run
 
 
-def test_a_component_closely(show, distribution):
+def test_a_component_in_detail(show, distribution):
     module = distribution("acme", PLUGIN, version="0.4", requires=["mmkit-core", "rich>=1; extra == 'x'"])
     code, lines, err = show("braid", "--kind", "fusion")
     assert (code, err) == (0, "")
@@ -87,11 +87,11 @@ def test_a_name_of_several_kinds_shows_each(show, distribution):
     distribution("acme", PLUGIN)
     _, lines, _ = show("braid")
     assert [line for line in lines if line in {"task braid", "fusion braid"}] == ["task braid", "fusion braid"]
-    assert "asks       inputs a (text), b (image); target classes" in lines
+    assert "has        inputs a (text), b (image); target classes" in lines
     assert {"licence    CC0", "about      Asks much.", "options    none"} <= set(lines)
 
 
-def test_the_bare_name_is_mmkits_own_and_the_full_name_the_rivals(show, distribution):
+def test_the_bare_name_is_mmkits_and_the_full_name_the_plugins(show, distribution):
     distribution("acme", PLUGIN)
     assert "from       acme 1.0" not in show("concat")[1]
     _, lines, _ = show("acme/concat")
@@ -107,7 +107,7 @@ def test_options_of_an_encoder_are_its_transforms_too(show):
     assert {"width", "kernel", "standardize"} <= names
 
 
-def test_a_component_that_cannot_be_loaded_is_shown_and_fails(show, distribution):
+def test_a_component_that_cannot_be_loaded_is_shown_with_an_error(show, distribution):
     module = distribution("acme", PLUGIN)
     code, lines, err = show("lost")
     assert code == 1
@@ -142,12 +142,12 @@ def test_a_distribution_and_its_components(show, distribution):
     assert "fusion     concat  shadowed  A rival  concat is mmkit's own; write acme-x/concat" in lines
 
 
-def test_what_does_not_serve_is_said(show, distribution):
+def test_an_unsatisfied_requirement_is_shown(show, distribution):
     distribution("acme", PLUGIN, requires=["numpy>=99"])
     code, lines, _ = show("braid", "--kind", "fusion")
     assert code == 0
     assert any(line.startswith("status     missing-deps: needs numpy>=99 (") for line in lines)
-    assert any(line.startswith("requires") and ", does not serve)" in line for line in lines)
+    assert any(line.startswith("requires") and ", does not satisfy it)" in line for line in lines)
 
 
 def test_json(show, distribution):
@@ -160,7 +160,7 @@ def test_json(show, distribution):
     assert entry["requirements"][0]["met"] is True
 
 
-def test_an_unknown_name_says_what_is_meant(show):
+def test_the_error_of_an_unknown_name_suggests_one(show):
     code, lines, err = show("atention")
     assert (code, lines) == (2, [])
     assert err.startswith("mmkit: error: there is no component or plugin atention; did you mean attention?")

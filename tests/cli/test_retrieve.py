@@ -1,4 +1,4 @@
-"""`mmkit retrieve` and `mmkit zero-shot` from outside: exit codes, one line for each error, stdout beside stderr."""
+"""`mmkit retrieve` and `mmkit zero-shot` as a user runs them: exit codes, one line per error, stdout and stderr."""
 
 import json
 
@@ -109,7 +109,7 @@ def test_a_table_and_a_sentence(run):
     code, out, err = run(*ZERO_SHOT, "--device", "cpu", "--template", "it is {}")
     assert (code, err) == (0, "")
     assert out.splitlines()[-1] == (
-        "accuracy 100.0, macro F1 100.0, macro recall 100.0; always the most frequent class: 50.0. "
+        "accuracy 100.0, macro F1 100.0, macro recall 100.0; always predicting the most frequent class: 50.0. "
         "12 samples of the test split of levels."
     )
 
@@ -117,7 +117,7 @@ def test_a_table_and_a_sentence(run):
 def test_one_json_document(run):
     code, out, err = run(*RETRIEVE, "--json", "--split", "validation", "--map", "ridge", "--no-cache")
     found = json.loads(out)
-    assert (code, err, found["schema"], found["samples"], found["asked"]["split"]) == (0, "", 1, 12, "validation")
+    assert (code, err, found["schema"], found["samples"], found["options"]["split"]) == (0, "", 1, 12, "validation")
     assert found["directions"]["a -> b"]["recall@1"] == 1
     assert found["strength"] > 0
     assert found["plugins"]["acme-levels"] == "1.0"
@@ -127,7 +127,7 @@ def test_one_json_document(run):
     assert found["metrics"]["accuracy"] == 1
 
 
-def test_what_cannot_be_read_is_said(run):
+def test_values_that_cannot_be_read_are_reported(run):
     broken = ["--task", "levels:broken=true"]
     code, out, err = run(*RETRIEVE, *broken)
     assert (code, out) == (4, "")
@@ -139,28 +139,28 @@ def test_what_cannot_be_read_is_said(run):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
-        ([*RETRIEVE, "--encoder", "a=grey"], 2, "each input once; got a=grey"),
+        ([*RETRIEVE, "--encoder", "a=grey"], 2, "once per input; got a=grey"),
         ([*RETRIEVE, "--encoder", "grey"], 2, "--encoder takes INPUT=NAME"),
-        (RETRIEVE[:5], 2, "retrieval pairs two inputs; got encoders of a"),
+        (RETRIEVE[:5], 2, "retrieval takes encoders of two inputs; got those of a"),
         ([*RETRIEVE[:5], "--encoder", "c=spoken"], 2, "the task has no input c"),
         ([*RETRIEVE[:5], "--encoder", "b=spoken:width=3"], 2, "cannot be compared"),
-        ([*RETRIEVE[:5], "--encoder", "b=bag"], 2, "encoder bag of b is not frozen"),
-        ([*RETRIEVE, "--map", "cca"], 2, "map is none, ridge; got cca"),
+        ([*RETRIEVE[:5], "--encoder", "b=bag"], 2, "encoder bag of input b is not frozen"),
+        ([*RETRIEVE, "--map", "cca"], 2, "map is one of none, ridge; got cca"),
         ([*RETRIEVE, "--device", "mps"], 3, "torch cannot use mps"),
         ([*RETRIEVE, "--threads", "0"], 2, "--threads takes 1 or more"),
         (["retrieve", "--task", "levels"], 2, "--encoder"),
-        ([*ZERO_SHOT, "--template", "bright"], 2, "a template has {} where the class belongs"),
+        ([*ZERO_SHOT, "--template", "bright"], 2, "a template needs {} in place of the class"),
         ([*ZERO_SHOT, "--class", "dark"], 2, "--class takes LABEL=WORDS; got dark"),
         ([*ZERO_SHOT, "--class", "drak=night"], 2, "did you mean dark?"),
         ([*ZERO_SHOT, "--input", "c"], 2, "the task has no input c"),
         (["zero-shot", "--task", "levels", "--input", "a", "--encoder", "grey"], 2, "--text-encoder"),
     ],
 )
-def test_what_cannot_be_gets_one_line_and_its_code(run, arguments, code, said):
+def test_an_error_is_one_line_with_its_exit_code(run, arguments, code, message):
     found, out, err = run(*arguments)
     assert (found, out) == (code, "")
     (line,) = err.splitlines()
     assert line.startswith("mmkit: error: ")
-    assert said in line
+    assert message in line

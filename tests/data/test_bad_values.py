@@ -1,4 +1,4 @@
-"""Whose fault it is that a transform fails: values are tried alone, and only the guilty ones are named."""
+"""Rejected values: if a transform fails, values are tried alone, and only the bad ones are named."""
 
 import pytest
 import torch
@@ -14,7 +14,7 @@ from mmkit.transforms.truth import Categories, Numbers
 
 
 class Picky:
-    """Takes whole numbers; what else it is given it cannot take, and says so in its own way."""
+    """A transform of whole numbers that raises `error` on a negative one."""
 
     augments = True
 
@@ -43,8 +43,8 @@ def samples(values, truth=(0, 1, 0, 1)):
     return Samples(IDS, {"n": values}, list(truth))
 
 
-class TestTransformed:
-    def test_those_that_fail_alone_are_named_with_their_reasons(self):
+class TestTransformBatch:
+    def test_values_that_fail_alone_are_named_with_their_reasons(self):
         with pytest.raises(RejectedError) as caught:
             transform_batch("n", Picky(), [1, -2, -3], column=[1, -2, -3, None], ids=IDS)
         assert caught.value.lines == [
@@ -54,22 +54,22 @@ class TestTransformed:
         assert str(caught.value).startswith("sample b and 1 more, input n: ValueError: negative; --on-error skip")
         assert isinstance(caught.value.__cause__, ValueError)
 
-    def test_all_of_the_column_is_looked_at_where_a_batch_of_it_fails(self):
+    def test_the_whole_column_is_tried_if_a_batch_of_it_fails(self):
         with pytest.raises(RejectedError) as caught:
             transform_batch("n", Picky(), [-2], column=[-1, -2, 3, 4], ids=IDS)
         assert list(caught.value.reasons) == ["a", "b"]
 
-    def test_nothing_is_tried_alone_where_nothing_fails(self):
+    def test_values_are_not_tried_alone_if_nothing_fails(self):
         picky = Picky()
         transform_batch("n", picky, [1, 2], column=[1, 2, -3, 4], ids=IDS)
         assert picky.calls == [[1, 2]]
 
     @pytest.mark.parametrize(("error", "raised"), [(ValueError, ValueError), (DataError, RejectedError)])
-    def test_one_that_fails_on_every_value_is_broken_unless_it_blames_the_data(self, error, raised):
+    def test_a_transform_that_fails_on_every_value_is_broken_unless_it_blames_the_data(self, error, raised):
         with pytest.raises(raised):
             transform_batch("n", Picky(error), [-1, -2], column=[-1, -2, None, None], ids=IDS)
 
-    def test_a_failure_of_no_single_value_is_passed_on_as_it_is(self):
+    def test_a_failure_that_no_single_value_causes_is_passed_on(self):
         def crowded(values, generator=None):
             if len(values) > 1:
                 raise MemoryError("too many")
@@ -79,19 +79,19 @@ class TestTransformed:
             transform_batch("n", crowded, [1, 2], column=[1, 2, 3, 4], ids=IDS)
 
     @pytest.mark.parametrize("error", [UsageError, ContractError])
-    def test_so_is_one_that_is_not_about_data(self, error):
+    def test_a_failure_that_is_not_about_data_is_passed_on(self, error):
         picky = Picky(error)
         with pytest.raises(error, match="negative"):
             transform_batch("n", picky, [1, -2], column=[1, -2, 3, 4], ids=IDS)
         assert len(picky.calls) == 1
 
 
-class TestFitted:
+class TestFitTransform:
     def test_a_value_on_which_it_cannot_be_fitted_is_named(self):
         with pytest.raises(RejectedError, match=r"^sample b, input n: TypeError: .*str"):
             fit_transform("n", Picky(), [1, "two", 3, None], IDS)
 
-    def test_values_that_only_do_not_go_together_are_not(self):
+    def test_values_that_fail_only_together_are_not_named(self):
         with pytest.raises(DataError, match=r"^numbers of one type, please$"):
             fit_transform("n", Picky(), [1, 2.5, 3, None], IDS)
 
@@ -104,13 +104,13 @@ class TestFitted:
             (Numbers("scalar"), [1, [1, 2], 3, float("nan")], ["b", "d"]),
         ],
     )
-    def test_what_only_the_transform_can_tell_it_tells(self, transform, column, named):
+    def test_values_that_the_transform_itself_names_are_named(self, transform, column, named):
         with pytest.raises(RejectedError) as caught:
             fit_transform("n", transform, column, IDS)
         assert list(caught.value.reasons) == named
         transform.fit([value for sample, value in zip(IDS, column, strict=True) if sample not in named])
 
-    def test_what_fails_whatever_the_value_is_not_tried_with_each(self):
+    def test_a_failure_that_does_not_depend_on_values_is_tried_with_few_of_them(self):
         class Bare(Picky):
             tried = 0
 
@@ -122,7 +122,7 @@ class TestFitted:
             fit_transform("n", Bare(), list(range(100)), list(map(str, range(100))))
         assert Bare.tried <= 1 + PROBED
 
-    def test_nor_are_any_where_all_fail_or_the_rest_does_too(self):
+    def test_no_value_is_named_if_all_fail_or_the_others_fail_too(self):
         with pytest.raises(TypeError):
             fit_transform("n", Picky(), ["one", "two", None, None], IDS)
         with pytest.raises(TypeError, match=r"^can only concatenate str"):
@@ -130,7 +130,7 @@ class TestFitted:
 
 
 class TestWithout:
-    def test_the_value_or_its_sample_or_its_truth_is_out(self):
+    def test_the_value_or_its_sample_or_its_truth_is_dropped(self):
         refused = RejectedError("n", {"b": "why"})
         assert without(samples([1, 2, 3, 4]), refused, "missing").inputs["n"] == [1, None, 3, 4]
         left = without(samples([1, 2, 3, 4]), refused, "skip")
@@ -139,7 +139,7 @@ class TestWithout:
         assert without(samples([1, 2, 3, 4]), truth, "missing").truth == [0, None, 0, 1]
         assert truth.lines == ["sample b, truth: why"]
 
-    def test_but_not_on_fail_nor_of_other_samples(self):
+    def test_nothing_is_dropped_on_fail_or_from_other_samples(self):
         with pytest.raises(RejectedError):
             without(samples([1, 2, 3, 4]), RejectedError("n", {"b": "why"}), "fail")
         with pytest.raises(RejectedError):
@@ -166,7 +166,7 @@ class TestSplits:
 
         return splits.retry_without_rejected(whole)
 
-    def test_a_run_leaves_out_what_others_keep(self):
+    def test_a_run_can_drop_values_that_others_keep(self):
         splits = self.splits([1, -2, 3, 4], "skip")
         mine = splits.own()
         assert self.used(mine).size == 3
@@ -174,19 +174,19 @@ class TestSplits:
         assert mine.unread == {"train": ["sample b, input n: ValueError: negative"]}
         assert splits.unread == {"train": []}
 
-    def test_what_one_run_reads_is_read_for_all(self):
+    def test_a_split_that_one_run_reads_is_read_for_all(self):
         splits = self.splits([1, 2, 3, 4], "fail")
         read = splits.own()("test")
         assert splits("test") is read
 
-    def test_nothing_left_is_an_error(self):
+    def test_a_split_without_usable_samples_is_an_error(self):
         splits = self.splits([-1, -2, -3, -4], "skip")
 
         def whole(left):
             return Dataset.of(left("train"), {"n": Picky(DataError)}, Picky(), augment=False)
 
         with pytest.raises(
-            DataError, match=r"no sample of the train split is left: sample a, input n: negative, \.\.\."
+            DataError, match=r"no sample of the train split can be used: sample a, input n: negative, \.\.\."
         ):
             splits.own().retry_without_rejected(whole)
 

@@ -56,7 +56,7 @@ def test_of_values_that_cannot_be_told_apart_only_a_column_and_itself_are_the_sa
     opaque = Column([Opaque()])
     assert opaque.same(opaque)
     assert not opaque.same(Column(list(opaque)))
-    with pytest.raises(TypeError, match="values of Opaque cannot be told apart"):
+    with pytest.raises(TypeError, match="values of type Opaque cannot be hashed"):
         _ = opaque.fingerprint
 
 

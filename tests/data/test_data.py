@@ -1,4 +1,4 @@
-"""Samples to batches: decoded, transformed once or anew, batched by index."""
+"""From samples to batches: decoded, transformed once or at every batch, batched by index."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ class Number:
 
 
 class Noisy:
-    """A transform that augments by noise, where it is given a generator."""
+    """A transform that adds noise if it gets a generator."""
 
     def __init__(self, *, augments=True):
         self.augments = augments
@@ -48,29 +48,31 @@ def samples(values, truth=None, **rest):
 
 class TestDecoding:
     def test_a_value_that_cannot_be_read_names_its_sample_and_input(self):
-        with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error skip leaves"):
+        with pytest.raises(DataError, match=r"^sample s1, input a: -1 is no number here; --on-error skip drops"):
             decode_all(samples([1, -1, 2]), {"a": Number()})
 
-    def test_or_counts_as_missing_and_is_listed(self):
+    def test_a_value_that_cannot_be_read_can_count_as_missing_and_is_listed(self):
         found, unread = decode_all(samples([1, -1, None]), {"a": Number()}, Settings("cpu", on_error="missing"))
         assert list(found.inputs["a"]) == [1, None, None]
         assert unread == ["sample s1, input a: -1 is no number here"]
 
-    def test_an_input_that_samples_lack_is_all_missing(self):
+    def test_an_input_without_a_column_is_all_missing(self):
         found, _ = decode_all(samples([1, 2]), {"a": Number(), "b": Number()})
         assert list(found.inputs["b"]) == [None, None]
 
     def test_a_column_of_another_length_is_an_error(self):
-        with pytest.raises(DataError, match="input a has 1 values for 2 samples; give one a sample, or None"):
+        with pytest.raises(DataError, match="input a has 1 values for 2 samples; give one per sample, or None"):
             decode_all(Samples(["x", "y"], {"a": [1]}, [0, 0]), {"a": Number()})
 
     @pytest.mark.parametrize("truth", [[0], [0, 1, 0]])
-    def test_so_is_truth_of_another_length(self, truth):
-        with pytest.raises(DataError, match=f"truth has {len(truth)} values for 2 samples; give one a sample, or None"):
+    def test_truth_of_another_length_is_an_error(self, truth):
+        with pytest.raises(
+            DataError, match=f"truth has {len(truth)} values for 2 samples; give one per sample, or None"
+        ):
             decode_all(Samples(["x", "y"], {"a": [1, 2]}, truth), {"a": Number()})
 
-    def test_and_so_is_an_id_that_is_there_twice(self):
-        with pytest.raises(DataError, match="sample x is there 2 times; give each sample an id of its own"):
+    def test_an_id_that_occurs_twice_is_an_error(self):
+        with pytest.raises(DataError, match="id x occurs 2 times; give each sample a unique id"):
             decode_all(Samples(["x", "y", "x"], {"a": [1, 2, 3]}, [0, 0, 0]), {"a": Number()})
 
     def test_none_is_never_decoded(self):
@@ -81,7 +83,7 @@ class TestDecoding:
 
         assert list(decode_all(samples([None, 1]), {"a": Strict()})[0].inputs["a"]) == [None, 1]
 
-    def test_a_value_may_say_itself_that_it_is_missing(self):
+    def test_a_modality_may_decode_a_value_as_missing(self):
         class Blank(Number):
             def decode(self, raw):
                 return None
@@ -99,23 +101,23 @@ class TestSplits:
             self.asked.append(name)
             return samples(list(range(self.sizes[name])))
 
-    def test_a_split_is_read_once_and_only_when_it_is_asked_for(self):
+    def test_a_split_is_read_once_and_only_when_it_is_used(self):
         task = self.Task({"train": 3, "validation": 2, "test": 1})
         splits = Splits(task, {"a": Number()})
         assert [len(splits("train")), len(splits("train")), len(splits("validation"))] == [3, 3, 2]
         assert task.asked == ["train", "validation"]
 
-    def test_a_limit_holds_for_training_only(self):
+    def test_the_limit_applies_to_training_only(self):
         splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, Settings("cpu", limit=2))
         assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
 
-    def test_nor_does_it_lose_a_class(self):
+    def test_the_limit_keeps_every_class(self):
         given = samples(list(range(8)), ["ash", "ash", None, "ash", "elm", "ash", "oak", "elm"])
         assert small_subset(given, 4).ids == ["s0", "s1", "s4", "s6"]
         assert small_subset(given, 2).ids == ["s0", "s4"]
         assert small_subset(given, 9).ids == given.ids
 
-    def test_nor_an_input(self):
+    def test_the_limit_keeps_every_input(self):
         given = samples([None, None, None, 3, 4], ["ash", "elm", "ash", "elm", "ash"])
         assert small_subset(given, 3).ids == ["s0", "s1", "s3"]
 
@@ -125,7 +127,7 @@ class TestSplits:
         with pytest.raises(DataError, match="no sample of the training split has truth"):
             splits.with_truth("train")
 
-    def test_what_could_not_be_read_is_kept_by_split(self):
+    def test_unread_values_are_listed_by_split(self):
         splits = Splits(self.Task({"train": 2}), {"a": Number()}, Settings("cpu", on_error="missing"))
         splits.task.split = lambda name: samples([1, -1])
         splits("train")
@@ -149,7 +151,7 @@ def test_first_and_with_truth_keep_columns_together():
 
 
 class TestDataset:
-    def test_what_gives_the_same_every_time_is_transformed_once(self):
+    def test_inputs_without_augmentation_are_transformed_once(self):
         still, moving, truth = Plain(), Noisy(), Plain()
         both = Samples(["x", "y"], {"a": [1, 2], "b": [3, 4]}, [0, 1])
         data = Dataset.of(both, {"a": still, "b": moving}, truth, augment=True)
@@ -157,13 +159,13 @@ class TestDataset:
             data.batch(torch.tensor([1]), torch.Generator())
         assert (still.calls, moving.calls, truth.calls) == (1, 3, 1)
 
-    def test_without_augmentation_everything_is(self):
+    def test_without_augment_all_inputs_are_transformed_once(self):
         moving = Noisy()
         data = Dataset.of(samples([1, 2]), {"a": moving}, Plain(), augment=False)
         batch, truth = data.batch(torch.tensor([1, 0]))
         assert (moving.calls, batch["a"]["number"].tolist(), truth["number"].tolist()) == (1, [2, 1], [0, 0])
 
-    def test_augmentation_is_drawn_from_the_generator_alone(self):
+    def test_augmentation_depends_on_the_generator_only(self):
         data = Dataset.of(samples([1, 2, None]), {"a": Noisy()}, Plain(), augment=True)
         index = torch.tensor([2, 0])
 
@@ -175,7 +177,7 @@ class TestDataset:
         assert not torch.equal(epoch_order(1), epoch_order(2))
         assert epoch_order(1)[0] == 0  # still missing
 
-    def test_a_sample_is_drawn_anew_at_every_batch(self):
+    def test_a_sample_is_augmented_again_at_every_batch(self):
         data = Dataset.of(samples([1, 2]), {"a": Noisy()}, Plain(), augment=True)
         generator = torch.Generator().manual_seed(0)
         once, again = (data.batch(torch.tensor([0, 1]), generator)[0]["a"]["number"] for _ in range(2))
@@ -202,7 +204,7 @@ class TestDataset:
         with pytest.raises(ContractError, match=f"the transform of a {message}"):
             checked("a", batch, 2)
 
-    def test_so_is_one_that_breaks_it_when_it_augments(self):
+    def test_a_transform_that_breaks_the_contract_in_augmentation_is_named(self):
         class Forgetful(Noisy):
             def __call__(self, values, generator=None):
                 return {"number": torch.zeros(len(values))}
@@ -211,7 +213,7 @@ class TestDataset:
         with pytest.raises(ContractError, match="the transform of a gave no bool leaf `mask`; it gave number"):
             data.batch(torch.tensor([0]), torch.Generator())
 
-    def test_and_one_of_the_truth(self):
+    def test_a_truth_transform_that_breaks_the_contract_is_named(self):
         class Short(Plain):
             def __call__(self, values, generator=None):
                 return super().__call__(values[1:])

@@ -1,4 +1,4 @@
-"""Items made ahead by threads: in order, the same to the bit, and nothing left behind whatever happens."""
+"""Prefetching by threads: in order, bitwise the same results, and no thread is left running."""
 
 import signal
 import threading
@@ -33,7 +33,7 @@ def _nothing_is_left():
 class TestLoader:
     @pytest.mark.parametrize("workers", [None, 0, 1, 4])
     @pytest.mark.parametrize("count", [0, 1, 2, 30])
-    def test_items_come_in_order_however_long_each_takes(self, workers, count):
+    def test_items_come_in_order_whatever_time_each_takes(self, workers, count):
         def make(index):
             time.sleep(0.002 * (index % 3 == 0))
             return index
@@ -43,7 +43,7 @@ class TestLoader:
             assert list(load(make, count)) == list(range(count))
 
     @pytest.mark.parametrize("workers", [1, 3])
-    def test_no_more_than_a_few_are_made_ahead(self, workers):
+    def test_only_a_few_items_are_prefetched(self, workers):
         made = []
         with Loader(workers) as load:
             items = load(made.append, 100)
@@ -51,7 +51,7 @@ class TestLoader:
             time.sleep(0.05)
             assert 1 < len(made) <= module.AHEAD * workers + 1
 
-    def test_threads_are_found_to_pay_where_an_item_takes_long(self, monkeypatch):
+    def test_threads_are_used_if_items_are_slow(self, monkeypatch):
         monkeypatch.setattr(module, "usable_cores", lambda: 4)
         clock, step, made_by = [0.0], [0.0], []
         monkeypatch.setattr(time, "perf_counter", lambda: clock[0])
@@ -60,23 +60,23 @@ class TestLoader:
             made_by.append(threading.current_thread() is threading.main_thread())
             clock[0] += step[0]
 
-        for seconds, workers in ((module.PAYS / 2, 0), (module.PAYS * 2, 3)):
+        for seconds, workers in ((module.WORTHWHILE_SECONDS / 2, 0), (module.WORTHWHILE_SECONDS * 2, 3)):
             made_by.clear()
             step[0] = seconds
             with Loader() as load:
                 assert list(load(make, 9)) == [None] * 9
                 assert load.workers == workers
-            threaded = 9 - module.TRIED if workers else 0
+            threaded = 9 - module.TIMED_ITEMS if workers else 0
             assert made_by == [True] * (9 - threaded) + [False] * threaded
 
-    def test_on_one_core_there_is_none(self, monkeypatch):
+    def test_on_one_core_there_are_no_threads(self, monkeypatch):
         monkeypatch.setattr(module, "usable_cores", lambda: 1)
         with Loader() as load:
-            list(load(lambda _: time.sleep(2 * module.PAYS), 5))
+            list(load(lambda _: time.sleep(2 * module.WORTHWHILE_SECONDS), 5))
             assert load.workers == 0
 
     @pytest.mark.parametrize("workers", [None, 0, 2])
-    def test_an_error_comes_in_its_items_place(self, workers):
+    def test_an_error_is_raised_at_its_item(self, workers):
         def make(index):
             if index == 5:
                 raise KeyError("five")
@@ -90,7 +90,7 @@ class TestLoader:
             items = load(make, 9)
             assert [next(items) for _ in range(5)] == [0, 1, 2, 3, 4]
 
-    def test_ctrl_c_ends_it_at_once(self):
+    def test_an_interrupt_ends_it_at_once(self):
         def make(index):
             if index == 3:
                 signal.raise_signal(signal.SIGINT) if threading.current_thread() is threading.main_thread() else (
@@ -105,7 +105,7 @@ class TestLoader:
         assert time.perf_counter() - began < 20  # all of them would take 50 s
         assert alive() == []
 
-    def test_a_thread_computes_alone_and_leaves_the_others_as_they_are(self):
+    def test_loader_threads_compute_with_one_thread_and_others_do_not_change(self):
         torch.set_num_threads(2)
         with Loader(2) as load:
             assert set(load(lambda _: torch.get_num_threads(), 8)) == {1}
@@ -145,7 +145,7 @@ def augmented():
     return Dataset(30, {}, {"mask": torch.ones(30, dtype=torch.bool)}, moving)
 
 
-def test_training_is_the_same_to_the_bit_with_no_thread_and_with_four():
+def test_training_is_bitwise_the_same_without_threads_and_with_four():
     data = augmented()
     options = Training(epochs=3, min_steps=0, batch_size=8, patience=None)
 
@@ -161,7 +161,7 @@ def test_training_is_the_same_to_the_bit_with_no_thread_and_with_four():
         assert 0 < found.loading < found.seconds
 
 
-def test_no_thread_is_left_where_training_fails():
+def test_no_thread_is_left_if_training_fails():
     class Broken(Mean):
         def forward(self, batch, truth):
             raise RuntimeError("out of paper")

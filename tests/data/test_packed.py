@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmkit.contract import Features
-from mmkit.data.packed import _selected as selected
+from mmkit.data.packed import _pad as selected
 from mmkit.features.cache import Pass, encoded
 
 

@@ -1,4 +1,4 @@
-"""Values that cannot be used, of every modality: named by their samples, skipped, or missing; and what must work."""
+"""Unusable values of every modality are named by their samples, skipped, or missing; unusual valid ones work."""
 
 import functools
 import io
@@ -100,7 +100,7 @@ class TestDecoding:
         kind, make, said = BAD[case]
         modality = mmkit.installed().find("modality", kind).load()()
         samples = Samples(["a", "b", "c"], {"x": [GOOD[kind](), make(), None]}, [0, 1, 2], ["g", "h", "i"])
-        with pytest.raises(DataError, match=f"(?s)^sample b, input x: .*{said}.*; --on-error skip leaves"):
+        with pytest.raises(DataError, match=f"(?s)^sample b, input x: .*{said}.*; --on-error skip drops"):
             decode_all(samples, {"x": modality})
         found, unread = decode_all(samples, {"x": modality}, "missing")
         assert [value is None for value in found.inputs["x"]] == [False, True, True]

@@ -17,14 +17,14 @@ from mmkit.system.settings import Settings
 
 
 @pytest.fixture(scope="module")
-def asked():
+def planned():
     return plan(installed(), task="synthetic-unique:train=48", fusions=["concat", "late", "tensor:budget=1"], seeds=1)
 
 
 @pytest.fixture(scope="module")
-def found(asked):
+def found(planned):
     torch.set_num_threads(1)
-    splits = splits_of(asked.task, installed(), Settings("cpu"))
+    splits = splits_of(planned.task, installed(), Settings("cpu"))
 
     class Told(Progress):
         stages: ClassVar = []
@@ -33,19 +33,19 @@ def found(asked):
             self.stages.append(what)
 
     told = Told()
-    combinations = {combination.label: combination for combination in asked.all}
+    combinations = {combination.label: combination for combination in planned.all}
     result = measure_costs(
-        combinations, splits, asked.training, Settings("cpu"), Shared(progress=told), rounds=6, max_seconds=3
+        combinations, splits, planned.training, Settings("cpu"), Shared(progress=told), rounds=6, max_seconds=3
     )
     assert "test" not in splits.unread  # speed needs no test split
     return result, told.stages
 
 
-def test_what_can_be_built_has_its_cost_and_what_cannot_is_left_to_its_run(found):
+def test_combinations_that_can_be_built_have_costs_and_others_are_left_out(found):
     assert set(found[0].of) == {"concat", "late", "only:left", "only:right"}
 
 
-def test_every_figure_is_there(found):
+def test_every_cost_is_measured(found):
     for speed, cost in found[0].of.values():
         assert speed.inference_samples_per_s > 0
         assert speed.train_samples_per_s > 0
@@ -56,7 +56,7 @@ def test_every_figure_is_there(found):
         assert cost.peak_memory_bytes > 4 * cost.parameters
 
 
-def test_parameters_are_those_of_the_trained_model(asked, found):
+def test_parameters_are_those_of_the_trained_model(planned, found):
     _, model = execute(
         plan(
             installed(),
@@ -76,7 +76,7 @@ def test_the_rounds_are_kept(found):
     assert told[:2] == ["throughput of inference", "throughput of training"]
 
 
-def test_nothing_that_can_be_built_costs_nothing(asked):
-    splits = splits_of(asked.task, installed(), Settings("cpu"))
-    (tensor,) = [c for c in asked.combinations if c.label.startswith("tensor")]
-    assert measure_costs({"tensor": tensor}, splits, asked.training, Settings("cpu")).of == {}
+def test_without_buildable_combinations_there_are_no_costs(planned):
+    splits = splits_of(planned.task, installed(), Settings("cpu"))
+    (tensor,) = [c for c in planned.combinations if c.label.startswith("tensor")]
+    assert measure_costs({"tensor": tensor}, splits, planned.training, Settings("cpu")).of == {}

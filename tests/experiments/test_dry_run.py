@@ -79,7 +79,7 @@ def tried(limit=None, **asked):
     return dry_run(made.all, splits, Settings("cpu"), truths=["train"]), splits, made
 
 
-def test_what_can_be_built_has_its_size_and_what_cannot_its_reason():
+def test_the_result_has_the_size_of_a_model_or_the_reason_of_the_failure():
     found, splits, asked = tried(fusions=["concat", "tensor:budget=1", Dry])
     assert [one.combination for one in found] == list(asked.all)
     concat, tensor, dry, left, right = found
@@ -91,20 +91,20 @@ def test_what_can_be_built_has_its_size_and_what_cannot_its_reason():
     assert set(splits.unread) == {"train"}  # nothing else was read
 
 
-def test_what_is_frozen_is_counted_and_not_trained():
+def test_frozen_parameters_are_counted_and_not_trained():
     (found,) = tried(encoders={"series": [Counted]}, fusions=["concat"], baselines=False)[0]
     assert found.error is None
     assert found.parameters - found.trainable == 8
 
 
-def test_little_is_shown_and_little_is_read():
+def test_few_samples_are_used_and_test_is_not_read():
     Counted.seen.clear()
     _, splits, _ = tried(ENOUGH, task="synthetic-unique", encoders={"series": [Counted]}, fusions=["concat"])
     assert len(splits("train")) == ENOUGH
     assert 0 < Counted.seen["samples"] <= 4 * 4  # by two inputs together, then by each alone
 
 
-def test_what_is_shared_with_a_run_is_built_once():
+def test_components_shared_with_a_run_are_built_once():
     built = []
 
     class Built(Counted):
@@ -121,7 +121,7 @@ def test_what_is_shared_with_a_run_is_built_once():
     assert len(built) == 2
 
 
-def test_a_value_of_the_test_split_that_cannot_be_read_fails_no_second_run(monkeypatch, tmp_path):
+def test_an_unreadable_value_of_the_test_split_ends_the_suite_at_the_first_run(monkeypatch, tmp_path):
     whole = Labelled.split
 
     def torn(self, name):
@@ -165,7 +165,7 @@ class TestTruthThatCannotBeUsed:
         rehearsals = 4 * 4  # four combinations have the input
         assert Counted.seen["samples"] <= once[split] + (rehearsals if split == "test" else 0)
 
-    def test_or_is_left_out(self, suite, split):
+    def test_unusable_truth_can_be_skipped(self, suite, split):
         found = suite(on_error="skip")
         assert not found.failures
         assert {getattr(record.samples, split) for record in found.records} == {19}

@@ -52,7 +52,7 @@ def one(task="synthetic-unique:train=64", **rest):
 
 
 class TestLeakage:
-    def test_test_is_asked_for_last_after_training_has_ended(self, watched):
+    def test_the_test_split_is_read_after_training(self, watched):
         epochs = []
 
         class Told(Progress):
@@ -63,7 +63,7 @@ class TestLeakage:
         assert epochs == [("epochs", done, ["train", "validation"]) for done in (1, 2, 3)]
         assert watched.asked == ["train", "validation", "test"]
 
-    def test_another_test_split_changes_nothing_but_its_own_scores(self, watched):
+    def test_another_test_split_changes_only_test_scores(self, watched):
         before, model = execute(one(watched))
         watched.scramble = True
         after, other = execute(one(watched))
@@ -74,7 +74,7 @@ class TestLeakage:
         assert before.metrics != after.metrics
         assert model.transforms.truth.state() == other.transforms.truth.state()
 
-    def test_transforms_are_fitted_on_the_training_split_alone(self, watched, monkeypatch):
+    def test_transforms_are_fitted_on_the_training_split_only(self, watched, monkeypatch):
         seen = []
         for kind in (SeriesTransform, Categories):
             fit = kind.fit
@@ -90,7 +90,7 @@ class TestLeakage:
         left = torch.cat(train.inputs["left"]).double()
         torch.testing.assert_close(vars(model.transforms.inputs["left"])["mean"], left.mean(0).float())
 
-    def test_another_validation_split_changes_which_epoch_is_kept_and_nothing_before(self, monkeypatch):
+    def test_another_validation_split_changes_only_which_epoch_is_kept(self, monkeypatch):
         before, model = execute(one())
         split = SyntheticUnique.split
 
@@ -108,7 +108,7 @@ class TestLeakage:
 
 
 class TestRecord:
-    def test_a_record_has_what_the_format_says_and_is_json(self):
+    def test_a_record_has_all_fields_and_is_json(self):
         run = one()
         record, _ = execute(run)
         assert Record.of(json.loads(json.dumps(record.document(), allow_nan=False))) == record
@@ -118,7 +118,7 @@ class TestRecord:
         assert record.samples.test == len(record.scores) == sum(map(sum, record.confusion)) == 512
         assert record.metrics["accuracy"] == pytest.approx(sum(record.scores) / 512)
 
-    def test_a_run_is_described_by_plain_json_and_comes_back_the_same(self):
+    def test_a_run_is_read_back_from_its_json_document(self):
         run = one(fusions=["low-rank:rank=2"], objectives=["unimodal"], options=["encoder.left.width=16"])
         again = Run.of(json.loads(json.dumps(run.document())))
         assert again.document() == run.document()
@@ -128,13 +128,13 @@ class TestRecord:
             k: v for k, v in second.document().items() if k not in volatile
         }
 
-    def test_of_a_document_only_the_components_are_needed(self):
+    def test_a_document_needs_only_the_components(self):
         whole = one().document()
         brief = {name: whole[name] for name in ("task", "encoders", "fusion", "head")}
         assert Run.of(brief).document() == {**whole, "training": vars(Training())}
 
     @pytest.mark.parametrize(
-        ("change", "said"),
+        ("change", "message"),
         [
             ({"training": {"lrr": 1}}, "train has no option lrr; did you mean lr"),
             ({"training": {"lr": -1}}, "train: option lr takes float > 0; got -1"),
@@ -142,23 +142,23 @@ class TestRecord:
             ({"on_error": "cry"}, "on_error is one of fail, skip, missing; got cry"),
             ({"seed": -1}, "the seed of a run is 0 or more; got -1"),
             ({"limit": 0}, "limit is 1 or more, or none; got 0"),
-            ({"preccision": "float32"}, "a run has no preccision; did you mean precision"),
+            ({"preccision": "float32"}, "a run has no entry preccision; did you mean precision"),
             ({"head": {"name": "lineal"}}, "there is no head lineal; did you mean linear"),
             ({"task": "synthetic-unik"}, "there is no task synthetic-unik; did you mean synthetic-unique"),
         ],
     )
-    def test_a_document_that_is_wrong_says_where(self, change, said):
-        with pytest.raises(UsageError, match=said):
+    def test_a_wrong_document_is_an_error(self, change, message):
+        with pytest.raises(UsageError, match=message):
             Run.of(one().document() | change)
 
     @pytest.mark.parametrize("lacking", ["task", "encoders", "fusion", "head"])
-    def test_so_does_one_that_lacks_a_component(self, lacking):
+    def test_a_document_that_lacks_a_component_is_an_error(self, lacking):
         document = one().document()
         del document[lacking]
-        with pytest.raises(UsageError, match=f"a run has task, encoders, fusion, head; the document lacks {lacking}"):
+        with pytest.raises(UsageError, match=f"a run needs task, encoders, fusion, head; the document lacks {lacking}"):
             Run.of(document)
 
-    def test_what_has_no_truth_is_left_out_and_counted(self, monkeypatch):
+    def test_samples_without_truth_are_left_out_and_counted(self, monkeypatch):
         split = SyntheticUnique.split
 
         def partly(self, name):
@@ -171,7 +171,7 @@ class TestRecord:
         assert record.samples == SampleCounts(**known, without_truth={"train": 25, "validation": 64, "test": 128})
         assert len(record.scores) == 384
 
-    def test_a_test_split_without_any_truth_has_no_scores(self, monkeypatch):
+    def test_a_test_split_without_truth_has_no_scores(self, monkeypatch):
         split = SyntheticUnique.split
         blank = {"test"}
 
@@ -190,7 +190,7 @@ class TestRecord:
         with pytest.raises(DataError, match="no sample of the training split has truth"):
             execute(one())
 
-    def test_what_could_not_be_read_is_listed(self, monkeypatch):
+    def test_unread_values_are_listed(self, monkeypatch):
         split = SyntheticUnique.split
 
         def torn(self, name):
@@ -209,7 +209,7 @@ class TestRecord:
         }
         assert record.unread["test"][0].startswith("sample synthetic-unique-test-00000, input left: ")
 
-    def test_the_id_hangs_on_all_that_decides_the_result_and_on_nothing_else(self):
+    def test_the_id_depends_on_exactly_what_determines_the_result(self):
         run = one()
         splits = run.splits(installed())
         ids = {run.id(splits)}
@@ -226,21 +226,21 @@ class TestRecord:
         assert len(ids) == 7
         assert one().id(splits) == run.id(splits)
 
-    def test_a_run_that_could_not_be_done_is_recorded_with_its_reason(self):
+    def test_a_failed_run_is_recorded_with_its_reason(self):
         run = one()
         record = failed(run, run.splits(installed()), RuntimeError("out of paper"))
         assert (record.status, record.error) == ("failed", "RuntimeError: out of paper")
         assert record.id == run.id(run.splits(installed()))
         assert json.dumps(record.document())
 
-    def test_numbers_have_no_confusion_and_their_own_metrics(self):
+    def test_numbers_have_no_confusion_matrix_and_their_own_metrics(self):
         record, _ = execute(one("synthetic-regression:train=64"))
         assert record.confusion is None
         assert set(record.metrics) == {"mae", "rmse", "r2", "pearson", "spearman"}
         assert record.higher_is_better is False
 
 
-def test_a_run_is_repeatable_to_the_bit_whatever_was_drawn_before():
+def test_a_run_is_bitwise_reproducible():
     first, model = execute(one())
     torch.rand(5)
     second, other = execute(one())
@@ -249,7 +249,7 @@ def test_a_run_is_repeatable_to_the_bit_whatever_was_drawn_before():
     assert all(torch.equal(t, other.module.state_dict()[n]) for n, t in model.module.state_dict().items())
 
 
-def test_another_seed_is_another_model():
+def test_another_seed_gives_another_model():
     run = one()
     (first, model), (second, other) = (execute(replace(run, seed=seed)) for seed in (0, 2**40))
     assert first.history != second.history
@@ -263,7 +263,7 @@ def test_a_last_batch_of_one_sample_trains_too():
     assert record.samples.train == 33
 
 
-def test_a_run_leaves_the_global_generator_as_it_was():
+def test_a_run_does_not_change_the_global_generator():
     torch.manual_seed(5)
     expected = torch.rand(1)
     torch.manual_seed(5)

@@ -1,4 +1,4 @@
-"""A suite in its folder: nothing done twice, nothing lost, whatever ends it."""
+"""A suite in its folder: no run is repeated and none is lost, however it ends."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def lines(folder):
     return (folder / "records.jsonl").read_bytes().splitlines()
 
 
-def test_every_run_is_a_line_and_none_is_done_twice(tmp_path):
+def test_every_run_is_a_line_and_none_is_repeated(tmp_path):
     suite = bench(tmp_path)
     before = lines(tmp_path)
     assert len(suite.records) == len(before) == 6  # one fusion and two inputs, twice
@@ -56,7 +56,7 @@ def test_every_run_is_a_line_and_none_is_done_twice(tmp_path):
     assert again.records == suite.records
 
 
-def test_more_of_the_same_does_only_what_is_new(tmp_path):
+def test_a_larger_plan_runs_only_what_is_new(tmp_path):
     bench(tmp_path, seeds=1)
     before = lines(tmp_path)
     suite = bench(tmp_path, fusion=["concat", "sum"], seeds=2)
@@ -65,7 +65,7 @@ def test_more_of_the_same_does_only_what_is_new(tmp_path):
     assert len(after) == len(suite.records) == 8
 
 
-def test_the_samples_of_each_split_are_written_down_and_disjoint(tmp_path):
+def test_the_ids_of_each_split_are_written_and_disjoint(tmp_path):
     bench(tmp_path, seeds=1)
     found = json.loads((tmp_path / "samples.json").read_text())
     sets = [set(found[name]) for name in ("train", "validation", "test")]
@@ -73,7 +73,7 @@ def test_the_samples_of_each_split_are_written_down_and_disjoint(tmp_path):
     assert len(set.union(*sets)) == 816
 
 
-def test_what_fails_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path):
+def test_a_failed_run_is_recorded_with_its_reason_and_the_others_continue(tmp_path):
     suite = bench(tmp_path, fusion=["concat", Failing], seeds=1)
     assert [record.status for record in suite.records] == ["ok", "failed", "ok", "ok"]
     (failure,) = suite.failures
@@ -81,7 +81,7 @@ def test_what_fails_is_recorded_with_its_reason_and_the_rest_goes_on(tmp_path):
     assert "Failing" in failure.fusion
 
 
-def test_what_failed_is_tried_again_and_the_last_line_wins(tmp_path):
+def test_a_failed_run_is_repeated_and_its_last_line_counts(tmp_path):
     class Sometimes(ConcatFusion):
         """Fails until it is mended."""
 
@@ -103,19 +103,19 @@ def test_what_failed_is_tried_again_and_the_last_line_wins(tmp_path):
 
 
 @pytest.mark.parametrize(("part", "name"), [("plugins", "mmkit-core"), ("software", "torch"), ("libraries", "timm")])
-def test_records_of_other_versions_stop_it_naming_both_unless_mixed(tmp_path, monkeypatch, part, name):
+def test_records_of_other_versions_are_an_error_without_mix(tmp_path, monkeypatch, part, name):
     monkeypatch.setattr("mmkit.experiments.run.libraries", lambda _: {"timm": "1.0.99"})
     bench(tmp_path, seeds=1, baselines=False)
     record = json.loads(lines(tmp_path)[0])
     record[part][name] = "0.0.7"
     (tmp_path / "records.jsonl").write_text(json.dumps(record) + "\n")
-    with pytest.raises(UsageError, match=rf"holds records with {part} {name} 0\.0\.7, and here it is .*--mix"):
+    with pytest.raises(UsageError, match=rf"holds records with {part} {name} 0\.0\.7, and now it is .*--mix"):
         bench(tmp_path, seeds=2, baselines=False)
     assert len(lines(tmp_path)) == 1
     assert len(bench(tmp_path, seeds=2, baselines=False, mix=True).records) == 2
 
 
-def test_without_cost_nothing_is_measured_and_nothing_that_was_is_lost(tmp_path, monkeypatch):
+def test_without_cost_nothing_is_measured_and_old_measurements_stay(tmp_path, monkeypatch):
     asked = []
 
     def measure_costs(combinations, *_, **__):
@@ -128,13 +128,13 @@ def test_without_cost_nothing_is_measured_and_nothing_that_was_is_lost(tmp_path,
     measured = bench(tmp_path, seeds=2).records
     assert [bool(record.throughput) for record in measured] == [False] * 3 + [True] * 3
     assert asked.pop() == 3
-    kept = bench(tmp_path, seeds=3, cost=False).records  # what is known costs nothing
+    kept = bench(tmp_path, seeds=3, cost=False).records  # without measuring again
     assert kept[-1].throughput == measured[-1].throughput
     assert bench(tmp_path, seeds=4, baselines=False).records[-1].throughput
     assert asked == []
 
 
-def test_nothing_is_measured_that_cannot_be_built_nor_trained_where_nothing_can(tmp_path, monkeypatch):
+def test_combinations_that_cannot_be_built_are_not_measured_or_trained(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
         "mmkit.experiments.suite.measure_costs", lambda able, *_, **__: asked.append(len(able)) or Costs({}, {})
@@ -147,14 +147,14 @@ def test_nothing_is_measured_that_cannot_be_built_nor_trained_where_nothing_can(
     assert asked == [3]
 
 
-def test_a_corrupt_record_file_is_named_and_left_alone(tmp_path):
+def test_a_damaged_record_file_is_named_and_not_changed(tmp_path):
     (tmp_path / "records.jsonl").write_text("what is this\n")
     with pytest.raises(DataError, match="line 1 is no record"):
         bench(tmp_path)
     assert (tmp_path / "records.jsonl").read_text() == "what is this\n"
 
 
-def test_the_best_seed_on_validation_is_saved_and_answers(tmp_path):
+def test_the_model_of_the_best_seed_on_validation_is_saved(tmp_path):
     suite = bench(tmp_path, seeds=3, baselines=False, save=True)
     (folder,) = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
     note = json.loads(folder.with_suffix(".score.json").read_text())
@@ -199,7 +199,7 @@ class TestEnded:
             assert time.monotonic() < until
             time.sleep(0.02)
 
-    def test_killed_it_goes_on_where_it_stopped(self, tmp_path):
+    def test_a_killed_suite_continues_where_it_stopped(self, tmp_path):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 2, process)
         process.kill()
@@ -211,14 +211,14 @@ class TestEnded:
         process = self.start(tmp_path)
         out, err = process.communicate(timeout=240)
         assert process.returncode == 0, err
-        assert f"{len(finished)} of 6 runs were done before" in err
+        assert f"{len(finished)} of 6 runs are already in" in err
         after = (tmp_path / "records.jsonl").read_bytes().splitlines(keepends=True)
         assert after[: len(finished)] == finished
         assert len(after) == len({json.loads(line)["id"] for line in after}) == 6
         assert "concat" in out
 
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-    def test_interrupted_it_says_so_and_keeps_what_is_finished(self, tmp_path, number):
+    def test_an_interrupted_suite_keeps_finished_runs(self, tmp_path, number):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 1, process)
         process.send_signal(number)
@@ -230,7 +230,7 @@ class TestEnded:
         assert kept
         assert all(json.loads(line)["status"] == "ok" for line in kept)
 
-    def test_two_at_once_in_one_folder_are_kept_apart(self, tmp_path):
+    def test_two_processes_cannot_write_to_one_folder(self, tmp_path):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 1, process)
         process.send_signal(signal.SIGSTOP)  # or it may be done before the other has started
@@ -242,6 +242,6 @@ class TestEnded:
         assert "another process is writing to" in err
 
 
-def test_a_suite_shows_itself_in_a_line(tmp_path):
+def test_the_repr_of_a_suite_is_one_line(tmp_path):
     suite = bench(tmp_path, seeds=1, baselines=False)
     assert repr(suite) == f"<Suite {tmp_path}: 1 run; best on validation: concat>"

@@ -12,7 +12,7 @@ import torch
 
 from mmkit.contract import Features
 from mmkit.errors import UsageError
-from mmkit.features.cache import CacheWriteError, Pass, clear, encoded, held
+from mmkit.features.cache import CacheWriteError, Pass, cache_entries, clear, encoded
 from mmkit.system.files import owned
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
@@ -48,10 +48,10 @@ def is_whole(stored):
 class TestPass:
     """One pass of encoding, and what may happen to it."""
 
-    def test_an_interrupted_pass_goes_on_where_it_stopped(self, tmp_path):
+    def test_an_interrupted_pass_continues_where_it_stopped(self, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, stop=6)
-        assert held(tmp_path)[0].about is None
+        assert cache_entries(tmp_path)[0].about is None
         found, seen = kept(tmp_path)
         assert seen == [6, 7, 8, 9]
         assert is_whole(found)
@@ -62,7 +62,7 @@ class TestPass:
             "tokens.npy",
         ]
 
-    def test_a_torn_part_is_computed_again(self, tmp_path):
+    def test_a_damaged_part_is_computed_again(self, tmp_path):
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, stop=6)
         for part, content in zip(sorted((tmp_path / KEY / "parts").iterdir()), (b"", b"PK\x03\x04"), strict=False):
@@ -73,7 +73,7 @@ class TestPass:
 
     @pytest.mark.parametrize("name", ["tokens.npy", "offsets.npy", "pooled.npy", "about.json"])
     @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other"])
-    def test_a_damaged_entry_is_computed_anew(self, tmp_path, name, damage):
+    def test_a_damaged_entry_is_computed_again(self, tmp_path, name, damage):
         kept(tmp_path)
         kept(tmp_path, key=OTHER)
         file = tmp_path / KEY / name
@@ -83,13 +83,13 @@ class TestPass:
             file.write_bytes(b"null" if name == "about.json" else _array(np.zeros((3, 5))))
         else:
             file.write_bytes(file.read_bytes()[: -5 if damage == "cut" else 0])
-        assert len(held(tmp_path)) == 2
+        assert len(cache_entries(tmp_path)) == 2
         found, seen = kept(tmp_path)
         assert seen == list(range(10))
         assert is_whole(found)
         assert kept(tmp_path)[1] == []
 
-    def test_offsets_that_lead_nowhere_are_damage(self, tmp_path):
+    def test_invalid_offsets_are_damage(self, tmp_path):
         kept(tmp_path)
         offsets = np.load(tmp_path / KEY / "offsets.npy")
         offsets[3] = 99
@@ -109,38 +109,38 @@ class TestPass:
         assert stored.tokens.shape == (128, 2**16)
         assert peak < 2**23
 
-    def test_what_is_written_to_features_does_not_reach_the_file(self, tmp_path):
+    def test_writing_to_features_does_not_change_the_file(self, tmp_path):
         kept(tmp_path)[0].tokens.zero_()
         assert kept(tmp_path)[0].tokens.sum() == 90
 
-    def test_features_in_half_precision_are_kept_in_full(self):
+    def test_features_in_half_precision_are_stored_in_float32(self):
         half = Features.of(torch.ones(2, 3, 4, dtype=torch.bfloat16))
         assert Pass(lambda *_: half, [0, 1]).in_memory().tokens.dtype == torch.float32
 
-    def test_held_and_clear(self, tmp_path):
+    def test_entries_are_listed_and_cleared(self, tmp_path):
         kept(tmp_path)
-        (one,) = held(tmp_path)
+        (one,) = cache_entries(tmp_path)
         assert (one.key, one.about["samples"], one.about["tokens"], one.about["of"]) == (KEY, 10, 20, {"encoder": "x"})
         assert one.size == sum(path.stat().st_size for path in (tmp_path / KEY).iterdir())
         assert clear(tmp_path, [KEY]) == one.size
-        assert held(tmp_path) == []
-        assert held(tmp_path / "nowhere") == []
+        assert cache_entries(tmp_path) == []
+        assert cache_entries(tmp_path / "nowhere") == []
 
-    def test_nothing_but_entries_is_ever_listed_or_removed(self, tmp_path):
+    def test_only_entries_are_listed_and_removed(self, tmp_path):
         kept(tmp_path)
         (tmp_path / "thesis").mkdir()
         (tmp_path / "thesis" / "chapter.txt").write_text("years of work")
         (tmp_path / OTHER).write_text("a file")
-        assert [one.key for one in held(tmp_path)] == [KEY]
+        assert [one.key for one in cache_entries(tmp_path)] == [KEY]
         clear(tmp_path, [KEY, OTHER, "thesis", ".locks"])
         assert (tmp_path / "thesis" / "chapter.txt").exists()
         assert (tmp_path / OTHER).exists()
 
-    def test_what_is_being_written_is_not_removed(self, tmp_path):
+    def test_an_entry_that_is_being_written_is_not_removed(self, tmp_path):
         kept(tmp_path)
         with owned(tmp_path / ".locks" / KEY), pytest.raises(UsageError, match="another process is writing"):
             clear(tmp_path, [KEY])
-        assert len(held(tmp_path)) == 1
+        assert len(cache_entries(tmp_path)) == 1
 
 
 def _array(array):
@@ -185,7 +185,7 @@ class TestProcesses:
     def seen(log):
         return [int(line) for line in log.read_text().split()] if log.exists() else []
 
-    def test_a_killed_pass_goes_on_where_it_stopped(self, tmp_path):
+    def test_a_killed_pass_continues_where_it_stopped(self, tmp_path):
         folder, first, second = tmp_path / "cache", tmp_path / "first", tmp_path / "second"
         killed = self.start(folder, first)
         while len(self.seen(first)) < 30:
@@ -194,7 +194,7 @@ class TestProcesses:
         killed.send_signal(signal.SIGKILL)
         assert killed.wait() == -signal.SIGKILL
         killed.stderr.close()
-        assert held(folder)[0].about is None
+        assert cache_entries(folder)[0].about is None
         going_on = self.start(folder, second)
         assert going_on.communicate()[1] == b""
         assert going_on.returncode == 0
@@ -203,7 +203,7 @@ class TestProcesses:
         assert after[0] in {before[-1], before[-1] + 2}  # the batch that was under way, or the next
         assert after == list(range(after[0], 200, 2))
 
-    def test_of_two_at_once_one_computes_and_the_other_waits(self, tmp_path):
+    def test_of_two_processes_one_computes_and_the_other_waits(self, tmp_path):
         logs = [tmp_path / "first", tmp_path / "second"]
         both = [self.start(tmp_path / "cache", log) for log in logs]
         for one in both:
@@ -211,7 +211,7 @@ class TestProcesses:
             assert one.returncode == 0
         assert sorted(len(self.seen(log)) for log in logs) == [0, 100]
 
-    def test_where_one_is_killed_the_other_that_waits_goes_on(self, tmp_path):
+    def test_if_one_process_is_killed_the_waiting_one_continues(self, tmp_path):
         logs = [tmp_path / "first", tmp_path / "second"]
         both = [self.start(tmp_path / "cache", log) for log in logs]
         while not any(self.seen(log) for log in logs):
@@ -244,11 +244,11 @@ class TestRoom:
         signal.signal(signal.SIGXFSZ, before)
 
     @pytest.mark.parametrize("packing", [False, True])
-    def test_a_full_disk_is_said_and_with_room_the_pass_goes_on(self, tmp_path, full, packing):
+    def test_a_full_disk_is_an_error_and_with_room_the_pass_continues(self, tmp_path, full, packing):
         full(1500 if packing else 500)  # a part takes 800 bytes, all tokens together 1728
         first, second = Numbers(count=200), Numbers(count=200)
         with pytest.raises(
-            CacheWriteError, match=r"cannot keep features in .*: File too large; make room there, or set"
+            CacheWriteError, match=r"cannot write features to .*: File too large; make room there, or set"
         ):
             encoded(first.work(), tmp_path, KEY, {})
         full(resource.RLIM_INFINITY)

@@ -8,7 +8,7 @@ import mmkit.cli
 from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
-from mmkit.features.cache import held
+from mmkit.features.cache import cache_entries
 from mmkit.features.sharing import Shared
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Decay
@@ -65,8 +65,8 @@ class TestRun:
         assert FrozenFcn.calls == batches
         fit(tmp_path, fusion="gated")
         assert FrozenFcn.calls == 0
-        assert all(one.about["samples"] in {48, 256, 512} for one in held(tmp_path))
-        assert len(held(tmp_path)) == 6
+        assert all(one.about["samples"] in {48, 256, 512} for one in cache_entries(tmp_path))
+        assert len(cache_entries(tmp_path)) == 6
 
     def test_the_cache_changes_nothing(self, tmp_path):
         first, model = fit(tmp_path)
@@ -94,31 +94,31 @@ class TestRun:
         fit(tmp_path)
         fit(tmp_path, **options)
         assert FrozenFcn.calls > 0
-        assert len(held(tmp_path)) == 12
+        assert len(cache_entries(tmp_path)) == 12
 
     def test_options_of_training_alone_do_not_matter(self, tmp_path):
         fit(tmp_path)
         fit(tmp_path, decay=0.5)
         assert FrozenFcn.calls == 0
-        assert len(held(tmp_path)) == 6
+        assert len(cache_entries(tmp_path)) == 6
 
     def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
         fit(tmp_path)
         monkeypatch.setattr("mmkit.features.extraction.libraries", lambda _: {"timm": "1.0.99"})
         fit(tmp_path)
         assert FrozenFcn.calls > 0
-        assert len(held(tmp_path)) == 12
+        assert len(cache_entries(tmp_path)) == 12
 
     def test_with_augmentation_training_samples_are_encoded_anew_and_that_is_said(self, tmp_path):
         record, _ = fit(tmp_path, noise=0.1)
         assert record.encoded_anew == ["left", "right"]
-        assert len(held(tmp_path)) == 6  # validation and test, and what the scale is fitted on
+        assert len(cache_entries(tmp_path)) == 6  # validation and test, and what the scale is fitted on
         assert record.encoded_once == record.encoded_in_copies == []
 
 
 def test_a_run_goes_on_in_memory_and_says_why(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.warns(UserWarning, match=r"cannot keep features in .*: Not a directory; make room") as told:
+    with pytest.warns(UserWarning, match=r"cannot write features to .*: Not a directory; make room") as told:
         record, _ = fit(tmp_path / "file" / "cache")
     assert len(told) == 1
     assert record.metrics == fit(None)[0].metrics

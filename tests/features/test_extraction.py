@@ -87,5 +87,5 @@ def test_progress_names_the_input_and_counts_samples(made):
 def test_features_that_are_not_finite_are_an_error_that_names_the_encoder(made):
     extract, encoder, _ = made()
     encoder.fault = float("nan")
-    with pytest.raises(MmkitError, match=r"encoder .*Steps.* gives features of signal that are not finite"):
+    with pytest.raises(MmkitError, match=r"encoder .*Steps.* gives features of input signal that are not finite"):
         extract(VALUES, IDS)

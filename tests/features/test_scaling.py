@@ -47,7 +47,7 @@ def expected(rows):
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 1e4])
-def test_tokens_and_summaries_are_centred_and_of_one_norm(scale):
+def test_tokens_and_pooled_vectors_are_centred_and_scaled_to_the_norm(scale):
     whole = features(scale=scale)
     found = fitted(whole, vectors=False)(whole)
     torch.testing.assert_close(found.tokens[found.mask], expected(whole.tokens[whole.mask]), atol=1e-5, rtol=1e-4)
@@ -59,7 +59,7 @@ def test_tokens_and_summaries_are_centred_and_of_one_norm(scale):
 
 
 @pytest.mark.parametrize("pooled", [True, False])
-def test_where_vectors_are_enough_one_token_comes_out(pooled):
+def test_with_vectors_the_result_is_one_token(pooled):
     whole = features(pooled=pooled)
     found = fitted(whole, vectors=True)(whole)
     there = whole.present()
@@ -68,7 +68,7 @@ def test_where_vectors_are_enough_one_token_comes_out(pooled):
     assert not found.vector()[~there].any()
 
 
-def test_as_long_as_nothing_was_fitted_features_pass():
+def test_unfitted_it_is_the_identity():
     whole = features()
     found = Scaling(5, vectors=False)(whole)
     assert torch.equal(found.tokens, whole.tokens)
@@ -76,7 +76,7 @@ def test_as_long_as_nothing_was_fitted_features_pass():
 
 
 @pytest.mark.parametrize("rows", [torch.zeros(0, 3), torch.ones(1, 3), torch.full((7, 3), 2.5)])
-def test_what_has_no_spread_is_only_centred(rows):
+def test_constant_features_are_only_centred(rows):
     scaling = Scaling(3, vectors=True)
     scaling.fit(Packed.of(rows, torch.arange(len(rows) + 1), None))
     assert scaling(Features.of(torch.ones(2, 3))).tokens.isfinite().all()
@@ -90,8 +90,8 @@ def test_moments_are_those_of_numpy_over_many_parts():
     np.testing.assert_allclose(norm, np.sqrt(wide.var(0).sum()), rtol=1e-9)
 
 
-def test_a_model_scales_what_it_encodes_and_what_it_is_given_alike():
-    class Given(nn.Module):
+def test_a_model_scales_encoded_and_given_features_alike():
+    class Encode(nn.Module):
         width, frozen = 5, True
 
         def forward(self, batch):
@@ -100,7 +100,7 @@ def test_a_model_scales_what_it_encodes_and_what_it_is_given_alike():
     whole = features(pooled=False)
     scaling = fitted(whole, vectors=True)
     fusion = ConcatFusion({"a": 5}, width=4)
-    model = Model({"a": Given()}, fusion, nn.Identity(), scalings={"a": scaling}).eval()
+    model = Model({"a": Encode()}, fusion, nn.Identity(), scalings={"a": scaling}).eval()
     raw = model.encode({"a": {"values": whole.tokens, "mask": whole.mask}})["a"]
     ready = model.encode({"a": stored(whole).vectors.rows(torch.arange(len(LENGTHS)))})["a"]
     torch.testing.assert_close(raw.tokens, ready.tokens)
@@ -149,7 +149,7 @@ def trained(fusion, tmp_path, **options):
 
 @pytest.mark.parametrize("fusion", ["concat", "attention", "late"])
 @pytest.mark.parametrize("noise", [0.0, 0.1])
-def test_the_scale_of_an_encoder_does_not_matter(fusion, noise, tmp_path):
+def test_results_do_not_depend_on_the_scale_of_an_encoder(fusion, noise, tmp_path):
     one, other = (trained(fusion, tmp_path, scale=scale, noise=noise)[0] for scale in (1.0, 4096.0))
     for epoch, same in zip(one.history, other.history, strict=True):
         assert epoch["loss"] == pytest.approx(same["loss"], rel=1e-3)
@@ -166,7 +166,7 @@ def test_a_saved_model_keeps_its_scale(tmp_path):
     assert again.predict(sample) == model.predict(sample)
 
 
-def test_tokens_are_loaded_where_somebody_reads_them(tmp_path):
+def test_tokens_are_loaded_if_a_component_reads_them(tmp_path):
     class Whole(ConcatFusion):
         pass
 

@@ -8,11 +8,11 @@ from mmkit.data.sampling import augmentation
 from mmkit.data.splits import splits_of
 from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.costs import Costs, measure_costs
-from mmkit.experiments.dry_run import SHOWN
+from mmkit.experiments.dry_run import STEP_SAMPLES
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import carry_out
-from mmkit.features.cache import held
+from mmkit.features.cache import cache_entries
 from mmkit.features.sharing import Shared
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.plugin import EncoderSpec
@@ -86,7 +86,7 @@ class TestSuite:
             ({"noise": 0.1, "copies": 2}, True),
         ],
     )
-    def test_every_run_is_the_same_to_the_bit_as_on_its_own(self, tmp_path, options, cache):
+    def test_every_run_is_bitwise_the_same_as_without_sharing(self, tmp_path, options, cache):
         options = dict(options)
         training = {"copies": options.pop("copies", 0)}
         planned = asked(training=training, **options)
@@ -103,10 +103,10 @@ class TestSuite:
         # finds what the rehearsal left, where the latest right is the one alone.
         assert Frozen.built == (3 + 2 + 3 if drawn else 2 + 0 + 2)
         samples = 48 + 256 + 512
-        rehearsed = SHOWN * (3 * 2 + 2)
+        rehearsed = STEP_SAMPLES * (3 * 2 + 2)
         assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + rehearsed
 
-    def test_what_is_trained_is_never_shared(self, tmp_path):
+    def test_trained_encoders_are_never_shared(self, tmp_path):
         planned = plan(mmkit.installed(), task=TASK, fusions=["concat", "sum"], seeds=1, settings=Settings("cpu"),
                        training={"epochs": 2, "min_steps": 0})  # fmt: skip
         shared = Shared()
@@ -125,17 +125,17 @@ class TestCopies:
         assert Frozen.encoded == 2 * (3 * 48 + 256 + 512)
         assert {tuple(record.encoded_in_copies) for record in records} == {("left", "right")}
         assert {tuple(record.encoded_anew) for record in records} == {()}
-        copies = [one.about["of"].get("copy") for one in held(tmp_path)]
+        copies = [one.about["of"].get("copy") for one in cache_entries(tmp_path)]
         assert sorted(copies, key=str) == [0, 0, 1, 1, 2, 2, None, None, None, None]
 
-    def test_more_copies_keep_those_that_are_there(self, tmp_path):
+    def test_more_copies_reuse_the_cached_ones(self, tmp_path):
         for copies, fresh in ((2, 2 * (2 * 48 + 256 + 512)), (3, 2 * 48), (1, 0)):
             Frozen.encoded = 0
             run = asked(["concat"], 1, noise=0.1, drawn=False, training={"copies": copies}).runs()[0]
             execute(run, shared=Shared(tmp_path))
             assert Frozen.encoded == fresh
 
-    def test_copies_differ_and_epochs_draw_them_by_seed(self):
+    def test_copies_differ_and_epochs_choose_them_by_seed(self):
         (run,) = asked(["concat"], 1, noise=0.1, drawn=False, training={"copies": 3}).runs()[:1]
         splits = run.splits(mmkit.installed())
         train = splits.with_truth("train")
@@ -160,14 +160,14 @@ class TestCopies:
         assert {k for pair in numbers(0) for k in pair} == {0, 1, 2}
         assert any(left != right for left, right in numbers(0))
 
-    def test_without_augmentation_there_are_none(self, tmp_path):
+    def test_without_augmentation_there_are_no_copies(self, tmp_path):
         record, _ = execute(asked(["concat"], 1, training={"copies": 3}).runs()[0], shared=Shared(tmp_path))
         assert (record.encoded_once, record.encoded_in_copies) == (["left", "right"], [])
-        assert len(held(tmp_path)) == 6
+        assert len(cache_entries(tmp_path)) == 6
 
 
 class TestPrices:
-    def test_a_frozen_encoder_is_timed_once_and_counts_for_all_that_share_it(self):
+    def test_a_shared_frozen_encoder_is_timed_once(self):
         planned = asked(("concat", "sum"), 1)
         combinations = {combination.label: combination for combination in planned.all}
         splits = splits_of(planned.task, mmkit.installed(), Settings("cpu"))
@@ -191,7 +191,7 @@ class TestPrices:
 
 
 class TestDigests:
-    def test_values_that_cannot_be_told_apart_are_encoded_in_every_run_and_that_is_said_once(self, tmp_path):
+    def test_values_that_cannot_be_hashed_are_encoded_in_every_run_with_one_warning(self, tmp_path):
         told = []
 
         class Told(Progress):
@@ -208,7 +208,9 @@ class TestDigests:
             patch.setattr(Frozen.reads, "fit", _plainly(Frozen.reads.fit))
             first, second = (execute(run, splits, shared=shared)[0] for run in runs)
         (message,) = told
-        assert message.startswith("values of Odd cannot be told apart by their content, so their features are computed")
+        assert message.startswith(
+            "values of type Odd cannot be hashed by their content, so their features are computed"
+        )
         assert first.status == second.status == "ok"
 
 

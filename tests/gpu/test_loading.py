@@ -11,7 +11,7 @@ from mmkit.data.packed import Packed
 from mmkit.data.sampling import augmentation
 from mmkit.data.splits import splits_of
 from mmkit.encoders.tcn import TcnEncoder
-from mmkit.features.cache import held
+from mmkit.features.cache import cache_entries
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, OnlyFusion, encoder_widths
@@ -59,7 +59,7 @@ def test_batches_are_those_of_the_cpu(device):
 def test_what_is_made_anew_is_pinned_on_the_host_and_fetched_without_waiting(device):
     here, there = datasets(AUGMENTED, device)
     index = torch.arange(48)
-    made = there.fresh(index, augmentation(0, 1, 0))
+    made = there.transform_augmented(index, augmentation(0, 1, 0))
     assert list(made) == ["written"]
     assert all(leaf.is_pinned() == (device.type == "cuda") for leaf in made["written"].values())
     batch, _ = there.batch(index.to(device), fresh=made)
@@ -72,7 +72,9 @@ def test_threads_make_the_same_batches_while_the_device_is_busy(device):
     busy = torch.randn(512, 512, device=device)
     found = []
     with Loader(2) as load:
-        for number, made in enumerate(load(lambda i: there.fresh(shown[i], augmentation(0, 1, i)), len(shown))):
+        for number, made in enumerate(
+            load(lambda i: there.transform_augmented(shown[i], augmentation(0, 1, i)), len(shown))
+        ):
             batch, _ = there.batch(shown[number].to(device), fresh=made)
             found.append(batch)
             for _ in range(10):
@@ -132,7 +134,7 @@ def test_features_of_a_frozen_encoder_are_computed_on_the_device_once_and_kept(f
         return suite.records[0]
 
     first = bench("first", device.type)
-    kept = {one.key: one.size for one in held(tmp_path / "kept" / device.type)}
+    kept = {one.key: one.size for one in cache_entries(tmp_path / "kept" / device.type)}
     assert len(kept) == 6  # two inputs, three splits
     calls = FrozenTcn.calls
     again = bench("again", device.type)
@@ -141,7 +143,7 @@ def test_features_of_a_frozen_encoder_are_computed_on_the_device_once_and_kept(f
     assert again.metrics == pytest.approx(first.metrics, abs=1e-6 if device.type == "cpu" else 0.02)
     on_cpu = bench("cpu", "cpu")
     assert first.history[0]["loss"] == pytest.approx(on_cpu.history[0]["loss"], rel=0.05)
-    for one in held(tmp_path / "kept" / device.type):
+    for one in cache_entries(tmp_path / "kept" / device.type):
         assert one.about["of"]["device"] == device.type
 
 

@@ -1,4 +1,4 @@
-"""Layers, against loops over single tokens, and under every mask."""
+"""Layers against loops over single tokens, and under masks."""
 
 import math
 
@@ -54,7 +54,7 @@ def test_attention_without_a_key_has_finite_gradients(train):
     assert all(parameter.grad.isfinite().all() for parameter in layer.parameters())
 
 
-def test_the_two_ways_of_attention_have_the_same_gradients():
+def test_both_implementations_of_attention_have_the_same_gradients():
     layer = Attention(8, 2)
     tokens = torch.randn(4, 4, 8)
     probe = torch.randn(4, 4, 8)
@@ -181,7 +181,7 @@ def test_recurrent_needs_an_even_width_for_two_directions(cell):
 
 
 @pytest.mark.parametrize("groups", [1, 3, 6])
-def test_a_group_normalisation_of_each_row_is_that_of_the_row_alone(groups):
+def test_group_normalisation_of_a_row_ignores_its_padding(groups):
     norm = torch.nn.GroupNorm(groups, 6).double()
     torch.nn.init.normal_(norm.weight)
     torch.nn.init.normal_(norm.bias)
@@ -194,7 +194,7 @@ def test_a_group_normalisation_of_each_row_is_that_of_the_row_alone(groups):
     assert found.isfinite().all()
 
 
-def test_a_group_normalisation_is_differentiable_with_rows_of_nothing():
+def test_group_normalisation_has_finite_gradients_with_missing_rows():
     norm = torch.nn.GroupNorm(2, 2)
     x = torch.zeros(2, 2, 3, requires_grad=True)
     masked_group_norm(x, torch.tensor([[True, True, False], [False] * 3]), norm).sum().backward()
@@ -203,7 +203,7 @@ def test_a_group_normalisation_is_differentiable_with_rows_of_nothing():
     assert half.dtype == torch.bfloat16
 
 
-def test_summaries_leave_padding_out():
+def test_pooling_leaves_padding_out():
     tokens = torch.tensor([[[1.0, -5.0], [3.0, -1.0], [9.0, 9.0]], [[7.0, 7.0]] * 3])
     mask = torch.tensor([[True, True, False], [False] * 3])
     assert pooled(tokens, mask, "mean").tolist() == [[2.0, -3.0], [0.0, 0.0]]

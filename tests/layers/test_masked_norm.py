@@ -1,4 +1,4 @@
-"""MaskedBatchNorm against torch's own, and against plain sums over what is real."""
+"""MaskedBatchNorm against torch's own, and against plain sums over real positions."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from mmkit.layers.masked_norm import MaskedBatchNorm
 
 @pytest.mark.parametrize(("shape", "native"), [((5, 3, 4, 6), nn.BatchNorm2d), ((5, 3, 7), nn.BatchNorm1d)])
 @pytest.mark.parametrize("steps", [False, True])
-def test_with_everything_real_it_is_batch_norm(shape, native, steps):
+def test_without_padding_it_equals_batch_norm(shape, native, steps):
     ours, theirs = MaskedBatchNorm(3).double(), native(3).double()
     nn.init.normal_(ours.weight)
     nn.init.normal_(ours.bias)
@@ -32,7 +32,7 @@ def test_with_everything_real_it_is_batch_norm(shape, native, steps):
 
 
 @pytest.mark.parametrize("rank", [1, 2])
-def test_what_is_not_real_counts_for_nothing(rank):
+def test_padding_has_no_influence(rank):
     norm = MaskedBatchNorm(3).double()
     x = torch.randn(4, 3, 5, 2).double()
     mask = (
@@ -49,7 +49,7 @@ def test_what_is_not_real_counts_for_nothing(rank):
         torch.testing.assert_close(norm.running_var[channel], 0.9 + 0.1 * real.var())
 
 
-def test_nothing_real_is_finite_and_leaves_the_running_statistics_alone():
+def test_a_batch_without_real_positions_is_finite_and_keeps_the_running_statistics():
     norm = MaskedBatchNorm(3)
     x = torch.randn(4, 3, 5, requires_grad=True)
     norm(x, torch.zeros(4, 5, dtype=torch.bool)).sum().backward()
@@ -66,7 +66,7 @@ def test_one_real_position_is_allowed():
     torch.testing.assert_close(out[0, :, 0], norm.bias, atol=1e-3, rtol=0)  # 300 times the rounding of x
 
 
-def test_a_far_mean_costs_little_precision():
+def test_a_large_mean_costs_little_precision():
     x = torch.randn(32, 3, 8, 8) + 30
     expected = nn.BatchNorm2d(3).double()(x.double()).float()
     torch.testing.assert_close(MaskedBatchNorm(3)(x, torch.ones(32, dtype=torch.bool)), expected, atol=2e-3, rtol=0)

@@ -123,11 +123,11 @@ def test_numbers(size, scale):
     }
     assert found.compute() == pytest.approx(expected, rel=1e-6)
     assert tuple(found.compute()) == metric_names("scalar")
-    with pytest.raises(UsageError, match="numbers have no confusion matrix"):
+    with pytest.raises(UsageError, match="a scalar target has no confusion matrix"):
         found.confusion()
 
 
-def test_what_is_not_defined_is_none_and_json():
+def test_an_undefined_metric_is_none():
     constant = evaluate(Target("scalar", 1), "values", torch.full((4, 1), 0.1), "values", torch.randn(4, 1))
     found = constant.compute()
     assert (found["pearson"], found["spearman"]) == (None, None)
@@ -148,7 +148,7 @@ def test_what_is_not_defined_is_none_and_json():
     [("classes", "probabilities", "label"), ("labels", "probabilities", "labels"), ("scalar", "values", "values")],
 )
 @pytest.mark.parametrize("batches", [0, 1])
-def test_of_no_sample_every_metric_is_none(kind, leaf, true_leaf, batches):
+def test_without_samples_every_metric_is_none(kind, leaf, true_leaf, batches):
     found = metrics_of(Target(kind, 2))
     true = torch.zeros(3, dtype=torch.long) if kind == "classes" else torch.zeros(3, 2)
     for _ in range(batches):
@@ -157,17 +157,17 @@ def test_of_no_sample_every_metric_is_none(kind, leaf, true_leaf, batches):
     assert (found.samples, found.without_truth) == (0, 3 * batches)
 
 
-def test_of_no_sample_the_confusion_is_empty():
+def test_without_samples_the_confusion_matrix_is_zero():
     assert metrics_of(Target("classes", 2)).confusion() == [[0, 0], [0, 0]]
     assert metrics_of(Target("labels", 1)).confusion() == [[[0, 0], [0, 0]]]
 
 
-def test_one_sample_is_enough_for_what_one_sample_can_tell():
+def test_of_one_sample_errors_are_defined_and_correlations_are_none():
     found = evaluate(Target("scalar", 1), "values", torch.ones(1, 1), "values", torch.zeros(1, 1), batches=1).compute()
     assert found == {"mae": 1, "rmse": 1, "r2": None, "pearson": None, "spearman": None}
 
 
-def test_truth_that_is_missing_is_not_read():
+def test_missing_truth_is_not_read():
     found = metrics_of(Target("classes", 3))
     found.update(
         {"probabilities": torch.tensor([[1.0, 0, 0], [float("nan")] * 3])},
@@ -176,12 +176,12 @@ def test_truth_that_is_missing_is_not_read():
     assert found.compute()["accuracy"] == 1
 
 
-def test_only_what_is_asked_for():
+def test_only_the_named_metrics_are_computed():
     probabilities, label = classes_case()
     found = evaluate(Target("classes", 4), "probabilities", probabilities, "label", label)
     assert list(found.compute(["f1_macro"])) == ["f1_macro"]
     assert found.compute(["f1_macro"])["f1_macro"] == found.compute()["f1_macro"]
-    with pytest.raises(UsageError, match=r"no metric acuracy of classes; did you mean accuracy\?"):
+    with pytest.raises(UsageError, match=r"there is no metric acuracy of classes; did you mean accuracy\?"):
         found.compute(["acuracy"])
 
 
@@ -192,7 +192,7 @@ def test_only_what_is_asked_for():
         ("labels", [[0.0, 0.5], [0.25, 1.0]], "labels", [[1.0, 0.0], [0.0, 1.0]]),
     ],
 )
-def test_what_was_impossible_is_a_bounded_loss(kind, probabilities, leaf, truth):
+def test_log_loss_of_probability_zero_is_bounded(kind, probabilities, leaf, truth):
     found = evaluate(
         Target(kind, 2), "probabilities", torch.tensor(probabilities), leaf, torch.tensor(truth), batches=1
     )
@@ -202,7 +202,7 @@ def test_what_was_impossible_is_a_bounded_loss(kind, probabilities, leaf, truth)
     assert found.compute(["log_loss"])["log_loss"] == pytest.approx(np.mean(each))
 
 
-def test_a_diverged_model_is_named():
+def test_predictions_that_are_not_finite_are_an_error():
     found = metrics_of(Target("scalar", 1))
     found.update(
         {"values": torch.tensor([[1.0], [float("nan")]])},
@@ -219,11 +219,11 @@ def test_many_ties_do_not_overflow():
     assert found.compute(["spearman"])["spearman"] == pytest.approx(1)
 
 
-def test_which_way_is_up():
+def test_whether_higher_is_better():
     for kind in ("classes", "labels", "scalar"):
         for name in metric_names(kind):
             assert higher_is_better(name) is (name not in {"log_loss", "mae", "rmse"})
-    with pytest.raises(UsageError, match=r"no metric loss; .*Possible: accuracy, auroc_macro"):
+    with pytest.raises(UsageError, match=r"there is no metric loss; .*Possible: accuracy, auroc_macro"):
         higher_is_better("loss")
-    with pytest.raises(UsageError, match="no metrics for a target of kind text"):
+    with pytest.raises(UsageError, match="there are no metrics for a target of kind text"):
         metrics_of(Target("text", 9))

@@ -1,4 +1,4 @@
-"""Metrics of texts against forms written out by hand, and what is kept where words stand for a prediction."""
+"""Metrics of texts against forms written out by hand, and the collection of answers."""
 
 import collections
 import math
@@ -30,7 +30,7 @@ def told(texts):
 ANSWERS, TRUTHS = told([a for a, _ in PAIRS]), [t for _, t in PAIRS]
 
 
-def test_exact_match_looks_through_case_and_space_alone():
+def test_exact_match_ignores_case_and_spaces_only():
     assert exact_match(ANSWERS, TRUTHS) == [0, 1, 0, 0, 0, 1]
     assert exact_match(told(["a, b"]), ["a b"]) == [0]
 
@@ -75,7 +75,7 @@ def test_bleu_is_the_brevity_penalty_times_the_mean_precision_of_one_to_four_wor
     ("metric", "module", "package"),
     [(bleu, "sacrebleu", "sacrebleu"), (rouge_l, "rouge_score.rouge_scorer", "rouge-score")],
 )
-def test_a_library_that_is_not_there_is_named(monkeypatch, metric, module, package):
+def test_a_missing_library_is_named(monkeypatch, metric, module, package):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(UnavailableError, match=f"needs {package}: pip install {package}"):
         metric(ANSWERS, TRUTHS)
@@ -91,7 +91,7 @@ class TestAnswers:
         truths = [t if k else None for t, k in zip(["a b", "c", "e"], known, strict=True)]
         return Answers(measures, torch.tensor(losses), torch.tensor(known), truths, given)
 
-    def test_what_has_no_truth_is_left_out_and_counted(self):
+    def test_samples_without_truth_are_left_out_and_counted(self):
         found = self.made()
         assert (found.samples, found.without_truth) == (2, 1)
         assert found.compute() == {"exact_match": 0.5, "length": 2, HEAD_LOSS: 1}
@@ -99,32 +99,32 @@ class TestAnswers:
         assert found.per_sample(HEAD_LOSS) == [0.5, 1.5]
         assert found.per_sample("length") is None  # one figure of all
 
-    def test_which_way_is_up(self):
+    def test_whether_higher_is_better(self):
         assert [self.made().higher_is_better(name) for name in ("exact_match", "length", HEAD_LOSS)] == [
             True,
             False,
             False,
         ]
 
-    def test_of_no_sample_nothing_is_known(self):
+    def test_without_samples_every_metric_is_none(self):
         found = self.made(known=(False,) * 3)
         assert found.compute() == {"exact_match": None, "length": None, HEAD_LOSS: None}
         assert found.per_sample("exact_match") is None
 
-    def test_without_answers_the_loss_alone_can_be_measured(self):
+    def test_without_answers_only_the_loss_can_be_computed(self):
         found = self.made(answers=None)
         assert found.compute([HEAD_LOSS]) == {HEAD_LOSS: 1}
-        with pytest.raises(UsageError, match="no answers were made, so exact_match cannot be measured"):
+        with pytest.raises(UsageError, match="exact_match needs answers, and none were generated"):
             found.compute()
 
-    def test_a_wrong_name_is_said(self):
-        with pytest.raises(UsageError, match="no metric lenght here; did you mean length"):
+    def test_an_unknown_name_is_an_error(self):
+        with pytest.raises(UsageError, match="there is no metric lenght here; did you mean length"):
             self.made().compute(["lenght"])
-        with pytest.raises(UsageError, match="no metric lenght here"):
+        with pytest.raises(UsageError, match="there is no metric lenght here"):
             self.made().higher_is_better("lenght")
 
     @pytest.mark.parametrize("bad", [math.nan, math.inf])
-    def test_a_loss_that_is_not_finite_is_said(self, bad):
+    def test_a_loss_that_is_not_finite_is_an_error(self, bad):
         with pytest.raises(MmkitError, match="1 of 2 losses are not finite"):
             self.made(losses=(bad, math.nan, 1.0)).compute([HEAD_LOSS])
 

@@ -1,4 +1,4 @@
-"""What a model is made of, and how it is built."""
+"""Combinations, and the models built from them."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ from torch import nn
 
 from mmkit.errors import ContractError, UsageError
 from mmkit.model.assembly import Transforms, build_model, built, reads
-from mmkit.model.combination import Combination, refusal
+from mmkit.model.combination import Combination, unsupported_inputs
 from mmkit.plugin import FusionSpec
 from mmkit.registry.catalog import installed
 
@@ -31,24 +31,24 @@ def test_several_inputs_need_a_fusion():
         Combination(ENCODERS, None, HEAD)
 
 
-def test_an_objective_is_named_once_or_one_of_two_would_be_lost():
+def test_an_objective_given_twice_is_an_error():
     twice = (choose("objective", "contrastive", space=8), choose("objective", "contrastive", space=16))
-    with pytest.raises(UsageError, match="objective contrastive is named 2 times; name each objective once"):
+    with pytest.raises(UsageError, match="objective contrastive is given 2 times; give each objective once"):
         Combination(ENCODERS, choose("fusion", "concat"), HEAD, twice)
 
 
-def test_an_objective_is_asked_how_many_inputs_it_takes_too():
-    with pytest.raises(UsageError, match="objective contrastive takes 2 or more inputs; the task gives 1"):
+def test_an_objective_that_does_not_support_the_inputs_is_an_error():
+    with pytest.raises(UsageError, match="objective contrastive takes 2 or more inputs; there are 1"):
         Combination({"b": ENCODERS["b"]}, None, HEAD, (choose("objective", "contrastive"),))
 
 
 @pytest.mark.parametrize(
-    ("least", "most", "said"), [(2, None, "takes 2 or more"), (2, 3, "takes 2 to 3"), (2, 2, "takes 2")]
+    ("low", "high", "message"), [(2, None, "takes 2 or more"), (2, 3, "takes 2 to 3"), (2, 2, "takes 2")]
 )
-def test_a_fusion_says_how_many_inputs_it_takes(least, most, said):
-    spec = FusionSpec("x", "x:X", "x", min_inputs=least, max_inputs=most)
-    assert refusal(spec, 1) == f"{said} inputs; the task gives 1"
-    assert refusal(spec, 2) == ""
+def test_the_error_says_how_many_inputs_a_fusion_takes(low, high, message):
+    spec = FusionSpec("x", "x:X", "x", min_inputs=low, max_inputs=high)
+    assert unsupported_inputs(spec, 1) == f"{message} inputs; there are 1"
+    assert unsupported_inputs(spec, 2) == ""
 
 
 def test_a_document_comes_back_as_the_same_combination():
@@ -68,7 +68,7 @@ def test_a_component_given_as_a_class_comes_back_by_its_recorded_name():
     name = combination.document()["fusion"]["name"]
     again = Combination.of(combination.document(), installed(), {name: Sum})
     assert again.fusion.component is Sum
-    with pytest.raises(UsageError, match=r"fusion .*Sum was given as a class; a name alone does not find it"):
+    with pytest.raises(UsageError, match=r"fusion .*Sum was given as a class and is not installed; give it in"):
         Combination.of(combination.document(), installed())
 
 
@@ -78,7 +78,7 @@ def test_options_may_be_left_out_of_a_document():
     assert Combination.of(brief, installed()).document() == document
 
 
-def test_a_component_that_refuses_its_options_is_named():
+def test_a_component_that_rejects_its_options_is_named():
     class Picky:
         def __init__(self, *, size: int = 0):
             raise ValueError(f"size is {size}; expected 1 or more")
@@ -96,7 +96,7 @@ def test_an_encoder_without_a_transform_breaks_the_contract():
         reads(installed().choose("encoder", Bare))
 
 
-def test_heads_of_inputs_are_born_only_where_something_reads_them():
+def test_heads_of_inputs_are_built_only_if_something_reads_them():
     rows = [{"x": float(i)} for i in range(4)]
     values = {"a": rows, "b": [torch.full((3, 1), float(i)) for i in range(4)]}
 

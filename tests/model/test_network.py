@@ -77,7 +77,7 @@ def total(losses):
 
 
 class TestNames:
-    def test_a_safe_name_stays(self):
+    def test_a_safe_name_does_not_change(self):
         assert module_names(["title", "image"]) == {"image": "image", "title": "title"}
 
     @pytest.mark.parametrize("given", ["type", "items", "train", "a.b", "7th", "__", "", "größe", "图片", "forward"])
@@ -89,17 +89,17 @@ class TestNames:
         nn.ParameterDict({name: nn.Parameter(torch.zeros(1))})
         nn.Module().add_module(name, nn.Identity())
 
-    def test_names_that_become_alike_are_told_apart_whatever_their_order(self):
+    def test_names_that_become_equal_are_numbered_in_any_order(self):
         names = module_names(["a.b", "a b", "a_b"])
         assert len(set(names.values())) == 3
         assert names == module_names(["a_b", "a.b", "a b"])
 
-    def test_a_name_that_looks_as_if_it_had_been_numbered_is_told_apart_too(self):
+    def test_a_name_that_ends_in_a_number_stays_unique(self):
         names = module_names(["type", "type_1", "type 1", "type.1_1"])
         assert len(set(names.values())) == 4
         nn.ModuleDict({name: nn.Identity() for name in names.values()})
 
-    def test_whatever_a_module_already_has_may_be_the_name_of_an_input(self):
+    def test_an_input_may_have_the_name_of_a_module_attribute(self):
         hostile = {name for kind in (nn.Module, nn.ModuleDict, nn.ParameterDict) for name in dir(kind())}
         names = module_names(hostile)
         assert len(set(names.values())) == len(hostile)
@@ -109,11 +109,11 @@ class TestNames:
 
 
 class TestModel:
-    def test_a_model_without_any_head_is_refused(self):
+    def test_a_model_without_a_head_is_an_error(self):
         with pytest.raises(ValueError, match="needs a head"):
             Model({"a": nn.Identity()}, nn.Identity(), None)
 
-    def test_what_an_encoder_leaves_under_the_mask_is_zeroed(self):
+    def test_features_under_a_false_mask_are_zeroed(self):
         class Leaky(nn.Module):
             width = 2
 
@@ -127,7 +127,7 @@ class TestModel:
         assert features.tokens.tolist() == [[[1, 1]], [[0, 0]]]
         assert features.vector().tolist() == [[1, 1], [0, 0]]
 
-    def test_widths_go_by_module_names_and_sorted(self):
+    def test_widths_are_by_module_name_and_sorted(self):
         class Wide(nn.Module):
             def __init__(self, width):
                 super().__init__()
@@ -148,7 +148,7 @@ class TestModel:
         torch.testing.assert_close(alone.output.softmax(-1)[here], alone.unimodal["left"].softmax(-1)[here])
 
     @pytest.mark.parametrize("fusion", FUSIONS)
-    def test_inputs_may_be_missing_for_some_for_all_and_altogether(self, fusion):
+    def test_inputs_may_be_missing_in_some_rows_in_all_rows_or_all_at_once(self, fusion):
         step, data = trained_from(fusion)
         batch, truth = data.batch(torch.arange(8))
         for rows in ([0, 3], list(range(8))):
@@ -163,7 +163,7 @@ class TestModel:
                     assert step.eval().model(given).output.isfinite().all()
 
     @pytest.mark.parametrize("fusion", FUSIONS)
-    def test_a_missing_row_is_not_seen_by_its_mates_nor_its_rubbish_by_itself(self, fusion):
+    def test_a_missing_row_affects_no_other_row_and_its_values_do_not_matter(self, fusion):
         step, data = trained_from(fusion)
         model = step.double().eval().model
         batch = in_float64(data.batch(torch.arange(6))[0])
@@ -187,7 +187,7 @@ class Fined(nn.Module):
 
 class TestTrainingStep:
     @pytest.mark.parametrize("fusion", ["attention", "late"])
-    def test_each_loss_is_what_is_summed_by_hand_over_the_samples_with_truth(self, fusion):
+    def test_each_loss_equals_the_sum_by_hand_over_samples_with_truth(self, fusion):
         step, data = trained_from(fusion, objectives=["unimodal:weight=0.5"], heads=["linear:label_smoothing=0.0"])
         step.double().eval()
         batch, truth = data.batch(torch.arange(10))
@@ -220,7 +220,7 @@ class TestTrainingStep:
         assert {name: loss.item() for name, loss in losses.items()} == pytest.approx(expected, abs=1e-12)
 
     @pytest.mark.parametrize("fusion", ["attention", "late"])
-    def test_a_sample_without_truth_is_as_if_it_were_not_there(self, fusion):
+    def test_a_sample_without_truth_has_no_influence(self, fusion):
         step, data = trained_from(fusion, objectives=["unimodal"])
         step.double().eval()
         batch, truth = data.batch(torch.arange(7))
@@ -232,7 +232,7 @@ class TestTrainingStep:
         total(step(part(batch, known), {name: leaf[known] for name, leaf in truth.items()})[0]).backward()
         torch.testing.assert_close({name: parameter.grad for name, parameter in step.named_parameters()}, with_all)
 
-    def test_a_batch_without_any_truth_costs_nothing_and_moves_nothing(self):
+    def test_a_batch_without_truth_has_zero_loss_and_zero_gradients(self):
         step, data = trained_from("attention")
         batch, truth = data.batch(torch.arange(4))
         loss = total(step(batch, {**truth, "mask": torch.zeros(4, dtype=torch.bool)})[0])
@@ -263,7 +263,7 @@ class TestTrainingStep:
         torch.testing.assert_close(half, 2 * one)
 
     @pytest.mark.parametrize("name", ["head", "acme.losses.Mine", "acme/nce", "train"])
-    def test_an_objective_may_have_any_name_and_takes_no_other_losss_place(self, name):
+    def test_an_objective_of_any_name_replaces_no_other_loss(self, name):
         class One(nn.Module):
             def forward(self, output, truth):
                 return torch.ones(4)
@@ -290,7 +290,7 @@ class TestOneGraph:
     @pytest.mark.parametrize(
         "fusion", [f if f == "attention" else pytest.param(f, marks=pytest.mark.full) for f in FUSIONS]
     )
-    def test_and_its_gradients_are_another(self, fusion):
+    def test_its_backward_pass_is_one_graph(self, fusion):
         step, data = trained_from(fusion, objectives=["unimodal", "contrastive"])
         batch, truth = data.batch(torch.arange(8))
         batch["left"] = absent(batch["left"], [1])
@@ -302,14 +302,14 @@ class TestOneGraph:
         torch.testing.assert_close(found, {name: parameter.grad for name, parameter in step.named_parameters()})
 
     @pytest.mark.parametrize("encoders", SETS, ids=lambda encoders: ",".join(encoders.values()))
-    def test_with_every_encoder_that_says_its_graph_is_whole(self, everything, encoders):
+    def test_a_step_is_one_graph_with_every_encoder_that_claims_it(self, everything, encoders):
         step, data = trained_from("attention", everything, encoders)
         compiled = torch.compile(step.eval(), fullgraph=True, backend="eager")
         for rows in (range(6), range(6, 16)):  # another number of samples, and others that are missing
             batch, truth = data.batch(torch.tensor(rows))
             torch.testing.assert_close(compiled(batch, truth)[0], step(batch, truth)[0])
 
-    def test_none_of_them_is_left_out(self):
+    def test_every_encoder_is_tested(self):
         whole = {
             e.name
             for e in installed().available("encoder")
@@ -337,7 +337,7 @@ class TestOneGraph:
 
     @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
     @pytest.mark.parametrize("fusion", FUSIONS)
-    def test_an_exported_model_takes_other_missing_inputs_than_it_was_shown(self, fusion, tmp_path):
+    def test_an_exported_model_takes_other_missing_inputs(self, fusion, tmp_path):
         step, data = trained_from(fusion)
         model = step.eval().model
         batch, _ = data.batch(torch.arange(4))
@@ -363,7 +363,7 @@ class TestOneGraph:
 
 
 @pytest.mark.parametrize("fusion", FUSIONS)
-def test_seeds_train_in_one_pass_under_vmap_with_masks_of_their_own(fusion):
+def test_seeds_train_in_one_pass_under_vmap_with_different_masks(fusion):
     steps = []
     for seed in range(3):
         torch.manual_seed(seed)

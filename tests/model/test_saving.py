@@ -66,13 +66,13 @@ class TestRefused:
 
         self.rewrite(folder, change)
         with pytest.raises(
-            UnavailableError, match=r"was made with mmkit-core .*acme-fusion 2\.1; here: there is no fusion"
+            UnavailableError, match=r"was made with mmkit-core .*acme-fusion 2\.1; on this machine: there is no fusion"
         ):
             mmkit.load(folder)
 
     def test_a_plugin_of_another_version_is_said(self, folder):
         self.rewrite(folder, lambda description: description["plugins"].update({"mmkit-core": "0.0.1"}))
-        with pytest.warns(UserWarning, match=r"was made with mmkit-core 0\.0\.1; here is"):
+        with pytest.warns(UserWarning, match=r"was made with mmkit-core 0\.0\.1; installed is"):
             model = mmkit.load(folder)
         assert model.predict(raw())
 
@@ -119,14 +119,14 @@ class TestRefused:
     def test_weights_that_are_damaged_a_pickle_or_gone_are_refused(self, folder, content):
         path = folder / "model.safetensors"
         path.unlink() if content is None else path.write_bytes(content)
-        with pytest.raises(DataError, match="does not fit the model beside it"):
+        with pytest.raises(DataError, match=r"does not fit model\.json beside it"):
             mmkit.load(folder)
 
     def test_weights_that_were_cut_off_are_refused(self, folder):
         content = (folder / "model.safetensors").read_bytes()
         for kept in (4, 100, len(content) // 2, len(content) - 1):
             (folder / "model.safetensors").write_bytes(content[:kept])
-            with pytest.raises(DataError, match="does not fit the model beside it"):
+            with pytest.raises(DataError, match=r"does not fit model\.json beside it"):
                 mmkit.load(folder)
 
     def test_weights_of_the_same_shape_that_were_learned_of_other_words_are_refused(self, tmp_path, titles):
@@ -147,6 +147,6 @@ class TestRefused:
     def test_weights_of_another_model_are_refused(self, folder, tmp_path):
         trained(fusion="concat").save(tmp_path / "other")
         (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
-        with pytest.raises(DataError, match=r"does not fit the model beside it: .* size mismatch") as raised:
+        with pytest.raises(DataError, match=r"does not fit model\.json beside it: .* size mismatch") as raised:
             mmkit.load(folder)
         assert "\n" not in str(raised.value)

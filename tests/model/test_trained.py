@@ -1,4 +1,4 @@
-"""From raw values to an answer, saved and loaded: no pickle, nothing downloaded, what is missing said."""
+"""Trained models: prediction from raw values, saving and loading without pickle or downloads."""
 
 import functools
 import json
@@ -31,7 +31,7 @@ def raw(count=5, task="synthetic-unique:train=48"):
 
 
 class TestPredict:
-    def test_each_sample_gets_its_label_and_probabilities_in_the_users_words(self, model):
+    def test_each_sample_gets_its_label_and_probabilities(self, model):
         answers = model.predict(raw())
         for answer in answers:
             assert set(answer) == {"label", "probabilities"}
@@ -39,14 +39,14 @@ class TestPredict:
             assert sum(answer["probabilities"].values()) == pytest.approx(1, abs=1e-5)
             assert answer["label"] == max(answer["probabilities"], key=answer["probabilities"].get)
 
-    def test_an_input_may_be_none_left_out_or_missing_from_all(self, model):
+    def test_an_input_may_be_none_or_left_out(self, model):
         samples = raw()
         none = model.predict([{**sample, "left": None} for sample in samples])
         assert none == model.predict([{"right": sample["right"]} for sample in samples])
         assert none != model.predict(samples)
         assert len(model.predict([{}, {"left": None}])) == 2
 
-    def test_mates_do_not_matter_nor_does_the_size_of_a_batch(self, model):
+    def test_answers_do_not_depend_on_other_samples_or_the_batch_size(self, model):
         samples = [*raw(), {}, {"left": raw()[0]["left"]}]
         together = model.predict(samples)
         for answers in (model.predict(samples, batch_size=2), [model.predict([s])[0] for s in samples]):
@@ -65,19 +65,19 @@ class TestPredict:
             assert list(answer) == ["value"]
             assert -5 < answer["value"] < 10  # the truth is between -2 and 7, hardly any of it is learned
 
-    def test_nothing_gives_nothing(self, model):
+    def test_no_samples_give_no_answers(self, model):
         assert model.predict([]) == []
 
     @pytest.mark.parametrize(
-        ("samples", "said"),
+        ("samples", "message"),
         [
             ({"left": None}, "predict takes a list of samples, each a mapping of inputs; got one mapping"),
             (["left"], "sample 0 is a str; expected a mapping of inputs to values"),
             ([{}, None], "sample 1 is a NoneType; expected a mapping"),
         ],
     )
-    def test_what_is_no_list_of_samples_is_said_to_be_none(self, model, samples, said):
-        with pytest.raises(UsageError, match=said):
+    def test_wrong_samples_are_an_error(self, model, samples, message):
+        with pytest.raises(UsageError, match=message):
             model.predict(samples)
 
     def test_a_batch_has_a_sample_at_least(self, model):
@@ -86,12 +86,12 @@ class TestPredict:
         with pytest.raises(UsageError, match="batch_size is 1 or more; got 0"):
             model.predict([{}], batch_size=0)
 
-    def test_a_model_left_in_training_answers_without_dropout(self, model):
+    def test_a_model_in_training_mode_predicts_without_dropout(self, model):
         answers = model.predict(raw())
         model.module.train()
         assert model.predict(raw()) == answers
 
-    def test_an_unknown_input_is_named_with_what_is_known(self, model):
+    def test_the_error_of_an_unknown_input_lists_the_known_ones(self, model):
         with pytest.raises(UsageError, match="sample 1 has an unknown input 'lft'; did you mean left"):
             model.predict([{}, {"lft": 1}])
 
@@ -161,20 +161,20 @@ class TestSaved:
         assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
 
     @pytest.mark.parametrize("theirs", ["dear.txt", "model.json"])
-    def test_a_folder_of_somebody_elses_is_left_alone(self, model, tmp_path, theirs):
+    def test_a_folder_with_other_files_is_not_written_to(self, model, tmp_path, theirs):
         (tmp_path / theirs).write_text('{"name": "of another program"}')
         with pytest.raises(UsageError, match="holds no model of mmkit; choose an empty or a new folder"):
             model.save(tmp_path)
         assert [path.read_text() for path in tmp_path.iterdir()] == ['{"name": "of another program"}']
 
-    def test_so_is_a_file(self, model, tmp_path):
+    def test_a_file_is_not_replaced(self, model, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(UsageError, match="holds no model of mmkit"):
             model.save(tmp_path / "file")
         with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder"):
             model.save(tmp_path / "file" / "model")
 
-    def test_a_save_that_fails_leaves_the_model_that_was_there(self, model, tmp_path, monkeypatch):
+    def test_a_failed_save_keeps_the_old_model(self, model, tmp_path, monkeypatch):
         model.save(tmp_path)
 
         def full(*given, **named):
@@ -187,7 +187,7 @@ class TestSaved:
         assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
 
     @pytest.mark.skipif(os.name != "posix", reason="there are no such permissions elsewhere")
-    def test_who_may_read_it_is_what_the_user_has_set_for_all_files(self, model, tmp_path):
+    def test_file_permissions_follow_the_umask(self, model, tmp_path):
         before = os.umask(0o027)
         try:
             model.save(tmp_path / "model")
@@ -196,13 +196,13 @@ class TestSaved:
         modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "model").iterdir()}
         assert modes == {0o640}
 
-    def test_what_was_fitted_must_be_plain_json(self, model, tmp_path, monkeypatch):
+    def test_the_state_of_transforms_must_be_plain_json(self, model, tmp_path, monkeypatch):
         monkeypatch.setattr(type(model.transforms.truth), "state", lambda self: {"mean": float("nan")})
         with pytest.raises(ContractError, match="the state of a transform is not plain JSON"):
             model.save(tmp_path / "model")
         assert not (tmp_path / "model").exists()
 
-    def test_loading_asks_the_network_for_nothing(self, model, tmp_path, monkeypatch):
+    def test_loading_does_not_use_the_network(self, model, tmp_path, monkeypatch):
         model.save(tmp_path)
 
         def refused(*given, **named):
@@ -211,19 +211,22 @@ class TestSaved:
         monkeypatch.setattr(socket, "socket", refused)
         assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
 
-    def test_a_component_given_as_a_class_is_handed_in_again(self, tmp_path):
+    def test_a_component_given_as_a_class_must_be_given_to_load(self, tmp_path):
         class Mine(ConcatFusion):
             """A fusion of a notebook."""
 
         model = trained(fusion=Mine)
         model.save(tmp_path / "model")
-        with pytest.raises(UnavailableError, match=r"was made with mmkit-core .*Mine was given as a class; .* again"):
+        with pytest.raises(
+            UnavailableError,
+            match=r"was made with mmkit-core .*Mine was given as a class and is not installed; give it",
+        ):
             mmkit.load(tmp_path / "model")
         name = model.combination.fusion.name
         again = mmkit.load(tmp_path / "model", components={name: Mine})
         assert again.predict(raw()) == model.predict(raw())
 
-    def test_with_its_spec_where_it_has_one(self, tmp_path):
+    def test_a_class_with_a_spec_is_given_as_a_choice(self, tmp_path):
         class Mine(LateFusion):
             """A fusion of outputs, of a notebook."""
 

@@ -1,4 +1,4 @@
-"""How much of a backbone is trained: proven by training it."""
+"""Which parameters each mode of tuning trains: tested by training."""
 
 import copy
 
@@ -46,7 +46,7 @@ def trained(tune, **options):
     return tuned, changed
 
 
-def test_an_unknown_mode_is_told_the_modes():
+def test_the_error_of_an_unknown_mode_lists_the_modes():
     class Component:
         """Built of a backbone.
 
@@ -61,7 +61,7 @@ def test_an_unknown_mode_is_told_the_modes():
         validated("encoder e", {"tune": Text("half")}, options_of(Component))
 
 
-def test_frozen_nothing_changes_to_the_bit_statistics_included():
+def test_frozen_changes_nothing_not_even_statistics():
     tuned, changed = trained("frozen")
     assert changed == set()
     assert tuned.frozen
@@ -69,7 +69,7 @@ def test_frozen_nothing_changes_to_the_bit_statistics_included():
     assert not tuned(torch.ones(2, 4)).requires_grad
 
 
-def test_full_everything_changes():
+def test_full_changes_everything():
     tuned, changed = trained("full")
     assert set(tuned.state_dict()) == changed
     assert not tuned.frozen
@@ -77,7 +77,7 @@ def test_full_everything_changes():
 
 
 @pytest.mark.parametrize("count", [1, 2, 3])
-def test_partial_exactly_the_last_blocks_and_what_follows_change(count):
+def test_partial_changes_exactly_the_last_blocks_and_what_follows(count):
     tuned, changed = trained(f"partial:{count}")
     last = tuple(f"backbone.{name}." for name in (*BLOCKS[3 - count :], "norm"))
     assert changed == {name for name in tuned.state_dict() if name.startswith(last)}
@@ -99,7 +99,7 @@ def test_adapters_change_and_the_base_does_not(tune):
     assert torch.equal(fresh.eval()(x), tuned.eval()(x))
 
 
-def test_evaluation_and_back_again():
+def test_switching_to_evaluation_and_back():
     tuned, _ = trained("partial:1")
     tuned.eval()
     assert not any(module.training for module in tuned.modules())
@@ -120,13 +120,13 @@ def test_rates_fall_from_block_to_block():
 
 
 @pytest.mark.parametrize("tune", ["partial", "partial:0", "partial:x", "half", ""])
-def test_what_is_no_mode_is_refused(tune):
+def test_an_unknown_mode_is_an_error(tune):
     assert not is_mode(tune)
     with pytest.raises(ValueError, match=r"expected frozen, lora, dora, full or partial:N"):
         Tuned(Backbone(), tune, blocks=BLOCKS)
 
 
-def test_more_blocks_than_there_are_are_refused():
+def test_more_blocks_than_the_backbone_has_are_an_error():
     with pytest.raises(ValueError, match="the backbone has 3 blocks"):
         Tuned(Backbone(), "partial:4", blocks=BLOCKS)
 
@@ -143,14 +143,14 @@ def test_adapters_need_linear_layers():
         Tuned(nn.Sequential(nn.Conv1d(1, 1, 1)), "lora", blocks=("0",))
 
 
-def test_what_a_backbone_keeps_fixed_stays_so():
+def test_parameters_that_a_backbone_keeps_fixed_stay_fixed():
     backbone = Backbone()
     backbone.stem.weight.requires_grad = False
     tuned = Tuned(backbone, "full", blocks=BLOCKS)
     assert [name for name, weight in tuned.named_parameters() if not weight.requires_grad] == ["backbone.stem.weight"]
 
 
-def test_linear_layers_that_are_written_the_other_way_round_get_adapters_too():
+def test_linear_layers_with_transposed_weights_get_adapters_too():
     pytest.importorskip("peft")
     transformers = pytest.importorskip("transformers")
     block = nn.Sequential(transformers.pytorch_utils.Conv1D(8, 4), nn.GELU(), transformers.pytorch_utils.Conv1D(3, 8))
@@ -161,7 +161,7 @@ def test_linear_layers_that_are_written_the_other_way_round_get_adapters_too():
     assert shapes == {"0": [8, 2], "2": [3, 2]}
 
 
-def test_gradients_pass_through_a_frozen_backbone_where_something_before_it_learns():
+def test_gradients_pass_through_a_frozen_backbone_to_trained_modules_before_it():
     given = torch.randn(4, 4, requires_grad=True)
     still = Tuned(Backbone(), "frozen", blocks=BLOCKS)
     assert not still(given).requires_grad
@@ -172,13 +172,13 @@ def test_gradients_pass_through_a_frozen_backbone_where_something_before_it_lear
     assert all(p.grad is None for p in through.parameters())
 
 
-def test_nothing_can_be_computed_again_without_blocks():
-    with pytest.raises(ValueError, match="this backbone has none that can be told; leave it out"):
+def test_checkpointing_needs_blocks():
+    with pytest.raises(ValueError, match="none were identified in this backbone; omit checkpointing"):
         Tuned(Backbone(), "full", blocks=(), checkpointing=True)
 
 
 @pytest.mark.parametrize(("tune", "runs"), [("frozen", 3), ("partial:1", 4), ("full", 6), ("lora", 6)])
-def test_checkpointing_runs_what_has_a_gradient_twice_and_changes_nothing(tune, runs):
+def test_checkpointing_runs_blocks_with_gradients_twice_and_changes_no_result(tune, runs):
     if tune == "lora":
         pytest.importorskip("peft")
     found = []

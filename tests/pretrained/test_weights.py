@@ -1,4 +1,4 @@
-"""Pretrained weights: from a hub that answers, out of a file that is safe, into a module that fits."""
+"""Pretrained weights: downloaded from a hub, read safely from a file, loaded into a module."""
 
 import http.server
 import pickle
@@ -24,32 +24,38 @@ class TestRead:
         assert all(torch.equal(found[key], given[key]) for key in given)
 
     @pytest.mark.parametrize("within", ["state_dict", "model_state"])
-    def test_they_may_stand_within_a_checkpoint(self, tmp_path, within):
+    def test_weights_inside_a_checkpoint_are_found(self, tmp_path, within):
         torch.save({within: {"a": torch.ones(1)}, "step": 7}, tmp_path / "w.pt")
         assert weights.read(str(tmp_path / "w.pt"), within).keys() == {"a"}
 
     @pytest.mark.parametrize(
-        ("content", "said"),
+        ("content", "message"),
         [
             (None, "there is no file of weights at"),
             (b"nothing", "holds no weights that can be read safely: it is damaged, or holds more than tensors"),
-            (b"junk", "holds no weights that can be read safely .*: it is damaged, or no file of weights; get it anew"),
-            (b"", "holds no weights that can be read safely .*: it is damaged, or no file of weights; get it anew"),
+            (
+                b"junk",
+                "holds no weights that can be read safely .*: it is damaged, or no file of weights; download it again",
+            ),
+            (
+                b"",
+                "holds no weights that can be read safely .*: it is damaged, or no file of weights; download it again",
+            ),
             ({"step": 7}, "holds no weights by name"),
             ([torch.ones(1)], "holds no weights by name"),
         ],
     )
-    def test_what_holds_none_is_said(self, tmp_path, content, said):
+    def test_a_file_without_weights_is_an_error(self, tmp_path, content, message):
         path = tmp_path / "w.pt"
         if isinstance(content, bytes):
             path.write_bytes(content)
         elif content is not None:
             torch.save(content, path)
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             weights.read(path)
 
     @pytest.mark.parametrize("how", ["pickle", "torch"])
-    def test_what_would_have_to_be_run_is_refused_and_not_run(self, tmp_path, how):
+    def test_a_file_with_code_is_rejected_and_not_run(self, tmp_path, how):
         class Evil:
             def __reduce__(self):
                 return (open, (str(tmp_path / "owned"), "w"))
@@ -62,14 +68,14 @@ class TestRead:
 
 
 class TestLoad:
-    def test_a_module_gets_what_fits(self):
+    def test_matching_weights_are_loaded(self):
         given = {"weight": torch.full((2, 3), 5.0), "bias": torch.ones(2)}
         module = nn.Linear(3, 2)
         weights.load(module, given, "a file")
         assert all(torch.equal(value, given[name]) for name, value in module.state_dict().items())
 
     @pytest.mark.parametrize(
-        ("given", "said"),
+        ("given", "message"),
         [
             ({"bias": torch.ones(2)}, "a file does not fit the model: it lacks 1: weight$"),
             ({"weight": torch.ones(2, 3), "bias": torch.ones(2), "c": torch.ones(1)}, "it has besides 1: c$"),
@@ -78,18 +84,18 @@ class TestLoad:
             ({f"x{i}": torch.ones(1) for i in range(7)} | {"weight": 0, "bias": 0}, "besides 7: x0, x1, x2, x3, x4, "),
         ],
     )
-    def test_what_does_not_fit_is_named_and_changes_nothing(self, given, said):
+    def test_weights_that_do_not_fit_are_named_and_change_nothing(self, given, message):
         module = nn.Linear(3, 2)
         before = {name: value.clone() for name, value in module.state_dict().items()}
         tensors = {name: value if isinstance(value, torch.Tensor) else before[name] for name, value in given.items()}
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             weights.load(module, tensors, "a file")
         assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
 @pytest.fixture
 def server():
-    """A server that says no to everything, on the loopback."""
+    """A server on localhost that answers every request with an error."""
 
     class No(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self):
@@ -112,15 +118,15 @@ class TestOffline:
     def plain(self, monkeypatch):
         for name in ("HF_HUB_OFFLINE", "HF_ENDPOINT"):
             monkeypatch.delenv(name, raising=False)
-        monkeypatch.setattr(weights, "_UNREACHED", {})
+        monkeypatch.setattr(weights, "_UNREACHABLE_UNTIL", {})
 
-    def test_a_server_that_answers_is_there_even_if_it_says_no(self, server):
+    def test_a_server_that_answers_with_an_error_is_online(self, server):
         assert weights.offline(server) == ""
 
-    def test_one_that_does_not_is_named(self):
+    def test_a_server_that_does_not_answer_is_named(self):
         assert weights.offline("http://127.0.0.1:1") == "http://127.0.0.1:1 cannot be reached"
 
-    def test_it_is_asked_again_after_a_minute_and_no_sooner(self, monkeypatch):
+    def test_it_is_tried_again_after_a_minute_and_no_sooner(self, monkeypatch):
         now, asked = [100.0], []
 
         def refuse(request, timeout):
@@ -136,14 +142,14 @@ class TestOffline:
         weights.offline("http://127.0.0.1:2")
         assert len(asked) == 3
 
-    def test_the_hub_is_where_the_environment_says(self, monkeypatch, server):
+    def test_the_environment_sets_the_address_of_the_hub(self, monkeypatch, server):
         monkeypatch.setenv("HF_ENDPOINT", server)
         assert weights.offline() == ""
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         assert weights.offline() == "HF_HUB_OFFLINE is set"
 
-    def test_what_is_no_server_is_not_asked(self):
-        assert weights.offline("file:///etc/hosts") == "file:///etc/hosts is no address of a server"
+    def test_an_address_without_http_is_not_tried(self):
+        assert weights.offline("file:///etc/hosts") == "file:///etc/hosts is no http or https address"
 
 
 class TestFetched:
@@ -164,16 +170,16 @@ class TestFetched:
         monkeypatch.setattr(weights, "offline", lambda: "")
         return asked
 
-    def test_what_the_cache_has_needs_no_network(self, monkeypatch):
+    def test_a_cached_file_needs_no_network(self, monkeypatch):
         asked = self.hub(monkeypatch, here={"b"}, there={"a"})
         assert str(weights.fetched("o/n", ["a", "b"], "a file")) == "/o/n/b"
         assert all(local for _, local in asked)
 
-    def test_else_the_hub_is_asked_the_best_first(self, monkeypatch):
+    def test_otherwise_the_hub_is_asked_for_the_first_name_first(self, monkeypatch):
         self.hub(monkeypatch, there={"b", "c"})
         assert str(weights.fetched("o/n", ["a", "b", "c"], "a file")) == "/o/n/b"
 
-    def test_without_a_network_it_says_what_to_do_and_does_not_try(self, monkeypatch):
+    def test_the_error_without_a_network_says_what_to_do(self, monkeypatch):
         asked = self.hub(monkeypatch, there={"a"})
         monkeypatch.setattr(weights, "offline", lambda: "there is no network")
         with pytest.raises(
@@ -182,7 +188,7 @@ class TestFetched:
             weights.fetched("o/n", ["a"], "x=FILE")
         assert all(local for _, local in asked)
 
-    def test_files_that_the_hub_lacks_are_said(self, monkeypatch):
+    def test_a_file_that_the_hub_lacks_is_an_error(self, monkeypatch):
         self.hub(monkeypatch)
         with pytest.raises(DataError, match="the hub has no such file"):
             weights.fetched("o/n", ["a"], "x=FILE")

@@ -22,14 +22,14 @@ def record(id_, **rest):
     return Record(**{"id": id_, "status": "ok", **names, **where, **rest})
 
 
-def test_a_fingerprint_is_of_the_content_alone():
+def test_a_fingerprint_depends_on_the_content_only():
     assert fingerprint({"a": 1, "b": [1.5, None, "图"]}) == fingerprint({"b": [1.5, None, "图"], "a": 1})
     assert fingerprint({"a": 1}) != fingerprint({"a": 2})
     with pytest.raises(ValueError, match="JSON"):
         fingerprint(float("nan"))
 
 
-def test_what_is_appended_is_read_and_the_last_line_of_an_id_wins(tmp_path):
+def test_the_last_line_of_an_id_counts(tmp_path):
     records = RecordFile(tmp_path / "deep" / "records.jsonl")
     for one in (record("a", status="failed"), record("b"), record("a", error="später")):
         records.append(one)
@@ -38,7 +38,7 @@ def test_what_is_appended_is_read_and_the_last_line_of_an_id_wins(tmp_path):
     assert found["a"] == record("a", error="später")
 
 
-def test_a_whole_record_comes_back_as_it_was(tmp_path):
+def test_a_record_is_read_back_unchanged(tmp_path):
     one = record(
         "a",
         metrics={"accuracy": 0.5, "auroc_macro": None},
@@ -72,7 +72,7 @@ def test_a_fingerprint_is_of_canonical_json():
 
 
 @pytest.mark.parametrize("text", ["\u2028", "\x85\x0b\x0c", "a\nb\r\n", '"\\', "图片", "\udcff.png"])
-def test_any_text_is_one_line_and_comes_back(tmp_path, text):
+def test_any_text_is_one_line_and_is_read_back(tmp_path, text):
     records = RecordFile(tmp_path / "records.jsonl")
     records.append(record("a", error=text))
     records.append(record("b"))
@@ -81,14 +81,14 @@ def test_any_text_is_one_line_and_comes_back(tmp_path, text):
     assert len(fingerprint(text)) == 16
 
 
-def test_what_is_no_json_is_not_written_in_part(tmp_path):
+def test_a_record_that_is_no_json_is_not_written(tmp_path):
     records = RecordFile(tmp_path / "records.jsonl")
     with pytest.raises(ValueError, match="JSON"):
         records.append(record("a", seconds=float("inf")))
     assert (tmp_path / "records.jsonl").read_bytes() == b""
 
 
-def test_a_file_that_was_torn_in_its_first_line_is_empty(tmp_path):
+def test_a_file_with_an_incomplete_first_line_is_empty(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_bytes(b'{"schema": 1, "id": "\xc3')  # even within a character
     assert RecordFile(path).read() == {}
@@ -96,7 +96,7 @@ def test_a_file_that_was_torn_in_its_first_line_is_empty(tmp_path):
 
 
 @pytest.mark.parametrize("cut", [1, 5, 20])
-def test_a_torn_last_line_is_dropped_and_those_before_it_stay_to_the_byte(tmp_path, cut):
+def test_an_incomplete_last_line_is_removed_and_others_do_not_change(tmp_path, cut):
     path = tmp_path / "records.jsonl"
     RecordFile(path).append(record("a"))
     whole = path.read_bytes()
@@ -106,7 +106,7 @@ def test_a_torn_last_line_is_dropped_and_those_before_it_stay_to_the_byte(tmp_pa
 
 
 @pytest.mark.parametrize("line", ["not json", "[]", "3", '{"id": "a"}', "{}", ""])
-def test_a_line_that_is_no_record_is_named_and_nothing_is_lost(tmp_path, line):
+def test_a_line_that_is_no_record_is_named_and_the_file_does_not_change(tmp_path, line):
     path = tmp_path / "records.jsonl"
     content = f"{json.dumps(record('a').document())}\n{line}\n"
     path.write_text(content)
@@ -115,20 +115,20 @@ def test_a_line_that_is_no_record_is_named_and_nothing_is_lost(tmp_path, line):
     assert path.read_text() == content
 
 
-def test_records_of_another_schema_are_not_guessed_at(tmp_path):
+def test_records_of_another_schema_are_an_error(tmp_path):
     path = tmp_path / "records.jsonl"
     path.write_text('{"id": "a", "schema": 2}\n')
     with pytest.raises(DataError, match="line 1 has schema 2; this version of mmkit reads 1"):
         RecordFile(path).read()
 
 
-def test_a_folder_that_cannot_be_is_a_usage_error(tmp_path):
+def test_a_folder_that_cannot_be_created_is_a_usage_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"):
         RecordFile(tmp_path / "file" / "records.jsonl")
 
 
-def test_so_is_one_that_may_not_be_written_to(tmp_path):
+def test_a_read_only_folder_is_a_usage_error(tmp_path):
     for name in (".lock", "records.jsonl"):  # a folder where the file should be: root may write anywhere else
         (tmp_path / name).mkdir()
     with pytest.raises(UsageError, match=r"cannot write to .*; choose another folder with --out"):
@@ -137,7 +137,7 @@ def test_so_is_one_that_may_not_be_written_to(tmp_path):
         pass
 
 
-def test_a_folder_that_is_owned_is_made(tmp_path):
+def test_a_locked_folder_is_created(tmp_path):
     with owned(tmp_path / "deep" / "er"):
         assert (tmp_path / "deep" / "er").is_dir()
 

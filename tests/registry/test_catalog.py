@@ -1,4 +1,4 @@
-"""What is installed has the right status, and one plugin costs only itself."""
+"""Components get the right status, and a broken plugin affects only itself."""
 
 import re
 from typing import Annotated
@@ -52,12 +52,12 @@ def entries_of(distribution, **settings):
 def broken(name="acme"):
     (entry,) = entries_of(name)
     assert (entry.kind, entry.name, entry.status, entry.spec) == ("plugin", name, "broken", None)
-    # Whatever it did, it cost only itself.
+    # All other components are still there.
     assert {e.kind for e in installed(environ={}).entries if e.status == "ok"} == set(KINDS)
     return entry
 
 
-def test_what_ships_is_installed_through_the_same_door_and_all_of_it_loads():
+def test_mmkits_own_components_are_registered_like_a_plugins_and_all_load():
     entries = entries_of("mmkit-core")
     assert {entry.kind for entry in entries} == set(KINDS)
     for entry in entries:
@@ -67,7 +67,7 @@ def test_what_ships_is_installed_through_the_same_door_and_all_of_it_loads():
         assert entry.load().__name__ == entry.spec.reference.partition(":")[2]
 
 
-def test_what_a_task_is_said_to_hold_is_what_it_holds():
+def test_the_spec_of_a_task_has_its_inputs_and_its_target():
     catalog = installed()
     for entry in catalog.available("task"):
         task, spec = entry.load()(), entry.spec
@@ -85,7 +85,7 @@ def test_a_modalitys_default_encoder_reads_it():
         assert encoder.modality in {entry.name, spec.values}
 
 
-def test_a_strangers_component_is_found_loaded_and_chosen(distribution):
+def test_a_plugins_component_is_found_loaded_and_chosen(distribution):
     module = distribution("acme-fusion", plugin(), version="0.4")
     catalog = installed(environ={})
     entry = catalog.find("fusion", "braid")
@@ -106,7 +106,7 @@ def test_a_strangers_component_is_found_loaded_and_chosen(distribution):
         ("", "THIS implements no hook; the hooks are mmkit_tasks, "),
     ],
 )
-def test_a_broken_plugin_costs_only_itself(distribution, source, reason):
+def test_a_broken_plugin_affects_only_itself(distribution, source, reason):
     module = distribution("acme", source.replace("\\\\n", "\\n"))
     entry = broken()
     assert reason.replace("THIS", module) in entry.reason
@@ -202,7 +202,7 @@ def test_the_users_interrupt_is_no_plugins_failure(distribution):
         installed()
 
 
-def test_what_a_plugin_prints_stays_off_the_results(distribution, capsys):
+def test_what_a_plugin_prints_goes_to_stderr(distribution, capsys):
     distribution("acme", "print('hello')" + plugin())
     installed()
     assert capsys.readouterr() == ("", "hello\n")
@@ -215,7 +215,7 @@ def test_a_plugin_for_another_interface_is_not_imported(distribution):
     assert entry.reason == "registers for mmkit.v2, and this mmkit reads mmkit.v1"
 
 
-def test_one_for_both_interfaces_is_taken(distribution):
+def test_a_plugin_for_both_interfaces_is_loaded(distribution):
     distribution("acme", plugin())
     points = distribution.site / "acme-1.0.dist-info" / "entry_points.txt"
     points.write_text(points.read_text() + "[mmkit.v2]\nacme = not_there\n")
@@ -242,7 +242,7 @@ def test_a_component_has_requirements_of_its_own(distribution):
     }
 
 
-def test_an_entry_module_that_misses_a_requirement_is_not_called_broken(distribution):
+def test_a_plugin_that_lacks_a_requirement_is_not_called_broken(distribution):
     distribution("acme", "import not_installed_anywhere", requires=["not-installed-anywhere"])
     (entry,) = entries_of("acme")
     assert (entry.kind, entry.status) == ("plugin", "missing-deps")
@@ -260,7 +260,7 @@ def test_a_built_in_name_stays_mmkits(distribution):
     assert (chosen.component.__module__, str(chosen)) == (module, "acme/concat:rank=5")
 
 
-def test_two_strangers_with_one_name_are_both_there_and_neither_wins(distribution):
+def test_two_plugins_components_of_one_name_need_their_full_names(distribution):
     distribution("acme", plugin())
     distribution("zeta", plugin())
     catalog = installed(environ={})
@@ -274,7 +274,7 @@ def test_two_strangers_with_one_name_are_both_there_and_neither_wins(distributio
     assert catalog.choose("fusion", "zeta/braid").name == "zeta/braid"
 
 
-def test_one_name_in_two_kinds_is_no_collision(distribution):
+def test_components_of_two_kinds_may_share_a_name(distribution):
     distribution("acme", plugin("mlp"))
     assert installed(environ={}).find("fusion", "mlp").status == "ok"
 
@@ -305,12 +305,12 @@ def test_an_allowed_plugin_is_loaded(distribution):
     assert installed(environ={"MMKIT_PLUGINS": "acme"}).find("fusion", "braid").status == "ok"
 
 
-def test_blocking_what_is_not_there_is_an_error():
+def test_blocking_an_unknown_plugin_is_an_error():
     with pytest.raises(UsageError, match="there is no plugin mmkit-cor to leave out; did you mean mmkit-core"):
         installed(["mmkit-cor"])
 
 
-def test_an_unknown_name_says_what_is_possible():
+def test_the_error_of_an_unknown_name_lists_the_possible_ones():
     with pytest.raises(UsageError, match=r"there is no fusion concta; did you mean concat\? Possible: attention, "):
         installed().find("fusion", "concta")
 
@@ -325,7 +325,7 @@ def test_an_unknown_name_says_what_is_possible():
         ("THIS_exits:Fusion", UnavailableError, r"cannot be imported: it calls sys.exit\(\)"),
     ],
 )
-def test_a_component_that_cannot_be_loaded_says_why_and_whose_it_is(distribution, reference, error, message):
+def test_the_error_of_a_component_that_cannot_be_loaded_names_its_plugin(distribution, reference, error, message):
     module = distribution("acme", plugin().replace("THIS:Fusion", reference))
     (distribution.site / f"{module}_heavy.py").write_text("import heavy_lib")
     (distribution.site / f"{module}_exits.py").write_text("import sys; sys.exit()")
@@ -353,7 +353,7 @@ class Words:
         """Two options, one shared."""
 
 
-def test_a_class_is_taken_where_a_name_is():
+def test_a_class_can_be_given_in_place_of_a_name():
     spec = FusionSpec("words", "nowhere:Words", "")
     chosen = installed().choose("encoder", Words, {"lower": False, "size": 7}, spec=spec)
     assert chosen == Choice("encoder", f"{__name__}.Words", spec, (Words, Bag), {"width": 8, "size": 7, "lower": False})
@@ -370,7 +370,7 @@ class Around:
         """Options that name them."""
 
 
-def test_what_an_option_names_is_looked_up_and_its_versions_belong_to_the_choice(distribution):
+def test_components_that_options_name_are_chosen_and_their_versions_recorded(distribution):
     distribution("acme", plugin(), version="2.5")
     catalog = installed(environ={})
     own = catalog.choose("fusion", "concat").plugins
@@ -385,7 +385,7 @@ def test_what_an_option_names_is_looked_up_and_its_versions_belong_to_the_choice
     assert describe(options_of(Around)["inner"].annotation) == 'fusion NAME, or "NAME:key=value,..."'
 
 
-def test_a_choice_can_be_changed_and_options_beat_those_in_the_text():
+def test_a_choice_can_be_changed_and_options_override_those_in_the_text():
     catalog = installed()
     chosen = catalog.choose("fusion", "low-rank:rank=3,width=32", {"rank": 5})
     assert (chosen.name, chosen.options, chosen.spec.name) == ("low-rank", {"width": 32, "rank": 5}, "low-rank")
@@ -393,7 +393,7 @@ def test_a_choice_can_be_changed_and_options_beat_those_in_the_text():
     assert catalog.choose("fusion", str(chosen)) == chosen
 
 
-def test_a_wrong_option_is_refused_with_its_owner():
+def test_the_error_of_a_wrong_option_names_its_component():
     with pytest.raises(UsageError, match=r"fusion low-rank has no option rnak; did you mean rank\?"):
         installed().choose("fusion", "low-rank:rnak=3")
     with pytest.raises(UsageError, match="fusion low-rank: option rank takes int > 0; got none"):
@@ -419,12 +419,12 @@ def test_a_wrong_option_is_refused_with_its_owner():
     ],
 )
 @pytest.mark.parametrize("version", ["1.2", "1.2.0", "1.9", "1.2+cu130", "1.3rc1", "2"])
-def test_what_is_plainly_met_is_met_by_the_standard_too(line, version):
+def test_the_fast_check_of_requirements_agrees_with_the_standard(line, version):
     versions = {"acme": version}
     standard = all(met for _, _, met in requirements([line], versions))
     assert (unmet([line], versions) == []) == standard
 
 
-def test_an_object_in_the_place_of_a_class_is_said():
-    with pytest.raises(UsageError, match="a task is given by its name or as a class; got an object of dict"):
+def test_an_object_in_place_of_a_class_is_an_error():
+    with pytest.raises(UsageError, match="a task is given by its name or as a class; got an object of type dict"):
         installed().choose("task", {})

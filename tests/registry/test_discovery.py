@@ -1,4 +1,4 @@
-"""The scan finds what `importlib.metadata` finds, whatever the form of the metadata."""
+"""The scan finds the same as `importlib.metadata`, for every form of metadata."""
 
 import importlib.metadata
 import sys
@@ -7,7 +7,7 @@ import zipfile
 from mmkit.registry.discovery import normalised, scan
 
 
-def test_the_scan_finds_what_the_slow_way_finds():
+def test_the_scan_finds_the_same_as_importlib():
     slow = {}
     for found in importlib.metadata.distributions():
         slow.setdefault(normalised(found.metadata["Name"]), found)
@@ -28,13 +28,13 @@ def test_names_are_compared_normalised():
     assert normalised("Acme__Fusion.x-.y") == "acme-fusion-x-y"
 
 
-def test_a_registration_says_all_that_metadata_say(distribution):
+def test_a_registration_has_name_version_and_requirements(distribution):
     module = distribution("Acme-Fusion", "", version="2.1", requires=["numpy>=1", "tqdm; extra == 'bar'"])
     (found,) = scan([str(distribution.site)]).registrations
     assert found == (("Acme-Fusion", "2.1", "mmkit.v1", "Acme-Fusion", module, ("numpy>=1", "tqdm; extra == 'bar'")))
 
 
-def test_the_first_of_two_counts(distribution, tmp_path):
+def test_the_first_of_two_on_the_path_counts(distribution, tmp_path):
     distribution("acme", "", version="2.0")
     second = tmp_path / "second"
     (second / "acme-1.0.dist-info").mkdir(parents=True)
@@ -45,7 +45,7 @@ def test_the_first_of_two_counts(distribution, tmp_path):
     assert [found.version for found in scan(reversed(places)).registrations] == ["1.0"]
 
 
-def test_the_first_counts_even_where_it_registers_nothing(distribution, tmp_path):
+def test_the_first_counts_even_if_it_registers_nothing(distribution, tmp_path):
     distribution("acme", "")
     first = tmp_path / "first"
     (first / "acme-3.0.dist-info").mkdir(parents=True)
@@ -66,7 +66,7 @@ def test_source_trees_and_eggs_are_read(tmp_path):
     assert found.versions == {"acme-fusion": "0.3", "older": "1.2"}
 
 
-def test_a_zip_file_is_asked_for_its_metadata(tmp_path):
+def test_metadata_in_a_zip_file_is_read(tmp_path):
     archive = tmp_path / "acme.zip"
     with zipfile.ZipFile(archive, "w") as written:
         written.writestr("acme-1.5.dist-info/METADATA", "Metadata-Version: 2.1\nName: acme\nVersion: 1.5\n")
@@ -75,7 +75,7 @@ def test_a_zip_file_is_asked_for_its_metadata(tmp_path):
     assert found[:5] == ("acme", "1.5", "mmkit.v1", "acme", "acme_plugin")
 
 
-def test_a_finder_of_ones_own_is_asked(tmp_path, monkeypatch):
+def test_a_custom_finder_is_used(tmp_path, monkeypatch):
     info = tmp_path / "hidden-0.1.dist-info"
     info.mkdir()
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: hidden\nVersion: 0.1\n")
@@ -95,7 +95,7 @@ def test_a_finder_of_ones_own_is_asked(tmp_path, monkeypatch):
     assert "hidden" in {found.distribution for found in scan().registrations}
 
 
-def test_nothing_is_read_from_the_working_directory_or_from_what_is_not_there(distribution, monkeypatch):
+def test_the_working_directory_and_missing_folders_are_skipped(distribution, monkeypatch):
     distribution("acme", "")
     monkeypatch.chdir(distribution.site)
     assert scan(["", "/does/not/exist"]) == ((), {})

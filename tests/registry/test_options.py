@@ -1,4 +1,4 @@
-"""Options are read off signatures, parsed, checked and written back."""
+"""Options are read from signatures, parsed, checked and written as text."""
 
 import math
 import random
@@ -76,7 +76,7 @@ def test_keyword_only_parameters_are_the_options_and_args_their_help():
     assert options_of(Bare) == {}
 
 
-def test_a_constructor_of_its_own_replaces_and_help_is_inherited():
+def test_a_subclass_constructor_replaces_the_options_and_inherits_their_help():
     assert options_of(Grown) == {
         "depth": Option("depth", int | None, None, "new."),
         "width": Option("width", Width, 32, "of the result, in two lines."),
@@ -130,15 +130,15 @@ def test_a_component_is_a_name_and_options(text, name, options):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "'' is not NAME or NAME:key=value"),
-        (":x=1", "is not NAME"),
-        ("a:", "is not NAME"),
-        ("a:width", "'a:width': 'width' is not key=value"),
-        ("a:x=1,,y=2", "'' is not key=value"),
-        ("a:x=1,x=2", "option x is given twice"),
+        ("", "a component is NAME or NAME:key=value,...; got ''"),
+        (":x=1", "a component is NAME"),
+        ("a:", "a component is NAME"),
+        ("a:width", "'width' in 'a:width' is not key=value; separate options by commas"),
+        ("a:x=1,,y=2", "'' in 'a:x=1,,y=2' is not key=value"),
+        ("a:x=1,x=2", "option x is given twice in 'a:x=1,x=2'"),
     ],
 )
-def test_what_is_no_component_is_refused(text, message):
+def test_a_malformed_component_is_an_error(text, message):
     with pytest.raises(UsageError, match=message):
         parse_component(text)
 
@@ -172,15 +172,15 @@ def test_a_value_is_toml_or_none_or_the_text_itself(text, value):
     assert type(parse_value(text)) is type(value)
 
 
-def _drawn(draw, depth=2):
-    """A random value that TOML has, its strings made of the signs that mean something."""
-    kind = draw.randrange(8 if depth else 6)
+def _random_value(random_state, depth=2):
+    """A random value of TOML, with strings of the characters that have a meaning in it."""
+    kind = random_state.randrange(8 if depth else 6)
     if kind == 0:
-        return draw.choice([True, False])
+        return random_state.choice([True, False])
     if kind == 1:
-        return draw.randrange(-1000, 1000)
+        return random_state.randrange(-1000, 1000)
     if kind == 2:
-        return draw.choice([0.1, -1e-30, 1e300, math.inf, -math.inf, draw.random()])
+        return random_state.choice([0.1, -1e-30, 1e300, math.inf, -math.inf, random_state.random()])
     if kind < 6:
         signs = [
             "a",
@@ -206,20 +206,22 @@ def _drawn(draw, depth=2):
             "𐀀",
         ]
         return "".join(
-            draw.choices([*signs, "\n", "\t", "\x7f", "\x00", "none", "true", "\u2028"], k=draw.randrange(5))
+            random_state.choices(
+                [*signs, "\n", "\t", "\x7f", "\x00", "none", "true", "\u2028"], k=random_state.randrange(5)
+            )
         )
     if kind == 6:
-        return [_drawn(draw, depth - 1) for _ in range(draw.randrange(3))]
-    return {_drawn_key(draw): _drawn(draw, depth - 1) for _ in range(draw.randrange(3))}
+        return [_random_value(random_state, depth - 1) for _ in range(random_state.randrange(3))]
+    return {_random_key(random_state): _random_value(random_state, depth - 1) for _ in range(random_state.randrange(3))}
 
 
-def _drawn_key(draw):
-    return "".join(draw.choices(["k", "é", '"', ".", "=", " ", "𐀀"], k=draw.randrange(4)))
+def _random_key(random_state):
+    return "".join(random_state.choices(["k", "é", '"', ".", "=", " ", "𐀀"], k=random_state.randrange(4)))
 
 
-def test_what_is_written_is_read_back_alone_and_in_a_component():
-    draw = random.Random(0)
-    for value in [None, "", "none", "true", "0x10", *(_drawn(draw) for _ in range(2000))]:
+def test_a_written_value_is_read_back_alone_and_in_a_component():
+    random_state = random.Random(0)
+    for value in [None, "", "none", "true", "0x10", *(_random_value(random_state) for _ in range(2000))]:
         text = write_value(value)
         assert parse_value(text) == value
         assert type(parse_value(text)) is type(value)
@@ -276,15 +278,15 @@ def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
         (Literal["lstm", "gru"], Text("rnn"), "takes lstm or gru; got rnn"),
         (bool, Text("maybe"), "takes bool; got maybe"),
         (list[int], Text("[1, 'a']"), "takes list of int; got .*item 1"),
-        (list[str], Text("[a, b]"), r'takes list of str; got \[a, b\] \(it is no TOML; .* take quotes, \["a", "b"\]'),
+        (list[str], Text("[a, b]"), r'takes list of str; got \[a, b\] \(it is not TOML; .* need quotes, \["a", "b"\]'),
     ],
 )
-def test_a_wrong_value_says_what_was_given_and_what_is_expected(annotation, value, message):
+def test_the_error_of_a_wrong_value_has_the_value_and_what_is_expected(annotation, value, message):
     with pytest.raises(UsageError, match=message):
         _one(annotation, value)
 
 
-def test_defaults_are_filled_in_and_unknown_options_refused():
+def test_defaults_are_filled_in_and_unknown_options_are_errors():
     schema = options_of(Component)
     assert validated("encoder e", {"cell": Text("gru")}, schema) == {"width": 64, "cell": "gru"}
     with pytest.raises(UsageError, match=r"encoder e has no option widht; did you mean width\? Possible: cell, width"):
@@ -310,7 +312,7 @@ def test_an_annotation_in_words(annotation, words):
     assert describe(annotation) == words
 
 
-def test_a_choice_as_text_names_what_was_changed_only():
+def test_a_choice_as_text_has_its_changed_options_only():
     chosen = Choice("encoder", "e", None, (Component,), {"width": 64, "cell": "gru"})
     assert str(chosen) == "e:cell=gru"
     assert str(Choice("encoder", "e", None, (Component,), {"width": 64, "cell": "lstm"})) == "e"

@@ -69,7 +69,7 @@ def printed(records, *, terminal, width=80):
     return stream.getvalue()
 
 
-def test_at_80_columns_every_figure_is_whole_and_no_line_is_longer():
+def test_at_80_columns_every_value_is_whole_and_no_line_is_longer():
     text = printed(SUITE, terminal=True)
     for figure in FIGURES:
         assert figure in text
@@ -84,14 +84,14 @@ def test_in_a_pipe_each_row_is_one_line():
     assert "\x1b" not in text
 
 
-def test_failures_are_said_with_their_reason():
+def test_failures_are_shown_with_their_reason():
     text = printed(SUITE, terminal=False, width=10_000)
     assert "failed: concat: MmkitError: the loss became nan in epoch 3" in text
     assert "failed: tensor (2 seeds): UsageError: too large" in text
     assert text.count("too large") == 1
 
 
-def test_a_suite_of_failures_alone_is_said_without_a_table():
+def test_a_suite_of_failures_only_has_no_table():
     text = printed([failed("tensor", 0, "UsageError: too large")], terminal=True)
     assert text.strip() == "failed: tensor: UsageError: too large"
 
@@ -117,7 +117,7 @@ def test_axes_that_vary_are_named():
     assert "spoken" not in header
 
 
-def test_rows_go_by_validation_and_keep_all_seeds():
+def test_rows_are_ordered_by_validation_and_have_all_seeds():
     found = rows(SUITE)
     assert [row.fusion for row in found] == ["attention:heads=8,layers=2", "concat", "only:written", "tensor"]
     assert found[0].spread("accuracy").mean == pytest.approx(0.97)
@@ -127,7 +127,7 @@ def test_rows_go_by_validation_and_keep_all_seeds():
     assert best(found, alone=True).fusion == "only:written"
 
 
-def test_the_confusion_of_the_best_is_summed_over_seeds():
+def test_the_confusion_matrix_of_the_best_is_summed_over_seeds():
     stream = io.StringIO()
     show_confusion(rows(SUITE), Console(file=stream, width=200))
     lines = [line.split() for line in stream.getvalue().splitlines() if line.strip()]

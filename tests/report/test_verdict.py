@@ -32,7 +32,7 @@ def record(fusion, seed, test, validation=None, *, metric="accuracy", higher=Tru
     return Record(**{**known, **rest})
 
 
-def said(*records):
+def compared(*records):
     return verdict(rows(records))
 
 
@@ -41,7 +41,7 @@ def over_seeds(fusion, tests, **rest):
 
 
 def test_a_fusion_beyond_the_margin_scored_above():
-    found = said(*over_seeds("sum", [0.90, 0.92, 0.91]), *over_seeds("only:a", [0.80, 0.81, 0.79]))
+    found = compared(*over_seeds("sum", [0.90, 0.92, 0.91]), *over_seeds("only:a", [0.80, 0.81, 0.79]))
     assert found.finding == "above"
     assert found.difference == pytest.approx(0.11)
     assert found.margin == pytest.approx(2 * statistics.stdev([0.10, 0.11, 0.12]) / math.sqrt(3))
@@ -50,36 +50,36 @@ def test_a_fusion_beyond_the_margin_scored_above():
     )
 
 
-def test_and_below_it_is_said_as_plainly():
-    found = said(*over_seeds("sum", [0.80, 0.81, 0.79]), *over_seeds("only:a", [0.90, 0.92, 0.91]))
+def test_a_fusion_below_the_margin_scored_below():
+    found = compared(*over_seeds("sum", [0.80, 0.81, 0.79]), *over_seeds("only:a", [0.90, 0.92, 0.91]))
     assert found.finding == "below"
     assert "scored below the best single input" in found.sentence()
     assert "11.0 points worse" in found.sentence()
 
 
-def test_within_the_margin_nothing_is_claimed():
-    found = said(*over_seeds("sum", [0.90, 0.80, 0.95]), *over_seeds("only:a", [0.88, 0.85, 0.89]))
+def test_a_difference_within_the_margin_is_unclear():
+    found = compared(*over_seeds("sum", [0.90, 0.80, 0.95]), *over_seeds("only:a", [0.88, 0.85, 0.89]))
     assert found.finding == "unclear"
-    assert "cannot be told from the best single input" in found.sentence()
+    assert "cannot be distinguished from the best single input" in found.sentence()
 
 
-def test_one_seed_gives_no_margin_and_so_no_claim():
-    found = said(record("sum", 0, 0.99), record("only:a", 0, 0.1))
+def test_one_seed_gives_no_margin_and_is_unclear():
+    found = compared(record("sum", 0, 0.99), record("only:a", 0, 0.1))
     assert (found.margin, found.finding) == (None, "unclear")
-    assert "no margin from one seed" in found.sentence()
+    assert "no margin with one seed" in found.sentence()
 
 
-def test_the_samples_of_the_test_split_widen_the_margin():
+def test_the_test_samples_widen_the_margin():
     fused, alone = [[1, 1, 1, 0]] * 2, [[1, 0, 0, 0]] * 2
     of_fusion = [record("sum", seed, 0.75, scores=scores) for seed, scores in enumerate(fused)]
     of_single = [record("only:a", seed, 0.25, scores=scores) for seed, scores in enumerate(alone)]
-    found = said(*of_fusion, *of_single)
+    found = compared(*of_fusion, *of_single)
     assert found.samples == 4
     # No spread over seeds; over samples the differences are 0, 1, 1, 0.
     assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([0, 1, 1, 0]) / 4))
 
 
-def test_samples_are_paired_only_where_both_have_the_same():
+def test_samples_are_paired_only_if_both_have_the_same():
     def scored(refused, on_error):
         rest = {"scores": [1.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": refused}}
         return [record("sum", seed, 0.75, **rest) for seed in (0, 1)]
@@ -88,13 +88,13 @@ def test_samples_are_paired_only_where_both_have_the_same():
         rest = {"scores": [0.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": []}}
         return [record("only:a", seed, 0.5, **rest) for seed in (0, 1)]
 
-    assert said(*scored(["sample t7"], "missing"), *singles("missing")).samples == 4
-    assert said(*scored([], "skip"), *singles("skip")).samples == 4
-    assert said(*scored(["sample t7"], "skip"), *singles("skip")).samples == 0
+    assert compared(*scored(["sample t7"], "missing"), *singles("missing")).samples == 4
+    assert compared(*scored([], "skip"), *singles("skip")).samples == 4
+    assert compared(*scored(["sample t7"], "skip"), *singles("skip")).samples == 0
 
 
-def test_both_are_chosen_on_validation_whatever_test_says():
-    found = said(
+def test_both_are_chosen_on_validation_and_not_on_test():
+    found = compared(
         *over_seeds("sum", [0.5, 0.5], validation=0.9),
         *over_seeds("concat", [0.99, 0.99], validation=0.8),
         *over_seeds("only:a", [0.6, 0.6], validation=0.7),
@@ -104,8 +104,8 @@ def test_both_are_chosen_on_validation_whatever_test_says():
     assert found.difference == pytest.approx(-0.1)
 
 
-def test_where_less_is_better_less_is_above():
-    found = said(
+def test_if_lower_is_better_a_lower_value_is_above():
+    found = compared(
         *over_seeds("sum", [1.0, 1.1], metric="rmse", higher=False),
         *over_seeds("only:a", [2.0, 2.1], metric="rmse", higher=False),
     )
@@ -115,18 +115,18 @@ def test_where_less_is_better_less_is_above():
 
 
 def test_only_seeds_that_both_have_are_compared():
-    found = said(*over_seeds("sum", [0.9, 0.8, 0.1]), *over_seeds("only:a", [0.7, 0.7]))
+    found = compared(*over_seeds("sum", [0.9, 0.8, 0.1]), *over_seeds("only:a", [0.7, 0.7]))
     assert (found.seeds, found.difference) == (2, pytest.approx(0.15))
 
 
 def test_without_a_fusion_or_a_single_input_there_is_no_verdict():
-    assert said(*over_seeds("sum", [0.9])) is None
-    assert said(*over_seeds("only:a", [0.9])) is None
-    assert said() is None
+    assert compared(*over_seeds("sum", [0.9])) is None
+    assert compared(*over_seeds("only:a", [0.9])) is None
+    assert compared() is None
 
 
-def test_a_score_that_is_not_defined_is_no_zero():
-    assert said(*over_seeds("sum", [None, None]), *over_seeds("only:a", [0.5, 0.5])) is None
+def test_an_undefined_score_gives_no_verdict():
+    assert compared(*over_seeds("sum", [None, None]), *over_seeds("only:a", [0.5, 0.5])) is None
 
 
 def test_shares_are_percent_and_others_three_digits():

@@ -76,7 +76,7 @@ def test_packed_sequences_count_their_real_steps(cell, gates):
 
 @either_way
 @pytest.mark.parametrize("masked", [False, True])
-def test_attention_of_torch(looks, masked):
+def test_torchs_attention(looks, masked):
     def attend(_, x, mask):
         return F.scaled_dot_product_attention(x, x, x, attn_mask=mask[:, None, :] if masked else None)
 
@@ -84,13 +84,13 @@ def test_attention_of_torch(looks, masked):
 
 
 @either_way
-def test_attention_of_ours(looks):
+def test_mmkits_attention(looks):
     found = counted(lambda m, x, mask: m(x, x, mask), Attention(D, 2), looks=looks)
     assert found == 2 * (4 * T * D * D + 2 * T * T * D)
 
 
 @either_way
-def test_the_transformer_layer_of_torch_whose_fast_path_hides_all(looks):
+def test_torchs_transformer_layer_with_its_fused_fast_path(looks):
     module = nn.TransformerEncoderLayer(D, 2, 16, batch_first=True)
     found = counted(lambda m, x, _: m(x), module, looks=looks)
     assert found == 2 * T * (4 * D * D + 2 * D * 16) + 2 * 2 * T * T * D
@@ -123,13 +123,13 @@ def test_other_products(function, expected):
     ],
     ids=["fft", "bilinear", "cdist"],
 )
-def test_a_product_without_a_formula_is_named_and_no_figure_given(function, name, looks):
+def test_a_product_without_a_formula_is_named_and_the_sum_is_unknown(function, name, looks):
     both = Calls(lambda m, x, mask: (m(x), function(m, x, mask)), nn.Linear(D, 2), looks=looks)
     found = flops_per_sample(both, batch())
     assert found == Flops(None, 2 * T * D * 2, (name,), f"no formula for {name}")
 
 
-def test_an_operation_of_somebody_else_is_named():
+def test_a_custom_operation_is_named():
     @torch.library.custom_op("mmkit_tests::secret", mutates_args=())
     def secret(x: torch.Tensor) -> torch.Tensor:
         return x @ x.mT
@@ -137,13 +137,13 @@ def test_an_operation_of_somebody_else_is_named():
     assert flops_per_sample(Calls(lambda m, x, _: secret(x)), batch()).uncounted == ("mmkit_tests.secret",)
 
 
-def test_a_model_that_cannot_be_run_has_no_figure_but_a_reason():
+def test_a_model_that_cannot_run_has_a_reason():
     found = flops_per_sample(Calls(lambda m, x, _: m(x), nn.Linear(D + 1, 2)), batch())
     assert found.per_sample is None
     assert "neither on the meta device nor on CPU: RuntimeError" in found.reason
 
 
-def test_a_model_that_cannot_be_copied_has_no_figure_but_a_reason():
+def test_a_model_that_cannot_be_copied_has_a_reason():
     module = Calls(lambda m, x, _: x)
     vars(module)["lock"] = (x for x in ())
     found = flops_per_sample(module, batch())
@@ -156,7 +156,7 @@ def test_a_batch_without_tensors_has_a_reason():
 
 
 @either_way
-def test_nothing_is_left_changed(looks):
+def test_the_model_is_not_changed(looks):
     module = Calls(lambda m, x, _: m(x.mean(1)), nn.Sequential(nn.BatchNorm1d(D), nn.Dropout()), looks=looks).train()
     given = batch()
     before = {name: value.clone() for name, value in module.state_dict().items()}

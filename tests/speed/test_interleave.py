@@ -1,4 +1,4 @@
-"""The timing engine on simulated machines whose truth is known, and that drift, jitter and stall."""
+"""The timing engine on simulated machines that drift, jitter and stall, and whose true ratios are known."""
 
 import collections
 import contextlib
@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from mmkit.speed.interleave import Timings, compare, interleave
-from mmkit.speed.stopwatch import MOST_CALLS, stopwatch, warm_up
+from mmkit.speed.stopwatch import MAX_CALLS, stopwatch, warm_up
 
 
 class Machine:
@@ -47,14 +47,14 @@ def verdicts(runs, ratio, margin, **settings):
 
 
 @pytest.mark.parametrize("rounds", [12, 60])
-def test_two_equal_candidates_are_called_different_in_one_run_of_twenty(rounds):
+def test_equal_candidates_differ_in_at_most_one_run_of_twenty(rounds):
     runs = 400
     found = verdicts(runs, 1.0, margin=0.0, rounds=rounds)
     wrong = (found["faster"] + found["slower"]) / runs
     assert 0.02 <= wrong <= 0.08  # 5 %, with three standard errors of 400 runs
 
 
-def test_timing_one_after_the_other_would_be_wrong_on_the_same_machine():
+def test_timing_one_after_the_other_would_be_wrong():
     runs, wrong = 100, 0
     for seed in range(runs):
         machine = Machine(seed)
@@ -64,13 +64,13 @@ def test_timing_one_after_the_other_would_be_wrong_on_the_same_machine():
     assert wrong / runs > 0.3
 
 
-def test_a_difference_of_five_percent_is_seen():
+def test_a_difference_of_five_percent_is_detected():
     runs = 100
     assert verdicts(runs, 1.05, margin=0.02)["slower"] >= 0.9 * runs
     assert verdicts(runs, 1 / 1.05, margin=0.02)["faster"] >= 0.9 * runs
 
 
-def test_the_ratio_and_its_interval_are_those_of_the_truth():
+def test_the_interval_holds_the_true_ratio():
     runs, held = 100, 0
     for seed in range(runs):
         found = evaluate(seed, 1.3).compare("a", "b")
@@ -79,19 +79,19 @@ def test_the_ratio_and_its_interval_are_those_of_the_truth():
     assert 0.88 <= held / runs <= 1.0
 
 
-def test_what_is_said_to_be_visible_is_seen_in_four_of_five_runs():
+def test_the_visible_difference_is_detected_in_four_of_five_runs():
     runs = 150
     visible = [evaluate(seed, 1.0).compare("a", "b", margin=0.01).visible for seed in range(30)]
     ratio = 1 + sum(visible) / len(visible)
     assert 0.7 <= verdicts(runs, ratio, margin=0.01)["slower"] / runs <= 0.9
 
 
-def test_equal_candidates_on_a_calm_machine_are_the_same():
+def test_equal_candidates_on_a_quiet_machine_are_the_same():
     found = verdicts(50, 1.0, margin=0.02, jitter=0.005, stalls=0.0)
     assert found == {"same": 50}
 
 
-def test_too_noisy_to_tell_is_unclear():
+def test_noisy_timings_are_unclear():
     found = verdicts(50, 1.03, margin=0.02, rounds=10, jitter=0.2)
     assert found["unclear"] >= 45
 
@@ -102,7 +102,7 @@ def test_fewer_than_six_rounds_allow_no_verdict():
     assert (found.low, found.high, found.visible, found.verdict) == (None, None, None, "unclear")
 
 
-def test_a_comparison_turned_round_is_the_inverse():
+def test_the_reverse_comparison_has_the_inverse_ratio():
     timings = evaluate(3, 1.1)
     there, back = timings.compare("a", "b"), timings.compare("b", "a")
     assert there.ratio == pytest.approx(1 / back.ratio)
@@ -133,7 +133,7 @@ def test_each_round_calls_every_candidate_once_in_random_order():
     assert order(1) != first
 
 
-def test_a_block_lasts_as_long_as_asked():
+def test_a_block_lasts_as_long_as_required():
     machine = Machine(0, jitter=0.0, drift=0.0, stalls=0.0)
     timings = interleave(
         {"short": machine.call(1e-5), "long": machine.call(0.5)}, rounds=8, min_block_seconds=0.004, clock=machine.clock
@@ -144,12 +144,12 @@ def test_a_block_lasts_as_long_as_asked():
     assert timings.unsettled == ()
 
 
-def test_calls_that_cost_nothing_come_to_an_end():
+def test_calls_that_take_no_time_come_to_an_end():
     timings = interleave({"nothing": lambda: None}, rounds=1, clock=lambda: 0.0)
-    assert timings.calls["nothing"] == MOST_CALLS
+    assert timings.calls["nothing"] == MAX_CALLS
 
 
-def test_warm_up_waits_until_the_calls_are_steady():
+def test_warm_up_lasts_until_times_are_stable():
     machine = Machine(0, jitter=0.0, drift=0.0, stalls=0.0)
     costs = iter([9.0, 0.5, 0.3, 0.2])  # compiling, then caches that fill
 
@@ -161,7 +161,7 @@ def test_warm_up_waits_until_the_calls_are_steady():
     assert timings.unsettled == ()
 
 
-def test_what_never_settles_is_named():
+def test_candidates_that_never_become_stable_are_named():
     machine = Machine(0, jitter=0.0, drift=0.0, stalls=0.0)
     cost = 0.1
 
@@ -173,7 +173,7 @@ def test_what_never_settles_is_named():
     assert interleave({"leak": call}, rounds=1, clock=machine.clock).unsettled == ("leak",)
 
 
-def test_no_round_begins_that_would_end_too_late():
+def test_no_round_starts_that_would_end_too_late():
     machine = Machine(0, jitter=0.0, drift=0.0, stalls=0.0)
     timings = interleave(
         {"a": machine.call(1.0), "b": machine.call(1.0)}, rounds=60, clock=machine.clock, max_seconds=20.5
@@ -183,7 +183,7 @@ def test_no_round_begins_that_would_end_too_late():
     assert interleave({"a": machine.call(9.0)}, clock=machine.clock, max_seconds=1.0).rounds == 1
 
 
-def test_absolutes_are_median_and_quartiles():
+def test_the_json_has_median_and_quartiles():
     timings = Timings({"x": (1.0, 2.0, 3.0, 4.0, 100.0)}, {"x": 7}, "wall time", "cpu")
     assert timings.median("x") == 3.0
     assert timings.quartiles("x") == (2.0, 4.0)
@@ -198,16 +198,16 @@ def test_absolutes_are_median_and_quartiles():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(({}, 5), "no candidates were given"), (({"a": lambda: None}, 0), "rounds is at least 1; got 0")],
+    [(({}, 5), "no candidates were given"), (({"a": lambda: None}, 0), "rounds is 1 or more; got 0")],
 )
-def test_what_cannot_be_timed_is_refused(arguments, message):
+def test_wrong_arguments_are_errors(arguments, message):
     candidates, rounds = arguments
     with pytest.raises(ValueError, match=message):
         interleave(candidates, rounds=rounds)
 
 
-def test_unequal_numbers_of_rounds_are_refused():
-    with pytest.raises(ValueError, match="pair by pair; got 2 and 1"):
+def test_unequal_numbers_of_rounds_are_an_error():
+    with pytest.raises(ValueError, match="both candidates need equally many rounds; got 2 and 1"):
         compare((1.0, 2.0), (1.0,))
 
 
@@ -216,10 +216,10 @@ def test_the_clock_suits_the_device_and_the_threads():
     torch.set_num_threads(2)
     assert stopwatch("cpu").name == "wall time"
     assert stopwatch("cuda").name == "CUDA events"
-    assert (stopwatch("cpu").least, stopwatch("cuda").least) == (0.004, 0.010)
+    assert (stopwatch("cpu").min_block, stopwatch("cuda").min_block) == (0.004, 0.010)
 
 
-def test_on_cuda_a_block_lies_between_two_events_and_is_waited_for_outside(monkeypatch):
+def test_on_cuda_a_block_is_timed_by_events_and_synchronised_once(monkeypatch):
     log = []
 
     class Event:

@@ -52,19 +52,19 @@ class TestOnLinux:
     def test_the_peak_of_a_call_is_what_it_held_at_once(self, peak):
         assert 126 * MIB < peak["several"] < 140 * MIB
 
-    def test_what_is_held_before_does_not_count(self, peak):
+    def test_memory_in_use_before_does_not_count(self, peak):
         assert 14 * MIB < peak["before"] < 24 * MIB
 
-    def test_what_only_the_first_call_needs_does_not_count(self, peak):
+    def test_memory_that_only_the_first_call_needs_does_not_count(self, peak):
         assert peak["first"] < 8 * MIB
 
-    def test_the_model_is_added(self, peak):
+    def test_the_size_of_the_model_is_added(self, peak):
         weights = 10 * 4 * 4 + 8  # two parameters and two buffers of 10 floats, and a counter
         assert size(nn.BatchNorm1d(10)) == weights
         assert weights <= peak["model"] < weights + 4 * MIB
 
 
-def test_a_kernel_that_does_not_let_it_be_reset_gives_no_answer(monkeypatch, tmp_path):
+def test_if_the_peak_cannot_be_reset_the_result_is_none(monkeypatch, tmp_path):
     monkeypatch.setattr(memory, "_PROCESS", tmp_path / "missing")
     assert peak_memory(lambda: None) is None
 
@@ -76,7 +76,7 @@ def test_a_kernel_that_does_not_let_it_be_reset_gives_no_answer(monkeypatch, tmp
     assert peak_memory(lambda: None) is None
 
 
-def test_on_cuda_the_allocator_is_asked(monkeypatch):
+def test_on_cuda_the_allocator_counts(monkeypatch):
     log = []
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: log.append("wait"))
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 1000)
@@ -86,5 +86,5 @@ def test_on_cuda_the_allocator_is_asked(monkeypatch):
     assert log == ["call", "wait", "reset", "call", "wait", "read"]
 
 
-def test_on_a_device_that_keeps_no_mark_there_is_no_answer():
+def test_on_other_devices_the_result_is_none():
     assert peak_memory(lambda: None, device="mps") is None

@@ -21,7 +21,7 @@ class Clock:
         return call
 
 
-def test_samples_a_second_of_several_candidates():
+def test_samples_per_second_of_several_candidates():
     clock = Clock()
     found = throughput({"fast": clock.work(0.010), "slow": clock.work(0.040)}, 32, rounds=8, clock=clock)
     assert found.samples_per_s("fast") == pytest.approx(3200)
@@ -60,7 +60,7 @@ def test_percentiles_of_a_known_distribution():
     ("calls", "known"),
     [(1, {"p50"}), (58, {"p50"}), (59, {"p50", "p95"}), (298, {"p50", "p95"}), (299, {"p50", "p95", "p99"})],
 )
-def test_a_percentile_that_so_few_calls_cannot_show_is_none(calls, known):
+def test_a_percentile_of_too_few_calls_is_none(calls, known):
     clock = Clock()
     found = latency(clock.work(0.002), calls=calls, clock=clock)
     assert {name for name, value in found.items() if value is not None} == known
@@ -70,7 +70,7 @@ def test_a_percentile_that_so_few_calls_cannot_show_is_none(calls, known):
         assert (1 - share**calls >= 0.95) == (name in known)
 
 
-def test_latency_stops_in_time():
+def test_latency_stops_after_max_seconds():
     clock = Clock()
     call = clock.work(1.0)
     assert latency(call, clock=clock, max_seconds=30.0) == {"p50": pytest.approx(1000.0), "p95": None, "p99": None}

@@ -90,7 +90,7 @@ def test_a_progress_of_ones_own_is_told_of_every_run_and_epoch(tmp_path):
     assert told.ended == 1
     again = Told()
     mmkit.bench(**asked, options=options, seeds=2, out=tmp_path / "a", progress=again)
-    assert ("note", "2 of 2 runs were done before") in again.calls
+    assert ("note", f"2 of 2 runs are already in {tmp_path / 'a'} and are not repeated") in again.calls
     broken = Told()
     with pytest.raises(mmkit.MmkitError):
         mmkit.bench(task="synthetic-unique", fusion="tensor:budget=1", out=tmp_path / "b", progress=broken)

@@ -49,7 +49,7 @@ def run(seed=0, scores=None, data=None, **options):
     return fit(step, data or line(), validate, training, seed=seed), step, seen
 
 
-def test_the_same_seed_gives_the_same_weights_to_the_bit_whatever_was_drawn_before():
+def test_the_same_seed_gives_bitwise_the_same_weights():
     one = run(seed=3)
     torch.rand(11)
     two = run(seed=3)
@@ -65,7 +65,7 @@ def test_the_weights_of_the_best_epoch_are_kept():
     assert [entry["epoch"] for entry in trained.history] == [1, 2, 3, 4, 5]
 
 
-def test_patience_ends_training_where_nothing_gets_better_any_more():
+def test_patience_ends_training_without_improvement():
     trained, _, _ = run(scores=[1, 2, 1, 1, 1], patience=2)
     assert len(trained.history) == 4
     trained, _, _ = run(scores=[1, 2, 1, 3, 1], patience=2)
@@ -79,12 +79,12 @@ def test_an_epoch_without_a_score_is_never_the_best():
     assert (trained.best, step.w.item()) == (2, seen[1])
 
 
-def test_training_that_no_epoch_has_a_score_of_is_an_error_and_not_an_untrained_model():
-    with pytest.raises(MmkitError, match="validation gave no score in any of 3 epochs, so none is best"):
+def test_training_without_any_score_is_an_error():
+    with pytest.raises(MmkitError, match="validation gave no score in any of 3 epochs, so there is no best one"):
         run(scores=[-math.inf] * 5, patience=3)
 
 
-def test_after_each_epoch_it_is_told():
+def test_progress_is_reported_after_each_epoch():
     class Told(Progress):
         updates: ClassVar = []
 
@@ -109,19 +109,19 @@ class Noted:
 
 
 class TestAugmentation:
-    def test_a_batch_draws_the_same_whatever_else_is_drawn_and_in_whatever_order(self):
+    def test_the_augmentation_of_a_batch_does_not_depend_on_other_batches(self):
         places = [(seed, epoch, batch) for seed in (0, 1) for epoch in (1, 2) for batch in (0, 1)]
         forth = {place: torch.rand(3, generator=augmentation(*place)) for place in places}
         torch.rand(7)
         back = {place: torch.rand(3, generator=augmentation(*place)) for place in reversed(places)}
         assert all(torch.equal(forth[place], back[place]) for place in places)
 
-    def test_no_two_batches_draw_the_same(self):
+    def test_no_two_batches_have_the_same_augmentation(self):
         seeds = [0, 1, 2, 2**20, 2**31, 2**40]
         drawn_from = {augmentation(*p).initial_seed() for p in itertools.product(seeds, range(1, 30), range(30))}
         assert len(drawn_from) == len(seeds) * 29 * 30
 
-    def test_each_batch_of_training_is_handed_its_own(self):
+    def test_each_batch_of_training_gets_its_own_generator(self):
         noted = Noted()
         still = line(6)
         moving = Dataset(6, {}, still.truth, {"x": (still.fixed["x"]["x"].tolist(), noted)})
@@ -130,16 +130,16 @@ class TestAugmentation:
         assert noted.seeds == expected
 
 
-def test_a_small_split_is_shown_until_there_were_enough_steps():
+def test_a_small_split_is_trained_on_for_at_least_min_steps():
     assert Training(epochs=2, min_steps=10, batch_size=4).plan(9) == (4, 3)
     assert Training(epochs=9, min_steps=10, batch_size=4).plan(9) == (9, 3)
     assert len(run(epochs=1, min_steps=12, patience=None)[0].history) == 3
 
 
-def test_a_loss_that_is_not_finite_says_what_may_help():
-    with pytest.raises(MmkitError, match=r"the loss became inf in epoch 1; a lower --lr"):
+def test_a_loss_that_is_not_finite_is_an_error_with_advice():
+    with pytest.raises(MmkitError, match=r"the loss became inf in epoch 1; try a lower --lr"):
         run(data=line(values=torch.full((16,), 1e30)))
-    with pytest.raises(MmkitError, match=r"the loss became nan in epoch 1; a lower --lr"):
+    with pytest.raises(MmkitError, match=r"the loss became nan in epoch 1; try a lower --lr"):
         run(data=line(values=torch.full((16,), math.nan)))
 
 
@@ -163,14 +163,14 @@ def test_the_rate_warms_up_then_falls_along_a_cosine():
     ]
 
 
-def test_each_step_has_the_rate_of_its_place_among_all(monkeypatch):
+def test_each_step_has_its_scheduled_learning_rate(monkeypatch):
     asked = []
     monkeypatch.setattr(loop, "learning_rate_share", lambda *of: (asked.append(of), learning_rate_share(*of))[1])
     run(epochs=3, warmup=0.25)
     assert asked == [(step, 12, 0.25) for step in range(12)]
 
 
-def test_the_first_step_of_adamw_is_the_rate_itself():
+def test_the_first_step_of_adamw_equals_the_learning_rate():
     # Whatever the gradient: m / sqrt(v) is 1 at the first step (Loshchilov and Hutter, algorithm 2), and w is 0.
     _, _, (after,) = run(epochs=1, batch_size=16, lr=0.1, warmup=1.0)
     assert after == pytest.approx(0.1 * learning_rate_share(0, 1, 1.0), rel=1e-4)
@@ -186,7 +186,7 @@ def test_the_rate_rises_to_one_peak_and_is_never_zero_nor_above_one(warmup):
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_the_forward_runs_in_the_precision_that_is_asked_for_and_weights_stay_float32(precision):
+def test_the_forward_pass_runs_in_the_given_precision_and_weights_stay_float32(precision):
     class Seen(Line):
         def forward(self, batch, truth):
             self.dtype = (batch["x"]["x"][:, None] @ self.w[:, None]).dtype
@@ -200,7 +200,7 @@ def test_the_forward_runs_in_the_precision_that_is_asked_for_and_weights_stay_fl
 
 
 class TestBalanced:
-    def test_classes_are_drawn_equally_often(self):
+    def test_classes_are_sampled_equally_often(self):
         label = torch.tensor([0] * 90 + [1] * 9 + [2])
         weights = class_weights({"label": label, "mask": torch.ones(100, dtype=torch.bool)})
         counts = label[epoch_order(30_000, weights, torch.Generator().manual_seed(0))].bincount()
@@ -216,11 +216,11 @@ class TestBalanced:
         with pytest.raises(MmkitError, match="sampler=balanced needs classes or labels"):
             run(sampler="balanced")
 
-    def test_without_weights_every_sample_is_shown_once(self):
+    def test_without_weights_every_sample_is_used_once(self):
         assert epoch_order(9, None, torch.Generator()).sort().values.tolist() == list(range(9))
 
 
-def test_a_snapshot_copies_what_is_trained_and_no_frozen_backbone():
+def test_a_snapshot_copies_trained_parameters_only():
     step = nn.ModuleDict({"still": nn.Linear(2, 2).requires_grad_(requires_grad=False), "moving": nn.Linear(2, 2)})
     step["tied"] = step["still"]
     taken = loop.snapshot(step)
