@@ -269,6 +269,24 @@ class CountsLength(Sound):
         return super().tokens(batch) / batch["mask"].shape[1]
 
 
+class PooledCountsPadding(Sound):
+    """The mean of all tokens, those of padding as zeros among them."""
+
+    def forward(self, batch):
+        tokens = self.tokens(batch) * batch["mask"].unsqueeze(-1)
+        return Features.of(tokens, batch["mask"], tokens.mean(1))
+
+
+class EightRows(Sound):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.register_buffer("rows", torch.zeros(8, 1, 6))
+
+    def tokens(self, batch):
+        tokens = super().tokens(batch)
+        return tokens + self.rows[: len(tokens)]
+
+
 class LooksUnderMask(Sound):
     def tokens(self, batch):
         return super().tokens(batch) + batch["steps"].mean(1, keepdim=True) @ self.map.weight.T
@@ -355,7 +373,8 @@ CONTROLS = {
     "masked": [(NotZeroed, "tokens are not zero"), (ClaimsAll, "rows there are")],
     "one-sample": [(Squeezes, "raised ValueError")],
     "mates": [(SeesMates, "without the others")],
-    "alone": [(CountsLength, "transformed alone")],
+    "alone": [(CountsLength, "transformed alone"), (PooledCountsPadding, "transformed alone: features.vector")],
+    "large": [(EightRows, "raised RuntimeError")],
     "garbage": [(LooksUnderMask, "garbage under the mask")],
     "missing-rows": [(FiniteForwardOnly, "gradient: map.weight")],
     "gradients": [(Unused, "forgotten")],

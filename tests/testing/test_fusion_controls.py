@@ -230,6 +230,115 @@ class PooledNotZeroed(Sound):
         return Features(Features.of(fused, present).tokens, present.unsqueeze(1), fused)
 
 
+class AddsItsBias(Sound):
+    """The bias of a missing input counts in the sum."""
+
+    def total(self, features):
+        return sum(self.maps[n](features[n].vector()) for n in self.maps)
+
+
+class CountsInMean(Sound):
+    """A missing input counts in the mean."""
+
+    def total(self, features):
+        return super().total(features) / len(self.maps)
+
+
+class ZeroInMaximum(Sound):
+    """A missing input is zero in a maximum, and hides what is negative."""
+
+    def total(self, features):
+        return torch.stack(
+            [self.maps[n](features[n].vector()) * features[n].present()[:, None] for n in self.maps]
+        ).amax(0)
+
+
+class WeighsMissing(Sound):
+    """Learned weights of the inputs, which a missing one takes its share of; the weights are numbered."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scores = nn.Linear(sum(widths.values()), len(widths))
+        self.scales = nn.ModuleList(nn.Linear(1, 16, bias=False) for _ in widths)
+
+    def total(self, features):
+        weights = self.scores(torch.cat([features[n].vector() for n in self.maps], 1)).softmax(1)  # [B M]
+        parts = [self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1) for n in self.maps]
+        return sum(scale(weights[:, [i]]) * parts[i] for i, scale in enumerate(self.scales))
+
+
+class CountsPresent(Mean):
+    """At decision level, the mean counts who is missing."""
+
+    def forward(self, features):
+        return Features.of(sum(features[n].vector() for n in sorted(features)) / len(features))
+
+
+class TakesPrefix(Scorer):
+    """It takes what is real for a prefix: a mask with holes shows it."""
+
+    def forward(self, features):
+        prefix = {}
+        for name, part in features.items():
+            mask = torch.arange(part.tokens.shape[1]) < part.mask.sum(1, keepdim=True)
+            prefix[name] = Features(part.tokens, mask, part.pooled)
+        return Features.of(super().forward(prefix).vector())
+
+
+class EightRows(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.register_buffer("rows", torch.zeros(8, 16))
+
+    def total(self, features):
+        total = super().total(features)
+        return total + self.rows[: len(total)]
+
+
+class EightByEight(Sound):
+    """What it sees of a ninth row is the first."""
+
+    def total(self, features):
+        total = super().total(features)
+        return total if len(total) <= 8 else total[torch.arange(len(total)) % 8]
+
+
+class SixteenPositions(Scorer):
+    """A table of sixteen positions."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.positions = nn.Embedding(16, 1)
+
+    def forward(self, features):
+        placed = {
+            name: Features.of(part.tokens + self.positions(torch.arange(part.tokens.shape[1])), part.mask, part.pooled)
+            for name, part in features.items()
+        }
+        return super().forward(placed)
+
+
+class FirstSixteen(Scorer):
+    """It reads the first sixteen tokens."""
+
+    def forward(self, features):
+        return super().forward({n: Features(f.tokens[:, :16], f.mask[:, :16], f.pooled) for n, f in features.items()})
+
+
+class PassesOn(Sound):
+    def forward(self, features):
+        return Features.of(self.fused(features), penalties=features["a"].penalties)
+
+
+class AddsTo(Scorer):
+    """Its own penalty holds those of its inputs."""
+
+    def forward(self, features):
+        fused = super().forward(features)
+        theirs = sum(p for f in features.values() for p in f.penalties.values())
+        return Features(fused.tokens, fused.mask, fused.pooled, {"entropy": fused.penalties["entropy"] + theirs})
+
+
 class Squeezes(Sound):
     def total(self, features):
         return super().total(features).squeeze()
@@ -280,6 +389,12 @@ class AtMostThree(Sound):
             self.scale[i] * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
             for i, n in enumerate(self.maps)
         )
+
+
+class AtMostSix(AtMostThree):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scale = nn.Parameter(torch.ones(6))
 
 
 class SeesMatesAmongMany(SeesMates):
@@ -424,6 +539,8 @@ SPECS = {
     Sound: FusionSpec("sound", "", "", vectors=True),
     Scorer: FusionSpec("scorer", "", "", min_inputs=2),
     Mean: FusionSpec("mean", "", "", combines="outputs"),
+    CountsPresent: FusionSpec("counts-present", "", "", combines="outputs"),
+    MissingToken: FusionSpec("missing-token", "", "", vectors=True, removable=False),
     FirstToken: FusionSpec("first-token", "", "", vectors=True),
 }
 CONTROLS = {
@@ -435,9 +552,24 @@ CONTROLS = {
     "one-sample": [(Squeezes, r"got \[16\]")],
     "mates": [(SeesMates, "without the others"), (AttendsAcrossBatch, "without the others")],
     "padding": [(CountsPadding, "more padding"), (TakesLast, "more padding")],
+    "removal": [
+        (AddsItsBias, "input a is missing in all rows"),
+        (CountsInMean, "input a is missing in all rows"),
+        (ZeroInMaximum, "is missing in all rows"),
+        (WeighsMissing, "input a is missing in all rows"),
+        (CountsPresent, "input a is missing in all rows"),
+    ],
+    "holes": [(TakesPrefix, "mask is x-x-x")],
+    "large": [
+        (EightRows, "raised RuntimeError"),
+        (EightByEight, "rows 8 to 18 of 19 without the others"),
+        (SixteenPositions, "raised IndexError"),
+        (FirstSixteen, r"the last third is not read"),
+    ],
+    "penalties": [(PassesOn, "passes on|penalty kit changes"), (AddsTo, "penalty entropy changes")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
-    "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
+    "input-counts": [(AtMostThree, "4 inputs: raised IndexError"), (AtMostSix, "7 inputs: raised IndexError")],
     "missing-rows": [
         (DividesByCount, "one of 3 samples is missing, in training"),
         (FiniteForwardOnly, "gradient"),

@@ -164,6 +164,29 @@ class CountsPadding(Sound):
         return features.tokens.mean(1)
 
 
+class TakesCount(Sound):
+    """The last token of a prefix is at its count; with holes it is another."""
+
+    def vector(self, features):
+        last = features.mask.sum(1).clamp(min=1) - 1
+        return features.tokens[torch.arange(len(last)), last]
+
+
+class EightRows(Sound):
+    def __init__(self, width, target, transform):
+        super().__init__(width, target, transform)
+        self.register_buffer("rows", torch.zeros(8, target.size))
+
+    def forward(self, features):
+        output = super().forward(features)
+        return output + self.rows[: len(output)]
+
+
+class FirstTokens(Sound):
+    def vector(self, features):
+        return features.tokens[:, :16].mean(1)
+
+
 class FiniteForwardOnly(Sound):
     def vector(self, features):
         mean = features.tokens.sum(1) / features.mask.sum(1, keepdim=True)
@@ -278,6 +301,8 @@ CONTROLS = {
     "one-sample": [(Squeezes, "raised")],
     "mates": [(SeesMates, "without the others")],
     "padding": [(CountsPadding, "more padding")],
+    "holes": [(TakesCount, "mask is x-x")],
+    "large": [(EightRows, "raised RuntimeError"), (FirstTokens, "last third is not read")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "gradients": [(Unused, "forgotten")],

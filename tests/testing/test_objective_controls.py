@@ -54,7 +54,7 @@ class Single(Entropy):
     """It reads the output of each input."""
 
     def forward(self, found, truth):
-        return sum(output.square().mean(1) for output in found.unimodal.values())
+        return sum(output.square().mean(1) * found.features[name].present() for name, output in found.unimodal.items())
 
 
 class Contrastive(Sound):
@@ -127,6 +127,26 @@ class DividesByPresent(Sound):
         return super().distance(found, name) / (found.features[name].present().sum() + (sum(shares) == 0))
 
 
+class PenalisesMissing(Sound):
+    """What is missing is pulled towards the fused features as zero."""
+
+    def distance(self, found, name):
+        return (self.maps[name](found.features[name].vector()) - found.fused.vector()).square().mean(1)
+
+
+class CountsAll(Sound):
+    """A mean over all inputs, whoever is there."""
+
+    def forward(self, found, truth):
+        return super().forward(found, truth) / len(self.maps)
+
+
+class EightRows(Sound):
+    def forward(self, found, truth):
+        loss = super().forward(found, truth)
+        return loss * torch.ones(8, dtype=loss.dtype)[: len(loss)]
+
+
 class Unused(Sound):
     def __init__(self, widths, width, target):
         super().__init__(widths, width, target)
@@ -194,6 +214,11 @@ CONTROLS = {
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "missing-inputs": [(DividesByPresent, "input a is missing in all 3")],
+    "removal": [
+        (PenalisesMissing, "input a is missing in all rows"),
+        (CountsAll, "input a is missing in all rows"),
+    ],
+    "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
     "reach": [(Detached, "no gradient to features")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
