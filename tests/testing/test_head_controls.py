@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from mmkit.contract import Target
 from mmkit.plugin import HeadSpec
 from mmkit.testing import checks_of
+from mmkit.transforms.truth import Numbers
 
 
 class Words:
@@ -38,7 +39,7 @@ class Words:
         return Target("classes", len(self.names), self.names)
 
     def inverse(self, prediction):
-        return [self.names[i] for i in prediction["probabilities"].argmax(1)]
+        return [{"label": self.names[i]} for i in prediction["probabilities"].argmax(1)]
 
 
 class Sound(nn.Module):
@@ -162,6 +163,86 @@ class SeesMates(Sound):
 class CountsPadding(Sound):
     def vector(self, features):
         return features.tokens.mean(1)
+
+
+class Opposite(Sound):
+    """The sign of the loss is wrong: it is a reward."""
+
+    def loss(self, output, truth):
+        return -super().loss(output, truth)
+
+
+class OppositePrediction(Sound):
+    def predict(self, output):
+        return {"probabilities": (-output).softmax(1)}
+
+
+class RewardInTraining(Sound):
+    def loss(self, output, truth):
+        loss = super().loss(output, truth)
+        return -loss if self.training else loss
+
+
+class TimesBatch(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth) * len(output)
+
+
+class ReadsUnknown(Sound):
+    """The loss of what is known depends on the placeholders of what is not."""
+
+    def loss(self, output, truth):
+        return super().loss(output, truth) * (1 + truth["label"].float().mean())
+
+
+class OtherOrder(Words):
+    """Its inverse names the classes in another order than its labels do."""
+
+    def inverse(self, prediction):
+        return [{"label": self.names[-1 - i]} for i in prediction["probabilities"].argmax(1)]
+
+
+class PlainNames(Words):
+    def inverse(self, prediction):
+        return [answer["label"] for answer in super().inverse(prediction)]
+
+
+class Scaled(Numbers):
+    """The truth in standard deviations, and the inverse as it comes: the units are forgotten."""
+
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        target = self.target()
+        scaled = (batch["values"] - torch.tensor(target.mean)) / torch.tensor(target.std)
+        return {**batch, "values": scaled.masked_fill(~batch["mask"].unsqueeze(1), 0)}
+
+
+class Plain(nn.Module):
+    """Numbers as they come, in the user's units, by squared error.
+
+    Args:
+        weight: of the loss.
+    """
+
+    reads = Numbers
+
+    def __init__(self, width, target, transform, *, weight: float = 1.0):
+        super().__init__()
+        self.linear = nn.Linear(width, target.size)
+
+    def forward(self, features):
+        return self.linear(features.vector())
+
+    def loss(self, output, truth):
+        error = output - truth["values"].masked_fill(~truth["mask"].unsqueeze(1), 0)
+        return error.square().mean(1).masked_fill(~truth["mask"], 0)
+
+    def predict(self, output):
+        return {"values": output}
+
+
+class ForgetsUnits(Plain):
+    reads = Scaled
 
 
 class TakesCount(Sound):
@@ -320,6 +401,15 @@ CONTROLS = {
         (OtherLeaf, "has the leaf probabilities"),
         (reading(OneForAll), "list of 4 values"),
     ],
+    "learns-the-truth": [
+        (Opposite, "where the truth is 'ash'"),
+        (OppositePrediction, "its loss went from"),
+        (reading(OtherOrder), "says {'label'"),
+        (reading(PlainNames), "maps label; got"),
+    ],
+    "not-negative": [(Opposite, "in evaluation it gives -"), (RewardInTraining, "in training it gives -")],
+    "size-of-loss": [(TimesBatch, "in one of 128")],
+    "unknown-truth": [(ReadsUnknown, "another placeholder")],
     "compiles": [(Branches, "raised")],
     "exports": [(Branches, "raised")],
 }
@@ -358,6 +448,15 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
 def test_no_sound_head_is_forbidden(examine, component):
     results = examine("head", component, spec=SPEC)
     assert [str(r) for r in results.values() if r.status != "passed"] == []
+
+
+NUMBERS = HeadSpec("numbers", "", "", targets=("scalar",), vectors=True)
+
+
+def test_forgotten_units_are_caught(examine):
+    assert {r.status for r in examine("head", Plain, spec=NUMBERS).values()} == {"passed", "not applicable"}
+    results = examine("head", ForgetsUnits, spec=NUMBERS, names={"learns-the-truth"})
+    assert re.search(r"where the truth is .* says {'value'", results["learns-the-truth"].message)
 
 
 @pytest.mark.full

@@ -1,10 +1,12 @@
 """Each check of objectives catches the defect planted for it, and forbids no sound objective."""
 
+import math
 import re
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmkit.plugin import ObjectiveSpec
 from mmkit.testing import checks_of
@@ -31,14 +33,14 @@ class Sound(nn.Module):
 
 
 class Entropy(nn.Module):
-    """It reads the output alone, and trains nothing."""
+    """It reads the output alone, and trains nothing: how far its entropy lies below the greatest there is."""
 
     def __init__(self, widths, width, target):
         super().__init__()
 
     def forward(self, found, truth):
         log = found.output.log_softmax(1)
-        return (log.exp() * log).sum(1)
+        return (log.exp() * log).sum(1) + math.log(log.shape[1])
 
 
 class ForClasses(Entropy):
@@ -141,6 +143,54 @@ class CountsAll(Sound):
         return super().forward(found, truth) / len(self.maps)
 
 
+class Reward(Entropy):
+    """A reward has the sign of no loss."""
+
+    def forward(self, found, truth):
+        return -super().forward(found, truth)
+
+
+class RewardInTraining(Sound):
+    def forward(self, found, truth):
+        loss = super().forward(found, truth)
+        return -loss if self.training else loss
+
+
+class TimesBatch(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) * len(truth["mask"])
+
+
+class ShareOfMean(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) / len(truth["mask"])
+
+
+class Supervised(ForClasses):
+    """It reads truth where truth is, whatever stands elsewhere."""
+
+    def forward(self, found, truth):
+        label = truth["label"].where(truth["mask"], 0)
+        return F.cross_entropy(found.output, label, reduction="none") * truth["mask"]
+
+
+class ReadsUnknown(ForClasses):
+    def forward(self, found, truth):
+        return F.cross_entropy(found.output, truth["label"].clamp(min=0), reduction="none")
+
+
+class ReadsUnknownNumbers(Entropy):
+    """NaN times zero is NaN."""
+
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        if target.kind != "scalar":
+            raise ValueError(f"for numbers only; got {target.kind}")
+
+    def forward(self, found, truth):
+        return (found.output - truth["values"]).square().mean(1) * truth["mask"]
+
+
 class EightRows(Sound):
     def forward(self, found, truth):
         loss = super().forward(found, truth)
@@ -218,6 +268,12 @@ CONTROLS = {
         (PenalisesMissing, "input a is missing in all rows"),
         (CountsAll, "input a is missing in all rows"),
     ],
+    "not-negative": [
+        (Reward, "in evaluation it gives -"),
+        (RewardInTraining, "in training it gives -"),
+    ],
+    "size-of-loss": [(TimesBatch, "in one of 128"), (ShareOfMean, "in one of 128")],
+    "unknown-truth": [(ReadsUnknown, "another placeholder"), (ReadsUnknownNumbers, "another placeholder")],
     "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
     "reach": [(Detached, "no gradient to features")],
@@ -248,7 +304,7 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     assert re.search(message, result.message), result.message
 
 
-@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive])
+@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive, Supervised])
 def test_no_sound_objective_is_forbidden(examine, component):
     results = examine("objective", component, spec=SPECS.get(component))
     assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []
