@@ -1,6 +1,7 @@
 """Each check of encoders catches the defect planted for it, and forbids no sound encoder."""
 
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -287,6 +288,110 @@ class EightRows(Sound):
         return tokens + self.rows[: len(tokens)]
 
 
+class Frozen(Sound):
+    """What never changes: no weight, and no batch norm."""
+
+    frozen = True
+
+    def __init__(self, transform):
+        super().__init__(transform, dropout=0.0)
+        self.norm = nn.BatchNorm1d(6)
+        self.requires_grad_(False)  # noqa: FBT003
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def tokens(self, batch):
+        return self.norm(super().tokens(batch).flatten(0, 1)).unflatten(0, batch["mask"].shape)
+
+
+class FrozenInName(Frozen):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.requires_grad_(True)  # noqa: FBT003
+
+
+class LiveNorm(Frozen):
+    def train(self, mode=True):
+        return nn.Module.train(self, mode)
+
+
+class DropsThough(Frozen):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.dropout = nn.Dropout(0.5)
+
+
+class Reversed(torch.autograd.Function):
+    """What it computes is the identity, and its gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class WrongBackward(Sound):
+    def tokens(self, batch):
+        return self.out(Reversed.apply(torch.tanh(self.map(batch["steps"]))))
+
+
+class RawExponential(Sound):
+    def tokens(self, batch):
+        weights = self.map(batch["steps"]).exp()
+        return self.out(weights / weights.sum(-1, keepdim=True))
+
+
+class FlipsInTraining(Sound):
+    def tokens(self, batch):
+        return super().tokens(batch) * (-1 if self.training else 1)
+
+
+class Tires(Sound):
+    calls = 0
+
+    def tokens(self, batch):
+        self.calls += 1
+        return super().tokens(batch) * (1 if self.calls < 50 else 0.5)
+
+
+class ZeroInHalf(Sound):
+    def tokens(self, batch):
+        return super().tokens(batch) * (not torch.is_autocast_enabled("cpu"))
+
+
+class RateOfNothing(Sound):
+    rates: ClassVar = {"maps.weight": 0.1}
+
+
+class IgnoresDropout(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        width: D.
+        dropout: in training.
+    """
+
+    def __init__(self, transform, *, width: int = 6, dropout: float = 0.1):
+        super().__init__(transform, width=width)
+
+
+class KeepsItsWidth(Sound):
+    """It is built for one width.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, transform, *, width: int = 6):
+        super().__init__(transform)
+
+
 class LooksUnderMask(Sound):
     def tokens(self, batch):
         return super().tokens(batch) + batch["steps"].mean(1, keepdim=True) @ self.map.weight.T
@@ -375,6 +480,14 @@ CONTROLS = {
     "mates": [(SeesMates, "without the others")],
     "alone": [(CountsLength, "transformed alone"), (PooledCountsPadding, "transformed alone: features.vector")],
     "large": [(EightRows, "raised RuntimeError")],
+    "frozen": [
+        (FrozenInName, "6 parameters ask for a gradient"),
+        (LiveNorm, "changes norm.running_mean"),
+        (DropsThough, "in training: features"),
+    ],
+    "rates": [(RateOfNothing, "name 'maps.weight', which is no parameter")],
+    "options-act": [(IgnoresDropout, "option dropout changes nothing")],
+    "other-width": [(KeepsItsWidth, "with width=3 its attribute width is 6")],
     "garbage": [(LooksUnderMask, "garbage under the mask")],
     "missing-rows": [(FiniteForwardOnly, "gradient: map.weight")],
     "gradients": [(Unused, "forgotten")],
@@ -382,7 +495,11 @@ CONTROLS = {
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(Clamps, "changes 0.steps"), (AddsKey, "0.features")],
     "one-device": [(KeepsOnCpu, "two different devices")],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [(CastsByHand, "raised RuntimeError"), (ZeroInHalf, "bf16: features.tokens is off")],
+    "derivative": [(WrongBackward, "a direction of the parameters")],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "one-sign": [(FlipsInTraining, "opposite to that of evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Single, "torch.float32")],
     "compiles": [(Branches, "raised")],
     "exports": [(Branches, "raised")],
@@ -416,7 +533,7 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     assert re.search(message, result.message), result.message
 
 
-SOUND = [Sound, Augmenting, BatchNormed, Recurrent, Embedding]
+SOUND = [Sound, Augmenting, BatchNormed, Recurrent, Embedding, Frozen]
 
 
 @pytest.mark.parametrize("component", SOUND)

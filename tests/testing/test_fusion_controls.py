@@ -1,6 +1,7 @@
 """Each check of fusions catches the defect planted for it, and forbids no sound fusion."""
 
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -325,6 +326,112 @@ class FirstSixteen(Scorer):
         return super().forward({n: Features(f.tokens[:, :16], f.mask[:, :16], f.pooled) for n, f in features.items()})
 
 
+class NegativeRate(Sound):
+    rates: ClassVar = {"out.weight": -1.0}
+
+
+class IgnoresDropout(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        width: H.
+        dropout: in training.
+    """
+
+    def __init__(self, widths, *, width: int = 16, dropout: float = 0.1):
+        super().__init__(widths, width=width)
+
+
+class KeepsItsWidth(Sound):
+    """It is built for one width.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__(widths, width=16)
+        self.width = width
+
+
+class SixteenOnly(Sound):
+    """It computes with one width.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__(widths, width=width)
+        self.out = nn.Linear(width, 16)
+
+
+class Reversed(torch.autograd.Function):
+    """What it computes is the identity, and its gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class WrongBackward(Sound):
+    def total(self, features):
+        return Reversed.apply(super().total(features))
+
+
+class MostlyDetached(Sound):
+    """Three quarters of an input are detached."""
+
+    def vector(self, features, name):
+        vector = features[name].vector()
+        kept = vector.shape[1] // 4
+        return torch.cat([vector[:, :kept], vector[:, kept:].detach()], 1)
+
+
+class RawExponential(Sound):
+    """A softmax by hand."""
+
+    def total(self, features):
+        weights = super().total(features).exp()
+        return weights / (1 + weights.sum(1, keepdim=True))
+
+
+class GreatNegative(Scorer):
+    """-1e9 is beyond float16."""
+
+    def forward(self, features):
+        fused = super().forward(features)
+        score = self.score(fused.tokens).squeeze(-1).masked_fill(~fused.mask, -1e9)
+        weights = torch.where(fused.mask, score.softmax(1), 0).unsqueeze(-1)
+        return Features.of(fused.tokens, fused.mask, (weights * fused.tokens).sum(1))
+
+
+class ZeroInHalf(Sound):
+    """Under autocast its output is zero."""
+
+    def fused(self, features):
+        return super().fused(features) * (not torch.is_autocast_enabled("cpu"))
+
+
+class FlipsInTraining(Sound):
+    def fused(self, features):
+        return super().fused(features) * (-1 if self.training else 1)
+
+
+class Tires(Sound):
+    """After fifty calls it gives less."""
+
+    calls = 0
+
+    def fused(self, features):
+        self.calls += 1
+        return super().fused(features) * (1 if self.calls < 50 else 0.5)
+
+
 class PassesOn(Sound):
     def forward(self, features):
         return Features.of(self.fused(features), penalties=features["a"].penalties)
@@ -560,6 +667,9 @@ CONTROLS = {
         (CountsPresent, "input a is missing in all rows"),
     ],
     "holes": [(TakesPrefix, "mask is x-x-x")],
+    "rates": [(NegativeRate, "a share of -1.0")],
+    "options-act": [(IgnoresDropout, "option dropout changes nothing")],
+    "other-width": [(KeepsItsWidth, "with width=8, in evaluation"), (SixteenOnly, "with width=8, in evaluation")],
     "large": [
         (EightRows, "raised RuntimeError"),
         (EightByEight, "rows 8 to 18 of 19 without the others"),
@@ -587,7 +697,18 @@ CONTROLS = {
         (KeepsOnCpu, "two different devices"),
         (AnswersOnCpu, "fused.tokens is on the cpu"),
     ],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [
+        (CastsByHand, "raised RuntimeError"),
+        (GreatNegative, "without overflow"),
+        (ZeroInHalf, "bf16: fused.tokens is off"),
+    ],
+    "derivative": [
+        (WrongBackward, "a direction of .*the gradient says"),
+        (MostlyDetached, "a direction of input 0.a.tokens"),
+    ],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "one-sign": [(FlipsInTraining, "opposite to that of evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Single, "torch.float32")],
     "every-count": [(SeesMatesAmongMany, "4 inputs, mates: rows")],
     "compiles": [(Branches, "raised")],

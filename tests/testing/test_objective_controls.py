@@ -2,6 +2,7 @@
 
 import math
 import re
+from typing import ClassVar
 
 import pytest
 import torch
@@ -69,7 +70,7 @@ class Contrastive(Sound):
             there = found.features[name].present()
             scores = self.maps[name](found.features[name].vector()) @ fused.T
             loss = loss - scores.log_softmax(1).diagonal() * there
-        return loss
+        return self.weight * loss
 
 
 # ---------------------------------------------------------------------------------------------------- planted defects
@@ -191,6 +192,39 @@ class ReadsUnknownNumbers(Entropy):
         return (found.output - truth["values"]).square().mean(1) * truth["mask"]
 
 
+class RawExponential(Entropy):
+    def forward(self, found, truth):
+        return found.output.exp().sum(1).log().square()
+
+
+class Tires(Sound):
+    calls = 0
+
+    def forward(self, found, truth):
+        self.calls += 1
+        return super().forward(found, truth) * (1 if self.calls < 50 else 0.5)
+
+
+class ZeroInHalf(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) * (not torch.is_autocast_enabled("cpu"))
+
+
+class RateOfNothing(Sound):
+    rates: ClassVar = {"map": 0.1}
+
+
+class IgnoresWeight(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        weight: of the loss.
+    """
+
+    def __init__(self, widths, width, target, *, weight: float = 0.1):
+        super().__init__(widths, width, target)
+
+
 class EightRows(Sound):
     def forward(self, found, truth):
         loss = super().forward(found, truth)
@@ -274,13 +308,17 @@ CONTROLS = {
     ],
     "size-of-loss": [(TimesBatch, "in one of 128"), (ShareOfMean, "in one of 128")],
     "unknown-truth": [(ReadsUnknown, "another placeholder"), (ReadsUnknownNumbers, "another placeholder")],
+    "rates": [(RateOfNothing, "name 'map', which is no parameter")],
+    "options-act": [(IgnoresWeight, "option weight changes nothing")],
     "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
     "reach": [(Detached, "no gradient to features")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(AddsKey, "extra")],
     "one-device": [(MakesOnCpu, "two different devices")],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [(CastsByHand, "raised RuntimeError"), (ZeroInHalf, "bf16: loss is off")],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Rounds, "torch.float32")],
 }
 
