@@ -1,8 +1,10 @@
 """Each check of encoders catches the defect planted for it, and forbids no sound encoder."""
 
+import random
 import re
 from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -197,6 +199,58 @@ class DrawsGlobally(Padded):
     def __call__(self, values, generator=None):
         batch = super().__call__(values, generator)
         return batch if generator is None else batch | {"steps": batch["steps"] + torch.randn(batch["steps"].shape)}
+
+
+class DrawsFromNumpy(Padded):
+    def __call__(self, values, generator=None):
+        np.random.rand(1)
+        return super().__call__(values, generator)
+
+
+class DrawsFromRandom(Padded):
+    def __call__(self, values, generator=None):
+        random.random()
+        return super().__call__(values, generator)
+
+
+class ReusesBuffer(Padded):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        place = self.buffer[: len(values), : batch["steps"].shape[1]]
+        place.copy_(batch["steps"])
+        return batch | {"steps": place}
+
+    def fit(self, values):
+        super().fit(values)
+        self.buffer = torch.zeros(64, 64, 3)
+
+
+class ShiftsValues(Padded):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        for value in values:
+            if value is not None:
+                value.mul_(1.5)
+        return batch
+
+
+class KeepsCall(Padded):
+    """What it is working on stands in self, where another thread puts its own."""
+
+    def __call__(self, values, generator=None):
+        self.rows = []
+        for number in range(len(values)):
+            self.rows.append(values[number])
+        rows = self.rows[: len(values)]
+        return super().__call__(rows + [None] * (len(values) - len(rows)), generator)
+
+
+class Accumulates(Padded):
+    seen = ()
+
+    def fit(self, values):
+        self.seen = [*self.seen, *values]
+        super().fit(self.seen)
 
 
 class Silent(Noisy):
@@ -469,7 +523,15 @@ CONTROLS = {
         (reading(MissingIsThere), "the mask says"),
         (reading(StrayLeaf), "the leaf size"),
     ],
-    "transform-repeatable": [(reading(AlwaysDraws), "two different batches"), (reading(DrawsGlobally), "one seed")],
+    "transform-repeatable": [
+        (reading(AlwaysDraws), "two different batches"),
+        (reading(DrawsGlobally), "one seed"),
+        (reading(DrawsFromNumpy), "numpy's global"),
+        (reading(DrawsFromRandom), "random's global"),
+    ],
+    "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer"), (reading(ShiftsValues), "changes the values")],
+    "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
+    "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-augments": [(reading(Silent), "augments is False"), (reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(NotJson), "raised TypeError")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

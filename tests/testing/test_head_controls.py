@@ -104,6 +104,36 @@ class AlwaysDraws(Words):
         return super().__call__(values, generator) | {"weight": torch.rand(len(values))}
 
 
+class ReusesBuffer(Words):
+    def fit(self, values):
+        super().fit(values)
+        self.labels = torch.zeros(64, dtype=torch.long)
+
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        place = self.labels[: len(values)]
+        place.copy_(batch["label"])
+        return batch | {"label": place}
+
+
+class KeepsCall(Words):
+    def __call__(self, values, generator=None):
+        self.rows = []
+        for number in range(len(values)):
+            self.rows.append(values[number])
+        rows = self.rows[: len(values)]
+        return super().__call__(rows + [None] * (len(values) - len(rows)), generator)
+
+
+class Accumulates(Words):
+    """The other kinds of tree that it met before stay classes."""
+
+    def fit(self, values):
+        before = self.names
+        super().fit(values)
+        self.names = (*self.names, *before)
+
+
 class Boasts(Words):
     augments = True
 
@@ -440,6 +470,9 @@ CONTROLS = {
     "builds": [(ReadsNothing, "`reads`")],
     "transform-batch": [(reading(WideMask), r"bool \[B\]; got")],
     "transform-repeatable": [(reading(AlwaysDraws), "two different batches")],
+    "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer")],
+    "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
+    "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-augments": [(reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

@@ -152,6 +152,35 @@ class SharesGroups(Sums):
         return ["ann", "bob", "ann", "bob"]
 
 
+class OtherMetric(Sums):
+    metric = "accuracy"
+
+
+class OtherEpochMetric(Sums):
+    epoch_metric = "log_loss"
+
+
+class UnseenClass(Sums):
+    """Odd or even; training has even ones alone."""
+
+    target, metric = "classes", "accuracy"
+
+    def split(self, name):
+        samples = super().split(name)
+        parity = [None if t is None else ("odd" if t % 2 and name != "train" else "even") for t in samples.truth]
+        return Samples(samples.ids, samples.inputs, [*parity[:-1], "even" if name == "train" else "odd"])
+
+
+class GivesAway(Sums):
+    """The right number is the sum."""
+
+    def split(self, name):
+        samples = super().split(name)
+        right = [None if truth is None else str(truth) for truth in samples.truth]
+        inputs = {"left": samples.inputs["left"], "right": [*right[:3], "8"]}
+        return Samples(samples.ids, inputs, [*samples.truth[:3], 8])
+
+
 class Shuffles(Sums):
     calls = 0
 
@@ -192,6 +221,9 @@ TASK_CONTROLS = {
         (Stranger, "middle"),
         (Truthless, "has no truth"),
     ],
+    "metric": [(OtherMetric, "metric is 'accuracy'"), (OtherEpochMetric, "epoch_metric is 'log_loss'")],
+    "seen-classes": [(UnseenClass, "validation holds .'odd'., which training does not")],
+    "given-away": [(GivesAway, "input right is the truth in all")],
     "disjoint": [(Overlaps, "train and validation share 4 ids"), (Twice, "3 ids more than once")],
     "groups-apart": [(SharesGroups, "train and validation share 2 groups, such as 'ann'")],
     "same-again": [(Shuffles, "the split test has other ids")],

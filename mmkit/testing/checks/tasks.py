@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 
-from mmkit.errors import ContractError
+from mmkit.errors import ContractError, UsageError
+from mmkit.metrics.tensors import metric_names
 from mmkit.testing.checks.alike import alike
 from mmkit.testing.specimens.task import TaskSpecimen
 
@@ -51,6 +53,55 @@ def disjoint(specimen: TaskSpecimen) -> str | None:
     for (one, a), (other, b) in combinations(specimen.splits.items(), 2):
         if shared := set(a.ids) & set(b.ids):
             raise ContractError(f"{one} and {other} share {len(shared)} ids, such as {min(shared)!r}")
+    return None
+
+
+def metric(specimen: TaskSpecimen) -> str | None:
+    """Its metrics are those of its kind of target."""
+    task = specimen.task
+    try:
+        known = (*metric_names(task.target), *(("head_loss",) if task.target == "text" else ()))
+    except UsageError:
+        return f"which metrics a target of kind {task.target} has is its head's to say"
+    for name in ("metric", "epoch_metric"):
+        said = getattr(task, name, None)
+        if said is not None and said not in known:
+            raise ContractError(f"{name} is {said!r}; of {task.target} there are {', '.join(known)}")
+    return None
+
+
+def seen_classes(specimen: TaskSpecimen) -> str | None:
+    """Every class or label of validation and test occurs in training."""
+    if specimen.task.target not in {"classes", "labels"}:
+        return "its target has no classes"
+    names = {
+        split: {
+            str(name)
+            for truth in samples.truth
+            if truth is not None
+            for name in ([truth] if specimen.task.target == "classes" else truth)
+        }
+        for split, samples in specimen.splits.items()
+    }
+    for split in ("validation", "test"):
+        if unseen := names[split] - names["train"]:
+            raise ContractError(f"{split} holds {sorted(unseen)[:3]}, which training does not")
+    return None
+
+
+def given_away(specimen: TaskSpecimen) -> str | None:
+    """No input says the truth word for word: neither a value, nor a column of a table."""
+    samples = specimen.splits["test"]
+    truths = [None if truth is None else str(truth) for truth in samples.truth]
+    if len(set(truths) - {None}) < 2:
+        return "test has one truth"
+    for name, column in samples.inputs.items():
+        for cell in {None} | {key for value in column if isinstance(value, Mapping) for key in value}:
+            said = [value.get(cell) if isinstance(value, Mapping) else value for value in column]
+            pairs = [(x, truth) for x, truth in zip(said, truths, strict=True) if x is not None and truth is not None]
+            if len(pairs) > 1 and all(isinstance(x, str | int | float) and str(x) == truth for x, truth in pairs):
+                where = f"input {name}" if cell is None else f"column {cell} of input {name}"
+                raise ContractError(f"{where} is the truth in all {len(pairs)} samples of test that have it")
     return None
 
 
