@@ -91,6 +91,7 @@ CHECKS: tuple[Check, ...] = (
     Check(tasks.metric, ("task",), BUILT),
     Check(tasks.columns, ("task",), BUILT),
     Check(tasks.disjoint, ("task",), BUILT),
+    Check(tasks.content_apart, ("task",), (*BUILT, "columns")),
     Check(tasks.seen_classes, ("task",), (*BUILT, "columns")),
     Check(tasks.given_away, ("task",), (*BUILT, "columns")),
     Check(tasks.groups_apart, ("task",), BUILT, advice=True),

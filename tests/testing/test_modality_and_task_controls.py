@@ -90,7 +90,8 @@ class Sums:
         return None
 
     def split(self, name):
-        left, right = ["1", "2", None, "4"], ["3", None, "1", "0"]
+        first = 5 * ("train", "validation", "test").index(name)
+        left, right = [str(first + 1), str(first + 2), None, "4"], ["3", None, str(first), str(first)]
         truth = [None if None in pair else int(pair[0]) + int(pair[1]) for pair in zip(left, right, strict=True)]
         return Samples(self.ids(name), {"left": left, "right": right}, truth, self.groups(name))
 
@@ -150,6 +151,14 @@ class Twice(Sums):
 class SharesGroups(Sums):
     def groups(self, name):
         return ["ann", "bob", "ann", "bob"]
+
+
+class SameAgainElsewhere(Sums):
+    """Under other ids all splits hold the same."""
+
+    def split(self, name):
+        samples = super().split("train")
+        return Samples(self.ids(name), samples.inputs, samples.truth)
 
 
 class OtherMetric(Sums):
@@ -221,6 +230,7 @@ TASK_CONTROLS = {
         (Stranger, "middle"),
         (Truthless, "has no truth"),
     ],
+    "content-apart": [(SameAgainElsewhere, "4 of 4 samples of validation stand in training")],
     "metric": [(OtherMetric, "metric is 'accuracy'"), (OtherEpochMetric, "epoch_metric is 'log_loss'")],
     "seen-classes": [(UnseenClass, "validation holds .'odd'., which training does not")],
     "given-away": [(GivesAway, "input right is the truth in all")],

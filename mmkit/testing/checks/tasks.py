@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
+import numpy as np
+from torch import Tensor
+
+from mmkit.contract import Samples
 from mmkit.errors import ContractError, UsageError
 from mmkit.metrics.tensors import metric_names
 from mmkit.testing.checks.alike import alike
@@ -54,6 +59,39 @@ def disjoint(specimen: TaskSpecimen) -> str | None:
         if shared := set(a.ids) & set(b.ids):
             raise ContractError(f"{one} and {other} share {len(shared)} ids, such as {min(shared)!r}")
     return None
+
+
+SHARED = 0.1
+"""Of a split's samples whose content may stand in training: short texts and small tables meet by chance."""
+
+
+def content_apart(specimen: TaskSpecimen) -> str | None:
+    """Of validation and test no more than a tenth stands in training with all inputs and the truth, whatever the id."""
+    contents = {name: _contents(samples) for name, samples in specimen.splits.items()}
+    known = set(contents["train"])
+    for name in ("validation", "test"):
+        shared = sum(content in known for content in contents[name])
+        if shared > SHARED * len(contents[name]):
+            raise ContractError(f"{shared} of {len(contents[name])} samples of {name} stand in training as well")
+    return None
+
+
+def _contents(samples: Samples) -> list[bytes]:
+    names = sorted(samples.inputs)
+    rows = zip(*(samples.inputs[name] for name in names), samples.truth, strict=True)
+    return [b"|".join(_content(value) for value in row) for row in rows if any(v is not None for v in row[:-1])]
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, Tensor):
+        value = value.numpy(force=True)
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} ".encode() + value.tobytes()
+    if isinstance(value, Mapping):
+        return b"{" + b",".join(repr(key).encode() + _content(value[key]) for key in sorted(value, key=str)) + b"}"
+    if isinstance(value, list | tuple):
+        return b"[" + b",".join(map(_content, value)) + b"]"
+    return value if isinstance(value, bytes) else repr(value).encode()
 
 
 def metric(specimen: TaskSpecimen) -> str | None:
