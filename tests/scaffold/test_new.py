@@ -106,7 +106,7 @@ SMALL = [
     "train.min_steps=0",
     "--seeds",
     "1",
-    "--no-price",
+    "--no-cost",
 ]
 
 
