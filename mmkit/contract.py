@@ -395,7 +395,7 @@ class Head(Protocol):
         ...
 
     def loss(self, output: Tensor, truth: Batch) -> Tensor:
-        """[B], zero where truth is missing; the core reduces it."""
+        """[B], zero where truth is missing; the core reduces it. Not negative, but for a density of numbers."""
         ...
 
     def predict(self, output: Tensor) -> Batch:
@@ -411,7 +411,7 @@ class Objective(Protocol):
     """A loss beside the head's: `__init__(widths, width, target, *, options)`."""
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
-        """[B], already weighted."""
+        """[B], already weighted, and not negative: where the least value is known, its constant is added."""
         ...
 
 

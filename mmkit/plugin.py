@@ -116,6 +116,9 @@ class FusionSpec(Spec):
         combines: "features" of the inputs, or the "outputs" of one head an input (decision level).
         vectors: True where it reads nothing of features but `vector()` and `present()`. Where all who read those of a
             frozen encoder say so, no tokens are loaded in training.
+        removable: False where, by design, an input that is missing leaves a trace (a learned stand-in, a constant
+            factor, a flag), so that the result is not that of a fusion built without it. The conformance kit then does
+            not compare the two.
     """
 
     kind: ClassVar[str] = "fusion"
@@ -124,6 +127,7 @@ class FusionSpec(Spec):
     max_inputs: int | None = field(default=None, kw_only=True)
     combines: Literal["features", "outputs"] = field(default="features", kw_only=True)
     vectors: bool = field(default=False, kw_only=True)
+    removable: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,8 @@ class Leaky(torch.nn.Module):
         self.linear = torch.nn.ModuleDict({name: torch.nn.Linear(d, 8) for name, d in widths.items()})
 
     def forward(self, features):
-        total = sum(linear(features[name].vector()) for name, linear in self.linear.items())
+        present = {name: features[name].present().unsqueeze(1) for name in self.linear}
+        total = sum(linear(features[name].vector()) * present[name] for name, linear in self.linear.items())
         return Features.of(total - total.mean(0))
 """
 

@@ -19,19 +19,20 @@ def variants(choice: Choice) -> Iterator[dict[str, object]]:
     [{'by': 'column'}, {'wrap': True}]
     """
     for name, option in options_of(*choice.factories).items():
-        for value in _countable(option.annotation):
+        for value in countable(option.annotation):
             if value != choice.options[name] or type(value) is not type(choice.options[name]):
                 yield {name: value}
 
 
-def _countable(annotation: Any) -> list[object]:
+def countable(annotation: Any) -> list[object]:
+    """The values of a choice or a switch, and None where it is one; of anything else none."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Annotated:
-        return _countable(arguments[0])
+        return countable(arguments[0])
     if origin is Literal:
         return list(arguments)
     if origin in {typing.Union, types.UnionType}:
-        return [value for part in arguments for value in _countable(part)]
+        return [value for part in arguments for value in countable(part)]
     if annotation is bool:
         return [False, True]
     return [None] if annotation in {None, type(None)} else []

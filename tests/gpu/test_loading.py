@@ -62,7 +62,7 @@ def test_what_is_made_anew_is_pinned_on_the_host_and_fetched_without_waiting(dev
     made = there.transform_augmented(index, augmentation(0, 1, 0))
     assert list(made) == ["written"]
     assert all(leaf.is_pinned() == (device.type == "cuda") for leaf in made["written"].values())
-    batch, _ = there.batch(index.to(device), fresh=made)
+    batch, _ = there.batch(index.to(device), transformed=made)
     same(batch, here.batch(index, augmentation(0, 1, 0))[0])
 
 
@@ -75,7 +75,7 @@ def test_threads_make_the_same_batches_while_the_device_is_busy(device):
         for number, made in enumerate(
             load(lambda i: there.transform_augmented(shown[i], augmentation(0, 1, i)), len(shown))
         ):
-            batch, _ = there.batch(shown[number].to(device), fresh=made)
+            batch, _ = there.batch(shown[number].to(device), transformed=made)
             found.append(batch)
             for _ in range(10):
                 busy = busy @ busy * 1e-3

@@ -1,8 +1,10 @@
 """Each check of encoders catches the defect planted for it, and forbids no sound encoder."""
 
+import random
 import re
-from typing import Any
+from typing import Any, ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -199,6 +201,58 @@ class DrawsGlobally(Padded):
         return batch if generator is None else batch | {"steps": batch["steps"] + torch.randn(batch["steps"].shape)}
 
 
+class DrawsFromNumpy(Padded):
+    def __call__(self, values, generator=None):
+        np.random.rand(1)
+        return super().__call__(values, generator)
+
+
+class DrawsFromRandom(Padded):
+    def __call__(self, values, generator=None):
+        random.random()
+        return super().__call__(values, generator)
+
+
+class ReusesBuffer(Padded):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        place = self.buffer[: len(values), : batch["steps"].shape[1]]
+        place.copy_(batch["steps"])
+        return batch | {"steps": place}
+
+    def fit(self, values):
+        super().fit(values)
+        self.buffer = torch.zeros(64, 64, 3)
+
+
+class ShiftsValues(Padded):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        for value in values:
+            if value is not None:
+                value.mul_(1.5)
+        return batch
+
+
+class KeepsCall(Padded):
+    """What it is working on stands in self, where another thread puts its own."""
+
+    def __call__(self, values, generator=None):
+        self.rows = []
+        for number in range(len(values)):
+            self.rows.append(values[number])
+        rows = self.rows[: len(values)]
+        return super().__call__(rows + [None] * (len(values) - len(rows)), generator)
+
+
+class Accumulates(Padded):
+    seen = ()
+
+    def fit(self, values):
+        self.seen = [*self.seen, *values]
+        super().fit(self.seen)
+
+
 class Silent(Noisy):
     def __init__(self):
         super().__init__(noise=0.1)
@@ -268,6 +322,128 @@ class CountsLength(Sound):
 
     def tokens(self, batch):
         return super().tokens(batch) / batch["mask"].shape[1]
+
+
+class PooledCountsPadding(Sound):
+    """The mean of all tokens, those of padding as zeros among them."""
+
+    def forward(self, batch):
+        tokens = self.tokens(batch) * batch["mask"].unsqueeze(-1)
+        return Features.of(tokens, batch["mask"], tokens.mean(1))
+
+
+class EightRows(Sound):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.register_buffer("rows", torch.zeros(8, 1, 6))
+
+    def tokens(self, batch):
+        tokens = super().tokens(batch)
+        return tokens + self.rows[: len(tokens)]
+
+
+class Frozen(Sound):
+    """What never changes: no weight, and no batch norm."""
+
+    frozen = True
+
+    def __init__(self, transform):
+        super().__init__(transform, dropout=0.0)
+        self.norm = nn.BatchNorm1d(6)
+        self.requires_grad_(False)  # noqa: FBT003
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def tokens(self, batch):
+        return self.norm(super().tokens(batch).flatten(0, 1)).unflatten(0, batch["mask"].shape)
+
+
+class FrozenInName(Frozen):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.requires_grad_(True)  # noqa: FBT003
+
+
+class LiveNorm(Frozen):
+    def train(self, mode=True):
+        return nn.Module.train(self, mode)
+
+
+class DropsThough(Frozen):
+    def __init__(self, transform):
+        super().__init__(transform)
+        self.dropout = nn.Dropout(0.5)
+
+
+class Reversed(torch.autograd.Function):
+    """What it computes is the identity, and its gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class WrongBackward(Sound):
+    def tokens(self, batch):
+        return self.out(Reversed.apply(torch.tanh(self.map(batch["steps"]))))
+
+
+class RawExponential(Sound):
+    def tokens(self, batch):
+        weights = self.map(batch["steps"]).exp()
+        return self.out(weights / weights.sum(-1, keepdim=True))
+
+
+class FlipsInTraining(Sound):
+    def tokens(self, batch):
+        return super().tokens(batch) * (-1 if self.training else 1)
+
+
+class Tires(Sound):
+    calls = 0
+
+    def tokens(self, batch):
+        self.calls += 1
+        return super().tokens(batch) * (1 if self.calls < 50 else 0.5)
+
+
+class ZeroInHalf(Sound):
+    def tokens(self, batch):
+        return super().tokens(batch) * (not torch.is_autocast_enabled("cpu"))
+
+
+class RateOfNothing(Sound):
+    rates: ClassVar = {"maps.weight": 0.1}
+
+
+class IgnoresDropout(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        width: D.
+        dropout: in training.
+    """
+
+    def __init__(self, transform, *, width: int = 6, dropout: float = 0.1):
+        super().__init__(transform, width=width)
+
+
+class KeepsItsWidth(Sound):
+    """It is built for one width.
+
+    Args:
+        width: D.
+    """
+
+    def __init__(self, transform, *, width: int = 6):
+        super().__init__(transform)
 
 
 class LooksUnderMask(Sound):
@@ -347,7 +523,15 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (reading(MissingIsThere), "the mask says"),
         (reading(StrayLeaf), "the leaf size"),
     ],
-    "transform-repeatable": [(reading(AlwaysDraws), "two different batches"), (reading(DrawsGlobally), "one seed")],
+    "transform-repeatable": [
+        (reading(AlwaysDraws), "two different batches"),
+        (reading(DrawsGlobally), "one seed"),
+        (reading(DrawsFromNumpy), "numpy's global"),
+        (reading(DrawsFromRandom), "random's global"),
+    ],
+    "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer"), (reading(ShiftsValues), "changes the values")],
+    "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
+    "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-augments": [(reading(Silent), "augments is False"), (reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(NotJson), "raised TypeError")],
     "transform-pickle": [(reading(Unpicklable), "raised")],
@@ -356,7 +540,16 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "masked": [(NotZeroed, "tokens are not zero"), (ClaimsAll, "rows there are")],
     "one-sample": [(Squeezes, "raised ValueError")],
     "mates": [(SeesMates, "without the others")],
-    "alone": [(CountsLength, "transformed alone")],
+    "alone": [(CountsLength, "transformed alone"), (PooledCountsPadding, "transformed alone: features.vector")],
+    "large": [(EightRows, "raised RuntimeError")],
+    "frozen": [
+        (FrozenInName, "6 parameters ask for a gradient"),
+        (LiveNorm, "changes norm.running_mean"),
+        (DropsThough, "in training: features"),
+    ],
+    "rates": [(RateOfNothing, "name 'maps.weight', which is no parameter")],
+    "options-act": [(IgnoresDropout, "option dropout changes nothing")],
+    "other-width": [(KeepsItsWidth, "with width=3 its attribute width is 6")],
     "garbage": [(LooksUnderMask, "garbage under the mask")],
     "missing-rows": [(FiniteForwardOnly, "gradient: map.weight")],
     "gradients": [(Unused, "forgotten")],
@@ -364,7 +557,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(Clamps, "changes 0.steps"), (AddsKey, "0.features")],
     "one-device": [(KeepsOnCpu, "two different devices")],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [(CastsByHand, "raised RuntimeError"), (ZeroInHalf, "bf16: features.tokens is off")],
+    "derivative": [(WrongBackward, "a direction of the parameters")],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "one-sign": [(FlipsInTraining, "opposite to that of evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Single, "torch.float32")],
     "compiles": [(Branches, "raised")],
     "exports": [(Branches, "raised")],
@@ -383,7 +580,7 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     assert re.search(message, result.message), result.message
 
 
-SOUND = [Sound, Augmenting, BatchNormed, Recurrent, Embedding]
+SOUND = [Sound, Augmenting, BatchNormed, Recurrent, Embedding, Frozen]
 
 
 @pytest.mark.parametrize("component", SOUND)

@@ -1,7 +1,7 @@
 """Each check of fusions catches the defect planted for it; `test_sound_fusions.py` has what none may forbid."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -38,6 +38,39 @@ class Sound(nn.Module):
 
     def forward(self, features):
         return Features.of(self.fused(features))
+
+
+class Scorer(nn.Module):
+    """Attention over the tokens of all inputs: one token, or one input, has nothing to be scored against.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__()
+        self.width = width
+        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.score = nn.Linear(width, 1, bias=False)
+
+    def forward(self, features):
+        tokens = torch.cat([torch.tanh(self.maps[n](features[n].tokens)) for n in self.maps], 1)
+        mask = torch.cat([features[n].mask for n in self.maps], 1)
+        scores = self.score(tokens).squeeze(-1).masked_fill(~mask, -1e4).softmax(1)
+        pooled = ((scores * mask).unsqueeze(-1) * tokens).sum(1)
+        return Features.of(tokens, mask, pooled, {"entropy": 0.01 * (scores * mask).square().sum(1)})
+
+
+class Mean(nn.Module):
+    """At decision level, without a parameter."""
+
+    def __init__(self, widths, target):
+        super().__init__()
+        self.width = target.size
+
+    def forward(self, features):
+        count = sum(f.present().float() for f in features.values()).clamp(min=1)
+        return Features.of(sum(features[n].vector() for n in sorted(features)) / count.unsqueeze(1))
 
 
 class Undocumented(Sound):
@@ -108,6 +141,221 @@ class PooledNotZeroed(Sound):
         return Features(Features.of(fused, present).tokens, present.unsqueeze(1), fused)
 
 
+class AddsItsBias(Sound):
+    """The bias of a missing input counts in the sum."""
+
+    def total(self, features):
+        return sum(self.maps[n](features[n].vector()) for n in self.maps)
+
+
+class CountsInMean(Sound):
+    """A missing input counts in the mean."""
+
+    def total(self, features):
+        return super().total(features) / len(self.maps)
+
+
+class ZeroInMaximum(Sound):
+    """A missing input is zero in a maximum, and hides what is negative."""
+
+    def total(self, features):
+        return torch.stack(
+            [self.maps[n](features[n].vector()) * features[n].present()[:, None] for n in self.maps]
+        ).amax(0)
+
+
+class WeighsMissing(Sound):
+    """Learned weights of the inputs, which a missing one takes its share of; the weights are numbered."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scores = nn.Linear(sum(widths.values()), len(widths))
+        self.scales = nn.ModuleList(nn.Linear(1, 16, bias=False) for _ in widths)
+
+    def total(self, features):
+        weights = self.scores(torch.cat([features[n].vector() for n in self.maps], 1)).softmax(1)  # [B M]
+        parts = [self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1) for n in self.maps]
+        return sum(scale(weights[:, [i]]) * parts[i] for i, scale in enumerate(self.scales))
+
+
+class CountsPresent(Mean):
+    """At decision level, the mean counts who is missing."""
+
+    def forward(self, features):
+        return Features.of(sum(features[n].vector() for n in sorted(features)) / len(features))
+
+
+class TakesPrefix(Scorer):
+    """It takes what is real for a prefix: a mask with holes shows it."""
+
+    def forward(self, features):
+        prefix = {}
+        for name, part in features.items():
+            mask = torch.arange(part.tokens.shape[1]) < part.mask.sum(1, keepdim=True)
+            prefix[name] = Features(part.tokens, mask, part.pooled)
+        return Features.of(super().forward(prefix).vector())
+
+
+class EightRows(Sound):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.register_buffer("rows", torch.zeros(8, 16))
+
+    def total(self, features):
+        total = super().total(features)
+        return total + self.rows[: len(total)]
+
+
+class EightByEight(Sound):
+    """What it sees of a ninth row is the first."""
+
+    def total(self, features):
+        total = super().total(features)
+        return total if len(total) <= 8 else total[torch.arange(len(total)) % 8]
+
+
+class SixteenPositions(Scorer):
+    """A table of sixteen positions."""
+
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.positions = nn.Embedding(16, 1)
+
+    def forward(self, features):
+        placed = {
+            name: Features.of(part.tokens + self.positions(torch.arange(part.tokens.shape[1])), part.mask, part.pooled)
+            for name, part in features.items()
+        }
+        return super().forward(placed)
+
+
+class FirstSixteen(Scorer):
+    """It reads the first sixteen tokens."""
+
+    def forward(self, features):
+        return super().forward({n: Features(f.tokens[:, :16], f.mask[:, :16], f.pooled) for n, f in features.items()})
+
+
+class NegativeRate(Sound):
+    rates: ClassVar = {"out.weight": -1.0}
+
+
+class IgnoresDropout(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        width: H.
+        dropout: in training.
+    """
+
+    def __init__(self, widths, *, width: int = 16, dropout: float = 0.1):
+        super().__init__(widths, width=width)
+
+
+class KeepsItsWidth(Sound):
+    """It is built for one width.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__(widths, width=16)
+        self.width = width
+
+
+class SixteenOnly(Sound):
+    """It computes with one width.
+
+    Args:
+        width: H.
+    """
+
+    def __init__(self, widths, *, width: int = 16):
+        super().__init__(widths, width=width)
+        self.out = nn.Linear(width, 16)
+
+
+class Reversed(torch.autograd.Function):
+    """What it computes is the identity, and its gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class WrongBackward(Sound):
+    def total(self, features):
+        return Reversed.apply(super().total(features))
+
+
+class MostlyDetached(Sound):
+    """Three quarters of an input are detached."""
+
+    def vector(self, features, name):
+        vector = features[name].vector()
+        kept = vector.shape[1] // 4
+        return torch.cat([vector[:, :kept], vector[:, kept:].detach()], 1)
+
+
+class RawExponential(Sound):
+    """A softmax by hand."""
+
+    def total(self, features):
+        weights = super().total(features).exp()
+        return weights / (1 + weights.sum(1, keepdim=True))
+
+
+class GreatNegative(Scorer):
+    """-1e9 is beyond float16."""
+
+    def forward(self, features):
+        fused = super().forward(features)
+        score = self.score(fused.tokens).squeeze(-1).masked_fill(~fused.mask, -1e9)
+        weights = torch.where(fused.mask, score.softmax(1), 0).unsqueeze(-1)
+        return Features.of(fused.tokens, fused.mask, (weights * fused.tokens).sum(1))
+
+
+class ZeroInHalf(Sound):
+    """Under autocast its output is zero."""
+
+    def fused(self, features):
+        return super().fused(features) * (not torch.is_autocast_enabled("cpu"))
+
+
+class FlipsInTraining(Sound):
+    def fused(self, features):
+        return super().fused(features) * (-1 if self.training else 1)
+
+
+class Tires(Sound):
+    """After fifty calls it gives less."""
+
+    calls = 0
+
+    def fused(self, features):
+        self.calls += 1
+        return super().fused(features) * (1 if self.calls < 50 else 0.5)
+
+
+class PassesOn(Sound):
+    def forward(self, features):
+        return Features.of(self.fused(features), penalties=features["a"].penalties)
+
+
+class AddsTo(Scorer):
+    """Its own penalty holds those of its inputs."""
+
+    def forward(self, features):
+        fused = super().forward(features)
+        theirs = sum(p for f in features.values() for p in f.penalties.values())
+        return Features(fused.tokens, fused.mask, fused.pooled, {"entropy": fused.penalties["entropy"] + theirs})
+
+
 class Squeezes(Sound):
     def total(self, features):
         return super().total(features).squeeze()
@@ -158,6 +406,12 @@ class AtMostThree(Sound):
             self.scale[i] * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
             for i, n in enumerate(self.maps)
         )
+
+
+class AtMostSix(AtMostThree):
+    def __init__(self, widths):
+        super().__init__(widths)
+        self.scale = nn.Parameter(torch.ones(6))
 
 
 class SeesMatesAmongMany(SeesMates):
@@ -301,6 +555,8 @@ class Branches(Sound):
 SPECS = {
     Sound: FusionSpec("sound", "", "", vectors=True),
     FirstToken: FusionSpec("first-token", "", "", vectors=True),
+    Mean: FusionSpec("mean", "", "", combines="outputs"),
+    CountsPresent: FusionSpec("counts-present", "", "", combines="outputs"),
 }
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
@@ -311,9 +567,27 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "one-sample": [(Squeezes, r"got \[16\]")],
     "mates": [(SeesMates, "without the others"), (AttendsAcrossBatch, "without the others")],
     "padding": [(CountsPadding, "more padding"), (TakesLast, "more padding")],
+    "removal": [
+        (AddsItsBias, "input a is missing in all rows"),
+        (CountsInMean, "input a is missing in all rows"),
+        (ZeroInMaximum, "is missing in all rows"),
+        (WeighsMissing, "input a is missing in all rows"),
+        (CountsPresent, "input a is missing in all rows"),
+    ],
+    "holes": [(TakesPrefix, "mask is x-x-x")],
+    "rates": [(NegativeRate, "a share of -1.0")],
+    "options-act": [(IgnoresDropout, "option dropout changes nothing")],
+    "other-width": [(KeepsItsWidth, "with width=8, in evaluation"), (SixteenOnly, "with width=8, in evaluation")],
+    "large": [
+        (EightRows, "raised RuntimeError"),
+        (EightByEight, "rows 8 to 18 of 19 without the others"),
+        (SixteenPositions, "raised IndexError"),
+        (FirstSixteen, r"the last third is not read"),
+    ],
+    "penalties": [(PassesOn, "passes on|penalty kit changes"), (AddsTo, "penalty entropy changes")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
-    "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
+    "input-counts": [(AtMostThree, "4 inputs: raised IndexError"), (AtMostSix, "7 inputs: raised IndexError")],
     "missing-rows": [
         (DividesByCount, "one of 3 samples is missing, in training"),
         (FiniteForwardOnly, "gradient"),
@@ -331,7 +605,18 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (KeepsOnCpu, "two different devices"),
         (AnswersOnCpu, "fused.tokens is on the cpu"),
     ],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [
+        (CastsByHand, "raised RuntimeError"),
+        (GreatNegative, "without overflow"),
+        (ZeroInHalf, "bf16: fused.tokens is off"),
+    ],
+    "derivative": [
+        (WrongBackward, "a direction of .*the gradient says"),
+        (MostlyDetached, "a direction of input 0.a.tokens"),
+    ],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "one-sign": [(FlipsInTraining, "opposite to that of evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Single, "torch.float32")],
     "every-count": [(SeesMatesAmongMany, "4 inputs, mates: rows")],
     "compiles": [(Branches, "raised")],

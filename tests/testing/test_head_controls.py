@@ -1,7 +1,7 @@
 """Each check of heads catches the defect planted for it, and forbids no sound head."""
 
 import re
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from mmkit.contract import Target
 from mmkit.plugin import HeadSpec
 from mmkit.testing import checks_of
+from mmkit.transforms.truth import Numbers
 
 
 class Words:
@@ -39,7 +40,7 @@ class Words:
         return Target("classes", len(self.names), self.names)
 
     def inverse(self, prediction):
-        return [self.names[i] for i in prediction["probabilities"].argmax(1)]
+        return [{"label": self.names[i]} for i in prediction["probabilities"].argmax(1)]
 
 
 class Sound(nn.Module):
@@ -103,6 +104,36 @@ class AlwaysDraws(Words):
         return super().__call__(values, generator) | {"weight": torch.rand(len(values))}
 
 
+class ReusesBuffer(Words):
+    def fit(self, values):
+        super().fit(values)
+        self.labels = torch.zeros(64, dtype=torch.long)
+
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        place = self.labels[: len(values)]
+        place.copy_(batch["label"])
+        return batch | {"label": place}
+
+
+class KeepsCall(Words):
+    def __call__(self, values, generator=None):
+        self.rows = []
+        for number in range(len(values)):
+            self.rows.append(values[number])
+        rows = self.rows[: len(values)]
+        return super().__call__(rows + [None] * (len(values) - len(rows)), generator)
+
+
+class Accumulates(Words):
+    """The other kinds of tree that it met before stay classes."""
+
+    def fit(self, values):
+        before = self.names
+        super().fit(values)
+        self.names = (*self.names, *before)
+
+
 class Boasts(Words):
     augments = True
 
@@ -163,6 +194,174 @@ class SeesMates(Sound):
 class CountsPadding(Sound):
     def vector(self, features):
         return features.tokens.mean(1)
+
+
+class Opposite(Sound):
+    """The sign of the loss is wrong: it is a reward."""
+
+    def loss(self, output, truth):
+        return -super().loss(output, truth)
+
+
+class OppositePrediction(Sound):
+    def predict(self, output):
+        return {"probabilities": (-output).softmax(1)}
+
+
+class RewardInTraining(Sound):
+    def loss(self, output, truth):
+        loss = super().loss(output, truth)
+        return -loss if self.training else loss
+
+
+class TimesBatch(Sound):
+    def loss(self, output, truth):
+        return super().loss(output, truth) * len(output)
+
+
+class ReadsUnknown(Sound):
+    """The loss of what is known depends on the placeholders of what is not."""
+
+    def loss(self, output, truth):
+        return super().loss(output, truth) * (1 + truth["label"].float().mean())
+
+
+class OtherOrder(Words):
+    """Its inverse names the classes in another order than its labels do."""
+
+    def inverse(self, prediction):
+        return [{"label": self.names[-1 - i]} for i in prediction["probabilities"].argmax(1)]
+
+
+class PlainNames(Words):
+    def inverse(self, prediction):
+        return [answer["label"] for answer in super().inverse(prediction)]
+
+
+class Scaled(Numbers):
+    """The truth in standard deviations, and the inverse as it comes: the units are forgotten."""
+
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        target = self.target()
+        scaled = (batch["values"] - torch.tensor(target.mean)) / torch.tensor(target.std)
+        return {**batch, "values": scaled.masked_fill(~batch["mask"].unsqueeze(1), 0)}
+
+
+class Plain(nn.Module):
+    """Numbers as they come, in the user's units, by squared error."""
+
+    reads = Numbers
+
+    def __init__(self, width, target, transform):
+        super().__init__()
+        self.linear = nn.Linear(width, target.size)
+
+    def forward(self, features):
+        return self.linear(features.vector())
+
+    def loss(self, output, truth):
+        error = output - truth["values"].masked_fill(~truth["mask"].unsqueeze(1), 0)
+        return error.square().mean(1).masked_fill(~truth["mask"], 0)
+
+    def predict(self, output):
+        return {"values": output}
+
+
+class ForgetsUnits(Plain):
+    reads = Scaled
+
+
+class Reversed(torch.autograd.Function):
+    """What it computes is the identity, and its gradient has the wrong sign."""
+
+    @staticmethod
+    def forward(context, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(context, gradient):
+        return -gradient
+
+
+class WrongBackward(Sound):
+    def forward(self, features):
+        return Reversed.apply(super().forward(features))
+
+
+class RawExponential(Sound):
+    def predict(self, output):
+        weights = (4 * output).exp()
+        return {"probabilities": weights / weights.sum(1, keepdim=True)}
+
+
+class FlipsInTraining(Sound):
+    def forward(self, features):
+        return super().forward(features) * (-1 if self.training else 1)
+
+
+class Tires(Sound):
+    calls = 0
+
+    def forward(self, features):
+        self.calls += 1
+        return super().forward(features) * (1 if self.calls < 50 else 0.5)
+
+
+class ZeroInHalf(Sound):
+    def forward(self, features):
+        return super().forward(features) * (not torch.is_autocast_enabled("cpu"))
+
+
+class RateOfNothing(Sound):
+    rates: ClassVar = {"linear.weights": 0.1}
+
+
+class IgnoresSmoothing(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        smoothing: of labels.
+        hard: no smoothing at all.
+    """
+
+    def __init__(self, width, target, transform, *, smoothing: float = 0.1, hard: bool = False):
+        super().__init__(width, target, transform, smoothing=0.0 if hard else 0.1)
+
+
+class ActsBeside(Sound):
+    """An option acts beside another choice alone.
+
+    Args:
+        smoothing: of labels, with loss=smooth.
+        loss: "plain" or "smooth".
+    """
+
+    def __init__(self, width, target, transform, *, smoothing: float = 0.1, loss: Literal["plain", "smooth"] = "plain"):
+        super().__init__(width, target, transform, smoothing=smoothing if loss == "smooth" else 0.0)
+
+
+class TakesCount(Sound):
+    """The last token of a prefix is at its count; with holes it is another."""
+
+    def vector(self, features):
+        last = features.mask.sum(1).clamp(min=1) - 1
+        return features.tokens[torch.arange(len(last)), last]
+
+
+class EightRows(Sound):
+    def __init__(self, width, target, transform):
+        super().__init__(width, target, transform)
+        self.register_buffer("rows", torch.zeros(8, target.size))
+
+    def forward(self, features):
+        output = super().forward(features)
+        return output + self.rows[: len(output)]
+
+
+class FirstTokens(Sound):
+    def vector(self, features):
+        return features.tokens[:, :16].mean(1)
 
 
 class FiniteForwardOnly(Sound):
@@ -271,6 +470,9 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "builds": [(ReadsNothing, "`reads`")],
     "transform-batch": [(reading(WideMask), r"bool \[B\]; got")],
     "transform-repeatable": [(reading(AlwaysDraws), "two different batches")],
+    "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer")],
+    "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
+    "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-augments": [(reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
     "transform-pickle": [(reading(Unpicklable), "raised")],
@@ -279,6 +481,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "one-sample": [(Squeezes, "raised")],
     "mates": [(SeesMates, "without the others")],
     "padding": [(CountsPadding, "more padding")],
+    "holes": [(TakesCount, "mask is x-x")],
+    "large": [(EightRows, "raised RuntimeError"), (FirstTokens, "last third is not read")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "gradients": [(Unused, "forgotten")],
@@ -287,7 +491,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(WritesTruth, "1.label")],
     "one-device": [(MakesOnCpu, "two different devices")],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [(CastsByHand, "raised RuntimeError"), (ZeroInHalf, "bf16: output is off")],
+    "derivative": [(WrongBackward, "the gradient says")],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "one-sign": [(FlipsInTraining, "opposite to that of evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Single, "prediction.probabilities is torch.float32")],
     "loss": [(CountsUnknown, "have no truth"), (DividesByKnown, "NaN or infinite")],
     "prediction": [
@@ -296,6 +504,17 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (OtherLeaf, "has the leaf probabilities"),
         (reading(OneForAll), "list of 4 values"),
     ],
+    "learns-the-truth": [
+        (Opposite, "where the truth is 'ash'"),
+        (OppositePrediction, "its loss went from"),
+        (reading(OtherOrder), "says {'label'"),
+        (reading(PlainNames), "is a mapping with label"),
+    ],
+    "rates": [(RateOfNothing, "name 'linear.weights', which is no parameter")],
+    "options-act": [(IgnoresSmoothing, "option smoothing changes nothing")],
+    "not-negative": [(Opposite, "in evaluation it gives -"), (RewardInTraining, "in training it gives -")],
+    "size-of-loss": [(TimesBatch, "in one of 128")],
+    "unknown-truth": [(ReadsUnknown, "another placeholder")],
     "compiles": [(Branches, "raised")],
     "exports": [(Branches, "raised")],
 }
@@ -315,10 +534,19 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
         assert result.message.startswith("target classes: ")
 
 
-@pytest.mark.parametrize("component", [Sound, Ranking])
+@pytest.mark.parametrize("component", [Sound, Ranking, ActsBeside])
 def test_no_sound_head_is_forbidden(examine, component):
     results = examine("head", component, spec=SPEC)
-    assert [str(r) for r in results.values() if r.status != "passed"] == []
+    assert [str(r) for r in results.values() if r.status != "passed" and r.check.name != "rates"] == []
+
+
+NUMBERS = HeadSpec("numbers", "", "", targets=("scalar",), vectors=True)
+
+
+def test_forgotten_units_are_caught(examine):
+    assert {r.status for r in examine("head", Plain, spec=NUMBERS).values()} == {"passed", "not applicable"}
+    results = examine("head", ForgetsUnits, spec=NUMBERS, names={"learns-the-truth"})
+    assert re.search(r"where the truth is .* says {'value'", results["learns-the-truth"].message)
 
 
 @pytest.mark.full

@@ -91,7 +91,8 @@ class Sums:
         return None
 
     def split(self, name):
-        left, right = ["1", "2", None, "4"], ["3", None, "1", "0"]
+        first = 5 * ("train", "validation", "test").index(name)
+        left, right = [str(first + 1), str(first + 2), None, "4"], ["3", None, str(first), str(first)]
         truth = [None if None in pair else int(pair[0]) + int(pair[1]) for pair in zip(left, right, strict=True)]
         return Samples(self.ids(name), {"left": left, "right": right}, truth, self.groups(name))
 
@@ -153,6 +154,43 @@ class SharesGroups(Sums):
         return ["ann", "bob", "ann", "bob"]
 
 
+class SameAgainElsewhere(Sums):
+    """Under other ids all splits hold the same."""
+
+    def split(self, name):
+        samples = super().split("train")
+        return Samples(self.ids(name), samples.inputs, samples.truth)
+
+
+class OtherMetric(Sums):
+    metric = "accuracy"
+
+
+class OtherEpochMetric(Sums):
+    epoch_metric = "log_loss"
+
+
+class UnseenClass(Sums):
+    """Odd or even; training has even ones alone."""
+
+    target, metric = "classes", "accuracy"
+
+    def split(self, name):
+        samples = super().split(name)
+        parity = [None if t is None else ("odd" if t % 2 and name != "train" else "even") for t in samples.truth]
+        return Samples(samples.ids, samples.inputs, [*parity[:-1], "even" if name == "train" else "odd"])
+
+
+class GivesAway(Sums):
+    """The right number is the sum."""
+
+    def split(self, name):
+        samples = super().split(name)
+        right = [None if truth is None else str(truth) for truth in samples.truth]
+        inputs = {"left": samples.inputs["left"], "right": [*right[:3], "8"]}
+        return Samples(samples.ids, inputs, [*samples.truth[:3], 8])
+
+
 class Shuffles(Sums):
     calls = 0
 
@@ -193,6 +231,10 @@ TASK_CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (Stranger, "middle"),
         (Truthless, "has no truth"),
     ],
+    "content-apart": [(SameAgainElsewhere, "4 of 4 samples of validation stand in training")],
+    "metric": [(OtherMetric, "metric is 'accuracy'"), (OtherEpochMetric, "epoch_metric is 'log_loss'")],
+    "seen-classes": [(UnseenClass, "validation holds .'odd'., which training does not")],
+    "given-away": [(GivesAway, "input right is the truth in all")],
     "disjoint": [(Overlaps, "train and validation share 4 ids"), (Twice, "3 ids more than once")],
     "groups-apart": [(SharesGroups, "train and validation share 2 groups, such as 'ann'")],
     "same-again": [(Shuffles, "the split test has other ids")],

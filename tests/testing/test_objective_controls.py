@@ -1,11 +1,13 @@
 """Each check of objectives catches the defect planted for it, and forbids no sound objective."""
 
+import math
 import re
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from mmkit.plugin import ObjectiveSpec
 from mmkit.testing import checks_of
@@ -32,14 +34,14 @@ class Sound(nn.Module):
 
 
 class Entropy(nn.Module):
-    """It reads the output alone, and trains nothing."""
+    """It reads the output alone, and trains nothing: how far its entropy lies below the greatest there is."""
 
     def __init__(self, widths, width, target):
         super().__init__()
 
     def forward(self, found, truth):
         log = found.output.log_softmax(1)
-        return (log.exp() * log).sum(1)
+        return (log.exp() * log).sum(1) + math.log(log.shape[1])
 
 
 class ForClasses(Entropy):
@@ -55,7 +57,7 @@ class Single(Entropy):
     """It reads the output of each input."""
 
     def forward(self, found, truth):
-        return sum(output.square().mean(1) for output in found.unimodal.values())
+        return sum(output.square().mean(1) * found.features[name].present() for name, output in found.unimodal.items())
 
 
 class Contrastive(Sound):
@@ -68,7 +70,7 @@ class Contrastive(Sound):
             there = found.features[name].present()
             scores = self.maps[name](found.features[name].vector()) @ fused.T
             loss = loss - scores.log_softmax(1).diagonal() * there
-        return loss
+        return self.weight * loss
 
 
 # ---------------------------------------------------------------------------------------------------- planted defects
@@ -126,6 +128,107 @@ class DividesByPresent(Sound):
     def distance(self, found, name):
         shares = [f.present().sum() for f in found.features.values()]
         return super().distance(found, name) / (found.features[name].present().sum() + (sum(shares) == 0))
+
+
+class PenalisesMissing(Sound):
+    """What is missing is pulled towards the fused features as zero."""
+
+    def distance(self, found, name):
+        return (self.maps[name](found.features[name].vector()) - found.fused.vector()).square().mean(1)
+
+
+class CountsAll(Sound):
+    """A mean over all inputs, whoever is there."""
+
+    def forward(self, found, truth):
+        return super().forward(found, truth) / len(self.maps)
+
+
+class Reward(Entropy):
+    """A reward has the sign of no loss."""
+
+    def forward(self, found, truth):
+        return -super().forward(found, truth)
+
+
+class RewardInTraining(Sound):
+    def forward(self, found, truth):
+        loss = super().forward(found, truth)
+        return -loss if self.training else loss
+
+
+class TimesBatch(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) * len(truth["mask"])
+
+
+class ShareOfMean(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) / len(truth["mask"])
+
+
+class Supervised(ForClasses):
+    """It reads truth where truth is, whatever stands elsewhere."""
+
+    def forward(self, found, truth):
+        label = truth["label"].where(truth["mask"], 0)
+        return F.cross_entropy(found.output, label, reduction="none") * truth["mask"]
+
+
+class ReadsUnknown(ForClasses):
+    def forward(self, found, truth):
+        return F.cross_entropy(found.output, truth["label"].clamp(min=0), reduction="none")
+
+
+class ReadsUnknownNumbers(Entropy):
+    """NaN times zero is NaN."""
+
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        if target.kind != "scalar":
+            raise ValueError(f"for numbers only; got {target.kind}")
+
+    def forward(self, found, truth):
+        return (found.output - truth["values"]).square().mean(1) * truth["mask"]
+
+
+class RawExponential(Entropy):
+    def forward(self, found, truth):
+        return found.output.exp().sum(1).log().square()
+
+
+class Tires(Sound):
+    calls = 0
+
+    def forward(self, found, truth):
+        self.calls += 1
+        return super().forward(found, truth) * (1 if self.calls < 50 else 0.5)
+
+
+class ZeroInHalf(Sound):
+    def forward(self, found, truth):
+        return super().forward(found, truth) * (not torch.is_autocast_enabled("cpu"))
+
+
+class RateOfNothing(Sound):
+    rates: ClassVar = {"map": 0.1}
+
+
+class IgnoresWeight(Sound):
+    """Its option is read and forgotten.
+
+    Args:
+        weight: of the loss.
+    """
+
+    def __init__(self, widths, width, target, *, weight: float = 0.1):
+        super().__init__(widths, width, target)
+
+
+class EightRows(Sound):
+    def forward(self, found, truth):
+        loss = super().forward(found, truth)
+        return loss * torch.ones(8, dtype=loss.dtype)[: len(loss)]
 
 
 class Unused(Sound):
@@ -195,12 +298,27 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "missing-inputs": [(DividesByPresent, "input a is missing in all 3")],
+    "removal": [
+        (PenalisesMissing, "input a is missing in all rows"),
+        (CountsAll, "input a is missing in all rows"),
+    ],
+    "not-negative": [
+        (Reward, "in evaluation it gives -"),
+        (RewardInTraining, "in training it gives -"),
+    ],
+    "size-of-loss": [(TimesBatch, "in one of 128"), (ShareOfMean, "in one of 128")],
+    "unknown-truth": [(ReadsUnknown, "another placeholder"), (ReadsUnknownNumbers, "another placeholder")],
+    "rates": [(RateOfNothing, "name 'map', which is no parameter")],
+    "options-act": [(IgnoresWeight, "option weight changes nothing")],
+    "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
     "reach": [(Detached, "no gradient to features")],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(AddsKey, "extra")],
     "one-device": [(MakesOnCpu, "two different devices")],
-    "autocast": [(CastsByHand, "raised RuntimeError")],
+    "autocast": [(CastsByHand, "raised RuntimeError"), (ZeroInHalf, "bf16: loss is off")],
+    "large-numbers": [(RawExponential, "inputs times 100, in evaluation")],
+    "lasting": [(Tires, "after 100 calls")],
     "float64": [(Rounds, "torch.float32")],
 }
 
@@ -215,7 +333,7 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     assert re.search(message, result.message), result.message
 
 
-@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive])
+@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive, Supervised])
 def test_no_sound_objective_is_forbidden(examine, component):
     results = examine("objective", component, spec=SPECS.get(component))
     assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import annotated_types
 import pytest
@@ -12,11 +12,11 @@ from torch import nn
 import mmkit.cli.plugins_check
 import mmkit.testing
 from mmkit.cli import main
-from mmkit.contract import Features
+from mmkit.contract import Features, Samples
 from mmkit.errors import UsageError
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec
 from mmkit.registry.catalog import Catalog, Entry
-from mmkit.testing import cases, check, checks_of
+from mmkit.testing import CHECKS, cases, check, checks_of
 from mmkit.testing.battery import KINDS
 
 NOTHING = Catalog((), {})
@@ -31,17 +31,8 @@ class Total(nn.Module):
         self.maps = nn.ModuleDict({name: nn.Linear(d, 4) for name, d in widths.items()})
 
     def forward(self, features):
-        return Features.of(sum(torch.tanh(self.maps[n](features[n].vector())) for n in self.maps))
-
-
-class Product(Total):
-    """Zero is not neutral to it; the kit only advises."""
-
-    def forward(self, features):
-        product = 1
-        for n in self.maps:
-            product = product * self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1)
-        return Features.of(product)
+        parts = [torch.tanh(self.maps[n](f.vector())) * f.present().unsqueeze(1) for n, f in sorted(features.items())]
+        return Features.of(sum(parts))
 
 
 class Random(Total):
@@ -56,9 +47,11 @@ def _check(component, **more):
 def test_report_of_a_sound_component():
     report = _check(Total, spec=FusionSpec("total", "", "", vectors=True))
     assert report.ok
-    assert report.counts == {"passed": len(checks_of("fusion"))}
+    without = {"rates", "other-width"}  # it has neither
+    assert {r.check.name for r in report.results if r.status == "not applicable"} == without
+    assert report.counts == {"passed": len(checks_of("fusion")) - 2, "not applicable": 2}
     assert report.failed() == []
-    assert str(report).endswith(f"Total: {len(checks_of('fusion'))} passed")
+    assert str(report).endswith(f"Total: {len(checks_of('fusion')) - 2} passed, 2 not applicable")
 
 
 def test_what_builds_on_a_failed_check_is_not_run_and_the_rest_is():
@@ -69,7 +62,7 @@ def test_what_builds_on_a_failed_check_is_not_run_and_the_rest_is():
     assert (found["mates"].status, found["mates"].message) == ("not run", "deterministic failed")
     assert found["missing-rows"].status == "passed"
     assert not found["mates"].ok
-    assert "not run for that: mates, padding, vectors, order" in str(report)
+    assert "not run for that: mates, padding, holes, vectors, order" in str(report)
 
 
 def test_what_needs_a_check_that_was_not_run_is_not_run_either():
@@ -82,9 +75,23 @@ def test_what_needs_a_check_that_was_not_run_is_not_run_either():
     assert "raised RuntimeError: no" in report.failed()[0].message
 
 
+class SharedWriter:
+    """A writer stands in all splits; the kit only advises."""
+
+    description, target, metric = "Which?", "classes", "accuracy"
+    inputs: ClassVar = {"a": "table"}
+    encoders: ClassVar = {}
+
+    def split(self, name):
+        start = 100 * ("train", "validation", "test").index(name)
+        rows = [{"x": float(start + number)} for number in range(8)]
+        ids, truth = [f"{name}-{number}" for number in range(8)], ["no", "yes"] * 4
+        return Samples(ids, {"a": rows}, truth, groups=["ann"] * 8)
+
+
 def test_advice_fails_nothing():
-    report = _check(Product)
-    assert [result.check.name for result in report.failed()] == ["neutral"]
+    report = check("task", SharedWriter)
+    assert [result.check.name for result in report.failed()] == ["groups-apart"]
     assert report.ok
     assert "1 advice unheeded" in str(report)
 
@@ -138,7 +145,8 @@ def test_report_as_json():
     by_name = {entry["name"]: entry for entry in document["checks"]}
     assert by_name["deterministic"]["status"] == "failed"
     assert by_name["deterministic"]["mandatory"] is True
-    assert by_name["neutral"]["mandatory"] is False
+    tasks = check("task", SharedWriter).to_json()["checks"]
+    assert [entry["name"] for entry in tasks if not entry["mandatory"]] == ["groups-apart"]
     assert by_name["mates"]["rule"] == "In evaluation a sample's result does not depend on the others in its batch."
 
 
@@ -150,8 +158,8 @@ def test_cases_tell_pytest():
         random["deterministic"]()
     with pytest.raises(pytest.skip.Exception, match="not run: deterministic failed"):
         random["mates"]()
-    with pytest.raises(pytest.xfail.Exception, match="advice: without input a"):
-        {param.id: param.values[0] for param in cases("fusion", Product)}["neutral"]()
+    with pytest.raises(pytest.xfail.Exception, match="advice: train and validation share"):
+        {param.id: param.values[0] for param in cases("task", SharedWriter)}["groups-apart"]()
     assert [param.id for param in cases("fusion", Random, full=True)] == [
         c.name for c in checks_of("fusion", full=True)
     ]
@@ -162,7 +170,8 @@ def test_every_check_has_a_rule_on_one_line_and_needs_what_comes_before_it():
         before = set()
         for each in checks_of(kind, full=True):
             assert each.rule.endswith("."), each.name
-            assert set(each.needs) <= before, each.name
+            assert set(each.needs) <= {other.name for other in CHECKS}, each.name
+            assert {n for n in each.needs if n in {other.name for other in checks_of(kind, full=True)}} <= before
             before.add(each.name)
 
 

@@ -160,6 +160,7 @@ SPECS = {
     Sound: FusionSpec("sound", "", "", vectors=True),
     Scorer: FusionSpec("scorer", "", "", min_inputs=2),
     Mean: FusionSpec("mean", "", "", combines="outputs"),
+    MissingToken: FusionSpec("missing-token", "", "", vectors=True, removable=False),
 }
 HEAVY = {c.name for c in checks_of("fusion", full=True) if c.full}
 SOUND = [Sound, ZeroGate, Scorer, Normalised, MissingToken, Experts, FrozenBackbone, Mean]

@@ -19,7 +19,8 @@ OWN = ("audio", "image", "series", "text")
 def test_it_is_a_task(modality, target):
     task = tiny_task({"a": modality}, target=target)
     report = check("task", task)
-    assert report.ok, report
+    repeated = {"text", "table"}  # made from the sample's number alone: the same in all splits, as its docstring says
+    assert {r.check.name for r in report.failed()} == ({"content-apart"} if modality in repeated else set()), report
     assert [len(task().split(name)) for name in ("train", "validation", "test")] == [24, 16, 16]
 
 

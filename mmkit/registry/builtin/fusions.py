@@ -69,6 +69,7 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         "cross-attention",
         "mmkit.fusions.tokens.cross_attention:CrossAttentionFusion",
         "Crossmodal transformers: each input's tokens attend to those of every other input",
+        removable=False,  # a stream that looks at a missing input goes on, and adds zero to itself
         paper='Tsai et al., "Multimodal Transformer for Unaligned Multimodal Language Sequences", ACL 2019, '
         "https://arxiv.org/abs/1906.00295",
     )
@@ -77,6 +78,7 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         "mmkit.fusions.vectors.low_rank:LowRankFusion",
         "Low-rank multimodal fusion: the inputs are multiplied, at linear cost",
         vectors=True,
+        removable=False,  # of a missing input the constant stays, as a factor
         paper='Liu et al., "Efficient Low-rank Multimodal Fusion with Modality-Specific Factors", ACL 2018, '
         "https://arxiv.org/abs/1806.00064",
     )

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
+from mmkit.contract import Features
 from mmkit.errors import ContractError
 from mmkit.testing.checks.construction import expect_shapes
 from mmkit.testing.specimens.encoder import EncoderSpecimen
@@ -16,7 +18,9 @@ from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.specimens.module import ModuleSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import as_vectors, expect_finite, expect_same, rows
+from mmkit.testing.trees import as_vectors, comparable, expect_finite, expect_same, rows
+
+COUNTS = (1, 2, 3, 4, 5, 7)
 
 
 def one_sample(specimen: ModuleSpecimen) -> str | None:
@@ -48,6 +52,35 @@ def padding(specimen: Any) -> str | None:
     return None
 
 
+def holes(specimen: FusionSpecimen | HeadSpecimen) -> str | None:
+    """A mask may have holes: a real token that stands behind one counts."""
+    for name in specimen.names:
+        given = specimen.draw(4, ragged=False)
+        whole = given[0][name] if isinstance(specimen, FusionSpecimen) else given[0]
+        tokens = whole.tokens.shape[1]
+        if whole.pooled is not None or tokens < 3:
+            continue
+        mask = torch.arange(tokens) % 2 == 0
+        mask[-1] = True
+        before, after = (
+            Features.of(whole.tokens * scale.unsqueeze(1), mask.expand(4, tokens))
+            for scale in (torch.ones(tokens), torch.tensor([1.0] * (tokens - 1) + [-2.0]))
+        )
+        found = [
+            comparable(specimen.independent(specimen.evaluate(_replacing(given, name, part))))
+            for part in (before, after)
+        ]
+        if all(torch.equal(value, found[1][place]) for place, value in found[0].items()):
+            row = "".join("x" if real else "-" for real in mask.tolist())
+            raise ContractError(f"the last real token of {name} is not read where the mask is {row} (x is real)")
+    return None
+
+
+def _replacing(given: tuple[Any, ...], name: str, part: Features) -> tuple[Any, ...]:
+    first = part if isinstance(given[0], Features) else {**given[0], name: part}
+    return (first, *given[1:])
+
+
 def vectors(specimen: FusionSpecimen | HeadSpecimen | ObjectiveSpecimen) -> str | None:
     """What says that it reads vectors gives the same where they stand in the place of all tokens."""
     if not specimen.spec.vectors:
@@ -55,6 +88,26 @@ def vectors(specimen: FusionSpecimen | HeadSpecimen | ObjectiveSpecimen) -> str 
     for seed in range(2):
         inputs = specimen.draw(4, seed=seed, absent={specimen.names[0]: (1,)})
         expect_same(specimen.evaluate(as_vectors(inputs)), specimen.evaluate(inputs), "vectors in the place of tokens")
+    return None
+
+
+def penalties(specimen: FusionSpecimen) -> str | None:
+    """Penalties of its inputs are not passed on: the model counts them once, where they were made."""
+    features = specimen.draw(4)[0]
+    found = {}
+    for weight in (0.0, 1.0):
+        given = {
+            name: Features(part.tokens, part.mask, part.pooled, {"kit": torch.full((4,), weight)})
+            for name, part in features.items()
+        }
+        torch.manual_seed(3)  # of dropout, in both
+        specimen.module.train()
+        found[weight] = {n: p.detach() for n, p in specimen.call(specimen.module, (given,))["fused"].penalties.items()}
+    for name, penalty in found[1.0].items():
+        if name not in found[0.0] or not torch.equal(penalty, found[0.0][name]):
+            raise ContractError(f"its penalty {name} changes with those of its inputs; give only its own")
+        if name == "kit":
+            raise ContractError("it passes on a penalty of its inputs; give only its own")
     return None
 
 
@@ -78,9 +131,9 @@ def order(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
 
 
 def input_counts(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
-    """It works for every number of inputs from 1 to 5 that its spec allows, of unequal widths and lengths."""
-    most = getattr(specimen.spec, "most", None) or 5
-    counts = range(specimen.spec.min_inputs, min(most, 5) + 1)
+    """It works for 1 to 5 and for 7 inputs, where its spec allows them, of unequal widths and lengths."""
+    most = getattr(specimen.spec, "max_inputs", None) or COUNTS[-1]
+    counts = [count for count in COUNTS if specimen.spec.min_inputs <= count <= most]
     if not counts:
         return f"it takes {specimen.spec.min_inputs} inputs or more"
     for count in counts:

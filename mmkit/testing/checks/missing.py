@@ -43,7 +43,7 @@ def _expect_finite(specimen: ModuleSpecimen, absent: Absent, situation: str) -> 
 
 
 def neutral(specimen: FusionSpecimen) -> str | None:
-    """Where one input is missing, the others still count: what is missing is neutral, and zero is not."""
+    """Where one input is missing, the others still count: a missing factor is one, not zero."""
     if len(specimen.names) < 2:
         return "it takes one input"
     for name in specimen.names:

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
+from typing import Any
 
-from mmkit.errors import ContractError
+import numpy as np
+from torch import Tensor
+
+from mmkit.contract import Samples
+from mmkit.errors import ContractError, UsageError
+from mmkit.metrics.tensors import metric_names
 from mmkit.testing.checks.alike import alike
 from mmkit.testing.specimens.task import TaskSpecimen
 
@@ -51,6 +58,88 @@ def disjoint(specimen: TaskSpecimen) -> str | None:
     for (one, a), (other, b) in combinations(specimen.splits.items(), 2):
         if shared := set(a.ids) & set(b.ids):
             raise ContractError(f"{one} and {other} share {len(shared)} ids, such as {min(shared)!r}")
+    return None
+
+
+SHARED = 0.1
+"""Of a split's samples whose content may stand in training: short texts and small tables meet by chance."""
+
+
+def content_apart(specimen: TaskSpecimen) -> str | None:
+    """Of validation and test no more than a tenth stands in training with all inputs and the truth, whatever the id."""
+    contents = {name: _contents(samples) for name, samples in specimen.splits.items()}
+    known = set(contents["train"])
+    for name in ("validation", "test"):
+        shared = sum(content in known for content in contents[name])
+        if shared > SHARED * len(contents[name]):
+            raise ContractError(f"{shared} of {len(contents[name])} samples of {name} stand in training as well")
+    return None
+
+
+def _contents(samples: Samples) -> list[bytes]:
+    names = sorted(samples.inputs)
+    rows = zip(*(samples.inputs[name] for name in names), samples.truth, strict=True)
+    return [b"|".join(_content(value) for value in row) for row in rows if any(v is not None for v in row[:-1])]
+
+
+def _content(value: Any) -> bytes:
+    if isinstance(value, Tensor):
+        value = value.numpy(force=True)
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} {value.shape} ".encode() + value.tobytes()
+    if isinstance(value, Mapping):
+        return b"{" + b",".join(repr(key).encode() + _content(value[key]) for key in sorted(value, key=str)) + b"}"
+    if isinstance(value, list | tuple):
+        return b"[" + b",".join(map(_content, value)) + b"]"
+    return value if isinstance(value, bytes) else repr(value).encode()
+
+
+def metric(specimen: TaskSpecimen) -> str | None:
+    """Its metrics are those of its kind of target."""
+    task = specimen.task
+    try:
+        known = (*metric_names(task.target), *(("head_loss",) if task.target == "text" else ()))
+    except UsageError:
+        return f"which metrics a target of kind {task.target} has is its head's to say"
+    for name in ("metric", "epoch_metric"):
+        said = getattr(task, name, None)
+        if said is not None and said not in known:
+            raise ContractError(f"{name} is {said!r}; of {task.target} there are {', '.join(known)}")
+    return None
+
+
+def seen_classes(specimen: TaskSpecimen) -> str | None:
+    """Every class or label of validation and test occurs in training."""
+    if specimen.task.target not in {"classes", "labels"}:
+        return "its target has no classes"
+    names = {
+        split: {
+            str(name)
+            for truth in samples.truth
+            if truth is not None
+            for name in ([truth] if specimen.task.target == "classes" else truth)
+        }
+        for split, samples in specimen.splits.items()
+    }
+    for split in ("validation", "test"):
+        if unseen := names[split] - names["train"]:
+            raise ContractError(f"{split} holds {sorted(unseen)[:3]}, which training does not")
+    return None
+
+
+def given_away(specimen: TaskSpecimen) -> str | None:
+    """No input says the truth word for word: neither a value, nor a column of a table."""
+    samples = specimen.splits["test"]
+    truths = [None if truth is None else str(truth) for truth in samples.truth]
+    if len(set(truths) - {None}) < 2:
+        return "test has one truth"
+    for name, column in samples.inputs.items():
+        for cell in {None} | {key for value in column if isinstance(value, Mapping) for key in value}:
+            said = [value.get(cell) if isinstance(value, Mapping) else value for value in column]
+            pairs = [(x, truth) for x, truth in zip(said, truths, strict=True) if x is not None and truth is not None]
+            if len(pairs) > 1 and all(isinstance(x, str | int | float) and str(x) == truth for x, truth in pairs):
+                where = f"input {name}" if cell is None else f"column {cell} of input {name}"
+                raise ContractError(f"{where} is the truth in all {len(pairs)} samples of test that have it")
     return None
 
 

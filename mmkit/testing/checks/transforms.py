@@ -5,21 +5,32 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
+import copy
 import json
 import pickle
-from collections.abc import Mapping
+import random
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from mmkit.contract import Batch, TruthTransform
 from mmkit.errors import ContractError
+from mmkit.testing.checks.alike import alike
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
 
 Specimen = EncoderSpecimen | HeadSpecimen
 
+THREADS = 4
+ROUNDS = 8
+PATIENCE = 0.2
+"""Seconds."""
 DRAWS = 8
 """Of augmentation, before the kit believes that there is none."""
 
@@ -83,14 +94,90 @@ def transform_pickle(specimen: Specimen) -> str | None:
 def transform_repeatable(specimen: Specimen) -> str | None:
     """Without a generator it is deterministic; with one it draws from that alone."""
     transform, values = specimen.transform, specimen.values(4)
-    before = torch.get_rng_state()
+    before = _global_states()
     if _differs(transform(values), transform(values)):
         raise ContractError("without a generator the same values give two different batches")
     first, second = (transform(values, Generator().manual_seed(5)) for _ in range(2))
     if _differs(first, second):
         raise ContractError("generators of one seed give two different batches")
-    if not torch.equal(before, torch.get_rng_state()):
-        raise ContractError("it draws from torch's global generator; draw from the one handed in")
+    for name, state in _global_states().items():
+        if state != before[name]:
+            raise ContractError(f"it draws from {name}'s global generator; draw from the one handed in")
+    return None
+
+
+def _global_states() -> dict[str, Any]:
+    state = np.random.get_state()
+    numpy = (str(state[0]), bytes(state[1]), *state[2:])  # type: ignore[index]
+    return {"torch": torch.get_rng_state().tolist(), "numpy": numpy, "random": random.getstate()}
+
+
+def transform_buffer(specimen: Specimen) -> str | None:
+    """A batch is its own: the next one does not change it, nor are the values that it was made of."""
+    first, second = specimen.values(4), specimen.values(4, seed=6)
+    values = copy.deepcopy(first)
+    kept = dict(specimen.transform(first))
+    expected = {name: leaf.clone() for name, leaf in kept.items()}
+    specimen.transform(second)
+    specimen.transform(second[:2])
+    if _differs(kept, expected):
+        raise ContractError("the next batch changes the one before: it reuses a buffer; give new tensors")
+    if not alike(first, values):
+        raise ContractError("it changes the values that it is given; copy them first")
+    return None
+
+
+class _Interrupted(Sequence[Any]):
+    """Values between which others are transformed, in another thread."""
+
+    def __init__(self, values: Sequence[Any], between: Callable[[], object]) -> None:
+        self.values = values
+        self.between = between
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, place: Any) -> Any:
+        value = self.values[place]
+        thread = threading.Thread(target=self.between, daemon=True)
+        thread.start()
+        thread.join(PATIENCE)  # a transform that holds a lock lets the other wait, and that is right
+        return value
+
+
+def transform_threads(specimen: Specimen) -> str | None:
+    """Several threads may call at once: each gets the batch that it gets alone."""
+    transform = specimen.transform
+    lots = [specimen.values(3, seed=seed) for seed in range(THREADS)]
+    expected = [transform(values) for values in lots]
+    if _differs(transform(_Interrupted(lots[0], lambda: transform(lots[1]))), expected[0]):
+        raise ContractError("another batch that is made meanwhile changes this one: keep nothing of a call in self")
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            numbers = [number for _ in range(ROUNDS) for number in range(THREADS)]
+            found = list(pool.map(lambda number: transform(lots[number]), numbers))
+    finally:
+        sys.setswitchinterval(switch)
+    for number, batch in zip(numbers, found, strict=True):
+        if _differs(batch, expected[number]):
+            raise ContractError(f"{THREADS} threads at once get other batches than one: keep nothing of a call in self")
+    return None
+
+
+def transform_fit(specimen: Specimen) -> str | None:
+    """Fitting anew forgets what was fitted before."""
+    first, second = specimen.values(16, seed=5), [*specimen.values(16), None]
+    twice, once = specimen.new_transform(), specimen.new_transform()
+    twice.fit(first)
+    twice.fit(second)
+    once.fit(second)
+    values = specimen.values(4)
+    if json.dumps(twice.state(), sort_keys=True) != json.dumps(once.state(), sort_keys=True) or _differs(
+        twice(values), once(values)
+    ):
+        raise ContractError("fitted twice it is not what the second fit makes of a new one: fit accumulates")
     return None
 
 

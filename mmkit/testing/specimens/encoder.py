@@ -65,7 +65,15 @@ class EncoderSpecimen(ModuleSpecimen):
         """The fitted transform."""
         return (self.transform,)
 
-    def draw(self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True) -> tuple[Any, ...]:  # noqa: ARG002
+    def draw(
+        self,
+        count: int,
+        *,
+        seed: int = 0,
+        absent: Absent | None = None,
+        ragged: bool = True,  # noqa: ARG002
+        long: bool = False,  # noqa: ARG002
+    ) -> tuple[Any, ...]:
         """A batch of examples, as long as they come."""
         missing = frozenset((absent or {}).get("sample", ()))
         key = (count, seed, missing)

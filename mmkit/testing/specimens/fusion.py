@@ -20,8 +20,19 @@ TARGET = Target("classes", 3, ("ash", "elm", "oak"), (5, 4, 3), (), (), 12)
 INPUTS = {"a": (5, 8, False), "b": (4, 12, True), "c": (3, 8, False)}
 """T, D, and whether there is a summary: lengths and widths differ, and some agree."""
 
-MANY = {"a": (3, 2, True), "b": (1, 4, False), "c": (2, 3, False), "d": (4, 2, True), "e": (2, 3, False)}
+MANY = {
+    "a": (3, 2, True),
+    "b": (1, 4, False),
+    "c": (2, 3, False),
+    "d": (4, 2, True),
+    "e": (2, 3, False),
+    "f": (3, 2, False),
+    "g": (1, 2, True),
+}
 """Narrow: some methods grow with the product of the widths."""
+
+LONG = 25
+"""How many times as many tokens a long input has; more than a table of 64 positions holds."""
 
 
 class FusionSpecimen(ModuleSpecimen):
@@ -37,6 +48,7 @@ class FusionSpecimen(ModuleSpecimen):
     def __init__(self, component: type, options: Mapping[str, Any], spec: FusionSpec, count: int | None = None) -> None:
         few = min(max(3, spec.min_inputs), spec.max_inputs or 3)
         self.spec = spec
+        self.count = count
         shapes = INPUTS if count is None and few <= len(INPUTS) else MANY
         self.shapes = dict(list(shapes.items())[: few if count is None else count])
         if spec.combines == "outputs":
@@ -47,18 +59,31 @@ class FusionSpecimen(ModuleSpecimen):
         """The same of another number of inputs."""
         return FusionSpecimen(self.component, self.options, self.spec, count)
 
+    def without(self, name: str) -> FusionSpecimen:
+        """The same without one of its inputs."""
+        other = FusionSpecimen(self.component, self.options, self.spec, self.count)
+        other.shapes = {kept: shape for kept, shape in self.shapes.items() if kept != name}
+        other.names = tuple(other.shapes)
+        return other
+
+    def lacking(self, inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+        """Inputs for what `without` gives."""
+        return ({other: features for other, features in inputs[0].items() if other != name},)
+
     def given(self) -> tuple[Any, ...]:
         """The widths; at decision level also the target."""
         widths = {name: width for name, (_, width, _) in self.shapes.items()}
         return (widths, TARGET) if self.spec.combines == "outputs" else (widths,)
 
-    def draw(self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True) -> tuple[Any, ...]:
+    def draw(
+        self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True, long: bool = False
+    ) -> tuple[Any, ...]:
         """Features of each input."""
         generator = Generator().manual_seed(seed)
         features = {
             name: random_features(
                 generator,
-                (count, tokens, width),
+                (count, tokens * LONG if long and tokens > 1 else tokens, width),
                 absent=(absent or {}).get(name, ()),
                 ragged=ragged,
                 pooled=pooled,

@@ -14,6 +14,7 @@ from torch import Generator, Tensor, nn
 
 from mmkit.contract import TruthTransform
 from mmkit.plugin import HeadSpec
+from mmkit.testing.specimens.fusion import LONG
 from mmkit.testing.specimens.module import Absent, ModuleSpecimen, longer, random_features
 from mmkit.testing.trees import with_gradient
 
@@ -94,13 +95,14 @@ class HeadSpecimen(ModuleSpecimen):
         seed: int = 0,
         absent: Absent | None = None,
         ragged: bool = True,
+        long: bool = False,
         unknown: Collection[int] = (),
     ) -> tuple[Any, ...]:
         """Features and truth; the truth of the rows `unknown` is missing."""
         generator = Generator().manual_seed(seed)
         features = random_features(
             generator,
-            (count, TOKENS, WIDTH),
+            (count, TOKENS * LONG if long else TOKENS, WIDTH),
             absent=(absent or {}).get("features", ()),
             ragged=ragged,
             pooled=seed % 2 == 1,

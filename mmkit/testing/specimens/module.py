@@ -46,8 +46,13 @@ class ModuleSpecimen(ABC):
         """The positional parameters of the constructor."""
 
     @abstractmethod
-    def draw(self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True) -> tuple[Any, ...]:
-        """Random inputs of `count` samples; of equal shapes for every seed where `ragged` is False."""
+    def draw(
+        self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True, long: bool = False
+    ) -> tuple[Any, ...]:
+        """Random inputs of `count` samples; of equal shapes for every seed where `ragged` is False.
+
+        With `long` they have many tokens; an encoder's examples are as long as they come.
+        """
 
     @abstractmethod
     def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
@@ -157,12 +162,16 @@ def random_features(
     ragged: bool = True,
     pooled: bool = False,
 ) -> Features:
-    """Random features [B T D]; with `ragged`, rows have from two (or one, where T is 1) to T real tokens."""
+    """Random features [B T D]; with `ragged`, rows have from two (or one, where T is 1) to T real tokens.
+
+    They stand anywhere in a row: a mask may have holes, as that of a table's columns has where cells are empty.
+    """
     count, tokens, width = shape
     values = torch.randn(shape, generator=generator)
-    lengths = torch.randint(min(2, tokens), tokens + 1, (count,), generator=generator)
-    mask = torch.arange(tokens) < (lengths.unsqueeze(1) if ragged else tokens)
-    mask = mask.expand(count, tokens).clone()
+    mask = torch.ones(count, tokens, dtype=torch.bool)
+    if ragged:
+        lengths = torch.randint(min(2, tokens), tokens + 1, (count, 1), generator=generator)
+        mask = torch.rand(count, tokens, generator=generator).argsort(1).argsort(1) < lengths
     mask[list(absent)] = False
     return Features.of(values, mask, torch.randn(count, width, generator=generator) if pooled else None)
 

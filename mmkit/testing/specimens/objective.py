@@ -13,7 +13,7 @@ from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch, ModelOutput, Target
 from mmkit.plugin import ObjectiveSpec
-from mmkit.testing.specimens.fusion import INPUTS, MANY
+from mmkit.testing.specimens.fusion import INPUTS, LONG, MANY
 from mmkit.testing.specimens.module import Absent, ModuleSpecimen, random_features
 from mmkit.testing.trees import with_gradient
 
@@ -44,6 +44,7 @@ class ObjectiveSpecimen(ModuleSpecimen):
         few = max(3, spec.min_inputs) if count is None else count
         self.shapes = dict(list((INPUTS if count is None and few <= len(INPUTS) else MANY).items())[:few])
         self.spec = spec
+        self.count = count
         self.target = target
         label = f"target {target}" if count is None else f"target {target}, {count} inputs"
         super().__init__(component, options, label, tuple(self.shapes))
@@ -52,16 +53,36 @@ class ObjectiveSpecimen(ModuleSpecimen):
         """The same with another number of inputs."""
         return ObjectiveSpecimen(self.component, self.options, self.spec, self.target, count)
 
+    def without(self, name: str) -> ObjectiveSpecimen:
+        """The same without one of its inputs."""
+        other = ObjectiveSpecimen(self.component, self.options, self.spec, self.target, self.count)
+        other.shapes = {kept: shape for kept, shape in self.shapes.items() if kept != name}
+        other.names = tuple(other.shapes)
+        return other
+
+    def lacking(self, inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
+        """Inputs for what `without` gives."""
+        found: ModelOutput = inputs[0]
+        features = {other: part for other, part in found.features.items() if other != name}
+        unimodal = {other: output for other, output in found.unimodal.items() if other != name}
+        return (ModelOutput(features, found.fused, found.output, unimodal), inputs[1])
+
     def given(self) -> tuple[Any, ...]:
         """Widths, fused width, target."""
         return ({name: width for name, (_, width, _) in self.shapes.items()}, WIDTH, TARGETS[self.target])
 
-    def draw(self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True) -> tuple[Any, ...]:
+    def draw(
+        self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True, long: bool = False
+    ) -> tuple[Any, ...]:
         """All that a model gives, and the truth."""
         generator = Generator().manual_seed(seed)
         features = {
             name: random_features(
-                generator, (count, tokens, width), absent=(absent or {}).get(name, ()), ragged=ragged, pooled=pooled
+                generator,
+                (count, tokens * LONG if long and tokens > 1 else tokens, width),
+                absent=(absent or {}).get(name, ()),
+                ragged=ragged,
+                pooled=pooled,
             )
             for name, (tokens, width, pooled) in self.shapes.items()
         }

@@ -1,0 +1,147 @@
+"""Checks of losses: what they pull towards, their sign, their size, and what they may read of the truth.
+
+Axes: B batch, C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mmkit.contract import Batch, Features
+from mmkit.errors import ContractError, DataError
+from mmkit.testing.specimens.head import HeadSpecimen
+from mmkit.testing.specimens.objective import ObjectiveSpecimen
+from mmkit.testing.trees import copied, expect_same
+
+STEPS = 400
+"""Of training on a few samples, at most."""
+LOOK = 25
+"""Steps between two looks at the answers."""
+BATCHES = (16, 128)
+"""Sizes over which the loss of a sample stays of its size."""
+ANSWERS = {"classes": ("label",), "labels": ("labels",), "scalar": ("value", "values"), "text": ("text",)}
+"""What `inverse` gives, by kind of target."""
+
+
+def learns_the_truth(specimen: HeadSpecimen) -> str | None:
+    """Trained until its loss is small, it predicts the truth, and its inverse says it in the user's words.
+
+    The head and the features of six samples are trained together, so that any head can fit them. A loss of the wrong
+    sign, a prediction in other units than the truth, and an inverse that names other classes show here.
+    """
+    values = specimen.values(6)
+    truth = dict(specimen.transform(values))
+    module = specimen.fresh().eval()
+    drawn: Features = specimen.draw(6)[0]
+    tokens = drawn.tokens.clone().requires_grad_()
+    trained = [tokens, *(p for p in module.parameters() if p.requires_grad)]
+    optimizer = torch.optim.Adam(trained, lr=0.03)
+    rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    losses = []
+    for step in range(STEPS):
+        output = module(Features.of(tokens, drawn.mask))
+        if step % LOOK == 0:
+            with torch.no_grad():
+                answers = specimen.transform.inverse(module.predict(output))  # type: ignore[operator]
+            if all(_right(specimen, a, v, values) for a, v in zip(answers, values, strict=True)):
+                return None
+        found: Tensor = module.loss(output, truth).sum()  # type: ignore[operator]
+        losses.append(found.item())
+        optimizer.zero_grad()
+        found.backward()
+        optimizer.step()
+        rate.step()
+    if specimen.target == "text" and losses[-1] > losses[0] / 10 and losses[-1] < losses[0]:
+        return f"{STEPS} steps took its loss from {losses[0]:.3g} to {losses[-1]:.3g}, too little for texts"
+    row = next(i for i, v in enumerate(values) if not _right(specimen, answers[i], v, values))
+    raise ContractError(
+        f"trained on six samples its loss went from {losses[0]:.3g} to {losses[-1]:.3g}, and where the truth is "
+        f"{values[row]!r} the inverse of its prediction says {answers[row]!r:.80}"
+    )
+
+
+def _right(specimen: HeadSpecimen, answer: Any, value: Any, values: list[Any]) -> bool:
+    names = ANSWERS[specimen.target]
+    if not isinstance(answer, Mapping) or not set(names) & set(answer):
+        raise ContractError(
+            f"an answer of {specimen.target} is a mapping with {' or '.join(names)}; got {answer!r:.80}"
+        )
+    said = answer[names[0]] if names[0] in answer else answer[names[-1]]
+    if specimen.target == "scalar":
+        numbers = torch.as_tensor(said, dtype=torch.float64).flatten()
+        return bool((numbers - value).abs().max() < 0.1 * torch.tensor(values, dtype=torch.float64).std())
+    if specimen.target == "text":
+        return [c for c in said.lower() if c.isalnum()] == [c for c in value.lower() if c.isalnum()]
+    try:  # a transform may take two truths for one, such as all that are rare
+        batch = specimen.transform([said, value])
+    except DataError:
+        return False
+    return all(torch.equal(leaf[0], leaf[1]) for leaf in batch.values())
+
+
+def not_negative(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
+    """Its loss is not negative, in training and in evaluation; a head's for numbers may be, as a density's is.
+
+    Where the least value of a loss is known and negative, its constant is added.
+    """
+    if isinstance(specimen, HeadSpecimen) and specimen.target not in {"classes", "labels", "text"}:
+        return "a density of numbers may be above one"
+    for seed in range(2):
+        inputs = specimen.draw(6, seed=seed, absent={specimen.names[0]: (1,)})
+        for when, found in (
+            ("evaluation", specimen.evaluate(inputs)["loss"]),
+            ("training", specimen.differentiate(inputs)[0]["loss"]),
+        ):
+            if (found < -1e-6).any():
+                raise ContractError(f"in {when} it gives {found.min().item():.3g}; a loss is told from zero on")
+    return None
+
+
+def size_of_loss(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
+    """The loss of a sample does not grow or shrink with the batch: the core takes the mean itself."""
+    few, many = (float(specimen.evaluate(specimen.draw(count, seed=2))["loss"].abs().mean()) for count in BATCHES)
+    if max(few, many) > 4 * min(few, many) + 1e-6:
+        raise ContractError(
+            f"a sample's loss is {few:.3g} in a batch of {BATCHES[0]} and {many:.3g} in one of {BATCHES[1]}; give the "
+            "loss of each sample, neither their sum nor a share of it"
+        )
+    return None
+
+
+def unknown_truth(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
+    """Where the mask says that truth is missing, nothing of the row's truth is read, whatever stands there.
+
+    A head's placeholder is its own transform's, and here becomes the truth of another row. An objective meets that of
+    any head: -100 for whole numbers, NaN for others. Of texts, head and transform agree between themselves.
+    """
+    if specimen.target == "text":
+        return "which leaves of a text are truth is the head's affair"
+    unknown = [1, 3]
+    if isinstance(specimen, HeadSpecimen):
+        features, truth = specimen.draw(6, unknown=unknown)
+        given, other = (features, truth), (features, _replaced(truth, unknown, None))
+    else:
+        found, whole = specimen.draw(6)
+        mask = whole["mask"].clone()
+        mask[unknown] = False
+        truth = {**whole, "mask": mask}
+        given, other = (found, truth), (found, _replaced(truth, unknown, -100))
+    expected, result = (specimen.evaluate(inputs)["loss"] for inputs in (given, other))
+    expect_same(result, expected, f"another placeholder for the missing truth of rows {unknown}: the loss", 1e-6)
+    return None
+
+
+def _replaced(truth: Batch, unknown: list[int], number: int | None) -> Batch:
+    changed: dict[str, Tensor] = dict(copied(dict(truth)))
+    for name, leaf in changed.items():
+        if name == "mask":
+            continue
+        if number is None:
+            leaf[unknown] = leaf[:1].expand_as(leaf[unknown])
+        else:
+            leaf[unknown] = torch.nan if leaf.is_floating_point() else number
+    return changed
