@@ -37,8 +37,10 @@ read, the answer that `inverse` gives of each sample, and the metrics by name.
               answer     {"labels": those above one half, "probabilities": {label: probability}}
               metrics    those of classes, subset_accuracy
     scalar    truth      a finite number, or a sequence of C of them
-              batch      values [B C] float32 in the user's units, mask [B]
-              predicted  values [B C] in the user's units
+              batch      values [B C] float32 in the user's units; standardised [B C] float32, the same minus the mean
+                         of the training split, by its deviation, exact where values are rounded; mask [B]
+              predicted  values [B C] in the user's units; where a head has it, standardised [B C], which is then read
+                         in their place
               answer     {"value": the number}, or {"values": C numbers}
               metrics    mae, rmse, r2, pearson, spearman
     text      truth      a string that is not blank
@@ -244,7 +246,8 @@ class Modality(Protocol):
                 [H W], [H W C] or [C H W]
         audio   a path; bytes of a file; (waveform [channels time] or [time],  (float32 tensor [channels time],
                 samples per second)                                            samples per second)
-        series  an array, tensor or nested list [T C] or [T]                   float32 tensor [T C]
+        series  an array, tensor, nested list or part of a table [T C] or [T]  float32 tensor [T C]; float64 where a
+                                                                               channel hardly changes beside its size
         table   a mapping of column to number, string, bool or None            the same as a dict; empty cells None
 
     A value in memory is a raw value too. A plugin's modality says itself what its values are; they can be pickled, and

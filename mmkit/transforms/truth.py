@@ -132,7 +132,10 @@ class Numbers:
     """C real numbers, in the user's units.
 
     Raw truth is a number, or a sequence of C numbers; None is missing truth, and NaN is an error. Batches are
-    `values` [B C] float32, zero where truth is missing, with `mask` [B].
+    `values` [B C] float32 and `standardised` [B C] float32, both zero where truth is missing, with `mask` [B].
+
+    Numbers that are large beside their spread (a Unix time, a price in cents) lose their spread in float32. So they
+    are standardised in float64, before they are rounded, and `inverse` adds the mean in float64.
     """
 
     augments = False
@@ -178,11 +181,17 @@ class Numbers:
             DataError: a value that is not finite, or not as many numbers as in the training split.
         """
         size = len(self.mean)
-        batch = torch.zeros(len(values), size)
-        for row, value in zip(batch, values, strict=True):
-            if value is not None:
-                row[:] = torch.tensor(_check_size(numbers_of(value), size))
-        return {"values": batch, "mask": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+        missing = list(self.mean)
+        rows = [missing if value is None else _check_size(numbers_of(value), size) for value in values]
+        mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        truth = torch.tensor(rows, dtype=torch.float64).view(-1, size)  # [B C]
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+        standardised = (truth - mean) / std
+        return {
+            "values": truth.masked_fill(~mask.unsqueeze(1), 0).float(),
+            "standardised": standardised.float(),
+            "mask": mask,
+        }
 
     def target(self) -> Target:
         """How many numbers, and their scale over the training split."""
@@ -191,8 +200,15 @@ class Numbers:
         return Target("scalar", size, names, mean=self.mean, std=self.std, samples=self.samples)
 
     def inverse(self, prediction: Batch) -> list[Any]:
-        """Of each sample its `value`, or its C `values` where there are several."""
-        rows = prediction["values"].tolist()  # B of C
+        """Of each sample its `value`, or its C `values` where there are several.
+
+        They are made of `standardised` [B C] where the prediction has it, in float64, else of `values` [B C].
+        """
+        values = prediction["values"]
+        if "standardised" in prediction:
+            mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+            values = mean + std * prediction["standardised"].cpu().double()
+        rows = values.tolist()  # B of C
         return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
 
     def state(self) -> dict[str, Any]:

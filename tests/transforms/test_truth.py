@@ -120,6 +120,19 @@ def test_one_number_is_a_value():
     assert transform.inverse({"values": torch.tensor([[1.5]])}) == [{"value": 1.5}]
 
 
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1.7e9, 1e12, -1e15])
+def test_numbers_far_from_zero_keep_their_spread(offset):
+    raw = offset + 30 * np.random.default_rng(0).uniform(-1, 1, 200)
+    transform = fitted(Numbers("scalar"), raw.tolist())
+    expected = (raw - raw.mean()) / raw.std()
+    standardised = transform(list(raw))["standardised"]
+    assert standardised.dtype == torch.float32
+    np.testing.assert_allclose(standardised[:, 0].numpy(), expected, rtol=1e-6, atol=1e-6 + 1e-15 * abs(offset))
+    values = torch.zeros(200, 1)
+    answers = transform.inverse({"values": values, "standardised": standardised})
+    np.testing.assert_allclose([answer["value"] for answer in answers], raw, rtol=1e-15, atol=1e-5)
+
+
 def test_a_constant_that_is_no_binary_fraction_has_the_scale_1():
     assert fitted(Numbers("scalar"), [0.1] * 7).target().std == (1.0,)
 
