@@ -216,7 +216,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Samples:
-    """The raw samples of one split, column by column. A missing value is None.
+    """The raw samples of one split, column by column, each read by position. A missing value is None.
+
+    NaN, `pandas.NA` and a masked element of numpy are missing values as well; as truth NaN is none, but an error.
 
     Args:
         ids: of each sample, unique over all splits.

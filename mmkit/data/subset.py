@@ -7,6 +7,7 @@ from typing import Any
 
 from mmkit.contract import Samples
 from mmkit.data.columns import Column
+from mmkit.modalities.arrays import is_missing
 
 
 def select(samples: Samples, index: Sequence[int]) -> Samples:
@@ -17,7 +18,7 @@ def select(samples: Samples, index: Sequence[int]) -> Samples:
 
     return Samples(
         pick(samples.ids),
-        {name: Column.of(column).take(index) for name, column in samples.inputs.items()},
+        {name: Column(column[i] for i in index) for name, column in samples.inputs.items()},
         pick(samples.truth),
         None if samples.groups is None else pick(samples.groups),
     )
@@ -37,10 +38,13 @@ def small_subset(samples: Samples, count: int) -> Samples:
     """
     firsts: dict[str, int] = {}
     for i, truth in enumerate(samples.truth):
-        if isinstance(truth, str):
-            firsts.setdefault(truth, i)
-    shown = (next((i for i, value in enumerate(column) if value is not None), 0) for column in samples.inputs.values())
-    wanted = dict.fromkeys([*firsts.values(), *shown, *range(len(samples))])
+        plain = truth.item() if getattr(truth, "ndim", None) == 0 else truth
+        if isinstance(plain, str | int):
+            firsts.setdefault(str(plain), i)
+    shown = (
+        next((i for i, value in enumerate(column) if not is_missing(value)), 0) for column in samples.inputs.values()
+    )
+    wanted = dict.fromkeys([*shown, *firsts.values(), *range(len(samples))])
     return select(samples, sorted(list(wanted)[:count]))
 
 

@@ -14,6 +14,20 @@ KINDS = "biufc"
 """Kinds of dtype that numpy gives numbers: bool, signed, unsigned, float, complex."""
 
 
+def is_gap(raw: Any) -> bool:
+    """Whether a value is a mark of nothing: None, those of pandas, which compare unlike any other, or numpy's mask."""
+    return raw is None or raw is np.ma.masked or type(raw).__name__ in {"NAType", "NaTType"}
+
+
+def is_missing(raw: Any) -> bool:
+    """Whether a value says itself that it is not there: a mark of nothing, or NaN of any float type."""
+    if is_gap(raw):
+        return True
+    if isinstance(raw, np.ndarray | np.generic | Tensor) and raw.ndim == 0:
+        raw = raw.item()
+    return isinstance(raw, float) and raw != raw  # noqa: PLR0124 (NaN)
+
+
 def array_of(raw: Any) -> Array:
     """The numbers of an array, a tensor, a nested list or a column of a table, by position, in this machine's byte
     order and with strides that torch takes. It may share the memory of `raw`.
@@ -28,6 +42,8 @@ def array_of(raw: Any) -> Array:
         plain = raw.detach().cpu()
         return plain.float().numpy() if plain.is_floating_point() and plain.itemsize < 4 else plain.numpy()
     try:
+        if isinstance(raw, np.ma.MaskedArray) and raw.dtype.kind in "iuf" and np.ma.is_masked(raw):
+            raw = np.where(np.ma.getmaskarray(raw), np.nan, np.ma.getdata(raw))  # no number stands there
         array = np.asarray(raw)
         if array.dtype == object:
             array = np.array(array.tolist())

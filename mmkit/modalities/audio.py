@@ -13,6 +13,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 
 Clip = tuple[Tensor, int]
 """A float32 tensor [channels time], and its samples per second."""
@@ -26,8 +27,10 @@ _SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 class Audio:
     """A raw value is a path or bytes (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
 
-    def decode(self, raw: Any) -> Clip:
+    def decode(self, raw: Any) -> Clip | None:
         """A float32 tensor [channels time] of its own, both at least 1, and the samples per second.
+
+        None for NaN and other marks of a gap, as tables have them.
 
         Waveforms of integers are scaled to -1 to 1 by the range of their type.
 
@@ -35,8 +38,12 @@ class Audio:
             DataError: the file is not there, cannot be read or is cut off (which is not detected for ogg); the waveform
                 is of another shape, empty, or not finite; the rate is not a positive whole number.
         """
+        if is_missing(raw):
+            return None
         if isinstance(raw, (str, Path)):
             path = Path(raw)
+            if path == Path():
+                raise DataError("an empty path was given; give None where the sound is missing")
             if not path.is_file():
                 raise DataError(f"there is no sound file at {path}")
             return _read(path, str(path))

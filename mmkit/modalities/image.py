@@ -18,6 +18,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 from mmkit.modalities.plain_images import bare_jpeg, plain
 
 MOST_PIXELS = 178_956_970
@@ -40,8 +41,10 @@ UNREADABLE = (
 class Image:
     """A raw value is a path, the bytes of a file, a Pillow image, or an array or tensor [H W], [H W C] or [C H W]."""
 
-    def decode(self, raw: Any) -> Tensor:
+    def decode(self, raw: Any) -> Tensor | None:
         """A uint8 tensor [C H W] of its own: C is 1 for grey, 3 for colour; transparent pixels are put on white.
+
+        None for NaN and other marks of a gap, as tables have them.
 
         Of a file, the channels of a pixel are adjacent in memory, which is fastest to resize.
 
@@ -53,10 +56,14 @@ class Image:
             DataError: the file is not there, cannot be read, or has more than 178,956,970 pixels; the array has
                 another shape or range, or is empty.
         """
+        if is_missing(raw):
+            return None
         if isinstance(raw, Pillow.Image):
             return _from_pillow(raw, "image")
         if isinstance(raw, (str, Path)):
             path = Path(raw)
+            if path == Path():
+                raise DataError("an empty path was given; give None where the image is missing")
             if not path.is_file():
                 raise DataError(f"there is no image file at {path}")
             return _read(path, str(path))

@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
-from mmkit.modalities.arrays import Array, array_of
+from mmkit.modalities.arrays import Array, array_of, is_missing
 
 HARDLY = 1e-3
 """Share of its size by which a channel changes, below which it is kept in float64: above, float32 rounds no change by
@@ -24,13 +24,17 @@ class Series:
     channel.
     """  # noqa: D205 - one sentence
 
-    def decode(self, raw: Any) -> Tensor:
+    def decode(self, raw: Any) -> Tensor | None:
         """A tensor [T C] of its own, T and C at least 1: float32, or float64 where a channel hardly changes beside its
         size (a Unix time, a price in cents), of which float32 would round the changes away.
+
+        None for NaN and other marks of a gap, as tables have them.
 
         Raises:
             DataError: it is no array of numbers, has another shape, is empty, or holds NaN or infinity.
         """  # noqa: D205 - one sentence
+        if is_missing(raw):
+            return None
         try:
             steps = array_of(raw)
         except ValueError as error:

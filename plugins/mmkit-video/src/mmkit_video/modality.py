@@ -16,6 +16,7 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 from mmkit_video.contents import contents
 from mmkit_video.reading import frames_of
 from mmkit_video.source import Source, source_of
@@ -32,8 +33,10 @@ class Video:
     Frames are [T H W C] or [T C H W], with 1 or 3 channels.
     """
 
-    def decode(self, raw: Any) -> Clip:
+    def decode(self, raw: Any) -> Clip | None:
         """A mapping, see `Clip`. Of a file, every packet is looked at, and the first and the last frame are decoded.
+
+        None for NaN and other marks of a gap, as tables have them.
 
         Arrays hold 0 to 255 (integers) or 0 to 1 (floats); grey ones become three equal channels. Pixels that are not
         square stay as they are stored.
@@ -42,6 +45,8 @@ class Video:
             DataError: the file is not there, cannot be read, has no video stream, no frame, or too large ones, is
                 damaged or cut off; the array has another shape or range, or is empty; the rate is not above 0.
         """
+        if is_missing(raw):
+            return None
         if isinstance(raw, Mapping) and "times" in raw and ("frames" in raw or "source" in raw):
             return raw
         source = source_of(raw)
