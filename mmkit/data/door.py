@@ -51,8 +51,7 @@ def by_position(column: Any, what: str) -> Sequence[Any]:
     if hasattr(column, "to_pylist"):  # Arrow, whose elements are wrapped
         return list(column.to_pylist())
     if isinstance(column, np.ma.MaskedArray):
-        masked: list[bool] = np.ma.getmaskarray(column).reshape(len(column), -1).all(1).tolist()
-        return [None if gone else value for gone, value in zip(masked, column, strict=True)]
+        return [None if np.ma.getmaskarray(value).all() else value for value in column]
     kept: Sequence[Any] = column if indexed else list(column)  # a generator can be read once only
     return kept
 

@@ -18,7 +18,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
-from mmkit.modalities.arrays import is_missing
+from mmkit.modalities.arrays import Array, array_of, is_missing
 from mmkit.modalities.plain_images import bare_jpeg, plain
 
 MOST_PIXELS = 178_956_970
@@ -49,8 +49,9 @@ class Image:
         Of a file, the channels of a pixel are adjacent in memory, which is fastest to resize.
 
         Arrays hold 0 to 255 (integers), 0 to 65535 (uint16) or 0 to 1 (floats and bools); they have 1 to 4
-        channels, the last of 2 or 4 being alpha. A file's EXIF orientation is applied; of an animation the first image
-        is taken.
+        channels, the last of 2 or 4 being alpha. So do pictures and files whose pixels are numbers without a range of
+        their own (Pillow's modes I and F), but for 16 bits in PNG and PNM files. A file's EXIF orientation is applied;
+        of an animation the first image is taken.
 
         Raises:
             DataError: the file is not there, cannot be read, or has more than 178,956,970 pixels; the array has
@@ -109,10 +110,12 @@ def _from_pillow(image: Pillow.Image, name: str) -> Tensor:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels ({image.width} x {image.height}); scale it down")
     if not image.width * image.height:
         raise DataError(f"{name} has no pixel ({image.width} x {image.height})")
+    deep = image.mode.startswith("I;16") or (image.mode == "I" and image.format in {"PNG", "PPM"})  # 16 bits
     try:
         image = ImageOps.exif_transpose(image)
-        if image.mode == "F" or image.mode.startswith("I"):  # 16 bits and more: Pillow's own conversion would clip
-            return _from_array(_without_range(np.array(image)))
+        if deep or image.mode in {"I", "F"}:  # Pillow's own conversion would clip
+            numbers = array_of(np.array(image))
+            return _from_array(numbers.astype(np.uint16) if deep else numbers, f" (Pillow's mode {image.mode})")
         if image.has_transparency_data:
             grey = image.mode in {"LA", "La"}
             image = image.convert("RGBA")
@@ -127,26 +130,15 @@ def _from_pillow(image: Pillow.Image, name: str) -> Tensor:
     return pixels.unsqueeze(0) if pixels.ndim == 2 else pixels.permute(2, 0, 1)
 
 
-def _without_range(pixels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Pillow's modes I and F have no range: 16 bits where the values fit, else the maximum of the image."""
-    if pixels.dtype == np.uint16:
-        return pixels
-    if np.isfinite(pixels).all() and pixels.min() >= 0:
-        if pixels.dtype.kind in "iu" and pixels.max() <= 65535:
-            return pixels.astype(np.uint16 if pixels.max() > 255 else np.uint8)
-        if pixels.max() > 1:
-            return pixels / pixels.max()
-    return pixels
-
-
-def _from_array(raw: Tensor | np.ndarray[Any, Any]) -> Tensor:
+def _from_array(raw: Tensor | np.ndarray[Any, Any], kind: str = "") -> Tensor:
     try:
-        pixels = torch.as_tensor(raw).detach().cpu()
-    except (TypeError, ValueError) as error:
-        raise DataError(f"an image array holds numbers; got {raw.dtype}: {error}") from error
-    shape = list(pixels.shape)
-    if pixels.ndim not in {2, 3} or not pixels.numel():
+        numbers = array_of(raw)
+    except ValueError as error:
+        raise DataError(f"an image array holds numbers; got {error}") from error
+    shape = list(numbers.shape)
+    if numbers.ndim not in {2, 3} or not numbers.size:
         raise DataError(f"an image array is [H W], [H W C] or [C H W], and not empty; got shape {shape}")
+    pixels = torch.from_numpy(bytes_of(numbers, f"an image{kind}"))
     if pixels.ndim == 2:
         pixels = pixels.unsqueeze(0)
     else:
@@ -156,25 +148,30 @@ def _from_array(raw: Tensor | np.ndarray[Any, Any]) -> Tensor:
             raise DataError(f"an image array has 1 to 4 channels, at its first or last axis; got shape {shape}")
         if last and not (first and isinstance(raw, Tensor)):
             pixels = pixels.permute(2, 0, 1)
-    pixels = _bytes(pixels)
     if len(pixels) in {2, 4}:
         alpha = pixels[-1:].float() / 255
         pixels = (pixels[:-1] * alpha + 255 * (1 - alpha)).round().to(torch.uint8)
     return pixels.clone(memory_format=torch.contiguous_format)
 
 
-def _bytes(pixels: Tensor) -> Tensor:
-    """uint8 of any range that `Image.decode` names."""
-    if pixels.dtype == torch.uint8:
-        return pixels
-    if pixels.dtype == torch.uint16:
-        return (pixels.float() / 257).round().to(torch.uint8)
-    if pixels.is_complex():
-        raise DataError("an image holds real numbers; got complex ones")
-    most = 1 if pixels.is_floating_point() or pixels.dtype == torch.bool else 255
-    if not bool(((pixels >= 0) & (pixels <= most)).all()):
-        raise DataError(
-            f"an image of {str(pixels.dtype).removeprefix('torch.')} holds 0 to {most};"
-            f" got {pixels.min().item()} to {pixels.max().item()}"
-        )
-    return (pixels.float() * (255 // most)).round().to(torch.uint8)
+def bytes_of(numbers: Array, what: str) -> Array:
+    """uint8 of numbers of any range that `Image.decode` names.
+
+    Args:
+        numbers: of any shape, as `array_of` gives them; uint8 is returned as it is.
+        what: how messages call them.
+
+    Raises:
+        DataError: they are complex, or lie outside of the range.
+    """
+    if numbers.dtype == np.uint8:
+        return numbers
+    if numbers.dtype.kind == "c":
+        raise DataError(f"{what} holds real numbers; got complex ones")
+    if numbers.dtype == np.uint16:
+        return (numbers / np.float32(257)).round().astype(np.uint8)
+    most = 1 if numbers.dtype.kind in "fb" else 255
+    if not ((numbers >= 0) & (numbers <= most)).all():  # NaN is not
+        scale = "divide by its greatest possible value" if most == 1 else "scale it, or give uint16 up to 65535"
+        raise DataError(f"{what} of {numbers.dtype} holds 0 to {most}; got {numbers.min()} to {numbers.max()}: {scale}")
+    return (numbers.astype(np.float32) * (255 // most)).round().astype(np.uint8)
