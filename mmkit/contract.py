@@ -25,13 +25,14 @@ Kinds of target, None being missing truth everywhere. Of each: the raw truth tha
 that `TruthTransform` makes of it and that losses and objectives read, the leaves that `Head.predict` gives and metrics
 read, the answer that `inverse` gives of each sample, and the metrics by name.
 
-    classes   truth      a string that is not empty, a whole number, or a bool; 7 and "7" are one class
+    classes   truth      a string that is not blank, a whole number, or a bool; 7 and "7" are one class, as are "a" and
+                         "a ", and True and 1
               batch      label [B] int64, mask [B]
               predicted  probabilities [B C], each row sums to 1
               answer     {"label": the likeliest, "probabilities": {class: probability}}
               metrics    accuracy, balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, auroc_macro,
                          log_loss
-    labels    truth      a collection of such, which may be empty: none of them applies
+    labels    truth      a collection of those that apply, which may be empty; no row of 0 and 1
               batch      labels [B C] float of 0 and 1, mask [B]
               predicted  probabilities [B C], each for itself
               answer     {"labels": those above one half, "probabilities": {label: probability}}

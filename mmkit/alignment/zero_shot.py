@@ -26,7 +26,7 @@ from mmkit.metrics.tensors import metrics_of
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.system.machine import machine, software
-from mmkit.transforms.truth import Categories
+from mmkit.transforms.truth import Categories, category_name
 
 TEMPLATES = ("a picture of {}",)
 SHARPNESS = 100.0
@@ -174,6 +174,7 @@ def classify_zero_shot(
 
 def _words(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The words of every class, in order of the labels; those of which none are given are their own."""
+    classes = {category_name(given): said for given, said in classes.items()}
     for given, said in classes.items():
         if given not in labels:
             raise UsageError(f"the task has no class {given}; {one_of(labels, given)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from mmkit.modalities.table import Cell
 Row = Mapping[str, Cell]
 
 MISSING, UNKNOWN = 0, 1
+BOOLS = {"1": "true", "0": "false", "true": "true", "false": "false"}
+"""How files and other libraries write yes and no."""
 FAR = 1e6
 
 
@@ -26,8 +29,8 @@ class TableTransform:
 
     Columns of numbers only are read as numbers, columns of strings or booleans as categories: 0 is a missing cell, 1 an
     unknown one, then come the values of the training split. Columns are in the order of their names. A column that is
-    empty in the training split is accepted later, but not read. Numbers are clipped at a million standard deviations
-    from the mean.
+    empty in the training split is accepted later, but not read. In a column of booleans 1 and 0, or the texts "true"
+    and "false", are the same as they. Numbers are clipped at a million standard deviations from the mean.
 
     Args:
         categorical: columns of numbers that are read as categories, such as codes.
@@ -116,7 +119,10 @@ class TableTransform:
             numbers[:, n] = np.clip(scaled, -FAR, FAR)
         categories = np.full((len(rows), len(self.values)), MISSING, dtype=np.int64)
         for k, (column, indices) in enumerate(self.values.items()):
-            names = (_name(row.get(column)) for row in rows)
+            names = [_name(row.get(column)) for row in rows]
+            folded = {name.lower(): name for name in indices}
+            if len(folded) == len(indices) and folded.keys() <= {"true", "false"}:  # however yes and no are written
+                names = [None if n is None else folded.get(BOOLS.get(n.lower(), n), n) for n in names]
             categories[:, k] = [MISSING if name is None else indices.get(name, UNKNOWN) for name in names]
         mask = present.any(1) | (categories != MISSING).any(1)
         leaves = {"numbers": numbers, "present": present, "categories": categories, "mask": mask}
@@ -161,12 +167,16 @@ def _number(column: str, cell: Cell) -> float | None:
 
 
 def _name(cell: Cell) -> str | None:
-    """A cell as a category: 3.0 is 3, as tables turn whole numbers into floats where a cell is missing."""
+    """A cell as a category, by the same rules as a class.
+
+    3.0 is 3, as tables turn whole numbers into floats where a cell is missing. Of a text, space around it and the way
+    its accents are encoded count for nothing.
+    """
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return None if cell is None else str(cell)
+    return None if cell is None else unicodedata.normalize("NFC", str(cell)).strip()
 
 
 def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:

@@ -152,3 +152,29 @@ def test_mixed_cells_are_categories_where_they_are_named():
 def test_options_that_contradict():
     with pytest.raises(ValueError, match="column 'a' is in categorical and in ignore"):
         TableTransform(categorical=("a",), ignore=("a",))
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "given"),
+    [
+        ([True, False], [1, 0]),
+        ([True, False], [1.0, 0.0]),
+        ([True, False], ["True", "false"]),
+        (["true", "false"], [True, False]),
+        (["TRUE", "FALSE"], [True, False]),
+        (["True", "False"], [1, 0]),
+        (["caf\u00e9", "tea"], ["cafe\u0301 ", " tea"]),
+    ],
+)
+def test_cells_that_mean_the_same_are_the_same(fitted_on, given):
+    transform = TableTransform()
+    transform.fit([{"a": cell} for cell in fitted_on])
+    expected = transform([{"a": cell} for cell in fitted_on])["categories"]
+    assert expected.min() > 1
+    assert torch.equal(transform([{"a": cell} for cell in given])["categories"], expected)
+
+
+def test_one_and_nought_among_other_names_are_names():
+    transform = TableTransform(categorical=("a",))
+    transform.fit([{"a": 1}, {"a": 0}, {"a": "true"}])
+    assert transform([{"a": 1}, {"a": "true"}, {"a": 2}])["categories"].flatten().tolist() == [3, 4, 1]
