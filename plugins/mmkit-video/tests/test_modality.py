@@ -79,6 +79,24 @@ class TestFiles:
         path.write_bytes(data[: len(data) * 6 // 10])
         refused(path, "cut off|cannot be read: Invalid data")
 
+    @pytest.mark.parametrize("start", [100, 200, 1000, 100_000])
+    @pytest.mark.parametrize("name", ["mpeg4.mkv", "b-frames.mkv", "vp8.webm", "b-frames.mp4", "b-frames.ts"])
+    def test_a_whole_file_that_starts_late(self, film, slow, name, start):
+        path = film(name, at=[start + 100 * number for number in range(35)])
+        clip = Video().decode(path)
+        frames, times = slow(path)
+        assert len(frames) == 35
+        np.testing.assert_allclose(clip["times"].numpy(), np.array(times) - times[0], atol=1e-6)
+        picked = frames_of(clip, [0, 20, 34])
+        for number, frame in zip((0, 20, 34), picked, strict=True):
+            assert np.array_equal(frame.permute(1, 2, 0).numpy(), frames[number])
+
+    @pytest.mark.parametrize("name", ["mpeg4.mkv", "b-frames.mkv"])
+    def test_a_file_that_starts_late_and_is_cut_off(self, film, name):
+        path = film(name, at=[10_000 + 100 * number for number in range(35)])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+        refused(path, "is cut off: the last|cannot be read: Invalid data")
+
     @pytest.mark.parametrize("lacking", [5, 1000])
     def test_a_file_with_its_head_first_that_is_cut_off(self, film, tmp_path, lacking):
         with (
