@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import struct
+import threading
+import warnings
 import zlib
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,8 @@ from mmkit.modalities.plain_images import bare_jpeg, plain
 
 MOST_PIXELS = 178_956_970
 """Pillow's own limit: a file of more is taken for a decompression bomb."""
+
+_ALONE = threading.Lock()
 
 # What Pillow's parsers raise on files that are cut off or are no images, as far as is known.
 UNREADABLE = (
@@ -84,17 +88,56 @@ def _read(source: Path | io.BytesIO, name: str) -> Tensor:
         pixels = bare_jpeg(_content(source), MOST_PIXELS) if _content(source, 3) == b"\xff\xd8\xff" else None
         if pixels is not None:
             return pixels
-        with Pillow.open(source) as image:  # reads no more than the header
+        with _opened(source) as image:  # reads no more than the header
             if image.format in {"JPEG", "PNG"} and 0 < image.width * image.height <= MOST_PIXELS:
                 pixels = plain(image, _content(source))
             return _from_pillow(image, name) if pixels is None else pixels
     except (Pillow.DecompressionBombError, MemoryError) as error:
         raise DataError(f"{name} has more than {MOST_PIXELS:,} pixels; scale it down") from error
+    except Pillow.DecompressionBombWarning as error:  # where the user has made errors of warnings
+        most = f"{Pillow.MAX_IMAGE_PIXELS:,}"
+        raise DataError(
+            f"{name} has more than {most} pixels, of which Pillow warns, and warnings are errors here; scale it down, "
+            "or raise PIL.Image.MAX_IMAGE_PIXELS"
+        ) from error
     except UnidentifiedImageError as error:  # its words hold the address of the bytes in memory
         why = "of no kind that Pillow knows" if _content(source, 1) else "empty, of zero bytes"
         raise DataError(f"{name} cannot be read as an image: it is {why}") from error
     except UNREADABLE as error:
         raise DataError(f"{name} cannot be read as an image: {error}") from error
+
+
+def _opened(source: Path | io.BytesIO) -> Pillow.Image:
+    """The image, its header read, without the warning that Pillow gives of more than half of `MOST_PIXELS`.
+
+    The state of warnings belongs to the whole process, so it is left alone where the size is known to be less.
+    """
+    usual = Pillow.MAX_IMAGE_PIXELS or MOST_PIXELS
+    if 0 < _pixels(_content(source, 2**16)) <= usual:
+        return Pillow.open(source)
+    with _ALONE, warnings.catch_warnings(record=True) as caught:
+        image = Pillow.open(source)
+        if usual < image.width * image.height <= MOST_PIXELS and image.format not in {"JPEG", "PNG"}:
+            image.load()  # some formats are checked again here
+    for one in caught:
+        if not issubclass(one.category, Pillow.DecompressionBombWarning):
+            warnings.warn_explicit(one.message, one.category, one.filename, one.lineno, source=one.source)
+    return image
+
+
+def _pixels(head: bytes) -> int:
+    """Pixels of a JPEG or PNG by the beginning of the file; 0 where it does not say."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
+        width, height = struct.unpack(">II", head[16:24])
+        return int(width * height)
+    place = 2
+    while head.startswith(b"\xff\xd8") and place + 9 <= len(head) and head[place] == 0xFF:
+        kind, length = head[place + 1], int.from_bytes(head[place + 2 : place + 4])
+        if 0xC0 <= kind <= 0xCF and kind not in {0xC4, 0xC8, 0xCC}:  # a start of frame
+            height, width = struct.unpack(">HH", head[place + 5 : place + 9])
+            return int(width * height)
+        place += 2 + length
+    return 0
 
 
 def _content(source: Path | io.BytesIO, size: int | None = None) -> bytes:

@@ -63,3 +63,48 @@ def test_a_series_far_from_zero_is_learnt_as_well_as_one_near_it():
     for offset in (0.0, 1.7e9):
         _, record = fit(series(offset), sign, "series")
         assert record.metrics["accuracy"] > 0.9
+
+
+def pictures(numbers):
+    """Of many sizes; bright where the number is above 0."""
+    return [np.full((20 + i % 7, 30 - i % 5), 60 + 120 * (number > 0), np.uint8) for i, number in enumerate(numbers)]
+
+
+def signs(numbers):
+    return ["y" if number > 0 else "n" for number in numbers]
+
+
+@pytest.mark.parametrize(
+    ("asked", "shape"),
+    [
+        ({}, (23, 23)),
+        ({"encoders": {"x": "cnn:size=12"}}, (12, 12)),
+        ({"options": ["encoder.x.size=12"]}, (12, 12)),
+    ],
+)
+def test_pictures_of_many_sizes_are_learnt_without_an_option_or_with_it(asked, shape):
+    model, record = mmkit.fit(
+        task=task(pictures, signs, "image"),
+        fusion="concat",
+        training={"epochs": 3, "min_steps": 0},
+        device="cpu",
+        progress=False,
+        **asked,
+    )
+    assert model.transforms.inputs["x"].shape == shape
+    assert record.metrics["accuracy"] > 0.9
+
+
+class Labelled(list):
+    """As a column of pandas whose index was shuffled: brackets ask for labels."""
+
+    ndim = 1
+    iloc = None
+
+    def __getitem__(self, label):
+        return list(self)[-1 - label]
+
+
+def test_a_shuffled_index_pairs_no_wrong_values():
+    _, record = fit(lambda numbers: Labelled(rows(numbers)), signs)
+    assert record.metrics["accuracy"] > 0.95

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -285,6 +286,51 @@ def test_a_decompression_bomb_is_refused(monkeypatch, colour):
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 8)
     with pytest.raises(DataError, match="pixels; scale it down"):
         Image().decode(encoded(colour))
+
+
+class TestPillowsWarning:
+    """Of more pixels than Pillow thinks usual, and fewer than it refuses."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 30)
+
+    @pytest.mark.parametrize("options", [{}, {"fmt": "JPEG", "quality": 100}, {"fmt": "TIFF"}, {"mode": "1"}])
+    def test_it_is_not_shown(self, colour, options):
+        file = encoded(colour, **options)
+        before = list(warnings.filters)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert Image().decode(file).shape[1:] == (5, 7)
+        assert caught == []
+        assert warnings.filters == before
+
+    def test_other_warnings_of_a_file_are(self, colour, monkeypatch):
+        opened = Pillow.open
+
+        def worried(source):
+            warnings.warn("something else", stacklevel=1)
+            return opened(source)
+
+        monkeypatch.setattr(Pillow, "open", worried)
+        with pytest.warns(UserWarning, match="something else"):
+            Image().decode(encoded(colour))
+
+    @pytest.mark.parametrize("options", [{}, {"fmt": "TIFF"}])
+    def test_as_an_error_it_is_one_of_the_data(self, colour, options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DataError, match="more than 30 pixels, of which Pillow warns, and warnings are errors"):
+                Image().decode(encoded(colour, **options))
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "TIFF", "GIF"])
+@pytest.mark.parametrize("size", [(1, 1), (300, 200), (17, 999)])
+def test_the_size_is_read_off_the_header(fmt, size):
+    exif = Pillow.Exif()
+    exif[0x010F] = "a maker of cameras"
+    file = photograph(size, fmt=fmt, **({"exif": exif} if fmt in {"PNG", "JPEG"} else {}))
+    assert module._pixels(file) == (size[0] * size[1] if fmt in {"PNG", "JPEG"} else 0)
 
 
 def test_examples_are_values():
