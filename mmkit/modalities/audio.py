@@ -89,6 +89,8 @@ def _waveform(raw: Any) -> Tensor:
     except ValueError as error:
         raise DataError(f"a waveform is an array of numbers; got {error}") from error
     kind, shape = numbers.dtype.kind, list(numbers.shape)
+    if numbers.ndim == 0:
+        raise DataError(f"a waveform is an array [channels time] or [time]; got {numbers}: give (waveform, rate)")
     if kind in "cb":
         raise DataError(f"a waveform holds real numbers; got {numbers.dtype}")
     if numbers.ndim == 2 and numbers.size and shape[0] > max(shape[1], FEW):

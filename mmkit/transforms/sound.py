@@ -9,6 +9,8 @@ from typing import Literal
 from torch import Tensor
 from torchaudio import functional as sound
 
+from mmkit.errors import DataError
+
 Mix = Literal["mean", "loudest"]
 """How the channels of a sound become one: see `mono`."""
 
@@ -20,7 +22,11 @@ other: two equally loud ones whose correlation is below -0.75."""
 
 
 def mono_at(clip: tuple[Tensor, int], rate: int, mix: Mix = "mean") -> Tensor:
-    """[time] of a clip ([channels time], samples per second): mixed down, and resampled to `rate`."""
+    """[time] of a clip ([channels time], samples per second): mixed down, and resampled to `rate`.
+
+    Raises:
+        DataError: the clip has less than a thousandth of the samples per second that are asked for.
+    """
     waveform, given = clip
     mixed = mono(waveform, mix)
     if given == rate:
@@ -28,6 +34,8 @@ def mono_at(clip: tuple[Tensor, int], rate: int, mix: Mix = "mean") -> Tensor:
     # A ratio of large numbers would need a filter for each phase: 44101 to 16000 takes gigabytes. Rates in use have
     # small ones (11025 to 16000 is 441 to 640); for others the nearest such ratio is taken.
     ratio = Fraction(given, rate).limit_denominator(1000)
+    if not ratio:
+        raise DataError(f"a sound of {given} samples a second cannot be resampled to {rate}; check its rate")
     return sound.resample(mixed, ratio.numerator, ratio.denominator)
 
 

@@ -274,8 +274,11 @@ def category_name(value: Any) -> str:
         plain = int(plain)  # a column of whole numbers that has a gap is read as floats
     name = unicodedata.normalize("NFC", plain).strip() if isinstance(plain, str) else plain
     if not isinstance(name, str | int) or name == "":
-        number = isinstance(plain, float) and math.isfinite(plain)
-        what = "for numbers to be predicted the target is scalar" if number else "None where it is missing"
+        what = "give None where it is missing"
+        if isinstance(plain, float) and math.isfinite(plain):
+            what = "for numbers to be predicted the target is scalar"
+        elif isinstance(plain, list | tuple):
+            what = "of a one-hot row give the number of its class, and for several labels a sample the target is labels"
         raise DataError(f"a category is a string that is not empty, a whole number or a bool; got {value!r}: {what}")
     return str(name)
 

@@ -131,6 +131,7 @@ def test_silence_is_silence_in_any_type():
         ((np.zeros(4), float("nan")), "got nan"),
         ((np.zeros(4), "8000"), "got '8000'"),
         ((np.zeros(4), None), "got None"),
+        ((8000, np.zeros(4)), r"got 8000: give \(waveform, rate\)"),
         ((np.array(["a"]), 8000), "array of numbers"),
         ((np.array([1j]), 8000), "real numbers"),
         (np.zeros(4), r"or \(waveform \[channels time\], rate\); got ndarray"),

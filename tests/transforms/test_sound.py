@@ -7,6 +7,7 @@ import pytest
 import torch
 from torchaudio.functional import resample
 
+from mmkit.errors import DataError
 from mmkit.transforms.mel import MelTransform
 from mmkit.transforms.sound import mono, mono_at
 
@@ -21,6 +22,11 @@ def test_a_clip_is_resampled_as_torchaudio_does(rate, samples):
     wave = torch.randn(8, samples)
     found = mono_at((wave, rate), 16_000)
     torch.testing.assert_close(found, resample(wave.mean(0), rate, 16_000))
+
+
+def test_a_rate_that_is_none_of_sound_is_refused():
+    with pytest.raises(DataError, match="a sound of 7 samples a second cannot be resampled to 16000; check its rate"):
+        mono_at((torch.zeros(1, 50), 7), 16_000)
 
 
 def test_a_rate_without_a_small_ratio_costs_no_gigabytes():

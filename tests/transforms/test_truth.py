@@ -103,7 +103,7 @@ def test_space_around_a_name_and_the_encoding_of_its_accents_tell_nothing_apart(
     assert transform.target().counts == (2, 3)
     leaf = transform(of([decomposed + " ", "  cat"]))[{"classes": "label", "labels": "labels"}[kind]]
     assert leaf.tolist() == ([0, 1] if kind == "classes" else [[1, 0], [0, 1]])
-    with pytest.raises(DataError, match=r"not empty, .*got '  ': None where it is missing"):
+    with pytest.raises(DataError, match=r"not empty, .*got '  ': give None where it is missing"):
         transform(of(["  "]))
 
 
@@ -159,7 +159,7 @@ def test_labels_to_tensors_and_back():
         ("classes", ["a", float("nan")], "a category is a string.*got nan"),
         ("classes", ["a", 1.5], "got 1.5"),
         ("classes", ["a", ""], "not empty.*got ''"),
-        ("classes", ["a", ["b"]], r"got \['b'\]"),
+        ("classes", ["a", ["b"]], r"got \['b'\]: of a one-hot row give the number of its class"),
         ("labels", [[], []], "at least 1 labels; it holds none"),
         ("labels", ["ab"], "a list of them.*got 'ab'"),
         ("labels", [3], "a list of them.*got 3"),
