@@ -29,8 +29,9 @@ class TableTransform:
 
     Columns of numbers only are read as numbers, columns of strings or booleans as categories: 0 is a missing cell, 1 an
     unknown one, then come the values of the training split. Columns are in the order of their names. A column that is
-    empty in the training split is accepted later, but not read. In a column of booleans 1 and 0, or the texts "true"
-    and "false", are the same as they. Numbers are clipped at a million standard deviations from the mean.
+    empty in the training split is accepted later, but not read. Numbers are clipped at a million standard deviations
+    from the mean. In a column of booleans 1 and 0, or the texts "true" and "false", are the same as they; so are
+    booleans in a column of 0 and 1.
 
     Args:
         categorical: columns of numbers that are read as categories, such as codes.
@@ -55,6 +56,7 @@ class TableTransform:
         self.min_count = min_count
         self.scales: dict[str, tuple[float, float]] = {}  # mean and deviation of each column of numbers
         self.values: dict[str, dict[str, int]] = {}  # index of each value of each column of categories
+        self.flags: frozenset[str] = frozenset()  # columns of numbers that are all 0 or 1
         self.unread: tuple[str, ...] = ()
 
     @property
@@ -79,15 +81,18 @@ class TableTransform:
                 if column not in cells:
                     raise DataError(f"{option} names column {column!r}, which no row has; {one_of(cells, column)}")
         self.unread = tuple(column for column in cells if column in self.ignore or not cells[column])
-        self.scales, self.values = {}, {}
+        self.scales, self.values, self.flags = {}, {}, frozenset()
         wrong: dict[int, str] = {}
         for column in (column for column in cells if column not in self.unread):
             numbers = {place: cell for place, cell in cells[column].items() if _is_number(cell)}
             others = {place: cell for place, cell in cells[column].items() if place not in numbers}
             if column in self.categorical or not numbers:
                 self.values[column] = self._categories(list(cells[column].values()))
+            elif set(numbers.values()) <= {0, 1} and all(isinstance(cell, bool) for cell in others.values()) and others:
+                self.values[column] = self._categories([bool(cell) for cell in cells[column].values()])
             elif not others:
                 self.scales[column] = _scale(column, list(numbers.values()))
+                self.flags |= {column} if set(numbers.values()) <= {0, 1} else set()
             else:
                 fewer, kind = (numbers, "categories") if len(numbers) < len(others) else (others, "numbers")
                 for place, cell in fewer.items():
@@ -113,7 +118,10 @@ class TableTransform:
         numbers = np.zeros((len(rows), len(self.scales)), dtype=np.float32)
         present = np.zeros(numbers.shape, dtype=bool)
         for n, (column, (mean, deviation)) in enumerate(self.scales.items()):
-            cells = [_number(column, row.get(column)) for row in rows]
+            given = [row.get(column) for row in rows]
+            if column in self.flags:
+                given = [int(cell) if isinstance(cell, bool) else cell for cell in given]
+            cells = [_number(column, cell) for cell in given]
             present[:, n] = [cell is not None for cell in cells]
             scaled = [0.0 if cell is None else (cell - mean) / deviation for cell in cells]
             numbers[:, n] = np.clip(scaled, -FAR, FAR)
@@ -133,6 +141,7 @@ class TableTransform:
         return {
             "numbers": [{"column": c, "mean": mean, "deviation": std} for c, (mean, std) in self.scales.items()],
             "categories": [{"column": c, "values": list(indices)} for c, indices in self.values.items()],
+            "flags": sorted(self.flags),
             "unread": list(self.unread),
         }
 
@@ -140,6 +149,7 @@ class TableTransform:
         """Take back what `state` gave."""
         self.scales = {entry["column"]: (entry["mean"], entry["deviation"]) for entry in state["numbers"]}
         self.values = {entry["column"]: _indices(entry["values"]) for entry in state["categories"]}
+        self.flags = frozenset(state["flags"])
         self.unread = tuple(state["unread"])
 
     def _categories(self, cells: Sequence[Cell]) -> dict[str, int]:

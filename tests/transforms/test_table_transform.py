@@ -178,3 +178,21 @@ def test_one_and_nought_among_other_names_are_names():
     transform = TableTransform(categorical=("a",))
     transform.fit([{"a": 1}, {"a": 0}, {"a": "true"}])
     assert transform([{"a": 1}, {"a": "true"}, {"a": 2}])["categories"].flatten().tolist() == [3, 4, 1]
+
+
+def test_booleans_are_numbers_in_a_column_of_0_and_1():
+    transform = TableTransform()
+    transform.fit([{"a": 1}, {"a": 0}, {"a": 1.0}, {"a": None}])
+    restored = TableTransform()
+    restored.restore(json.loads(json.dumps(transform.state())))
+    expected = transform([{"a": 1}, {"a": 0}])["numbers"]
+    for each in (transform, restored):
+        assert torch.equal(each([{"a": True}, {"a": False}])["numbers"], expected)
+
+
+def test_booleans_and_numbers_of_one_column_are_yes_and_no():
+    transform = TableTransform()
+    transform.fit([{"a": 1}, {"a": 0}, {"a": True}, {"a": False}])
+    assert transform.sizes == (4,)
+    categories = transform([{"a": cell} for cell in (1, True, 0, False, "true")])["categories"].flatten().tolist()
+    assert categories == [3, 3, 2, 2, 3]
