@@ -16,7 +16,10 @@ Cell = float | int | str | bool | None
 
 
 class Table:
-    """A raw value is a mapping of column to cell; in memory, cells are numbers, strings, booleans or None."""
+    """A raw value is a mapping of column to cell, or a row of pandas.
+
+    In memory, cells are numbers, strings, booleans or None.
+    """
 
     def decode(self, raw: Any) -> dict[str, Cell] | None:
         """The row, its empty cells (None, NaN, a blank string) None; None where every cell is empty, or NaN is given in
@@ -27,6 +30,8 @@ class Table:
         """  # noqa: D205 - one sentence
         if is_missing(raw):
             return None
+        if not isinstance(raw, Mapping):  # rows of pandas, as iterrows and itertuples give them
+            raw = next((made() for name in ("to_dict", "_asdict") if (made := getattr(raw, name, None))), raw)
         if not isinstance(raw, Mapping):
             raise DataError(f"a table row is a mapping of column to cell; got {type(raw).__name__}")
         row = {}
