@@ -25,20 +25,23 @@ Kinds of target, None being missing truth everywhere. Of each: the raw truth tha
 that `TruthTransform` makes of it and that losses and objectives read, the leaves that `Head.predict` gives and metrics
 read, the answer that `inverse` gives of each sample, and the metrics by name.
 
-    classes   truth      a string that is not empty, a whole number, or a bool; 7 and "7" are one class
+    classes   truth      a string that is not blank, a whole number, or a bool; 7 and "7" are one class, as are "a" and
+                         "a ", and True and 1
               batch      label [B] int64, mask [B]
               predicted  probabilities [B C], each row sums to 1
               answer     {"label": the likeliest, "probabilities": {class: probability}}
               metrics    accuracy, balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, auroc_macro,
                          log_loss
-    labels    truth      a collection of such, which may be empty: none of them applies
+    labels    truth      a collection of those that apply, which may be empty; no row of 0 and 1
               batch      labels [B C] float of 0 and 1, mask [B]
               predicted  probabilities [B C], each for itself
               answer     {"labels": those above one half, "probabilities": {label: probability}}
               metrics    those of classes, subset_accuracy
     scalar    truth      a finite number, or a sequence of C of them
-              batch      values [B C] float32 in the user's units, mask [B]
-              predicted  values [B C] in the user's units
+              batch      values [B C] float32 in the user's units; standardised [B C] float32, the same minus the mean
+                         of the training split, by its deviation, exact where values are rounded; mask [B]
+              predicted  values [B C] in the user's units; where a head has it, standardised [B C], which is then read
+                         in their place
               answer     {"value": the number}, or {"values": C numbers}
               metrics    mae, rmse, r2, pearson, spearman
     text      truth      a string that is not blank
@@ -220,7 +223,9 @@ class Target:
 
 @dataclass(frozen=True)
 class Samples:
-    """The raw samples of one split, column by column. A missing value is None.
+    """The raw samples of one split, column by column, each read by position. A missing value is None.
+
+    NaN, `pandas.NA` and a masked element of numpy are missing values as well; as truth NaN is none, but an error.
 
     Args:
         ids: of each sample, unique over all splits.
@@ -250,7 +255,8 @@ class Modality(Protocol):
                 [H W], [H W C] or [C H W]
         audio   a path; bytes of a file; (waveform [channels time] or [time],  (float32 tensor [channels time],
                 samples per second)                                            samples per second)
-        series  an array, tensor or nested list [T C] or [T]                   float32 tensor [T C]
+        series  an array, tensor, nested list or part of a table [T C] or [T]  float32 tensor [T C]; float64 where a
+                                                                               channel hardly changes beside its size
         table   a mapping of column to number, string, bool or None            the same as a dict; empty cells None
 
     A value in memory is a raw value too. A plugin's modality says itself what its values are; they can be pickled, and

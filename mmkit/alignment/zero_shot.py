@@ -28,7 +28,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
 from mmkit.report.sheets import Sheet, share
 from mmkit.system.machine import machine, software
-from mmkit.transforms.truth import Categories
+from mmkit.transforms.truth import Categories, category_name
 
 TEMPLATES = ("a picture of {}",)
 LOGIT_SCALE = 100.0
@@ -208,6 +208,7 @@ def classify_zero_shot(
 
 def _class_names(labels: Sequence[str], classes: Mapping[str, str | Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """The names in words of every class, in the order of the labels; by default the label, with spaces."""
+    classes = {category_name(label): names for label, names in classes.items()}
     for label, names in classes.items():
         if label not in labels:
             raise UsageError(f"the task has no class {label}; {one_of(labels, label)}")

@@ -11,9 +11,11 @@ from typing import Any
 from mmkit.contract import Modality, Samples
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.columns import Column
+from mmkit.data.door import plain_samples
 from mmkit.data.loader import Loader
 from mmkit.data.subset import select
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 from mmkit.system.settings import OnError
 
 
@@ -31,6 +33,7 @@ def decode_all(
     Raises:
         DataError: a value cannot be read, or the length of a column differs from the number of samples.
     """
+    samples = plain_samples(samples)
     if len(samples.truth) != len(samples):
         raise DataError(
             f"truth has {len(samples.truth)} values for {len(samples)} samples; give one per sample, or None"
@@ -67,6 +70,7 @@ def decode_all(
 def _read(modality: Modality, column: Sequence[Any], index: int) -> Any:
     """The decoded value, None for a missing one, or the error of a value that cannot be read."""
     try:
-        return None if column[index] is None else modality.decode(column[index])
+        raw = column[index]
+        return None if is_missing(raw) else modality.decode(raw)
     except DataError as error:
         return error

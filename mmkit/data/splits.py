@@ -9,6 +9,7 @@ from typing import TypeVar
 from mmkit.contract import Modality, Samples, Split, Task
 from mmkit.data.bad_values import RejectedError, without
 from mmkit.data.decoding import decode_all
+from mmkit.data.door import plain_samples
 from mmkit.data.subset import small_subset, with_truth
 from mmkit.errors import DataError
 from mmkit.registry.catalog import Catalog
@@ -44,7 +45,7 @@ class Splits:
             DataError: a value cannot be read, or no sample is left.
         """
         if name not in self._read:
-            samples = self.task.split(name)
+            samples = plain_samples(self.task.split(name))
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
             if self.settings.limit is not None and name == "train":

@@ -7,6 +7,7 @@ from typing import Any
 
 from mmkit.contract import Samples
 from mmkit.data.columns import Column
+from mmkit.modalities.arrays import is_missing
 
 
 def select(samples: Samples, index: Sequence[int]) -> Samples:
@@ -17,7 +18,7 @@ def select(samples: Samples, index: Sequence[int]) -> Samples:
 
     return Samples(
         pick(samples.ids),
-        {name: Column.of(column).take(index) for name, column in samples.inputs.items()},
+        {name: Column(column[i] for i in index) for name, column in samples.inputs.items()},
         pick(samples.truth),
         None if samples.groups is None else pick(samples.groups),
     )
@@ -44,10 +45,11 @@ def small_subset(samples: Samples, count: int) -> Samples:
     """
     firsts: dict[str, int] = {}
     for i, truth in enumerate(samples.truth):
-        if isinstance(truth, str):
-            firsts.setdefault(truth, i)
-    with_input = (next((i for i, v in enumerate(column) if v is not None), 0) for column in samples.inputs.values())
-    by_priority = dict.fromkeys([*firsts.values(), *with_input, *range(len(samples))])
+        plain = truth.item() if getattr(truth, "ndim", None) == 0 else truth
+        if isinstance(plain, str | int):
+            firsts.setdefault(str(plain), i)
+    with_input = (next((i for i, v in enumerate(column) if not is_missing(v)), 0) for column in samples.inputs.values())
+    by_priority = dict.fromkeys([*with_input, *firsts.values(), *range(len(samples))])
     return select(samples, sorted(list(by_priority)[:count]))
 
 

@@ -1,17 +1,24 @@
-"""Evaluation of a model's predictions of a split."""
+"""Evaluation of a model's predictions of a split.
+
+Axes: B batch, C size of the target.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from mmkit.contract import TruthTransform
+import torch
+from torch import Tensor
+
+from mmkit.contract import Batch, TruthTransform
 from mmkit.data.dataset import Dataset
 from mmkit.metrics.answers import HEAD_LOSS, Answers, measures_of
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metrics_of
 from mmkit.model.network import Model
 from mmkit.model.prediction import losses_of_samples, predictions
 from mmkit.system.precision import Precision
+from mmkit.transforms.truth import numbers_of
 
 
 def evaluate(
@@ -36,11 +43,31 @@ def evaluate(
     target = transform.target()
     if measured_as_tensors(target.kind):
         metrics = metrics_of(target)
+        start = 0
         for prediction, truth in predictions(module, data, precision):
-            metrics.update(prediction, truth)
+            if target.kind == "scalar":
+                raw = truths[start : (start := start + len(truth["mask"]))]
+                metrics.update({"values": _answered(transform.inverse(prediction))}, _known(raw, target.size))
+            else:
+                metrics.update(prediction, truth)
         return metrics
     losses, known = losses_of_samples(module, data, precision)
     answers = None
     if names is None or set(names) != {HEAD_LOSS}:
         answers = [a for given, _ in predictions(module, data, precision) for a in transform.inverse(given)]
     return Answers(measures_of(transform, target.kind), losses, known, truths, answers)
+
+
+def _answered(answers: Sequence[Any]) -> Tensor:
+    """[B C] float64 of the answers to a scalar: what the user gets is what is measured."""
+    rows = [answer["values"] if "values" in answer else [answer["value"]] for answer in answers]
+    return torch.tensor(rows, dtype=torch.float64)
+
+
+def _known(truths: Sequence[Any], size: int) -> Batch:
+    """`values` [B C] float64 of the raw truth of a scalar, which a batch would round to float32, and `mask` [B]."""
+    rows = [[0.0] * size if truth is None else numbers_of(truth) for truth in truths]
+    return {
+        "values": torch.tensor(rows, dtype=torch.float64),
+        "mask": torch.tensor([truth is not None for truth in truths], dtype=torch.bool),
+    }

@@ -175,6 +175,9 @@ class CategoryLoss(nn.Module):
 class NumberLoss(nn.Module):
     """The loss of numbers, of an output that is standardised by mean and deviation of the training split.
 
+    The truth is read as `standardised`, which is exact; where a batch has only `values`, they are standardised in
+    float32.
+
     Raises:
         ValueError: the target is not a scalar.
     """
@@ -192,13 +195,17 @@ class NumberLoss(nn.Module):
         self.register_buffer("std", torch.tensor(target.std or (1.0,) * target.size), persistent=False)
 
     def forward(self, output: Tensor, truth: Batch) -> Tensor:
-        """[B] from [B C], standardised, and truth in the user's units."""
-        values = (truth["values"] - self.mean) / self.std
+        """[B] from [B C], standardised."""
+        values = truth["standardised"] if "standardised" in truth else (truth["values"] - self.mean) / self.std
         return number_loss(output, values, truth["mask"], loss=self.loss, delta=self.delta)
 
     def values(self, output: Tensor) -> Tensor:
-        """[B C] in the user's units."""
+        """[B C] in the user's units, as exact as float32 is."""
         return torch.addcmul(self.mean, _wide(output), self.std)
+
+    def prediction(self, output: Tensor) -> Batch:
+        """`values` [B C], and the output itself as `standardised` [B C], of which `Numbers` makes exact values."""
+        return {"values": self.values(output), "standardised": _wide(output)}
 
 
 def loss_of(target: Target) -> CategoryLoss | NumberLoss:

@@ -63,5 +63,5 @@ class RegressionHead(nn.Module):
         return self.criterion(output, truth)
 
     def predict(self, output: Tensor) -> Batch:
-        """`values` [B C] in the user's units."""
-        return {"values": self.criterion.values(output)}
+        """`values` [B C] in the user's units, and `standardised` [B C], of which the transform makes exact ones."""
+        return self.criterion.prediction(output)

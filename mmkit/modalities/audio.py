@@ -13,12 +13,20 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import array_of, is_missing
 
 Clip = tuple[Tensor, int]
 """A float32 tensor [channels time], and its samples per second."""
 
 STREAMED = 0x7FFF0000
 """Bytes of sound in a header: programs that do not know the length yet write a greater number, which says nothing."""
+LOUDEST = 16.0
+"""A float beyond is none of a sound from -1 to 1, but an integer that was never scaled: mixing, resampling and lossy
+coding go beyond 1, by no more than a few."""
+FEW, MANY = 8, 64
+"""Channels that any sound may have, and that none has: an axis longer than `MANY` is time."""
+INTEGERS = (np.uint8, np.int8, np.int16, np.int32)
+"""Types whose range is the range of the sound."""
 _SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 """What libsndfile logs where a header promises more bytes than the file holds."""
 
@@ -26,17 +34,25 @@ _SHORT = re.compile(r"(?:data|SSND|Data Size)\s*: (\d+) \(should be (\d+)\)")
 class Audio:
     """A raw value is a path or bytes (wav, flac, ogg, mp3), or (waveform [channels time] or [time], rate)."""
 
-    def decode(self, raw: Any) -> Clip:
+    def decode(self, raw: Any) -> Clip | None:
         """A float32 tensor [channels time] of its own, both at least 1, and the samples per second.
 
-        Waveforms of integers are scaled to -1 to 1 by the range of their type.
+        None for NaN and other marks of a gap, as tables have them.
+
+        Waveforms of integers of up to 32 bits are scaled to -1 to 1 by the range of their type. One that is given as
+        [time channels], as soundfile reads it, is turned where no sound has so many channels.
 
         Raises:
             DataError: the file is not there, cannot be read or is cut off (which is not detected for ogg); the waveform
-                is of another shape, empty, or not finite; the rate is not a positive whole number.
+                is of another shape, empty, not finite, or of numbers that do not say how loud it is; the rate is not a
+                positive whole number.
         """
+        if is_missing(raw):
+            return None
         if isinstance(raw, (str, Path)):
             path = Path(raw)
+            if path == Path():
+                raise DataError("an empty path was given; give None where the sound is missing")
             if not path.is_file():
                 raise DataError(f"there is no sound file at {path}")
             return _read(path, str(path))
@@ -67,16 +83,33 @@ def _read(source: Path | io.BytesIO, name: str) -> Clip:
 
 
 def _waveform(raw: Any) -> Tensor:
+    """[channels time] or [time] float32, whichever way the axes lie, where that is certain."""
     try:
-        waveform = torch.as_tensor(raw).detach().cpu()
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(f"a waveform is an array of numbers; got {type(raw).__name__}: {error}") from error
-    if waveform.is_complex() or waveform.dtype == torch.bool:
-        raise DataError(f"a waveform holds real numbers; got {waveform.dtype}")
-    if waveform.dtype == torch.uint8:  # as in 8-bit wav files, silence is 128
-        return (waveform.float() - 128) / 128
-    scale = 1.0 if waveform.is_floating_point() else -float(torch.iinfo(waveform.dtype).min)
-    return waveform.to(torch.float32, copy=True) / scale
+        numbers = array_of(raw)
+    except ValueError as error:
+        raise DataError(f"a waveform is an array of numbers; got {error}") from error
+    kind, shape = numbers.dtype.kind, list(numbers.shape)
+    if numbers.ndim == 0:
+        raise DataError(f"a waveform is an array [channels time] or [time]; got {numbers}: give (waveform, rate)")
+    if kind in "cb":
+        raise DataError(f"a waveform holds real numbers; got {numbers.dtype}")
+    if numbers.ndim == 2 and numbers.size and shape[0] > max(shape[1], FEW):
+        if shape[0] < MANY or shape[1] > FEW:
+            raise DataError(f"a waveform is [channels time]; got {shape[0]} channels of {shape[1]} samples: turn it")
+        numbers = numbers.T  # [time channels], as soundfile gives it: no sound has so many channels
+    if kind == "f":
+        return torch.from_numpy(np.array(numbers, dtype=np.float32, order="C"))
+    if numbers.dtype == np.uint8:  # as in 8-bit wav files, silence is 128
+        return torch.from_numpy((np.array(numbers, dtype=np.float32, order="C") - 128) / 128)
+    least = np.iinfo(numbers.dtype).min
+    peak = int(np.abs(numbers.astype(np.float64)).max(initial=0))
+    # Of 32 bits the loudest sample uses more than 16, unless the numbers are of 16 bits, in a greater type.
+    if peak and (numbers.dtype not in INTEGERS or (numbers.dtype == np.int32 and peak <= 2**15)):
+        raise DataError(
+            f"a waveform of {numbers.dtype} up to {peak} does not say how loud it is; give int16 or int32 of the whole"
+            " range, or floats from -1 to 1 (16-bit numbers divided by 32768)"
+        )
+    return torch.from_numpy(np.array(numbers, dtype=np.float32, order="C") / -np.float32(least or -1))
 
 
 def _checked(waveform: Tensor, rate: Any, name: str) -> Clip:
@@ -94,4 +127,7 @@ def _checked(waveform: Tensor, rate: Any, name: str) -> Clip:
         raise DataError(f"a rate is a positive whole number of samples per second; got {rate!r}")
     if not torch.isfinite(waveform).all():
         raise DataError(f"{name} holds NaN or infinity; mend it or leave it out")
+    peak = float(waveform.abs().max())
+    if peak > LOUDEST:
+        raise DataError(f"{name} goes up to {peak:g}; sound lies between -1 and 1: divide by the range of its numbers")
     return waveform, whole

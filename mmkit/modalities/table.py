@@ -10,19 +10,28 @@ import torch
 from torch import Generator
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 
 Cell = float | int | str | bool | None
 
 
 class Table:
-    """A raw value is a mapping of column to cell; in memory, cells are numbers, strings, booleans or None."""
+    """A raw value is a mapping of column to cell, or a row of pandas.
+
+    In memory, cells are numbers, strings, booleans or None.
+    """
 
     def decode(self, raw: Any) -> dict[str, Cell] | None:
-        """The row, its empty cells (None, NaN, a blank string) None; None where every cell is empty.
+        """The row, its empty cells (None, NaN, a blank string) None; None where every cell is empty, or NaN is given in
+        place of the row.
 
         Raises:
             DataError: not a mapping, a column's name is no string, or a cell is none of the above.
-        """
+        """  # noqa: D205 - one sentence
+        if is_missing(raw):
+            return None
+        if not isinstance(raw, Mapping):  # rows of pandas, as iterrows and itertuples give them
+            raw = next((made() for name in ("to_dict", "_asdict") if (made := getattr(raw, name, None))), raw)
         if not isinstance(raw, Mapping):
             raise DataError(f"a table row is a mapping of column to cell; got {type(raw).__name__}")
         row = {}
@@ -54,15 +63,13 @@ def decode_cell(column: str, value: Any) -> Cell:
     Raises:
         DataError: it is something else, or a number that is not finite.
     """
-    if type(value).__name__ in {"NAType", "NaTType"}:  # pandas' own missing values compare unlike any other
+    if is_missing(value):
         return None
     if getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy scalar, or a tensor without axes
-    if value is None or (isinstance(value, str) and not value.strip()):
+    if isinstance(value, str) and not value.strip():
         return None
     if isinstance(value, float) and not math.isfinite(value):
-        if math.isnan(value):
-            return None
         raise DataError(f"column {column!r} holds {value}; a number is finite")
     if isinstance(value, str):
         return str(value)

@@ -12,6 +12,7 @@ import torch
 from torch import Generator
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 
 EXAMPLE_WORDS = (
     "red",
@@ -34,12 +35,13 @@ class Text:
     """A raw value is a string, UTF-8 bytes, or the Path of a UTF-8 file; in memory it is a `str` that is not blank."""
 
     def decode(self, raw: Any) -> str | None:
-        """The text of a string, of UTF-8 bytes, or of a UTF-8 file named by a Path; None for NaN, as tables give it.
+        """The text of a string, of UTF-8 bytes, or of a UTF-8 file named by a Path; None for NaN and other marks of a
+        gap, as tables have them.
 
         Raises:
             DataError: another type, a file that cannot be read, bytes that are not UTF-8, or a blank text.
-        """
-        if isinstance(raw, float) and raw != raw:  # noqa: PLR0124  (NaN: an empty cell of a table's text column)
+        """  # noqa: D205 - one sentence
+        if is_missing(raw):
             return None
         where = ""
         if isinstance(raw, Path):

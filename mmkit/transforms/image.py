@@ -6,6 +6,7 @@ Axes: B batch, C channels, H height, W width.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,11 @@ from torchvision.transforms.v2 import functional as vision
 from mmkit.contract import Batch
 from mmkit.errors import DataError, UsageError
 
+USUAL = 64
+"""Height and width of images of different sizes, unless they are told: what an encoder learns from scratch."""
+AT_ONCE = 2**20
+"""Pixels that are measured together."""
+
 
 class ImageTransform:
     """Brings images to one size and number of channels; crops, shifts and flips them in training.
@@ -27,7 +33,8 @@ class ImageTransform:
     https://arxiv.org/abs/1409.4842: a share of the area, at an aspect ratio between 3/4 and 4/3.
 
     Args:
-        size: height and width in pixels; none takes the size of the training images, which must then all be the same.
+        size: height and width in pixels; none takes the size of the training images where all are the same, else 64, or
+            the median of their shorter sides where that is less.
         resize: how an image of another shape is resized: "crop" cuts out its middle first, "stretch" changes the aspect
             ratio.
         colour: "grey", "colour", or "auto", which is colour where any training image has colour.
@@ -70,7 +77,9 @@ class ImageTransform:
             UsageError: it is neither an option nor fitted.
         """
         if self.size is None:
-            raise UsageError("the size of the images is not known before `fit`; set the option size")
+            raise UsageError(
+                "the size of the images is not known before `fit`; set it where the encoder is named, as in cnn:size=64"
+            )
         return self.size
 
     def fit(self, values: Sequence[Tensor | None]) -> None:
@@ -78,27 +87,26 @@ class ImageTransform:
 
         Raises:
             DataError: there is no image.
-            UsageError: `size` is none and the images differ.
         """
         images = [value for value in values if value is not None]
         if not images:
             raise DataError("the training split has no image in this input; leave the input out")
         if self.size is None:
             sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
-            if len(sizes) > 1:
-                raise UsageError(
-                    f"the training images have {len(sizes)} sizes, from {_by(sizes[0])} to {_by(sizes[-1])};"
-                    " set the image option size, such as size=64"
-                )
-            self.size = sizes[0]
+            side = min(USUAL, round(statistics.median(min(image.shape[1:]) for image in images)))
+            self.size = sizes[0] if len(sizes) == 1 else (side, side)
         channels = (
             max(image.shape[0] for image in images) if self.colour == "auto" else 1 + 2 * (self.colour == "colour")
         )
         # An image weighs the same whatever its size; sums of bytes are exact in float64.
         sums = torch.zeros(2, channels, dtype=torch.float64)
         for image in images:
-            pixels = _channels(image, channels).flatten(1).double() / 255
-            sums += torch.stack((pixels.mean(1), pixels.square().mean(1)))
+            of_image = torch.zeros_like(sums)
+            # A part at a time: in float64, a picture of 100 megapixels takes gigabytes.
+            for part in image.split(max(1, AT_ONCE // image.shape[2]), dim=1):
+                pixels = _channels(part, channels).flatten(1).double() / 255
+                of_image += torch.stack((pixels.sum(1), pixels.square().sum(1)))
+            sums += of_image / (image.shape[1] * image.shape[2])
         mean, square = sums / len(images)
         self.mean = mean.tolist()
         # A channel that never changes stays at 0 instead of being blown up.
@@ -181,7 +189,3 @@ def _channels(image: Tensor, channels: int) -> Tensor:
     if len(image) == channels:
         return image
     return vision.rgb_to_grayscale(image) if channels == 1 else image.expand(3, -1, -1)
-
-
-def _by(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"

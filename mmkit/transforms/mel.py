@@ -18,7 +18,7 @@ from torchaudio import functional as sound
 from mmkit.contract import Batch
 from mmkit.errors import DataError
 from mmkit.transforms.series import padded, span
-from mmkit.transforms.sound import mono_at
+from mmkit.transforms.sound import Mix, mono_at
 
 FLOOR = 1e-6
 """Added before the logarithm, so that silence is no outlier: about the power of the rounding noise of 16 bits."""
@@ -43,6 +43,8 @@ class MelTransform:
         low: lowest frequency, in Hz.
         high: highest frequency, in Hz; none is half of `rate`.
         seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
+        mix: how the channels of a clip become one: their "mean", or the "loudest" of them; where the mean would cancel
+            them out, the loudest is taken anyhow.
         time_mask: greatest share of the frames of a clip that one mask hides, in training; 0 is off.
         band_mask: greatest share of the mel bands that one mask hides, in training; 0 is off.
 
@@ -61,6 +63,7 @@ class MelTransform:
         low: Annotated[float, Ge(0)] = 20.0,
         high: Annotated[float, Gt(0)] | None = None,
         seconds: Annotated[float, Gt(0)] | None = None,
+        mix: Mix = "mean",
         time_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
         band_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
     ) -> None:
@@ -69,6 +72,7 @@ class MelTransform:
         self.samples = round(window * rate)  # W
         self.hop = round(hop * rate)
         self.longest = None if seconds is None else max(1, round(seconds * rate))
+        self.mix: Mix = mix
         self.time_mask = time_mask
         self.band_mask = band_mask
         self.augments = time_mask > 0 or band_mask > 0
@@ -141,7 +145,7 @@ class MelTransform:
 
     def _framed(self, value: tuple[Tensor, int]) -> Tensor:
         """[T W], a view of one clip in mono and at the rate."""
-        mono = mono_at(value, self.rate)[: self.longest]
+        mono = mono_at(value, self.rate, self.mix)[: self.longest]
         if len(mono) < self.samples:
             mono = torch.nn.functional.pad(mono, (0, self.samples - len(mono)))
         return mono.unfold(0, self.samples, self.hop)

@@ -54,8 +54,9 @@ class SeriesTransform:
         self.time_mask = time_mask
         self.noise = noise
         self.augments = time_mask > 0 or noise > 0
-        self.mean = torch.zeros(1)  # [C], C is what `fit` found
-        self.std = torch.ones(1)
+        # [C] float64, C is what `fit` found: a large offset would hide a small spread in float32.
+        self.mean = torch.zeros(1, dtype=torch.float64)
+        self.std = torch.ones(1, dtype=torch.float64)
 
     @property
     def channels(self) -> int:
@@ -78,11 +79,12 @@ class SeriesTransform:
         if wrong:
             said = f"channels; most of the training split have {most}"
             raise ValuesError({place: f"a series has {count} {said}" for place, count in wrong.items()})
-        steps = torch.cat(list(series.values())).double()  # [N C]
-        std, mean = torch.std_mean(steps, 0, correction=0)
-        self.mean = mean.float()
-        # A channel that never changes stays at 0 instead of being blown up.
-        self.std = torch.where(std > 1e-6 * mean.abs().clamp(min=1e-6), std, 1.0).float()
+        steps = torch.cat(list(series.values()))  # [N C]
+        rounding = 1e-7 if steps.dtype == torch.float32 else 1e-12  # of a number, relative to it
+        std, self.mean = torch.std_mean(steps.double(), 0, correction=0)
+        # A channel that never changes, but for rounding, stays at 0 instead of being blown up.
+        varies = (steps.amax(0) > steps.amin(0)) & (std > rounding * self.mean.abs())
+        self.std = torch.where(varies, std, 1.0)
 
     def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
         """`steps` [B T C] float32, zero where padded, and `mask` [B T]."""
@@ -100,14 +102,15 @@ class SeriesTransform:
         # All real steps are in one tensor at first, so that no noise is drawn for padding.
         packed = torch.cat(series)  # [N C]
         if self.standardize:
-            packed = (packed - self.mean) / self.std
+            packed = (packed.double() - self.mean) / self.std
+        packed = packed.float()
         if generator is not None and self.noise:
             noise = torch.randn(packed.shape, generator=generator)
-            packed = packed.add(noise if self.standardize else noise * self.std, alpha=self.noise)
+            packed = packed.add(noise if self.standardize else noise * self.std.float(), alpha=self.noise)
         steps = padded(packed, lengths, mask)  # [B T C]
         if generator is not None and self.time_mask:
             hidden = span(lengths, longest, self.time_mask, generator).unsqueeze(2)
-            steps = steps.masked_fill(hidden, 0) if self.standardize else torch.where(hidden, self.mean, steps)
+            steps = steps.masked_fill(hidden, 0) if self.standardize else torch.where(hidden, self.mean.float(), steps)
         return {"steps": steps, "mask": mask}
 
     def state(self) -> dict[str, Any]:
@@ -116,8 +119,8 @@ class SeriesTransform:
 
     def restore(self, state: Mapping[str, Any]) -> None:
         """Take back what `state` gave."""
-        self.mean = torch.tensor(state["mean"])
-        self.std = torch.tensor(state["std"])
+        self.mean = torch.tensor(state["mean"], dtype=torch.float64)
+        self.std = torch.tensor(state["std"], dtype=torch.float64)
 
     def _cut(self, value: Tensor) -> Tensor:
         return value if self.max_length is None else value[: self.max_length]

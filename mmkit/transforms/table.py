@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
@@ -18,6 +19,8 @@ from mmkit.modalities.table import Cell
 Row = Mapping[str, Cell]
 
 MISSING, UNKNOWN = 0, 1
+BOOLS = {"1": "true", "0": "false", "true": "true", "false": "false"}
+"""How files and other libraries write yes and no."""
 FAR = 1e6
 
 
@@ -27,7 +30,8 @@ class TableTransform:
     Columns of numbers only are read as numbers, columns of strings or booleans as categories: 0 is a missing cell, 1 an
     unknown one, then come the values of the training split. Columns are in the order of their names. A column that is
     empty in the training split is accepted later, but not read. Numbers are clipped at a million standard deviations
-    from the mean.
+    from the mean. In a column of booleans 1 and 0, or the texts "true" and "false", are the same as they; so are
+    booleans in a column of 0 and 1.
 
     Args:
         categorical: columns of numbers that are read as categories, such as codes.
@@ -52,6 +56,7 @@ class TableTransform:
         self.min_count = min_count
         self.scales: dict[str, tuple[float, float]] = {}  # mean and deviation of each column of numbers
         self.values: dict[str, dict[str, int]] = {}  # index of each value of each column of categories
+        self.flags: frozenset[str] = frozenset()  # columns of numbers that are all 0 or 1
         self.unread: tuple[str, ...] = ()
 
     @property
@@ -76,15 +81,18 @@ class TableTransform:
                 if column not in cells:
                     raise DataError(f"{option} names column {column!r}, which no row has; {one_of(cells, column)}")
         self.unread = tuple(column for column in cells if column in self.ignore or not cells[column])
-        self.scales, self.values = {}, {}
+        self.scales, self.values, self.flags = {}, {}, frozenset()
         wrong: dict[int, str] = {}
         for column in (column for column in cells if column not in self.unread):
             numbers = {place: cell for place, cell in cells[column].items() if _is_number(cell)}
             others = {place: cell for place, cell in cells[column].items() if place not in numbers}
             if column in self.categorical or not numbers:
                 self.values[column] = self._categories(list(cells[column].values()))
+            elif set(numbers.values()) <= {0, 1} and all(isinstance(cell, bool) for cell in others.values()) and others:
+                self.values[column] = self._categories([bool(cell) for cell in cells[column].values()])
             elif not others:
                 self.scales[column] = _scale(column, list(numbers.values()))
+                self.flags |= {column} if set(numbers.values()) <= {0, 1} else set()
             else:
                 fewer, kind = (numbers, "categories") if len(numbers) < len(others) else (others, "numbers")
                 for place, cell in fewer.items():
@@ -110,13 +118,19 @@ class TableTransform:
         numbers = np.zeros((len(rows), len(self.scales)), dtype=np.float32)
         present = np.zeros(numbers.shape, dtype=bool)
         for n, (column, (mean, deviation)) in enumerate(self.scales.items()):
-            cells = [_number(column, row.get(column)) for row in rows]
+            given = [row.get(column) for row in rows]
+            if column in self.flags:
+                given = [int(cell) if isinstance(cell, bool) else cell for cell in given]
+            cells = [_number(column, cell) for cell in given]
             present[:, n] = [cell is not None for cell in cells]
             scaled = [0.0 if cell is None else (cell - mean) / deviation for cell in cells]
             numbers[:, n] = np.clip(scaled, -FAR, FAR)
         categories = np.full((len(rows), len(self.values)), MISSING, dtype=np.int64)
         for k, (column, indices) in enumerate(self.values.items()):
-            names = (_name(row.get(column)) for row in rows)
+            names = [_name(row.get(column)) for row in rows]
+            folded = {name.lower(): name for name in indices}
+            if len(folded) == len(indices) and folded.keys() <= {"true", "false"}:  # however yes and no are written
+                names = [None if n is None else folded.get(BOOLS.get(n.lower(), n), n) for n in names]
             categories[:, k] = [MISSING if name is None else indices.get(name, UNKNOWN) for name in names]
         mask = present.any(1) | (categories != MISSING).any(1)
         leaves = {"numbers": numbers, "present": present, "categories": categories, "mask": mask}
@@ -127,6 +141,7 @@ class TableTransform:
         return {
             "numbers": [{"column": c, "mean": mean, "deviation": std} for c, (mean, std) in self.scales.items()],
             "categories": [{"column": c, "values": list(indices)} for c, indices in self.values.items()],
+            "flags": sorted(self.flags),
             "unread": list(self.unread),
         }
 
@@ -134,6 +149,7 @@ class TableTransform:
         """Take back what `state` gave."""
         self.scales = {entry["column"]: (entry["mean"], entry["deviation"]) for entry in state["numbers"]}
         self.values = {entry["column"]: _indices(entry["values"]) for entry in state["categories"]}
+        self.flags = frozenset(state["flags"])
         self.unread = tuple(state["unread"])
 
     def _categories(self, cells: Sequence[Cell]) -> dict[str, int]:
@@ -161,12 +177,16 @@ def _number(column: str, cell: Cell) -> float | None:
 
 
 def _name(cell: Cell) -> str | None:
-    """A cell as a category: 3.0 is 3, as tables turn whole numbers into floats where a cell is missing."""
+    """A cell as a category, by the same rules as a class.
+
+    3.0 is 3, as tables turn whole numbers into floats where a cell is missing. Of a text, space around it and the way
+    its accents are encoded count for nothing.
+    """
     if isinstance(cell, bool):
         return "true" if cell else "false"
     if isinstance(cell, float) and cell.is_integer():
         return str(int(cell))
-    return None if cell is None else str(cell)
+    return None if cell is None else unicodedata.normalize("NFC", str(cell)).strip()
 
 
 def _scale(column: str, cells: Sequence[Cell]) -> tuple[float, float]:

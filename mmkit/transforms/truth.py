@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import re
+import unicodedata
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -17,13 +18,25 @@ from mmkit.contract import Batch, Target
 from mmkit.errors import DataError, ValuesError, one_of
 
 _WHOLE = re.compile(r"-?[0-9]+")
+_FRACTION = re.compile(r"[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+MANY_FRACTIONS = 20
+"""More classes that are fractions are taken for numbers: ratings in steps of a half are ten."""
+TWINS = {"True": "1", "False": "0", "1": "True", "0": "False"}
+"""The other way to write yes and no."""
+BOOLS, FLAGS = frozenset({"True", "False"}), frozenset(TWINS)
+_FLAGS_SAID = (
+    "the labels of a sample are a list of those that apply, by name or number; got a row of 0 and 1, {!r}: "
+    "give [name for name, applies in zip(names, row) if applies]"
+)
 
 
 class Categories:
     """One class of C, or any of C labels.
 
     A category is known by its text: 7 and "7" are one class, called "7" in a `Target`, in a saved model and in a
-    prediction, and True is "True". Categories are ordered as numbers where all are whole numbers, else alphabetically.
+    prediction, and True is "True". Space around a text and the way its accents are encoded tell no two categories
+    apart, nor does it matter whether yes and no are bools or 1 and 0. Categories are ordered as numbers where all are
+    whole numbers, else alphabetically.
 
     Raw truth is a string, a whole number or a bool for `classes`; a collection of those for `labels`, which may be
     empty (none of them applies). None is missing truth. Batches are `label` [B] long, or `labels` [B C] float of 0
@@ -50,11 +63,15 @@ class Categories:
         """Learn which categories there are.
 
         Raises:
-            DataError: no truth at all, fewer than two classes, or no label.
+            DataError: no truth at all, fewer than two classes, or no label; rows of 0 and 1 in place of labels, or so
+                many fractions that they seem to be numbers.
             ValuesError: a value that is no category.
         """
         counts: dict[str, int] = {}
         samples = 0
+        if self.kind == "labels":
+            _refuse_rows_of_flags(values)
+        as_numbers = _bools_are_numbers(values)
         wrong: dict[int, str] = {}
         for place, value in enumerate(values):
             if value is None:
@@ -62,7 +79,8 @@ class Categories:
             samples += 1
             try:
                 for name in self._names_of(value):
-                    counts[name] = counts.get(name, 0) + 1
+                    known = TWINS[name] if as_numbers and name in BOOLS else name
+                    counts[known] = counts.get(known, 0) + 1
             except DataError as error:
                 wrong[place] = str(error)
         if wrong:
@@ -73,6 +91,13 @@ class Categories:
         if len(counts) < least:
             found = f"only {next(iter(counts))}" if counts else "none"
             raise DataError(f"the training split must hold at least {least} {self.kind}; it holds {found}")
+        fractions = sum(_FRACTION.fullmatch(name) is not None for name in counts)
+        if fractions > MANY_FRACTIONS:
+            raise DataError(
+                f"the training split has {len(counts)} {self.kind}, {fractions} of them fractions such as "
+                f"{next(iter(counts))}; for numbers to be predicted the target is scalar, and as {self.kind} they need "
+                "names that are no numbers"
+            )
         by_number = all(_WHOLE.fullmatch(name) for name in counts)
         names = sorted(counts, key=lambda name: (int(name) if by_number else 0, name))
         self.restore({"names": names, "counts": [counts[name] for name in names], "samples": samples})
@@ -121,15 +146,24 @@ class Categories:
     def _names_of(self, value: Any) -> set[str]:
         if self.kind == "classes":
             return {category_name(value)}
-        if isinstance(value, str | bytes | Mapping) or not isinstance(value, Collection):
-            raise DataError(f"the labels of a sample are a list of them, which may be empty; got {value!r}")
-        return {category_name(label) for label in value}
+        single = isinstance(value, str | bytes | Mapping) or getattr(value, "ndim", 1) == 0
+        if single or not isinstance(value, Collection):
+            raise DataError(
+                "the labels of a sample are a list of them, which may be empty, None where it is missing; "
+                f"got {value!r}"
+            )
+        names = [category_name(label) for label in (value.tolist() if hasattr(value, "tolist") else value)]
+        if len(names) > len(set(names)) and FLAGS.issuperset(names):
+            raise DataError(_FLAGS_SAID.format(value))
+        return set(names)
 
     def _number(self, name: str) -> int:
         number = self._index.get(name)
         if number is None:
+            number = self._index.get(TWINS.get(name, name))
+        if number is None:
             one = "class" if self.kind == "classes" else "label"
-            raise DataError(f"{one} {name} does not occur in the training split; {one_of(self.names, name)}")
+            raise DataError(f"{one} {name!r} does not occur in the training split; {one_of(self.names, name)}")
         return number
 
 
@@ -137,7 +171,10 @@ class Numbers:
     """C real numbers, in the user's units.
 
     Raw truth is a number, or a sequence of C numbers; None is missing truth, and NaN is an error. Batches are
-    `values` [B C] float32, zero where truth is missing, with `mask` [B].
+    `values` [B C] float32 and `standardised` [B C] float32, both zero where truth is missing, with `mask` [B].
+
+    Numbers that are large beside their spread (a Unix time, a price in cents) lose their spread in float32. So they
+    are standardised in float64, before they are rounded, and `inverse` adds the mean in float64.
 
     >>> truth = Numbers("scalar")
     >>> truth.fit([1.5, None, 2.5])
@@ -188,11 +225,17 @@ class Numbers:
             DataError: a value that is not finite, or not as many numbers as in the training split.
         """
         size = len(self.mean)
-        batch = torch.zeros(len(values), size)
-        for row, value in zip(batch, values, strict=True):
-            if value is not None:
-                row[:] = torch.tensor(_check_size(numbers_of(value), size))
-        return {"values": batch, "mask": torch.tensor([value is not None for value in values], dtype=torch.bool)}
+        missing = list(self.mean)
+        rows = [missing if value is None else _check_size(numbers_of(value), size) for value in values]
+        mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
+        truth = torch.tensor(rows, dtype=torch.float64).view(-1, size)  # [B C]
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+        standardised = (truth - mean) / std
+        return {
+            "values": truth.masked_fill(~mask.unsqueeze(1), 0).float(),
+            "standardised": standardised.float(),
+            "mask": mask,
+        }
 
     def target(self) -> Target:
         """How many numbers, and their scale over the training split."""
@@ -201,8 +244,15 @@ class Numbers:
         return Target("scalar", size, names, mean=self.mean, std=self.std, samples=self.samples)
 
     def inverse(self, prediction: Batch) -> list[Any]:
-        """Of each sample its `value`, or its C `values` where there are several."""
-        rows = prediction["values"].tolist()  # B of C
+        """Of each sample its `value`, or its C `values` where there are several.
+
+        They are made of `standardised` [B C] where the prediction has it, in float64, else of `values` [B C].
+        """
+        values = prediction["values"]
+        if "standardised" in prediction:
+            mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+            values = mean + std * prediction["standardised"].cpu().double()
+        rows = values.tolist()  # B of C
         return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
 
     def state(self) -> dict[str, Any]:
@@ -219,15 +269,49 @@ class Numbers:
 def category_name(value: Any) -> str:
     """The text by which a class or label is known; a number of numpy or torch is the number.
 
+    A text is stripped of the space around it, and composed (NFC): what looks the same is the same.
+
     Raises:
-        DataError: it is no string, whole number or bool, or is empty.
+        DataError: it is no string, whole number or bool, or is blank.
     """
+    if getattr(value, "ndim", 0) and math.prod(value.shape) != 1:
+        raise DataError(
+            f"a class is one string, whole number or bool; got an array {list(value.shape)}: of a one-hot row give "
+            "row.argmax(), the number of its class"
+        )
     plain = value.item() if hasattr(value, "item") and not isinstance(value, str) else value
     if isinstance(plain, float) and plain.is_integer():
         plain = int(plain)  # a column of whole numbers that has a gap is read as floats
-    if not isinstance(plain, str | int) or plain == "":
-        raise DataError(f"a category is a string that is not empty, a whole number or a bool; got {value!r}")
-    return str(plain)
+    name = unicodedata.normalize("NFC", plain).strip() if isinstance(plain, str) else plain
+    if not isinstance(name, str | int) or name == "":
+        what = "give None where it is missing"
+        if isinstance(plain, float) and math.isfinite(plain):
+            what = "for numbers to be predicted the target is scalar"
+        elif isinstance(plain, list | tuple):
+            what = "of a one-hot row give the number of its class, and for several labels a sample the target is labels"
+        raise DataError(f"a category is a string that is not empty, a whole number or a bool; got {value!r}: {what}")
+    return str(name)
+
+
+def _refuse_rows_of_flags(values: Sequence[Any]) -> None:
+    """Raise where the labels of all samples are rows of 0 and 1, one a label, in place of the labels that apply."""
+    rows = [value.tolist() if hasattr(value, "tolist") else value for value in values if value is not None]
+    if not rows or not all(isinstance(row, list | tuple) for row in rows):
+        return
+    lengths = {len(row) for row in rows}
+    flags = all(isinstance(flag, int | float) and flag in {0, 1} for row in rows for flag in row)
+    if flags and len(lengths) == 1 and min(lengths) > 1:
+        raise DataError(_FLAGS_SAID.format(rows[0]))
+
+
+def _bools_are_numbers(values: Sequence[Any]) -> bool:
+    """Whether bools stand among whole numbers, so that True is 1 and False is 0."""
+    flat = [
+        one for value in values for one in (value if isinstance(value, list | tuple | set | frozenset) else [value])
+    ]
+    plain = [one.item() if getattr(one, "ndim", None) == 0 else one for one in flat]
+    kinds = {type(one) for one in plain if not isinstance(one, str)}
+    return bool in kinds and (int in kinds or float in kinds)
 
 
 def numbers_of(value: Any) -> list[float]:

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import warnings
 import zlib
 
 import numpy as np
@@ -83,6 +84,78 @@ def test_what_is_transparent_lies_on_white():
 def test_sixteen_bits_keep_their_range():
     deep = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
     assert Image().decode(encoded(deep)).flatten().tolist() == [0, 1, 128, 255]
+
+
+def big_endian_tiff(pixels):
+    """A grey TIFF of 16 bits, as microscopes write them; its bytes are in the order that Pillow does not write."""
+    data = pixels.astype(">u2").tobytes()
+    height, width = pixels.shape
+    tags = [(256, 3, width), (257, 3, height), (258, 3, 16), (259, 3, 1), (262, 3, 1), (273, 4, 8), (277, 3, 1)]
+    tags += [(278, 3, height), (279, 4, len(data))]
+    entries = b"".join(
+        struct.pack(">HHI", tag, kind, 1) + (struct.pack(">HH", value, 0) if kind == 3 else struct.pack(">I", value))
+        for tag, kind, value in tags
+    )
+    return b"MM\0*" + struct.pack(">I", 8 + len(data)) + data + struct.pack(">H", len(tags)) + entries + b"\0\0\0\0"
+
+
+@pytest.mark.parametrize("most", [255, 65535])
+@pytest.mark.parametrize("form", ["array", "big-endian array", "PNG", "TIFF", "big-endian TIFF", "Pillow", "PPM"])
+def test_sixteen_bits_are_sixteen_bits_however_dark(most, form):
+    deep = np.random.default_rng(0).integers(0, most + 1, (6, 5)).astype(np.uint16)
+    raw = {
+        "array": lambda: deep,
+        "big-endian array": lambda: deep.astype(">u2"),
+        "PNG": lambda: encoded(deep),
+        "TIFF": lambda: encoded(deep, fmt="TIFF"),
+        "big-endian TIFF": lambda: big_endian_tiff(deep),
+        "Pillow": lambda: Pillow.fromarray(deep),
+        "PPM": lambda: b"P5\n5 6\n65535\n" + deep.astype(">u2").tobytes(),
+    }[form]()
+    assert np.array_equal(Image().decode(raw)[0].numpy(), np.rint(deep.astype(float) / 257))
+
+
+@pytest.mark.parametrize("fmt", ["TIFF", None])
+def test_numbers_without_a_range_are_read_as_arrays_of_their_type(fmt):
+    def raw(pixels):
+        picture = Pillow.fromarray(pixels)
+        return picture if fmt is None else encoded(picture, fmt=fmt)
+
+    grey = np.array([[0, 7, 100]])
+    assert Image().decode(raw(grey.astype(np.int32))).tolist() == [grey.tolist()]
+    assert Image().decode(raw((grey / 255).astype(np.float32))).tolist() == [grey.tolist()]
+    with pytest.raises(DataError, match=r"an image \(Pillow's mode I\) of int32 holds 0 to 255; got 0 to 25700: scale"):
+        Image().decode(raw((grey * 257).astype(np.int32)))
+    with pytest.raises(DataError, match=r"an image \(Pillow's mode F\) of float32 holds 0 to 1; got 0.0 to 100.0: div"):
+        Image().decode(raw(grey.astype(np.float32)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda a: a[..., ::-1].copy()[..., ::-1],
+        lambda a: a[:, ::-1].copy()[:, ::-1],
+        lambda a: np.rot90(np.rot90(a, -1).copy()),
+        lambda a: a.astype(">i4"),
+        lambda a: a.astype(np.uint32),
+        lambda a: a.astype(np.uint64),
+        lambda a: a.astype(">u2") * np.uint16(257),
+        lambda a: (a / 255).astype(">f8"),
+        lambda a: (a / 255).astype(np.float16),
+        lambda a: a.astype(object),
+        np.asfortranarray,
+    ],
+)
+def test_arrays_of_any_make_are_read_by_their_numbers(colour, change):
+    raw = change(colour)
+    raw.flags.writeable = False
+    assert np.array_equal(Image().decode(raw).permute(1, 2, 0).numpy(), colour)
+
+
+def test_integers_beyond_eight_bits_do_not_say_their_range():
+    for kind in (np.uint32, np.uint64, np.int32):
+        with pytest.raises(DataError, match="holds 0 to 255; got 0 to 300: scale it, or give uint16 up to 65535"):
+            Image().decode(np.array([[0, 300]], dtype=kind))
 
 
 def test_exif_orientation_is_applied(colour):
@@ -213,6 +286,51 @@ def test_a_decompression_bomb_is_refused(monkeypatch, colour):
     monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 8)
     with pytest.raises(DataError, match="pixels; scale it down"):
         Image().decode(encoded(colour))
+
+
+class TestPillowsWarning:
+    """Of more pixels than Pillow thinks usual, and fewer than it refuses."""
+
+    @pytest.fixture(autouse=True)
+    def few(self, monkeypatch):
+        monkeypatch.setattr(Pillow, "MAX_IMAGE_PIXELS", 30)
+
+    @pytest.mark.parametrize("options", [{}, {"fmt": "JPEG", "quality": 100}, {"fmt": "TIFF"}, {"mode": "1"}])
+    def test_it_is_not_shown(self, colour, options):
+        file = encoded(colour, **options)
+        before = list(warnings.filters)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            assert Image().decode(file).shape[1:] == (5, 7)
+        assert caught == []
+        assert warnings.filters == before
+
+    def test_other_warnings_of_a_file_are(self, colour, monkeypatch):
+        opened = Pillow.open
+
+        def worried(source):
+            warnings.warn("something else", stacklevel=1)
+            return opened(source)
+
+        monkeypatch.setattr(Pillow, "open", worried)
+        with pytest.warns(UserWarning, match="something else"):
+            Image().decode(encoded(colour))
+
+    @pytest.mark.parametrize("options", [{}, {"fmt": "TIFF"}])
+    def test_as_an_error_it_is_one_of_the_data(self, colour, options):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(DataError, match="more than 30 pixels, of which Pillow warns, and warnings are errors"):
+                Image().decode(encoded(colour, **options))
+
+
+@pytest.mark.parametrize("fmt", ["PNG", "JPEG", "TIFF", "GIF"])
+@pytest.mark.parametrize("size", [(1, 1), (300, 200), (17, 999)])
+def test_the_size_is_read_off_the_header(fmt, size):
+    exif = Pillow.Exif()
+    exif[0x010F] = "a maker of cameras"
+    file = photograph(size, fmt=fmt, **({"exif": exif} if fmt in {"PNG", "JPEG"} else {}))
+    assert module._pixels(file) == (size[0] * size[1] if fmt in {"PNG", "JPEG"} else 0)
 
 
 def test_examples_are_values():

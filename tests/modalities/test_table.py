@@ -1,6 +1,7 @@
 """What counts as a row of a table."""
 
 import re
+from collections import namedtuple
 
 import numpy as np
 import pytest
@@ -53,3 +54,13 @@ def test_examples_are_rows_of_the_same_columns():
     assert [Table().decode(example) for example in examples] == examples
     assert len({tuple(example) for example in examples}) == 1
     assert any(None in example.values() for example in examples)
+
+
+def test_rows_of_pandas_are_mappings():
+    Row = namedtuple("Row", ["a", "b"])
+    assert Table().decode(Row(1, "x")) == {"a": 1, "b": "x"}
+    pd = pytest.importorskip("pandas")
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", None]})
+    expected = [{"a": 1, "b": "x"}, {"a": 2, "b": None}]
+    assert [Table().decode(row) for _, row in frame.iterrows()] == expected
+    assert [Table().decode(row) for row in frame.itertuples(index=False)] == expected

@@ -246,10 +246,10 @@ class KeepsCall(Padded):
 
 
 class Accumulates(Padded):
-    seen = ()
+    seen: tuple[Any, ...] = ()
 
     def fit(self, values):
-        self.seen = [*self.seen, *values]
+        self.seen = (*self.seen, *values)
         super().fit(self.seen)
 
 

@@ -1,9 +1,15 @@
 """ImageTransform: size, channels, statistics, augmentation."""
 
+import subprocess
+import sys
+
+import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
 
 from mmkit.errors import UsageError
+from mmkit.transforms import image as module
 from mmkit.transforms.image import ImageTransform
 
 
@@ -19,9 +25,18 @@ def test_the_size_of_the_training_images_is_taken():
     assert transform([image(3, 40, 20)])["pixels"].shape == (1, 1, 6, 8)
 
 
-def test_differing_sizes_need_the_option():
-    with pytest.raises(UsageError, match="2 sizes, from 6x8 to 8x8; set the image option size, such as size=64"):
-        ImageTransform().fit([image(1, 8, 8), image(1, 6, 8)])
+@pytest.mark.parametrize(
+    ("sizes", "side"),
+    [([(8, 8), (6, 8)], 7), ([(300, 200), (90, 400), (640, 480)], 64), ([(9, 5), (20, 70), (300, 200)], 20)],
+)
+def test_differing_sizes_have_a_usual_one(sizes, side):
+    transform = ImageTransform()
+    transform.fit([image(1, *size) for size in sizes])
+    assert transform.shape == (side, side)
+    assert transform([image(1, *sizes[0])])["pixels"].shape == (1, 1, side, side)
+
+
+def test_differing_sizes_are_brought_to_the_option():
     transform = ImageTransform(size=5)
     transform.fit([image(1, 8, 8), image(1, 6, 8)])
     assert transform([image(1, 8, 8), image(1, 3, 4)])["pixels"].shape == (2, 1, 5, 5)
@@ -56,6 +71,49 @@ def test_statistics_are_those_of_the_training_pixels():
     torch.testing.assert_close(torch.tensor(transform.std).double(), pixels.std(1, correction=0), atol=1e-6, rtol=0)
     transform.fit([torch.full((1, 4, 5), 7, dtype=torch.uint8)])
     assert transform.std == [1.0]
+
+
+@pytest.mark.parametrize("colour", ["auto", "grey", "colour"])
+@pytest.mark.parametrize("together", [1, 7, 64, 2**20])
+def test_statistics_do_not_depend_on_how_many_pixels_are_measured_together(monkeypatch, colour, together):
+    values = [image(3, 9, 5, seed=1), image(1, 12, 3, seed=2)]
+    monkeypatch.setattr(module, "AT_ONCE", together)
+    transform = ImageTransform(colour=colour)
+    transform.fit(values)
+    whole = [np.asarray(module._channels(value, transform.channels)) / 255 for value in values]
+    mean = np.mean([pixels.mean((1, 2)) for pixels in whole], axis=0)
+    square = np.mean([np.square(pixels).mean((1, 2)) for pixels in whole], axis=0)
+    np.testing.assert_allclose(transform.mean, mean, rtol=1e-12)
+    np.testing.assert_allclose(transform.std, np.sqrt(square - mean**2), rtol=1e-9)
+
+
+HUGE = """
+import resource, sys
+from mmkit.modalities.image import Image
+from mmkit.transforms.image import ImageTransform
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+before = peak()
+value = Image().decode(sys.argv[1])
+transform = ImageTransform(size=16)
+transform.fit([value])
+assert transform([value])["pixels"].shape == (1, 1, 16, 16)
+print(value.numel(), peak() - before)
+"""
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="the unit of the peak of memory is the system's")
+@pytest.mark.parametrize(("mode", "fmt"), [("L", "JPEG"), ("L", "PNG"), ("1", "PNG")])
+def test_a_huge_picture_takes_its_own_size_in_memory_and_little_more(tmp_path, mode, fmt):
+    path = tmp_path / "huge"
+    Pillow.new(mode, (12_000, 9_000)).save(path, fmt)
+    done = subprocess.run([sys.executable, "-c", HUGE, str(path)], capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    pixels, kibibytes = map(int, done.stdout.split())
+    assert pixels == 108_000_000
+    # Itself, its copy in the reader, and four bytes a pixel while it is resized.
+    assert kibibytes * 1024 < 8 * pixels
 
 
 def test_crop_keeps_the_middle_and_stretch_keeps_everything():

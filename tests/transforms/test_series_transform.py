@@ -1,9 +1,11 @@
 """SeriesTransform: scaling, padding, the time mask."""
 
+import numpy as np
 import pytest
 import torch
 
 from mmkit.errors import DataError
+from mmkit.modalities.series import Series
 from mmkit.transforms.series import SeriesTransform, span
 
 
@@ -53,7 +55,7 @@ def test_the_time_mask_is_one_span_of_the_mean(standardize):
             if changed:
                 hidden_ever = True
                 assert changed == list(range(changed[0], changed[-1] + 1))
-                fill = torch.zeros(2) if standardize else transform.mean
+                fill = torch.zeros(2) if standardize else transform.mean.float()
                 assert torch.equal(steps[row, changed[0]], fill)
     assert hidden_ever
 
@@ -72,3 +74,35 @@ def test_noise_has_the_deviation_asked_for():
         noise = transform(values, torch.Generator().manual_seed(1))["steps"] - transform(values)["steps"]
         # The deviation of 4000 draws scatters by 1.1 % of itself; one of five scatters is allowed.
         torch.testing.assert_close(noise[0].std(0), torch.tensor(expected), rtol=0.056, atol=0)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1.7e9, 1e12])
+def test_series_far_from_zero_keep_their_spread(offset):
+    rng = np.random.default_rng(0)
+    # One channel changes within a series, the other from series to series only.
+    raw = [offset + 30 * np.stack([rng.uniform(-1, 1, 6), np.full(6, rng.uniform(-1, 1))], 1) for _ in range(40)]
+    values = [Series().decode(one) for one in raw]
+    transform = SeriesTransform()
+    transform.fit(values)
+    steps = np.concatenate(raw)
+    expected = (steps - steps.mean(0)) / steps.std(0)
+    found = transform(values)["steps"]
+    assert found.dtype == torch.float32
+    np.testing.assert_allclose(found.reshape(-1, 2).numpy(), expected, atol=2e-4 if offset else 1e-6)
+
+
+def test_whole_numbers_that_float32_holds_keep_their_spread():
+    raw = 10_000_000 + np.random.default_rng(0).integers(0, 6, (300, 1))
+    value = Series().decode(raw)
+    assert value.dtype == torch.float32
+    transform = SeriesTransform()
+    transform.fit([value])
+    np.testing.assert_allclose(transform([value])["steps"][0].numpy(), (raw - raw.mean()) / raw.std(), atol=1e-6)
+
+
+def test_a_channel_that_changes_by_rounding_alone_stays_at_zero():
+    value = torch.full((50, 1), 0.1)
+    value[::2] = torch.nextafter(value[::2], torch.ones(25, 1))
+    transform = SeriesTransform()
+    transform.fit([value])
+    assert transform([value])["steps"].abs().max() < 1e-6

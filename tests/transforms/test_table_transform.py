@@ -152,3 +152,47 @@ def test_mixed_cells_are_categories_where_they_are_named():
 def test_options_that_contradict():
     with pytest.raises(ValueError, match="column 'a' is in categorical and in ignore"):
         TableTransform(categorical=("a",), ignore=("a",))
+
+
+@pytest.mark.parametrize(
+    ("fitted_on", "given"),
+    [
+        ([True, False], [1, 0]),
+        ([True, False], [1.0, 0.0]),
+        ([True, False], ["True", "false"]),
+        (["true", "false"], [True, False]),
+        (["TRUE", "FALSE"], [True, False]),
+        (["True", "False"], [1, 0]),
+        (["caf\u00e9", "tea"], ["cafe\u0301 ", " tea"]),
+    ],
+)
+def test_cells_that_mean_the_same_are_the_same(fitted_on, given):
+    transform = TableTransform()
+    transform.fit([{"a": cell} for cell in fitted_on])
+    expected = transform([{"a": cell} for cell in fitted_on])["categories"]
+    assert expected.min() > 1
+    assert torch.equal(transform([{"a": cell} for cell in given])["categories"], expected)
+
+
+def test_one_and_nought_among_other_names_are_names():
+    transform = TableTransform(categorical=("a",))
+    transform.fit([{"a": 1}, {"a": 0}, {"a": "true"}])
+    assert transform([{"a": 1}, {"a": "true"}, {"a": 2}])["categories"].flatten().tolist() == [3, 4, 1]
+
+
+def test_booleans_are_numbers_in_a_column_of_0_and_1():
+    transform = TableTransform()
+    transform.fit([{"a": 1}, {"a": 0}, {"a": 1.0}, {"a": None}])
+    restored = TableTransform()
+    restored.restore(json.loads(json.dumps(transform.state())))
+    expected = transform([{"a": 1}, {"a": 0}])["numbers"]
+    for each in (transform, restored):
+        assert torch.equal(each([{"a": True}, {"a": False}])["numbers"], expected)
+
+
+def test_booleans_and_numbers_of_one_column_are_yes_and_no():
+    transform = TableTransform()
+    transform.fit([{"a": 1}, {"a": 0}, {"a": True}, {"a": False}])
+    assert transform.sizes == (4,)
+    categories = transform([{"a": cell} for cell in (1, True, 0, False, "true")])["categories"].flatten().tolist()
+    assert categories == [3, 3, 2, 2, 3]

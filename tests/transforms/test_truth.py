@@ -1,5 +1,6 @@
 import json
 import pickle
+import unicodedata
 
 import numpy as np
 import pytest
@@ -57,6 +58,84 @@ def test_a_class_is_known_by_its_text():
     assert transform(["7", 8])["label"].tolist() == [0, 1]
 
 
+ROWS = [[0, 1, 0], [1, 0, 0], [0, 1, 1]]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [list, tuple, np.array, torch.tensor, lambda r: torch.tensor(r).float(), lambda r: [bool(flag) for flag in r]],
+)
+def test_rows_of_flags_are_no_labels(row):
+    with pytest.raises(DataError, match=r"list of those that apply, by name or number; got a row of 0 and 1, .*give "):
+        Categories("labels").fit([row(one) for one in ROWS])
+    with pytest.raises(DataError, match="got a row of 0 and 1"):
+        Categories("labels").fit([row([0, 1]), None, row([1, 0])])
+    with pytest.raises(DataError, match="got a row of 0 and 1"):
+        fitted(Categories("labels"), [[0], [1], [0, 1]])([row(ROWS[0])])
+
+
+def test_numbers_may_be_labels():
+    transform = fitted(Categories("labels"), [np.array([3, 7]), [], [0], torch.tensor([0, 1]), [1]])
+    assert transform.target().names == ("0", "1", "3", "7")
+    assert transform([np.array([7, 3])])["labels"].tolist() == [[0, 0, 1, 1]]
+    assert fitted(Categories("labels"), [[0, 1], [1], []]).target().names == ("0", "1")
+
+
+@pytest.mark.parametrize("row", [np.eye(2)[0], torch.eye(3)[1], np.array(["a", "b"])])
+def test_a_one_hot_row_is_no_class(row):
+    with pytest.raises(DataError, match=r"got an array \[[23]\]: of a one-hot row give row.argmax\(\)"):
+        Categories("classes").fit([row, row])
+
+
+def test_a_row_of_one_is_that_one():
+    assert fitted(Categories("classes"), [np.array([1]), torch.tensor([[2]])]).target().names == ("1", "2")
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+def test_space_around_a_name_and_the_encoding_of_its_accents_tell_nothing_apart(kind):
+    def of(names):
+        return names if kind == "classes" else [[name] for name in names]
+
+    decomposed = unicodedata.normalize("NFD", "café")
+    assert decomposed != "café"
+    transform = fitted(Categories(kind), of(["café", "cat ", decomposed, "cat", "\tcat\n"]))
+    assert transform.target().names == ("café", "cat")
+    assert transform.target().counts == (2, 3)
+    leaf = transform(of([decomposed + " ", "  cat"]))[{"classes": "label", "labels": "labels"}[kind]]
+    assert leaf.tolist() == ([0, 1] if kind == "classes" else [[1, 0], [0, 1]])
+    with pytest.raises(DataError, match=r"not empty, .*got '  ': give None where it is missing"):
+        transform(of(["  "]))
+
+
+def test_yes_and_no_are_the_same_as_bools_and_as_numbers():
+    of_bools = fitted(Categories("classes"), [True, False, np.True_])
+    assert of_bools.target().names == ("False", "True")
+    assert of_bools([1, 0, np.int64(1), 1.0, "0", torch.ones((), dtype=torch.bool)])["label"].tolist() == [
+        1,
+        0,
+        1,
+        1,
+        0,
+        1,
+    ]
+    of_numbers = fitted(Categories("classes"), [0, 1, 1])
+    assert of_numbers([True, False, np.True_])["label"].tolist() == [1, 0, 1]
+    both = fitted(Categories("classes"), [True, 0, 1, False, 2])
+    assert (both.target().names, both.target().counts) == (("0", "1", "2"), (2, 2, 1))
+    assert both([True, False])["label"].tolist() == [1, 0]
+    assert fitted(Categories("labels"), [[True], [False, True], [0]]).target().names == ("0", "1")
+
+
+def test_many_fractions_are_questioned():
+    with pytest.raises(DataError, match=r"40 classes, 40 of them fractions such as 0.01; for numbers .* is scalar"):
+        Categories("classes").fit([f"{n / 100 + 0.01:.2f}" for n in range(40)])
+    ratings = [f"{n / 2}" for n in range(1, 11)]
+    assert len(fitted(Categories("classes"), ratings).target().names) == 10
+    assert len(fitted(Categories("classes"), list(range(40))).target().names) == 40
+    with pytest.raises(DataError, match=r"got 1\.5: for numbers to be predicted the target is scalar"):
+        Categories("classes").fit([1.5, 2.5])
+
+
 def test_labels_to_tensors_and_back():
     transform = fitted(Categories("labels"), [["b", "a"], None, (), {"b"}, ["b", "b"]])
     target = transform.target()
@@ -80,7 +159,7 @@ def test_labels_to_tensors_and_back():
         ("classes", ["a", float("nan")], "a category is a string.*got nan"),
         ("classes", ["a", 1.5], "got 1.5"),
         ("classes", ["a", ""], "not empty.*got ''"),
-        ("classes", ["a", ["b"]], r"got \['b'\]"),
+        ("classes", ["a", ["b"]], r"got \['b'\]: of a one-hot row give the number of its class"),
         ("labels", [[], []], "at least 1 labels; it holds none"),
         ("labels", ["ab"], "a list of them.*got 'ab'"),
         ("labels", [3], "a list of them.*got 3"),
@@ -95,7 +174,7 @@ def test_what_cannot_be_fitted(kind, values, message):
 @pytest.mark.parametrize(("kind", "value"), [("classes", "brid"), ("labels", ["dog", "brid"])])
 def test_an_unseen_category_is_named_with_what_is_possible(kind, value):
     transform = fitted(Categories(kind), ["dog", "bird"] if kind == "classes" else [["dog", "bird"]])
-    with pytest.raises(DataError, match=r"brid does not occur.*did you mean bird\? Possible: bird, dog"):
+    with pytest.raises(DataError, match=r"'brid' does not occur.*did you mean bird\? Possible: bird, dog"):
         transform([value])
 
 
@@ -118,6 +197,19 @@ def test_one_number_is_a_value():
     assert transform.target().names == ("value",)
     assert transform([2, None])["values"].tolist() == [[2], [0]]
     assert transform.inverse({"values": torch.tensor([[1.5]])}) == [{"value": 1.5}]
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e6, 1.7e9, 1e12, -1e15])
+def test_numbers_far_from_zero_keep_their_spread(offset):
+    raw = offset + 30 * np.random.default_rng(0).uniform(-1, 1, 200)
+    transform = fitted(Numbers("scalar"), raw.tolist())
+    expected = (raw - raw.mean()) / raw.std()
+    standardised = transform(list(raw))["standardised"]
+    assert standardised.dtype == torch.float32
+    np.testing.assert_allclose(standardised[:, 0].numpy(), expected, rtol=1e-6, atol=1e-6 + 1e-15 * abs(offset))
+    values = torch.zeros(200, 1)
+    answers = transform.inverse({"values": values, "standardised": standardised})
+    np.testing.assert_allclose([answer["value"] for answer in answers], raw, rtol=1e-15, atol=1e-5)
 
 
 def test_a_constant_that_is_no_binary_fraction_has_the_scale_1():

@@ -311,7 +311,7 @@ class TestRefused:
             return (torch.zeros(1, 0) if number == 3 else noise(2000, seed=number)), RATE
 
         task = tiny_task({"a": "audio", "b": "table"}, {"a": broken})
-        splits = Splits(task(), {"a": Audio(), "b": Table()}, "fail", None)
+        splits = Splits(task(), {"a": Audio(), "b": Table()})
         with pytest.raises(DataError, match=r"train-3.*holds no sample \(shape \[1, 0\]\)"):
             splits("train")
 

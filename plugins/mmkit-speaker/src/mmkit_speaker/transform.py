@@ -19,7 +19,7 @@ from torchaudio import functional as audio
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
-from mmkit.transforms.sound import mono_at
+from mmkit.transforms.sound import Mix, mono_at
 
 RATE = 16_000
 WINDOW, HOP, BANDS = 400, 160, 40
@@ -31,9 +31,17 @@ COVERAGE = 0.75
 
 
 class SpeakerTransform:
-    """Cuts a clip into pieces of 1.6 s, 1.3 a second, and gives their mel frames."""
+    """Cuts a clip into pieces of 1.6 s, 1.3 a second, and gives their mel frames.
+
+    Args:
+        mix: how the channels of a clip become one: their "mean", or the "loudest" of them; where the mean would cancel
+            them out, the loudest is taken anyhow.
+    """
 
     augments = False
+
+    def __init__(self, *, mix: Mix = "mean") -> None:
+        self.mix: Mix = mix
 
     def fit(self, values: Sequence[tuple[Tensor, int] | None]) -> None:
         """Nothing is fitted.
@@ -65,7 +73,7 @@ class SpeakerTransform:
 
     def _pieces(self, wave: Tensor, rate: int) -> Tensor:
         """[P F M] of one clip [channels time]."""
-        mono = mono_at((wave, rate), RATE)
+        mono = mono_at((wave, rate), RATE, self.mix)
         loudness = mono.square().mean().sqrt()
         if 0 < loudness < LOUDNESS:
             mono = mono * (LOUDNESS / loudness)

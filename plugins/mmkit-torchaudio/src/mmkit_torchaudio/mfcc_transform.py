@@ -19,6 +19,7 @@ from torchaudio.functional import create_dct
 from mmkit.contract import Batch
 from mmkit.errors import DataError
 from mmkit.transforms.mel import MelTransform
+from mmkit.transforms.sound import Mix
 
 AT_ONCE = 64
 """Clips of the training split that are measured together."""
@@ -36,6 +37,8 @@ class MfccTransform:
         low: lowest frequency, in Hz.
         high: highest frequency, in Hz; none is half of `rate`.
         seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
+        mix: how the channels of a clip become one: their "mean", or the "loudest" of them; where the mean would cancel
+            them out, the loudest is taken anyhow.
 
     Raises:
         ValueError: more coefficients than bands, or what the spectrogram cannot be.
@@ -54,12 +57,13 @@ class MfccTransform:
         low: Annotated[float, Ge(0)] = 20.0,
         high: Annotated[float, Gt(0)] | None = None,
         seconds: Annotated[float, Gt(0)] | None = None,
+        mix: Mix = "mean",
     ) -> None:
         if coefficients > mels:
             raise ValueError(f"coefficients {coefficients} are more than mels {mels}; take fewer, or more bands")
         # Not fitted, it gives the logarithm without standardisation; the coefficients are a linear function of that.
         self.spectrogram = MelTransform(
-            rate=rate, mels=mels, window=window, hop=hop, low=low, high=high, seconds=seconds
+            rate=rate, mels=mels, window=window, hop=hop, low=low, high=high, seconds=seconds, mix=mix
         )
         self.cosines = create_dct(coefficients, mels, norm="ortho")  # [M C]
         self.mean = torch.zeros(coefficients)

@@ -16,7 +16,7 @@ from torchaudio import pipelines
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError, one_of
-from mmkit.transforms.sound import mono_at
+from mmkit.transforms.sound import Mix, mono_at
 
 SMALL = pipelines.Wav2Vec2Bundle(
     _path="",
@@ -55,6 +55,8 @@ class TorchaudioTransform:
     Args:
         bundle: a name of torchaudio.pipelines (WAV2VEC2_BASE, HUBERT_BASE, WAVLM_BASE_PLUS, ...).
         seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps all.
+        mix: how the channels of a clip become one: their "mean", or the "loudest" of them; where the mean would cancel
+            them out, the loudest is taken anyhow.
 
     Raises:
         ValueError: torchaudio has no such bundle of a speech model.
@@ -62,11 +64,18 @@ class TorchaudioTransform:
 
     augments = False
 
-    def __init__(self, *, bundle: str = "WAV2VEC2_BASE", seconds: Annotated[float, Gt(0)] | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        bundle: str = "WAV2VEC2_BASE",
+        seconds: Annotated[float, Gt(0)] | None = None,
+        mix: Mix = "mean",
+    ) -> None:
         if bundle not in BUNDLES:
             raise ValueError(f"torchaudio has no bundle {bundle}; {one_of(BUNDLES, bundle)}")
         self.bundle = bundle
         self.seconds = seconds
+        self.mix: Mix = mix
         self.restored = False
         """True where a saved model is being built: its weights come from its own file."""
 
@@ -114,7 +123,7 @@ class TorchaudioTransform:
 
     def _wave(self, value: tuple[Tensor, int]) -> Tensor:
         """[S] of one clip."""
-        mono = mono_at(value, self.rate)
+        mono = mono_at(value, self.rate, self.mix)
         if self.seconds is not None:
             mono = mono[: max(1, round(self.seconds * self.rate))]
         mono = F.pad(mono, (0, max(0, self.least - len(mono))))

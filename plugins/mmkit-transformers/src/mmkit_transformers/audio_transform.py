@@ -17,7 +17,7 @@ from transformers import AutoConfig, AutoFeatureExtractor
 
 from mmkit.contract import Batch
 from mmkit.errors import DataError
-from mmkit.transforms.sound import mono_at
+from mmkit.transforms.sound import Mix, mono_at
 from mmkit_transformers.source import read
 
 WINDOW = 0.025
@@ -34,6 +34,8 @@ class TransformersAudioTransform:
         model: name of a model on the hub, or a folder that `save_pretrained` wrote, with its preprocessor_config.json.
         revision: revision on the hub: a branch, a tag or a commit.
         seconds: longest clip in seconds, counted from its start; the rest is cut off; none keeps what the model takes.
+        mix: how the channels of a clip become one: their "mean", or the "loudest" of them; where the mean would cancel
+            them out, the loudest is taken anyhow.
     """
 
     augments = False
@@ -44,10 +46,12 @@ class TransformersAudioTransform:
         model: str = "facebook/wav2vec2-base",
         revision: str | None = None,
         seconds: Annotated[float, Gt(0)] | None = None,
+        mix: Mix = "mean",
     ) -> None:
         self.model = model
         self.revision = revision
         self.seconds = seconds
+        self.mix: Mix = mix
         self.config: dict[str, Any] = {}
         """The model's configuration, as plain values."""
         self.restored = False
@@ -145,7 +149,7 @@ class TransformersAudioTransform:
 
     def _wave(self, value: tuple[Tensor, int]) -> Tensor:
         """[S] of one clip."""
-        mono = mono_at(value, self.rate)
+        mono = mono_at(value, self.rate, self.mix)
         extractor = self._fitted()
         bounds = [
             None if self.seconds is None else max(1, round(self.seconds * self.rate)),

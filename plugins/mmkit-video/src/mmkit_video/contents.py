@@ -87,9 +87,11 @@ def _expect_whole(container: InputContainer, stream: VideoStream, source: Source
     if container.format.name.startswith("mov") and frames < sum(not e.is_discard for e in stream.index_entries):
         raise DataError(f"{name_of(source)} is cut off: it holds {frames} of {len(stream.index_entries)} frames")
     if container.format.name.startswith("matroska") and container.duration:
+        # The duration of most files counts from 0, not from their first frame, which may stand much later.
         promised = container.duration / MICROSECONDS
-        lacking = promised + (container.start_time or 0) / MICROSECONDS - end
-        if lacking > SHORTAGE * promised:
+        start = max(0.0, (container.start_time or 0) / MICROSECONDS)
+        lacking = promised - end
+        if lacking > SHORTAGE * (promised - start if promised > start else promised):
             raise DataError(f"{name_of(source)} is cut off: the last {lacking:.2f} of {promised:.2f} s are not there")
 
 

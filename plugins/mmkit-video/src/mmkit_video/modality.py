@@ -16,6 +16,8 @@ import torch
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import array_of, is_missing
+from mmkit.modalities.image import bytes_of
 from mmkit_video.contents import contents
 from mmkit_video.reading import frames_of
 from mmkit_video.source import Source, source_of
@@ -32,16 +34,20 @@ class Video:
     Frames are [T H W C] or [T C H W], with 1 or 3 channels.
     """
 
-    def decode(self, raw: Any) -> Clip:
+    def decode(self, raw: Any) -> Clip | None:
         """A mapping, see `Clip`. Of a file, every packet is looked at, and the first and the last frame are decoded.
 
-        Arrays hold 0 to 255 (integers) or 0 to 1 (floats); grey ones become three equal channels. Pixels that are not
-        square stay as they are stored.
+        None for NaN and other marks of a gap, as tables have them.
+
+        Arrays hold 0 to 255 (integers), 0 to 65535 (uint16) or 0 to 1 (floats and bools); grey ones become three equal
+        channels. Pixels that are not square stay as they are stored.
 
         Raises:
             DataError: the file is not there, cannot be read, has no video stream, no frame, or too large ones, is
                 damaged or cut off; the array has another shape or range, or is empty; the rate is not above 0.
         """
+        if is_missing(raw):
+            return None
         if isinstance(raw, Mapping) and "times" in raw and ("frames" in raw or "source" in raw):
             return raw
         source = source_of(raw)
@@ -84,36 +90,24 @@ def _hash(source: Source) -> str:
 
 def _of_array(frames: Any, rate: Any) -> Clip:
     try:
-        pixels, per_second = torch.as_tensor(frames).detach().cpu(), float(rate)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise DataError(
-            f"a video is (array of frames, frames per second); got {type(frames).__name__}: {error}"
-        ) from error
+        numbers = array_of(frames)
+    except ValueError as error:
+        raise DataError(f"a video is (array of frames, frames per second); got {error}") from error
+    try:
+        per_second = float(rate)
+    except (TypeError, ValueError):
+        per_second = 0.0
     if not 0 < per_second < float("inf"):
         raise DataError(f"frames per second are a number above 0; got {rate!r}")
-    shape = list(pixels.shape)
-    if pixels.ndim != 4 or not pixels.numel():
+    shape = list(numbers.shape)
+    if numbers.ndim != 4 or not numbers.size:
         raise DataError(f"frames are [T H W C] or [T C H W], and not empty; got shape {shape}")
     # [T 3 5 3] fits both: a tensor is read with its channels first, an array with its channels last.
     first, last = shape[1] in {1, 3}, shape[3] in {1, 3}
     if not first and not last:
         raise DataError(f"frames have 1 or 3 channels, at their second or last axis; got shape {shape}")
+    pixels = torch.from_numpy(bytes_of(numbers, "an array of frames"))
     if last and not (first and isinstance(frames, Tensor)):
         pixels = pixels.permute(0, 3, 1, 2)
-    pixels = _bytes(pixels).expand(-1, 3, -1, -1).clone(memory_format=torch.contiguous_format)
+    pixels = pixels.expand(-1, 3, -1, -1).clone(memory_format=torch.contiguous_format)
     return {"times": torch.arange(len(pixels), dtype=torch.float64) / per_second, "frames": pixels}
-
-
-def _bytes(pixels: Tensor) -> Tensor:
-    """uint8 of any range that `Video.decode` names."""
-    if pixels.dtype == torch.uint8:
-        return pixels
-    if pixels.is_complex() or pixels.dtype == torch.bool:
-        raise DataError(f"frames hold whole numbers or floats; got {pixels.dtype}")
-    most = 1 if pixels.is_floating_point() else 255
-    if not bool(((pixels >= 0) & (pixels <= most)).all()):  # NaN is not
-        raise DataError(
-            f"frames of {str(pixels.dtype).removeprefix('torch.')} hold 0 to {most};"
-            f" got {pixels.min().item()} to {pixels.max().item()}"
-        )
-    return (pixels.float() * (255 // most)).round().to(torch.uint8)

@@ -14,6 +14,8 @@ from av import AudioResampler
 from torch import Generator, Tensor
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
+from mmkit.modalities.audio import Audio
 from mmkit_video.source import Source, name_of, opened, source_of
 
 Sound = tuple[Tensor, int]
@@ -47,20 +49,17 @@ class VideoAudio:
     """
 
     def decode(self, raw: Any) -> Sound | None:
-        """A float32 tensor [channels N] and the samples per second; None, so missing, where a file has no audio track.
+        """A float32 tensor [channels N] and the samples per second.
+
+        None, so missing, where a file has no audio track, and for NaN and other marks of a gap, as tables have them.
 
         Raises:
-            DataError: as `audio_track`; or it is something else.
+            DataError: as `audio_track`, and as the modality audio raises it of a waveform; or it is something else.
         """
-        if isinstance(raw, tuple) and len(raw) == 2 and isinstance(raw[0], Tensor):
-            waveform, rate = raw
-            whole = isinstance(rate, int) and rate > 0
-            if waveform.ndim == 2 and waveform.numel() and waveform.dtype == torch.float32 and whole:
-                return _finite(waveform, "a waveform"), rate
-            raise DataError(
-                f"a waveform is float32 [channels N], not empty, with whole samples per second; "
-                f"got {waveform.dtype} {list(waveform.shape)} and {rate!r}"
-            )
+        if is_missing(raw):
+            return None
+        if isinstance(raw, (tuple, list)) and len(raw) == 2:
+            return Audio().decode(raw)
         return audio_track(raw)
 
     def example(self, generator: Generator) -> Sound:

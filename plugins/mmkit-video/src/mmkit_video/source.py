@@ -29,6 +29,8 @@ def source_of(raw: Any) -> Source | None:
         DataError: there is no such file, or there are no bytes.
     """
     if isinstance(raw, (str, Path)):
+        if Path(raw) == Path():
+            raise DataError("an empty path was given; give None where the video is missing")
         if not Path(raw).is_file():
             raise DataError(f"there is no video file at {raw}")
         if not Path(raw).stat().st_size:
