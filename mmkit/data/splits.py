@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mmkit.contract import Modality, Samples, Split, Task
 from mmkit.data.bad_values import RejectedError, without
@@ -33,6 +33,7 @@ class Splits:
         self.modalities = modalities
         self.settings = settings or Settings()
         self._read: dict[Split, Samples] = {}
+        self._ids: dict[Split, set[Any]] = {}
         self._unread: dict[Split, list[str]] = {}
         self._with_truth: dict[Split, Samples] = {}
         self._kept: dict[Split, Samples] = {}
@@ -50,11 +51,22 @@ class Splits:
                 raise DataError(f"the {name} split of the task has no samples")
             if self.settings.limit is not None and name == "train":
                 samples = small_subset(samples, self.settings.limit)
+            self._check_ids(name, samples)
             self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error)
         samples = self._kept.get(name, self._read[name])
         if not len(samples):
             raise DataError(f"no sample of the {name} split can be used: {self.unread[name][0]}, ...")
         return samples
+
+    def _check_ids(self, name: Split, samples: Samples) -> None:
+        ids = set(samples.ids)
+        for other, read in self._ids.items():
+            if shared := ids & read:
+                raise DataError(
+                    f"sample {min(shared, key=str)}{f' and {len(shared) - 1} more' if len(shared) > 1 else ''} of the "
+                    f"{name} split is in the {other} split, too; a sample belongs to one split, and has one id"
+                )
+        self._ids[name] = ids
 
     @property
     def unread(self) -> dict[Split, list[str]]:

@@ -259,7 +259,7 @@ class _Best:
     def keep(self, run: Run, record: Record, save: Callable[[Path], None]) -> None:
         """Save the model, unless a better seed of its combination is saved."""
         path = model_folder(self.folder, run.combination)
-        note = path.with_suffix(".score.json")
+        note = path.with_name(f"{path.name}.score.json")  # its name may hold dots
         score = record.validation[record.metric]
         if score is None:
             return

@@ -100,6 +100,8 @@ def build_model(
     for name, choice in combination.encoders.items():
         transform = transforms.inputs[name]
         encoders[name] = shared.encoder(name, choice, transform, partial(built, choice, None, transform))
+        if getattr(encoders[name], "frozen", False):
+            encoders[name].requires_grad_(requires_grad=False)
     widths = encoder_widths(encoders)
 
     def head(width: int) -> nn.Module:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from typing import cast
+from dataclasses import replace
+from typing import Self, cast
 
 from torch import Tensor, nn
 
@@ -48,8 +49,8 @@ class OnlyFusion(nn.Module):
         ((self.input, self.width),) = widths.items()
 
     def forward(self, features: Mapping[str, Features]) -> Features:
-        """The features of the only input."""
-        return features[self.input]
+        """The features of the only input; its encoder's penalties count once, as the encoder's."""
+        return replace(features[self.input], penalties={})
 
 
 class Model(nn.Module):
@@ -90,6 +91,14 @@ class Model(nn.Module):
     def output_head(self) -> Head:
         """The head that computes loss and prediction from the output; at decision level any of the equal heads."""
         return cast(Head, self.head if self.head is not None else next(iter(self.unimodal.values())))
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all that learns. Frozen encoders stay in evaluation mode, whatever they do themselves."""
+        super().train(mode)
+        for encoder in self.encoders.values():
+            if getattr(encoder, "frozen", False):
+                encoder.eval()
+        return self
 
     def encode(self, batch: Mapping[str, Batch | Features]) -> dict[str, Features]:
         """The features of each input by module name, scaled, and zero where the input is missing.

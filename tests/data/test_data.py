@@ -1,5 +1,7 @@
 """From samples to batches: decoded, transformed once or at every batch, batched by index."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -99,7 +101,8 @@ class TestSplits:
 
         def split(self, name):
             self.asked.append(name)
-            return samples(list(range(self.sizes[name])))
+            of_split = samples(list(range(self.sizes[name])))
+            return replace(of_split, ids=[f"{name}-{id_}" for id_ in of_split.ids])
 
     def test_a_split_is_read_once_and_only_when_it_is_used(self):
         task = self.Task({"train": 3, "validation": 2, "test": 1})
@@ -107,9 +110,20 @@ class TestSplits:
         assert [len(splits("train")), len(splits("train")), len(splits("validation"))] == [3, 3, 2]
         assert task.asked == ["train", "validation"]
 
+    def test_a_sample_of_two_splits_is_an_error_that_names_both(self):
+        class Leaky(self.Task):
+            def split(self, name):
+                of_split = super().split(name)
+                return replace(of_split, ids=["shared", *of_split.ids[1:]]) if name != "validation" else of_split
+
+        splits = Splits(Leaky({"train": 3, "validation": 3, "test": 3}), {"a": Number()})
+        assert len(splits("train")) == len(splits("validation")) == 3
+        with pytest.raises(DataError, match="sample shared of the test split is in the train split, too"):
+            splits("test")
+
     def test_the_limit_applies_to_training_only(self):
         splits = Splits(self.Task({"train": 3, "validation": 3}), {"a": Number()}, Settings("cpu", limit=2))
-        assert (splits("train").ids, len(splits("validation"))) == (["s0", "s1"], 3)
+        assert (splits("train").ids, len(splits("validation"))) == (["train-s0", "train-s1"], 3)
 
     def test_the_limit_keeps_every_class(self):
         given = samples(list(range(8)), ["ash", "ash", None, "ash", "elm", "ash", "oak", "elm"])

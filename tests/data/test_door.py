@@ -131,7 +131,7 @@ def test_what_is_no_id_is_refused(wrong):
 
 
 def test_an_id_that_is_there_twice_in_an_array():
-    with pytest.raises(DataError, match="sample 7 is there 2 times"):
+    with pytest.raises(DataError, match="id 7 occurs 2 times"):
         decoded([1, 2, 3], ids=np.array([7, 8, 7]))
 
 

@@ -90,7 +90,7 @@ def test_pictures_of_many_sizes_are_learnt_without_an_option_or_with_it(asked, s
         progress=False,
         **asked,
     )
-    assert getattr(model.transforms.inputs["x"], "shape") == shape
+    assert model.transforms.inputs["x"].shape == shape
     assert record.metrics["accuracy"] > 0.9
 
 

@@ -157,12 +157,23 @@ def test_a_damaged_record_file_is_named_and_not_changed(tmp_path):
 def test_the_model_of_the_best_seed_on_validation_is_saved(tmp_path):
     suite = bench(tmp_path, seeds=3, baselines=False, save=True)
     (folder,) = [path for path in (tmp_path / "models").iterdir() if path.is_dir()]
-    note = json.loads(folder.with_suffix(".score.json").read_text())
+    note = json.loads(folder.with_name(f"{folder.name}.score.json").read_text())
     best = max(suite.records, key=lambda record: record.validation["accuracy"])
     assert note["rank"] == best.validation["accuracy"]
     again, _ = mmkit.fit(task=TASK, fusion="concat", seed=note["seed"], training=SMALL, device="cpu")
     chosen = again.predict([{}])
     assert mmkit.load(folder).predict([{}]) == chosen
+
+
+def test_combinations_whose_names_hold_dots_are_all_saved(tmp_path):
+    fusions = [f"attention:dropout={share}" for share in (0.15, 0.2, 0.3)]
+    suite = bench(tmp_path, fusion=fusions, seeds=2, save=True)
+    assert sorted(suite.models) == sorted([*fusions, "only:left", "only:right"])
+    for name, folder in suite.models.items():
+        scores = {r.seed: r.validation["accuracy"] for r in suite.records if r.fusion == name}
+        note = json.loads(folder.with_name(f"{folder.name}.score.json").read_text())
+        assert note["rank"] == scores[note["seed"]] == max(scores.values())
+        assert mmkit.load(folder).combination.label == name
 
 
 class TestEnded:

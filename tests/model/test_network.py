@@ -16,6 +16,7 @@ from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.network import Model, OnlyFusion, TrainingStep, encoder_widths, fusion_width, module_names
 from mmkit.registry.catalog import installed
 from mmkit.system.settings import Settings
+from mmkit.transforms.series import SeriesTransform
 
 FUSIONS = sorted(entry.name for entry in installed().available("fusion") if entry.distribution == "mmkit-core")
 SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
@@ -183,6 +184,41 @@ class Fined(nn.Module):
     def forward(self, given):
         found = self.component(given)
         return Features.of(found.tokens, found.mask, found.pooled, {"fine": self.penalty})
+
+
+class Learning(nn.Module):
+    """It says that it is frozen, but its batch norm would go on learning, and its weights ask for gradients."""
+
+    reads = SeriesTransform
+    frozen = True
+
+    def __init__(self, transform):
+        super().__init__()
+        self.width = transform.channels
+        self.norm = nn.BatchNorm1d(transform.channels)
+
+    def forward(self, batch):
+        return Features.of(self.norm(batch["steps"].transpose(1, 2)).transpose(1, 2), batch["mask"])
+
+
+def test_a_frozen_encoder_stays_in_evaluation_and_is_not_trained():
+    # Augmented, so that the encoder runs in every step.
+    step, data = trained_from("concat", encoders={"series": Learning})
+    before = {name: tensor.clone() for name, tensor in step.model.encoders.state_dict().items()}
+    step.train()
+    losses, _ = step(*data.batch(torch.arange(8)))
+    sum(losses.values()).backward()
+    after = step.model.encoders.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert [p for p in step.model.encoders.parameters() if p.requires_grad or p.grad is not None] == []
+    assert step.model.fusion.training
+
+
+def test_the_penalties_of_an_encoder_count_once_without_a_fusion():
+    features = Features.of(torch.randn(3, 4), penalties={"fine": torch.ones(3)})
+    fused = OnlyFusion({"a": 4})({"a": features})
+    assert fused.penalties == {}
+    assert torch.equal(fused.vector(), features.vector())
 
 
 class TestTrainingStep:
