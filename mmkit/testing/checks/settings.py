@@ -90,8 +90,9 @@ def options_act(specimen: ModuleSpecimen) -> str | None:
     """Every option of the module that is a number, a choice or a switch changes weights, results or gradients.
 
     An option may act only beside another choice; each is tried, and what its help names ("rank of it, with tune=lora").
-    A value that is refused has acted. Options that are texts are not tried, nor those of a transform, since a limit of
-    it shows on values larger than examples are; nor switches marked `ForTraining`, which may save memory alone.
+    A value that is refused has acted, and nothing is asked of an option where what it acts beside is refused (LoRA
+    without linear layers). Options that are texts are not tried, nor those of a transform, since a limit of it shows on
+    values larger than examples are; nor switches marked `ForTraining`, which may save memory alone.
     """
     schema = options_of(specimen.component)
     before = _traces(specimen)
@@ -99,7 +100,7 @@ def options_act(specimen: ModuleSpecimen) -> str | None:
     for name, option in schema.items():
         if _saves_memory(option.annotation):
             continue
-        tried = False
+        tried, refused = False, False
         named = [{other: said} for other, said in re.findall(r"(\w+)=([\w-]+)", option.help) if other in schema]
         for beside in [{}, *named, *others]:
             if name in beside or not (values := list(_values(specimen, option))):
@@ -110,11 +111,12 @@ def options_act(specimen: ModuleSpecimen) -> str | None:
                 begin = _varied(specimen, beside, schema)
                 basis = None if begin is None else _traces(begin)
             if basis is None:  # not possible here
+                refused |= beside in named
                 continue
             if any(_acts(specimen, {**beside, name: value}, schema, basis) for value in values):
                 break
         else:
-            if tried:
+            if tried and not refused:
                 raise ContractError(f"option {name} changes nothing, whatever it is set to")
     return None
 

@@ -465,7 +465,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     }
     training = {"epochs": 2, "min_steps": 0}
     model, record = mmkit.fit(task=PAIRS, encoders=encoders, fusion="concat", training=training, device="cpu")
-    assert record["encoded_once"] == (["a", "b"] if tune == "frozen" else [])
+    assert record.encoded_once == (["a", "b"] if tune == "frozen" else [])
     before = network.state_dict()
     for name, prefix in (("a", "visual."), ("b", "")):
         state = model.module.encoders[name].tuned.backbone.tower.state_dict()
