@@ -16,6 +16,9 @@ from torch import Generator, Tensor
 from mmkit.contract import Batch
 from mmkit.errors import DataError, ValuesError
 
+FAR = 1e3
+"""Standard deviations from zero, beyond which a channel is centred in float64."""
+
 
 class Stepwise(Protocol):
     """A transform for encoders of series: its batch is `steps` [B T C] and `mask` [B T]."""
@@ -102,7 +105,9 @@ class SeriesTransform:
         # All real steps are in one tensor at first, so that no noise is drawn for padding.
         packed = torch.cat(series)  # [N C]
         if self.standardize:
-            packed = (packed.double() - self.mean) / self.std
+            if (self.mean.abs() > FAR * self.std).any():
+                packed = packed.double()  # float32 would round the mean, and with it every step
+            packed = (packed - self.mean.to(packed.dtype)) / self.std.to(packed.dtype)
         packed = packed.float()
         if generator is not None and self.noise:
             noise = torch.randn(packed.shape, generator=generator)

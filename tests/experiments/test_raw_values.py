@@ -1,5 +1,7 @@
 """Figures of a run against those that numpy computes of what the user gave and what the user gets."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -90,7 +92,8 @@ def test_pictures_of_many_sizes_are_learnt_without_an_option_or_with_it(asked, s
         progress=False,
         **asked,
     )
-    assert model.transforms.inputs["x"].shape == shape
+    transform: Any = model.transforms.inputs["x"]
+    assert transform.shape == shape
     assert record.metrics["accuracy"] > 0.9
 
 
