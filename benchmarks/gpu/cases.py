@@ -276,7 +276,7 @@ def cached(device: torch.device, *, samples: int, batch: int, width: int, hidden
         optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True, capturable=device.type == "cuda")
 
         def call() -> Tensor:
-            features, known = data.batch(index, fresh={})
+            features, known = data.batch(index, transformed={})
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, HALF, cache_enabled=False):  # a graph cannot hold what was cast before it
                 found = list(module(features, known)[0].values())

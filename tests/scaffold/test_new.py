@@ -1,5 +1,6 @@
 """`mmkit plugins new`: what is written works as it is, and what cannot be is said."""
 
+import os
 import re
 import shlex
 import subprocess
@@ -79,11 +80,17 @@ def test_what_is_written_is_clean(new, tmp_path, kind):
         assert done.returncode == 0, done.stdout
 
 
+@pytest.fixture(scope="module")
+def mypy_cache(tmp_path_factory):
+    """One for all kinds: the first takes most of the time."""
+    return tmp_path_factory.mktemp("mypy")
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("kind", SKETCHES)
-def test_the_types_of_what_is_written_are_right(new, tmp_path, monkeypatch, kind):
+def test_the_types_of_what_is_written_are_right(new, tmp_path, monkeypatch, kind, mypy_cache):
     new(kind, "soft-vote")
-    monkeypatch.setenv("MYPYPATH", str(ROOT))
+    monkeypatch.setenv("MYPYPATH", os.pathsep.join([str(ROOT), str(tmp_path / "soft-vote" / "src")]))
     command = [
         sys.executable,
         "-m",
@@ -91,7 +98,7 @@ def test_the_types_of_what_is_written_are_right(new, tmp_path, monkeypatch, kind
         "--config-file",
         ROOT / "pyproject.toml",
         "--cache-dir",
-        tmp_path / "cache",
+        mypy_cache,
     ]
     done = subprocess.run([*command, "src"], cwd=tmp_path / "soft-vote", capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
