@@ -16,8 +16,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(import mmkit\n.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     out = capsys.readouterr().out
-    assert out.count("attention") == 2
-    assert out.count("late") == 2
+    runs = [line.split()[:2] for line in out.splitlines() if not line.startswith(("<Verdict", "only:"))][:4]
+    assert runs == [["attention", "0"], ["late", "0"], ["attention", "1"], ["late", "1"]]
+    assert out.count("<Verdict: On test, ") == 1
     assert "'7'" in out
     assert (tmp_path / "runs" / "two-fusions" / "records.jsonl").exists()
 
