@@ -20,7 +20,7 @@ from mmkit_open_clip.plugin import EXAMPLE
 from mmkit_open_clip.source import described, weights_file
 from mmkit_open_clip.text import OpenClipTextEncoder
 from mmkit_open_clip.text_transform import OpenClipTextTransform
-from mmkit_open_clip.towers import anatomy, image_tower, text_tower
+from mmkit_open_clip.towers import image_tower, text_tower, tuning_blocks
 from PIL import Image
 from safetensors.torch import save_file
 from torch.nn import functional as F
@@ -223,7 +223,7 @@ def test_the_contract_is_kept(name, options):
 
 def blocks_and_runs(encoder, batch):
     """How many blocks a tower has, and how often one of them runs in a step of training."""
-    blocks, _ = anatomy(encoder.tuned.backbone.tower)
+    blocks, _ = tuning_blocks(encoder.tuned.backbone.tower)
     runs = []
     for block in blocks:
         modules = encoder.tuned.backbone.tower.get_submodule(block).modules()

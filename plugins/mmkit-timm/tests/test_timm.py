@@ -9,7 +9,7 @@ import mmkit_timm.encoder
 import pytest
 import timm
 import torch
-from mmkit_timm.encoder import TimmEncoder, anatomy
+from mmkit_timm.encoder import TimmEncoder, tuning_blocks
 from mmkit_timm.transform import TimmTransform
 from safetensors.torch import load_file, save_file
 
@@ -72,7 +72,7 @@ def test_the_contract_is_kept(options):
 @pytest.mark.parametrize("model", ["test_vit", "test_resnet", "tf_efficientnet_lite0", "convnext_atto", "resnet18"])
 def test_blocks_and_what_follows_are_found(model):
     network = timm.create_model(model, num_classes=0)
-    blocks, after = anatomy(network)
+    blocks, after = tuning_blocks(network)
     names = [name for name, _ in network.named_modules()]
     assert len(blocks) >= 2
     assert set(blocks) | set(after) <= set(names)
@@ -265,7 +265,7 @@ def test_checkpointing_computes_blocks_again_and_changes_nothing(model):
         torch.manual_seed(0)
         encoder, transform = made(model=model, tune="full", checkpointing=checkpointing)
         runs = []
-        blocks, _ = anatomy(encoder.tuned.backbone.model)
+        blocks, _ = tuning_blocks(encoder.tuned.backbone.model)
         for block in blocks:
             within = encoder.tuned.backbone.model.get_submodule(block)
             next(within.children(), within).register_forward_pre_hook(lambda *_, runs=runs: runs.append(1))

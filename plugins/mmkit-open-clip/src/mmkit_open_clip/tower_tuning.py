@@ -8,7 +8,7 @@ from typing import Any
 from torch import nn
 
 from mmkit.pretrained.tuning import Tuned
-from mmkit_open_clip.towers import anatomy, opened
+from mmkit_open_clip.towers import opened, tuning_blocks
 
 
 def tuned(
@@ -21,7 +21,7 @@ def tuned(
     checkpointing: bool,
 ) -> Tuned:
     """A tower with its weights, of which as much is trained as `tune` says."""
-    blocks, after = anatomy(tower)
+    blocks, after = tuning_blocks(tower)
     if tune in {"lora", "dora"}:
         opened(tower, blocks)
     return Tuned(

@@ -175,7 +175,7 @@ def opened(tower: nn.Module, blocks: list[str]) -> None:
             setattr(tower.get_submodule(owner), child, OpenAttention(module))
 
 
-def anatomy(tower: nn.Module) -> tuple[list[str], list[str]]:
+def tuning_blocks(tower: nn.Module) -> tuple[list[str], list[str]]:
     """The names of a tower's blocks in order, and of what comes after them; both empty where none are identified."""
     for name, module in sorted(tower.named_modules(), key=lambda one: one[0].count(".")):  # the outermost first
         children = [child for child, _ in module.named_children()]

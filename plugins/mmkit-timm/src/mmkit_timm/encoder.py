@@ -57,7 +57,7 @@ class TimmEncoder(nn.Module):
     ) -> None:
         super().__init__()
         model = _model(transform, weights)
-        blocks, after = anatomy(model)
+        blocks, after = tuning_blocks(model)
         self.tuned = Tuned(
             _TokensAndSummary(model),
             tune,
@@ -104,7 +104,7 @@ class _TokensAndSummary(nn.Module):
         return found, summary
 
 
-def anatomy(model: nn.Module) -> tuple[list[str], list[str]]:
+def tuning_blocks(model: nn.Module) -> tuple[list[str], list[str]]:
     """The names of a model's blocks in order, and of what comes after them."""
     children = [name for name, _ in model.named_children()]
     stages = [name for name in children if name.startswith("layer") and name[5:].isdigit()]  # layer1, ..., layer4

@@ -25,7 +25,7 @@ from mmkit.contract import Batch, Features, Target
 from mmkit.errors import DataError
 from mmkit.pretrained.tuning import Rank, Tune, Tuned
 from mmkit_transformers.generation_transform import GenerationTransform
-from mmkit_transformers.network import REPORTED, anatomy, misfits
+from mmkit_transformers.network import REPORTED, misfits, tuning_blocks
 from mmkit_transformers.source import NO_ADAPTER, read
 
 
@@ -68,7 +68,7 @@ class GenerationHead(nn.Module):
             raise ValueError(f"{type(model).__name__} takes no inputs_embeds, logits_to_keep or position_ids")
         embedded: nn.Embedding = model.get_input_embeddings()
         wide = embedded.weight.shape[1]
-        blocks, after, _ = anatomy(model.eval(), {"input_ids": torch.zeros(1, 2, dtype=torch.long)})
+        blocks, after, _ = tuning_blocks(model.eval(), {"input_ids": torch.zeros(1, 2, dtype=torch.long)})
         self.tuned = Tuned(model, tune, blocks=blocks, after=after, rank=rank, through=True)
         self.projector = nn.Sequential(nn.Linear(width, wide), nn.GELU(), nn.Linear(wide, length * wide))
         self.norm = nn.LayerNorm(wide)

@@ -145,7 +145,7 @@ def cut(model: nn.Module, kept: int) -> None:
         del blocks[kept:]
 
 
-def anatomy(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[list[str], list[str], Any]:
+def tuning_blocks(model: nn.Module, example: Mapping[str, Tensor]) -> tuple[list[str], list[str], Any]:
     """The names of a model's blocks in order and of what it calls after them, and what it gives for an example.
 
     Args:

@@ -15,7 +15,7 @@ from mmkit.contract import Features
 from mmkit.errors import DataError
 from mmkit.layers.pooling import pooled
 from mmkit.pretrained.tuning import Tuned
-from mmkit_transformers.network import anatomy, cut
+from mmkit_transformers.network import cut, tuning_blocks
 
 
 class States(nn.Module):
@@ -55,7 +55,7 @@ class States(nn.Module):
         super().__init__()
         self.layer = layer
         self.own = pooling == "model"
-        blocks, after, found = anatomy(model.eval(), example)
+        blocks, after, found = tuning_blocks(model.eval(), example)
         states = len(found.hidden_states)
         if not -states < layer < states:
             raise ValueError(f"layer is {layer}; the model has {states - 1}, so expected {1 - states} to {states - 1}")
