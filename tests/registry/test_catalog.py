@@ -6,10 +6,10 @@ from typing import Annotated
 import pytest
 
 from mmkit.errors import ContractError, UnavailableError, UsageError
-from mmkit.plugin import Component, EncoderSpec, FusionSpec, ModalitySpec, TaskSpec
+from mmkit.plugin import Component, EncoderSpec, ModalitySpec, TaskSpec
 from mmkit.registry.catalog import KINDS, installed
 from mmkit.registry.entries import requirements, unmet
-from mmkit.registry.options import Choice, describe, options_of
+from mmkit.registry.options import describe, options_of
 
 GOOD = """
 from mmkit.plugin import FusionSpec, hookimpl
@@ -22,8 +22,6 @@ class Fusion:
 def mmkit_fusions():
     yield FusionSpec("{name}", "THIS:Fusion", "One of a stranger's")
 """
-
-
 TASK = """
 from mmkit.plugin import TaskSpec, hookimpl
 
@@ -31,7 +29,6 @@ from mmkit.plugin import TaskSpec, hookimpl
 def mmkit_tasks():
     yield TaskSpec("own", "a:B", "a task", modalities=("image", "text"), target="classes")
 """
-
 HEAD = """
 from mmkit.plugin import HeadSpec, hookimpl
 
@@ -337,32 +334,6 @@ def test_the_error_of_a_component_that_cannot_be_loaded_names_its_plugin(distrib
 Named = Annotated[str, Component("fusion")]
 
 
-class Bag:
-    """A transform."""
-
-    def __init__(self, *, lower: bool = True, size: int = 10):
-        """Two options, one shared."""
-
-
-class Words:
-    """An encoder."""
-
-    reads = Bag
-
-    def __init__(self, transform, *, width: int = 8, size: int = 5):
-        """Two options, one shared."""
-
-
-def test_a_class_can_be_given_in_place_of_a_name():
-    spec = FusionSpec("words", "nowhere:Words", "")
-    chosen = installed().choose("encoder", Words, {"lower": False, "size": 7}, spec=spec)
-    assert chosen == Choice("encoder", f"{__name__}.Words", spec, (Words, Bag), {"width": 8, "size": 7, "lower": False})
-    assert chosen.component is Words
-    assert chosen.part(Words) == {"width": 8, "size": 7}
-    assert chosen.part(Bag) == {"lower": False, "size": 7}
-    assert chosen.changed == {"size": 7, "lower": False}
-
-
 class Around:
     """A component that holds others."""
 
@@ -383,21 +354,6 @@ def test_components_that_options_name_are_chosen_and_their_versions_recorded(dis
     with pytest.raises(UsageError, match="there is no fusion brade; did you mean braid"):
         catalog.choose("fusion", Around, {"last": "brade"})
     assert describe(options_of(Around)["inner"].annotation) == 'fusion NAME, or "NAME:key=value,..."'
-
-
-def test_a_choice_can_be_changed_and_options_override_those_in_the_text():
-    catalog = installed()
-    chosen = catalog.choose("fusion", "low-rank:rank=3,width=32", {"rank": 5})
-    assert (chosen.name, chosen.options, chosen.spec.name) == ("low-rank", {"width": 32, "rank": 5}, "low-rank")
-    assert catalog.choose("fusion", chosen, {"width": 16}).options == {"width": 16, "rank": 5}
-    assert catalog.choose("fusion", str(chosen)) == chosen
-
-
-def test_the_error_of_a_wrong_option_names_its_component():
-    with pytest.raises(UsageError, match=r"fusion low-rank has no option rnak; did you mean rank\?"):
-        installed().choose("fusion", "low-rank:rnak=3")
-    with pytest.raises(UsageError, match="fusion low-rank: option rank takes int > 0; got none"):
-        installed().choose("fusion", "low-rank:rank=none")
 
 
 @pytest.mark.parametrize(
@@ -423,8 +379,3 @@ def test_the_fast_check_of_requirements_agrees_with_the_standard(line, version):
     versions = {"acme": version}
     standard = all(met for _, _, met in requirements([line], versions))
     assert (unmet([line], versions) == []) == standard
-
-
-def test_an_object_in_place_of_a_class_is_an_error():
-    with pytest.raises(UsageError, match="a task is given by its name or as a class; got an object of type dict"):
-        installed().choose("task", {})

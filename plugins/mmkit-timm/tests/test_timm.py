@@ -51,9 +51,9 @@ def test_features_are_the_models_own(model):
 def test_images_are_prepared_as_the_data_configuration_says():
     transform = TimmTransform(model="tf_efficientnet_lite0")
     assert (transform.size, transform.keep, transform.images.mean) == (224, 0.875, [0.5, 0.5, 0.5])
-    config = timm.data.resolve_data_config({}, model=timm.create_model("tf_efficientnet_lite0"))
+    config = timm.data.config.resolve_data_config({}, model=timm.create_model("tf_efficientnet_lite0"))
     assert config["interpolation"] == "bicubic"
-    reference = timm.data.create_transform(**config)
+    reference = timm.data.transforms_factory.create_transform(**config)
     from torchvision.transforms.functional import to_pil_image
 
     smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), size=(300, 300), mode="bicubic").clamp(0, 1)

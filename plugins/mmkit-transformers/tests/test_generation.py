@@ -135,7 +135,11 @@ def test_more_beams_find_no_less_likely_answers(tmp_path):
 
     def likelihood(head):
         found = head.predict(head(given))
-        truth = {"tokens": found["tokens"], "real": torch.ones_like(found["mask"]), "mask": torch.ones(4, dtype=bool)}
+        truth = {
+            "tokens": found["tokens"],
+            "real": torch.ones_like(found["mask"]),
+            "mask": torch.ones(4, dtype=torch.bool),
+        }
         return -greedy.loss(greedy(given), truth).detach()
 
     assert not (found := wide.predict(wide(given))["tokens"]).equal(greedy.predict(greedy(given))["tokens"])

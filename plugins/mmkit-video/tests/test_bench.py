@@ -109,7 +109,7 @@ def test_a_model_is_saved_loaded_and_answers_from_paths_and_bytes(task, events, 
 
 
 def test_the_same_sound_as_raw_values_of_audio(task, events):
-    class Explicit(task):
+    class Explicit(task):  # type: ignore[misc,valid-type]
         sound = "audio"
 
         def split(self, name):
@@ -127,7 +127,7 @@ def test_a_video_without_a_track_and_one_that_is_damaged(task, film, tmp_path):
     (tmp_path / "torn.mp4").write_bytes(b"hello")
     silent = str(film("silent.mp4", count=10, size=(32, 32)))
 
-    class Worse(task):
+    class Worse(task):  # type: ignore[misc,valid-type]
         def split(self, name):
             samples = super().split(name)
             paths = [str(tmp_path / "torn.mp4"), silent, *samples.ids[2:]]

@@ -1,6 +1,7 @@
 """Encoders of videos, against the slow and obvious form."""
 
 import importlib.util
+from typing import Any
 
 import pytest
 import torch
@@ -137,7 +138,7 @@ class TestFrames:
             torch.testing.assert_close(sinusoids(5, width), expected)
 
     def test_the_images_transform_is_fitted_on_frames_of_the_training_split(self):
-        transform = FramesTransform(encoder="cnn", frames=3)
+        transform: Any = FramesTransform(encoder="cnn", frames=3)
         bright = [Video().decode((torch.full((6, 3, 8, 8), 200 + n, dtype=torch.uint8), 8)) for n in range(3)]
         transform.fit([None, *bright])
         assert transform.images.mean == pytest.approx([201 / 255] * 3)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import mmkit_video.reading
+import mmkit_video.source
 import numpy as np
 import pytest
 import torch
@@ -93,7 +94,7 @@ class Counted:
 
 @pytest.fixture
 def counts(monkeypatch):
-    found, opened = [], mmkit_video.reading.opened
+    found, opened = [], mmkit_video.source.opened
 
     @contextmanager
     def counting(source):
@@ -123,7 +124,7 @@ class Astray(Counted):
 def test_where_an_index_leads_astray_the_file_is_read_from_its_start(film, slow, monkeypatch, name):
     path = film(name, count=60)
     clip, (expected, _) = Video().decode(path), slow(path)
-    opened = mmkit_video.reading.opened
+    opened = mmkit_video.source.opened
 
     @contextmanager
     def astray(source):

@@ -39,9 +39,9 @@ def test_whole_numbers_are_scaled(tmp_path):
     given = np.random.default_rng(0).integers(-32768, 32768, (1, 2000), dtype=np.int16)
     with av.open(str(tmp_path / "s.wav"), "w") as made:
         track = made.add_stream("pcm_s16le", rate=8000, layout="mono")
-        wave = av.AudioFrame.from_ndarray(given, format="s16", layout="mono")
-        wave.sample_rate = 8000
-        made.mux(track.encode(wave))
+        frame = av.AudioFrame.from_ndarray(given, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        made.mux(track.encode(frame))
     wave, rate = audio_track(str(tmp_path / "s.wav"))
     assert rate == 8000
     assert np.allclose(wave.numpy(), given / 32768, atol=1e-6)
