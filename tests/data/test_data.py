@@ -182,13 +182,13 @@ class TestDataset:
         data = Dataset.of(samples([1, 2, None]), {"a": Noisy()}, Plain(), augment=True)
         index = torch.tensor([2, 0])
 
-        def epoch_order(seed):
+        def drawn(seed):
             torch.rand(7)  # the global generator moves on
             return data.batch(index, torch.Generator().manual_seed(seed))[0]["a"]["number"]
 
-        assert torch.equal(epoch_order(1), epoch_order(1))
-        assert not torch.equal(epoch_order(1), epoch_order(2))
-        assert epoch_order(1)[0] == 0  # still missing
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
+        assert drawn(1)[0] == 0  # still missing
 
     def test_a_sample_is_augmented_again_at_every_batch(self):
         data = Dataset.of(samples([1, 2]), {"a": Noisy()}, Plain(), augment=True)

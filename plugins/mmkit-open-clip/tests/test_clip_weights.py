@@ -71,7 +71,7 @@ class TestWeights:
         home, _ = folder(tmp_path, "bert")
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (home / name).unlink()
-        with pytest.raises(DataError, match=r"tokenizer without words: .*local-dir:FOLDER"):
+        with pytest.raises(DataError, match=r"tokenizer without a vocabulary: .*local-dir:FOLDER"):
             of_texts(f"local-dir:{home}")
 
     def test_a_folder_that_is_given_as_a_name_or_has_no_configuration_is_said(self, tmp_path):
@@ -93,12 +93,12 @@ class TestWeights:
             of_texts(f"local-dir:{EXAMPLE}", pretrained=str(file))
 
     def test_none_draws_new_ones_from_the_seed(self):
-        def epoch_order(seed):
+        def drawn(seed):
             torch.manual_seed(seed)
             return of_texts(f"local-dir:{EXAMPLE}", "none")[0].tuned.backbone.tower.text_projection
 
-        assert torch.equal(epoch_order(1), epoch_order(1))
-        assert not torch.equal(epoch_order(1), epoch_order(2))
+        assert torch.equal(drawn(1), drawn(1))
+        assert not torch.equal(drawn(1), drawn(2))
 
 
 class TestNames:

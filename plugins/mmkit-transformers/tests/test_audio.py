@@ -294,7 +294,7 @@ class TestRefused:
         )
         transformers.MoonshineModel(config).save_pretrained(tmp_path)
         transformers.Wav2Vec2FeatureExtractor(do_normalize=False).save_pretrained(tmp_path)
-        with pytest.raises(ValueError, match="MoonshineEncoder does not begin as wav2vec2 does"):
+        with pytest.raises(ValueError, match="MoonshineEncoder has no convolutions like those"):
             made(tmp_path)
 
     @pytest.mark.parametrize("options", [{"pooling": "cls"}, {"pooling": "model"}, {"layer": 3}, {"tune": "partial:3"}])

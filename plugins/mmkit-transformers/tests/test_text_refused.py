@@ -107,7 +107,7 @@ class TestRefused:
         config = json.loads((EXAMPLE / "config.json").read_text())
         (tmp_path / "m" / "config.json").write_text(json.dumps(config | {"num_hidden_layers": 1}))
         with pytest.raises(
-            DataError, match=r"has 16 weights that its config.json knows no place for: encoder\.layer\.1"
+            DataError, match=r"has 16 weights that the model of its config.json does not have: encoder\.layer\.1"
         ):
             made(tmp_path / "m")
 
@@ -124,7 +124,7 @@ class TestRefused:
         where = folder(tmp_path, kind)
         for name in ("tokenizer.json", "tokenizer_config.json"):
             (where / name).unlink()
-        with pytest.raises(DataError, match=r"tokenizer without words: .*tokenizer\.json"):
+        with pytest.raises(DataError, match=r"tokenizer without a vocabulary: .*tokenizer\.json"):
             made(where)
 
     def test_code_that_comes_with_a_model_is_not_run_and_nobody_is_told_how(self, tmp_path):

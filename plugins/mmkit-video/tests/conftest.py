@@ -14,7 +14,7 @@ def _repeatable():
     torch.manual_seed(0)
 
 
-def epoch_order(number, size=(32, 48)):
+def frame(number, size=(32, 48)):
     """A frame that differs from all others, and from itself turned or mirrored."""
     height, width = size
     pixels = np.zeros((height, width, 3), np.uint8)
@@ -103,7 +103,7 @@ def film(tmp_path):
 
     def make(name="b-frames.mp4", count=35, size=(32, 48), **rest):
         kind = {**KINDS.get(name, {}), **rest}
-        return write(tmp_path / name, [epoch_order(number, size) for number in range(count)], **kind)
+        return write(tmp_path / name, [frame(number, size) for number in range(count)], **kind)
 
     return make
 

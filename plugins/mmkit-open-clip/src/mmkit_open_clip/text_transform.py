@@ -147,7 +147,7 @@ def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:
     # Where the files are missing, transformers makes a tokenizer of nothing.
     if len(set(found.get_vocab()) - set(found.all_special_tokens)) <= 1:
         raise DataError(
-            f"{source} has a tokenizer without words: are its files (tokenizer.json) there? Give "
+            f"{source} has a tokenizer without a vocabulary: its files (tokenizer.json) are missing or empty; give "
             "model=local-dir:FOLDER with the model's own in it"
         )
     inner, length = found.backend_tokenizer, text.get("context_length", 77)

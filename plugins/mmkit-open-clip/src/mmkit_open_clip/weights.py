@@ -32,7 +32,9 @@ def load(tower: nn.Module, side: Literal["visual", "text"], file: Path) -> None:
     found = convert_to_custom_text_state_dict(found)  # the text tower's under a name of their own
     foreign = sorted(name for name in found if not name.startswith(_BESIDE))
     if foreign:
-        raise DataError(f"{file} holds {', '.join(foreign[:5])} besides the two towers of a model; is it of open_clip?")
+        raise DataError(
+            f"{file} holds {', '.join(foreign[:5])} besides the two towers of a model; give a checkpoint of open_clip"
+        )
     prefix = f"{side}."
     mine = {n.removeprefix(prefix): v for n, v in found.items() if n.startswith(prefix) and n not in _DERIVED}
     weights.load(tower, mine, f"the {side} tower of {file}")

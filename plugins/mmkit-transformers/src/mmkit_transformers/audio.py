@@ -62,8 +62,9 @@ class TransformersAudioEncoder(nn.Module):
         self.reads_waves = "wave" in example
         if self.reads_waves and not hasattr(getattr(model, "feature_extractor", None), "conv_layers"):
             raise ValueError(
-                f"{type(model).__name__} does not begin as wav2vec2 does, and no other model of waves is known here; "
-                "take one of its kin (HuBERT, WavLM, data2vec, ...) or of spectrograms (AST, Whisper, CLAP)"
+                f"{type(model).__name__} has no convolutions like those that wav2vec2 begins with, and other models of "
+                "waveforms are not supported; take HuBERT, WavLM, data2vec or the like, or a model of spectrograms "
+                "(AST, Whisper, CLAP)"
             )
         if self.reads_waves:
             model.feature_extractor = ClipFrontEnd(model.feature_extractor.conv_layers)

@@ -86,7 +86,7 @@ def _complete(name: str, whole: Any, model: Any, prefix: str, report: Mapping[st
     more = sorted(key for key in names if key.startswith(within) and not key.endswith(BUFFERS))
     if more:
         found.append(
-            f"has {len(more)} weights that its config.json knows no place for: {', '.join(more[:5])}; "
+            f"has {len(more)} weights that the model of its config.json does not have: {', '.join(more[:5])}; "
             "give the configuration that belongs to them"
         )
     if found:

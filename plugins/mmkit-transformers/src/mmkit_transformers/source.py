@@ -76,8 +76,8 @@ def fast_tokenizer(model: str, revision: str | None, **options: Any) -> Any:
         raise DataError(f"{model} has no fast tokenizer (tokenizer.json); convert it, or take another model")
     if len(set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)) <= 1:  # some have a mark for spaces
         raise DataError(
-            f"{model} has a tokenizer without words: are its files (tokenizer.json) there? Give a folder with the "
-            "model's own, as the tokenizer's save_pretrained writes them"
+            f"{model} has a tokenizer without a vocabulary: its files (tokenizer.json) are missing or empty; give a "
+            "folder with the model's own, as the tokenizer's save_pretrained writes them"
         )
     return tokenizer
 
@@ -95,7 +95,7 @@ _LACKING = ("Can't load", "Couldn't instantiate", "Unrecognized")
 def _why(load: Callable[..., Any], error: Exception) -> str:
     """Why something cannot be read, and what to do; the message of transformers would say how to run foreign code."""
     if isinstance(error, pickle.UnpicklingError):
-        return "its weights are damaged, or more than tensors; nothing of them was run; give them as .safetensors"
+        return "its weights are damaged, or hold more than tensors, and were not loaded; give them as .safetensors"
     if "trust_remote_code" in str(error):
         return "it comes with code of its own, which is never run; take a model that transformers itself knows"
     needed = _NEEDED.get(getattr(getattr(load, "__self__", None), "__name__", ""))

@@ -82,7 +82,9 @@ class States(nn.Module):
             raise DataError(f"{name} gives states that are not finite: its weights are damaged; get them again")
         first = _tokens(found.last_hidden_state if layer == -1 else found.hidden_states[layer])
         if not torch.allclose(tokens, first, rtol=1e-3, atol=1e-3):
-            raise ValueError(f"{type(model).__name__} chooses at random what it reads; take another model")
+            raise ValueError(
+                f"{type(model).__name__} drops parts of its input at random, in evaluation too; take another model"
+            )
         self.width = tokens.shape[2]
         self.train()
 

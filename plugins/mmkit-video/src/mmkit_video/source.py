@@ -19,7 +19,7 @@ Source = str | bytes
 """A path, or a whole file."""
 
 MOST_PIXELS = 2**27
-"""Of one frame: twice 16K. A file that says more is damaged, or means harm."""
+"""Of one frame: twice 16K. A file that says more is damaged or malicious."""
 
 
 def source_of(raw: Any) -> Source | None:
