@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from mmkit.alignment.retrieval import AlignmentOptions, Map, Retrieval, measure_retrieval
+from mmkit.alignment.options import AlignmentOptions, Map
+from mmkit.alignment.retrieval import Retrieval, measure_retrieval
 from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
 from mmkit.experiments.plan import Named, plan

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
+from mmkit.alignment.options import AlignmentOptions
 from mmkit.contract import Encoder, Split
-from mmkit.errors import UsageError
+from mmkit.data.splits import Splits
+from mmkit.errors import UsageError, one_of
+from mmkit.experiments.plan import Named, kinds_of
 from mmkit.features.extraction import Extraction
 from mmkit.features.sharing import Shared
 from mmkit.model.assembly import built, reads
+from mmkit.plugin import EncoderSpec
+from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
@@ -67,3 +72,35 @@ class Embedder:
         """
         ids = [str(number) for number in range(len(values))]
         return self._extract(values, ids, split=split).vectors.tokens.float()
+
+
+def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named]) -> dict[str, Choice]:
+    """The chosen encoder of each input. An input may be named by its modality if no other input has that modality.
+
+    Raises:
+        UsageError: an unknown input, an ambiguous modality, or an encoder of another modality.
+    """
+    inputs = splits.task.inputs
+    choices: dict[str, Choice] = {}
+    for given, named in encoders.items():
+        of_modality = [name for name, modality in inputs.items() if modality == given]
+        if given not in inputs and len(of_modality) != 1:
+            if of_modality:
+                raise UsageError(f"{given} is the modality of several inputs, {', '.join(of_modality)}; name one input")
+            raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
+        name = given if given in inputs else of_modality[0]
+        choice = catalog.choose("encoder", named)
+        readable = kinds_of(catalog, inputs[name])
+        if isinstance(choice.spec, EncoderSpec) and choice.spec.modality not in readable:
+            raise UsageError(
+                f"encoder {choice.name} reads {choice.spec.modality}, and input {name} is "
+                f"{' or '.join(sorted(readable))}; choose another encoder"
+            )
+        choices[name] = choice
+    return choices
+
+
+def embedder_of(name: str, choice: Choice, splits: Splits, options: AlignmentOptions, shared: Shared) -> Embedder:
+    """The embedder of an input, with its transform fitted on the training split."""
+    values = splits("train").inputs[name]
+    return Embedder(name, choice, values, settings=options.settings, seed=options.seed, shared=shared)

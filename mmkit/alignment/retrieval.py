@@ -5,62 +5,24 @@ Frozen encoders -> vectors -> (a ridge map, if the encoders share no space) -> r
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from mmkit.alignment.embedder import Embedder
-from mmkit.alignment.ridge import RidgeMap, ridge_maps
-from mmkit.contract import Samples, Split
-from mmkit.data.splits import Splits, splits_of
-from mmkit.errors import DataError, UsageError, one_of
-from mmkit.experiments.plan import Named, kinds_of
+from mmkit.alignment.embedder import embedder_of, encoders_of
+from mmkit.alignment.mapping import best_map, check_widths
+from mmkit.alignment.options import AlignmentOptions
+from mmkit.alignment.pairs import equal_values, ranks_both_ways, with_both
+from mmkit.contract import Split
+from mmkit.data.splits import splits_of
+from mmkit.errors import UsageError
+from mmkit.experiments.plan import Named
 from mmkit.features.sharing import Shared
-from mmkit.metrics.ranking import AT, chance, rank_metrics, ranks
-from mmkit.plugin import EncoderSpec
+from mmkit.metrics.ranking import AT, chance, rank_metrics
 from mmkit.registry.catalog import Catalog
-from mmkit.registry.options import Choice
 from mmkit.report.html import paragraph, table
 from mmkit.report.sheets import Sheet, share
-from mmkit.system.hashing import digest
 from mmkit.system.machine import machine, software
-from mmkit.system.settings import Settings
-
-Map = Literal["none", "ridge"]
-
-
-@dataclass(frozen=True)
-class AlignmentOptions:
-    """Options of retrieval and of zero-shot classification.
-
-    Args:
-        split: its samples are used.
-        map: "none" if both encoders share a space, else "ridge".
-        seed: of the weights of encoders that have no pretrained ones.
-        settings: device, precision, limit and on_error.
-
-    Raises:
-        UsageError: an option that is not allowed.
-    """
-
-    split: Split = "test"
-    map: Map = "none"
-    seed: int = 0
-    settings: Settings = field(default_factory=Settings)
-
-    def __post_init__(self) -> None:
-        for name, kind in (("split", Split), ("map", Map)):
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"{name} is one of {', '.join(get_args(kind))}; got {getattr(self, name)}")
-        if self.seed < 0:
-            raise UsageError(f"seed is 0 or more; got {self.seed}")
-
-    def document(self) -> dict[str, Any]:
-        """As plain JSON values."""
-        return {"split": self.split, "map": self.map, "seed": self.seed, **self.settings.document()}
 
 
 @dataclass(frozen=True, repr=False)
@@ -160,7 +122,7 @@ def measure_retrieval(
     vectors = [embedder(samples.inputs[embedder.name], options.split) for embedder in (a, b)]
     if ridge_map:
         vectors = [ridge_map.of_a(vectors[0]), ridge_map.of_b(vectors[1])]
-    a_to_b, b_to_a = _ranks_both_ways(vectors[0], vectors[1], same)
+    a_to_b, b_to_a = ranks_both_ways(vectors[0], vectors[1], same)
     directions = {f"{a.name} -> {b.name}": rank_metrics(a_to_b), f"{b.name} -> {a.name}": rank_metrics(b_to_a)}
     return Retrieval(
         task=str(chosen_task),
@@ -174,93 +136,3 @@ def measure_retrieval(
         unread=splits.unread,
         plugins={**chosen_task.plugins, **{n: v for choice in choices.values() for n, v in choice.plugins.items()}},
     )
-
-
-def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named]) -> dict[str, Choice]:
-    """The chosen encoder of each input. An input may be named by its modality if no other input has that modality.
-
-    Raises:
-        UsageError: an unknown input, an ambiguous modality, or an encoder of another modality.
-    """
-    inputs = splits.task.inputs
-    choices: dict[str, Choice] = {}
-    for given, named in encoders.items():
-        of_modality = [name for name, modality in inputs.items() if modality == given]
-        if given not in inputs and len(of_modality) != 1:
-            if of_modality:
-                raise UsageError(f"{given} is the modality of several inputs, {', '.join(of_modality)}; name one input")
-            raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
-        name = given if given in inputs else of_modality[0]
-        choice = catalog.choose("encoder", named)
-        readable = kinds_of(catalog, inputs[name])
-        if isinstance(choice.spec, EncoderSpec) and choice.spec.modality not in readable:
-            raise UsageError(
-                f"encoder {choice.name} reads {choice.spec.modality}, and input {name} is "
-                f"{' or '.join(sorted(readable))}; choose another encoder"
-            )
-        choices[name] = choice
-    return choices
-
-
-def embedder_of(name: str, choice: Choice, splits: Splits, options: AlignmentOptions, shared: Shared) -> Embedder:
-    """The embedder of an input, with its transform fitted on the training split."""
-    values = splits("train").inputs[name]
-    return Embedder(name, choice, values, settings=options.settings, seed=options.seed, shared=shared)
-
-
-def check_widths(a: Embedder, b: Embedder, how: Map) -> None:
-    """Check that the vectors of two embedders can be compared.
-
-    Raises:
-        UsageError: their widths differ, and there is no map.
-    """
-    if how == "none" and a.width != b.width:
-        raise UsageError(
-            f"vectors of {a.name} have {a.width} values and those of {b.name} {b.width}, which cannot be compared; "
-            "take the two towers of one model (open-clip-image, open-clip-text), or --map ridge"
-        )
-
-
-def best_map(a: Embedder, b: Embedder, splits: Splits) -> RidgeMap:
-    """The ridge map, fitted on train, of the strength with the best mean reciprocal rank on validation, both ways."""
-    train = with_both(splits("train"), a.name, b.name)
-    maps = list(ridge_maps(a(train.inputs[a.name], "train"), b(train.inputs[b.name], "train")))
-    validation = with_both(splits("validation"), a.name, b.name)
-    same = equal_values(validation, (a.name, b.name))
-    of_a, of_b = a(validation.inputs[a.name], "validation"), b(validation.inputs[b.name], "validation")
-
-    def score(ridge_map: RidgeMap) -> float:
-        both_ways = _ranks_both_ways(ridge_map.of_a(of_a), ridge_map.of_b(of_b), same)
-        return sum(rank_metrics(one_way)["mrr"] or 0 for one_way in both_ways)
-
-    return max(maps, key=score)
-
-
-def with_both(samples: Samples, a: str, b: str) -> Samples:
-    """The samples that have both inputs.
-
-    Raises:
-        DataError: there are fewer than two.
-    """
-    kept = [i for i in range(len(samples)) if samples.inputs[a][i] is not None and samples.inputs[b][i] is not None]
-    if len(kept) < 2:
-        raise DataError(f"{len(kept)} samples have both inputs {a} and {b}; expected two or more")
-    inputs = {name: [column[i] for i in kept] for name, column in samples.inputs.items()}
-    return Samples([samples.ids[i] for i in kept], inputs, [samples.truth[i] for i in kept])
-
-
-def equal_values(samples: Samples, inputs: Sequence[str]) -> Tensor:
-    """[N L]: a number for each value of each of L inputs, the same for equal values."""
-    columns = []
-    for name in inputs:
-        seen: dict[str, int] = {}
-        columns.append([seen.setdefault(_plain(value), len(seen)) for value in samples.inputs[name]])
-    return torch.tensor(columns).T
-
-
-def _plain(value: Any) -> str:
-    return " ".join(value.casefold().split()) if isinstance(value, str) else digest(value)
-
-
-def _ranks_both_ways(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    return ranks(a, b, (same, same)), ranks(b, a, (same, same))

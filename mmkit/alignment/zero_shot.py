@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from mmkit.alignment.embedder import Embedder
-from mmkit.alignment.retrieval import AlignmentOptions, best_map, check_widths, embedder_of, encoders_of
+from mmkit.alignment.embedder import Embedder, embedder_of, encoders_of
+from mmkit.alignment.mapping import best_map, check_widths
+from mmkit.alignment.options import AlignmentOptions
 from mmkit.contract import Split, Target
 from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth

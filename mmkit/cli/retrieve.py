@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from mmkit.alignment.retrieval import AlignmentOptions, measure_retrieval
+from mmkit.alignment.options import AlignmentOptions
+from mmkit.alignment.retrieval import measure_retrieval
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_results
 from mmkit.cli.setting import catalog

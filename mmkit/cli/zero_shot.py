@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from mmkit.alignment.retrieval import AlignmentOptions
+from mmkit.alignment.options import AlignmentOptions
 from mmkit.alignment.zero_shot import TEMPLATES, classify_zero_shot
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_results

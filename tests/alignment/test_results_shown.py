@@ -1,6 +1,7 @@
 """What retrieval and zero-shot classification tell their user: a line, and a table in a notebook."""
 
-from mmkit.alignment.retrieval import AlignmentOptions, Retrieval
+from mmkit.alignment.options import AlignmentOptions
+from mmkit.alignment.retrieval import Retrieval
 from mmkit.alignment.zero_shot import ZeroShot
 
 FIGURES = {"recall@1": 0.5, "recall@5": 0.75, "recall@10": 1.0, "mrr": 0.625, "median_rank": 1.5}
