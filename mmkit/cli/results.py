@@ -5,9 +5,10 @@ from __future__ import annotations
 import sys
 
 from rich.console import Console
+from rich.text import Text
 
 from mmkit.report.sheets import Sheet
-from mmkit.report.tables import drawn
+from mmkit.report.tables import drawn, put
 
 
 def stdout() -> Console:
@@ -19,5 +20,6 @@ def stdout() -> Console:
 def print_results(sheet: Sheet, sentence: str) -> None:
     """Print a table, then a sentence about it."""
     console = stdout()
-    console.print(drawn(sheet, console))
-    console.print(f"\n{sentence}", markup=False, soft_wrap=True)
+    for table in drawn([sheet], console):
+        put(table, console)
+    put(Text(f"\n{sentence}"), console)
