@@ -132,8 +132,9 @@ def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
         seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
         on_test = [_spread(row.spread(name), name) for name in shown]
         lines.append([*names, _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+    macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(
-        "Scores: mean ± standard deviation over seeds, best on validation first",
+        f"Scores: mean ± standard deviation over seeds, best on validation first{macro}",
         labels.titles,
         [f"validation\n{TITLES.get(metric, metric)}", *(f"test\n{TITLES.get(name, name)}" for name in shown), "seeds"],
         lines,
