@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from mmkit.alignment.retrieval import AlignmentOptions, measure_retrieval
 from mmkit.cli.process import prepare
-from mmkit.cli.results import print_results
+from mmkit.cli.results import print_json, print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
@@ -58,6 +57,6 @@ def retrieve(
         retrieval = measure_retrieval(catalog(ctx), task=task, encoders=chosen, options=options, shared=shared)
     tell_unread((line for lines in retrieval.unread.values() for line in lines), on_error)
     if as_json:
-        print(json.dumps(retrieval.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(retrieval.document())
     else:
         print_results(retrieval.sheet(), retrieval.sentence())
