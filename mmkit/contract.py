@@ -53,7 +53,8 @@ read, the answer that `inverse` gives of each sample, and the metrics by name.
               metrics    `measures` of the transform, head_loss
 
 Where truth is missing, `mask` is False and nothing may be read of the row's other leaves. Metrics are the task's to
-name; `log_loss`, `mae`, `rmse` and `head_loss` are better where they are lower.
+name; `log_loss`, `mae`, `rmse` and `head_loss` are better where they are lower. Macro averages are over the classes or
+labels that occur in the truth, not over those that are only predicted, which scikit-learn counts as well.
 
 What may be reused, and from where; all of it is public:
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from mmkit.api import new_folder
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
 from mmkit.cli.process import prepare
-from mmkit.cli.results import stdout
+from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError
@@ -167,7 +166,7 @@ def _note_repeated_encoding(suite: Suite) -> None:
 
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
-        print(json.dumps(document(suite.records, str(suite.folder)), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(document(suite.records, str(suite.folder)))
         return
     console = stdout()
     show(suite.rows, console)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Annotated
 
 import typer
 
+from mmkit.cli.results import print_json, print_lines
 from mmkit.errors import UsageError, one_of
-from mmkit.features.cache import cache_entries, default_folder
+from mmkit.features.cache import CacheEntry, cache_entries, default_folder
 from mmkit.features.cache import clear as removed
 
 DAY = 24 * 60 * 60
@@ -23,19 +23,22 @@ def show(
     cached = cache_entries(folder)
     if as_json:
         entries = [{"key": entry.key, "bytes": entry.size, "about": entry.about} for entry in cached]
-        print(json.dumps({"schema": 1, "folder": str(folder), "entries": entries}, indent=1))
+        print_json({"schema": 1, "folder": str(folder), "entries": entries})
         return
-    for entry in cached:
-        made = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made))
-        if entry.about is None:
-            print("\t".join([entry.key, _size(entry.size), "unfinished", made, "-", "-", "-"]))
-        else:
-            of = entry.about["of"]
-            encoder = f"{entry.about.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
-            shown = f"{entry.about.get('input', '-')} of {entry.about.get('split', '-')}"
-            samples = f"{entry.about['samples']} samples"
-            print("\t".join([entry.key, _size(entry.size), samples, made, shown, of.get("precision", "-"), encoder]))
+    titles = ("key", "size", "samples", "made", "input", "precision", "encoder")
+    print_lines(titles, [_line(entry) for entry in cached], ("key", "encoder"))
     print(f"{len(cached)} entries, {_size(sum(entry.size for entry in cached))} in {folder}")
+
+
+def _line(entry: CacheEntry) -> list[str]:
+    made = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made))
+    if entry.about is None:
+        return [entry.key, _size(entry.size), "unfinished", made, "-", "-", "-"]
+    of = entry.about["of"]
+    encoder = f"{entry.about.get('encoder', '-')}" + (f", copy {of['copy']}" if "copy" in of else "")
+    shown = f"{entry.about.get('input', '-')} of {entry.about.get('split', '-')}"
+    samples = f"{entry.about['samples']} samples"
+    return [entry.key, _size(entry.size), samples, made, shown, of.get("precision", "-"), encoder]
 
 
 def clear(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from dataclasses import replace
 
+from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
 from mmkit.experiments.dry_run import ENOUGH, DryRun, dry_run
 from mmkit.experiments.plan import Plan
 from mmkit.registry.catalog import Catalog
+from mmkit.report.labels import plain
 
 
 def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
@@ -25,10 +27,25 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
 
 
 def _print(planned: Plan, results: list[DryRun]) -> None:
-    for one in results:
-        encoders = " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items())
-        size = f"{one.parameters:,} parameters, {one.trainable:,} of them trained"
-        print("\t".join([one.combination.label, encoders, str(one.combination.head), _error(one) or size]))
+    labels = [
+        [
+            one.combination.label,
+            " ".join(f"{name}={choice}" for name, choice in one.combination.encoders.items()),
+            str(one.combination.head),
+        ]
+        for one in results
+    ]
+    named = ("fusion", "encoders", "head")
+    if sys.stdout.isatty():
+        sizes = [["-", "-"] if one.error else [f"{one.parameters:,}", f"{one.trainable:,}"] for one in results]
+        lines = [[*label, *size] for label, size in zip(labels, sizes, strict=True)]
+        print_lines((*named, "parameters", "trained"), lines, named)
+        for label, one in zip(labels, results, strict=True):
+            if one.error:
+                print(plain(f"{'  '.join(label)}: {_error(one)}"))
+    else:
+        told = [_error(one) or f"{one.parameters:,} parameters, {one.trainable:,} of them trained" for one in results]
+        print_lines((*named, "size"), [[*label, text] for label, text in zip(labels, told, strict=True)], named)
     runs = len(planned.runs())
     count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {runs} runs"
     print(f"{count} on task {planned.task}, {planned.settings.device}, {planned.settings.precision}")
@@ -45,7 +62,7 @@ def _print_json(planned: Plan, results: list[DryRun]) -> None:
         }
         for one in results
     ]
-    print(json.dumps({"schema": 1, "count": len(runs), "runs": runs, "combinations": combinations}, indent=1))
+    print_json({"schema": 1, "count": len(runs), "runs": runs, "combinations": combinations})
 
 
 def _error(one: DryRun) -> str:

@@ -10,12 +10,16 @@ from typing import Annotated, Any, get_args
 
 import typer
 
+from mmkit.cli.needs import in_short
 from mmkit.cli.setting import catalog
 from mmkit.errors import UsageError, one_of
 from mmkit.plugin import EncoderSpec, ModalitySpec, Spec, TaskSpec
-from mmkit.registry.catalog import KINDS, Entry, Status
+from mmkit.registry.catalog import BUILTIN, KINDS, Entry, Status
+from mmkit.registry.discovery import normalised
 
-COLUMNS = ("kind", "name", "status", "distribution", "version", "summary", "reason")
+COLUMNS = ("kind", "name", "status", "distribution", "version", "summary", "reason", "takes")
+READABLE = 32
+"""The least width of a summary that stands beside its name."""
 
 
 def list_plugins(
@@ -29,7 +33,7 @@ def list_plugins(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List installed components with their status, distribution and summary.
+    """List installed components with their status, distribution and summary, and what they take.
 
     A component with status ok can be chosen by its name; DISTRIBUTION/NAME is never ambiguous. A plugin that could not
     be loaded has one line, with the reason. The exit code is 0 even if plugins are broken.
@@ -51,7 +55,8 @@ def list_plugins(
         print(json.dumps({"schema": 1, "plugins": [as_fields(entry) for entry in chosen]}, indent=1, default=str))
     elif plain or not sys.stdout.isatty():
         for entry in chosen:
-            print("\t".join(" ".join(str(getattr(entry, column)).split()) for column in COLUMNS))
+            fields = {column: getattr(entry, column) for column in COLUMNS[:-1]} | {"takes": in_short(entry.spec)}
+            print("\t".join(" ".join(str(field).split()) for field in fields.values()))
     else:
         _draw(chosen)
 
@@ -88,27 +93,32 @@ def _possible(option: str, given: str | None, possible: Iterable[str]) -> None:
 
 
 def _draw(entries: Sequence[Entry]) -> None:
+    """A list for a terminal, one kind after the other; where it is narrow, a summary stands below its name."""
     from rich.console import Console  # noqa: PLC0415 (slow to import, and only a terminal needs it)
-    from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    table = Table("kind", box=None, header_style="bold", pad_edge=False)
-    table.add_column("name", no_wrap=True)
-    table.add_column("status", no_wrap=True)
-    table.add_column("from", overflow="fold")
-    table.add_column("", overflow="fold")
+    console = Console()
+    named = min(max((len(entry.name) for entry in entries), default=0), READABLE)
     for kind, of_kind in groupby(entries, key=lambda entry: entry.kind):
-        for place, entry in enumerate(of_kind):
-            colour = {"ok": "green", "broken": "red"}.get(entry.status, "yellow")
-            text = entry.summary if entry.status == "ok" else entry.reason
-            if entry.status == "ok" and entry.reason:
-                text = f"{text} ({entry.reason})"
-            table.add_row(
-                kind if place == 0 else "",
-                Text(entry.name),
-                Text(entry.status, colour),
-                Text(f"{entry.distribution} {entry.version}"),
-                Text(text),
-            )
-        table.add_section()
-    Console().print(table)
+        console.print(Text(kind, "bold"))
+        listed = list(of_kind)
+        taken = max(len(in_short(entry.spec)) for entry in listed)
+        indent = 2 + named + 2 + (taken + 2 if taken else 0)
+        beside = console.width - indent >= READABLE
+        for entry in listed:
+            colour = {"ok": "", "broken": "red"}.get(entry.status, "yellow")
+            words = [entry.summary if entry.status == "ok" else f"{entry.status}: {entry.reason}"]
+            words += [f"({entry.reason})"] if entry.status == "ok" and entry.reason else []
+            words += [] if normalised(entry.distribution) == BUILTIN else [f"[{entry.distribution} {entry.version}]"]
+            told = Text(" ".join(" ".join(words).split()), colour)
+            label = f"  {entry.name:<{named}}  " + (f"{in_short(entry.spec):<{taken}}  " if taken else "")
+            if beside:
+                lines = told.wrap(console, console.width - indent)
+                console.print(Text(label) + lines[0] if lines else Text(label.rstrip()))
+                rest = lines[1:]
+            else:
+                console.print(Text(label.rstrip()), overflow="fold")
+                indent = 6
+                rest = told.wrap(console, console.width - indent)
+            for line in rest:
+                console.print(Text(" " * indent + line.plain.rstrip(), colour))

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 import typer
 
 from mmkit.cli.list_plugins import as_fields
+from mmkit.cli.needs import in_full
+from mmkit.cli.reference import NAMES, Page, page
 from mmkit.cli.setting import catalog, setting
 from mmkit.errors import MmkitError, UsageError, one_of
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ObjectiveSpec, Spec, TaskSpec
-from mmkit.registry.catalog import Catalog, Entry
+from mmkit.plugin import ModalitySpec, TaskSpec
+from mmkit.registry.catalog import BUILTIN, Catalog, Entry
 from mmkit.registry.discovery import normalised
 from mmkit.registry.entries import requirements
 from mmkit.registry.options import describe, options_of, write_value
@@ -19,13 +24,23 @@ from mmkit.registry.options import describe, options_of, write_value
 
 def show(
     ctx: typer.Context,
-    name: Annotated[str, typer.Argument(help="Component, as NAME or DISTRIBUTION/NAME; or a distribution.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="Component, as NAME or DISTRIBUTION/NAME; a distribution; `train` for the options of training; or a "
+            "kind of target (classes, labels, scalar, text) for its truth and its metrics."
+        ),
+    ],
     kind: Annotated[str | None, typer.Option(help="Kind, if components of several kinds have this name.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """Show one component or plugin: its distribution, inputs or targets, options, paper and requirements."""
+    """Show one component or plugin: its distribution, inputs or targets, options, paper and requirements.
+
+    Of a modality, what its raw values are. Requirements that mmkit itself has are left out where they are met.
+    """
     found = catalog(ctx)
-    entries, whole = _meant(found, name, kind)
+    told = page(name, kind)
+    entries, whole = _meant(found, name, kind) if told is None or found.named(name, kind) else ([], False)
     shown: list[dict[str, Any]] = []
     failures: list[MmkitError] = []
     for entry in entries:
@@ -39,11 +54,13 @@ def show(
             fields["traceback"] = entry.traceback
         shown.append(fields)
     if as_json:
-        print(json.dumps({"schema": 1, "plugins": shown}, indent=1, default=str))
+        pages = [{"kind": told.kind, "name": told.name, **told.fields}] if told else []
+        print(json.dumps({"schema": 1, "plugins": shown, "pages": pages}, indent=1, default=str))
     elif whole:
         print(_distribution(entries, shown[0]))
     else:
-        print("\n\n".join(_text(entry, fields) for entry, fields in zip(entries, shown, strict=True)))
+        texts = [_text(entry, fields, found) for entry, fields in zip(entries, shown, strict=True)]
+        print("\n\n".join([*texts, *([_page(told)] if told else [])]))
     if failures:
         raise failures[0]
 
@@ -64,6 +81,7 @@ def _meant(found: Catalog, name: str, kind: str | None) -> tuple[list[Entry], bo
         return entries, True
     names = {entry.name for entry in found.entries if kind in {None, entry.kind}}
     names |= {entry.full_name for entry in found.entries if "/" in name and kind in {None, entry.kind}}
+    names |= {other for other, of in NAMES.items() if kind in {None, of}}
     raise UsageError(f"there is no {kind or 'component or plugin'} {name}; {one_of(names, name)}")
 
 
@@ -75,7 +93,10 @@ def _of_class(entry: Entry) -> dict[str, Any]:
         {"name": o.name, "type": describe(o.annotation), "default": o.default, "help": o.help}
         for o in options_of(*factories).values()
     ]
-    return {"options": options} | ({"description": component.description} if hasattr(component, "description") else {})
+    described = getattr(component, "description", None)
+    if described is None and isinstance(entry.spec, ModalitySpec):
+        described = inspect.getdoc(component)  # says what its raw values are
+    return {"options": options} | ({} if described is None else {"description": described})
 
 
 def _requirements(entry: Entry, found: Catalog) -> list[dict[str, object]]:
@@ -88,32 +109,9 @@ def _requirements(entry: Entry, found: Catalog) -> list[dict[str, object]]:
         return [{"requirement": line, "installed": None, "met": None} for line in entry.requires]
 
 
-def _needs(spec: Spec | None) -> str:
-    """What a component takes, or a task has, in words."""
-    if isinstance(spec, EncoderSpec):
-        return f"an input of modality {spec.modality}"
-    if isinstance(spec, FusionSpec):
-        read = "vectors" if spec.vectors else spec.combines
-        return f"the {read} of {_count(spec.min_inputs, spec.max_inputs)}"
-    if isinstance(spec, HeadSpec):
-        return f"targets of kind {' or '.join(spec.targets)}"
-    if isinstance(spec, ObjectiveSpec):
-        return _count(spec.min_inputs, None) + (", each with its own head" if spec.unimodal else "")
-    if isinstance(spec, TaskSpec):
-        inputs = ", ".join(f"{name} ({modality})" for name, modality in spec.modalities)
-        return f"inputs {inputs}; target {spec.target}"
-    return ""
-
-
-def _count(low: int, high: int | None) -> str:
-    if high is None:
-        return f"{low} or more inputs"
-    return f"{low} to {high} inputs" if high != low else f"{low} input{'s' * (low != 1)}"
-
-
 def _distribution(entries: list[Entry], fields: dict[str, Any]) -> str:
     """A distribution and its components, one per line."""
-    lines = [f"{entries[0].distribution} {entries[0].version}", *_required(fields), "  components"]
+    lines = [f"{entries[0].distribution} {entries[0].version}", *_required(fields["requirements"]), "  components"]
     width = max(len(entry.name) for entry in entries)
     for entry in entries:
         text = "  ".join(part for part in (entry.status, entry.summary, entry.reason) if part)
@@ -121,15 +119,55 @@ def _distribution(entries: list[Entry], fields: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def _required(fields: dict[str, Any]) -> list[str]:
+def _own(fields: dict[str, Any], entry: Entry, found: Catalog) -> list[dict[str, Any]]:
+    """The requirements that tell something: not met, the component's own, or not those of mmkit itself."""
+    core = next((other for other in found.entries if other.distribution == BUILTIN), entry)
+    names = {_project(str(needed["requirement"])) for needed in _requirements(core, found)}
+    own = {_project(line) for line in (entry.spec.requires if entry.spec else ())}
+    return [
+        needed
+        for needed in fields["requirements"]
+        if not needed["met"] or _project(needed["requirement"]) in own or _project(needed["requirement"]) not in names
+    ]
+
+
+def _project(requirement: str) -> str:
+    return normalised((re.match(r"[\w.-]+", requirement) or [requirement])[0])
+
+
+def _page(told: Page) -> str:
+    """A reference page as text."""
+    lines = [f"{told.kind} {told.name}", f"  {told.fields['about']}"]
+    facts = {name: text for name, text in told.fields.items() if name not in {"about", "options"}}
+    lines += [f"  {name:<9}  {text}" for name, text in facts.items()]
+    return "\n".join([*lines, *_options(told.fields.get("options", []))])
+
+
+def _options(options: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Options as lines: name, type, default and help."""
+    rows = [(o["name"], o["type"], write_value(o["default"]), o["help"]) for o in options]
+    if not rows:
+        return []
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return [
+        "  options    name, type, default, help",
+        *(
+            "    "
+            + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
+            for row in rows
+        ),
+    ]
+
+
+def _required(requirements: Sequence[Mapping[str, Any]]) -> list[str]:
     needed = [
         f"{r['requirement']} ({r['installed'] or 'not installed'}{'' if r['met'] else ', does not satisfy it'})"
-        for r in fields["requirements"]
+        for r in requirements
     ]
     return [f"  requires   {', '.join(needed)}"] if needed else []
 
 
-def _text(entry: Entry, fields: dict[str, Any]) -> str:
+def _text(entry: Entry, fields: dict[str, Any], found: Catalog) -> str:
     """A component as text, one fact per line."""
     spec = entry.spec
     facts = {
@@ -138,7 +176,7 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
         "full name": entry.full_name if spec else "",
         "from": f"{entry.distribution} {entry.version}",
         "reference": spec.reference if spec else "",
-        "has" if isinstance(spec, TaskSpec) else "takes": _needs(spec),
+        "has" if isinstance(spec, TaskSpec) else "takes": in_full(spec),
         "encoder": fields.get("encoder") or "",
         "licence": fields.get("licence", ""),
         "paper": spec.paper if spec else "",
@@ -147,16 +185,8 @@ def _text(entry: Entry, fields: dict[str, Any]) -> str:
     }
     lines = [f"{entry.kind} {entry.name}", *([f"  {entry.summary}"] if entry.summary else [])]
     lines += [f"  {name:<9}  {value}" for name, value in facts.items() if value]
-    rows = [(o["name"], o["type"], write_value(o["default"]), o["help"]) for o in fields.get("options", [])]
-    if rows:
-        widths = [max(len(row[column]) for row in rows) for column in range(3)]
-        lines.append("  options    name, type, default, help")
-        lines += [
-            "    "
-            + "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
-            for row in rows
-        ]
-    lines += _required(fields)
+    lines += _options(fields.get("options", []))
+    lines += _required(_own(fields, entry, found))
     if entry.traceback:
         text = fields.get("traceback", "  --traceback shows where it comes from")
         lines += ["", *text.rstrip().splitlines()]

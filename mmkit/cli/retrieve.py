@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from mmkit.alignment.options import AlignmentOptions
 from mmkit.alignment.retrieval import measure_retrieval
 from mmkit.cli.process import prepare
-from mmkit.cli.results import print_results
+from mmkit.cli.results import print_json, print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
@@ -59,6 +58,6 @@ def retrieve(
         retrieval = measure_retrieval(catalog(ctx), task=task, encoders=chosen, options=options, shared=shared)
     tell_unread((line for lines in retrieval.unread.values() for line in lines), on_error)
     if as_json:
-        print(json.dumps(retrieval.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(retrieval.document())
     else:
         print_results(retrieval.sheet(), retrieval.sentence())

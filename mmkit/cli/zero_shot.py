@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from mmkit.alignment.options import AlignmentOptions
 from mmkit.alignment.zero_shot import TEMPLATES, classify_zero_shot
 from mmkit.cli.process import prepare
-from mmkit.cli.results import print_results
+from mmkit.cli.results import print_json, print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
@@ -79,6 +78,6 @@ def zero_shot(
         )
     tell_unread((line for lines in result.unread.values() for line in lines), on_error)
     if as_json:
-        print(json.dumps(result.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(result.document())
     else:
         print_results(result.sheet(), result.sentence())

@@ -12,10 +12,12 @@ from mmkit.report.verdict import verdict
 
 def html_of(found: Sequence[Row]) -> str:
     """What the combinations reach, what they cost, what failed, and the verdict."""
-    said = verdict(found)
+    said, tables = verdict(found), sheets(found)
+    legend = tables[0].legend() if any(sheet.numbered for sheet in tables) else []
     return "\n".join(
         [
-            *map(table, sheets(found)),
+            *map(table, tables),
+            *map(paragraph, legend),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
             *([paragraph(said.sentence())] if said else []),
         ]
@@ -23,14 +25,16 @@ def html_of(found: Sequence[Row]) -> str:
 
 
 def table(sheet: Sheet) -> str:
-    """One table, its title above it."""
-    names = "".join(_cell("th", name, "left") for name in sheet.names)
+    """One table, its title above it; its rows have numbers where a legend tells more of them."""
+    number = _cell("th", "#", "left") if sheet.numbered else ""
+    names = number + "".join(_cell("th", name, "left") for name in sheet.names)
     figures = "".join(_cell("th", name, "right") for name in sheet.figures)
     rows = "".join(
         "<tr>"
+        + (_cell("td", str(place), "left") if sheet.numbered else "")
         + "".join(_cell("td", text, "left" if at < len(sheet.names) else "right") for at, text in enumerate(line))
         + "</tr>\n"
-        for line in sheet.lines
+        for place, line in enumerate(sheet.lines, start=1)
     )
     caption = f'<caption style="text-align:left;white-space:nowrap">{escape(sheet.title)}</caption>\n'
     head = f"<thead><tr>{names}{figures}</tr></thead>\n"

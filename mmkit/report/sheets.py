@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.summary import Row, Spread
 from mmkit.report.verdict import written
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""
+SHORT = 12
+"""The most classes, and the longest name of one, that stand above the columns of a confusion matrix in words."""
 TITLES = {
     "accuracy": "accuracy",
     "f1_macro": "macro F1",
@@ -31,28 +34,39 @@ class Sheet:
         names: titles of the columns of names, which may be broken where there is no room.
         figures: titles of the columns of figures, which are never broken; they may have several lines.
         lines: a text of each column, names first.
+        whole: for each line its label in full; empty where the names are that.
+        numbered: whether rows have numbers, since names are shortened or figures are told by the number of a row.
     """
 
     title: str
     names: list[str]
     figures: list[str]
     lines: list[list[str]]
+    whole: list[str] = field(default_factory=list)
+    numbered: bool = False
+
+    def legend(self) -> list[str]:
+        """Number and full label of each row, one per line."""
+        full = self.whole or ["  ".join(line[: len(self.names)]) for line in self.lines]
+        size = len(str(len(full)))
+        return [f"{number:>{size}}  {plain(text)}" for number, text in enumerate(full, start=1)]
 
 
 def sheets(found: Sequence[Row]) -> list[Sheet]:
     """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
-    good, varying = [row for row in found if row.records], _varying(found)
+    good = [row for row in found if row.records]
     if not good:
         return []
-    costs = [_costs(good, varying)] if any(row.speed for row in good) else []
-    return [_scores(good, varying), *costs]
+    labels = _labels(good, _varying(found))
+    costs = [_costs(good, labels)] if any(row.speed for row in good) else []
+    return [_scores(good, labels), *costs]
 
 
 def failures(found: Sequence[Row]) -> list[str]:
     """A line for each reason why runs of a combination failed."""
     varying = _varying(found)
     return [
-        f"failed: {' '.join(_names(row, varying))}{f' ({seeds} seeds)' if seeds > 1 else ''}: {error}"
+        f"failed: {plain(_whole(row, varying))}{f' ({seeds} seeds)' if seeds > 1 else ''}: {error}"
         for row in found
         for error, seeds in Counter(row.errors).items()
     ]
@@ -68,8 +82,9 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
         return None
     names = row.records[0].names
     seeds = f"{len(row.records)} seed{'s' * (len(row.records) > 1)}"
-    title = f"Confusion matrix of {row.fusion} on test, over {seeds}"
+    title = f"Confusion matrix of {plain(row.fusion)} on test, over {seeds}"
     matrices = [record.confusion or [] for record in row.records]
+    numbered = False
     if isinstance(matrices[0][0][0], list):  # of labels: a matrix each
         title += ", label by label"
         columns = ["true negatives", "false positives", "false negatives", "true positives"]
@@ -77,11 +92,14 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
     else:
         title += ": a row is the truth, a column what it was taken for"
         columns, counts = names, matrices
+        numbered = len(names) > SHORT or any(len(plain(name)) > SHORT for name in names)
+        if numbered:
+            columns = [str(number) for number in range(1, len(names) + 1)]
     lines = [
         [name, *(str(sum(matrix[number][at] for matrix in counts)) for at in range(len(columns)))]
         for number, name in enumerate(names)
     ]
-    return Sheet(title, [""], list(columns), lines)
+    return Sheet(title, [""], [plain(column) for column in columns], lines, numbered=numbered)
 
 
 def share(value: float | None) -> str:
@@ -89,30 +107,50 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _scores(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
+@dataclass(frozen=True)
+class _Labels:
+    """The labels of rows: titles, shortened cells, and each row's label in full."""
+
+    titles: list[str]
+    cells: list[list[str]]
+    whole: list[str]
+    short: bool
+
+
+def _labels(found: Sequence[Row], varying: Sequence[str]) -> _Labels:
+    full = [_names(row, varying) for row in found]
+    columns = [shortened(column) for column in zip(*full, strict=True)]
+    cells = [list(line) for line in zip(*columns, strict=True)]
+    return _Labels(list(varying), cells, [_whole(row, varying) for row in found], cells != full)
+
+
+def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
     metric = found[0].metric
     shown = [metric, *[name for name in BESIDE if name != metric and found[0].spread(name)][:2]]
     lines = []
-    for row in found:
+    for row, names in zip(found, labels.cells, strict=True):
         seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
         on_test = [_spread(row.spread(name), name) for name in shown]
-        lines.append([*_names(row, varying), _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+        lines.append([*names, _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+    macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(
-        "Scores: mean ± standard deviation over seeds, best on validation first",
-        list(varying),
+        f"Scores: mean ± standard deviation over seeds, best on validation first{macro}",
+        labels.titles,
         [f"validation\n{TITLES.get(metric, metric)}", *(f"test\n{TITLES.get(name, name)}" for name in shown), "seeds"],
         lines,
+        labels.whole,
+        labels.short,
     )
 
 
-def _costs(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
+def _costs(found: Sequence[Row], labels: _Labels) -> Sheet:
     lines = []
-    for row in found:
+    for row, names in zip(found, labels.cells, strict=True):
         speed, cost = row.speed, row.cost
         latency = speed.latency_ms.get("p50") if speed else None
         lines.append(
             [
-                *_names(row, varying),
+                *names,
                 _count(speed.inference_samples_per_s if speed else None),
                 _count(speed.train_samples_per_s if speed else None),
                 "-" if latency is None else f"{latency:.2f}",
@@ -125,9 +163,11 @@ def _costs(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
     speeds = ["inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare"]
     return Sheet(
         "Cost: speed from interleaved rounds, latency at batch 1, loading in training",
-        list(varying),
+        labels.titles,
         [*speeds, "parameters", "FLOPs\na sample", "peak\nmemory"],
         lines,
+        labels.whole,
+        labels.short,
     )
 
 
@@ -147,9 +187,19 @@ def _names(row: Row, varying: Sequence[str]) -> list[str]:
     def one(axis: str) -> str:
         if axis == "fusion":
             return row.fusion
-        return row.head if axis == "head" else row.encoders.get(axis.removeprefix("encoder of "), "-")
+        return row.head if axis == "head" else row.encoders.get(axis.removeprefix("encoder of "), NONE)
 
     return [one(axis) for axis in varying]
+
+
+def _whole(row: Row, varying: Sequence[str]) -> str:
+    """The label of a row in full, encoders as the command line takes them."""
+
+    def one(axis: str, value: str) -> str:
+        return f"{axis.removeprefix('encoder of ')}={value}" if axis.startswith("encoder of ") else value
+
+    pairs = zip(varying, _names(row, varying), strict=True)
+    return "  ".join(one(axis, value) for axis, value in pairs if value != NONE)
 
 
 def _spread(spread: Spread | None, metric: str) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich import box
+from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from mmkit.report.layout import GAP, laid_out
 from mmkit.report.sheets import Sheet, confusion, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -16,16 +16,16 @@ from mmkit.report.verdict import verdict
 
 def show(rows: Sequence[Row], console: Console) -> None:
     """Print the scores and the costs of combinations, failures, and the verdict."""
-    for number, sheet in enumerate(sheets(rows)):
-        if number:
-            console.print()
-        console.print(drawn(sheet, console))
+    tables = sheets(rows)
+    for table in drawn(tables, console):
+        put(table, console)
     for line in failures(rows):
-        console.print(line, style="red", markup=False)
+        put(Text(line, "red"), console)
     comparison = verdict(rows)
     if comparison:
-        console.print()
-        console.print(comparison.sentence(), markup=False, highlight=False)
+        if tables:
+            console.print()
+        put(Text(comparison.sentence()), console)
 
 
 def show_confusion(rows: Sequence[Row], console: Console) -> None:
@@ -33,26 +33,41 @@ def show_confusion(rows: Sequence[Row], console: Console) -> None:
     sheet = confusion(rows)
     console.print()
     if sheet is None:
-        console.print("No confusion matrix: numbers, texts, and more than 100 classes have none.", markup=False)
+        put(Text("No confusion matrix: numbers, texts, and more than 100 classes have none."), console)
         return
-    console.print(sheet.title, markup=False, highlight=False, soft_wrap=True)
-    console.print(drawn(sheet, console, titled=False))
+    for table in drawn([sheet], console):
+        put(table, console)
 
 
-def drawn(sheet: Sheet, console: Console, *, titled: bool = True) -> Table:
-    """A sheet as this console shows it. What looks like markup in a name is printed as it stands."""
+def put(text: Text, console: Console) -> None:
+    """Print a text as it stands; a terminal breaks it between words, and elsewhere a line stays one."""
+    console.print(text, soft_wrap=not console.is_terminal, highlight=False)
+
+
+def drawn(sheets: Sequence[Sheet], console: Console) -> list[Text]:
+    """Sheets with the same rows as this console shows them, each with an empty line before the next.
+
+    On a terminal no line is longer than it is wide, but for titles and the legend, which it wraps. Elsewhere each row
+    is one line. Where a label is shortened, rows are numbered, and a legend below the last sheet has the whole labels.
+    What looks like markup in a name is printed as it stands.
+    """
     terminal = console.is_terminal
-    table = Table(
-        title=Text(sheet.title) if titled and sheet.title else None,
-        title_justify="left",
-        box=box.SIMPLE_HEAD if terminal else None,
-        padding=(0, 1 if terminal else 2),
-        pad_edge=False,
-    )
-    for name in sheet.names:
-        table.add_column(Text(name), no_wrap=not terminal, overflow="fold")
-    for name in sheet.figures:
-        table.add_column(Text(name), justify="right", no_wrap=True)
-    for line in sheet.lines:
-        table.add_row(*map(Text, line))
-    return table
+    width, gap = (console.width, GAP) if terminal else (None, 2 * GAP)
+    numbered = any(sheet.numbered for sheet in sheets)
+    layouts = [laid_out(sheet, width, numbered=numbered, gap=gap) for sheet in sheets]
+    told = any(sheet.numbered and sheet.whole for sheet in sheets)
+    if any(layout.cut for layout in layouts):
+        told = True
+        layouts = [laid_out(sheet, width, numbered=True, gap=gap) for sheet in sheets]
+    texts: list[Text] = []
+    for sheet, layout in zip(sheets, layouts, strict=True):
+        titles = [Text(sheet.title, "italic")] if sheet.title else []
+        for header, body in layout.blocks:
+            longest = max(map(cell_len, [*header, *body]), default=0)
+            rule = [Text("─" * longest, "dim")] if terminal else []
+            head = [Text(line, "bold") for line in header]
+            texts += [*([Text()] if texts else []), Text("\n").join([*titles, *head, *rule, *map(Text, body)])]
+            titles = []
+    if told:
+        texts += [Text(), Text("\n".join(sheets[0].legend()))]
+    return texts

@@ -55,6 +55,7 @@ def test_plain_lines_have_a_field_for_each_column(mmkit_command, distribution):
         "version": "1.0",
         "summary": "A summary with a tab, and so long that eighty columns would cut it off",
         "reason": "",
+        "takes": "1+ inputs",
     } in _rows(out)
     assert mmkit_command("list-plugins", "--plain") == (0, out, "")
     assert "\x1b" not in out
