@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Encoder, Split
@@ -14,8 +13,8 @@ from mmkit.features.extraction import Extraction
 from mmkit.features.sharing import Shared
 from mmkit.model.assembly import built, reads
 from mmkit.registry.options import Choice
-from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 
 
 class Embedder:
@@ -45,8 +44,7 @@ class Embedder:
     ) -> None:
         transform = built(choice, reads(choice))
         transform.fit(values)
-        with preserved_generators(settings.device):
-            torch.manual_seed(seed)
+        with own_state(settings.device, seed=seed):
             encoder = cast(nn.Module, built(choice, None, transform))
         if not getattr(encoder, "frozen", False):
             raise UsageError(

@@ -28,6 +28,7 @@ from mmkit.report.sheets import Sheet, share
 from mmkit.system.hashing import digest
 from mmkit.system.machine import machine, software
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 
 Map = Literal["none", "ridge"]
 
@@ -127,6 +128,7 @@ class Retrieval:
         }
 
 
+@own_state(seed=0)
 def measure_retrieval(
     catalog: Catalog,
     *,
