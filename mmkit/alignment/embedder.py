@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
-import torch
 from torch import Tensor, nn
 
 from mmkit.alignment.options import AlignmentOptions
@@ -19,8 +18,8 @@ from mmkit.model.assembly import built, reads
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
-from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 
 
 class Embedder:
@@ -50,8 +49,7 @@ class Embedder:
     ) -> None:
         transform = built(choice, reads(choice))
         transform.fit(values)
-        with preserved_generators(settings.device):
-            torch.manual_seed(seed)
+        with own_state(settings.device, seed=seed):
             encoder = cast(nn.Module, built(choice, None, transform))
         if not getattr(encoder, "frozen", False):
             raise UsageError(

@@ -23,6 +23,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
 from mmkit.report.sheets import Sheet, share
 from mmkit.system.machine import machine, software
+from mmkit.system.state import own_state
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,6 +90,7 @@ class Retrieval:
         }
 
 
+@own_state(seed=0)
 def measure_retrieval(
     catalog: Catalog,
     *,

@@ -29,6 +29,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
 from mmkit.report.sheets import Sheet, share
 from mmkit.system.machine import machine, software
+from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories, category_name
 
 TEMPLATES = ("a picture of {}",)
@@ -107,6 +108,7 @@ class ZeroShot:
         }
 
 
+@own_state(seed=0)
 def classify_zero_shot(
     catalog: Catalog,
     *,

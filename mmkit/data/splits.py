@@ -15,6 +15,7 @@ from mmkit.errors import DataError
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 
 _T = TypeVar("_T")
 
@@ -46,7 +47,8 @@ class Splits:
             DataError: a value cannot be read, or no sample is left.
         """
         if name not in self._read:
-            samples = plain_samples(self.task.split(name))
+            with own_state(seed=0):
+                samples = plain_samples(self.task.split(name))
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
             if self.settings.limit is not None and name == "train":

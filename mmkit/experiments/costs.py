@@ -31,9 +31,9 @@ from mmkit.speed.flops import Flops, added, flops_per_sample, parameters
 from mmkit.speed.interleave import interleave
 from mmkit.speed.memory import peak_memory
 from mmkit.speed.throughput import Throughput, percentiles, throughput, waits
-from mmkit.system.generators import preserved_generators
 from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import losses
 from mmkit.training.optimisation import Training
@@ -98,7 +98,19 @@ def measure_costs(
         rounds: number of interleaved rounds.
         max_seconds: limit for inference and for training each.
     """
-    shared = shared or Shared()
+    with own_state(settings.device, seed=0):
+        return _measured(combinations, splits, training, settings, shared or Shared(), rounds, max_seconds)
+
+
+def _measured(
+    combinations: Mapping[str, Combination],
+    splits: Splits,
+    training: Training,
+    settings: Settings,
+    shared: Shared,
+    rounds: int,
+    max_seconds: float,
+) -> Costs:
     device = settings.device
     features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     subjects = {}
@@ -178,8 +190,7 @@ class _Subject:
         self.precision = settings.precision
         train = splits.with_truth("train")
         samples = first(train, max(INFERENCE_BATCH, training.batch_size))
-        with preserved_generators(settings.device):
-            torch.manual_seed(0)
+        with own_state(settings.device, seed=0):
             transforms = Transforms.fitted(
                 combination, splits.task.target, train.inputs, train.truth, train.ids, shared
             )

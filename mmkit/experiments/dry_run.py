@@ -24,8 +24,8 @@ from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.speed.flops import parameters
-from mmkit.system.generators import preserved_generators
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
 from mmkit.training.loop import losses
 
 ENOUGH = 64
@@ -98,8 +98,7 @@ def _step(
 ) -> DryRun:
     train = splits.with_truth("train")
     device = torch.device(settings.device)
-    with preserved_generators(device):
-        torch.manual_seed(0)  # the seed of the first run, which then shares what is built here
+    with own_state(device, seed=0):  # the seed of the first run, which then shares what is built here
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
         for name in truths:
             transforms.check_truth(splits.with_truth(name))

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
-
 from mmkit.contract import Split, Task
 from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
@@ -31,10 +29,10 @@ from mmkit.records.record import Cost, Loading, Record, SampleCounts
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
-from mmkit.system.generators import preserved_generators
 from mmkit.system.hashing import fingerprint
 from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
+from mmkit.system.state import own_state, seed_generators
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained, fit
 from mmkit.training.optimisation import Training
@@ -139,13 +137,15 @@ def execute(
         DataError: a value cannot be read, or no sample of train or validation has truth.
         MmkitError: training diverged.
     """
+    with own_state(run.settings.device, seed=run.seed):
+        return _executed(run, splits or run.splits(catalog or installed()), shared or Shared())
+
+
+def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, MultimodalModel]:
     began = time.time()
-    splits = splits or run.splits(catalog or installed())
-    shared = shared or Shared()
     task, own = splits.task, splits.own()
-    with preserved_generators(run.settings.device):
-        result = own.retry_without_rejected(partial(_train, run, shared=shared))
-        on_test = own.retry_without_rejected(partial(_test, run, result))
+    result = own.retry_without_rejected(partial(_train, run, shared=shared))
+    on_test = own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module, run.combination, result.transforms, dict(task.inputs), splits.modalities, task.target
     )
@@ -191,7 +191,7 @@ class _TrainingResult(NamedTuple):
 def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
     """Fit transforms and train a model on the training split; the best epoch is chosen on validation."""
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
-    torch.manual_seed(run.seed)
+    seed_generators(run.seed, run.settings.device)  # again, because values may have been rejected
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
     for samples in (train, validation):
         transforms.check_truth(samples)

@@ -34,6 +34,7 @@ from mmkit.report.summary import Cell, Row, names, rows, table
 from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import owned, write_json
 from mmkit.system.progress import SILENT, Progress
+from mmkit.system.state import own_state
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins", "libraries")
@@ -100,6 +101,7 @@ class Suite:
         return table(self.rows)
 
 
+@own_state()
 def carry_out(
     plan: Plan,
     folder: Path,

@@ -15,10 +15,12 @@ from mmkit.contract import Batch
 from mmkit.data.dataset import Dataset
 from mmkit.model.network import Model
 from mmkit.system.precision import Precision, autocast
+from mmkit.system.state import own_state
 
 _T = TypeVar("_T")
 
 
+@own_state()
 @torch.inference_mode()
 def for_each_batch(
     model: Model, data: Dataset, use: Callable[[Tensor, Batch], _T], precision: Precision, batch_size: int

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
-import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 
@@ -26,6 +25,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.files import replacing, utf8
 from mmkit.system.hashing import fingerprint
+from mmkit.system.state import own_state
 
 SCHEMA = 1
 DESCRIPTION = "model.json"
@@ -105,7 +105,7 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         for name, transform in transforms.inputs.items():
             transform.restore(description["transforms"][name])
         transforms.truth.restore(description["truth"])
-        with torch.random.fork_rng(devices=[]):
+        with own_state(seed=0):
             module, _ = build_model(combination, transforms)
         state_hash = _state_hash(description)
     except (UsageError, UnavailableError) as error:

@@ -22,6 +22,7 @@ from mmkit.model.saving import Saved, read, write
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.system.settings import OnError, Settings
+from mmkit.system.state import own_state
 
 
 @dataclass(frozen=True, repr=False)
@@ -49,6 +50,7 @@ class MultimodalModel:
         size = sum(parameter.numel() for parameter in self.module.parameters())
         return f"<MultimodalModel {self.combination.label}: {inputs} -> {self.target}, {size:,} parameters>"
 
+    @own_state()
     def predict(
         self, samples: Sequence[Mapping[str, Any]], *, batch_size: int = 256, on_error: OnError = "fail"
     ) -> list[Any]:
@@ -109,6 +111,7 @@ class MultimodalModel:
         write(Saved(**vars(self)), Path(directory))
 
     @staticmethod
+    @own_state()
     def load(
         directory: str | Path,
         *,

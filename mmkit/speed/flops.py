@@ -20,6 +20,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmkit.contract import Features
+from mmkit.system.state import own_state
 
 _PRODUCTS = re.compile(
     r"(^|_)((add|badd)?b?mm|(add)?mv|v?dot|matmul|conv\w*|fft|attention|transformer|lstm|gru|rnn"
@@ -60,6 +61,7 @@ def added(parts: Sequence[Flops]) -> Flops:
     return Flops(None if unknown else counted, counted, uncounted, unknown[0].reason if unknown else None)
 
 
+@own_state(seed=0)
 def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
     """FLOPs per sample of `model(batch)` in evaluation. The model itself is neither run nor changed.
 
@@ -91,7 +93,7 @@ def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
     model = model.to(device)
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     # The inner mode, the counter, decomposes operations; the outer one sees the operations that result.
-    with torch.no_grad(), torch.random.fork_rng(devices=[]), _SeenProducts() as seen, counter:
+    with torch.no_grad(), _SeenProducts() as seen, counter:
         model(moved)
     counted = counter.get_total_flops() / samples
     uncounted = tuple(sorted(name for name in seen.products if name not in _names(counter.flop_registry)))

@@ -20,6 +20,7 @@ from mmkit.errors import MmkitError
 from mmkit.model.network import TrainingStep
 from mmkit.system.precision import Precision, autocast
 from mmkit.system.progress import SILENT, Progress
+from mmkit.system.state import own_state
 from mmkit.training.optimisation import Training, learning_rate_share, parameter_groups
 
 
@@ -77,13 +78,12 @@ def fit(
         parameter_groups(step), lr=training.lr, weight_decay=training.weight_decay, fused=device.type in {"cpu", "cuda"}
     )
     scaler = torch.GradScaler(device.type, enabled=precision == "float16")
-    torch.manual_seed(seed)
     order = Generator().manual_seed(seed)
     weights = class_weights(data.truth) if training.sampler == "balanced" else None
     history: list[dict[str, Any]] = []
     best_epoch, best_score, best_state = 0, -math.inf, snapshot(step)
     done, seconds, loading = 0, 0.0, 0.0
-    with Loader(workers) as load:
+    with own_state(device, seed=seed), Loader(workers) as load:
         for epoch in range(1, epochs + 1):
             step.train()
             began = time.perf_counter()
