@@ -19,9 +19,23 @@ from urllib.parse import urlsplit
 
 import mmkit
 
-SECTIONS = (
-    "admin database editors electronics games graphics mail math net science sound text utils video web x11"
-).split()
+SECTIONS = frozenset(
+    {
+        "admin",
+        "database",
+        "editors",
+        "electronics",
+        "games",
+        "graphics",
+        "mail",
+        "math",
+        "net",
+        "science",
+        "sound",
+        "text",
+    }
+    | {"utils", "video", "web", "x11"}
+)
 SIZES = {"train": 2000, "validation": 1000, "test": 2000}
 SHARES = {"train": 0.60, "validation": 0.15, "test": 0.25}
 NEEDED = ("libc6", "python3", "perl", "libstdc++6", "libx11-6", "libgtk", "libqt", "libsdl")
