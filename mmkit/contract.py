@@ -368,7 +368,8 @@ class Encoder(Protocol):
     # Two more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
-    #   rates: Mapping[str, float], relative learning rates of its parameters, by their names in it; of any module.
+    #   rates: Mapping[str, float], of any module: its pretrained parameters that are trained further, by their names in
+    #     it, with shares of their learning rate, `train.tune_lr`. Features of such an encoder are scaled likewise.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""

@@ -22,8 +22,8 @@ import cairosvg
 import numpy as np
 from defusedxml import ElementTree
 from PIL import Image
+from twins import TARGET, groups
 
-TARGET = Path(__file__).parents[2] / "mmkit" / "tasks" / "data" / "clipart.npz"
 SIDE = 64
 COLOURS = 256  # of an image: a palette takes a third off the file and moves a channel by 0.3 of 255 in the mean
 DRAWN = 256  # longer side of the rendering, which is then scaled down
@@ -94,12 +94,6 @@ def without_address(text: str) -> str:
     return " ".join(re.sub(r"\([^)]*@[^)]*\)|\S+@\S+", " ", text).split())
 
 
-def series(title: str) -> str:
-    """What the titles of one series of drawings have in common: no case, number, bracket or sign."""
-    bare = re.sub(r"\(.*?\)", " ", title.casefold())
-    return " ".join(re.sub(r"[\W\d_]+", " ", bare).split()) or title.casefold()
-
-
 def rendered(svg: bytes) -> Image.Image | None:
     """What is drawn, without the empty page around it, fitted into a white square; None if there is nothing to see."""
     try:
@@ -164,18 +158,6 @@ def in_one_class(taken: list[Drawing]) -> list[Drawing]:
     return [drawing for drawing in taken if len(labels[drawing.pixels]) == 1]
 
 
-def groups(taken: list[Drawing]) -> list[int]:
-    """A number for each drawing; those with one series or with the same pixels, even through others, share it."""
-    group = list(range(len(taken)))
-    first: dict[str | bytes, int] = {}
-    for row, drawing in enumerate(taken):
-        for key in (series(drawing.title), drawing.pixels):
-            one, other = group[first.setdefault(key, row)], group[row]
-            if one != other:
-                group = [min(one, other) if number in {one, other} else number for number in group]
-    return group
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="the folder that holds animals/, food/, ...")
@@ -183,6 +165,8 @@ def main() -> None:
     arguments = parser.parse_args()
     taken = in_one_class(drawings(arguments.root))
     labels = sorted(CLASSES)
+    pictures = [Image.frombytes("RGB", (SIDE, SIDE), drawing.pixels) for drawing in taken]
+    grouped = groups([drawing.title for drawing in taken], pictures)
     arrays = {
         "png": np.frombuffer(b"".join(drawing.png for drawing in taken), dtype=np.uint8),
         "png_start": np.cumsum([0, *(len(drawing.png) for drawing in taken)]).astype(np.int32),
@@ -191,16 +175,14 @@ def main() -> None:
         "author": np.array([without_address(drawing.author) for drawing in taken]),
         "label": np.array([labels.index(drawing.label) for drawing in taken], dtype=np.uint8),
         "label_name": np.array(labels),
-        "group": np.array(groups(taken), dtype=np.int32),
+        "group": np.array(grouped, dtype=np.int32),
     }
     if arguments.check:
         with np.load(TARGET, allow_pickle=False) as file:
             differ = [name for name, array in arrays.items() if not np.array_equal(file[name], array)]
         sys.exit(f"differ from {TARGET}: {', '.join(differ)}" if differ else 0)
     np.savez_compressed(TARGET, allow_pickle=False, **arrays)
-    print(
-        f"{TARGET}: {len(taken)} drawings, {len(set(arrays['group'].tolist()))} groups, {TARGET.stat().st_size} bytes"
-    )
+    print(f"{TARGET}: {len(taken)} drawings, {len(set(grouped))} groups, {TARGET.stat().st_size} bytes")
     print(dict(Counter(drawing.label for drawing in taken)))
 
 

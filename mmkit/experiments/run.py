@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mmkit.contract import Split, Task
+from mmkit.data.dataset import Dataset
 from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
 from mmkit.errors import UsageError, one_of
@@ -34,8 +35,9 @@ from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state, seed_generators
 from mmkit.training.frozen import Frozen
-from mmkit.training.loop import Trained, fit
+from mmkit.training.loop import Trained
 from mmkit.training.optimisation import Training
+from mmkit.training.phases import Phases
 
 MAX_CLASSES = 100
 """The greatest number of classes of a confusion matrix in a record; its size grows with their square."""
@@ -198,22 +200,19 @@ def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
     module, objectives = build_model(run.combination, transforms, shared)
     step = TrainingStep(module, objectives).to(run.settings.device)
     frozen = Frozen(module, run.combination, transforms, run.settings, run.training.copies, shared)
-    data = frozen.dataset(train, augment=True, split="train")
-    frozen.fit_scaling(train, data)
-    validation_data = frozen.dataset(validation, augment=False, split="validation")
-    metric, precision = _epoch_metric(splits.task), run.settings.precision
-    on_validation = partial(evaluate, module, transforms.truth, validation_data, validation.truth, precision=precision)
+    metric = _epoch_metric(splits.task)
+    measured = partial(evaluate, module, transforms.truth, truths=validation.truth, precision=run.settings.precision)
 
-    def validate() -> tuple[float, dict[str, float | None]]:
-        evaluation = on_validation(names=[metric])
+    def score(data: Dataset) -> tuple[float, dict[str, float | None]]:
+        evaluation = measured(data, names=[metric])
         scores = evaluation.compute([metric])
-        score = scores[metric]
-        if score is None:
+        value = scores[metric]
+        if value is None:
             return -math.inf, scores
-        return score if evaluation.higher_is_better(metric) else -score, scores
+        return value if evaluation.higher_is_better(metric) else -value, scores
 
-    trained = fit(step, data, validate, run.training, seed=run.seed, precision=precision, progress=shared.progress)
-    return _TrainingResult(transforms, module, frozen, trained, on_validation())
+    trained, data = Phases(step, frozen, train, validation, score, run.seed).run(run.training)
+    return _TrainingResult(transforms, module, frozen, trained, measured(data))
 
 
 def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:

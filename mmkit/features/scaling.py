@@ -1,7 +1,8 @@
-"""Scaling of the features of frozen encoders to a common norm.
+"""Scaling of the features of pretrained encoders to a common norm.
 
-Features of pretrained encoders differ in scale by orders of magnitude, and a frozen encoder cannot learn to correct it.
-So the mean and the scale of each input are fitted on the training split, as is usual for linear models.
+Features of pretrained encoders differ in scale by orders of magnitude; a frozen encoder cannot learn to correct it, and
+one that is tuned at a low rate hardly. So the mean and the scale of each input are fitted on the training split, before
+any tuning, as is usual for linear models.
 
 Axes: B batch, T tokens, D width, R rows.
 """

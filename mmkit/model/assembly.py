@@ -18,6 +18,7 @@ from mmkit.features.scaling import Scaling
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, OnlyFusion, encoder_widths, fusion_width
+from mmkit.pretrained.tuning import is_tuned
 from mmkit.registry.options import Choice
 
 
@@ -120,7 +121,7 @@ def build_model(
     scalings = {
         name: Scaling(cast(Encoder, encoder).width, vectors=combination.reads_vectors)
         for name, encoder in encoders.items()
-        if getattr(encoder, "frozen", False)
+        if getattr(encoder, "frozen", False) or is_tuned(encoder)
     }
     return Model(encoders, fusion, output_head, heads, scalings), objectives
 

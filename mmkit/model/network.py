@@ -61,7 +61,7 @@ class Model(nn.Module):
         fusion: built for the encoders' widths, with inputs named by `module_names`.
         head: of the fused features; None at decision level, where the fusion combines the outputs of the inputs' heads.
         unimodal: the own head of each input, if the fusion or an objective reads their outputs.
-        scalings: of the features of inputs with a frozen encoder.
+        scalings: of the features of inputs with a pretrained encoder, frozen or tuned.
 
     Raises:
         ValueError: neither `head` nor `unimodal` is given.

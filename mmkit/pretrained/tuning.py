@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import Annotated, Any
 
@@ -42,8 +42,19 @@ Checkpointing = Annotated[bool, ForTraining()]
 """The annotation of an option `checkpointing`: activations are recomputed in the backward pass instead of stored."""
 
 
+ADAPTERS = 10.0
+"""The learning rate of adapters, in rates of pretrained weights: they start at zero and are few, and learn faster."""
+
+
+def is_tuned(module: nn.Module) -> bool:
+    """Whether pretrained weights in a module are trained further: those that `rates` of a module in it names."""
+    return any(getattr(part, "rates", None) for part in module.modules())
+
+
 class Tuned(nn.Module):
     """A backbone whose parameters are trained as the mode `tune` says.
+
+    `rates` has the learning rate of each parameter that is trained, as a share of that of pretrained weights.
 
     Frozen: no gradient is computed (but see `through`), and `frozen` is True: features can be computed once. LoRA: Hu
     et al., "LoRA: Low-Rank Adaptation of Large Language Models", ICLR 2022, https://arxiv.org/abs/2106.09685; DoRA: Liu
@@ -56,8 +67,8 @@ class Tuned(nn.Module):
         blocks: the names of its blocks from the first to the last ("blocks.0", "blocks.1", ...).
         after: the names of modules and parameters that come after the last block (a norm, a projection).
         rank: of the adapters.
-        decay: factor of the learning rate from each block to the one before it, for mode full; 1 is no decay: Howard
-            and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018,
+        decay: factor of the learning rate from each block to the one before it, for modes full and partial; 1 is no
+            decay: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018,
             https://arxiv.org/abs/1801.06146.
         through: let gradients pass through a frozen backbone, because its inputs come from trained modules.
         checkpointing: recompute the activations inside a block in the backward pass instead of storing them: Chen et
@@ -88,7 +99,6 @@ class Tuned(nn.Module):
                 "checkpointing needs blocks, and none were identified in this backbone; omit checkpointing"
             )
         self.frozen = tune == "frozen"
-        self.rates: Mapping[str, float] = {}
         mode, _, count = tune.partition(":")
         if mode == "partial":
             if int(count) > len(blocks):
@@ -102,8 +112,11 @@ class Tuned(nn.Module):
         if mode in {"lora", "dora"}:
             backbone = _adapted(backbone, blocks, rank, dora=mode == "dora")
             trained = tuple(name for name, _ in backbone.named_modules() if ".lora_" in name)
-        if mode == "full" and decay != 1:
-            self.rates = _rates(backbone, blocks, after, decay)
+        shares = _shares(backbone, blocks, after, 1.0 if mode in {"lora", "dora"} else decay)
+        factor = ADAPTERS if mode in {"lora", "dora"} else 1.0
+        self.rates = {
+            f"backbone.{name}": factor * shares[name] for name, p in backbone.named_parameters() if p.requires_grad
+        }
         for name in blocks if checkpointing else ():
             # Libraries' own checkpointing runs only in blocks in training mode; adapted blocks are in evaluation mode.
             block = backbone.get_submodule(name)
@@ -178,9 +191,9 @@ def _adapted(backbone: nn.Module, blocks: Sequence[str], rank: int, *, dora: boo
     return peft.inject_adapter_in_model(config, backbone)
 
 
-def _rates(backbone: nn.Module, blocks: Sequence[str], after: Sequence[str], decay: float) -> dict[str, float]:
+def _shares(backbone: nn.Module, blocks: Sequence[str], after: Sequence[str], decay: float) -> dict[str, float]:
     """The relative learning rate of each parameter: 1 after the blocks, times `decay` per block towards the input."""
-    rates = {}
+    shares = {}
     for name, _ in backbone.named_parameters():
         depth = len(blocks) + 1  # of parameters before the blocks: embeddings, a stem
         if _within(name, after):
@@ -188,5 +201,5 @@ def _rates(backbone: nn.Module, blocks: Sequence[str], after: Sequence[str], dec
         for number, block in enumerate(reversed(blocks), start=1):
             if _within(name, (block,)):
                 depth = number
-        rates[f"backbone.{name}"] = decay**depth
-    return rates
+        shares[name] = decay**depth
+    return shares

@@ -31,8 +31,8 @@ class Clipart:
     description: ClassVar[str] = (
         "Which of 13 folders of a clip-art collection (animals, food, tools, ...) holds a drawing, from the drawing "
         "and its title (Open Clip Art Library 0.18, dedicated to the public domain). Image and title belong together "
-        "from the start; the author's name is taken out of titles. Drawings of one series, by title, and drawings with "
-        "the same pixels stand in one split: 60 % train, 15 % validation, 25 % test. Authors and styles are shared."
+        "from the start; the author's name is taken out of titles. Drawings of one series, by title, and drawings that "
+        "look alike stand in one split: 60 % train, 15 % validation, 25 % test. Authors and styles are shared."
     )
 
     def __init__(self, *, split: Annotated[int, Ge(0)] = 0) -> None:
@@ -83,8 +83,8 @@ class ClipartCaptions:
     description: ClassVar[str] = (
         "The title of a drawing of a clip-art collection (Open Clip Art Library 0.18, dedicated to the public domain), "
         "from the drawing alone. Titles are the authors' own, mostly in English or Italian, often a word or two, and "
-        "at times say nothing of what is seen. Drawings of one series, by title, and drawings with the same pixels "
-        "stand in one split, so no title of the test split is one of training: 60 % train, 15 % validation, 25 % test."
+        "at times say nothing of what is seen. Drawings of one series, by title, and drawings that look alike stand "
+        "in one split, so no title of the test split is one of training: 60 % train, 15 % validation, 25 % test."
     )
 
     def __init__(self, *, split: Annotated[int, Ge(0)] = 0) -> None:

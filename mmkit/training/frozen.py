@@ -14,6 +14,7 @@ from mmkit.features.sharing import Shared
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
+from mmkit.pretrained.tuning import is_tuned
 from mmkit.system.settings import Settings
 
 
@@ -28,6 +29,8 @@ class Frozen:
         settings: `precision` is used.
         copies: number of augmented copies of the training split to encode; 0 encodes in every epoch instead.
         shared: keeps the features.
+        untuned: treat encoders that will be tuned as frozen ones, since none of their weights has changed yet. Their
+            inputs are not augmented.
     """
 
     module: Model
@@ -36,18 +39,28 @@ class Frozen:
     settings: Settings = field(default_factory=Settings)
     copies: int = 0
     shared: Shared = field(default_factory=Shared)
+    untuned: bool = False
 
     @property
     def inputs(self) -> list[str]:
         """The inputs that have a frozen encoder."""
+        tuned = self.tuned if self.untuned else ()
         return [
-            given for given, name in self.module.names.items() if getattr(self.module.encoders[name], "frozen", False)
+            given
+            for given, name in self.module.names.items()
+            if given in tuned or getattr(self.module.encoders[name], "frozen", False)
         ]
+
+    @property
+    def tuned(self) -> list[str]:
+        """The inputs that have an encoder whose pretrained weights are tuned."""
+        return [given for given, name in self.module.names.items() if is_tuned(self.module.encoders[name])]
 
     @property
     def augmented(self) -> list[str]:
         """Those of `inputs` that are augmented in training."""
-        return [name for name in self.inputs if self.transforms.inputs[name].augments]
+        tuned = self.tuned
+        return [name for name in self.inputs if self.transforms.inputs[name].augments and name not in tuned]
 
     def dataset(self, samples: Samples, *, augment: bool, split: Split | None = None) -> Dataset:
         """A data set of decoded samples on the model's device, with features of the inputs that have a frozen encoder.

@@ -21,7 +21,8 @@ from mmkit.model.network import TrainingStep
 from mmkit.system.precision import Precision, autocast
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
-from mmkit.training.optimisation import Training, learning_rate_share, parameter_groups
+from mmkit.training.micro_batches import micro_batches
+from mmkit.training.optimisation import Training, learning_rate_share, parameter_groups, set_rates
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class Trained:
     """The result of training. The training step then has the weights of the best epoch.
 
     Args:
-        history: one entry per epoch: its number from 1, the mean loss, and the validation scores.
+        history: one entry per epoch: its number from 1, the mean loss, and the validation scores. Where the start is a
+            candidate, it is epoch 0, without a loss.
         best: the epoch whose weights were kept.
         seconds: of all steps, without validation.
         loading: seconds of them in which the loop waited for batches.
@@ -53,6 +55,7 @@ def fit(
     precision: Precision = "float32",
     progress: Progress = SILENT,
     workers: int | None = None,
+    start_counts: bool = False,
 ) -> Trained:
     """Train the model of a step, and keep the weights of the epoch with the best validation score.
 
@@ -66,6 +69,7 @@ def fit(
         progress: receives each finished epoch.
         workers: threads that prefetch augmented batches; None decides by timing, see `Loader`. Results do not depend
             on it.
+        start_counts: the weights before the first step are a candidate, too, as epoch 0.
 
     Raises:
         RejectedError: a transform that augments rejects values.
@@ -74,14 +78,15 @@ def fit(
     device = data.truth["mask"].device
     epochs, steps = training.plan(data.size)
     parameters = [p for p in step.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(
-        parameter_groups(step), lr=training.lr, weight_decay=training.weight_decay, fused=device.type in {"cpu", "cuda"}
-    )
+    optimizer = torch.optim.AdamW(parameter_groups(step, training), fused=device.type in {"cpu", "cuda"})
     scaler = torch.GradScaler(device.type, enabled=precision == "float16")
     order = Generator().manual_seed(seed)
     weights = class_weights(data.truth) if training.sampler == "balanced" else None
     history: list[dict[str, Any]] = []
     best_epoch, best_score, best_state = 0, -math.inf, snapshot(step)
+    if start_counts:
+        best_score, scores = validate()
+        history.append({"epoch": 0, "loss": None, **scores})
     done, seconds, loading = 0, 0.0, 0.0
     with own_state(device, seed=seed), Loader(workers) as load:
         for epoch in range(1, epochs + 1):
@@ -100,18 +105,14 @@ def fit(
                 # Without augmentation no generator is seeded: that would take 1 % of a small model's step.
                 batch, truth = current.batch(index, transformed=next(prefetched) if data.augmented else {})
                 loading += time.perf_counter() - requested
-                share = learning_rate_share(done, epochs * steps, training.warmup)
-                for group in optimizer.param_groups:
-                    group["lr"] = training.lr * group["share"] * share
-                loss = losses(step, batch, truth, precision)
+                set_rates(optimizer, learning_rate_share(done, epochs * steps, training.warmup))
                 optimizer.zero_grad(set_to_none=True)
-                scaler.scale(loss).backward()
+                total += _backward(step, batch, truth, training.micro_batch, precision, scaler)
                 if training.clip is not None:
                     scaler.unscale_(optimizer)
                     nn.utils.clip_grad_norm_(parameters, training.clip, foreach=True)
                 scaler.step(optimizer)
                 scaler.update()
-                total += loss.detach()
                 done += 1
             mean = float(total) / steps
             seconds += time.perf_counter() - began
@@ -124,7 +125,7 @@ def fit(
             progress.update("epochs", epoch, epochs)
             if training.patience is not None and epoch - best_epoch >= training.patience:
                 break
-    if not best_epoch:
+    if best_score == -math.inf:
         raise MmkitError(
             f"validation gave no score in any of {len(history)} epochs, so there is no best one; the metric must be "
             "defined on the validation split"
@@ -138,10 +139,34 @@ def _transformed(data: Dataset, indices: Sequence[Tensor], seed: int, epoch: int
     return data.transform_augmented(indices[number], augmentation(seed, epoch, number))
 
 
-def losses(step: TrainingStep, batch: Mapping[str, InputBatch], truth: Batch, precision: Precision) -> Tensor:
-    """The sum of all losses of a batch."""
+def _backward(
+    step: TrainingStep,
+    batch: Mapping[str, InputBatch],
+    truth: Batch,
+    most: int | None,
+    precision: Precision,
+    scaler: torch.GradScaler,
+) -> Tensor:
+    """Add the gradients of a batch, in parts of `most` samples; gives the loss."""
+    count = None if most is None else truth["mask"].sum()
+    found = []
+    for part, its_truth in micro_batches(batch, truth, most):
+        loss = losses(step, part, its_truth, precision, count)
+        scaler.scale(loss).backward()
+        found.append(loss.detach())
+    return torch.stack(found).sum() if len(found) > 1 else found[0]
+
+
+def losses(
+    step: TrainingStep,
+    batch: Mapping[str, InputBatch],
+    truth: Batch,
+    precision: Precision,
+    count: Tensor | None = None,
+) -> Tensor:
+    """The sum of all losses of a batch; of a part of one, `count` is the number of samples with truth in the whole."""
     with autocast(truth["mask"].device, precision):
-        terms = list(step(batch, truth)[0].values())
+        terms = list((step(batch, truth) if count is None else step(batch, truth, count))[0].values())
     return torch.stack(terms).sum() if len(terms) > 1 else terms[0]
 
 

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Gt, Interval
 from torch import nn
+from torch.optim import Optimizer
+
+TUNE_EPOCHS = 10
+"""Of `epochs`, how many at most encoders are tuned for, unless `tune_epochs` says it."""
+TUNE_MICRO_BATCH = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,18 +22,34 @@ class Training:
 
     AdamW: Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019, https://arxiv.org/abs/1711.05101.
 
+    Where pretrained weights of an encoder are tuned, training has two phases, after Kumar et al., "Fine-Tuning can
+    Distort Pretrained Features and Underperform Out-of-Distribution", ICLR 2022, https://arxiv.org/abs/2202.10054. In
+    the first, `probe`, the encoder stays as it came and all else is trained on its features, as with a frozen encoder.
+    In the second, all is trained, for `tune_epochs`; its start counts as epoch 0. So on validation the result is never
+    behind the first phase's.
+
     Args:
         epochs: maximum number of epochs; raised if `min_steps` needs more.
         min_steps: minimum number of steps; 0 if only the number of epochs is given.
         batch_size: maximum number of samples per step; an epoch is divided into batches of nearly equal size.
-        lr: peak learning rate, after a linear warm-up; it decays to zero along a cosine.
+        lr: peak learning rate of what starts from random weights, after a linear warm-up; it decays to zero along a
+            cosine.
         warmup: share of the steps in the warm-up.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, of what starts from random weights.
         clip: maximum norm of the gradient; none is no clipping.
         patience: epochs without a better validation score before training stops; none never stops early.
         copies: number of augmented copies of the training split that a frozen encoder encodes, one used in each epoch;
             0 encodes in every epoch.
         sampler: "shuffle" uses every sample once per epoch; "balanced" samples classes equally, with replacement.
+        probe: train on features of the untuned encoders first, if encoders are tuned.
+        tune_epochs: maximum number of epochs in which encoders are tuned; none is that of `epochs`, 10 at most.
+        tune_lr: peak learning rate of pretrained weights; it falls from block to block by the encoder's `decay`, and is
+            ten times as high for adapters.
+        tune_head_lr: that of what started from random weights, while encoders are tuned, if they are probed first.
+        tune_weight_decay: of pretrained matrices; norms and biases have none.
+        micro_batch: maximum number of samples that pass through the model at once; gradients of a batch are summed up,
+            which is the same up to rounding, but for a batch norm or an objective that compares samples. None is 8
+            while encoders are tuned, without any of these two, and else the whole batch.
     """
 
     epochs: Annotated[int, Gt(0)] = 40
@@ -41,25 +62,59 @@ class Training:
     patience: Annotated[int, Gt(0)] | None = 20
     copies: Annotated[int, Ge(0)] = 0
     sampler: Literal["shuffle", "balanced"] = "shuffle"
+    probe: bool = True
+    tune_epochs: Annotated[int, Gt(0)] | None = None
+    tune_lr: Annotated[float, Gt(0)] = 1e-4
+    tune_head_lr: Annotated[float, Gt(0)] = 2e-4
+    tune_weight_decay: Annotated[float, Ge(0)] = 1e-3
+    micro_batch: Annotated[int, Gt(0)] | None = None
 
     def plan(self, samples: int) -> tuple[int, int]:
         """The number of epochs, and of steps per epoch, for a number of samples."""
         steps = math.ceil(samples / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps)), steps
 
+    def tuning(self, *, divisible: bool) -> Training:
+        """The options of the phase in which encoders are tuned.
 
-def parameter_groups(step: nn.Module) -> list[dict[str, Any]]:
-    """The trained parameters, grouped by `share` of the learning rate: that in `rates` of a module, else 1."""
+        Args:
+            divisible: whether micro-batches give what the whole batch gives, up to rounding.
+        """
+        return replace(
+            self,
+            epochs=min(self.epochs, TUNE_EPOCHS) if self.tune_epochs is None else self.tune_epochs,
+            min_steps=0,
+            lr=self.tune_head_lr if self.probe else self.lr,
+            micro_batch=TUNE_MICRO_BATCH if self.micro_batch is None and divisible else self.micro_batch,
+        )
+
+
+def parameter_groups(step: nn.Module, training: Training) -> list[dict[str, Any]]:
+    """The trained parameters by peak learning rate, as `peak`, and weight decay.
+
+    Those that `rates` of a module names are pretrained: their share is of `tune_lr`, and only matrices decay.
+    """
     shares: dict[int, float] = {}
     for module in step.modules():
         rates: Mapping[str, float] = getattr(module, "rates", {})
         for name, share in rates.items():
             shares[id(module.get_parameter(name))] = share
-    groups: dict[float, list[nn.Parameter]] = {}
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in step.parameters():
         if parameter.requires_grad:
-            groups.setdefault(shares.get(id(parameter), 1.0), []).append(parameter)
-    return [{"params": parameters, "share": share} for share, parameters in groups.items()]
+            share = shares.get(id(parameter))
+            if share is None:
+                key = training.lr, training.weight_decay
+            else:
+                key = share * training.tune_lr, training.tune_weight_decay if parameter.ndim > 1 else 0.0
+            groups.setdefault(key, []).append(parameter)
+    return [{"params": parameters, "peak": peak, "weight_decay": decay} for (peak, decay), parameters in groups.items()]
+
+
+def set_rates(optimizer: Optimizer, share: float) -> None:
+    """Set the learning rate of each of `parameter_groups` to a share of its peak."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * share
 
 
 def learning_rate_share(step: int, steps: int, warmup: float) -> float:

@@ -16,7 +16,7 @@ from mmkit.registry.catalog import installed
 from mmkit.testing import Examination
 from mmkit.testing.checks.graphs import Whole
 from mmkit.testing.trees import comparable, expect_finite, expect_same, leaves, mapped
-from mmkit.training.optimisation import parameter_groups
+from mmkit.training.optimisation import Training, parameter_groups
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
@@ -113,7 +113,7 @@ def step_both(here, there, gradients_of):
     for module in (here, there):
         for place, parameter in module.named_parameters():
             parameter.grad = gradients_of[place].to(parameter.device) if place in gradients_of else None
-        optimizer = torch.optim.AdamW(parameter_groups(module), lr=1e-2, fused=True)
+        optimizer = torch.optim.AdamW(parameter_groups(module, Training()), lr=1e-2, fused=True)
         for _ in range(3):
             nn.utils.clip_grad_norm_(module.parameters(), 1.0, foreach=True)
             optimizer.step()

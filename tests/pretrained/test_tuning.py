@@ -9,7 +9,7 @@ from torch import nn
 from mmkit.errors import UnavailableError, UsageError
 from mmkit.pretrained.tuning import Tune, Tuned, is_mode
 from mmkit.registry.options import Text, options_of, validated
-from mmkit.training.optimisation import parameter_groups
+from mmkit.training.optimisation import Training, parameter_groups
 
 BLOCKS = ("blocks.0", "blocks.1", "blocks.2")
 
@@ -113,10 +113,13 @@ def test_rates_fall_from_block_to_block():
     assert shares["backbone.norm"] == 1
     assert [shares[f"backbone.blocks.{i}.0"] for i in range(3)] == [0.125, 0.25, 0.5]
     assert shares["backbone.stem"] == 0.0625
-    groups = {group["share"]: group["params"] for group in parameter_groups(nn.ModuleList([tuned, nn.Linear(2, 2)]))}
-    assert set(groups) == {1.0, 0.5, 0.25, 0.125, 0.0625}
-    assert {id(p) for p in groups[0.0625]} == {id(p) for p in tuned.backbone.stem.parameters()}
-    assert len(groups[1.0]) == 4
+    found = parameter_groups(nn.ModuleList([tuned, nn.Linear(2, 2)]), Training(lr=7.0, tune_lr=1.0))
+    groups = {group["peak"]: set() for group in found}
+    for group in found:
+        groups[group["peak"]] |= {id(parameter) for parameter in group["params"]}
+    assert set(groups) == {7.0, 1.0, 0.5, 0.25, 0.125, 0.0625}
+    assert groups[0.0625] == {id(p) for p in tuned.backbone.stem.parameters()}
+    assert groups[1.0] == {id(p) for p in tuned.backbone.norm.parameters()}
 
 
 @pytest.mark.parametrize("tune", ["partial", "partial:0", "partial:x", "half", ""])

@@ -30,7 +30,8 @@ class OpenClipImageEncoder(nn.Module):
         tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
             N blocks.
         rank: rank of the adapters, with tune=lora or dora.
-        decay: factor of the learning rate from each block to the one below it, with tune=full; 1 is off.
+        decay: factor of the learning rate from each block to the one below it, with tune=full or partial; 1 is
+            off.
         output: "tokens" gives all tokens and the pooled vector; "pooled" the pooled vector as the only token.
         checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
@@ -46,7 +47,7 @@ class OpenClipImageEncoder(nn.Module):
         *,
         tune: Tune = "frozen",
         rank: Rank = 8,
-        decay: Decay = 1.0,
+        decay: Decay = 0.9,
         output: Literal["tokens", "pooled"] = "tokens",
         checkpointing: Checkpointing = False,
     ) -> None:

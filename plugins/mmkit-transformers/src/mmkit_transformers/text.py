@@ -34,7 +34,8 @@ class TransformersTextEncoder(nn.Module):
         tune: what is trained: "frozen" is nothing, "lora" and "dora" adapters, "full" everything, "partial:N" the last
             N layers.
         rank: rank of the adapters, with tune=lora or dora.
-        decay: factor of the learning rate from each layer to the one below it, with tune=full; 1 is off.
+        decay: factor of the learning rate from each layer to the one below it, with tune=full or partial; 1 is
+            off.
         checkpointing: gradient checkpointing: compute activations again in the backward pass instead of keeping them.
     """
 
@@ -49,7 +50,7 @@ class TransformersTextEncoder(nn.Module):
         layer: int = -1,
         tune: Tune = "frozen",
         rank: Rank = 8,
-        decay: Decay = 1.0,
+        decay: Decay = 0.9,
         checkpointing: Checkpointing = False,
     ) -> None:
         super().__init__()

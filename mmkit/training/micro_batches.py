@@ -1,0 +1,51 @@
+"""Micro-batches: a batch passes through the model in parts, and the gradients are summed up.
+
+It takes the memory of a part, and gives what the whole batch gives, up to rounding: each part's losses are divided by
+the number of samples with truth in the whole batch. Not so for what looks at several samples at once: a batch norm in
+training, or an objective that compares the samples of a batch. Dropout draws other numbers.
+
+Axes: B batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmkit.contract import Batch, Features
+from mmkit.data.dataset import InputBatch
+from mmkit.model.network import TrainingStep
+
+
+def divisible(step: TrainingStep) -> bool:
+    """Whether nothing in a training step looks at several samples at once, as far as can be told: it has no objective,
+    and no batch norm in training mode after `train()`.
+    """  # noqa: D205 - one sentence
+    return not step.objectives and not any(_mixes(module) for module in step.train().modules())
+
+
+def micro_batches(
+    batch: Mapping[str, InputBatch], truth: Batch, most: int | None
+) -> Iterator[tuple[Mapping[str, InputBatch], Batch]]:
+    """Parts of a batch of nearly equal size, each of `most` samples at most; None is the whole batch."""
+    size = len(truth["mask"])
+    if most is None or size <= most:
+        yield batch, truth
+        return
+    parts = -(-size // most)
+    for number in range(parts):
+        at = slice(number * size // parts, (number + 1) * size // parts)
+        yield {name: _part(given, at) for name, given in batch.items()}, {n: leaf[at] for n, leaf in truth.items()}
+
+
+def _part(given: InputBatch, at: slice) -> InputBatch:
+    if isinstance(given, Features):
+        pooled = None if given.pooled is None else given.pooled[at]
+        return Features(given.tokens[at], given.mask[at], pooled, {n: p[at] for n, p in given.penalties.items()})
+    return {name: leaf[at] for name, leaf in given.items()}
+
+
+def _mixes(module: nn.Module) -> bool:
+    return isinstance(module, _BatchNorm) and module.training
