@@ -20,6 +20,7 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.evaluation import evaluate
+from mmkit.experiments.identity import code_of_run, data_of, identity
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
@@ -32,7 +33,6 @@ from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
 from mmkit.system.generators import preserved_generators
-from mmkit.system.hashing import fingerprint
 from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
 from mmkit.training.frozen import Frozen
@@ -113,9 +113,8 @@ class Run:
         return splits_of(self.task, catalog, self.settings)
 
     def id(self, splits: Splits) -> str:
-        """A hash over all that determines the result. It reads the training and validation splits."""
-        ids = {name: list(splits(name).ids) for name in ("train", "validation")}
-        return fingerprint({**self.document(), "split": fingerprint(ids)})
+        """A hash over all that determines the result. All splits are read for it, and none is decoded."""
+        return identity(self.document(), data_of(splits), code_of_run(self.task, self.combination, splits))
 
 
 def execute(
@@ -152,9 +151,9 @@ def execute(
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented
     record = Record(
-        id=run.id(splits),
         status="ok",
         **_names(run),
+        **_identity(run, splits),
         metric=task.metric,
         epoch_metric=_epoch_metric(task),
         higher_is_better=on_test.higher_is_better(task.metric),
@@ -217,7 +216,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
 
 
 def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
-    """Evaluate the trained model on test, which is read here for the first time."""
+    """Evaluate the trained model on test, which is decoded here for the first time."""
     test = splits("test")
     data = result.frozen.dataset(test, augment=False, split="test")
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
@@ -226,11 +225,11 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
     """The record of a run that could not be completed."""
     return Record(
-        id=run.id(splits),
         status="failed",
         error=f"{type(error).__name__}: {error}",
         exit_code=getattr(error, "exit_code", 1),
         **_names(run),
+        **_identity(run, splits),
         **surroundings(run),
     )
 
@@ -259,6 +258,15 @@ def _names(run: Run) -> dict[str, Any]:
         "objectives": [str(choice) for choice in combination.objectives],
         "seed": run.seed,
         "run": run.document(),
+    }
+
+
+def _identity(run: Run, splits: Splits) -> dict[str, Any]:
+    """What a run is known by, as fields of its record."""
+    return {
+        "id": run.id(splits),
+        "data": data_of(splits),
+        "code": code_of_run(run.task, run.combination, splits),
     }
 
 

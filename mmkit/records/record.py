@@ -119,6 +119,8 @@ class Record:
         cost: parameters, FLOPs and memory.
         seconds: duration of the run.
         run: the run as a document; `Run.of` makes the run from it.
+        data: fingerprints of the content of the ids, the truth and each input, by split.
+        code: hashes of the code that can change without a new version, by component.
         device: on which it ran.
         precision: of the forward pass.
         machine: on which it ran.
@@ -158,6 +160,8 @@ class Record:
     cost: Cost | None = None
     seconds: float | None = None
     run: dict[str, Any]
+    data: dict[Split, dict[str, str]] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
     device: str
     precision: str
     machine: dict[str, Any]
