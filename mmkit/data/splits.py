@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mmkit.contract import Modality, Samples, Split, Task
-from mmkit.data.bad_values import RejectedError, without
+from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.content import SplitContent, content_of_split
 from mmkit.data.decoding import decode_all
 from mmkit.data.door import plain_samples
@@ -41,10 +41,10 @@ class Splits:
         self._content: dict[Split, SplitContent] = {}
         self._read: dict[Split, Samples] = {}
         self._ids: dict[Split, set[Any]] = {}
-        self._unread: dict[Split, list[str]] = {}
+        self._unread: dict[Split, list[BadValue]] = {}
         self._with_truth: dict[Split, Samples] = {}
         self._kept: dict[Split, Samples] = {}
-        self._rejected: dict[Split, list[str]] = {}
+        self._rejected: dict[Split, list[BadValue]] = {}
 
     def __call__(self, name: Split) -> Samples:
         """The samples of a split, with all values decoded.
@@ -93,7 +93,7 @@ class Splits:
         self._ids[name] = ids
 
     @property
-    def unread(self) -> dict[Split, list[str]]:
+    def unread(self) -> dict[Split, list[BadValue]]:
         """The values that could not be used, by split, one line each."""
         return {name: [*lines, *self._rejected.get(name, ())] for name, lines in self._unread.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -29,6 +29,9 @@ from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.records.scores import Scores
+from mmkit.records.splits import id_as_text
+from mmkit.records.unread import Unread
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
@@ -161,11 +164,12 @@ def execute(
         validation=on_validation.compute(),
         best_epoch=trained.best,
         history=trained.history,
-        scores=on_test.per_sample(task.metric),
+        scores=_scores(own, on_test.per_sample(task.metric)),
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test),
         samples=_sample_counts(own, on_validation, on_test),
-        unread=own.unread,
+        unread={name: len(values) for name, values in own.unread.items()},
+        unread_values=_unread_values(own),
         encoded_once=[name for name in result.frozen.inputs if name not in augmented],
         encoded_in_copies=augmented if run.training.copies else [],
         encoded_anew=[] if run.training.copies else augmented,
@@ -259,6 +263,24 @@ def _names(run: Run) -> dict[str, Any]:
         "seed": run.seed,
         "run": run.document(),
     }
+
+
+def _scores(splits: Splits, values: Sequence[float] | None) -> Scores | None:
+    """The scores of the samples with truth, each at the place of its sample in the test split as the task gives it."""
+    if values is None:
+        return None
+    ids, used = splits.content("test").ids, splits("test")
+    places = {id_: row for row, id_ in enumerate(ids)}
+    rows = [places[id_] for id_, truth in zip(used.ids, used.truth, strict=True) if truth is not None]
+    return Scores.of(values, rows, len(ids))
+
+
+def _unread_values(splits: Splits) -> list[Unread]:
+    values = []
+    for name, lines in splits.unread.items():
+        places = {id_: row for row, id_ in enumerate(splits.content(name).ids)} if lines else {}
+        values += [Unread(places[one.sample], id_as_text(one.sample), one.column, name, one.reason) for one in lines]
+    return values
 
 
 def _identity(run: Run, splits: Splits) -> dict[str, Any]:

@@ -31,6 +31,7 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import SCHEMA, Record
 from mmkit.records.splits import write_splits
+from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
@@ -93,6 +94,13 @@ class Suite:
     def failures(self) -> list[Record]:
         """The records of failed runs."""
         return [record for record in self.records if record.status != "ok"]
+
+    @property
+    def unread(self) -> list[str]:
+        """The values that could not be used, a line each, of all runs of the folder."""
+        if not any(count for record in self.records for count in record.unread.values()):
+            return []
+        return [value.line for value in read_unread(self.folder)]
 
     def table(self) -> list[dict[str, Cell]]:
         """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.
