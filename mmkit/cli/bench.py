@@ -134,8 +134,7 @@ def bench(
             cache=None if no_cache else default_folder(),
             progress=progress,
         )
-    unread = (line for record in suite.records for lines in record.unread.values() for line in lines)
-    tell_unread(unread, planned.settings.on_error)
+    tell_unread(suite.unread, planned.settings.on_error, str(folder / "unread.parquet"))
     _note_repeated_encoding(suite)
     _show(suite, as_json=as_json, confusion=confusion)
     codes = {record.exit_code for record in suite.failures}

@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Generator
@@ -21,6 +21,23 @@ PROBED = 8
 """How many values are tried alone first: if all fail with the message of the whole column, no value is at fault."""
 TRUTH = "truth"
 """The name of the truth where that of an input is expected; an input may have the same name."""
+
+
+class BadValue(str):
+    """A line on a value that cannot be used, with its parts.
+
+    Args:
+        sample: id of its sample.
+        column: "truth", or "input NAME".
+        reason: why.
+    """
+
+    __slots__ = ("column", "reason", "sample")
+
+    def __new__(cls, sample: Any, column: str, reason: str) -> Self:
+        line = super().__new__(cls, f"sample {sample}, {column}: {reason}")
+        line.sample, line.column, line.reason = sample, column, reason
+        return line
 
 
 class RejectedError(DataError):
@@ -47,9 +64,9 @@ class RejectedError(DataError):
         )
 
     @property
-    def lines(self) -> list[str]:
+    def lines(self) -> list[BadValue]:
         """One line per value: its sample, its input, and the reason."""
-        return [f"sample {sample}, {self._what}: {reason}" for sample, reason in self.reasons.items()]
+        return [BadValue(sample, self._what, reason) for sample, reason in self.reasons.items()]
 
     @property
     def _what(self) -> str:

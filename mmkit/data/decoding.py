@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from mmkit.contract import Modality, Samples
-from mmkit.data.bad_values import RejectedError
+from mmkit.data.bad_values import BadValue, RejectedError
 from mmkit.data.columns import Column
 from mmkit.data.door import plain_samples
 from mmkit.data.loader import Loader
@@ -21,7 +21,7 @@ from mmkit.system.settings import OnError
 
 def decode_all(
     samples: Samples, modalities: Mapping[str, Modality], on_error: OnError = "fail"
-) -> tuple[Samples, list[str]]:
+) -> tuple[Samples, list[BadValue]]:
     """The samples with all values decoded, and a line for each value that could not be read.
 
     Args:
@@ -42,7 +42,7 @@ def decode_all(
         repeated = next(id_ for id_, count in Counter(samples.ids).items() if count > 1)
         raise DataError(f"id {repeated} occurs {samples.ids.count(repeated)} times; give each sample a unique id")
     columns: dict[str, Sequence[Any]] = {}
-    unread: list[str] = []
+    unread: list[BadValue] = []
     dropped: set[str] = set()
     for name, modality in modalities.items():
         column = samples.inputs.get(name, [None] * len(samples))

@@ -1,4 +1,8 @@
-"""The splits of a task: read, decoded, and without the values that cannot be used."""
+"""The splits of a task: read, decoded, and without the values that cannot be used.
+
+A split is known by its content as soon as it is read, before it is decoded. So the content of the test split may be
+hashed before anything is trained: nothing is fitted on a hash, and its values are decoded and looked at last.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from mmkit.contract import Modality, Samples, Split, Task
-from mmkit.data.bad_values import RejectedError, without
+from mmkit.data.bad_values import BadValue, RejectedError, without
+from mmkit.data.content import SplitContent, content_of_split
 from mmkit.data.decoding import decode_all
 from mmkit.data.door import plain_samples
 from mmkit.data.subset import small_subset, with_truth
@@ -33,12 +38,14 @@ class Splits:
         self.task = task
         self.modalities = modalities
         self.settings = settings or Settings()
+        self._raw: dict[Split, Samples] = {}
+        self._content: dict[Split, SplitContent] = {}
         self._read: dict[Split, Samples] = {}
         self._ids: dict[Split, set[Any]] = {}
-        self._unread: dict[Split, list[str]] = {}
+        self._unread: dict[Split, list[BadValue]] = {}
         self._with_truth: dict[Split, Samples] = {}
         self._kept: dict[Split, Samples] = {}
-        self._rejected: dict[Split, list[str]] = {}
+        self._rejected: dict[Split, list[BadValue]] = {}
 
     def __call__(self, name: Split) -> Samples:
         """The samples of a split, with all values decoded.
@@ -47,18 +54,35 @@ class Splits:
             DataError: a value cannot be read, or no sample is left.
         """
         if name not in self._read:
-            with own_state(seed=0):
-                samples = plain_samples(self.task.split(name))
-            if not len(samples):
-                raise DataError(f"the {name} split of the task has no samples")
+            self.content(name)
+            samples = self._raw[name]
             if self.settings.limit is not None and name == "train":
                 samples = small_subset(samples, self.settings.limit)
-            self._check_ids(name, samples)
             self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error)
+            del self._raw[name]
         samples = self._kept.get(name, self._read[name])
         if not len(samples):
             raise DataError(f"no sample of the {name} split can be used: {self.unread[name][0]}, ...")
         return samples
+
+    def content(self, name: Split) -> SplitContent:
+        """What the task gives for a split, known by its content; of the training split all, whatever the limit.
+
+        Nothing is decoded, and each split is hashed once, for all runs.
+
+        Raises:
+            DataError: the split has no samples, or one of them is in another split, too.
+        """
+        if name not in self._content:
+            with own_state(seed=0):
+                samples = plain_samples(self.task.split(name))
+            if not len(samples):
+                raise DataError(f"the {name} split of the task has no samples")
+            self._check_ids(name, samples)
+            kinds = getattr(self.task, "inputs", {})
+            self._content[name] = content_of_split(samples, {one: kinds.get(one, "") for one in self.modalities})
+            self._raw[name] = samples
+        return self._content[name]
 
     def _check_ids(self, name: Split, samples: Samples) -> None:
         ids = set(samples.ids)
@@ -71,7 +95,7 @@ class Splits:
         self._ids[name] = ids
 
     @property
-    def unread(self) -> dict[Split, list[str]]:
+    def unread(self) -> dict[Split, list[BadValue]]:
         """The values that could not be used, by split, one line each."""
         return {name: [*lines, *self._rejected.get(name, ())] for name, lines in self._unread.items()}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.evaluation import evaluate
+from mmkit.experiments.identity import code_of_run, data_of, identity
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
@@ -27,10 +28,12 @@ from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.records.scores import Scores
+from mmkit.records.splits import id_as_text
+from mmkit.records.unread import Unread
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
-from mmkit.system.hashing import fingerprint
 from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state, seed_generators
@@ -113,9 +116,8 @@ class Run:
         return splits_of(self.task, catalog, self.settings)
 
     def id(self, splits: Splits) -> str:
-        """A hash over all that determines the result. It reads the training and validation splits."""
-        ids = {name: list(splits(name).ids) for name in ("train", "validation")}
-        return fingerprint({**self.document(), "split": fingerprint(ids)})
+        """A hash over all that determines the result. All splits are read for it, and none is decoded."""
+        return identity(self.document(), data_of(splits), code_of_run(self.task, self.combination, splits))
 
 
 def execute(
@@ -154,9 +156,9 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented
     record = Record(
-        id=run.id(splits),
         status="ok",
         **_names(run),
+        **_identity(run, splits),
         metric=task.metric,
         epoch_metric=_epoch_metric(task),
         higher_is_better=on_test.higher_is_better(task.metric),
@@ -164,11 +166,12 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
         validation=on_validation.compute(),
         best_epoch=trained.best,
         history=trained.history,
-        scores=on_test.per_sample(task.metric),
+        scores=_scores(own, on_test.per_sample(task.metric)),
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test),
         samples=_sample_counts(own, on_validation, on_test),
-        unread=own.unread,
+        unread={name: len(values) for name, values in own.unread.items()},
+        unread_values=_unread_values(own),
         encoded_once=[name for name in result.frozen.inputs if name not in augmented],
         encoded_in_copies=augmented if run.training.copies else [],
         encoded_anew=[] if run.training.copies else augmented,
@@ -216,7 +219,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
 
 
 def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
-    """Evaluate the trained model on test, which is read here for the first time."""
+    """Evaluate the trained model on test, which is decoded here for the first time."""
     test = splits("test")
     data = result.frozen.dataset(test, augment=False, split="test")
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
@@ -225,11 +228,11 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
     """The record of a run that could not be completed."""
     return Record(
-        id=run.id(splits),
         status="failed",
         error=f"{type(error).__name__}: {error}",
         exit_code=getattr(error, "exit_code", 1),
         **_names(run),
+        **_identity(run, splits),
         **surroundings(run),
     )
 
@@ -258,6 +261,33 @@ def _names(run: Run) -> dict[str, Any]:
         "objectives": [str(choice) for choice in combination.objectives],
         "seed": run.seed,
         "run": run.document(),
+    }
+
+
+def _scores(splits: Splits, values: Sequence[float] | None) -> Scores | None:
+    """The scores of the samples with truth, each at the place of its sample in the test split as the task gives it."""
+    if values is None:
+        return None
+    ids, used = splits.content("test").ids, splits("test")
+    places = {id_: row for row, id_ in enumerate(ids)}
+    rows = [places[id_] for id_, truth in zip(used.ids, used.truth, strict=True) if truth is not None]
+    return Scores.of(values, rows, len(ids))
+
+
+def _unread_values(splits: Splits) -> list[Unread]:
+    values = []
+    for name, lines in splits.unread.items():
+        places = {id_: row for row, id_ in enumerate(splits.content(name).ids)} if lines else {}
+        values += [Unread(places[one.sample], id_as_text(one.sample), one.column, name, one.reason) for one in lines]
+    return values
+
+
+def _identity(run: Run, splits: Splits) -> dict[str, Any]:
+    """What a run is known by, as fields of its record."""
+    return {
+        "id": run.id(splits),
+        "data": data_of(splits),
+        "code": code_of_run(run.task, run.combination, splits),
     }
 
 

@@ -2,32 +2,36 @@
 
 DIR/records.jsonl   one line per run, written when it ends
 DIR/suite.json      the plan, and the costs of all combinations
-DIR/samples.json    the ids of the samples of each split
+DIR/scores/         the score of each test sample, a file a run
+DIR/splits.parquet  the id, the split and the groups of each sample
+DIR/unread.parquet  the values that could not be used
 DIR/models/         the model of the best seed of each combination, with --save
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from mmkit.contract import Split
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
+from mmkit.experiments.identity import SPLITS, check_identity, check_task, warn_unseen
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
+from mmkit.experiments.saving import BestModels, Execute, model_folder
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import SCHEMA, Record
+from mmkit.records.splits import write_splits
+from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
@@ -36,7 +40,6 @@ from mmkit.system.files import owned, write_json
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins", "libraries")
 
 
@@ -93,6 +96,13 @@ class Suite:
         """The records of failed runs."""
         return [record for record in self.records if record.status != "ok"]
 
+    @property
+    def unread(self) -> list[str]:
+        """The values that could not be used, a line each, of all runs of the folder."""
+        if not any(count for record in self.records for count in record.unread.values()):
+            return []
+        return [value.line for value in read_unread(self.folder)]
+
     def table(self) -> list[dict[str, Cell]]:
         """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.
 
@@ -134,52 +144,56 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         splits = splits_of(plan.task, catalog, plan.settings)
+        check_task(known, plan.task, folder)
         runs = {run.id(splits): run for run in plan.runs()}
         if not mix:
             for record in known.values():
                 _check_surroundings(record, next(iter(runs.values())), folder)
+            check_identity(known.values(), runs.values(), splits, folder)
+        warn_unseen(runs.values(), splits, progress.warn)
+        write_splits(folder, {name: splits.content(name) for name in SPLITS})
         pending = {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
         finished = len(runs) - len(pending)
         if finished:
             progress.note(f"{finished} of {len(runs)} runs are already in {folder} and are not repeated")
         progress.update("runs", finished, len(runs))
         shared = Shared(cache, progress)
-        buildable = _buildable(plan, {run.combination.key for run in pending.values()}, splits, shared)
-        costs = _costs(plan, buildable if cost else {}, splits, folder, shared) if pending else Costs({}, {})
-        best = _Best(folder) if save else None
+        uncosted = {id_: run for id_, run in runs.items() if cost and id_ not in pending and not known[id_].throughput}
+        tried = {run.combination.key for run in [*pending.values(), *uncosted.values()]}
+        buildable = _buildable(plan, tried, splits, shared)
+        costs = _costs(plan, buildable if cost else {}, splits, folder, shared) if tried else Costs({}, {})
+        for id_, run in uncosted.items():
+            if found := costs.of.get(run.combination.key):
+                known[id_] = replace(known[id_], throughput=found.throughput, cost=found.cost)
+                file.append(known[id_])
+        perform = partial(execute, splits=splits, catalog=catalog, shared=shared)
+        best = BestModels(folder, splits, known) if save else None
         for id_, run in pending.items():
             progress.stage(f"{run.combination.label}, seed {run.seed}")
-            work = partial(execute, run, splits, catalog=catalog, shared=shared)
-            record = _recorded(run, splits, work, costs.of.get(run.combination.key), best)
+            record, model = _recorded(run, splits, perform, costs.of.get(run.combination.key))
+            if best and model:
+                best.keep(run, record, model)
             file.append(record)
             known[id_] = record
             finished += 1
             progress.update("runs", finished, len(runs))
             if record.status != "ok":
                 progress.note(f"{record.fusion}, seed {record.seed} failed; see the reason below")
-        if pending:
-            # At the end, so that the test split is not read before the first model is trained.
-            ids: dict[str, list[str]] = {name: list(splits(name).ids) for name in SPLITS}
-            write_json(folder / "samples.json", {"schema": SCHEMA, **ids})
+        if best:
+            best.complete(runs.values(), perform, progress.note)
     return Suite(folder, plan, [known[id_] for id_ in runs])
 
 
 def _recorded(
-    run: Run,
-    splits: Splits,
-    work: Callable[[], tuple[Record, MultimodalModel]],
-    cost: CombinationCost | None,
-    best: _Best | None,
-) -> Record:
+    run: Run, splits: Splits, perform: Execute, cost: CombinationCost | None
+) -> tuple[Record, MultimodalModel | None]:
     try:
-        record, model = work()
+        record, model = perform(run)
     except Exception as error:
         if isinstance(error, RejectedError) and error.for_all:
             raise  # the test split is unusable, and every other run would fail after its training
-        return failed(run, splits, error)  # an error of a third party's component fails its own runs only
-    if best:
-        best.keep(run, record, model.save)
-    return replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record
+        return failed(run, splits, error), None  # an error of a third party's component fails its own runs only
+    return (replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record), model
 
 
 def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> dict[str, Combination]:
@@ -244,32 +258,3 @@ def _check_surroundings(known: Record, run: Run, folder: Path) -> None:
                     f"{folder} holds records with {part} {name} {then[name]}, and now it is {now[name]}; "
                     "choose another --out, or --mix to continue in this one"
                 )
-
-
-def model_folder(folder: Path, combination: Combination) -> Path:
-    """The folder of the saved model of a combination, in the folder of a suite."""
-    name = re.sub(r"[^\w.=-]+", "_", combination.label).strip("_")
-    return folder / "models" / f"{name}-{combination.key[:6]}"
-
-
-class _Best:
-    """Saves the model of each combination, of the seed that is best on validation."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def keep(self, run: Run, record: Record, save: Callable[[Path], None]) -> None:
-        """Save the model, unless a better seed of its combination is saved."""
-        path = model_folder(self.folder, run.combination)
-        note = path.with_name(f"{path.name}.score.json")  # its name may hold dots
-        score = record.validation[record.metric]
-        if score is None:
-            return
-        rank = score if record.higher_is_better else -score
-        try:
-            if json.loads(note.read_text("utf-8"))["rank"] >= rank:
-                return
-        except (OSError, ValueError, KeyError):
-            pass  # none is saved yet
-        save(path)
-        write_json(note, {"rank": rank, "seed": run.seed, "id": record.id}, indent=None)

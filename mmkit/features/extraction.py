@@ -65,6 +65,7 @@ class Extraction:
             "encoder": self.choice.name,
             "options": json.loads(json.dumps(self.choice.feature_options, default=str)),
             "plugins": self.choice.plugins,
+            "code": self.shared.code(self.choice),
             "libraries": {"torch": torch.__version__, **libraries(self.choice.plugins)},
             "device": self._device.type,
             "precision": self.settings.precision,

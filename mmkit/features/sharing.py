@@ -20,6 +20,7 @@ from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.features.cache import CacheWriteError, Pass, encoded
 from mmkit.registry.options import Choice
+from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
 from mmkit.system.progress import SILENT, Progress
 
@@ -51,6 +52,19 @@ class Shared:
     _digests: dict[Hashable, tuple[object, str]] = field(default_factory=dict, init=False)
     _features: dict[Hashable, tuple[str, Packed]] = field(default_factory=dict, init=False)
     _warned: set[str] = field(default_factory=set, init=False)
+    _codes: dict[tuple[type, ...], str | None] = field(default_factory=dict, init=False)
+
+    def code(self, choice: Choice) -> list[str | None]:
+        """Hashes of the code that the features of an encoder depend on: mmkit's own, its own, and its transform's.
+
+        None stands for code that cannot be seen.
+        """
+        chosen = [choice]
+        for one in chosen:
+            chosen += one.inner
+            if one.factories not in self._codes:
+                self._codes[one.factories] = code_of(*one.factories)
+        return [code_of_core(), *(self._codes[one.factories] for one in chosen)]
 
     def transform(self, name: str, choice: Choice, values: Column, make: Callable[[], Made]) -> Made:
         """The transform of an input, fitted on the values."""
@@ -94,7 +108,8 @@ class Shared:
             slot: identifies the features within a suite: the input, the copy, the encoder.
             encoder: its weights are part of the key.
             transform: fitted; its state is part of the key.
-            settings: plain values that are part of the key: names, options and versions, device and precision.
+            settings: plain values that are part of the key: names, options, versions and code, device and precision.
+                Where some of the code cannot be seen, features are not kept for another process.
             work: computes the features; its values are part of the key.
         """
         try:
@@ -114,7 +129,12 @@ class Shared:
         return self._features[place][1]
 
     def _read(self, work: Pass, key: str, made_of: Mapping[str, Any]) -> Packed:
-        if self.cache is not None:
+        hidden = None in made_of.get("code", ())
+        if hidden and self.cache is not None:
+            self._warn_once(
+                f"the code of encoder {work.about.get('encoder')} cannot be read, so its features are kept in memory only"
+            )
+        if self.cache is not None and not hidden:
             try:
                 return encoded(work, self.cache, key, made_of)
             except CacheWriteError as error:

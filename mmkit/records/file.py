@@ -1,4 +1,7 @@
-"""The file of a suite's records: JSON lines, appended when a run ends, never edited."""
+"""The file of a suite's records: JSON lines, appended when a run ends, never edited.
+
+What a line speaks of is written before it, so that a process may be killed between the two.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 
 from mmkit.errors import DataError, UsageError
 from mmkit.records.record import SCHEMA, Record
+from mmkit.records.unread import add_unread
 from mmkit.system.files import utf8
 
 
@@ -46,7 +50,7 @@ class RecordFile:
             try:
                 document = json.loads(line)
                 schema = document["schema"]
-                record = Record.of(document) if schema == SCHEMA else None
+                record = Record.of(document, self.path.parent) if schema == SCHEMA else None
             except (ValueError, KeyError, TypeError) as error:
                 raise DataError(
                     f"{self.path}, line {number} is no record ({error}); remove the line, or choose another --out"
@@ -56,11 +60,24 @@ class RecordFile:
                     f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
                     "another --out"
                 )
+            if record.scores is not None and not (self.path.parent / record.scores_file).is_file():
+                raise DataError(
+                    f"{self.path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
+                    "back, or remove the line to have its run done again"
+                )
             records[record.id] = record
         return records
 
     def append(self, record: Record) -> None:
-        """Add a line and flush it to the disk."""
+        """Add a line and flush it to the disk; before it, the files that it speaks of.
+
+        Raises:
+            OSError: something cannot be written.
+        """
+        if record.scores is not None:
+            record.scores.write(self.path.parent / record.scores_file)
+        if record.unread_values:
+            add_unread(self.path.parent, record.unread_values)
         line = json.dumps(record.document(), ensure_ascii=False, allow_nan=False)
         with self.path.open("ab") as file:
             file.write(utf8(line) + b"\n")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.contract import Split
+from mmkit.records.scores import Scores
+from mmkit.records.unread import Unread
 
-SCHEMA = 1
+SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
 
 
@@ -105,12 +108,14 @@ class Record:
         validation: metrics on validation, by name.
         best_epoch: the epoch whose weights were kept, from 1.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
-        scores: the values, one per test sample, whose mean `metric` is; None if it is no such mean.
+        scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
+            even where a lower one is better; in a line the name of their file. None if it is no such mean.
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
         samples: the number of samples used.
-        unread: values that could not be read or transformed, one line each, by split.
+        unread: number of values that could not be read or transformed, by split.
+        unread_values: which those are, of a run of this process; not in a line, but in `unread.parquet`.
         encoded_once: inputs whose frozen encoder ran once; training used its features.
         encoded_in_copies: inputs whose frozen encoder ran on several augmented copies.
         encoded_anew: inputs whose frozen encoder ran in every epoch.
@@ -119,6 +124,8 @@ class Record:
         cost: parameters, FLOPs and memory.
         seconds: duration of the run.
         run: the run as a document; `Run.of` makes the run from it.
+        data: fingerprints of the content of the ids, the truth and each input, by split.
+        code: hashes of the code that can change without a new version, by component.
         device: on which it ran.
         precision: of the forward pass.
         machine: on which it ran.
@@ -145,11 +152,12 @@ class Record:
     validation: dict[str, float | None] = field(default_factory=dict)
     best_epoch: int | None = None
     history: list[dict[str, int | float | None]] = field(default_factory=list)
-    scores: list[float] | None = None
+    scores: Scores | None = None
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
     samples: SampleCounts | None = None
-    unread: dict[Split, list[str]] = field(default_factory=dict)
+    unread: dict[Split, int] = field(default_factory=dict)
+    unread_values: list[Unread] = field(default_factory=list, compare=False)
     encoded_once: list[str] = field(default_factory=list)
     encoded_in_copies: list[str] = field(default_factory=list)
     encoded_anew: list[str] = field(default_factory=list)
@@ -158,6 +166,8 @@ class Record:
     cost: Cost | None = None
     seconds: float | None = None
     run: dict[str, Any]
+    data: dict[Split, dict[str, str]] = field(default_factory=dict)
+    code: dict[str, str] = field(default_factory=dict)
     device: str
     precision: str
     machine: dict[str, Any]
@@ -167,12 +177,22 @@ class Record:
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values; `Record.of` reads them."""
-        found = {each.name: getattr(self, each.name) for each in fields(self)}
+        found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "unread_values"}
+        found["scores"] = None if self.scores is None else self.scores_file
         return {name: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for name, v in found.items()}
 
+    @property
+    def scores_file(self) -> str:
+        """The file of the scores, in the folder of the suite."""
+        return f"scores/{self.id}.npy"
+
     @staticmethod
-    def of(document: Mapping[str, Any]) -> Record:
+    def of(document: Mapping[str, Any], folder: Path) -> Record:
         """The record that a document describes.
+
+        Args:
+            document: what `document` gave.
+            folder: of the suite; it holds the file of scores.
 
         Raises:
             ValueError: a field is missing or has the wrong type; the message names it.
@@ -180,7 +200,12 @@ class Record:
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (heavy, and a first run reads no record)
 
         try:
-            return TypeAdapter(Record).validate_python(document)
+            record = TypeAdapter(Record).validate_python({**document, "scores": None})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        if (given := document.get("scores")) is None:
+            return record
+        if given != record.scores_file:
+            raise ValueError(f"scores: expected {record.scores_file}; got {given!r}")
+        return replace(record, scores=Scores(folder / given))

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from mmkit.records.record import Record
 from mmkit.report.summary import Row, best
 
@@ -99,7 +101,7 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     differences = [sign * (a - b) for a, b in scores if a is not None and b is not None]
     if not differences:
         return None
-    by_sample = _by_sample([_scores(a, b) for a, b in pairs])
+    by_sample = _by_sample(pairs)
     margin = None
     if len(differences) > 1:
         variance = statistics.variance(differences) / len(differences)
@@ -109,25 +111,18 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample))
 
 
-def _scores(a: Record, b: Record) -> tuple[Sequence[float], Sequence[float]]:
-    """The scores of two records per sample; empty if they are of different samples.
+def _by_sample(pairs: Sequence[tuple[Record, Record]]) -> list[float]:
+    """The difference of each test sample that all records have a score of, averaged over seeds.
 
-    That is so if a transform of one of them rejected values and their samples were skipped.
+    Empty where the metric is no mean over samples, or the records are of different test splits.
     """
-    same = a.run.get("on_error") != "skip" or a.unread.get("test") == b.unread.get("test")
-    return (a.scores or (), b.scores or ()) if same else ((), ())
-
-
-def _by_sample(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[float]:
-    """The difference per sample, averaged over seeds; empty if the numbers of samples differ."""
-    pairs = [(a, b) for a, b in pairs if a and b]
-    if not pairs or len({len(scores) for pair in pairs for scores in pair}) != 1:
+    scores = [(a.scores.values, b.scores.values) for a, b in pairs if a.scores and b.scores]
+    splits = [record.data.get("test") for pair in pairs for record in pair]
+    if not scores or len({len(each) for pair in scores for each in pair}) != 1 or any(s != splits[0] for s in splits):
         return []
-    sums = [0.0] * len(pairs[0][0])
-    for a, b in pairs:
-        for number, (x, y) in enumerate(zip(a, b, strict=True)):
-            sums[number] += x - y
-    return [total / len(pairs) for total in sums]
+    differences = np.mean([a.astype(np.float64) - b for a, b in scores], axis=0)  # [N], NaN where one lacks a score
+    shared: list[float] = differences[~np.isnan(differences)].tolist()
+    return shared
 
 
 def is_share(metric: str) -> bool:

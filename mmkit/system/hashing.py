@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
+from datetime import date, time, timedelta
+from decimal import Decimal
+from fractions import Fraction
 from hashlib import blake2b, sha256
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 import numpy as np
 import torch
@@ -21,17 +26,22 @@ def fingerprint(content: object) -> str:
 
 
 def digest(content: Any) -> str:
-    """A hash of values in memory: tensors, arrays, texts, numbers, None, and mappings and sequences of them.
+    """A hash of values in memory: tensors, arrays, pictures, texts, numbers, dates, None, and collections of them.
 
     Raises:
         TypeError: a value of another type, of which two different ones could have the same hash.
     """
     state = blake2b(digest_size=16)
-    _feed(state.update, content)
+    feed(state.update, content)
     return state.hexdigest()
 
 
-def _feed(update: Callable[[Any], None], content: Any) -> None:
+def feed(update: Callable[[Any], None], content: Any) -> None:
+    """Pass the bytes that a value is known by to `update`, piece by piece; those of two values differ.
+
+    Raises:
+        TypeError: as in `digest`.
+    """
     if isinstance(content, Tensor):
         plain = content.detach().cpu().contiguous()
         update(f"tensor {plain.dtype} {list(plain.shape)}:".encode())
@@ -39,20 +49,38 @@ def _feed(update: Callable[[Any], None], content: Any) -> None:
     elif isinstance(content, np.ndarray | np.generic) and not content.dtype.hasobject:
         update(f"array {content.dtype} {content.shape}:".encode())
         update(np.ascontiguousarray(content).tobytes())
-    elif isinstance(content, bytes):
+    elif isinstance(content, np.ndarray):
+        update(f"objects {content.shape}:".encode())
+        feed(update, content.ravel().tolist())
+    elif isinstance(content, bytes | bytearray | memoryview):
         update(f"bytes {len(content)}:".encode())
         update(content)
     elif isinstance(content, Mapping):
         update(f"mapping {len(content)}:".encode())
-        for name in sorted(content):
-            _feed(update, name)
-            _feed(update, content[name])
+        for name in sorted(content) if all(isinstance(name, str) for name in content) else sorted(content, key=digest):
+            feed(update, name)
+            feed(update, content[name])
+    elif isinstance(content, Set):
+        update(f"set {len(content)}:{' '.join(sorted(map(digest, content)))}".encode())
     elif isinstance(content, Sequence) and not isinstance(content, str):
         update(f"sequence {len(content)}:".encode())
         for part in content:
-            _feed(update, part)
-    elif content is None or isinstance(content, str | int | float | bool):
+            feed(update, part)
+    elif content is None or isinstance(content, _BY_TEXT) or type(content).__name__ in _GAPS:
         text = f"{type(content).__name__} {content!r}"
-        update(f"{len(text)}:{text}".encode())
+        update(utf8(f"{len(text)}:{text}"))
+    elif hasattr(content, "getpalette") and hasattr(content, "tobytes"):  # a picture of Pillow
+        known = (content.mode, content.size, content.getpalette(), content.info.get("transparency"))
+        feed(update, ("picture", *known, content.info.get("exif"), content.tobytes()))
+    elif hasattr(content, "to_pylist"):  # of Arrow
+        feed(update, content.to_pylist())
+    elif hasattr(content, "to_numpy"):  # a part of a table
+        feed(update, (list(map(str, getattr(content, "columns", ()))), np.asarray(content.to_numpy())))
     else:
         raise TypeError(f"values of type {type(content).__name__} cannot be hashed by their content")
+
+
+_BY_TEXT = (str, int, float, complex, bool, Decimal, Fraction, UUID, date, time, timedelta, PurePath)
+"""Types whose `repr` says all that a value is."""
+_GAPS = {"NAType", "NaTType"}
+"""Types of the marks of nothing that pandas has."""

@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import struct
 import time
 import tracemalloc
@@ -194,10 +195,13 @@ class TestTransforms:
         record, model = execute(run, splits)
         lines = [f"sample synthetic-unique-{{}}-0000{i}, input left: a series has 1 channels" for i in (3, 7)]
         for name in ("train", "validation", "test"):
-            assert [line.startswith(start.format(name)) for line, start in zip(record.unread[name], lines, strict=True)]
+            told = [one.line for one in record.unread_values if one.split == name]
+            assert [line.startswith(start.format(name)) for line, start in zip(told, lines, strict=True)] == [True] * 2
+            assert record.unread[name] == 2
         less = 2 if on_error == "skip" else 0
         assert record.samples.train == 64 - less
-        assert record.samples.test == len(record.scores) == 512 - less
+        assert record.samples.test == 512 - less
+        assert [row for row, score in enumerate(record.scores) if math.isnan(score)] == [3, 7][:less]
         assert len(splits("train")) == 64  # other runs are left alone
         assert record.id == run.id(splits)
 

@@ -12,6 +12,7 @@ import pytest
 from mmkit.errors import DataError, UsageError
 from mmkit.records.file import RecordFile
 from mmkit.records.record import Cost, Loading, Record, SampleCounts, Speed
+from mmkit.records.scores import Scores
 from mmkit.system.files import owned
 from mmkit.system.hashing import fingerprint
 
@@ -43,10 +44,10 @@ def test_a_record_is_read_back_unchanged(tmp_path):
         "a",
         metrics={"accuracy": 0.5, "auroc_macro": None},
         history=[{"epoch": 1, "loss": 0.25, "accuracy": None}],
-        scores=[0.0, 1.0],
+        scores=Scores.of([0.0, 1.0]),
         confusion=[[1, 0], [0, 1]],
         samples=SampleCounts(3, 2, 1, {"train": 0, "validation": 1, "test": 0}),
-        unread={"train": ["sample x: broken"]},
+        unread={"train": 1},
         loading=Loading(0.5, 0.1, 2),
         throughput=Speed(10.0, 5.0, {"p50": 1.0, "p99": None}, 64, 32),
         cost=Cost(7, 7, None, ["fft"], 1024),
@@ -117,8 +118,8 @@ def test_a_line_that_is_no_record_is_named_and_the_file_does_not_change(tmp_path
 
 def test_records_of_another_schema_are_an_error(tmp_path):
     path = tmp_path / "records.jsonl"
-    path.write_text('{"id": "a", "schema": 2}\n')
-    with pytest.raises(DataError, match="line 1 has schema 2; this version of mmkit reads 1"):
+    path.write_text('{"id": "a", "schema": 1}\n')
+    with pytest.raises(DataError, match="line 1 has schema 1; this version of mmkit reads 2"):
         RecordFile(path).read()
 
 

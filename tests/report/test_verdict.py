@@ -6,6 +6,7 @@ import statistics
 import pytest
 
 from mmkit.records.record import Record
+from mmkit.records.scores import Scores
 from mmkit.report.summary import rows
 from mmkit.report.verdict import verdict, written
 
@@ -25,7 +26,7 @@ def record(fusion, seed, test, validation=None, *, metric="accuracy", higher=Tru
         "higher_is_better": higher,
         "metrics": {metric: test},
         "validation": {metric: test if validation is None else validation},
-        "scores": scores,
+        "scores": None if scores is None else Scores.of(scores),
         "run": {},
         **where,
     }
@@ -79,18 +80,20 @@ def test_the_test_samples_widen_the_margin():
     assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([0, 1, 1, 0]) / 4))
 
 
-def test_samples_are_paired_only_if_both_have_the_same():
-    def scored(refused, on_error):
-        rest = {"scores": [1.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": refused}}
-        return [record("sum", seed, 0.75, **rest) for seed in (0, 1)]
+def test_samples_are_paired_where_both_have_a_score():
+    nothing = float("nan")  # of a sample that was left out
+    of_fusion = [record("sum", seed, 0.75, scores=[1.0, 0.0, nothing, 1.0, 1.0]) for seed in (0, 1)]
+    of_single = [record("only:a", seed, 0.5, scores=[0.0, 0.0, 1.0, 1.0, nothing]) for seed in (0, 1)]
+    found = compared(*of_fusion, *of_single)
+    assert found.samples == 3
+    assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([1, 0, 0]) / 3))
 
-    def singles(on_error):
-        rest = {"scores": [0.0, 0.0, 1.0, 1.0], "run": {"on_error": on_error}, "unread": {"test": []}}
-        return [record("only:a", seed, 0.5, **rest) for seed in (0, 1)]
 
-    assert compared(*scored(["sample t7"], "missing"), *singles("missing")).samples == 4
-    assert compared(*scored([], "skip"), *singles("skip")).samples == 4
-    assert compared(*scored(["sample t7"], "skip"), *singles("skip")).samples == 0
+def test_samples_of_different_test_splits_are_not_paired():
+    rest = {"scores": [1.0, 0.0, 1.0]}
+    of_fusion = [record("sum", seed, 0.75, data={"test": {"truth": "a"}}, **rest) for seed in (0, 1)]
+    of_single = [record("only:a", seed, 0.5, data={"test": {"truth": "b"}}, **rest) for seed in (0, 1)]
+    assert compared(*of_fusion, *of_single).samples == 0
 
 
 def test_both_are_chosen_on_validation_and_not_on_test():

@@ -1,0 +1,167 @@
+"""What a run is known by: its document, the content of its data, and the code that can change without a version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+from uuid import uuid4
+from weakref import WeakKeyDictionary
+
+import torch
+
+from mmkit.contract import Split
+from mmkit.data.content import UNKNOWN
+from mmkit.data.splits import Splits
+from mmkit.errors import UsageError
+from mmkit.model.combination import Combination
+from mmkit.records.record import Record
+from mmkit.records.splits import Row, id_as_text, read_splits
+from mmkit.registry.options import Choice
+from mmkit.system.code import code_of, code_of_core
+from mmkit.system.hashing import fingerprint
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+CORE = "mmkit-core"
+
+
+class Run(Protocol):
+    """What is asked of a run here."""
+
+    @property
+    def task(self) -> Choice: ...
+    @property
+    def combination(self) -> Combination: ...
+
+
+_codes: WeakKeyDictionary[Splits, dict[tuple[type, ...], str]] = WeakKeyDictionary()
+"""What has been hashed for a suite, whose runs share their splits."""
+_unseen: WeakKeyDictionary[type, str] = WeakKeyDictionary()
+
+
+def identity(document: Mapping[str, Any], data: Mapping[Split, Mapping[str, str]], code: Mapping[str, str]) -> str:
+    """The id of a run: a hash over all that determines its result.
+
+    Args:
+        document: of the run.
+        data: from `data_of`.
+        code: from `code_of_run`.
+    """
+    return fingerprint({**document, "data": data, "code": code, "threads": torch.get_num_threads()})
+
+
+def data_of(splits: Splits) -> dict[Split, dict[str, str]]:
+    """The fingerprint of each column of each split. Nothing is decoded, test least of all."""
+    return {name: splits.content(name).columns for name in SPLITS}
+
+
+def code_of_run(task: Choice, combination: Combination, splits: Splits) -> dict[str, str]:
+    """A hash of the code of each component that can change without a new version, by kind and name.
+
+    A component whose code cannot be seen has a hash that no other process has.
+    """
+    found = {CORE: code_of_core()}
+    for choice in _all([task, *combination.choices()]):
+        found[f"{choice.kind} {choice.name}"] = _code(splits, choice.factories)
+    kinds = getattr(splits.task, "inputs", {})
+    for name, modality in splits.modalities.items():
+        found[f"modality {kinds.get(name, name)}"] = _code(splits, (type(modality),))
+    return {name: code for name, code in found.items() if code}
+
+
+def check_task(known: Mapping[str, Record], task: Choice, folder: Path) -> None:
+    """Check that the records of a folder are of the task that is asked for.
+
+    Raises:
+        UsageError: they are of another.
+    """
+    for record in known.values():
+        if record.task != str(task):
+            raise UsageError(
+                f"{folder} holds records of the task {record.task}, and now it is {task}; a folder belongs to one "
+                "task: choose another --out"
+            )
+
+
+def check_identity(known: Iterable[Record], runs: Iterable[Run], splits: Splits, folder: Path) -> None:
+    """Check that completed records are of the data and the code that runs would have now.
+
+    Raises:
+        UsageError: one is of other data or other code; the message says what has changed.
+    """
+    data = data_of(splits)
+    code = {name: hash_ for run in runs for name, hash_ in code_of_run(run.task, run.combination, splits).items()}
+    how = "choose another --out, or --mix to go on in this one"
+    for record in known:
+        if record.status != "ok":
+            continue
+        if changed := _changed(record.data, data):
+            raise UsageError(f"{folder} holds records of other data: {_shown(changed, splits, folder)} changed; {how}")
+        for name in record.code.keys() & code.keys():
+            if not _same(record.code[name], code[name]):
+                raise UsageError(f"{folder} holds records of other code: that of {name} changed; {how}")
+
+
+def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]) -> None:
+    """Warn once of data and code that cannot be known by their content; their runs are done again each time."""
+    data = [f"{name}, {why}" for name in SPLITS for why in splits.content(name).unknown]
+    code = {
+        f"the code of {name}": None
+        for run in runs
+        for name, hash_ in code_of_run(run.task, run.combination, splits).items()
+        if hash_.startswith(UNKNOWN)
+    }
+    if unseen := [*data, *code]:
+        more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+        warn(f"{unseen[0]}{more} cannot be told from another by content, so no run is taken from an earlier suite")
+
+
+def _changed(then: Mapping[Split, Mapping[str, str]], now: Mapping[Split, Mapping[str, str]]) -> dict[Split, list[str]]:
+    """The columns that are not what they were, by split."""
+    changed: dict[Split, list[str]] = {}
+    for split in SPLITS:
+        before, after = then.get(split, {}), now[split]
+        names = dict.fromkeys([*after, *before])
+        if found := [name for name in names if not _same(before.get(name, ""), after.get(name, ""))]:
+            changed[split] = found
+    return changed
+
+
+def _same(then: str, now: str) -> bool:
+    """Whether two hashes are the same, or one is of what cannot be known."""
+    return then == now or then.startswith(UNKNOWN) or now.startswith(UNKNOWN)
+
+
+def _shown(changed: Mapping[Split, Sequence[str]], splits: Splits, folder: Path) -> str:
+    """What has changed, and of how many samples where the folder knows them all."""
+    before = read_splits(folder)
+    parts = []
+    for split, columns in changed.items():
+        content, known = splits.content(split), before.get(split, {})
+        now = {id_as_text(id_): Row(row, int(content.rows[row])) for row, id_ in enumerate(content.ids)}
+        counts = {
+            "changed": [id_ for id_ in now if id_ in known and known[id_].content != now[id_].content],
+            "new": [id_ for id_ in now if id_ not in known],
+            "gone": [id_ for id_ in known if id_ not in now],
+        }
+        if now.keys() == known.keys():
+            counts["at another place"] = [id_ for id_ in now if known[id_].row != now[id_].row]
+        told = [f"{len(ids)} {what}, the first is {ids[0]}" for what, ids in counts.items() if ids and known]
+        parts.append(f"{' and '.join(columns)} of {split}" + (f" ({'; '.join(told)})" if told else ""))
+    return ", ".join(parts)
+
+
+def _all(choices: list[Choice]) -> Iterator[Choice]:
+    for choice in choices:
+        yield choice
+        yield from _all(list(choice.inner))
+
+
+def _code(splits: Splits, factories: tuple[type, ...]) -> str:
+    known = _codes.setdefault(splits, {})
+    if factories not in known:
+        found = code_of(*factories)
+        if found is None:
+            found = _unseen.setdefault(factories[0], UNKNOWN + uuid4().hex[:16])
+        known[factories] = found
+    return known[factories]

@@ -1,0 +1,95 @@
+"""Saved models of a suite: of each combination, that of the seed which is best on validation among all records."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from mmkit.data.splits import Splits
+from mmkit.experiments.run import Run
+from mmkit.model.combination import Combination
+from mmkit.model.trained import MultimodalModel
+from mmkit.records.record import Record
+from mmkit.system.files import write_json
+
+Execute = Callable[[Run], tuple[Record, MultimodalModel]]
+
+
+def model_folder(folder: Path, combination: Combination) -> Path:
+    """The folder of the saved model of a combination, in the folder of a suite."""
+    name = re.sub(r"[^\w.=-]+", "_", combination.label).strip("_")
+    return folder / "models" / f"{name}-{combination.key[:6]}"
+
+
+class BestModels:
+    """Keeps the model of each combination, of the seed that is best on validation.
+
+    Args:
+        folder: of the suite.
+        splits: of its task.
+        records: all of the folder, by id; those that are added later count as well.
+    """
+
+    def __init__(self, folder: Path, splits: Splits, records: Mapping[str, Record]) -> None:
+        self.folder = folder
+        self.splits = splits
+        self.records = records
+
+    def keep(self, run: Run, record: Record, model: MultimodalModel) -> None:
+        """Save the model of a run that has just ended, unless another seed of its combination is as good or better."""
+        rank = _rank(record)
+        others = [ranked for id_, ranked in self._ranks(run).items() if id_ != record.id]
+        if rank is not None and all(other < rank for other in others):
+            self._save(run, record, model)
+
+    def complete(self, runs: Iterable[Run], execute: Execute, tell: Callable[[str], None]) -> None:
+        """Train again what is best on validation and has no saved model: it was recorded without saving."""
+        for run in {run.combination.key: run for run in runs}.values():
+            ranks = self._ranks(run)
+            best = max(ranks, key=ranks.__getitem__, default=None)
+            if best is None or ranks.get(self._saved(run), float("-inf")) >= ranks[best]:
+                continue
+            seed = self.records[best].seed
+            tell(f"{run.combination.label}, seed {seed} is trained again to save its model")
+            record, model = execute(replace(run, seed=seed))
+            self._save(run, record, model)
+
+    def _ranks(self, run: Run) -> dict[str, float]:
+        """How good each recorded seed of a run's combination is on validation, by id."""
+        asked = {**run.document(), "seed": None}
+        ranks: dict[str, float] = {}
+        for id_, record in self.records.items():
+            rank = _rank(record)
+            if rank is None or {**record.run, "seed": None} != asked:
+                continue
+            if replace(run, seed=record.seed).id(self.splits) == id_:  # not of other data or other code
+                ranks[id_] = rank
+        return ranks
+
+    def _saved(self, run: Run) -> str:
+        """The id of the run whose model is saved; empty without one."""
+        path = model_folder(self.folder, run.combination)
+        try:
+            id_ = json.loads(_note(path).read_text("utf-8"))["id"]
+        except (OSError, ValueError, KeyError, TypeError):
+            return ""
+        return str(id_) if (path / "model.json").is_file() else ""
+
+    def _save(self, run: Run, record: Record, model: MultimodalModel) -> None:
+        path = model_folder(self.folder, run.combination)
+        _note(path).unlink(missing_ok=True)  # what says which seed it is never stands beside another model
+        model.save(path)
+        write_json(_note(path), {"rank": _rank(record), "seed": record.seed, "id": record.id}, indent=None)
+
+
+def _note(path: Path) -> Path:
+    return path.with_name(f"{path.name}.score.json")  # its name may hold dots
+
+
+def _rank(record: Record) -> float | None:
+    """How good a run is on validation, more being better; None where it failed or the metric is not defined."""
+    score = record.validation.get(record.metric) if record.status == "ok" else None
+    return score if score is None or record.higher_is_better else -score

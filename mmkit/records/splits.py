@@ -1,0 +1,89 @@
+"""The table of a suite's samples: which split each is in, what groups it belongs to, and a checksum of its content."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from mmkit.contract import Split
+from mmkit.data.content import SplitContent
+from mmkit.system.files import replacing
+from mmkit.system.hashing import fingerprint
+
+FILE = "splits.parquet"
+GROUP = "group"
+"""The column of the factor that samples are grouped by."""
+CONTENT = "content"
+_NOTE = b"mmkit.data"
+
+
+class Row(NamedTuple):
+    """A sample as the table has it.
+
+    Args:
+        row: its place in its split, from 0.
+        content: a checksum of its inputs and its truth.
+    """
+
+    row: int
+    content: int
+
+
+def write_splits(folder: Path, content: Mapping[Split, SplitContent]) -> None:
+    """Write DIR/splits.parquet: row, id, split, a column a group factor, content; ids as text.
+
+    A table that is there of the same data stays.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing plugins needs none)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    note = fingerprint({name: [one.columns, _labels(one)] for name, one in content.items()}).encode()
+    path = folder / FILE
+    try:
+        if (parquet.read_schema(path).metadata or {}).get(_NOTE) == note:
+            return
+    except (OSError, pa.ArrowInvalid):
+        pass  # missing or damaged: written anew
+    columns: dict[str, Any] = {
+        "row": pa.array(np.concatenate([np.arange(len(one.ids)) for one in content.values()])),
+        "id": pa.array([id_as_text(id_) for one in content.values() for id_ in one.ids], pa.string()),
+        "split": pa.array([name for name, one in content.items() for _ in one.ids], pa.string()).dictionary_encode(),
+    }
+    if any(one.groups is not None for one in content.values()):
+        columns[GROUP] = pa.array([label for one in content.values() for label in _labels(one)], pa.string())
+    columns[CONTENT] = pa.array(np.concatenate([one.rows for one in content.values()]))
+    with replacing(path) as (fresh,):
+        parquet.write_table(pa.table(columns).replace_schema_metadata({_NOTE: note}), fresh)
+
+
+def read_splits(folder: Path) -> dict[str, dict[str, Row]]:
+    """The samples by split and id, as text; empty where the table is missing or cannot be read."""
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        table = parquet.read_table(folder / FILE)
+        columns = [table.column(name).to_pylist() for name in ("split", "id", "row", CONTENT)]
+    except (OSError, KeyError, pa.ArrowInvalid):
+        return {}
+    found: dict[str, dict[str, Row]] = {}
+    for split, id_, row, content in zip(*columns, strict=True):
+        found.setdefault(split, {})[id_] = Row(row, content)
+    return found
+
+
+def id_as_text(id_: Any) -> str:
+    """An id as tables have it; a lone surrogate, which a file name may hold, as its escape."""
+    return str(id_).encode("utf-8", "backslashreplace").decode()
+
+
+def _labels(content: SplitContent) -> list[str | None]:
+    if content.groups is None:
+        return [None] * len(content.ids)
+    return [None if label is None else id_as_text(label) for label in content.groups]
