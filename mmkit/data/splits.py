@@ -32,6 +32,8 @@ class Splits:
         self.task = task
         self.modalities = modalities
         self.settings = settings or Settings()
+        self.columns: dict[Split, list[str]] = {}
+        """The inputs that the task gave of each split, which may lack some."""
         self._read: dict[Split, Samples] = {}
         self._ids: dict[Split, set[Any]] = {}
         self._unread: dict[Split, list[str]] = {}
@@ -49,6 +51,7 @@ class Splits:
             samples = plain_samples(self.task.split(name))
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
+            self.columns[name] = list(samples.inputs)
             if self.settings.limit is not None and name == "train":
                 samples = small_subset(samples, self.settings.limit)
             self._check_ids(name, samples)

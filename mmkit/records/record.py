@@ -21,12 +21,14 @@ class SampleCounts:
         validation: validation samples with truth.
         test: test samples with truth.
         without_truth: samples without truth, by split.
+        missing: values that are missing of each input, by split, among the samples with truth.
     """
 
     train: int
     validation: int
     test: int
     without_truth: dict[Split, int]
+    missing: dict[Split, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
