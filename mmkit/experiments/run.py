@@ -161,6 +161,7 @@ def execute(
         higher_is_better=on_test.higher_is_better(task.metric),
         metrics=on_test.compute(),
         validation=on_validation.compute(),
+        binned=on_test.binned,
         best_epoch=trained.best,
         history=trained.history,
         scores=on_test.per_sample(task.metric),

@@ -167,7 +167,7 @@ def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
             offsets = pieces.finish()
             with _atomic(home / "offsets.npy") as stream:
                 np.save(stream, offsets)
-            about = {"samples": pieces.samples, "tokens": pieces.tokens, "width": pieces.width}
+            about: dict[str, Any] = {"samples": pieces.samples, "tokens": pieces.tokens, "width": pieces.width}
             about |= {"pooled": "pooled" in pieces.leaves, "made": time.time(), **work.about, "of": made_of}
             write_json(home / ABOUT, about, indent=None)
     with _writing(home):

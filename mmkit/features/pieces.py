@@ -32,7 +32,11 @@ SECONDS = 10.0
 """Seconds after which a piece is made sure of even if it is smaller: encoders may be slow."""
 HEADER = 128
 """Bytes of the header of a file, whatever the number of its rows."""
-_TYPES = {"tokens": np.dtype(np.float32), "pooled": np.dtype(np.float32), "lengths": np.dtype(np.int64)}
+_TYPES: dict[str, np.dtype[Any]] = {
+    "tokens": np.dtype(np.float32),
+    "pooled": np.dtype(np.float32),
+    "lengths": np.dtype(np.int64),
+}
 
 Part = dict[str, np.ndarray[Any, Any]]
 """The features of one batch: `tokens` [R D], `lengths` [B] and, if there are any, `pooled` [B D]."""

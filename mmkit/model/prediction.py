@@ -5,7 +5,7 @@ Axes: N samples of the split, C size of the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -20,7 +20,6 @@ from mmkit.system.precision import Precision, autocast
 _T = TypeVar("_T")
 
 
-@torch.inference_mode()
 def each_batch(
     model: Model, data: Dataset, use: Callable[[Tensor, Batch], _T], precision: Precision, batch_size: int
 ) -> Iterator[_T]:
@@ -38,10 +37,23 @@ def each_batch(
     with Loader() as load:
         prefetched = load(lambda number: data.made_ahead(indices[number]), len(indices))
         for index in indices:
-            batch, truth = data.batch(index, ahead=next(prefetched) if data.live else None)
-            with autocast(data.device, precision):
-                output = model(batch).output
-            yield use(output, truth)
+            yield _used(model, data, use, precision, index, next(prefetched) if data.live else None)
+
+
+@torch.inference_mode()
+def _used(
+    model: Model,
+    data: Dataset,
+    use: Callable[[Tensor, Batch], _T],
+    precision: Precision,
+    index: Tensor,
+    ahead: Mapping[str, Batch] | None,
+) -> _T:
+    """What `each_batch` yields of one batch; it is no part of the generator, whose caller goes on between batches."""
+    batch, truth = data.batch(index, ahead=ahead)
+    with autocast(data.device, precision):
+        output = model(batch).output
+    return use(output, truth)
 
 
 def predictions(

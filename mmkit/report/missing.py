@@ -14,11 +14,11 @@ def missing(records: Iterable[Record]) -> list[str]:
     """
     lines: dict[str, str] = {}
     for counts in (record.samples for record in records if record.samples):
-        sizes = {"train": counts.train, "validation": counts.validation, "test": counts.test}
+        sizes = (("train", counts.train), ("validation", counts.validation), ("test", counts.test))
         inputs = {name for of_split in counts.missing.values() for name in of_split}
         for name in sorted(inputs):
-            found = {split: of_split.get(name, 0) for split, of_split in counts.missing.items()}
+            found = {str(split): of_split.get(name, 0) for split, of_split in counts.missing.items()}
             if any(found.values()):
-                said = ", ".join(f"{found[split]:,} of {size:,} in {split}" for split, size in sizes.items())
+                said = ", ".join(f"{found[split]:,} of {size:,} in {split}" for split, size in sizes)
                 lines.setdefault(name, f"missing values of {name}: {said}")
     return [lines[name] for name in sorted(lines)]

@@ -168,7 +168,10 @@ class TestRecord:
         monkeypatch.setattr(SyntheticUnique, "split", partly)
         record, _ = execute(one("synthetic-unique:train=100,inputs=3"))
         known = {"train": 75, "validation": 192, "test": 384}
-        assert record.samples == SampleCounts(**known, without_truth={"train": 25, "validation": 64, "test": 128})
+        none = {split: dict.fromkeys(("front", "left", "right"), 0) for split in known}
+        assert record.samples == SampleCounts(
+            **known, without_truth={"train": 25, "validation": 64, "test": 128}, missing=none
+        )
         assert len(record.scores) == 384
 
     def test_a_test_split_without_truth_has_no_scores(self, monkeypatch):

@@ -6,7 +6,7 @@ import torch
 from mmkit.contract import Samples
 from mmkit.data.dataset import Dataset
 from mmkit.data.grouping import Grouped
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms, build_model, reads
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.registry.catalog import installed
@@ -56,7 +56,7 @@ def test_some_encoders_are_rowwise():
 @pytest.mark.parametrize("encoder", rowwise_encoders())
 def test_in_training_nothing_of_a_row_hangs_on_its_mates(encoder):
     choice = installed().choose("encoder", f"{encoder}:dropout=0")
-    transform = choice.component.reads()
+    transform = reads(choice)()
     transform.fit(TEXTS)
     module = choice.component(transform, **choice.part(choice.component)).train()
     together = module(transform(TEXTS))
