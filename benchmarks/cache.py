@@ -74,7 +74,7 @@ class InMemory:
     def __init__(self, whole: Features) -> None:
         self.whole = whole
 
-    def rows(self, index: Tensor) -> Features:
+    def rows(self, index: Tensor, generator: Generator | None = None, *, host: Tensor | None = None) -> Features:  # noqa: ARG002
         """Those samples."""
         pooled = None if self.whole.pooled is None else self.whole.pooled.index_select(0, index)
         return Features(self.whole.tokens.index_select(0, index), self.whole.mask.index_select(0, index), pooled)
@@ -117,9 +117,9 @@ def epoch(kind: str, fusion: str, folder: Path, rounds: int) -> dict[str, Any]:
         scaling.fit(stored)
     judge = built(head, None, fused.width, truth.target(), truth)
     step = TrainingStep(Model(encoders, fused, judge, scalings=scalings))
-    data = Dataset(SAMPLES, {}, truth(labels), ready={"input": stored, "other": stored})
+    data = Dataset(SAMPLES, {"input": stored, "other": stored}, truth(labels))
     plain = InMemory(whole)
-    memory = replace(data, ready={"input": plain, "other": plain})
+    memory = replace(data, inputs={"input": plain, "other": plain})
     training = Training(epochs=1, min_steps=0, patience=None)
     start = {name: tensor.clone() for name, tensor in step.state_dict().items()}
 

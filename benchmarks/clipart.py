@@ -87,7 +87,7 @@ def features(chosen: dict[str, list[str]], split: int, shared: Shared) -> dict[s
         samples = with_truth(splits(name))
         data = frozen.dataset(samples, augment=False)
         everything = torch.arange(len(samples))
-        found[name] = {key: stored.rows(everything).vector().numpy() for key, stored in data.ready.items()}
+        found[name] = {key: stored.rows(everything).vector().numpy() for key, stored in data.inputs.items()}
         found[name]["truth"] = np.array(samples.truth)
     return found
 

@@ -90,7 +90,7 @@ def prepared(catalog: Catalog, fusion: str, head: str, widths: Mapping[str, int]
         name: Packed.of(torch.randn(SAMPLES, width, generator=generator), torch.arange(SAMPLES + 1), None)
         for name, width in widths.items()
     }
-    return steps, Dataset(SAMPLES, {}, truth(labels), ready=ready)
+    return steps, Dataset(SAMPLES, ready, truth(labels))
 
 
 def in_one_pass(steps: Sequence[TrainingStep]) -> Step:
@@ -175,7 +175,7 @@ def bound(data: Dataset, training: Training, widths: Mapping[str, int], width: i
     def call() -> None:
         for _ in range(epochs * count):
             index = torch.randint(data.size, (SEEDS * training.batch_size,))
-            x = torch.cat([stored.tokens.index_select(0, index) for stored in data.ready.values()], 1)
+            x = torch.cat([stored.tokens.index_select(0, index) for stored in data.inputs.values()], 1)
             x = x.view(SEEDS, -1, wide)
             torch.bmm(torch.bmm(x, fused), head)
             torch.bmm(up.transpose(1, 2), down, out=head.grad)

@@ -15,20 +15,20 @@ import copy
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Generator, Tensor, nn
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from mmkit.contract import Batch
-from mmkit.data.dataset import Dataset, on
+from mmkit.data.dataset import Dataset
+from mmkit.data.placing import on
 from mmkit.data.splits import Splits
-from mmkit.data.subset import with_truth
+from mmkit.data.subset import select, with_truth
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
@@ -74,14 +74,26 @@ class Rows(TorchDataset):
     """What a plain loop reads: one sample at a time, of tensors in memory."""
 
     def __init__(self, data: Dataset) -> None:
-        self.data = data
+        everything = data.batch(torch.arange(data.size))  # padded to the longest of all, as such data sets are
+        self.inputs, self.truth = everything
 
     def __len__(self) -> int:
-        return self.data.size
+        return len(self.truth["mask"])
 
     def __getitem__(self, index: int) -> tuple[dict[str, dict[str, Tensor]], dict[str, Tensor]]:
-        inputs = {name: {k: leaf[index] for k, leaf in batch.items()} for name, batch in self.data.fixed.items()}
-        return inputs, {k: leaf[index] for k, leaf in self.data.truth.items()}
+        inputs = {name: {k: leaf[index] for k, leaf in batch.items()} for name, batch in self.inputs.items()}
+        return inputs, {k: leaf[index] for k, leaf in self.truth.items()}
+
+
+def collated(samples: Sequence[Any]) -> Any:
+    """A batch of samples, cut to the longest of them."""
+    inputs, truth = default_collate(samples)
+    for name, batch in inputs.items():
+        if batch["mask"].ndim == 2:
+            steps = max(int(batch["mask"].sum(1).max()), 1)
+            whole = batch["mask"].shape[1]
+            inputs[name] = {k: v[:, :steps] if v.shape[1:2] == (whole,) else v for k, v in batch.items()}
+    return inputs, truth
 
 
 class Order:
@@ -106,6 +118,7 @@ def plain(step: TrainingStep, data: Dataset, training: Training) -> None:
     loader = DataLoader(
         Rows(data),
         batch_size=training.batch_size,
+        collate_fn=collated,
         sampler=Order(data.size, 0),
         generator=Generator().manual_seed(0),
         pin_memory=device.type == "cuda",
@@ -152,14 +165,8 @@ def prepared(case: Case) -> tuple[TrainingStep, Dataset]:
     transforms = Transforms.fitted(combination, task.target, train.inputs, train.truth)
     torch.manual_seed(0)
     model, objectives = build_model(combination, transforms)
-    data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
-    index = torch.arange(BATCH * STEPS_AN_EPOCH) % data.size
-
-    def taken(batch: Batch) -> Batch:
-        return {name: leaf[index] for name, leaf in batch.items()}
-
-    fixed = {name: taken(batch) for name, batch in data.fixed.items()}
-    return TrainingStep(model, objectives), Dataset(len(index), fixed, taken(data.truth))
+    whole = select(train, [i % len(train) for i in range(BATCH * STEPS_AN_EPOCH)])
+    return TrainingStep(model, objectives), Dataset.of(whole, transforms.inputs, transforms.truth, augment=False)
 
 
 def training(steps: int) -> Training:

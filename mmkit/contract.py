@@ -365,9 +365,11 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
-    # Two more attributes are read where a module has them:
+    # Three more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
+    #   rowwise: bool, True where in training, too, nothing of a row hangs on its mates, as it does by the statistics of
+    #     a batch norm: where texts of a batch differ much in length, the core shows them in two groups, less padded.
     #   rates: Mapping[str, float], of any module: its pretrained parameters that are trained further, by their names in
     #     it, with shares of their learning rate, `train.tune_lr`. Features of such an encoder are scaled likewise.
 

@@ -6,7 +6,8 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from mmkit.contract import Features
-from mmkit.data.dataset import Dataset, on
+from mmkit.data.dataset import Dataset
+from mmkit.data.placing import on
 from mmkit.data.splits import splits_of
 from mmkit.features.scaling import Scaling
 from mmkit.model.assembly import Transforms, build_model

@@ -269,14 +269,14 @@ def cached(device: torch.device, *, samples: int, batch: int, width: int, hidden
     ends = torch.arange(samples + 1)
     ready = {name: Packed.of(torch.randn(samples, width), ends, None) for name in widths}
     truth = {"label": torch.randint(classes, (samples,)), "mask": torch.ones(samples, dtype=torch.bool)}
-    data = Dataset(samples, {}, truth, ready=ready).to(device)
+    data = Dataset(samples, ready, truth).to(device)
     index = torch.randint(samples, (batch,), device=device)
 
     def step(module: nn.Module) -> Call:
         optimizer = torch.optim.AdamW(module.parameters(), lr=1e-4, fused=True, capturable=device.type == "cuda")
 
         def call() -> Tensor:
-            features, known = data.batch(index, transformed={})
+            features, known = data.batch(index)
             optimizer.zero_grad(set_to_none=True)
             with torch.autocast(device.type, HALF, cache_enabled=False):  # a graph cannot hold what was cast before it
                 found = list(module(features, known)[0].values())

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
-from mmkit.experiments.dry_run import ENOUGH, DryRun, dry_run
+from mmkit.experiments.dry_run import DryRun, dry_run
 from mmkit.experiments.plan import Plan
 from mmkit.registry.catalog import Catalog
 from mmkit.report.labels import plain
@@ -19,8 +18,8 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
     Returns:
         The exit code: 0 without errors, that of the errors if all have the same, else 1.
     """
-    settings = replace(planned.settings, limit=min(planned.settings.limit or ENOUGH, ENOUGH))
-    results = dry_run(planned.all, splits_of(planned.task, catalog, settings), settings, truths=["train"])
+    splits = splits_of(planned.task, catalog, planned.settings)
+    results = dry_run(planned.all, splits, planned.settings, truths=["train"])
     (_print_json if as_json else _print)(planned, results)
     codes = {getattr(one.error, "exit_code", 1) for one in results if one.error}
     return codes.pop() if len(codes) == 1 else int(bool(codes))

@@ -1,20 +1,19 @@
-"""A split as a data set: batched by index, transformed once unless the transform augments."""
+"""A split as a data set: batched by index, each input read in its own way."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Generator, Tensor
 
-from mmkit.contract import Batch, Features, Samples, Transform
-from mmkit.data.bad_values import TRUTH, transform_batch
-from mmkit.data.packed import Packed
-
-InputBatch = Batch | Features
-"""What a model takes of an input: a batch, or the features that its frozen encoder gave."""
+from mmkit.contract import Batch, Samples, Transform
+from mmkit.data.bad_values import TRUTH
+from mmkit.data.placing import on
+from mmkit.data.readings import Copies, InputBatch, Live, Reading, reading
+from mmkit.data.whole import Whole, whole
 
 
 @dataclass(frozen=True)
@@ -23,21 +22,13 @@ class Dataset:
 
     Args:
         size: number of samples.
-        fixed: batches of the whole split, of inputs that are not augmented.
-        augmented: decoded values and transform of inputs that are augmented.
-        ready: features of inputs with a frozen encoder, instead of batches.
-        copies: features of several augmented copies, of inputs with a frozen encoder that are augmented.
+        inputs: the reading of each input.
         truth: of the whole split.
-        ids: of the samples, for messages.
     """
 
     size: int
-    fixed: dict[str, Batch]
+    inputs: Mapping[str, Reading]
     truth: Batch
-    augmented: dict[str, tuple[Sequence[Any], Transform]] = field(default_factory=dict)
-    ready: dict[str, Packed] = field(default_factory=dict)
-    copies: dict[str, list[Packed]] = field(default_factory=dict)
-    ids: Sequence[str] = ()
 
     @staticmethod
     def of(samples: Samples, inputs: Mapping[str, Transform], truth: Transform, *, augment: bool) -> Dataset:
@@ -48,82 +39,77 @@ class Dataset:
             ContractError: a batch has no bool leaf `mask`, or another number of rows.
         """
         ids = samples.ids
-        augmented = {n: (samples.inputs[n], t) for n, t in inputs.items() if augment and t.augments}
-        fixed = {
-            n: transform_batch(n, t, samples.inputs[n], column=samples.inputs[n], ids=ids)
-            for n, t in inputs.items()
-            if n not in augmented
-        }
-        known = transform_batch(TRUTH, truth, samples.truth, column=samples.truth, ids=ids, of_truth=True)
-        return Dataset(len(samples), fixed, known, augmented, ids=ids)
+        readings = {n: reading(n, t, samples.inputs[n], ids, augment=augment) for n, t in inputs.items()}
+        return Dataset(len(samples), readings, whole(TRUTH, truth, samples.truth, ids, of_truth=True).leaves)
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches are."""
+        return self.truth["mask"].device
+
+    @cached_property
+    def live(self) -> dict[str, Live]:
+        """The readings that are transformed when asked, which threads make ahead."""
+        return {name: one for name, one in self.inputs.items() if isinstance(one, Live)}
+
+    @cached_property
+    def copies(self) -> dict[str, Copies]:
+        """The readings of inputs that have copies."""
+        return {name: one for name, one in sorted(self.inputs.items()) if isinstance(one, Copies)}
 
     def to(self, device: torch.device) -> Dataset:
         """The data set with its tensors on a device."""
-        fixed = {name: on(batch, device) for name, batch in self.fixed.items()}
-        ready = {name: stored.to(device) for name, stored in self.ready.items()}
-        copies = {name: [one.to(device) for one in several] for name, several in self.copies.items()}
-        return replace(self, fixed=fixed, ready=ready, copies=copies, truth=on(self.truth, device))
+        return Dataset(self.size, {name: one.to(device) for name, one in self.inputs.items()}, on(self.truth, device))
+
+    def grouped(self, names: Iterable[str]) -> Dataset:
+        """The data set with batches of these inputs in groups, where that saves work; their encoders are `rowwise`."""
+        chosen = {n: replace(one, grouped=True) for n in names if isinstance(one := self.inputs[n], Whole)}
+        return replace(self, inputs={**self.inputs, **chosen})
 
     def draw_copies(self, generator: Generator) -> Dataset:
         """The data set of an epoch: with one of the copies, chosen at random, of each input that has copies."""
-        chosen = {
-            name: several[int(torch.randint(len(several), (), generator=generator))]
-            for name, several in sorted(self.copies.items())
-        }
-        return replace(self, ready=self.ready | chosen, copies={})
+        chosen = {name: one.draw(generator) for name, one in self.copies.items()}
+        return replace(self, inputs={**self.inputs, **chosen})
 
     def batch(
-        self, index: Tensor, generator: Generator | None = None, transformed: dict[str, Batch] | None = None
+        self,
+        index: Tensor,
+        generator: Generator | None = None,
+        *,
+        host: Tensor | None = None,
+        ahead: Mapping[str, Batch] | None = None,
     ) -> tuple[dict[str, InputBatch], Batch]:
         """The batch or the features of each input, and the truth, of the samples `index` [B].
 
         Args:
             index: of the samples.
             generator: random generator of the augmentation.
-            transformed: what `transform_augmented` gave for the same index; None calls it.
+            host: the same index on the host, where the caller has it; else the device may have to be waited for.
+            ahead: what `made_ahead` gave for the same index; None makes it now.
 
         Raises:
-            RejectedError: a transform that augments rejects values.
+            RejectedError: a transform rejects values.
             ContractError: its batch has no bool leaf `mask`, or another number of rows.
         """
-        device = self.truth["mask"].device
-        on_device = index.to(device)
-        batch: dict[str, InputBatch] = {name: rows(whole, on_device) for name, whole in self.fixed.items()}
-        batch |= {name: stored.rows(on_device) for name, stored in self.ready.items()}
-        transformed = self.transform_augmented(index, generator) if transformed is None else transformed
-        batch |= {name: on(augmented, device) for name, augmented in transformed.items()}
-        return batch, rows(self.truth, on_device)
+        device = self.device
+        placed = index.to(device)
+        host = index if host is None and index.device.type == "cpu" else host
+        ahead = ahead or {}
+        batch = {
+            name: on(ahead[name], device) if name in ahead else one.rows(placed, generator, host=host)
+            for name, one in self.inputs.items()
+        }
+        return batch, {name: leaf.index_select(0, placed) for name, leaf in self.truth.items()}
 
-    def transform_augmented(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
-        """The batches of augmented inputs, on the CPU; in pinned memory if the device is CUDA. Thread-safe.
+    def made_ahead(self, index: Tensor, generator: Generator | None = None) -> dict[str, Batch]:
+        """The batches of live readings, on the host; in pinned memory if the device is CUDA. Thread-safe.
 
         Raises:
             RejectedError: a transform rejects values.
             ContractError: a batch has no bool leaf `mask`, or another number of rows.
         """
-        batches = {}
-        for name, (values, transform) in self.augmented.items():
-            chosen = [values[i] for i in index.tolist()]
-            ids = self.ids or [str(i) for i in range(self.size)]
-            batch = transform_batch(name, transform, chosen, generator, column=values, ids=ids)
-            batches[name] = pinned(batch) if self.truth["mask"].is_cuda else batch
-        return batches
+        return {name: one.made(index, generator) for name, one in self.live.items()}
 
     def batches(self, size: int) -> list[Tensor]:
         """The indices of consecutive batches."""
         return list(torch.arange(self.size).split(size))
-
-
-def rows(batch: Batch, index: Tensor) -> Batch:
-    """The given rows of every leaf."""
-    return {name: leaf.index_select(0, index) for name, leaf in batch.items()}
-
-
-def on(batch: Batch, device: torch.device) -> Batch:
-    """Every leaf on a device. Copies to the CPU are complete when this returns."""
-    return {name: leaf.to(device, non_blocking=device.type != "cpu") for name, leaf in batch.items()}
-
-
-def pinned(batch: Batch) -> Batch:
-    """Every leaf in pinned memory, which a device can read asynchronously."""
-    return {name: leaf.pin_memory() for name, leaf in batch.items()}

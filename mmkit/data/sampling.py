@@ -26,7 +26,10 @@ def epoch_order(size: int, weights: Tensor | None, generator: Generator) -> Tens
     """The indices of the samples of an epoch, in order; with weights, sampled with replacement."""
     if weights is None:
         return torch.randperm(size, generator=generator)
-    return torch.multinomial(weights, size, replacement=True, generator=generator)
+    # Not `multinomial`, which takes at most 2^24 weights.
+    ends = weights.double().cumsum(0)
+    drawn = torch.rand(size, dtype=torch.float64, generator=generator) * ends[-1]
+    return torch.searchsorted(ends, drawn, right=True).clamp_(max=size - 1)
 
 
 def class_weights(truth: Batch) -> Tensor:

@@ -40,6 +40,8 @@ class Splits:
         self.settings = settings or Settings()
         self._raw: dict[Split, Samples] = {}
         self._content: dict[Split, SplitContent] = {}
+        self.columns: dict[Split, list[str]] = {}
+        """The inputs that the task gave of each split, which may lack some."""
         self._read: dict[Split, Samples] = {}
         self._ids: dict[Split, set[Any]] = {}
         self._unread: dict[Split, list[BadValue]] = {}
@@ -79,6 +81,7 @@ class Splits:
             if not len(samples):
                 raise DataError(f"the {name} split of the task has no samples")
             self._check_ids(name, samples)
+            self.columns[name] = list(samples.inputs)
             kinds = getattr(self.task, "inputs", {})
             self._content[name] = content_of_split(samples, {one: kinds.get(one, "") for one in self.modalities})
             self._raw[name] = samples

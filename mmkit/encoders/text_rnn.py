@@ -35,6 +35,7 @@ class TextRnnEncoder(nn.Module):
     """
 
     reads: ClassVar[type[TextTransform]] = TextTransform
+    rowwise = True
 
     def __init__(
         self,

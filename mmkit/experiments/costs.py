@@ -18,7 +18,8 @@ import torch
 from torch import nn
 
 from mmkit.contract import Batch, Features
-from mmkit.data.dataset import Dataset, InputBatch
+from mmkit.data.dataset import Dataset
+from mmkit.data.readings import InputBatch
 from mmkit.data.splits import Splits
 from mmkit.data.subset import first
 from mmkit.errors import MmkitError

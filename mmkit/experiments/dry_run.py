@@ -1,7 +1,8 @@
 """The dry run: each combination is built and takes one training step on a few samples, before anything is trained.
 
 Faults that only a built model shows are found before the first run: missing weights, more blocks than a backbone has,
-incompatible options.
+incompatible options. Transforms are fitted on all training values, so that sizes are those of the trained model: a
+vocabulary of a few texts would give a smaller one.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from mmkit.contract import Split
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.dataset import Dataset
+from mmkit.data.missing import check_inputs
 from mmkit.data.sampling import augmentation
 from mmkit.data.splits import Splits
 from mmkit.data.subset import small_subset
@@ -28,8 +30,6 @@ from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
 from mmkit.training.loop import losses
 
-ENOUGH = 64
-"""Samples to fit transforms on, for a dry run that no training follows."""
 STEP_SAMPLES = 4
 """Samples of the training step; most faults show with a few, and a large encoder is slow."""
 
@@ -69,11 +69,13 @@ def dry_run(
         truths: the splits whose truth is checked.
 
     Raises:
-        DataError: samples cannot be read, or their truth cannot be used.
+        DataError: samples cannot be read, their truth cannot be used, or an input has no value.
     """
     shared = shared or Shared()
     for name in truths:
         splits.with_truth(name)  # an unreadable value is not the fault of a combination
+    for warning in check_inputs(splits):
+        shared.warn_once(warning)
     results = []
     for combination in combinations:
         shared.progress.stage(f"dry run of {combination.label}")
@@ -101,7 +103,7 @@ def _step(
     with own_state(device, seed=0):  # the seed of the first run, which then shares what is built here
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
         for name in truths:
-            transforms.check_truth(splits.with_truth(name))
+            transforms.read_truth(splits.with_truth(name), shared)
         module, objectives = build_model(combination, transforms, shared)
         step = TrainingStep(module, objectives).to(device).train()
         few = small_subset(train, STEP_SAMPLES)

@@ -42,7 +42,7 @@ def evaluate(
     """
     target = transform.target()
     if measured_as_tensors(target.kind):
-        metrics = metrics_of(target)
+        metrics = metrics_of(target, names)
         start = 0
         for prediction, truth in predictions(module, data, precision):
             if target.kind == "scalar":

@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 from mmkit.contract import Split, Task
 from mmkit.data.dataset import Dataset
+from mmkit.data.missing import check_inputs, missing_values
 from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
 from mmkit.errors import UsageError, one_of
@@ -138,7 +139,7 @@ def execute(
         The record and the trained model.
 
     Raises:
-        DataError: a value cannot be read, or no sample of train or validation has truth.
+        DataError: a value cannot be read, no sample of train or validation has truth, or an input has no value there.
         MmkitError: training diverged.
     """
     with own_state(run.settings.device, seed=run.seed):
@@ -164,12 +165,13 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
         higher_is_better=on_test.higher_is_better(task.metric),
         metrics=on_test.compute(),
         validation=on_validation.compute(),
+        binned=on_test.binned,
         best_epoch=trained.best,
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)),
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test),
-        samples=_sample_counts(own, on_validation, on_test),
+        samples=_sample_counts(own, on_validation, on_test, run.combination.encoders),
         unread={name: len(values) for name, values in own.unread.items()},
         unread_values=_unread_values(own),
         encoded_once=[name for name in result.frozen.inputs if name not in augmented],
@@ -196,10 +198,12 @@ class _TrainingResult(NamedTuple):
 def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
     """Fit transforms and train a model on the training split; the best epoch is chosen on validation."""
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
+    for warning in check_inputs(splits):
+        shared.warn_once(warning)
     seed_generators(run.seed, run.settings.device)  # again, because values may have been rejected
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
     for samples in (train, validation):
-        transforms.check_truth(samples)
+        transforms.read_truth(samples, shared)
     module, objectives = build_model(run.combination, transforms, shared)
     step = TrainingStep(module, objectives).to(run.settings.device)
     frozen = Frozen(module, run.combination, transforms, run.settings, run.training.copies, shared)
@@ -304,11 +308,15 @@ def _confusion(measured: Metrics | Answers) -> list[Any] | None:
     return measured.confusion()
 
 
-def _sample_counts(splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers) -> SampleCounts:
+def _sample_counts(
+    splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers, inputs: Iterable[str]
+) -> SampleCounts:
     train, known = len(splits("train")), len(with_truth(splits("train")))
     without: dict[Split, int] = {
         "train": train - known,
         "validation": len(splits("validation")) - on_validation.samples,
         "test": on_test.without_truth,
     }
-    return SampleCounts(known, on_validation.samples, on_test.samples, without)
+    names: tuple[Split, ...] = ("train", "validation", "test")
+    missing = {name: missing_values(with_truth(splits(name)), inputs) for name in names}
+    return SampleCounts(known, on_validation.samples, on_test.samples, without, missing)

@@ -2,7 +2,7 @@
 
 FOLDER/KEY/about.json     what determines the features; written last, so an entry without it is unfinished
 FOLDER/KEY/*.npy          packed tokens, offsets and pooled vectors
-FOLDER/KEY/parts/         finished batches of an unfinished entry, from which the next process continues
+FOLDER/KEY/progress.json  how far an unfinished entry is written, from which the next process continues: `pieces.py`
 FOLDER/.locks/KEY/        lock of an entry; never removed, because two processes could then lock two files of that name
 
 Axes: N samples, R real tokens of all samples, D width.
@@ -20,7 +20,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO
-from zipfile import BadZipFile
 
 import numpy as np
 import torch
@@ -30,6 +29,7 @@ from mmkit.contract import Features
 from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.errors import MmkitError, UsageError
+from mmkit.features.pieces import LENGTHS, PROGRESS, Part, Pieces
 from mmkit.system.files import owned, replacing, write_json
 from mmkit.system.progress import SILENT, Progress
 
@@ -39,8 +39,6 @@ INSTEAD = "set MMKIT_CACHE to another folder"
 
 Encode = Callable[[Sequence[Any], int], Features]
 """From decoded values, and the index of the first of them, to their features on the CPU."""
-Part = dict[str, np.ndarray[Any, Any]]
-"""The features of one batch: `tokens` [R D], `lengths` [B] and, if there are any, `pooled` [B D]."""
 
 
 class CacheWriteError(MmkitError):
@@ -104,8 +102,9 @@ _EVERY = ("tokens", "lengths")
 def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> Packed:
     """The features of all values: read from the cache, or computed and written to it.
 
-    An interrupted pass continues with the batch where it stopped. If several processes need the same features, one
-    computes them, and the others wait and read. Damaged entries are computed again.
+    An interrupted pass continues where it stopped, a killed one where it was last made sure of: after 64 MiB or 10 s.
+    If several processes need the same features, one computes them, and the others wait and read. Damaged entries are
+    computed again.
 
     Args:
         work: computes the features.
@@ -114,7 +113,7 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> P
         made_of: all that determines the features; recorded for `mmkit cache list`.
 
     Raises:
-        CacheWriteError: the folder cannot be written to, or the disk is full; finished batches stay there.
+        CacheWriteError: the folder cannot be written to, or the disk is full; what is written stays there.
     """
     home = folder / key
     features = _read_entry(home)
@@ -137,6 +136,7 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> P
 
 @contextlib.contextmanager
 def _writing(folder: Path) -> Iterator[None]:
+    """Turn what the system says of the disk into an error of ours."""
     try:
         yield
     except OSError as error:
@@ -144,55 +144,35 @@ def _writing(folder: Path) -> Iterator[None]:
         raise CacheWriteError(f"cannot write features to {folder}: {reason}; make room there, or {INSTEAD}") from error
 
 
+@contextlib.contextmanager
+def _opened(home: Path, work: Pass) -> Iterator[Pieces]:
+    """The pieces of an unfinished entry; what was appended is safe when the block ends, even by an error."""
+    with contextlib.ExitStack() as stack:
+        with _writing(home):
+            pieces = stack.enter_context(Pieces(home, work.batch_size))
+        yield pieces
+
+
 def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
-    parts = home / "parts"
+    """Encode all values that are not written yet, and write them; each is written once."""
     with _writing(home):
-        parts.mkdir(parents=True, exist_ok=True)
+        home.mkdir(parents=True, exist_ok=True)
         (home / ABOUT).unlink(missing_ok=True)  # of a damaged entry
-    files = {start: parts / f"{start:09}-{work.batch_size}.npz" for start in work.starts}
-    for start, file in files.items():
-        if _read_part(file) is None:
+    with _opened(home, work) as pieces:
+        for start in work.starts[-(-pieces.samples // work.batch_size) :]:
             part = work.part(start)
-            with _writing(home), _atomic(file) as stream:
-                np.savez(stream, allow_pickle=False, **part)
+            with _writing(home):
+                pieces.append(part)
+        with _writing(home):
+            offsets = pieces.finish()
+            with _atomic(home / "offsets.npy") as stream:
+                np.save(stream, offsets)
+            about: dict[str, Any] = {"samples": pieces.samples, "tokens": pieces.tokens, "width": pieces.width}
+            about |= {"pooled": "pooled" in pieces.leaves, "made": time.time(), **work.about, "of": made_of}
+            write_json(home / ABOUT, about, indent=None)
     with _writing(home):
-        _pack(home, list(files.values()), {**work.about, "of": made_of})
-        shutil.rmtree(parts)
-
-
-def _read_part(file: Path) -> Part | None:
-    """A finished batch, with its checksums verified; None if it is missing or damaged."""
-    try:
-        with file.open("rb") as stream, np.load(stream) as content:
-            return dict(content)
-    except (OSError, ValueError, EOFError, KeyError, BadZipFile):
-        return None
-
-
-def _pack(home: Path, files: Sequence[Path], known: Mapping[str, Any]) -> None:
-    """Concatenate all batches into one file for each leaf, with one batch in memory at a time."""
-    lengths, shapes = [], {}
-    for file in files:
-        with np.load(file) as part:
-            lengths.append(part["lengths"])
-            shapes = {name: part[name].shape[1:] for name in part.files if name != "lengths"}
-    offsets = np.concatenate([[0], np.concatenate(lengths).cumsum()]).astype(np.int64)
-    samples, tokens = len(offsets) - 1, int(offsets[-1])
-    (home / "pooled.npy").unlink(missing_ok=True)
-    with _atomic(home / "offsets.npy") as stream:
-        np.save(stream, offsets)
-    for name, shape in shapes.items():
-        rows = tokens if name == "tokens" else samples
-        with _atomic(home / f"{name}.npy") as stream:
-            # Written, not mapped: on a full disk writing raises an error, and writing to a map kills the process.
-            descr = np.lib.format.dtype_to_descr(np.dtype(np.float32))
-            header = {"descr": descr, "fortran_order": False, "shape": (rows, *shape)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            for file in files:
-                with np.load(file) as part:
-                    stream.write(np.ascontiguousarray(part[name], np.float32).data)
-    about = {"samples": samples, "tokens": tokens, "width": shapes["tokens"][0], "pooled": "pooled" in shapes}
-    write_json(home / ABOUT, {**about, "made": time.time(), **known}, indent=None)
+        for name in (PROGRESS, LENGTHS):
+            (home / name).unlink()
 
 
 @contextlib.contextmanager

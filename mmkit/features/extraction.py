@@ -14,8 +14,8 @@ from torch import nn
 from mmkit.contract import Features, Split, Transform
 from mmkit.data.bad_values import transform_batch
 from mmkit.data.columns import Column
-from mmkit.data.dataset import on
 from mmkit.data.packed import Packed
+from mmkit.data.placing import on
 from mmkit.data.sampling import augmentation
 from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass

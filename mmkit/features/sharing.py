@@ -1,14 +1,15 @@
-"""What the runs of a suite share: fitted transforms, frozen encoders, and features.
+"""What the runs of a suite share: fitted transforms, transformed splits, frozen encoders, and features.
 
 A run must have bitwise the same results with and without sharing. So only immutable things are shared, and only if the
-state of torch's global generator is the same as when the thing was made; the generator then gets the state that making
-it again would leave.
+state of torch's global generator is the same as when the thing was made, or making it drew nothing; the generator then
+gets the state that making it again would leave.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -18,13 +19,19 @@ from torch import Tensor, nn
 from mmkit.contract import Transform
 from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
+from mmkit.data.readings import Live
+from mmkit.data.whole import Whole
 from mmkit.features.cache import CacheWriteError, Pass, encoded
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
+from mmkit.system.machine import memory
 from mmkit.system.progress import SILENT, Progress
 
 Made = TypeVar("Made")
+
+AT_MOST = 4 * 2**30
+"""Bytes of transformed splits that are kept for later runs, or a quarter of the memory if that is less."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,16 @@ class _Kept:
     source: object
     before: Tensor
     after: Tensor
+
+
+@dataclass(frozen=True)
+class _Transformed:
+    """A transformed split, the transform that made it, and of which values."""
+
+    name: str
+    transform: Transform
+    values: Sequence[Any]
+    whole: Whole
 
 
 @dataclass
@@ -49,6 +66,7 @@ class Shared:
     cache: Path | None = None
     progress: Progress = SILENT
     _kept: dict[Hashable, _Kept] = field(default_factory=dict, init=False)
+    _wholes: list[_Transformed] = field(default_factory=list, init=False)
     _digests: dict[Hashable, tuple[object, str]] = field(default_factory=dict, init=False)
     _features: dict[Hashable, tuple[str, Packed]] = field(default_factory=dict, init=False)
     _warned: set[str] = field(default_factory=set, init=False)
@@ -66,9 +84,39 @@ class Shared:
                 self._codes[one.factories] = code_of(*one.factories)
         return [code_of_core(), *(self._codes[one.factories] for one in chosen)]
 
-    def transform(self, name: str, choice: Choice, values: Column, make: Callable[[], Made]) -> Made:
-        """The transform of an input, fitted on the values."""
-        return self._once(("transform", name, _identity(choice)), values, values.same, make, lambda _: True)
+    def transform(
+        self, name: str, choice: Choice, factory: type, values: Sequence[Any], make: Callable[[], Made]
+    ) -> Made:
+        """The transform of an input or of the truth, fitted on the values. Its own options decide, and no others."""
+        slot = ("transform", name, factory, repr(sorted(choice.part(factory).items())))
+        return self._once(slot, values, partial(_same, values), make, lambda _: True, whenever=True)
+
+    def whole(
+        self, name: str, transform: Transform, values: Sequence[Any], make: Callable[[], Whole | Live]
+    ) -> Whole | Live:
+        """A split, transformed once; runs that share the transform share it.
+
+        As much is kept as `AT_MOST` says; what was used last stays.
+
+        Args:
+            name: of the input.
+            transform: fitted.
+            values: of the split.
+            make: transforms them.
+        """
+        known = [one for one in self._wholes if one.name == name and one.transform is transform]
+        found = next((one for one in known if one.values is values), None)
+        found = found or next((one for one in known if _same(values, one.values)), None)
+        if found is None:
+            made = make()
+            if isinstance(made, Live):
+                return made
+            found = _Transformed(name, transform, values, made)
+        self._wholes = [*(one for one in self._wholes if one is not found), found]
+        bound = min(AT_MOST, (memory() or AT_MOST) // 4)
+        while len(self._wholes) > 1 and sum(one.whole.size for one in self._wholes) > bound:
+            del self._wholes[0]
+        return found.whole
 
     def encoder(self, name: str, choice: Choice, transform: Transform, make: Callable[[], nn.Module]) -> nn.Module:
         """The encoder of an input. It is shared if it is frozen and its transform does not augment."""
@@ -87,13 +135,18 @@ class Shared:
         same: Callable[[Any], bool],
         make: Callable[[], Made],
         keep: Callable[[Made], bool],
+        *,
+        whenever: bool = False,
     ) -> Made:
+        """What is kept in the slot, or else made; with `whenever` in any state, if making it drew nothing."""
         before = torch.get_rng_state()
         kept = self._kept.get(slot)
-        if kept is not None and torch.equal(kept.before, before) and same(kept.source):
-            torch.set_rng_state(kept.after)
-            shared: Made = kept.made
-            return shared
+        if kept is not None:
+            again = torch.equal(kept.before, before)
+            if (again or (whenever and torch.equal(kept.before, kept.after))) and same(kept.source):
+                torch.set_rng_state(kept.after if again else before)
+                shared: Made = kept.made
+                return shared
         made = make()
         if keep(made):  # only the latest: the next seed makes others, and they may be large
             self._kept[slot] = _Kept(made, source, before, torch.get_rng_state())
@@ -120,7 +173,7 @@ class Shared:
                 "values": work.values.fingerprint,
             }
         except TypeError as error:
-            self._warn_once(f"{error}, so their features are computed in every run")
+            self.warn_once(f"{error}, so their features are computed in every run")
             return work.in_memory()
         key = fingerprint(made_of)
         place = (slot, made_of["values"])
@@ -131,14 +184,14 @@ class Shared:
     def _read(self, work: Pass, key: str, made_of: Mapping[str, Any]) -> Packed:
         hidden = None in made_of.get("code", ())
         if hidden and self.cache is not None:
-            self._warn_once(
+            self.warn_once(
                 f"the code of encoder {work.about.get('encoder')} cannot be read, so its features are kept in memory only"
             )
         if self.cache is not None and not hidden:
             try:
                 return encoded(work, self.cache, key, made_of)
             except CacheWriteError as error:
-                self._warn_once(f"{error}; until then they are kept in memory")
+                self.warn_once(f"{error}; until then they are kept in memory")
         return work.in_memory()
 
     def _digest(self, slot: Hashable, thing: object, content: Callable[[], Any]) -> str:
@@ -147,10 +200,16 @@ class Shared:
             known = self._digests[slot] = thing, digest(content())
         return known[1]
 
-    def _warn_once(self, message: str) -> None:
+    def warn_once(self, message: str) -> None:
+        """Report a warning, unless it was reported before."""
         if message not in self._warned:
             self._warned.add(message)
             self.progress.warn(message)
+
+
+def _same(values: Sequence[Any], other: Sequence[Any]) -> bool:
+    """Whether two columns have equal content; others than `Column`, whether they are the same object."""
+    return values is other or (isinstance(values, Column) and isinstance(other, Column) and values.same(other))
 
 
 def _identity(choice: Choice) -> Hashable:

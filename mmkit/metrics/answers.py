@@ -52,6 +52,7 @@ class Answers:
         self._truths = [truth for truth, keep in zip(truths, kept, strict=True) if keep]
         self._answers = None if answers is None else [a for a, keep in zip(answers, kept, strict=True) if keep]
         self.without_truth = len(kept) - len(self._truths)
+        self.binned: list[str] = []
         self._computed: dict[str, Sequence[float] | float] = {}
 
     @property

@@ -9,47 +9,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 Measures = dict[str, Callable[[], float | None]]
 """Metrics by name, each computed when called; None if it is not defined."""
-
-
-def of_classes(probabilities: Tensor, label: Tensor) -> Measures:
-    """Metrics of classes, from probabilities [N C] and true classes [N]."""
-    from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
-
-    size = probabilities.shape[1]
-    predicted = probabilities.argmax(-1)
-    counts = classification.multiclass_stat_scores(predicted, label, size, average="none").double()
-    one_of_each = F.one_hot(label, size).bool()
-    recall, *_ = _rates(counts)
-    return {
-        **_of_counts(counts),
-        "accuracy": lambda: float((predicted == label).double().mean()),
-        "balanced_accuracy": lambda: _mean(recall[counts[:, 4] > 0]),
-        "auroc_macro": lambda: _auroc(probabilities, one_of_each),
-        "log_loss": lambda: float(negative_log_likelihood(probabilities, label).mean()),
-    }
-
-
-def of_labels(probabilities: Tensor, labels: Tensor) -> Measures:
-    """Metrics of labels, from probabilities [N C] and labels [N C] of 0 and 1."""
-    yes, answer = labels > 0, probabilities > 0.5  # [N C]
-    # Not torchmetrics': its multilabel form needs at least two labels.
-    tp, fp = (answer & yes).sum(0).double(), (answer & ~yes).sum(0).double()
-    fn, tn = (~answer & yes).sum(0).double(), (~answer & ~yes).sum(0).double()
-    counts = torch.stack((tp, fp, tn, fn, tp + fn), -1)  # [C 5]
-    both = (tp + fn > 0) & (tn + fp > 0)
-    right = answer == yes
-    return {
-        **_of_counts(counts),
-        "accuracy": lambda: float(right.double().mean()),
-        "balanced_accuracy": lambda: _mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
-        "auroc_macro": lambda: _auroc(probabilities, yes),
-        "log_loss": lambda: float(negative_log_likelihood_of_labels(probabilities, labels).mean()),
-        "subset_accuracy": lambda: float(right.all(-1).double().mean()),
-    }
 
 
 def of_numbers(prediction: Tensor, truth: Tensor) -> Measures:
@@ -80,38 +42,28 @@ def _nll(probability: Tensor) -> Tensor:
     return -probability.double().clamp(min=torch.finfo(torch.float64).eps).log()
 
 
-def _of_counts(counts: Tensor) -> Measures:
+def of_counts(counts: Tensor) -> Measures:
     """Metrics from true and false positives, true and false negatives and support [C 5] of each class or label."""
     occurs = counts[:, 4] > 0
-    recall, precision, f1 = _rates(counts)
+    recall, precision, f1 = rates(counts)
     tp, fp, _, fn, _ = counts.sum(0).tolist()
     return {
-        "f1_macro": lambda: _mean(f1[occurs]),
+        "f1_macro": lambda: mean(f1[occurs]),
         "f1_micro": lambda: 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0,
-        "precision_macro": lambda: _mean(precision[occurs]),
-        "recall_macro": lambda: _mean(recall[occurs]),
+        "precision_macro": lambda: mean(precision[occurs]),
+        "recall_macro": lambda: mean(recall[occurs]),
     }
 
 
-def _rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Recall, precision and F1 [C] from counts [C 5]."""
     tp, fp, _, fn, _ = counts.unbind(-1)
     # Where a denominator is 0, tp is 0 as well: the clamp gives 0 there and changes no other value.
     return tp / (tp + fn).clamp(min=1), tp / (tp + fp).clamp(min=1), 2 * tp / (2 * tp + fp + fn).clamp(min=1)
 
 
-def _auroc(probabilities: Tensor, labels: Tensor) -> float | None:
-    """The mean AUROC over the columns of labels [N C] bool that hold both values."""
-    from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
-
-    both = labels.any(0) & ~labels.all(0)  # [C]
-    areas = [
-        float(classification.binary_auroc(p, y.long()))
-        for p, y in zip(probabilities.T[both], labels.T[both], strict=True)
-    ]
-    return sum(areas) / len(areas) if areas else None
-
-
-def _mean(values: Tensor) -> float | None:
+def mean(values: Tensor) -> float | None:
+    """The mean; None of no values."""
     return float(values.double().mean()) if values.numel() else None
 
 

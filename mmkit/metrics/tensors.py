@@ -8,27 +8,18 @@ Axes: B batch, N samples, C size of the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
-from mmkit.metrics.formulas import (
-    negative_log_likelihood,
-    negative_log_likelihood_of_labels,
-    of_classes,
-    of_labels,
-    of_numbers,
-)
+from mmkit.metrics.collected import Collected, OfClasses, OfLabels, OfNumbers
 
 _LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
 
 class Metrics:
-    """Collects the predictions of a split and computes metrics.
+    """Collects what metrics need of the predictions of a split, batch by batch, and computes them.
 
     Macro averages are over the classes or labels that occur in the given truth. So `balanced_accuracy` and
     `recall_macro` of classes are equal. A precision or F1 of 0 / 0 is 0.
@@ -39,6 +30,7 @@ class Metrics:
     both is the mean negative log-likelihood of the truth in nats, at most 36 per sample. Scalars: each metric is the
     mean over the C numbers.
 
+    >>> import torch
     >>> metrics = metrics_of(Target("classes", 2, ("cat", "dog")))
     >>> probabilities = torch.tensor([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8]])
     >>> truth = {"label": torch.tensor([0, 1, 1]), "mask": torch.tensor([True, True, False])}  # the last has no truth
@@ -47,55 +39,70 @@ class Metrics:
     (2, {'accuracy': 0.5})
     """
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, target: Target, names: Collection[str] | None = None) -> None:
         self.target = target
         self._kind = _kind(target.kind)
-        self._predictions: list[Tensor] = []
-        self._truths: list[Tensor] = []
-        self._masks: list[Tensor] = []
+        possible = self._kind[0]
+        for name in names or ():
+            if name not in possible:
+                raise UsageError(f"there is no metric {name} of {target.kind}; {one_of(possible, name)}")
+        self._names = tuple(possible if names is None else names)
+        areas = "auroc_macro" in self._names
+        self._collected: Collected = (
+            OfNumbers()
+            if target.kind == "scalar"
+            else (OfClasses if target.kind == "classes" else OfLabels)(target.size, areas=areas)
+        )
+        self._bad = 0
+        self.samples = 0
+        """The number of samples with truth."""
+        self.without_truth = 0
+        """The number of samples left out."""
 
     def update(self, prediction: Batch, truth: Batch) -> None:
         """Add a batch: what `Head.predict` returned, and the truth."""
         _, predicted, true = self._kind
-        # No value is read here, so that the accelerator is not waited for.
-        self._predictions.append(prediction[predicted].detach())
-        self._truths.append(truth[true].detach())
-        self._masks.append(truth["mask"])
+        mask = truth["mask"].cpu()
+        values, known = prediction[predicted].detach().cpu()[mask], truth[true].detach().cpu()[mask]
+        self.samples += len(values)
+        self.without_truth += len(mask) - len(values)
+        finite = values.isfinite().all(-1)
+        self._bad += int((~finite).sum())
+        if len(values) and not self._bad:  # of predictions that are not finite nothing will be computed
+            self._collected.update(values, known)
 
     @property
-    def samples(self) -> int:
-        """The number of samples with truth."""
-        return sum(int(mask.sum()) for mask in self._masks)
-
-    @property
-    def without_truth(self) -> int:
-        """The number of samples left out."""
-        return sum(len(mask) for mask in self._masks) - self.samples
+    def binned(self) -> list[str]:
+        """The metrics that come from bins, because there are too many predictions to keep."""
+        return ["auroc_macro"] if self._collected.binned else []
 
     def compute(self, names: Collection[str] | None = None) -> dict[str, float | None]:
-        """Compute all metrics of the kind of target, or those with the given names.
+        """Compute all metrics that are collected, or those with the given names.
 
         Raises:
-            UsageError: a name that this kind of target does not have.
+            UsageError: a name that this kind of target does not have, or that was not among those to collect.
             MmkitError: a prediction is not finite.
         """
         possible = self._kind[0]
-        chosen = possible if names is None else names
+        chosen = self._names if names is None else names
         for name in chosen:
             if name not in possible:
                 raise UsageError(f"there is no metric {name} of {self.target.kind}; {one_of(possible, name)}")
+            if name not in self._names:
+                raise UsageError(f"metric {name} was not collected; only {', '.join(self._names)}")
         if self.samples == 0:
             return dict.fromkeys(chosen)
-        measure = {"classes": of_classes, "labels": of_labels, "scalar": of_numbers}[self.target.kind]
-        measures = measure(*self._together())
+        self._check()
+        measures = self._collected.measures()
         return {name: measures[name]() for name in chosen}
 
     def per_sample(self, name: str) -> list[float] | None:
         """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""
-        measure = _PER_SAMPLE.get((self.target.kind, name))
-        if measure is None or self.samples == 0:
+        values = self._collected.per_sample().get(name)
+        if values is None or self.samples == 0:
             return None
-        return measure(*self._together()).double().tolist()
+        self._check()
+        return values().double().tolist()
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a greater value of a metric is better."""
@@ -107,29 +114,17 @@ class Metrics:
         Raises:
             UsageError: the target is scalar.
         """
-        from torchmetrics.functional import classification  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
-
         if self.target.kind == "scalar":
             raise UsageError("a scalar target has no confusion matrix; only classes and labels have one")
-        size = self.target.size
-        if self.samples == 0:
-            empty = torch.zeros((size, size) if self.target.kind == "classes" else (size, 2, 2), dtype=torch.long)
-            return empty.tolist()
-        probabilities, truth = self._together()
-        if self.target.kind == "classes":
-            return classification.multiclass_confusion_matrix(probabilities.argmax(-1), truth, size).tolist()
-        columns = zip(probabilities.T, truth.T.long(), strict=True)
-        return [classification.binary_confusion_matrix(p, yes).tolist() for p, yes in columns]
+        self._check()
+        return self._collected.confusion()
 
-    def _together(self) -> tuple[Tensor, Tensor]:
-        mask = torch.cat(self._masks).cpu()
-        prediction = torch.cat(self._predictions).cpu()[mask].double()  # [N C]
-        bad = int((~prediction.isfinite()).any(-1).sum())
-        if bad:
+    def _check(self) -> None:
+        if self._bad:
             raise MmkitError(
-                f"{bad} of {len(prediction)} predictions are not finite: training diverged; take a lower learning rate"
+                f"{self._bad} of {self.samples} predictions are not finite: training diverged; take a lower learning "
+                "rate"
             )
-        return prediction, torch.cat(self._truths).cpu()[mask]
 
 
 def measured_as_tensors(kind: str) -> bool:
@@ -137,13 +132,17 @@ def measured_as_tensors(kind: str) -> bool:
     return kind in _KINDS
 
 
-def metrics_of(target: Target) -> Metrics:
+def metrics_of(target: Target, names: Collection[str] | None = None) -> Metrics:
     """A new collection for predictions of a target.
 
+    Args:
+        target: what is predicted.
+        names: of the metrics that will be computed, to save other work; None is all.
+
     Raises:
-        UsageError: a kind of target without metrics.
+        UsageError: a kind of target without metrics, or a metric that it does not have.
     """
-    return Metrics(target)
+    return Metrics(target, names)
 
 
 def metric_names(kind: str) -> tuple[str, ...]:
@@ -180,15 +179,6 @@ _OF_CATEGORIES = (
     "auroc_macro",
     "log_loss",
 )
-# Metrics that are a mean over samples: their values [N] from prediction [N C] and truth, by kind of target and name.
-_PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
-    ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
-    ("classes", "log_loss"): negative_log_likelihood,
-    ("labels", "log_loss"): negative_log_likelihood_of_labels,
-    ("labels", "accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).double().mean(-1),
-    ("labels", "subset_accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).all(-1),
-    ("scalar", "mae"): lambda values, truth: (values - truth).abs().mean(-1),
-}
 # By kind of target: the names of metrics, the leaf of the prediction, and the leaf of the truth.
 _KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "classes": (_OF_CATEGORIES, "probabilities", "label"),

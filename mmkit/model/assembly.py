@@ -10,9 +10,10 @@ from typing import Any, cast
 
 from torch import nn
 
-from mmkit.contract import Encoder, Samples, Transform, TruthTransform
-from mmkit.data.bad_values import TRUTH, fit_transform, transform_batch
+from mmkit.contract import Batch, Encoder, Samples, Transform, TruthTransform
+from mmkit.data.bad_values import TRUTH, fit_transform
 from mmkit.data.columns import Column
+from mmkit.data.whole import Whole, whole
 from mmkit.errors import ContractError, UsageError
 from mmkit.features.scaling import Scaling
 from mmkit.features.sharing import Shared
@@ -60,20 +61,27 @@ class Transforms:
             return transform
 
         of_inputs = {
-            name: shared.transform(name, choice, Column.of(inputs[name]), partial(make, name, choice))
+            name: shared.transform(name, choice, reads(choice), Column.of(inputs[name]), partial(make, name, choice))
             for name, choice in combination.encoders.items()
         }
-        of_truth = built(combination.head, reads(combination.head), target)
-        fit_transform(TRUTH, of_truth, truth, ids, of_truth=True)
+
+        def make_truth() -> TruthTransform:
+            transform: TruthTransform = built(combination.head, reads(combination.head), target)
+            fit_transform(TRUTH, transform, truth, ids, of_truth=True)
+            return transform
+
+        of_truth = shared.transform(TRUTH, combination.head, reads(combination.head), truth, make_truth)
         return Transforms(of_inputs, of_truth)
 
-    def check_truth(self, samples: Samples) -> None:
-        """Check that all truth can be transformed. It is cheap, so it comes before expensive work.
+    def read_truth(self, samples: Samples, shared: Shared | None = None) -> Batch:
+        """The truth of all samples. It is cheap, so it comes before expensive work, which bad truth would waste.
 
         Raises:
             RejectedError: the transform rejects truth, by the ids of the samples.
         """
-        transform_batch(TRUTH, self.truth, samples.truth, column=samples.truth, ids=samples.ids, of_truth=True)
+        make = partial(whole, TRUTH, self.truth, samples.truth, samples.ids, of_truth=True)
+        read = (shared or Shared()).whole(TRUTH, self.truth, samples.truth, make)
+        return cast(Whole, read).leaves
 
     @staticmethod
     def of(combination: Combination, target: str) -> Transforms:

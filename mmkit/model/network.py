@@ -13,6 +13,8 @@ from typing import Self, cast
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Encoder, Features, Fusion, Head, ModelOutput
+from mmkit.data.grouping import Grouped
+from mmkit.data.readings import InputBatch
 
 
 def module_names(inputs: Iterable[str]) -> dict[str, str]:
@@ -100,23 +102,34 @@ class Model(nn.Module):
                 encoder.eval()
         return self
 
-    def encode(self, batch: Mapping[str, Batch | Features]) -> dict[str, Features]:
+    @property
+    def rowwise(self) -> list[str]:
+        """The inputs with an encoder whose rows are independent of each other in training, too."""
+        return [given for given, name in self.names.items() if getattr(self.encoders[name], "rowwise", False)]
+
+    def encode(self, batch: Mapping[str, InputBatch]) -> dict[str, Features]:
         """The features of each input by module name, scaled, and zero where the input is missing.
 
         Args:
-            batch: of each input by its own name: a batch, or features that a frozen encoder gave before.
+            batch: of each input by its own name: a batch, in groups or not, or features that a frozen encoder gave
+                before.
         """
         features = {}
         for given, name in self.names.items():
             of_input = batch[given]
             if isinstance(of_input, Features):
                 features[name] = of_input
+            elif isinstance(of_input, Grouped):
+                features[name] = of_input.joined([self._encoded(name, group) for group in of_input.groups])
             else:
-                encoded: Features = self.encoders[name](of_input)
-                features[name] = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+                features[name] = self._encoded(name, of_input)
             if name in self.scalings:
                 features[name] = self.scalings[name](features[name])
         return features
+
+    def _encoded(self, name: str, batch: Batch) -> Features:
+        encoded: Features = self.encoders[name](batch)
+        return Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:
         """Fusion and heads, from the features of the inputs."""
@@ -129,11 +142,11 @@ class Model(nn.Module):
         fused = self.fusion(features)
         return ModelOutput(features, fused, self.head(fused), unimodal)
 
-    def forward(self, batch: Mapping[str, Batch | Features]) -> ModelOutput:
+    def forward(self, batch: Mapping[str, InputBatch]) -> ModelOutput:
         """`fuse(encode(batch))`."""
         return self.fuse(self.encode(batch))
 
-    def predict_batch(self, batch: Mapping[str, Batch | Features]) -> Batch:
+    def predict_batch(self, batch: Mapping[str, InputBatch]) -> Batch:
         """The prediction that metrics and the inverse of the truth's transform read."""
         return self.output_head.predict(self(batch).output)
 
@@ -153,7 +166,7 @@ class TrainingStep(nn.Module):
         self.objectives = nn.ModuleDict({name: (objectives or {})[given] for given, name in self.names.items()})
 
     def forward(
-        self, batch: Mapping[str, Batch | Features], truth: Batch, count: Tensor | None = None
+        self, batch: Mapping[str, InputBatch], truth: Batch, count: Tensor | None = None
     ) -> tuple[dict[str, Tensor], ModelOutput]:
         """The losses by name, each a mean over the samples with truth; training minimises their sum.
 

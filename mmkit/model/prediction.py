@@ -5,7 +5,7 @@ Axes: N samples of the split, C size of the target.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import TypeVar
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mmkit.contract import Batch
 from mmkit.data.dataset import Dataset
+from mmkit.data.loader import Loader
 from mmkit.model.network import Model
 from mmkit.system.precision import Precision, autocast
 from mmkit.system.state import own_state
@@ -20,12 +21,10 @@ from mmkit.system.state import own_state
 _T = TypeVar("_T")
 
 
-@own_state()
-@torch.inference_mode()
-def for_each_batch(
+def each_batch(
     model: Model, data: Dataset, use: Callable[[Tensor, Batch], _T], precision: Precision, batch_size: int
-) -> list[_T]:
-    """The results of `use`, called with the model's output [B C ...] and the truth of each batch, in order.
+) -> Iterator[_T]:
+    """Yield the result of `use`, called with the model's output [B C ...] and the truth of each batch, in order.
 
     Args:
         model: on the data's device; it is put into evaluation mode.
@@ -35,19 +34,33 @@ def for_each_batch(
         batch_size: samples per batch.
     """
     model.eval()
-    device = data.truth["mask"].device
-    results = []
-    for index in data.batches(batch_size):
-        batch, truth = data.batch(index)
-        with autocast(device, precision):
-            output = model(batch).output
-        results.append(use(output, truth))
-    return results
+    indices = data.batches(batch_size)
+    with Loader() as load:
+        prefetched = load(lambda number: data.made_ahead(indices[number]), len(indices))
+        for index in indices:
+            yield _used(model, data, use, precision, index, next(prefetched) if data.live else None)
+
+
+@own_state()
+@torch.inference_mode()
+def _used(
+    model: Model,
+    data: Dataset,
+    use: Callable[[Tensor, Batch], _T],
+    precision: Precision,
+    index: Tensor,
+    ahead: Mapping[str, Batch] | None,
+) -> _T:
+    """What `each_batch` yields of one batch; it is no part of the generator, whose caller goes on between batches."""
+    batch, truth = data.batch(index, ahead=ahead)
+    with autocast(data.device, precision):
+        output = model(batch).output
+    return use(output, truth)
 
 
 def predictions(
     model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 256
-) -> list[tuple[Batch, Batch]]:
+) -> Iterator[tuple[Batch, Batch]]:
     """The predictions of a split, and its truth, batch by batch; on the CPU, floats in float32."""
 
     def predict(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
@@ -55,17 +68,16 @@ def predictions(
         prediction = {n: (leaf.float() if leaf.is_floating_point() else leaf).cpu() for n, leaf in predicted.items()}
         return prediction, {name: leaf.cpu() for name, leaf in truth.items()}
 
-    return for_each_batch(model, data, predict, precision, batch_size)
+    return each_batch(model, data, predict, precision, batch_size)
 
 
 def losses_of_samples(
     model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 64
 ) -> tuple[Tensor, Tensor]:
     """The head's loss of each sample [N], zero where truth is missing, and the mask of truth [N]; on the CPU."""
-    device = data.truth["mask"].device
 
     def loss(output: Tensor, truth: Batch) -> Tensor:
-        with autocast(device, precision):
+        with autocast(data.device, precision):
             return model.output_head.loss(output, truth).float().cpu()
 
-    return torch.cat(for_each_batch(model, data, loss, precision, batch_size)), data.truth["mask"].cpu()
+    return torch.cat(list(each_batch(model, data, loss, precision, batch_size))), data.truth["mask"].cpu()

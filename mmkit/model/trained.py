@@ -92,7 +92,7 @@ class MultimodalModel:
                 raw = without(raw, rejected, on_error)
         if data is None:
             return [None] * len(samples)
-        data = data.to(next(self.module.parameters()).device)
+        data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)
         predicted: list[Any] = []
         for prediction, _ in predictions(self.module, data, batch_size=batch_size):
             predicted += self.transforms.truth.inverse(prediction)

@@ -24,12 +24,14 @@ class SampleCounts:
         validation: validation samples with truth.
         test: test samples with truth.
         without_truth: samples without truth, by split.
+        missing: values that are missing of each input, by split, among the samples with truth.
     """
 
     train: int
     validation: int
     test: int
     without_truth: dict[Split, int]
+    missing: dict[Split, dict[str, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,8 @@ class Record:
         higher_is_better: whether a greater value of `metric` is better.
         metrics: on test, by name; None if a metric is not defined on the samples.
         validation: metrics on validation, by name.
+        binned: metrics on test that were counted in 10,000 bins, because there were more than 50 million predictions to
+            keep: `auroc_macro` is then exact to about a thousandth.
         best_epoch: the epoch whose weights were kept, from 1.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
@@ -150,6 +154,7 @@ class Record:
     higher_is_better: bool = True
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
+    binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from mmkit.report.missing import missing
 from mmkit.report.sheets import Sheet, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -19,6 +20,7 @@ def html_of(found: Sequence[Row]) -> str:
             *map(table, tables),
             *map(paragraph, legend),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
+            *(paragraph(line) for line in missing(record for row in found for record in row.records)),
             *([paragraph(said.sentence())] if said else []),
         ]
     )

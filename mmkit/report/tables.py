@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmkit.report.layout import GAP, laid_out
+from mmkit.report.missing import missing
 from mmkit.report.sheets import Sheet, confusion, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -21,6 +22,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
         put(table, console)
     for line in failures(rows):
         put(Text(line, "red"), console)
+    for line in missing(record for row in rows for record in row.records):
+        put(Text(line), console)
     comparison = verdict(rows)
     if comparison:
         if tables:

@@ -32,7 +32,7 @@ def machine() -> dict[str, Any]:
         "cores_total": os.cpu_count(),
         "cpu_quota": _quota(),
         "threads": torch.get_num_threads(),
-        "memory_bytes": _memory(),
+        "memory_bytes": memory(),
         "gpus": _gpus(),
         "os": f"{platform.system()} {'.'.join(platform.release().split('.')[:2])}",  # major and minor only
     }
@@ -116,7 +116,8 @@ def _quota() -> float | None:
     return None
 
 
-def _memory() -> int | None:
+def memory() -> int | None:
+    """Bytes of memory, or of a container's limit where that is less; None if the system does not say."""
     limits = []
     if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
         limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

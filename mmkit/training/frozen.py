@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from functools import partial
 from typing import cast
 
-from mmkit.contract import Samples, Split
+from mmkit.contract import Samples, Split, Transform
 from mmkit.data.dataset import Dataset
 from mmkit.data.packed import Packed
+from mmkit.data.readings import Copies, Reading, reading
 from mmkit.features.extraction import Extraction
 from mmkit.features.scaling import Scaling
 from mmkit.features.sharing import Shared
@@ -73,16 +75,22 @@ class Frozen:
         Raises:
             RejectedError: a transform rejects values.
         """
-        augmented = self.augmented if augment else []
-        once = [name for name in self.inputs if name not in augmented]
-        in_copies = augmented if self.copies else []
-        others = {n: t for n, t in self.transforms.inputs.items() if n not in once and n not in in_copies}
-        data = Dataset.of(samples, others, self.transforms.truth, augment=augment)
-        ready = {name: self._features(name, samples, split) for name in once}
-        copies = {
-            name: [self._features(name, samples, split, copy) for copy in range(self.copies)] for name in in_copies
-        }
-        return replace(data, ready=ready, copies=copies).to(next(self.module.parameters()).device)
+        frozen = set(self.inputs)
+
+        def of_input(name: str, transform: Transform) -> Reading:
+            augmented = augment and transform.augments
+            if name in frozen and not augmented:
+                return self._features(name, samples, split)
+            if name in frozen and self.copies:
+                return Copies([self._features(name, samples, split, copy) for copy in range(self.copies)])
+            values = samples.inputs[name]
+            make = partial(reading, name, transform, values, samples.ids, augment=augment)
+            return make() if augmented else self.shared.whole(name, transform, values, make)
+
+        truth = self.transforms.read_truth(samples, self.shared)
+        readings = {name: of_input(name, transform) for name, transform in self.transforms.inputs.items()}
+        data = Dataset(len(samples), readings, truth).grouped(self.module.rowwise)
+        return data.to(next(self.module.parameters()).device)
 
     def fit_scaling(self, samples: Samples, data: Dataset) -> None:
         """Fit the scaling of the features on the training split.
@@ -92,8 +100,9 @@ class Frozen:
             data: its data set from `dataset`. An input that is encoded in every epoch is encoded once more here.
         """
         for name in self.inputs:
-            copies = data.copies.get(name)
-            features = copies[0] if copies else data.ready.get(name) or self._features(name, samples, "train")
+            known = data.inputs[name]
+            known = known.several[0] if isinstance(known, Copies) else known
+            features = known if isinstance(known, Packed) else self._features(name, samples, "train")
             cast(Scaling, self.module.scalings[self.module.names[name]]).fit(features)
 
     def _features(self, name: str, samples: Samples, split: Split | None, copy: int | None = None) -> Packed:

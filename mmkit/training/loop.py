@@ -13,8 +13,9 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch
-from mmkit.data.dataset import Dataset, InputBatch
+from mmkit.data.dataset import Dataset
 from mmkit.data.loader import Loader
+from mmkit.data.readings import InputBatch
 from mmkit.data.sampling import augmentation, class_weights, epoch_order
 from mmkit.errors import MmkitError
 from mmkit.model.network import TrainingStep
@@ -75,7 +76,7 @@ def fit(
         RejectedError: a transform that augments rejects values.
         MmkitError: the loss is not finite, or no epoch has a validation score.
     """
-    device = data.truth["mask"].device
+    device = data.device
     epochs, steps = training.plan(data.size)
     parameters = [p for p in step.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(parameter_groups(step, training), fused=device.type in {"cpu", "cuda"})
@@ -100,10 +101,10 @@ def fit(
             current = data.draw_copies(augmentation(seed, epoch, steps)) if data.copies else data
             prefetched = load(partial(_transformed, data, host_batches, seed, epoch), steps)
             total = torch.zeros((), device=device)
-            for index in batches:
+            for host, index in zip(host_batches, batches, strict=True):
                 requested = time.perf_counter()
                 # Without augmentation no generator is seeded: that would take 1 % of a small model's step.
-                batch, truth = current.batch(index, transformed=next(prefetched) if data.augmented else {})
+                batch, truth = current.batch(index, host=host, ahead=next(prefetched) if data.live else None)
                 loading += time.perf_counter() - requested
                 set_rates(optimizer, learning_rate_share(done, epochs * steps, training.warmup))
                 optimizer.zero_grad(set_to_none=True)
@@ -135,8 +136,8 @@ def fit(
 
 
 def _transformed(data: Dataset, indices: Sequence[Tensor], seed: int, epoch: int, number: int) -> dict[str, Batch]:
-    """The augmented inputs of a batch of an epoch."""
-    return data.transform_augmented(indices[number], augmentation(seed, epoch, number))
+    """The inputs of a batch of an epoch that are transformed when asked."""
+    return data.made_ahead(indices[number], augmentation(seed, epoch, number))
 
 
 def _backward(

@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkit.contract import Batch, Features
-from mmkit.data.dataset import InputBatch
+from mmkit.data.grouping import Grouped
+from mmkit.data.readings import InputBatch
 from mmkit.model.network import TrainingStep
 
 
@@ -44,6 +45,8 @@ def _part(given: InputBatch, at: slice) -> InputBatch:
     if isinstance(given, Features):
         pooled = None if given.pooled is None else given.pooled[at]
         return Features(given.tokens[at], given.mask[at], pooled, {n: p[at] for n, p in given.penalties.items()})
+    if isinstance(given, Grouped):
+        return given.part(at)
     return {name: leaf[at] for name, leaf in given.items()}
 
 

@@ -13,6 +13,7 @@ from mmkit.contract import ModelOutput, Transform
 from mmkit.data import loader as module
 from mmkit.data.dataset import Dataset
 from mmkit.data.loader import Loader
+from mmkit.data.readings import Live
 from mmkit.training.loop import fit
 from mmkit.training.optimisation import Training
 from mmkit.transforms.image import ImageTransform
@@ -141,8 +142,9 @@ def augmented():
     }
     for transform, values in inputs.values():
         transform.fit(values)
-    moving = {name: (values, transform) for name, (transform, values) in inputs.items()}
-    return Dataset(30, {}, {"mask": torch.ones(30, dtype=torch.bool)}, moving)
+    ids = [str(i) for i in range(30)]
+    moving = {name: Live(name, transform, values, ids) for name, (transform, values) in inputs.items()}
+    return Dataset(30, moving, {"mask": torch.ones(30, dtype=torch.bool)})
 
 
 def test_training_is_bitwise_the_same_without_threads_and_with_four():

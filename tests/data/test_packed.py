@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmkit.contract import Features
-from mmkit.data.packed import _pad as selected
+from mmkit.data import padding
 from mmkit.features.cache import Pass, encoded
 
 
@@ -32,12 +32,15 @@ class TestStored:
             assert torch.equal(found.tokens, whole.tokens[index][:, :longest])
 
     @pytest.mark.parametrize("lengths", [[1, 4, 0, 2, 3], [0, 0, 0]])
-    def test_what_a_gpu_does_is_the_same(self, lengths):
+    def test_steps_gathered_or_copied_sample_by_sample_are_the_same(self, lengths, monkeypatch):
         _, stored = self.stored(lengths)
         index = torch.arange(len(lengths)).flip(0)
-        tokens, mask = selected(stored.tokens, stored.offsets, index)
-        assert torch.equal(tokens, stored.rows(index).tokens)
-        assert torch.equal(mask, stored.rows(index).mask)
+        monkeypatch.setattr(padding, "_WIDE", 1)
+        copied = stored.rows(index)
+        monkeypatch.setattr(padding, "_WIDE", 2**30)
+        gathered = stored.rows(index)
+        assert torch.equal(gathered.tokens, copied.tokens)
+        assert torch.equal(gathered.mask, copied.mask)
 
     def test_samples_of_one_length_need_no_padding(self):
         assert self.stored([4, 4, 4])[1].length == 4

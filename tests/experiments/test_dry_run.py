@@ -13,7 +13,7 @@ from mmkit.contract import Features, Samples
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import splits_of
 from mmkit.errors import UsageError
-from mmkit.experiments.dry_run import ENOUGH, dry_run
+from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
 from mmkit.features.sharing import Shared
@@ -97,10 +97,9 @@ def test_frozen_parameters_are_counted_and_not_trained():
     assert found.parameters - found.trainable == 8
 
 
-def test_few_samples_are_used_and_test_is_not_read():
+def test_few_samples_are_encoded():
     Counted.seen.clear()
-    _, splits, _ = tried(ENOUGH, task="synthetic-unique", encoders={"series": [Counted]}, fusions=["concat"])
-    assert len(splits("train")) == ENOUGH
+    tried(task="synthetic-unique", encoders={"series": [Counted]}, fusions=["concat"])
     assert 0 < Counted.seen["samples"] <= 4 * 4  # by two inputs together, then by each alone
 
 

@@ -172,7 +172,10 @@ class TestRecord:
         monkeypatch.setattr(SyntheticUnique, "split", partly)
         record, _ = execute(one("synthetic-unique:train=100,inputs=3"))
         known = {"train": 75, "validation": 192, "test": 384}
-        assert record.samples == SampleCounts(**known, without_truth={"train": 25, "validation": 64, "test": 128})
+        none = {split: dict.fromkeys(("front", "left", "right"), 0) for split in known}
+        assert record.samples == SampleCounts(
+            **known, without_truth={"train": 25, "validation": 64, "test": 128}, missing=none
+        )
         scores = list(record.scores)
         assert [math.isnan(score) for score in scores] == [i % 4 == 3 for i in range(512)]
         assert record.metrics["accuracy"] == pytest.approx(sum(s for s in scores if s == s) / 384)  # noqa: PLR0124

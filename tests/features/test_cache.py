@@ -1,5 +1,6 @@
 """Features that are kept on the disk: one pass, and all that may happen to it."""
 
+import json
 import resource
 import signal
 import subprocess
@@ -12,6 +13,7 @@ import torch
 
 from mmkit.contract import Features
 from mmkit.errors import UsageError
+from mmkit.features import pieces
 from mmkit.features.cache import CacheWriteError, Pass, cache_entries, clear, encoded
 from mmkit.system.files import owned
 
@@ -62,14 +64,49 @@ class TestPass:
             "tokens.npy",
         ]
 
-    def test_a_damaged_part_is_computed_again(self, tmp_path):
+    @pytest.mark.parametrize("name", ["tokens.npy", "pooled.npy", "lengths.npy"])
+    @pytest.mark.parametrize("damage", ["changed", "cut", "gone"])
+    def test_from_a_damaged_piece_on_all_is_computed_again(self, tmp_path, monkeypatch, name, damage):
+        monkeypatch.setattr(pieces, "SECONDS", 0)  # each batch is a piece
         with pytest.raises(KeyboardInterrupt):
             kept(tmp_path, stop=6)
-        for part, content in zip(sorted((tmp_path / KEY / "parts").iterdir()), (b"", b"PK\x03\x04"), strict=False):
-            part.write_bytes(content)
+        file = tmp_path / KEY / name
+        content = bytearray(file.read_bytes())
+        content[-6] ^= 1  # in the last batch that is written
+        if damage == "gone":
+            file.unlink()
+        else:
+            file.write_bytes(content if damage == "changed" else content[:-6])
         found, seen = kept(tmp_path)
-        assert seen == [0, 1, 2, 3, 6, 7, 8, 9]
+        assert seen == list(range(0 if damage == "gone" else 4, 10))
         assert is_whole(found)
+
+    @pytest.mark.parametrize("content", [b"", b"null", b"{}", b'{"batch_size": 3, "width": 1, "pieces": []}'])
+    def test_without_a_readable_note_of_progress_all_is_computed_again(self, tmp_path, content):
+        with pytest.raises(KeyboardInterrupt):
+            kept(tmp_path, stop=6)
+        (tmp_path / KEY / "progress.json").write_bytes(content)
+        found, seen = kept(tmp_path)
+        assert seen == list(range(10))
+        assert is_whole(found)
+
+    def test_a_piece_is_made_sure_of_when_it_is_large_enough(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(pieces, "BYTES", 80)  # a batch takes 40: 4 tokens, 2 lengths, 2 pooled vectors
+        with pytest.raises(KeyboardInterrupt):
+            kept(tmp_path, stop=6)
+        noted = json.loads((tmp_path / KEY / "progress.json").read_text())["pieces"]
+        assert [piece["samples"] for piece in noted] == [4, 6]  # the last by the interruption
+
+    def test_what_was_not_made_sure_of_is_overwritten(self, tmp_path):
+        with pytest.raises(KeyboardInterrupt):
+            kept(tmp_path, stop=6)
+        for name in ("tokens", "pooled", "lengths"):  # as a killed process leaves it
+            with (tmp_path / KEY / f"{name}.npy").open("ab") as stream:
+                stream.write(b"more that nobody noted")
+        found, seen = kept(tmp_path)
+        assert seen == [6, 7, 8, 9]
+        assert is_whole(found)
+        assert kept(tmp_path)[1] == []
 
     @pytest.mark.parametrize("name", ["tokens.npy", "offsets.npy", "pooled.npy", "about.json"])
     @pytest.mark.parametrize("damage", ["cut", "empty", "gone", "other"])
@@ -96,14 +133,12 @@ class TestPass:
         np.save(tmp_path / KEY / "offsets.npy", offsets)
         assert kept(tmp_path)[1] == list(range(10))
 
-    def test_one_batch_at_a_time_is_in_memory_while_an_entry_is_packed(self, tmp_path):
+    def test_one_batch_at_a_time_is_in_memory_while_an_entry_is_written(self, tmp_path):
         import tracemalloc
 
         wide = Pass(lambda values, _: Features.of(torch.ones(len(values), 2**16)), range(128), batch_size=4)
-        encoded(wide, tmp_path, KEY, {})  # 32 MiB in 32 batches of 1 MiB
-        (tmp_path / KEY / "about.json").unlink()
         tracemalloc.start()
-        stored = encoded(wide, tmp_path, KEY, {})
+        stored = encoded(wide, tmp_path, KEY, {})  # 32 MiB in 32 batches of 1 MiB
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert stored.tokens.shape == (128, 2**16)
@@ -155,9 +190,11 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import torch
-from mmkit.features.cache import Pass, encoded
 from mmkit.contract import Features
-from mmkit.system.settings import Settings
+from mmkit.features import pieces
+from mmkit.features.cache import Pass, encoded
+
+pieces.SECONDS = 0  # each batch is a piece
 
 folder, log = Path(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
 
@@ -243,9 +280,9 @@ class TestRoom:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, before)
 
-    @pytest.mark.parametrize("packing", [False, True])
-    def test_a_full_disk_is_an_error_and_with_room_the_pass_continues(self, tmp_path, full, packing):
-        full(1500 if packing else 500)  # a part takes 800 bytes, all tokens together 1728
+    @pytest.mark.parametrize("last", [False, True])
+    def test_a_full_disk_is_an_error_and_with_room_the_pass_continues(self, tmp_path, full, last):
+        full(1700 if last else 500)  # a batch takes 16 bytes of tokens, all tokens 1728, all offsets 1736
         first, second = Numbers(count=200), Numbers(count=200)
         with pytest.raises(
             CacheWriteError, match=r"cannot write features to .*: File too large; make room there, or set"
@@ -254,4 +291,6 @@ class TestRoom:
         full(resource.RLIM_INFINITY)
         stored = encoded(second.work(), tmp_path, KEY, {})
         assert stored.pooled.flatten().tolist() == list(range(200))
-        assert (len(first.seen), len(second.seen)) == ((200, 0) if packing else (2, 200))
+        # At 500 bytes 23 batches of tokens have room behind the header, at 1700 the pass ends with one batch missing.
+        written = 46 if not last else 196
+        assert (len(first.seen), len(second.seen)) == (written + 2, 200 - written)

@@ -142,16 +142,16 @@ class TestCopies:
         transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth)
         known = Known(build_model(run.combination, transforms)[0], run.combination, transforms, copies=3)
         data = known.dataset(train, augment=True)
-        first, second, third = (stored.tokens for stored in data.copies["left"])
+        first, second, third = (stored.tokens for stored in data.copies["left"].several)
         assert not torch.equal(first, second)
         assert not torch.equal(second, third)
         again = known.dataset(train, augment=True)
-        assert torch.equal(again.copies["left"][1].tokens, second)
+        assert torch.equal(again.copies["left"].several[1].tokens, second)
 
         def numbers(seed):
             epochs = [data.draw_copies(augmentation(seed, epoch, 2)) for epoch in range(1, 13)]
             return [
-                [next(k for k in range(3) if data.copies[n][k] is epoch.ready[n]) for n in ("left", "right")]
+                [next(k for k in range(3) if data.copies[n].several[k] is epoch.inputs[n]) for n in ("left", "right")]
                 for epoch in epochs
             ]
 

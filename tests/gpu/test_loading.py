@@ -59,10 +59,10 @@ def test_batches_are_those_of_the_cpu(device):
 def test_what_is_made_anew_is_pinned_on_the_host_and_fetched_without_waiting(device):
     here, there = datasets(AUGMENTED, device)
     index = torch.arange(48)
-    made = there.transform_augmented(index, augmentation(0, 1, 0))
+    made = there.made_ahead(index, augmentation(0, 1, 0))
     assert list(made) == ["written"]
     assert all(leaf.is_pinned() == (device.type == "cuda") for leaf in made["written"].values())
-    batch, _ = there.batch(index.to(device), transformed=made)
+    batch, _ = there.batch(index.to(device), ahead=made)
     same(batch, here.batch(index, augmentation(0, 1, 0))[0])
 
 
@@ -72,10 +72,8 @@ def test_threads_make_the_same_batches_while_the_device_is_busy(device):
     busy = torch.randn(512, 512, device=device)
     found = []
     with Loader(2) as load:
-        for number, made in enumerate(
-            load(lambda i: there.transform_augmented(shown[i], augmentation(0, 1, i)), len(shown))
-        ):
-            batch, _ = there.batch(shown[number].to(device), transformed=made)
+        for number, made in enumerate(load(lambda i: there.made_ahead(shown[i], augmentation(0, 1, i)), len(shown))):
+            batch, _ = there.batch(shown[number].to(device), ahead=made)
             found.append(batch)
             for _ in range(10):
                 busy = busy @ busy * 1e-3
@@ -161,6 +159,8 @@ def test_kept_features_are_those_that_the_cpu_computes(device, tmp_path):
     for place in ("cpu", device.type):
         encoder = FrozenTcn(transforms.inputs[name], width=64)
         model = Model({name: encoder}, OnlyFusion(encoder_widths({name: encoder})), nn.Identity()).to(place).eval()
-        found[place] = Frozen(model, combination, transforms).dataset(train, augment=False).ready[name].to("cpu")
+        kept = Frozen(model, combination, transforms).dataset(train, augment=False).inputs[name]
+        assert isinstance(kept, Packed)
+        found[place] = kept.to(torch.device("cpu"))
     torch.testing.assert_close(found[device.type].tokens, found["cpu"].tokens, rtol=1e-3, atol=1e-4)
     assert torch.equal(found[device.type].offsets, found["cpu"].offsets)

@@ -173,7 +173,7 @@ def test_a_step_of_training_waits_for_nothing(precision, cuda):
     index = torch.arange(data.size, device=cuda).split(32)
 
     def one(number):
-        batch, truth = data.batch(index[number], transformed={})
+        batch, truth = data.batch(index[number])
         loss = losses(step, batch, truth, precision)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()

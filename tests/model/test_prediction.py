@@ -7,7 +7,7 @@ from mmkit.contract import Samples
 from mmkit.data.dataset import Dataset
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
-from mmkit.model.prediction import for_each_batch, losses_of_samples, predictions
+from mmkit.model.prediction import each_batch, losses_of_samples, predictions
 from mmkit.registry.catalog import installed
 
 ROWS = [{"x": float(i), "kind": "ab"[i % 2]} if i != 3 else None for i in range(7)]
@@ -31,7 +31,7 @@ def made():
 @pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
 def test_predictions_are_those_of_each_sample_alone(made, batch_size):
     model, data = made
-    batches = predictions(model, data, batch_size=batch_size)
+    batches = list(predictions(model, data, batch_size=batch_size))
     found = torch.cat([prediction["probabilities"] for prediction, _ in batches])
     model.eval()
     with torch.no_grad():
@@ -55,7 +55,7 @@ def test_losses_are_those_of_each_sample_alone_and_zero_without_truth(made):
 def test_it_runs_in_evaluation_and_keeps_no_graph(made):
     model, data = made
     model.train()
-    outputs = for_each_batch(model, data, lambda output, _: (output, torch.is_inference_mode_enabled()), "float32", 4)
+    outputs = list(each_batch(model, data, lambda out, _: (out, torch.is_inference_mode_enabled()), "float32", 4))
     assert not model.training
     assert all(inference and not output.requires_grad for output, inference in outputs)
     assert [len(output) for output, _ in outputs] == [4, 3]
@@ -63,7 +63,7 @@ def test_it_runs_in_evaluation_and_keeps_no_graph(made):
 
 def test_a_lower_precision_is_that_of_the_forward_and_predictions_come_in_float32(made):
     model, data = made
-    outputs = for_each_batch(model, data, lambda output, _: output.dtype, "bfloat16", 7)
+    outputs = list(each_batch(model, data, lambda output, _: output.dtype, "bfloat16", 7))
     assert outputs == [torch.bfloat16]
     ((prediction, _),) = predictions(model, data, "bfloat16")
     assert prediction["probabilities"].dtype == torch.float32

@@ -10,7 +10,9 @@ from torch import nn
 
 from mmkit.contract import ModelOutput
 from mmkit.data.dataset import Dataset
+from mmkit.data.readings import Live
 from mmkit.data.sampling import augmentation, class_weights, epoch_order
+from mmkit.data.whole import Whole
 from mmkit.errors import MmkitError
 from mmkit.system.progress import Progress
 from mmkit.training import loop
@@ -34,7 +36,7 @@ class Line(nn.Module):
 def line(size=16, **truth):
     x = torch.linspace(-1, 1, size)
     mask = torch.ones(size, dtype=torch.bool)
-    return Dataset(size, {"x": {"x": x, "mask": mask}}, {"values": 3 * x, "mask": mask, **truth})
+    return Dataset(size, {"x": Whole({"x": x, "mask": mask})}, {"values": 3 * x, "mask": mask, **truth})
 
 
 def run(seed=0, scores=None, data=None, **options):
@@ -124,7 +126,8 @@ class TestAugmentation:
     def test_each_batch_of_training_gets_its_own_generator(self):
         noted = Noted()
         still = line(6)
-        moving = Dataset(6, {}, still.truth, {"x": (still.fixed["x"]["x"].tolist(), noted)})
+        values = torch.linspace(-1, 1, 6).tolist()
+        moving = Dataset(6, {"x": Live("x", noted, values, list("abcdef"))}, still.truth)
         run(seed=5, data=moving, epochs=2)
         expected = [augmentation(5, epoch, batch).initial_seed() for epoch in (1, 2) for batch in (0, 1)]
         assert noted.seeds == expected

@@ -1,0 +1,197 @@
+"""What is kept of predictions while batches come: counts, sums, and at most one number of each sample a metric.
+
+Predictions [N C] themselves are kept for two kinds of metric, which need the order of all: correlations of numbers, and
+areas under curves, see `curves.py`.
+
+Axes: B samples of a batch, N samples (at least one), C size of the target.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mmkit.metrics.curves import Areas
+from mmkit.metrics.formulas import (
+    Measures,
+    mean,
+    negative_log_likelihood,
+    negative_log_likelihood_of_labels,
+    of_counts,
+    of_numbers,
+    rates,
+)
+
+
+class Collected(Protocol):
+    """The predictions of one kind of target."""
+
+    @property
+    def binned(self) -> bool:
+        """Whether areas under curves come from bins."""
+        ...
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add a batch of samples with truth: predictions [B C] and truth, both on the CPU."""
+        ...
+
+    def measures(self) -> Measures:
+        """Each metric, computed when called."""
+        ...
+
+    def per_sample(self) -> dict[str, Callable[[], Tensor]]:
+        """The values [N] whose mean a metric is, of the metrics that are such a mean."""
+        ...
+
+    def confusion(self) -> list[Any]:
+        """Counts by true class (row) and predicted class (column); for each label [[TN, FP], [FN, TP]]."""
+        ...
+
+
+class OfClasses:
+    """Of classes: of each sample its class, the predicted one, and the log loss.
+
+    Args:
+        size: C.
+        areas: whether to collect for areas under curves.
+    """
+
+    def __init__(self, size: int, *, areas: bool) -> None:
+        self.size = size
+        self._areas = Areas(size) if areas else None
+        self._label: list[Tensor] = []
+        self._predicted: list[Tensor] = []
+        self._loss: list[Tensor] = []
+
+    @property
+    def binned(self) -> bool:
+        """Whether areas under curves come from bins."""
+        return self._areas is not None and self._areas.binned
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add a batch: probabilities [B C], and classes [B]."""
+        self._label.append(truth)
+        self._predicted.append(prediction.argmax(-1))
+        self._loss.append(negative_log_likelihood(prediction.double(), truth))
+        if self._areas is not None:
+            self._areas.update(prediction, truth)
+
+    def measures(self) -> Measures:
+        """Each metric, computed when called."""
+        each, areas = self.per_sample(), self._areas
+        label, predicted = torch.cat(self._label), torch.cat(self._predicted)
+        support = label.bincount(minlength=self.size)
+        tp = label[predicted == label].bincount(minlength=self.size)
+        fp, fn = predicted.bincount(minlength=self.size) - tp, support - tp
+        counts = torch.stack((tp, fp, len(label) - tp - fp - fn, fn, support), -1).double()  # [C 5]
+        recall, *_ = rates(counts)
+        found: Measures = {
+            **of_counts(counts),
+            "accuracy": lambda: float(each["accuracy"]().double().mean()),
+            "balanced_accuracy": lambda: mean(recall[support > 0]),
+            "log_loss": lambda: float(each["log_loss"]().mean()),
+        }
+        return found | ({"auroc_macro": areas.mean} if areas is not None else {})
+
+    def per_sample(self) -> dict[str, Callable[[], Tensor]]:
+        """Whether each sample is right, and its log loss."""
+        return {
+            "accuracy": lambda: torch.cat(self._predicted) == torch.cat(self._label),
+            "log_loss": lambda: torch.cat(self._loss),
+        }
+
+    def confusion(self) -> list[Any]:
+        """[C C]: counts by true class (row) and predicted class (column)."""
+        if not self._label:
+            return torch.zeros(self.size, self.size, dtype=torch.long).tolist()
+        pairs = torch.cat(self._label) * self.size + torch.cat(self._predicted)
+        return pairs.bincount(minlength=self.size**2).view(self.size, self.size).tolist()
+
+
+class OfLabels:
+    """Of labels: how often each was right and wrong, and of each sample the share that is right and the log loss.
+
+    Args:
+        size: C.
+        areas: whether to collect for areas under curves.
+    """
+
+    def __init__(self, size: int, *, areas: bool) -> None:
+        self.size = size
+        self._areas = Areas(size) if areas else None
+        self._counts = torch.zeros(4, size, dtype=torch.long)  # true and false positives, true and false negatives
+        self._right: list[Tensor] = []
+        self._loss: list[Tensor] = []
+
+    @property
+    def binned(self) -> bool:
+        """Whether areas under curves come from bins."""
+        return self._areas is not None and self._areas.binned
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add a batch: probabilities [B C], and labels [B C] of 0 and 1."""
+        yes, answer = truth > 0, prediction > 0.5
+        self._counts += torch.stack(
+            ((answer & yes).sum(0), (answer & ~yes).sum(0), (~answer & ~yes).sum(0), (~answer & yes).sum(0))
+        )
+        self._right.append((answer == yes).sum(-1))
+        self._loss.append(negative_log_likelihood_of_labels(prediction.double(), truth))
+        if self._areas is not None:
+            self._areas.update(prediction, yes)
+
+    def measures(self) -> Measures:
+        """Each metric, computed when called."""
+        each, areas = self.per_sample(), self._areas
+        tp, fp, tn, fn = self._counts.double()
+        both = (tp + fn > 0) & (tn + fp > 0)
+        found: Measures = {
+            **of_counts(torch.stack((tp, fp, tn, fn, tp + fn), -1)),
+            "accuracy": lambda: float((tp + tn).sum() / self._counts.sum()),
+            "balanced_accuracy": lambda: mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
+            "log_loss": lambda: float(each["log_loss"]().mean()),
+            "subset_accuracy": lambda: float(each["subset_accuracy"]().double().mean()),
+        }
+        return found | ({"auroc_macro": areas.mean} if areas is not None else {})
+
+    def per_sample(self) -> dict[str, Callable[[], Tensor]]:
+        """The share of labels that are right, whether all are, and the log loss of each sample."""
+        return {
+            "accuracy": lambda: torch.cat(self._right).double() / self.size,
+            "subset_accuracy": lambda: torch.cat(self._right) == self.size,
+            "log_loss": lambda: torch.cat(self._loss),
+        }
+
+    def confusion(self) -> list[Any]:
+        """[C 2 2]: [[TN, FP], [FN, TP]] of each label."""
+        tp, fp, tn, fn = self._counts
+        return torch.stack((tn, fp, fn, tp), -1).view(self.size, 2, 2).tolist()
+
+
+class OfNumbers:
+    """Of numbers: all of them, in float64, since ranks and correlations need all."""
+
+    binned = False
+
+    def __init__(self) -> None:
+        self._values: list[Tensor] = []
+        self._truth: list[Tensor] = []
+
+    def update(self, prediction: Tensor, truth: Tensor) -> None:
+        """Add a batch: values [B C] and true values [B C]."""
+        self._values.append(prediction.double())
+        self._truth.append(truth)
+
+    def measures(self) -> Measures:
+        """Each metric, computed when called."""
+        return of_numbers(torch.cat(self._values), torch.cat(self._truth))
+
+    def per_sample(self) -> dict[str, Callable[[], Tensor]]:
+        """The mean absolute error of each sample."""
+        return {"mae": lambda: (torch.cat(self._values) - torch.cat(self._truth)).abs().mean(-1)}
+
+    def confusion(self) -> list[Any]:
+        """Numbers have none; the matrix is empty."""
+        return []
