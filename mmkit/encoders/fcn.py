@@ -9,7 +9,7 @@ Axes: B batch, T steps, T' tokens, C channels, D width of the features.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from annotated_types import Ge, Gt, Lt
 from torch import nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.layers.masked_norm import MaskedBatchNorm
+from mmkit.layers.strided import strided
 from mmkit.transforms.series import SeriesTransform, Stepwise
 
 
@@ -65,7 +66,7 @@ class FcnEncoder(nn.Module):
         x = batch["steps"].transpose(1, 2)  # [B C T]
         for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
             # What lies beyond a series' end must be zero, as if the convolution itself had padded it there.
-            x = convolution(x.masked_fill(~mask.unsqueeze(1), 0))
+            x = strided(cast(nn.Conv1d, convolution), x.masked_fill(~mask.unsqueeze(1), 0))
             if i:
                 mask = mask[:, :: self.stride]
             x = F.relu(norm(x, mask))

@@ -9,7 +9,7 @@ Axes: B batch, T frames, M mel bands, D width of the features.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, cast
 
 from annotated_types import Ge, Gt, Lt
 from torch import nn
@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.layers.masked_norm import MaskedBatchNorm
+from mmkit.layers.strided import strided
 from mmkit.transforms.mel import MelTransform
 
 
@@ -56,7 +57,7 @@ class MelCnnEncoder(nn.Module):
         x = batch["mel"].unsqueeze(1)  # [B 1 T M]
         for convolution, norm in zip(self.convolutions, self.norms, strict=True):
             # What lies beyond a clip's end must be zero, as if the convolution itself had padded it there.
-            x = convolution(x.masked_fill(~mask[:, None, :, None], 0))
+            x = strided(cast(nn.Conv2d, convolution), x.masked_fill(~mask[:, None, :, None], 0))
             mask = mask[:, ::2]
             x = F.relu(norm(x, mask))
         tokens = self.out(self.dropout(x.transpose(1, 2).flatten(2)))  # [B T' D]

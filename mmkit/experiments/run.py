@@ -152,7 +152,13 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
     result = own.retry_without_rejected(partial(_train, run, shared=shared))
     on_test = own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
-        result.module, run.combination, result.transforms, dict(task.inputs), splits.modalities, task.target
+        result.module,
+        run.combination,
+        result.transforms,
+        dict(task.inputs),
+        splits.modalities,
+        task.target,
+        run.settings.precision,
     )
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented

@@ -9,6 +9,8 @@ Axes: B batch, T tokens, D width, R rows.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
@@ -53,7 +55,12 @@ class Scaling(nn.Module):
         self.get_buffer(f"{leaf}_scale").fill_(scale)
 
     def forward(self, features: Features) -> Features:
-        """Scaled tokens [B T D], or [B 1 D] with `vectors`; zero under a False mask."""
+        """Scaled tokens [B T D], or [B 1 D] with `vectors`; zero under a False mask.
+
+        Half precision is widened first, as features are when they are stored, so that both give the same.
+        """
+        pooled = None if features.pooled is None else _wide(features.pooled)
+        features = replace(features, tokens=_wide(features.tokens), pooled=pooled)
         if self.vectors:
             features = Features.of(features.vector(), features.present())
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
@@ -61,6 +68,11 @@ class Scaling(nn.Module):
 
     def _scaled(self, leaf: str, values: Tensor) -> Tensor:
         return torch.addcmul(self.get_buffer(f"{leaf}_shift"), values, self.get_buffer(f"{leaf}_scale"))
+
+
+def _wide(values: Tensor) -> Tensor:
+    """At least float32."""
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def moments(rows: Tensor) -> tuple[Tensor, float]:

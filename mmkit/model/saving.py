@@ -11,7 +11,7 @@ import textwrap
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, cast, get_args
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
@@ -25,6 +25,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.files import replacing, utf8
 from mmkit.system.hashing import fingerprint
+from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
 
 SCHEMA = 1
@@ -42,6 +43,7 @@ class Saved(NamedTuple):
         inputs: the name of the modality of each input.
         modalities: that decode the inputs.
         target: the kind of target.
+        precision: of the forward pass that it was trained with.
     """
 
     module: Model
@@ -50,6 +52,7 @@ class Saved(NamedTuple):
     inputs: Mapping[str, str]
     modalities: Mapping[str, Modality]
     target: str
+    precision: Precision
 
 
 def write(model: Saved, directory: Path) -> None:
@@ -65,6 +68,7 @@ def write(model: Saved, directory: Path) -> None:
         "schema": SCHEMA,
         "inputs": dict(model.inputs),
         "target": model.target,
+        "precision": model.precision,
         "combination": model.combination.document(),
         "plugins": model.combination.plugins(),
         "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
@@ -98,6 +102,7 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
     """
     description = _described(directory)
     inputs, target, plugins = description["inputs"], description["target"], description["plugins"]
+    precision: Precision = description["precision"]
     try:
         combination = Combination.of(description["combination"], catalog, components)
         modalities = {name: catalog.find("modality", kind).load()() for name, kind in inputs.items()}
@@ -128,7 +133,7 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: {_in_a_line(error)}") from error
     if written_with != state_hash:
         raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: it was saved with another {DESCRIPTION}")
-    return Saved(module, combination, transforms, inputs, modalities, target)
+    return Saved(module, combination, transforms, inputs, modalities, target, precision)
 
 
 def _described(directory: Path) -> dict[str, Any]:
@@ -137,7 +142,8 @@ def _described(directory: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, or it is damaged or has another schema.
     """
-    kinds = {"inputs": dict, "target": str, "combination": dict, "plugins": dict, "transforms": dict, "truth": dict}
+    names = ("inputs", "combination", "plugins", "transforms", "truth")
+    kinds = {**dict.fromkeys(names, dict), "target": str, "precision": str}
     try:
         description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
         schema = description["schema"]
@@ -148,6 +154,8 @@ def _described(directory: Path) -> dict[str, Any]:
         ) from error
     if schema != SCHEMA:
         raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
+    if description["precision"] not in get_args(Precision):
+        wrong = ["precision"]
     if wrong:
         raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
     return cast(dict[str, Any], description)

@@ -21,6 +21,7 @@ from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
+from mmkit.system.precision import Precision
 from mmkit.system.settings import OnError, Settings
 from mmkit.system.state import own_state
 
@@ -36,6 +37,7 @@ class MultimodalModel:
         inputs: the name of the modality of each input.
         modalities: that decode the inputs.
         target: the kind of target.
+        precision: of the forward pass, that of its training.
     """
 
     module: Model
@@ -44,6 +46,7 @@ class MultimodalModel:
     inputs: Mapping[str, str]
     modalities: Mapping[str, Modality]
     target: str
+    precision: Precision = "float32"
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} ({self.inputs[name]})" for name in sorted(self.combination.encoders))
@@ -94,7 +97,7 @@ class MultimodalModel:
             return [None] * len(samples)
         data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)
         predicted: list[Any] = []
-        for prediction, _ in predictions(self.module, data, batch_size=batch_size):
+        for prediction, _ in predictions(self.module, data, self.precision, batch_size):
             predicted += self.transforms.truth.inverse(prediction)
         answers = dict(zip(raw.ids, predicted, strict=True))
         return [answers.get(sample) for sample in ids]

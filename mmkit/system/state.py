@@ -33,26 +33,27 @@ class _Flags:
 
     def __init__(self) -> None:
         self._inside = 0
-        self._before: list[Any] = []
+        self._before: dict[str, Any] = {}
 
     def enter(self) -> None:
         with _COUNTING:
             if not self._inside:
-                self._before = [read() for read, _, _ in _FLAGS]
-                self._write([value for _, _, value in _FLAGS], self._before)
+                self._before = flags()
+                self._write({name: value for name, (_, _, value) in _FLAGS.items()})
             self._inside += 1
 
     def leave(self) -> None:
         with _COUNTING:
             self._inside -= 1
             if not self._inside:
-                self._write(self._before, [read() for read, _, _ in _FLAGS])
+                self._write(self._before)
 
     @staticmethod
-    def _write(wanted: list[Any], current: list[Any]) -> None:
-        for (_, write, _), value, now in zip(_FLAGS, wanted, current, strict=True):
-            if value != now:
-                write(value)
+    def _write(wanted: dict[str, Any]) -> None:
+        current = flags()
+        for name, value in wanted.items():
+            if value != current[name]:
+                _FLAGS[name][1](value)
 
 
 def _attribute(of: Any, name: str, *, value: bool) -> tuple[Callable[[], Any], Callable[[Any], None], Any]:
@@ -60,25 +61,30 @@ def _attribute(of: Any, name: str, *, value: bool) -> tuple[Callable[[], Any], C
 
 
 _cuda: Any = torch.backends.cuda  # partly untyped
-_FLAGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any], Any], ...] = (
-    (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
-    (
+_FLAGS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any], Any]] = {
+    "default dtype": (torch.get_default_dtype, torch.set_default_dtype, torch.float32),
+    "deterministic algorithms": (
         lambda: (torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()),
         lambda new: torch.use_deterministic_algorithms(new[0], warn_only=new[1]),
         (False, False),
     ),
-    (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
-    _attribute(torch.backends.cudnn, "enabled", value=True),
-    _attribute(torch.backends.cudnn, "benchmark", value=False),
-    _attribute(torch.backends.cudnn, "deterministic", value=False),
-    (_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, True),
-    (_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, True),
-    (_cuda.math_sdp_enabled, _cuda.enable_math_sdp, True),
-    (_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, True),
-    _attribute(torch.backends.mkldnn, "enabled", value=True),
-    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, True),
-)
+    "float32 matmul precision": (torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+    "cuDNN": _attribute(torch.backends.cudnn, "enabled", value=True),
+    "cuDNN benchmark": _attribute(torch.backends.cudnn, "benchmark", value=False),
+    "cuDNN deterministic": _attribute(torch.backends.cudnn, "deterministic", value=False),
+    "flash attention": (_cuda.flash_sdp_enabled, _cuda.enable_flash_sdp, True),
+    "memory-efficient attention": (_cuda.mem_efficient_sdp_enabled, _cuda.enable_mem_efficient_sdp, True),
+    "plain attention": (_cuda.math_sdp_enabled, _cuda.enable_math_sdp, True),
+    "cuDNN attention": (_cuda.cudnn_sdp_enabled, _cuda.enable_cudnn_sdp, True),
+    "oneDNN": _attribute(torch.backends.mkldnn, "enabled", value=True),
+    "fast path of attention": (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled, True),
+}
 _flags = _Flags()
+
+
+def flags() -> dict[str, Any]:
+    """The settings of the whole process that choose dtypes and algorithms, by name."""
+    return {name: read() for name, (read, _, _) in _FLAGS.items()}
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from mmkit.testing.checks import (
     removal,
     settings,
     sizes,
+    surroundings,
     tasks,
     transforms,
 )
@@ -41,6 +42,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transforms.transform_buffer, ("encoder", "head"), BUILT),
     Check(transforms.transform_threads, ("encoder", "head"), (*BUILT, "transform-repeatable")),
     Check(transforms.transform_fit, ("encoder", "head"), BUILT),
+    Check(surroundings.global_state, KINDS, BUILT),
     Check(evaluation.deterministic, MODULES, BUILT),
     Check(construction.shapes, MODULES, BUILT),
     Check(construction.masked, ("encoder", "fusion"), SOUND),
@@ -59,6 +61,7 @@ CHECKS: tuple[Check, ...] = (
     Check(missing.neutral, ("fusion",), STEADY),
     Check(removal.removal, ("fusion", "objective"), (*STEADY, "missing-inputs")),
     Check(sizes.large, MODULES, (*STEADY, "mates")),
+    Check(sizes.long_samples, ("encoder",), STEADY),
     Check(gradients.gradients, MODULES, SOUND),
     Check(gradients.influence, ("encoder", "fusion", "head"), STEADY),
     Check(gradients.reach, ("fusion", "head", "objective"), SOUND),
@@ -81,6 +84,7 @@ CHECKS: tuple[Check, ...] = (
     Check(losses.not_negative, ("head", "objective"), SOUND),
     Check(losses.size_of_loss, ("head", "objective"), STEADY),
     Check(losses.unknown_truth, ("head", "objective"), STEADY),
+    Check(surroundings.transform_hash_order, ("encoder", "head"), BUILT, full=True),
     Check(sizes.every_count, ("fusion",), (*STEADY, "input-counts"), full=True),
     Check(graphs.compiles, ("encoder", "fusion", "head"), STEADY, full=True),
     Check(graphs.exports, ("encoder", "fusion", "head"), STEADY, full=True),
@@ -97,6 +101,7 @@ CHECKS: tuple[Check, ...] = (
     Check(tasks.groups_apart, ("task",), BUILT, advice=True),
     Check(tasks.same_again, ("task",), BUILT),
     Check(tasks.decodes, ("task",), BUILT),
+    Check(surroundings.hash_order, ("task",), (*BUILT, "columns")),
 )
 
 

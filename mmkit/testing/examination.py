@@ -7,13 +7,12 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
 from typing import Any
 
-import torch
-
 from mmkit.contract import Modality
 from mmkit.errors import ContractError, UsageError
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ObjectiveSpec, Spec, TaskSpec
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
+from mmkit.system.state import own_state
 from mmkit.testing.battery import KINDS, checks_of
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
@@ -133,7 +132,7 @@ def _buildable(specimens: list[ObjectiveSpecimen]) -> list[ObjectiveSpecimen]:
     kept = []
     for specimen in specimens:
         try:
-            with torch.random.fork_rng(devices=[]):
+            with own_state(seed=0):
                 specimen.build()
         except Exception as error:  # noqa: BLE001 (the check `builds` says what it is)
             if isinstance(error, ValueError):
@@ -144,8 +143,7 @@ def _buildable(specimens: list[ObjectiveSpecimen]) -> list[ObjectiveSpecimen]:
 
 def _attempt(check: Check, specimen: Any) -> tuple[str | None, str | None]:
     """The excuse of a check that does not apply, and the message of one that fails."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
+    with own_state(seed=0):
         try:
             return check.run(specimen), None
         except ContractError as error:

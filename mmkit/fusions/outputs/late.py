@@ -1,6 +1,9 @@
 """Late fusion: one prediction for each input, averaged with equal or learned weights.
 
 Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881: the sum rule.
+What differs: the rule for M classifiers subtracts M - 1 times the prior of a class, which changes nothing of the choice
+where priors are equal; here the mean of the probabilities is taken as it is. Learned weights, labels and scalars are
+not in the paper.
 
 Axes: B batch, M inputs, C size of the target.
 """

@@ -3,7 +3,9 @@
 Vaswani et al., "Attention Is All You Need", NeurIPS 2017, https://arxiv.org/abs/1706.03762; over the joined tokens of
 several modalities as in Kim, Son and Kim, "ViLT: Vision-and-Language Transformer Without Convolution or Region
 Supervision", ICML 2021, https://arxiv.org/abs/2102.03334, which adds an embedding of the modality to each token. What
-differs: the inputs are encoded already, so one layer is enough to begin with.
+differs: the inputs are encoded already, so one layer is enough to begin with, and positions are left to the encoders;
+layers normalise before attention and feed-forward network, which has GELU and twice the width of a token instead of
+four times.
 
 Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
 

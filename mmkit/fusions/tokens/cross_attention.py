@@ -23,9 +23,17 @@ class CrossAttentionFusion(nn.Module):
     """Crossmodal transformers over all ordered pairs of inputs, then self-attention within each input.
 
     As in MulT, each input has one residual stream of its own tokens for every other input that it attends to, and its
-    streams are joined before the self-attention. What differs: a linear layer joins them to width H, the vectors of the
-    inputs are masked means instead of last steps, and positions are left to the encoders. Attention to a missing input
-    adds zero. A single input attends to itself.
+    streams are joined before the self-attention. Attention to a missing input adds zero. A single input attends to
+    itself. What differs:
+
+    - Inputs are projected step by step, without a temporal convolution, are not scaled by the root of H, and get no
+      positions, which are left to the encoders.
+    - The context has a norm of its own beside that of the queries; no norm stands at a stream's end. Feed-forward
+      networks have GELU and twice the width of a token instead of ReLU and four times.
+    - A linear layer joins the streams of an input to width H, where a single layer of self-attention follows instead of
+      a transformer over all streams' widths.
+    - The vectors of the inputs are masked means instead of last steps, and one linear layer over them gives the output,
+      without a residual block.
 
     The result has all tokens, and as its vector a linear layer over the vectors of all inputs.
 

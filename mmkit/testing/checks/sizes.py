@@ -5,13 +5,19 @@ Axes: B batch, T tokens.
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
+from torch import Tensor
+
 from mmkit.errors import ContractError
 from mmkit.testing.checks import company, construction, evaluation, gradients, missing, precision
+from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.specimens.module import ModuleSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import expect_finite, expect_same, rows
+from mmkit.testing.trees import comparable, expect_finite, expect_same, rows
 
 ROWS = 19
 """Of a batch that is no longer small."""
@@ -38,6 +44,48 @@ def large(specimen: ModuleSpecimen) -> str | None:
             ends = gradient[:, -gradient.shape[1] // 3 :]
             if not ends.any():
                 raise ContractError(f"of {place[6:]} [{' '.join(map(str, gradient.shape))}] the last third is not read")
+    return None
+
+
+LONGEST = 600
+"""Steps, words, or frames of ten milliseconds, of a long sample: more than a table of 512 positions holds."""
+
+
+def long_samples(specimen: EncoderSpecimen) -> str | None:
+    """A sample of some hundred tokens works as a short one does, and of what its transform leaves the end is read.
+
+    Long are texts, series [T C] and sounds; of other modalities the kit knows no longer example. A transform may cut.
+    """
+    values = specimen.values(64, seed=4)
+    long = _longer(values)
+    if long is None:
+        return "the kit knows no longer example of its modality"
+    inputs = (dict(specimen.transform([long, values[0]])),)
+    mask = inputs[0]["mask"]
+    outputs = specimen.evaluate(inputs)
+    construction.expect_shapes(specimen, outputs, 2, "a long sample in evaluation")
+    expect_finite(specimen.differentiate(inputs)[1], "a long sample, gradient")
+    if mask.ndim < 2 or mask.shape[1] < ROWS:
+        return None
+    other = specimen.end_changed(inputs)
+    before, after = (comparable(rows(found, [0])) for found in (outputs, specimen.evaluate(other)))
+    if all(torch.equal(value, after[place]) for place, value in before.items()):
+        raise ContractError(f"of a sample of {mask.shape[1]} steps the last quarter is not read")
+    return None
+
+
+def _longer(values: list[Any]) -> Any:
+    """Several examples as one, or None."""
+    first = values[0]
+    if isinstance(first, str):
+        words = " ".join(values).split()
+        return " ".join((words * (LONGEST // len(words) + 1))[:LONGEST])
+    if isinstance(first, Tensor) and first.ndim == 2 and first.is_floating_point():
+        steps = torch.cat(values)
+        return steps.repeat(LONGEST // len(steps) + 1, 1)[:LONGEST]
+    if isinstance(first, tuple) and len(first) == 2 and isinstance(first[0], Tensor) and isinstance(first[1], int):
+        wave = torch.cat([value[0] for value in values], 1)
+        return wave[:, : LONGEST * first[1] // 100], first[1]
     return None
 
 

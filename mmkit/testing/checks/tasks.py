@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import combinations
-from typing import Any
-
-import numpy as np
-from torch import Tensor
 
 from mmkit.contract import Samples
 from mmkit.errors import ContractError, UsageError
 from mmkit.metrics.tensors import metric_names
-from mmkit.testing.checks.alike import alike
+from mmkit.testing.checks.alike import alike, content
 from mmkit.testing.specimens.task import TaskSpecimen
 
 
@@ -79,19 +75,7 @@ def content_apart(specimen: TaskSpecimen) -> str | None:
 def _contents(samples: Samples) -> list[bytes]:
     names = sorted(samples.inputs)
     rows = zip(*(samples.inputs[name] for name in names), samples.truth, strict=True)
-    return [b"|".join(_content(value) for value in row) for row in rows if any(v is not None for v in row[:-1])]
-
-
-def _content(value: Any) -> bytes:
-    if isinstance(value, Tensor):
-        value = value.numpy(force=True)
-    if isinstance(value, np.ndarray):
-        return f"{value.dtype} {value.shape} ".encode() + value.tobytes()
-    if isinstance(value, Mapping):
-        return b"{" + b",".join(repr(key).encode() + _content(value[key]) for key in sorted(value, key=str)) + b"}"
-    if isinstance(value, list | tuple):
-        return b"[" + b",".join(map(_content, value)) + b"]"
-    return value if isinstance(value, bytes) else repr(value).encode()
+    return [b"|".join(content(value) for value in row) for row in rows if any(v is not None for v in row[:-1])]
 
 
 def metric(specimen: TaskSpecimen) -> str | None:

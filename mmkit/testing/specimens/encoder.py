@@ -102,6 +102,18 @@ class EncoderSpecimen(ModuleSpecimen):
                 leaf[real] = content.roll(len(content) // 2, 0)
         return (batch,)
 
+    def end_changed(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """With other content in the last quarter of each row's real places [B T]."""
+        batch = copied(inputs[0])
+        real = batch["mask"].sum(1, keepdim=True)
+        place = batch["mask"].cumsum(1)
+        end = batch["mask"] & (place > real * 3 // 4)  # [B T]
+        for name, leaf in batch.items():
+            if name != "mask" and leaf.shape[:2] == end.shape:
+                content = leaf[end]
+                leaf[end] = -2 * content - 1 if leaf.is_floating_point() else content.flip(0)
+        return (batch,)
+
     def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """The features."""
         features: Features = module(inputs[0])
