@@ -163,6 +163,7 @@ def execute(
         metrics=on_test.compute(),
         validation=on_validation.compute(),
         best_epoch=trained.best,
+        averaged_epochs=trained.averaged,
         history=trained.history,
         scores=on_test.per_sample(task.metric),
         names=list(result.transforms.truth.target().names),

@@ -103,7 +103,8 @@ class Record:
         higher_is_better: whether a greater value of `metric` is better.
         metrics: on test, by name; None if a metric is not defined on the samples.
         validation: metrics on validation, by name.
-        best_epoch: the epoch whose weights were kept, from 1.
+        best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
+        averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is; None if it is no such mean.
         names: of the classes, labels or numbers.
@@ -144,6 +145,7 @@ class Record:
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     best_epoch: int | None = None
+    averaged_epochs: list[int] = field(default_factory=list)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: list[float] | None = None
     names: list[str] = field(default_factory=list)
