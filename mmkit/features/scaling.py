@@ -55,7 +55,7 @@ class Scaling(nn.Module):
     def forward(self, features: Features) -> Features:
         """Scaled tokens [B T D], or [B 1 D] with `vectors`; zero under a False mask."""
         if self.vectors:
-            features = Features.of(features.vector(), features.present())
+            features = Features.of(features.vector(), features.present(), penalties=features.penalties)
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
         return Features.of(self._scaled("tokens", features.tokens), features.mask, pooled, features.penalties)
 
