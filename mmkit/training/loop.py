@@ -18,6 +18,7 @@ from mmkit.data.loader import Loader
 from mmkit.data.sampling import augmentation, class_weights, epoch_order
 from mmkit.errors import MmkitError
 from mmkit.model.network import TrainingStep
+from mmkit.pretrained.tuning import is_tuned
 from mmkit.system.precision import Precision, autocast
 from mmkit.system.progress import SILENT, Progress
 from mmkit.training.averaging import Best
@@ -121,7 +122,8 @@ def fit(
             mean = float(total) / steps
             seconds += time.perf_counter() - began
             if not math.isfinite(mean):
-                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower --lr, or --precision float32")
+                rates = "--lr or train.tune_lr" if is_tuned(step) else "--lr"
+                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32")
             score, scores = validate()
             history.append({"epoch": epoch, "loss": mean, **scores})
             best.add(epoch, score, partial(snapshot, step))
