@@ -76,9 +76,9 @@ class Packages:
 
     description = "The section of a Debian package, from its description and its sizes and needs."
 
-    def __init__(self, *, file: str, train: int = SIZES["train"], split: int = 0) -> None:
+    def __init__(self, *, file: str = "available.txt", train: int = SIZES["train"], split: int = 0) -> None:
         self.inputs = {"description": "text", "facts": "table"}
-        self.target, self.metric, self.epoch_metric = "classes", "accuracy", "log_loss"
+        self.target, self.metric = "classes", "accuracy"
         self.encoders: dict[str, str] = {}
         self.training: dict[str, Any] = {}
         self.file, self.sizes, self.seed = Path(file), SIZES | {"train": train}, split

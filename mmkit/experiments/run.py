@@ -173,6 +173,7 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
         validation=on_validation.compute(),
         binned=on_test.binned,
         best_epoch=trained.best,
+        averaged_epochs=trained.averaged,
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)),
         names=list(result.transforms.truth.target().names),

@@ -62,7 +62,7 @@ class Scaling(nn.Module):
         pooled = None if features.pooled is None else _wide(features.pooled)
         features = replace(features, tokens=_wide(features.tokens), pooled=pooled)
         if self.vectors:
-            features = Features.of(features.vector(), features.present())
+            features = Features.of(features.vector(), features.present(), penalties=features.penalties)
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
         return Features.of(self._scaled("tokens", features.tokens), features.mask, pooled, features.penalties)
 

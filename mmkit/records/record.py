@@ -110,7 +110,8 @@ class Record:
         validation: metrics on validation, by name.
         binned: metrics on test that were counted in 10,000 bins, because there were more than 50 million predictions to
             keep: `auroc_macro` is then exact to about a thousandth.
-        best_epoch: the epoch whose weights were kept, from 1.
+        best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
+        averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
             even where a lower one is better; in a line the name of their file. None if it is no such mean.
@@ -156,6 +157,7 @@ class Record:
     validation: dict[str, float | None] = field(default_factory=dict)
     binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
+    averaged_epochs: list[int] = field(default_factory=list)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None
     names: list[str] = field(default_factory=list)

@@ -19,9 +19,11 @@ from mmkit.data.readings import InputBatch
 from mmkit.data.sampling import augmentation, class_weights, epoch_order
 from mmkit.errors import MmkitError
 from mmkit.model.network import TrainingStep
+from mmkit.pretrained.tuning import is_tuned
 from mmkit.system.precision import Precision, autocast
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
+from mmkit.training.averaging import Best
 from mmkit.training.micro_batches import micro_batches
 from mmkit.training.optimisation import Training, learning_rate_share, parameter_groups, set_rates
 
@@ -33,7 +35,8 @@ class Trained:
     Args:
         history: one entry per epoch: its number from 1, the mean loss, and the validation scores. Where the start is a
             candidate, it is epoch 0, without a loss.
-        best: the epoch whose weights were kept.
+        best: the epoch with the best score.
+        averaged: the epochs whose weights were kept: that one, and those that were averaged with it.
         seconds: of all steps, without validation.
         loading: seconds of them in which the loop waited for batches.
         workers: threads that prefetched batches.
@@ -41,6 +44,7 @@ class Trained:
 
     history: list[dict[str, Any]]
     best: int
+    averaged: list[int]
     seconds: float = field(default=0.0, compare=False)
     loading: float = field(default=0.0, compare=False)
     workers: int = field(default=0, compare=False)
@@ -84,10 +88,11 @@ def fit(
     order = Generator().manual_seed(seed)
     weights = class_weights(data.truth) if training.sampler == "balanced" else None
     history: list[dict[str, Any]] = []
-    best_epoch, best_score, best_state = 0, -math.inf, snapshot(step)
+    best = Best(training.average or 1)
     if start_counts:
-        best_score, scores = validate()
+        score, scores = validate()
         history.append({"epoch": 0, "loss": None, **scores})
+        best.add(0, score, partial(snapshot, step))
     done, seconds, loading = 0, 0.0, 0.0
     with own_state(device, seed=seed), Loader(workers) as load:
         for epoch in range(1, epochs + 1):
@@ -118,21 +123,20 @@ def fit(
             mean = float(total) / steps
             seconds += time.perf_counter() - began
             if not math.isfinite(mean):
-                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower --lr, or --precision float32")
+                rates = "--lr or train.tune_lr" if is_tuned(step) else "--lr"
+                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32")
             score, scores = validate()
             history.append({"epoch": epoch, "loss": mean, **scores})
-            if score > best_score:
-                best_epoch, best_score, best_state = epoch, score, snapshot(step)
+            best.add(epoch, score, partial(snapshot, step))
             progress.update("epochs", epoch, epochs)
-            if training.patience is not None and epoch - best_epoch >= training.patience:
+            if training.patience is not None and epoch - best.epoch >= training.patience:
                 break
-    if best_score == -math.inf:
+    if not best.checkpoints:
         raise MmkitError(
             f"validation gave no score in any of {len(history)} epochs, so there is no best one; the metric must be "
             "defined on the validation split"
         )
-    step.load_state_dict(best_state)
-    return Trained(history, best_epoch, seconds, loading, load.workers)
+    return Trained(history, best.epoch, best.restore(step, validate), seconds, loading, load.workers)
 
 
 def _transformed(data: Dataset, indices: Sequence[Tensor], seed: int, epoch: int, number: int) -> dict[str, Batch]:

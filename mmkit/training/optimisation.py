@@ -14,6 +14,7 @@ from torch.optim import Optimizer
 TUNE_EPOCHS = 10
 """Of `epochs`, how many at most encoders are tuned for, unless `tune_epochs` says it."""
 TUNE_MICRO_BATCH = 8
+TUNE_AVERAGE = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +51,8 @@ class Training:
         micro_batch: maximum number of samples that pass through the model at once; gradients of a batch are summed up,
             which is the same up to rounding, but for a batch norm or an objective that compares samples. None is 8
             while encoders are tuned, without any of these two, and else the whole batch.
+        average: maximum number of the best epochs whose weights are averaged, where that is better on validation; none
+            is 3 while encoders are tuned, and else 1.
     """
 
     epochs: Annotated[int, Gt(0)] = 40
@@ -68,6 +71,7 @@ class Training:
     tune_head_lr: Annotated[float, Gt(0)] = 2e-4
     tune_weight_decay: Annotated[float, Ge(0)] = 1e-3
     micro_batch: Annotated[int, Gt(0)] | None = None
+    average: Annotated[int, Gt(0)] | None = None
 
     def plan(self, samples: int) -> tuple[int, int]:
         """The number of epochs, and of steps per epoch, for a number of samples."""
@@ -85,6 +89,7 @@ class Training:
             epochs=min(self.epochs, TUNE_EPOCHS) if self.tune_epochs is None else self.tune_epochs,
             min_steps=0,
             lr=self.tune_head_lr if self.probe else self.lr,
+            average=self.average or TUNE_AVERAGE,
             micro_batch=TUNE_MICRO_BATCH if self.micro_batch is None and divisible else self.micro_batch,
         )
 

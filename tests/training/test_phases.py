@@ -1,0 +1,127 @@
+"""Tuning starts where training on the frozen features ended, and never ends behind it on validation."""
+
+import pytest
+import torch
+from torch import nn
+
+import mmkit
+from mmkit.contract import Features
+from mmkit.encoders.fcn import FcnEncoder
+from mmkit.experiments.plan import plan
+from mmkit.experiments.run import execute
+from mmkit.plugin import EncoderSpec
+from mmkit.pretrained.tuning import Tuned
+from mmkit.system.settings import Settings
+from mmkit.training.phases import held
+
+
+class Wrapped(nn.Module):
+    def __init__(self, encoder):
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch):
+        found = self.encoder(batch)
+        return found.tokens, found.mask
+
+
+class Pretrained(nn.Module):
+    """Weights that are the same in every run, as if they came from a file."""
+
+    reads = FcnEncoder.reads
+    augments = False
+
+    def __init__(self, transform, *, tune: str = "frozen"):
+        super().__init__()
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            encoder = FcnEncoder(transform, width=16)
+        self.width = encoder.width
+        self.tuned = Tuned(Wrapped(encoder), tune, blocks=())
+        self.frozen = self.tuned.frozen
+
+    def forward(self, batch):
+        return Features.of(*self.tuned(batch))
+
+
+def trained(tune, *, noise=0.0, **training):
+    chosen = mmkit.installed().choose(
+        "encoder",
+        Pretrained,
+        {"noise": noise, "time_mask": 0.0, "tune": tune},
+        spec=EncoderSpec("pretrained", "", "", modality="series"),
+    )
+    asked = plan(
+        mmkit.installed(),
+        task="synthetic-unique:train=64,missing=0.2",
+        encoders={"series": [chosen]},
+        fusions=["concat"],
+        training={"epochs": 4, "min_steps": 0, **training},
+        seeds=1,
+        baselines=False,
+        settings=Settings("cpu"),
+    )
+    return execute(asked.runs()[0])
+
+
+def best(record):
+    values = [entry[record.epoch_metric] for entry in record.history]
+    return min(values) if record.epoch_metric.endswith("loss") else max(values)
+
+
+def test_the_start_of_tuning_is_the_best_of_frozen():
+    (frozen, model), (full, other) = trained("frozen"), trained("full")
+    first = full.history[0]
+    assert (first["epoch"], first["loss"]) == (0, None)
+    assert first[full.epoch_metric] == pytest.approx(best(frozen), rel=1e-5)
+    assert [entry["epoch"] for entry in full.history] == [0, 1, 2, 3, 4]
+    assert full.encoded_once == []
+    for name in frozen.encoders:  # features are scaled as they were before tuning
+        one, two = (m.module.scalings[m.module.names[name]].state_dict() for m in (model, other))
+        torch.testing.assert_close(two, one)
+        assert float(one["tokens_scale"]) != 1
+
+
+@pytest.mark.parametrize("tune_lr", [1e-4, 10.0])
+def test_on_validation_the_result_is_never_behind_the_frozen_encoder(tune_lr):
+    """Even at a rate that destroys the backbone."""
+    frozen, _ = trained("frozen")
+    full, _ = trained("full", tune_lr=tune_lr)
+    name = full.epoch_metric
+    ahead = full.validation[name] - frozen.validation[name]
+    assert (-ahead if name.endswith("loss") else ahead) >= -1e-5
+    if tune_lr == 10.0:
+        assert full.best_epoch == 0
+
+
+def test_tuning_changes_the_backbone():
+    _, model = trained("full", tune_lr=1e-2, tune_epochs=6)
+    _, frozen = trained("frozen")
+    one, two = (next(iter(m.module.encoders.values())).state_dict() for m in (model, frozen))
+    assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+def test_without_probing_the_start_does_not_count():
+    record, model = trained("full", probe=False)
+    assert [entry["epoch"] for entry in record.history] == [1, 2, 3, 4]
+    assert float(next(iter(model.module.scalings.values())).tokens_scale) != 1
+
+
+def test_an_input_that_is_augmented_is_probed_as_it_is():
+    record, _ = trained("full", noise=0.1)
+    assert record.history[0]["epoch"] == 0
+    assert record.encoded_anew == record.encoded_once == []
+
+
+def test_what_is_held_is_trained_again_afterwards_also_after_an_error():
+    module = nn.Linear(2, 2)
+    module.bias.requires_grad_(requires_grad=False)
+
+    def stop():
+        with held([module]):
+            assert not any(p.requires_grad for p in module.parameters())
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        stop()
+    assert (module.weight.requires_grad, module.bias.requires_grad) == (True, False)
