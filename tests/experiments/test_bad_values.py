@@ -1,8 +1,8 @@
 """Unusable values of every modality are named by their samples, skipped, or missing; unusual valid ones work."""
 
-import math
 import functools
 import io
+import math
 import struct
 import time
 import tracemalloc
