@@ -2,10 +2,13 @@
 
 DIR/model.json          the combination, the fitted state of its transforms, and the plugins that it needs
 DIR/model.safetensors   the weights
+
+The description has a hash of the weights, and one of itself: what predictions hang on cannot change unseen.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import textwrap
 import warnings
@@ -13,22 +16,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
-from safetensors import SafetensorError, safe_open
+import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
 from mmkit.contract import Modality
-from mmkit.errors import ContractError, DataError, UnavailableError, UsageError
+from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError, UsageError
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.files import replacing, utf8
-from mmkit.system.hashing import fingerprint
 from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
 
-SCHEMA = 1
+SCHEMA = 2
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 
@@ -61,7 +64,10 @@ def write(model: Saved, directory: Path) -> None:
     Raises:
         UsageError: the folder holds other files and no model, or cannot be written.
         ContractError: the state of a transform is not plain JSON.
+        MmkitError: weights are NaN.
     """
+    if nan := _not_numbers(model.module):
+        raise MmkitError(f"{nan} holds NaN, so the model is not saved: its training diverged; take a lower learning rate")
     if not _may_write(directory):
         raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
     description = {
@@ -75,14 +81,14 @@ def write(model: Saved, directory: Path) -> None:
         "truth": model.transforms.truth.state(),
     }
     try:
-        text = json.dumps(description, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+        json.dumps(description, allow_nan=False)
     except (TypeError, ValueError) as error:
         raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
     try:
         directory.mkdir(parents=True, exist_ok=True)
         with replacing(directory / WEIGHTS, directory / DESCRIPTION) as (weights, described):
-            described.write_bytes(utf8(text))
-            save_model(model.module, str(weights), {"fitted": _state_hash(json.loads(text))})
+            save_model(model.module, str(weights))
+            described.write_bytes(utf8(_signed(description, _hash_of(weights))))
             weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
@@ -101,6 +107,8 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         UnavailableError: a component's plugin is not installed; it names the distribution and its version.
     """
     description = _described(directory)
+    weights = directory / WEIGHTS
+    _check_unchanged(description, directory)
     inputs, target, plugins = description["inputs"], description["target"], description["plugins"]
     precision: Precision = description["precision"]
     try:
@@ -112,7 +120,6 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         transforms.truth.restore(description["truth"])
         with own_state(seed=0):
             module, _ = build_model(combination, transforms)
-        state_hash = _state_hash(description)
     except (UsageError, UnavailableError) as error:
         needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
         raise UnavailableError(f"{directory} was made with {needs or 'classes'}; on this machine: {error}") from error
@@ -123,16 +130,12 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         if plugins.get(name, version) != version:
             message = f"{directory} was made with {name} {plugins[name]}; installed is {version}"
             warnings.warn(message, stacklevel=4)
-    weights = directory / WEIGHTS
     try:
-        with safe_open(weights, "pt") as file:
-            written_with = (file.metadata() or {}).get("fitted")
-        if written_with == state_hash:
-            load_model(module, str(weights))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        load_model(module, str(weights))
+    except (OSError, SafetensorError, RuntimeError) as error:  # of a component that has changed since
         raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: {_in_a_line(error)}") from error
-    if written_with != state_hash:
-        raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: it was saved with another {DESCRIPTION}")
+    if nan := _not_numbers(module):
+        raise DataError(f"{weights} holds NaN in {nan}; give a model that `save` wrote")
     return Saved(module, combination, transforms, inputs, modalities, target, precision)
 
 
@@ -143,9 +146,9 @@ def _described(directory: Path) -> dict[str, Any]:
         DataError: there is none, or it is damaged or has another schema.
     """
     names = ("inputs", "combination", "plugins", "transforms", "truth")
-    kinds = {**dict.fromkeys(names, dict), "target": str, "precision": str}
+    kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("digest", "weights", "target", "precision"), str)}
     try:
-        description = json.loads((directory / DESCRIPTION).read_text("utf-8"))
+        description = json.loads((directory / DESCRIPTION).read_text("utf-8"), parse_constant=_refuse)
         schema = description["schema"]
         wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -159,6 +162,10 @@ def _described(directory: Path) -> dict[str, Any]:
     if wrong:
         raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
     return cast(dict[str, Any], description)
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
 
 
 def _may_write(directory: Path) -> bool:
@@ -180,6 +187,44 @@ def _in_a_line(error: Exception) -> str:
     return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
-def _state_hash(description: Mapping[str, Any]) -> str:
-    """A hash of the fitted state that weights depend on, such as the word of each embedding row."""
-    return fingerprint([description["inputs"], description["transforms"], description["truth"]])
+def _signed(description: Mapping[str, Any], weights: str) -> str:
+    """The description as text, with the hash of the weights and that of itself."""
+    whole = {**{name: part for name, part in description.items() if name != "digest"}, "weights": weights}
+    return json.dumps({"digest": _digest(whole), **whole}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _digest(description: Mapping[str, Any]) -> str:
+    """A hash over all that predictions hang on, in its order: the weights, too, by their own hash."""
+    parts = {name: part for name, part in description.items() if name not in {"digest", "plugins"}}
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.blake2b(utf8(text), digest_size=16).hexdigest()
+
+
+def _hash_of(weights: Path) -> str:
+    with weights.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+def _check_unchanged(description: Mapping[str, Any], directory: Path) -> None:
+    """Check that both files are what `write` has written.
+
+    Raises:
+        DataError: one of them is not; the message names it.
+    """
+    advice = "give a model as `save` wrote it"
+    if _digest(description) != description["digest"]:
+        raise DataError(f"{directory / DESCRIPTION} was changed after it was saved: its hash is another; {advice}")
+    weights = directory / WEIGHTS
+    try:
+        found = _hash_of(weights)
+    except OSError as error:
+        raise DataError(f"{weights} cannot be read: {error.strerror}; {advice}") from error
+    if found != description["weights"]:
+        raise DataError(
+            f"{weights} does not fit {DESCRIPTION} beside it: it is damaged, or of another model; {advice}"
+        )
+
+
+def _not_numbers(module: Model) -> str:
+    """The name of the first parameter that holds NaN; empty without one."""
+    return next((name for name, weights in module.named_parameters() if bool(weights.isnan().any())), "")
