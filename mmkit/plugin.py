@@ -81,12 +81,17 @@ class ModalitySpec(Spec):
         encoder: name of the encoder taken where nobody names one.
         values: name of the modality whose values in memory it gives, where it is another way to come by them (the sound
             of a video, for audio): encoders of that one read it too.
+        extensions: ends of its files' names, in lower case with the dot. Of the modalities of a kind of file, one alone
+            names them: columns of such names are taken for its values.
+        magic: regular expressions, one of which matches the first bytes of its files (`.` is any byte).
     """
 
     kind: ClassVar[str] = "modality"
 
     encoder: str | None = field(default=None, kw_only=True)
     values: str | None = field(default=None, kw_only=True)
+    extensions: tuple[str, ...] = field(default=(), kw_only=True)
+    magic: tuple[bytes, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
