@@ -147,7 +147,7 @@ class Media:
         return cell if isinstance(cell, str) and cell.strip() and _bytes_in(cell) is None else None
 
     def value(self, row: int) -> str | bytes | None:
-        """The bytes, or the path of a plain file inside the folder; a file that is not there is the modality's to tell."""
+        """The bytes, or the path of a plain file inside the folder."""
         cell = self._cells.value(row)
         if isinstance(cell, Mapping):
             cell = cell.get("bytes") if cell.get("bytes") is not None else cell.get("path")

@@ -143,7 +143,9 @@ class Description:
             if isinstance(values, np.ndarray):
                 state.update(np.ascontiguousarray(values).tobytes())
             else:
-                state.update(of_arrow(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).encode())
+                state.update(
+                    of_arrow(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).encode()
+                )
         return fingerprint(
             {
                 "inputs": {one.name: [one.modality, self._store(one).fingerprint] for one in self.inputs},
@@ -164,7 +166,8 @@ class Description:
             "source": {"data": self.request.data, "rows": self.source.rows, "columns": len(self.source.columns)},
             "fingerprint": self.identity,
             "columns": [
-                {"name": name, "missing": missing, "is": kind, "because": why} for name, missing, kind, why in self.told()
+                {"name": name, "missing": missing, "is": kind, "because": why}
+                for name, missing, kind, why in self.told()
             ],
             "inputs": [{"name": i.name, "modality": i.modality, "columns": list(i.columns)} for i in self.inputs],
             "target": target

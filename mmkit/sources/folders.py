@@ -114,7 +114,9 @@ def _several(folder: Path) -> pa.Table:
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise DataError(f"{folder / 'dataset_dict.json'} names no splits")
     if strange := [name for name in names if name.lower() not in SPLIT_FOLDERS or not (folder / name).is_dir()]:
-        raise DataError(f"{folder} holds {strange[0]!r}, which is no split; give one of its folders: {', '.join(names)}")
+        raise DataError(
+            f"{folder} holds {strange[0]!r}, which is no split; give one of its folders: {', '.join(names)}"
+        )
     parts = [_saved(folder / name) for name in names]
     if "split" in parts[0].column_names:
         raise DataError(f"{folder} holds several splits and a column 'split'; give one of its folders")

@@ -232,12 +232,16 @@ def flat(table: pa.Table) -> pa.Table:
                 columns[field.name] = column
                 continue
             parts = pa.table({"": column}).flatten()
-            columns |= {f"{field.name}{name}": part for name, part in zip(parts.column_names, parts.columns, strict=True)}
+            columns |= {
+                f"{field.name}{name}": part for name, part in zip(parts.column_names, parts.columns, strict=True)
+            }
         table = pa.table(columns)
     return table
 
 
 def _parted(field: pa.Field) -> bool:
-    return pa.types.is_struct(field.type) and field.type.num_fields > 0 and not {"bytes", "path"} <= {
-        one.name for one in field.type
-    }
+    return (
+        pa.types.is_struct(field.type)
+        and field.type.num_fields > 0
+        and not {"bytes", "path"} <= {one.name for one in field.type}
+    )

@@ -62,9 +62,7 @@ def inputs_of(kinds: Mapping[str, str], columns: Mapping[str, Column]) -> list[I
     if len(texts) > MOST_TEXTS:
         by_length = sorted(texts, key=lambda name: (_length(columns[name]), name))
         joined = by_length[: len(texts) - MOST_TEXTS + 1]
-    found = [
-        Input(name, kind, (name,)) for name, kind in kinds.items() if kind not in TABLE and name not in joined
-    ]
+    found = [Input(name, kind, (name,)) for name, kind in kinds.items() if kind not in TABLE and name not in joined]
     taken = {one.name for one in found}
     if joined:
         found.append(Input(_free("texts", taken), "text", tuple(name for name in texts if name in joined)))
@@ -149,9 +147,7 @@ def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> pa.ChunkedArr
     return pc.if_else(pc.equal(whole, ""), pa.scalar(None, pa.large_string()), whole)
 
 
-def _rows(
-    names: Sequence[str], kinds: Mapping[str, str], columns: Mapping[str, Column], train: Array
-) -> Rows:
+def _rows(names: Sequence[str], kinds: Mapping[str, str], columns: Mapping[str, Column], train: Array) -> Rows:
     measured: dict[str, Array] = {}
     named: dict[str, tuple[Array, Sequence[str]]] = {}
     for name in names:
@@ -212,7 +208,9 @@ def _lists(name: str, column: pa.ChunkedArray) -> dict[str, Array]:
         )
         values = cells.reshape(int(valid.sum()), -1)  # [rows K]
     except (pa.ArrowException, AttributeError, ValueError) as error:
-        raise DataError(f"column {name} is no list of equally many numbers in every row; --column {name}=series") from error
+        raise DataError(
+            f"column {name} is no list of equally many numbers in every row; --column {name}=series"
+        ) from error
     whole = np.full((len(valid), values.shape[1]), np.nan)
     whole[valid] = values
     return {f"{name}.{place}": np.ascontiguousarray(column) for place, column in enumerate(whole.T)}

@@ -26,7 +26,9 @@ def guess_objects(name: str, values: Sequence[Any]) -> Guess:
     kinds = {_kind(value) for value in there}
     if len(kinds) > 1 or None in kinds:
         types = ", ".join(sorted({type(value).__name__ for value in there})[:4])
-        problem = f"column {name} holds {types}, which are of no one modality; --column {name}=KIND says which, or ignore"
+        problem = (
+            f"column {name} holds {types}, which are of no one modality; --column {name}=KIND says which, or ignore"
+        )
         return Guess("ignore", f"objects of {types}", missing, problem)
     kind, reason = _REASONS[kinds.pop() or ""]
     return Guess(kind, reason, missing)

@@ -39,9 +39,7 @@ class Source:
         return len(next(iter(self.columns.values())))
 
 
-def read(
-    data: str, media: Mapping[str, Sequence[str]], *, files: str | None = None, outside: bool = False
-) -> Source:
+def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = None, outside: bool = False) -> Source:
     """Read a source.
 
     Args:
@@ -68,9 +66,7 @@ def read(
         raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
     else:
         if extension(path) not in EXTENSIONS:
-            raise DataError(
-                f"{data} is no table that can be read; expected a folder, or {', '.join(EXTENSIONS)}"
-            )
+            raise DataError(f"{data} is no table that can be read; expected a folder, or {', '.join(EXTENSIONS)}")
         _fits(path)
         table, folder = read_file(path), path.parent
     unique(table.column_names, data)
@@ -132,10 +128,13 @@ def _fits(path: Path) -> None:
         return
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     size = sum(
-        status.st_size for file, status in _stated(path) if extension(file) in EXTENSIONS and extension(file) not in ARROW
+        status.st_size
+        for file, status in _stated(path)
+        if extension(file) in EXTENSIONS and extension(file) not in ARROW
     )
     if size > memory / 2:
         raise DataError(
-            f"{path} has {size / 2**30:.1f} GiB, and is read into memory, of which there are {memory / 2**30:.1f}; write "
-            "it as Arrow files, which are mapped (pyarrow.feather.write_feather(table, path, compression='uncompressed'))"
+            f"{path} has {size / 2**30:.1f} GiB, and is read into memory, of which there are {memory / 2**30:.1f}; "
+            "write it as Arrow files, which are mapped: "
+            "pyarrow.feather.write_feather(table, path, compression='uncompressed')"
         )

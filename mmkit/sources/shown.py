@@ -35,9 +35,7 @@ def _lines(found: Description, width: int) -> Iterator[str]:
     for name, missing, kind, why in found.told():
         rows.append((_cut(name), "" if missing is None else _share(missing, source.rows), kind, why))
     yield from _table(rows, width)
-    inputs = ", ".join(
-        one.name if one.name == one.modality else f"{one.name} ({one.modality})" for one in found.inputs
-    )
+    inputs = ", ".join(one.name if one.name == one.modality else f"{one.name} ({one.modality})" for one in found.inputs)
     for line in (f"inputs: {inputs or 'none'}", *summary(found)):
         yield from textwrap.wrap(line, width, subsequent_indent="  ", break_on_hyphens=False)
 
