@@ -141,6 +141,13 @@ class Media:
         return state.hexdigest()
 
     def _name(self, row: int) -> str | None:
+        """The name of the file of a row; None where there is none, or where the cell must not be read."""
+        try:
+            return self._named(row)
+        except DataError:
+            return None
+
+    def _named(self, row: int) -> str | None:
         cell = self._cells.value(row)
         if isinstance(cell, Mapping):
             cell = None if cell.get("bytes") is not None else cell.get("path")
@@ -182,15 +189,19 @@ def _bytes_in(cell: str) -> bytes | None:
     if cell.startswith("data:"):
         head, _, rest = cell.partition(",")
         try:
-            return base64.b64decode(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
+            return _decoded(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
         except binascii.Error as error:
             raise DataError(f"a data URI cannot be read: {error}") from error
     if len(cell) >= ENCODED and "." not in cell:
         try:
-            return base64.b64decode("".join(cell.split()), validate=True)
+            return _decoded(cell)
         except (binascii.Error, ValueError):
             return None
     return None
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode("".join(text.split()), validate=True)
 
 
 class Objects:

@@ -142,8 +142,12 @@ def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> pa.ChunkedArr
         )
     if len(found) == 1:
         return found[0]
-    lines = [pc.binary_join_element_wise(f"{n}: ", column, "") for n, column in zip(names, found, strict=True)]
-    whole = pc.binary_join_element_wise(*lines, "\n", null_handling="skip")
+    nothing = pa.scalar("", pa.large_string())
+    lines = [  # joining with null_handling="skip" would lose rows whose every value is null
+        pc.fill_null(pc.binary_join_element_wise(pa.scalar(f"\n{n}: ", pa.large_string()), column, nothing), nothing)
+        for n, column in zip(names, found, strict=True)
+    ]
+    whole = pc.utf8_ltrim_whitespace(pc.binary_join_element_wise(*lines, nothing))
     return pc.if_else(pc.equal(whole, ""), pa.scalar(None, pa.large_string()), whole)
 
 
