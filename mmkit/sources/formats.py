@@ -224,7 +224,12 @@ def _written(cell: Any) -> str:
 
 
 def flat(table: pa.Table) -> pa.Table:
-    """The table with the fields of objects as columns of their own, `place.city`; what holds bytes stays whole."""
+    """The table with the fields of objects as columns of their own, `place.city`; what holds bytes stays whole.
+
+    Strings, bytes and lists that are views, as polars has them, become plain ones, which all of Arrow can work with.
+    """
+    if any(field.type != _without_views(field.type) for field in table.schema):
+        table = table.cast(pa.schema([pa.field(one.name, _without_views(one.type)) for one in table.schema]))
     while any(map(_parted, table.schema)):
         columns = {}
         for field, column in zip(table.schema, table.columns, strict=True):
@@ -237,6 +242,22 @@ def flat(table: pa.Table) -> pa.Table:
             }
         table = pa.table(columns)
     return table
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if kind == pa.string_view():
+        return pa.large_string()
+    if kind == pa.binary_view():
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(one.name, _without_views(one.type)) for one in kind])
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_without_views(kind.value_type), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(_without_views(kind.value_type))
+    if pa.types.is_large_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    return kind
 
 
 def _parted(field: pa.Field) -> bool:

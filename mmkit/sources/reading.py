@@ -24,7 +24,7 @@ class Source:
     """A table as it was read.
 
     Args:
-        name: the path that was given, or the name of a table in memory.
+        name: the path that was given, or "the table" for one in memory.
         columns: by name, all of one length: Arrow's, or lists of Python objects.
         folder: where the relative names of files in its cells begin.
     """
@@ -57,7 +57,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
     if files is not None and not _is(Path(files), Path.is_dir):
         raise UsageError(f"--files takes a folder; there is none at {files}")
     if data.startswith(PREFIX):
-        return _checked(Source(data, held(data), Path(files or ".")))
+        return _checked(Source("the table", held(data), Path(files or ".")))
     path = Path(data)
     if _is(path, Path.is_dir):
         _fits(path)
