@@ -180,9 +180,19 @@ _OF_CATEGORIES = (
     "auroc_macro",
     "log_loss",
 )
+
+
+def _recalls(probabilities: Tensor, label: Tensor) -> Tensor:
+    """Whether each sample is right, by the size of its class, so that the mean is that of the classes' recalls; [N]."""
+    sizes = torch.bincount(label)
+    right = (probabilities.argmax(-1) == label).double()
+    return right / sizes[label] * (len(label) / (sizes > 0).sum())
+
+
 # Metrics that are a mean over samples: their values [N] from prediction [N C] and truth, by kind of target and name.
 _PER_SAMPLE: dict[tuple[str, str], Callable[[Tensor, Tensor], Tensor]] = {
     ("classes", "accuracy"): lambda probabilities, label: probabilities.argmax(-1) == label,
+    ("classes", "balanced_accuracy"): _recalls,
     ("classes", "log_loss"): negative_log_likelihood,
     ("labels", "log_loss"): negative_log_likelihood_of_labels,
     ("labels", "accuracy"): lambda probabilities, labels: ((probabilities > 0.5) == (labels > 0)).double().mean(-1),

@@ -70,7 +70,8 @@ def _hashed(array: pa.Array) -> np.ndarray:
     elif pat.is_integer(kind) or pat.is_floating(kind) or pat.is_boolean(kind):
         return _of_numbers(array)
     elif pat.is_nested(kind):
-        return np.array([hash(repr(value)) for value in array.to_pylist()], np.int64).view(np.uint64)
+        found = np.array([hash(repr(value)) for value in array.to_pylist()], np.int64).view(np.uint64)
+        return np.where(array.is_null().to_numpy(zero_copy_only=False), MISSING, found)
     else:
         coded = array.dictionary_encode()
     words = coded.dictionary.to_pylist()
