@@ -61,7 +61,7 @@ def each(code, drawn, form):
 LEAKS = [
     ("a code", "category", lambda r, code: [f"s{c}" for c in code]),
     ("a number", "number", lambda r, code: (code * 10 + r.normal(size=len(code))).tolist()),
-    ("a number in strings", "number", lambda r, code: each(code, r.integers(0, 99, len(code)), "{0}0.{1:02} %")),
+    ("a number in strings", "number", lambda r, code: each(code, r.integers(0, 99, len(code)), "1{0}.{1:02} %")),
     ("days", "date", lambda r, code: each(code, r.integers(1, 10, len(code)), "201{0}-0{1}-01")),
     ("what is missing", "number", lambda r, code: [None if c == 0 else float(c) for c in code]),
     ("many values", "category", lambda r, code: each(code, r.integers(0, 15, len(code)), "{0}-{1}")),
@@ -186,8 +186,10 @@ def test_files_that_cannot_be_read_are_counted(tmp_path):
     found = find_files("image", column(names), tmp_path / "in", decode=decode)
     assert texts(found) == [
         "image: 2 rows name files that are not there, as 'gone.jpg'",
-        "image: 1 rows name files that lie outside the folder, and are not read (--outside allows it), "
-        "as '../secret.jpg'",
+        (
+            "image: 1 rows name files that lie outside the folder, and are not read (--outside allows it), "
+            "as '../secret.jpg'"
+        ),
         "image: 1 rows name files that are empty, as 'empty.jpg'",
         "image: 1 of 3 files that were read are broken, as b.jpg cannot be read as an image",
     ]
