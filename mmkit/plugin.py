@@ -174,16 +174,19 @@ class TaskSpec(Spec):
     """Samples with a question: splits of inputs and truth.
 
     Args:
-        modalities: the modality of each input, by input; shown before the task is loaded.
-        target: the kind of target that it asks for.
+        modalities: the modality of each input, by input; shown before the task is loaded. Empty where they hang on its
+            options.
+        target: the kind of target that it asks for; empty where it hangs on its options.
         licence: under which the data may be used.
+        example: options with which the conformance kit builds it, where the defaults have no samples.
     """
 
     kind: ClassVar[str] = "task"
 
-    modalities: tuple[tuple[str, str], ...] = field(kw_only=True)
-    target: str = field(kw_only=True)
+    modalities: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    target: str = field(default="", kw_only=True)
     licence: str = field(default="", kw_only=True)
+    example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
 
 
 @hookspec

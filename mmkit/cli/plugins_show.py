@@ -101,7 +101,7 @@ def _needs(spec: Spec | None) -> str:
         return _count(spec.min_inputs, None) + (", each with its own head" if spec.unimodal else "")
     if isinstance(spec, TaskSpec):
         inputs = ", ".join(f"{name} ({modality})" for name, modality in spec.modalities)
-        return f"inputs {inputs}; target {spec.target}"
+        return f"inputs {inputs}; target {spec.target}" if inputs else "inputs and target by its options"
     return ""
 
 

@@ -115,7 +115,7 @@ class Run:
     def id(self, splits: Splits) -> str:
         """A hash over all that determines the result. It reads the training and validation splits."""
         ids = {name: list(splits(name).ids) for name in ("train", "validation")}
-        return fingerprint({**self.document(), "split": fingerprint(ids)})
+        return fingerprint({**self.document(), **known_by(splits.task), "split": fingerprint(ids)})
 
 
 def execute(
@@ -246,6 +246,12 @@ def surroundings(run: Run) -> dict[str, Any]:
         "plugins": plugins,
         "libraries": libraries(plugins),
     }
+
+
+def known_by(task: Task) -> dict[str, str]:
+    """What stands for the task in an id: its `identity`, where it has one, in place of its options."""
+    identity: str | None = getattr(task, "identity", None)
+    return {} if identity is None else {"task": identity}
 
 
 def _names(run: Run) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,7 +26,7 @@ from mmkit.sources.guessing import TABLE, Guess, guesses
 from mmkit.sources.inputs import inputs_of, strings
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read, stamp
-from mmkit.sources.splitting import given_splits, groups_of, shares_of, split
+from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split
 from mmkit.sources.targets import read_target
 
 _SHARES = re.compile(r"\s*[\d.]+\s*/.*")
@@ -135,10 +136,14 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
     request, source, columns = plain.request, plain.source, plain.source.columns
     target = read_target({name: columns[name] for name in request.target}, request.target_kind)
     ids = _ids(request, source)
-    arrow = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
+    arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
     kinds_of_arrow = {name: kinds[name] for name in arrow}
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
-    copies = duplicates(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
+    copies = (
+        duplicates(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
+        if arrow
+        else None
+    )
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
     given = None if by_share else given_splits(columns[request.splits])
@@ -149,7 +154,7 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         times=None if request.time is None else _times(columns[request.time]),
         given=given,
         seed=request.split_seed,
-        **({"shares": shares_of(request.splits)} if by_share else {}),
+        shares=shares_of(request.splits) if by_share else SHARES,
     )
     if target.rare and by_share and target.kind == "classes":
         rare = [target.names.index(name) for name in target.rare]
@@ -177,22 +182,19 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         sides,
         ids,
         _words(columns[request.group[0]]) if request.group else None,
-        _how(request, copies, by_share=by_share),
+        _how(request, by_share=by_share),
         findings,
         plain.problems,
     )
 
 
-def _how(request: Request, copies: Array, *, by_share: bool) -> str:
+def _how(request: Request, *, by_share: bool) -> str:
     if not by_share:
         return f"as column {request.splits} says"
     how = ["by time" if request.time else "stratified"]
     if request.group:
         how.append(f"by {request.group[0]}")
-    how.append(f"seed {request.split_seed}")
-    if not request.group and (repeated := int((copies != np.arange(len(copies))).sum())):
-        how.append(f"{repeated:,} cop{'ies' if repeated > 1 else 'y'} kept together with what they repeat")
-    return ", ".join(how)
+    return ", ".join([*how, f"seed {request.split_seed}"])
 
 
 def _times(column: pa.ChunkedArray) -> Array:

@@ -204,10 +204,8 @@ class Description:
         return self.text()
 
     def _lines(self, width: int) -> Iterator[str]:
-        yield from textwrap.wrap(
-            f"{self.source.name}: {_count(self.source.rows, 'row')}, {_count(len(self.source.columns), 'column')}",
-            width,
-        )
+        counts = f"{_count(self.source.rows, 'row')}, {_count(len(self.source.columns), 'column')}"
+        yield from textwrap.wrap(f"{self.source.name}: {counts}", width)
         rows = [("column", "missing", "is", "because")]
         for name, missing, kind, why in self.told():
             share = "" if missing is None else f"{100 * missing / self.source.rows:.1f} %"
@@ -225,7 +223,7 @@ class Description:
         if target is None:
             return
         what = f"{target.kind} ({len(target.names)})" if target.names else target.kind
-        yield f"target {', '.join(self.request.target)}: {what}, {target.reason}; measured by {target.metric}"
+        yield f"target {', '.join(self.request.target)}: {what}, {target.reason}"
         counts = sorted(zip(target.counts, target.names, strict=False), key=lambda pair: (-pair[0], pair[1]))
         if counts:
             more = f", and {len(counts) - MOST} more" if len(counts) > MOST else ""

@@ -245,10 +245,8 @@ def flat(table: pa.Table) -> pa.Table:
 
 
 def _without_views(kind: pa.DataType) -> pa.DataType:
-    if kind == pa.string_view():
-        return pa.large_string()
-    if kind == pa.binary_view():
-        return pa.large_binary()
+    if kind in {pa.string_view(), pa.binary_view()}:
+        return pa.large_string() if kind == pa.string_view() else pa.large_binary()
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(one.name, _without_views(one.type)) for one in kind])
     if pa.types.is_fixed_size_list(kind):

@@ -242,9 +242,8 @@ def _parts(name: str, moments: Array) -> tuple[dict[str, Array], dict[str, tuple
         "weekday": ((whole.astype(np.int64) + 3) % 7, _DAYS),  # 1970 began on a Thursday
         "hour": ((safe - whole) // np.timedelta64(1, "h"), [f"{n:02}" for n in range(24)]),
     }
-    found = {}
+    found: dict[str, tuple[Array, Sequence[str]]] = {}
     for part, (codes, words) in parts.items():
-        numbers_ = codes.astype(np.int32)
-        if len(np.unique(numbers_[~gone])) > 1:
-            found[f"{name}.{part}"] = (np.where(gone, -1, numbers_).astype(np.int32), tuple(words))
+        if len(np.unique(codes[~gone])) > 1:
+            found[f"{name}.{part}"] = np.where(gone, -1, codes).astype(np.int32), words
     return {f"{name}.days": days}, found

@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import PurePath
-from typing import Any
+from typing import Any, TypeAlias
 from uuid import uuid4
 
 import numpy as np
@@ -24,7 +24,7 @@ from mmkit.sources.formats import flat, unique
 from mmkit.system.files import utf8
 from mmkit.system.hashing import digest
 
-Column = pa.ChunkedArray | list[Any]
+Column: TypeAlias = "pa.ChunkedArray | list[Any]"
 """A column as it was read: Arrow's, or a list of Python objects that Arrow refuses."""
 
 PREFIX = "memory:"

@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 from mmkit.errors import DataError, MmkitError, UsageError
-from mmkit.sources import reading
 from mmkit.sources.formats import CELL, read_file
 from mmkit.sources.memory import KEPT, columns_of, fingerprint, hold
 from mmkit.sources.reading import read, stamp
@@ -319,7 +318,7 @@ def test_names_that_are_no_files(tmp_path):
 
 def test_what_is_too_large_for_this_machine_is_refused_before_it_is_read(written, monkeypatch):
     text, mapped = written({"a": ["x" * 4000]}, "csv"), written({"a": ["x" * 4000]}, "arrow")
-    monkeypatch.setattr(reading.os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else 4096)
+    monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else 4096)
     with pytest.raises(DataError, match="is read into memory"):
         read(text, {})
     assert read(mapped, {}).rows == 1
