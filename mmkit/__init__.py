@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mmkit.alignment.zero_shot import ZeroShot as ZeroShot
     from mmkit.api import bench as bench
     from mmkit.api import fit as fit
+    from mmkit.api import inspect as inspect
     from mmkit.api import load as load
     from mmkit.api import retrieve as retrieve
     from mmkit.api import zero_shot as zero_shot
@@ -37,6 +38,7 @@ _PUBLIC = {
     "ZeroShot": "mmkit.alignment.zero_shot",
     "bench": "mmkit.api",
     "fit": "mmkit.api",
+    "inspect": "mmkit.api",
     "installed": "mmkit.registry.catalog",
     "load": "mmkit.api",
     "retrieve": "mmkit.api",
@@ -55,6 +57,7 @@ __all__ = [
     "ZeroShot",
     "bench",
     "fit",
+    "inspect",
     "installed",
     "load",
     "retrieve",

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
 
@@ -15,6 +16,7 @@ from mmkit.alignment.options import AlignmentOptions, Map
 from mmkit.alignment.retrieval import Retrieval, measure_retrieval
 from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
+from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out
@@ -24,11 +26,15 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Record
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
+from mmkit.sources.about import About
 from mmkit.system.bars import Bars
 from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
 from mmkit.system.settings import OnError, Settings
+
+if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
+    from mmkit.sources.description import Description
 
 OneOrMore = Named | Sequence[Named]
 
@@ -36,6 +42,8 @@ OneOrMore = Named | Sequence[Named]
 def bench(
     *,
     task: Named = "digits",
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
     encoders: Mapping[str, OneOrMore] | None = None,
     fusion: OneOrMore = "attention",
     head: OneOrMore = (),
@@ -55,6 +63,7 @@ def bench(
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
+    **about: Unpack[About],
 ) -> Suite:
     """Compare combinations of encoders, fusions and heads on a task, and with single-input baselines.
 
@@ -62,6 +71,8 @@ def bench(
 
     Args:
         task: that the combinations are trained for.
+        data: your own, in place of a task: as `inspect` takes it.
+        target: the column of `data` to predict; several of numbers are one target.
         encoders: by input or by modality, one or several; several of one input are compared.
         fusion: one or several; "all" is every installed fusion that suits the task.
         head: one or several; "all" is every installed head that suits the task, none is the first of them.
@@ -82,6 +93,7 @@ def bench(
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
+        about: what else you say of `data`: the other parameters of `inspect`.
 
     Raises:
         UsageError: an unknown name, a wrong option, or a folder that cannot be used.
@@ -92,7 +104,7 @@ def bench(
     catalog = catalog or installed()
     planned = plan(
         catalog,
-        task=task,
+        task=_task(catalog, task, data, target, about),
         encoders={name: _list(given) for name, given in (encoders or {}).items()},
         fusions=_list(fusion),
         heads=_list(head),
@@ -105,12 +117,15 @@ def bench(
     )
     folder = new_folder(planned.task.name) if out is None else Path(out)
     with _progress(progress) as shown:
+        _tell_data(planned.task, shown)
         return carry_out(planned, folder, catalog, save=save, mix=mix, cost=cost, cache=_cache(cache), progress=shown)
 
 
 def fit(
     *,
     task: Named = "digits",
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
     encoders: Mapping[str, Named] | None = None,
     fusion: Named = "attention",
     head: Named | None = None,
@@ -124,11 +139,14 @@ def fit(
     on_error: OnError = "fail",
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
+    **about: Unpack[About],
 ) -> tuple[MultimodalModel, Record]:
     """Train one model and evaluate it.
 
     Args:
         task: that the model is trained for.
+        data: your own, in place of a task: as `inspect` takes it.
+        target: the column of `data` to predict; several of numbers are one target.
         encoders: by input, or by modality.
         fusion: a name, or a class.
         head: a name, or a class; None is the first installed head that suits the task.
@@ -142,6 +160,7 @@ def fit(
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
         catalog: where names are looked up; None is what is installed.
         progress: bars on a terminal and in a notebook; False is silent; or something of your own.
+        about: what else you say of `data`: the other parameters of `inspect`.
 
     Returns:
         The model, for predicting and saving, and the record of the run.
@@ -155,7 +174,7 @@ def fit(
     catalog = catalog or installed()
     planned = plan(
         catalog,
-        task=task,
+        task=_task(catalog, task, data, target, about),
         encoders={name: [given] for name, given in (encoders or {}).items()},
         fusions=[fusion],
         heads=[] if head is None else [head],
@@ -195,7 +214,9 @@ def load(
 
 def retrieve(
     *,
-    task: Named,
+    task: Named | None = None,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
     encoders: Mapping[str, Named],
     split: Split = "test",
     map: Map = "none",  # noqa: A002 (the user's word for it)
@@ -206,11 +227,14 @@ def retrieve(
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
+    **about: Unpack[About],
 ) -> Retrieval:
     """Retrieve each of two inputs by the other, among all samples of a split.
 
     Args:
         task: that has the samples.
+        data: your own, in place of a task: as `inspect` takes it.
+        target: the column of `data` to predict; it says which classes splits hold alike.
         encoders: frozen encoders of two inputs; a map leads from the space of the first to that of the second.
         split: its samples are both queries and candidates.
         map: "none" if both encoders share a space, else "ridge".
@@ -221,6 +245,7 @@ def retrieve(
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
+        about: what else you say of `data`: the other parameters of `inspect`.
 
     Raises:
         UsageError: the request is not possible, such as vectors of different widths without a map.
@@ -228,8 +253,8 @@ def retrieve(
     """
     with _progress(progress) as shown:
         return measure_retrieval(
-            catalog or installed(),
-            task=task,
+            catalog := catalog or installed(),
+            task=_task(catalog, task, data, target, about),
             encoders=encoders,
             options=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
             shared=Shared(_cache(cache), shown),
@@ -238,7 +263,9 @@ def retrieve(
 
 def zero_shot(
     *,
-    task: Named,
+    task: Named | None = None,
+    data: Any = None,
+    target: str | Sequence[str] | None = None,
     input: str,  # noqa: A002 (the user's word for it)
     encoder: Named,
     text_encoder: Named,
@@ -254,11 +281,14 @@ def zero_shot(
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
+    **about: Unpack[About],
 ) -> ZeroShot:
     """Classify one input by descriptions of the classes in words, without training on any label.
 
     Args:
         task: a classification task.
+        data: your own, in place of a task: as `inspect` takes it.
+        target: the column of `data` that holds the classes.
         input: the input to classify.
         encoder: frozen encoder of the input.
         text_encoder: frozen encoder of the prompts.
@@ -274,6 +304,7 @@ def zero_shot(
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
+        about: what else you say of `data`: the other parameters of `inspect`.
 
     Raises:
         UsageError: the request is not possible, such as a template without {}.
@@ -281,8 +312,8 @@ def zero_shot(
     """
     with _progress(progress) as shown:
         return classify_zero_shot(
-            catalog or installed(),
-            task=task,
+            catalog := catalog or installed(),
+            task=_task(catalog, task, data, target, about),
             input=input,
             encoder=encoder,
             text_encoder=text_encoder,
@@ -292,6 +323,58 @@ def zero_shot(
             options=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
             shared=Shared(_cache(cache), shown),
         )
+
+
+def inspect(
+    data: Any,
+    *,
+    target: str | Sequence[str] | None = None,
+    **about: Unpack[About],
+) -> Description:
+    """What a table of your own is: each column and why, the inputs, the target, the splits, the findings.
+
+    Nothing is trained. In a notebook and by `print` the result shows itself as `mmkit data inspect` does.
+
+    Args:
+        data: a path (CSV, TSV, JSON lines, Parquet, Arrow, a folder of those, of images, sounds or videos whose
+            sub-folder is the class, or of `datasets`), a frame (pandas, polars, pyarrow, duckdb), or a mapping of
+            column to sequence.
+        target: the column to predict; several of numbers are one target.
+        about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
+            `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
+            `id`, the column that names each row; `split_seed`; `splits`, shares or a column; `files`, where names of
+            files in cells begin; `outside`, True where they may leave that folder.
+
+    Raises:
+        UsageError: a column, kind or option that there is not, or a target that can be read in two ways.
+        DataError: data that cannot be read, or has nothing to learn from.
+    """
+    own = _own_data(installed())
+    found: Description = own.describe(own.options(data, target, about))
+    return found
+
+
+def _task(catalog: Catalog, task: Named | None, data: Any, target: str | Sequence[str] | None, about: About) -> Named:
+    """The task that was named, or that of a user's own data."""
+    if data is not None:
+        return catalog.choose("task", "own-data", _own_data(catalog).options(data, target, about))
+    if target is not None or about:
+        raise UsageError(f"{'target' if target is not None else next(iter(about))} says something of data; give data=")
+    if task is None:
+        raise UsageError("which samples? Give task= or data=")
+    return task
+
+
+def _own_data(catalog: Catalog) -> Any:
+    """The class of the task, imported where it is needed."""
+    return catalog.find("task", "own-data").load()
+
+
+def _tell_data(task: Choice, shown: Progress) -> None:
+    """Note what was found in a user's own data, if the task is that."""
+    if hasattr(task.component, "summary"):
+        for line in task.component(**task.part(task.component)).summary():
+            shown.note(line.strip())
 
 
 def new_folder(task: str) -> Path:

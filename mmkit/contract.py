@@ -228,6 +228,9 @@ class Samples:
 
     NaN, `pandas.NA` and a masked element of numpy are missing values as well; as truth NaN is none, but an error.
 
+    A sequence may be lazy: it is read value by value, in any order, by several threads, and a value that must not be
+    read raises a `DataError` then. Where it has a `fingerprint: str`, a hash of its content, it is known by that.
+
     Args:
         ids: of each sample, unique over all splits.
         inputs: raw values by input; an input that is left out is all None.
@@ -426,7 +429,7 @@ class Objective(Protocol):
 
 
 class Task(Protocol):
-    """Samples with a question. Its constructor takes options only, and reads no data."""
+    """Samples with a question. Its constructor takes options only, and reads no data but a description of it."""
 
     description: ClassVar[str]
     """What it asks, where its samples come from and how they were split, in a few sentences."""
@@ -439,6 +442,9 @@ class Task(Protocol):
     # One more is read where a task has it: epoch_metric: str, by which the best epoch is chosen in place of `metric`,
     #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not), or
     #   where validation is so small that it is noise (of 200 samples right or wrong says less than `log_loss`).
+    # Two more are of tasks whose samples hang on their options: identity: str, by which a run is known in place of
+    #   those options, so that the same samples from another place are the same run; and document() -> dict, of plain
+    #   JSON values, what was found in the data, which a suite keeps as `data.json`.
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]

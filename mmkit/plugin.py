@@ -81,12 +81,17 @@ class ModalitySpec(Spec):
         encoder: name of the encoder taken where nobody names one.
         values: name of the modality whose values in memory it gives, where it is another way to come by them (the sound
             of a video, for audio): encoders of that one read it too.
+        extensions: ends of its files' names, in lower case with the dot. Of the modalities of a kind of file, one alone
+            names them: columns of such names are taken for its values.
+        magic: regular expressions, one of which matches the first bytes of its files (`.` is any byte).
     """
 
     kind: ClassVar[str] = "modality"
 
     encoder: str | None = field(default=None, kw_only=True)
     values: str | None = field(default=None, kw_only=True)
+    extensions: tuple[str, ...] = field(default=(), kw_only=True)
+    magic: tuple[bytes, ...] = field(default=(), kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -169,16 +174,19 @@ class TaskSpec(Spec):
     """Samples with a question: splits of inputs and truth.
 
     Args:
-        modalities: the modality of each input, by input; shown before the task is loaded.
-        target: the kind of target that it asks for.
+        modalities: the modality of each input, by input; shown before the task is loaded. Empty where they hang on its
+            options.
+        target: the kind of target that it asks for; empty where it hangs on its options.
         licence: under which the data may be used.
+        example: options with which the conformance kit builds it, where the defaults have no samples.
     """
 
     kind: ClassVar[str] = "task"
 
-    modalities: tuple[tuple[str, str], ...] = field(kw_only=True)
-    target: str = field(kw_only=True)
+    modalities: tuple[tuple[str, str], ...] = field(default=(), kw_only=True)
+    target: str = field(default="", kw_only=True)
     licence: str = field(default="", kw_only=True)
+    example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
 
 
 @hookspec

@@ -1,6 +1,7 @@
 """What every test stands on: one thread, one seed."""
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -118,3 +119,46 @@ class Environment:
 @pytest.fixture
 def outside(tmp_path):
     return Environment(tmp_path)
+
+
+@pytest.fixture
+def written(tmp_path):
+    """Writes a table, given as a mapping of columns, in a format; returns the path as text."""
+    import pyarrow as pa
+    import pyarrow.csv
+    import pyarrow.feather
+    import pyarrow.parquet
+
+    def write(columns, kind, name="table"):
+        path = tmp_path / f"{name}.{kind}"
+        table = pa.table(columns)
+        if kind in {"csv", "tsv"}:
+            pa.csv.write_csv(table, path, pa.csv.WriteOptions(delimiter="\t" if kind == "tsv" else ","))
+        elif kind == "jsonl":
+            lines = [json.dumps(row, ensure_ascii=False, default=str) for row in table.to_pylist()]
+            path.write_text("\n".join(lines) + "\n", "utf-8")
+        elif kind == "parquet":
+            pa.parquet.write_table(table, path)
+        else:
+            pa.feather.write_feather(table, path, compression="uncompressed")
+        return str(path)
+
+    return write
+
+
+class Frame:
+    """The least that a frame of another library has."""
+
+    def __init__(self, columns):
+        import pyarrow as pa
+
+        self._table = pa.table(columns)
+
+    def __arrow_c_stream__(self, requested_schema=None):
+        return self._table.__arrow_c_stream__(requested_schema)
+
+
+@pytest.fixture
+def frame():
+    """A frame of some library that speaks Arrow."""
+    return Frame

@@ -31,6 +31,7 @@ FLOORS = (
     "fusions",
     "heads",
     "objectives",
+    "sources",
     "tasks",
     "metrics",
     "speed",

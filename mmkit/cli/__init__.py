@@ -29,6 +29,9 @@ COMMANDS: Table = {
         "list": ("mmkit.cli.cache:show", "List cached features with their sizes."),
         "clear": ("mmkit.cli.cache:clear", "Remove cached features."),
     },
+    "data": {
+        "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
+    },
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "List installed components with their status."),
     "plugins": {
         "list": ("mmkit.cli.list_plugins:list_plugins", "The same as list-plugins."),
@@ -39,7 +42,11 @@ COMMANDS: Table = {
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
-GROUPS = {"cache": "Manage cached features of frozen encoders.", "plugins": "Inspect, check and create plugins."}
+GROUPS = {
+    "cache": "Manage cached features of frozen encoders.",
+    "data": "Look at your own data.",
+    "plugins": "Inspect, check and create plugins.",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -11,6 +11,23 @@ import typer
 from mmkit.api import new_folder
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
+from mmkit.cli.own_data import (
+    OPTIONS,
+    Columns,
+    Data,
+    Files,
+    Group,
+    Id,
+    Outside,
+    Splits,
+    SplitSeed,
+    Target,
+    TargetKind,
+    Time,
+    named_task,
+    task_of,
+    tell_data,
+)
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog
@@ -32,6 +49,8 @@ def bench(
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="Task to compare on. [digits]", envvar="MMKIT_TASK")
     ] = None,
+    data: Data = None,
+    target: Target = None,
     encoder: Annotated[
         Several,
         typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; repeatable."),
@@ -66,6 +85,15 @@ def bench(
     ] = None,
     baselines: Annotated[bool | None, typer.Option(help="Also train each input alone. [yes]")] = None,
     cost: Annotated[bool | None, typer.Option(help="Also measure speed, memory and FLOPs. [yes]")] = None,
+    target_kind: TargetKind = None,
+    column: Columns = None,
+    group: Group = None,
+    time: Time = None,
+    id_: Id = None,
+    split_seed: SplitSeed = None,
+    splits: Splits = None,
+    files: Files = None,
+    outside: Outside = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None,
@@ -92,9 +120,12 @@ def bench(
     lowest to highest: defaults, --config, the environment, the command line, options after a name, -o.
     """
     given: dict[str, Any] = {
-        "task": task, "encoder": encoder, "fusion": fusion, "head": head, "objective": objective, "option": option,
+        "task": named_task(ctx, task, data), "encoder": encoder, "fusion": fusion, "head": head,
+        "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "out": out,
+        "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
+        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
@@ -102,7 +133,7 @@ def bench(
     installed = catalog(ctx)
     planned = plan(
         installed,
-        task=chosen["task"] or "digits",
+        task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
         encoders=_encoders(chosen["encoder"] or []),
         fusions=chosen["fusion"] or ["attention"],
         heads=chosen["head"] or [],
@@ -120,6 +151,7 @@ def bench(
     )
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
+    tell_data(planned.task)
     if dry_run:
         raise typer.Exit(show_dry_run(planned, installed, as_json=as_json))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)

@@ -8,9 +8,17 @@ from typing import Any
 
 from mmkit.errors import UsageError, one_of
 
-LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
+LISTS = frozenset({"encoder", "fusion", "head", "objective", "option", "column", "group"})
 """Options that can be repeated."""
-TYPES: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "cost": bool}
+TYPES: dict[str, type] = {
+    "seeds": int,
+    "limit": int,
+    "threads": int,
+    "baselines": bool,
+    "cost": bool,
+    "split_seed": int,
+    "outside": bool,
+}
 """Types of the other options that are no strings."""
 
 

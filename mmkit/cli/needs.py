@@ -24,7 +24,8 @@ def in_short(spec: Spec | None) -> str:
     elif isinstance(spec, ObjectiveSpec):
         words = count(spec.min_inputs, None, "+")
     elif isinstance(spec, TaskSpec):
-        words = f"{', '.join(dict.fromkeys(modality for _, modality in spec.modalities))} -> {spec.target}"
+        inputs = ", ".join(dict.fromkeys(modality for _, modality in spec.modalities))
+        words = f"{inputs} -> {spec.target}" if inputs else "any"
     return words
 
 
@@ -41,7 +42,7 @@ def in_full(spec: Spec | None) -> str:
         return count(spec.min_inputs, None) + (", each with its own head" if spec.unimodal else "")
     if isinstance(spec, TaskSpec):
         inputs = ", ".join(f"{name} ({modality})" for name, modality in spec.modalities)
-        return f"inputs {inputs}; target {spec.target}"
+        return f"inputs {inputs}; target {spec.target}" if inputs else "inputs and target by its options"
     return ""
 
 

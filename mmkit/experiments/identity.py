@@ -10,7 +10,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 
-from mmkit.contract import Split
+from mmkit.contract import Split, Task
 from mmkit.data.content import UNKNOWN
 from mmkit.data.splits import Splits
 from mmkit.errors import UsageError
@@ -69,16 +69,25 @@ def code_of_run(task: Choice, combination: Combination, splits: Splits) -> dict[
     return {name: code for name, code in found.items() if code}
 
 
-def check_task(known: Mapping[str, Record], task: Choice, folder: Path) -> None:
+def known_by(task: Task) -> dict[str, str]:
+    """What stands for the task in an id: its `identity`, where it has one, in place of its options."""
+    known: str | None = getattr(task, "identity", None)
+    return {} if known is None else {"task": known}
+
+
+def check_task(known: Mapping[str, Record], choice: Choice, task: Task, folder: Path) -> None:
     """Check that the records of a folder are of the task that is asked for.
+
+    Of a task with an `identity`, whose data may have moved, the name is compared; `check_identity` compares the data.
 
     Raises:
         UsageError: they are of another.
     """
     for record in known.values():
-        if record.task != str(task):
+        same = record.task.partition(":")[0] == choice.name if known_by(task) else record.task == str(choice)
+        if not same:
             raise UsageError(
-                f"{folder} holds records of the task {record.task}, and now it is {task}; a folder belongs to one "
+                f"{folder} holds records of the task {record.task}, and now it is {choice}; a folder belongs to one "
                 "task: choose another --out"
             )
 

@@ -20,7 +20,7 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.evaluation import evaluate
-from mmkit.experiments.identity import code_of_run, data_of, identity
+from mmkit.experiments.identity import code_of_run, data_of, identity, known_by
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
@@ -118,7 +118,8 @@ class Run:
 
     def id(self, splits: Splits) -> str:
         """A hash over all that determines the result. All splits are read for it, and none is decoded."""
-        return identity(self.document(), data_of(splits), code_of_run(self.task, self.combination, splits))
+        document = {**self.document(), **known_by(splits.task)}
+        return identity(document, data_of(splits), code_of_run(self.task, self.combination, splits))
 
 
 def execute(

@@ -144,7 +144,9 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         splits = splits_of(plan.task, catalog, plan.settings)
-        check_task(known, plan.task, folder)
+        check_task(known, plan.task, splits.task, folder)
+        if document := getattr(splits.task, "document", None):
+            write_json(folder / "data.json", document())
         runs = {run.id(splits): run for run in plan.runs()}
         if not mix:
             for record in known.values():

@@ -97,11 +97,19 @@ class OfClasses:
         return found | ({"auroc_macro": areas.mean} if areas is not None else {})
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
-        """Whether each sample is right, and its log loss."""
+        """Whether each sample is right, the same by the size of its class, and its log loss."""
         return {
             "accuracy": lambda: torch.cat(self._predicted) == torch.cat(self._label),
+            "balanced_accuracy": self._recalls,
             "log_loss": lambda: torch.cat(self._loss),
         }
+
+    def _recalls(self) -> Tensor:
+        """Whether each sample is right, by the size of its class, so that the mean is that of the classes' recalls."""
+        label = torch.cat(self._label)
+        sizes = label.bincount()
+        right = (torch.cat(self._predicted) == label).double()
+        return right / sizes[label] * (len(label) / (sizes > 0).sum())
 
     def confusion(self) -> list[Any]:
         """[C C]: counts by true class (row) and predicted class (column)."""

@@ -179,6 +179,8 @@ _OF_CATEGORIES = (
     "auroc_macro",
     "log_loss",
 )
+
+
 # By kind of target: the names of metrics, the leaf of the prediction, and the leaf of the truth.
 _KINDS: dict[str, tuple[tuple[str, ...], str, str]] = {
     "classes": (_OF_CATEGORIES, "probabilities", "label"),

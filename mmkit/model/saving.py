@@ -16,7 +16,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 
@@ -67,7 +66,9 @@ def write(model: Saved, directory: Path) -> None:
         MmkitError: weights are NaN.
     """
     if nan := _not_numbers(model.module):
-        raise MmkitError(f"{nan} holds NaN, so the model is not saved: its training diverged; take a lower learning rate")
+        raise MmkitError(
+            f"{nan} holds NaN, so the model is not saved: its training diverged; take a lower learning rate"
+        )
     if not _may_write(directory):
         raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
     description = {
@@ -220,9 +221,7 @@ def _check_unchanged(description: Mapping[str, Any], directory: Path) -> None:
     except OSError as error:
         raise DataError(f"{weights} cannot be read: {error.strerror}; {advice}") from error
     if found != description["weights"]:
-        raise DataError(
-            f"{weights} does not fit {DESCRIPTION} beside it: it is damaged, or of another model; {advice}"
-        )
+        raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: it is damaged, or of another model; {advice}")
 
 
 def _not_numbers(module: Model) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import sys
 import types
 from collections.abc import Iterable, Iterator
@@ -176,10 +177,33 @@ def _checked(hook: str, spec: object, seen: set[tuple[str, str]]) -> Spec:
         texts = getattr(spec, field, ())
         if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
             raise ContractError(f"{hook}: {field} of {spec.name} is a tuple of {of}; got {texts!r}")
+    _check_files(hook, spec)
     if (spec.kind, spec.name) in seen:
         raise ContractError(f"{hook} gives two of the name {spec.name}; the first one counts")
     seen.add((spec.kind, spec.name))
     return spec
+
+
+def _check_files(hook: str, spec: Spec) -> None:
+    """Raise where what a modality says of its files cannot be looked for."""
+    ends, patterns = getattr(spec, "extensions", ()), getattr(spec, "magic", ())
+    if not isinstance(ends, tuple) or not all(
+        isinstance(end, str) and end[:1] == "." and end == end.lower() for end in ends
+    ):
+        raise ContractError(
+            f"{hook}: extensions of {spec.name} is a tuple of ends of names, in lower case with the dot; got {ends!r}"
+        )
+    if not isinstance(patterns, tuple) or not all(isinstance(pattern, bytes) for pattern in patterns):
+        raise ContractError(
+            f"{hook}: magic of {spec.name} is a tuple of regular expressions, which are bytes; got {patterns!r}"
+        )
+    for pattern in patterns:
+        try:
+            re.compile(pattern, re.DOTALL)
+        except re.error as error:
+            raise ContractError(
+                f"{hook}: magic of {spec.name}: {pattern!r} is no regular expression: {error}"
+            ) from error
 
 
 def is_name(name: object) -> bool:

@@ -59,7 +59,7 @@ class Examination:
         self._results: dict[str, Result] = {}
         try:
             self.choice = self.catalog.choose(kind, what, options or {}, spec=spec)
-            if not options and isinstance(self.choice.spec, EncoderSpec | HeadSpec) and ":" not in self.name:
+            if not options and isinstance(self.choice.spec, EncoderSpec | HeadSpec | TaskSpec) and ":" not in self.name:
                 self.choice = self.catalog.choose(kind, self.choice, dict(self.choice.spec.example))
             self.name = str(self.choice)
         except ContractError as error:  # its options cannot be read, or it is not there: nothing else can be tried

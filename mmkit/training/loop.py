@@ -124,7 +124,9 @@ def fit(
             seconds += time.perf_counter() - began
             if not math.isfinite(mean):
                 rates = "--lr or train.tune_lr" if is_tuned(step) else "--lr"
-                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32")
+                raise MmkitError(
+                    f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32"
+                )
             score, scores = validate()
             history.append({"epoch": epoch, "loss": mean, **scores})
             best.add(epoch, score, partial(snapshot, step))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 from mmkit.plugin import TaskSpec, hookimpl
 
@@ -11,6 +12,10 @@ DIGITS_DATA = (
     'https://doi.org/10.24432/C50P49; Jackson et al., "Free Spoken Digit Dataset", 2018, '
     "https://github.com/Jakobovski/free-spoken-digit-dataset"
 )
+
+
+FRUIT = str(Path(__file__).parents[2] / "tasks" / "data" / "fruit.csv")
+"""A small table, on which the conformance kit checks the task of a user's own data."""
 
 
 @hookimpl
@@ -79,4 +84,10 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
         "Synthetic: a number that depends on all inputs",
         modalities=(("left", "series"), ("right", "series")),
         target="scalar",
+    )
+    yield TaskSpec(
+        "own-data",
+        "mmkit.tasks.own_data:OwnData",
+        "A user's own table: which column is to be told from the others",
+        example=(("data", FRUIT), ("target", "fruit")),
     )

@@ -22,7 +22,8 @@ def describes(specimen: TaskSpecimen) -> str | None:
         raise ContractError(f"inputs maps each input to the name of its modality; got {task.inputs!r}")
     if strangers := set(task.encoders) - set(task.inputs):
         raise ContractError(f"encoders are recommended for {sorted(strangers)}, which are no inputs")
-    if spec is not None and (dict(spec.modalities) != dict(task.inputs) or spec.target != task.target):
+    said = spec is not None and bool(spec.modalities or spec.target)  # a spec may leave both to the options
+    if spec is not None and said and (dict(spec.modalities) != dict(task.inputs) or spec.target != task.target):
         raise ContractError(
             f"its spec says {dict(spec.modalities)} and {spec.target}; it says {dict(task.inputs)} and {task.target}"
         )

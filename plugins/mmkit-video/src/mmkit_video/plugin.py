@@ -15,6 +15,16 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
         "mmkit_video.modality:Video",
         "Video without its sound: files, and arrays of frames",
         encoder="video-cnn",
+        extensions=(".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".3gp", ".ogv"),
+        magic=(
+            rb".{4}ftyp(?!avi[fs]|M4A|M4B|heic|heix|mif1)",
+            rb"\x1aE\xdf\xa3",
+            rb"RIFF.{4}AVI ",
+            rb"\0\0\x01[\xb3\xba]",
+            rb"0&\xb2u",
+            rb"FLV\x01",
+            rb"OggS.{24}(\x80theora|fishead)",
+        ),
     )
     yield ModalitySpec(
         "video-audio",

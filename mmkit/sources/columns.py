@@ -1,0 +1,260 @@
+"""Columns that are read value by value: cells of Arrow, files that cells name, rows of a table, objects of Python.
+
+Axes: N rows of the source, S samples of a split.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import bisect
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Protocol, overload
+from urllib.parse import unquote_to_bytes
+
+import numpy as np
+import pyarrow as pa
+
+from mmkit.errors import DataError
+from mmkit.sources.formats import CELL
+from mmkit.sources.memory import fingerprint, of_arrow
+from mmkit.sources.paths import located
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+FILE = 256 * 2**20
+"""The most bytes of a file that a cell names."""
+ENCODED = 64
+"""Fewest characters of a string that is taken for bytes in base64."""
+
+
+class Store(Protocol):
+    """The values of all rows; several threads may ask at once."""
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all values, found without decoding any."""
+        ...
+
+    def value(self, row: int) -> Any:
+        """The raw value of a row, None where it is missing.
+
+        Raises:
+            DataError: it must not be read.
+        """
+        ...
+
+
+class Lazy(Sequence[Any]):
+    """The values of some rows of a store, each read when it is asked for.
+
+    Args:
+        store: of all rows.
+        rows: [S] of them.
+    """
+
+    def __init__(self, store: Store, rows: Array) -> None:
+        self._store = store
+        self._rows = rows
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the content, found without decoding any value."""
+        state = blake2b(self._store.fingerprint.encode(), digest_size=16)
+        state.update(np.ascontiguousarray(self._rows, dtype=np.int64).tobytes())
+        return state.hexdigest()
+
+    def take(self, index: Iterable[int]) -> list[Any]:
+        """The values at the given positions."""
+        return [self._store.value(int(self._rows[i])) for i in index]
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        if isinstance(index, slice):
+            return self.take(range(*index.indices(len(self))))
+        return self._store.value(int(self._rows[index]))
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self) -> str:
+        return f"<Lazy column of {len(self)} values>"
+
+
+class Cells:
+    """The cells of an Arrow column as Python values.
+
+    Args:
+        column: [N].
+    """
+
+    def __init__(self, column: pa.ChunkedArray) -> None:
+        self._column = column
+        self._chunks = column.chunks
+        self._starts = np.cumsum([0, *map(len, self._chunks)]).tolist()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of type and values."""
+        return of_arrow(self._column)
+
+    def value(self, row: int) -> Any:
+        """The cell; Arrow's own look-up in a column of many chunks is far slower."""
+        chunk = bisect.bisect_right(self._starts, row) - 1
+        found = self._chunks[chunk][row - self._starts[chunk]].as_py()
+        if isinstance(found, str | bytes) and len(found) > CELL:
+            raise DataError(f"row {row} holds {len(found):,} bytes in one cell; at most {CELL:,} are read")
+        return found
+
+
+class Media:
+    """Images, sounds or videos: files that cells name, or the bytes that they hold.
+
+    Args:
+        column: [N] of names of files, bytes, data URIs, base64, or `{bytes, path}` as `datasets` has them.
+        files: where relative names begin.
+        outside: True where a name may lead out of that folder.
+    """
+
+    def __init__(self, column: pa.ChunkedArray, files: Path, *, outside: bool = False) -> None:
+        self._cells = Cells(column)
+        self._length = len(column)
+        self._files = files
+        self._outside = outside
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the cells, and of the size and time of the files that they name."""
+        state = blake2b(self._cells.fingerprint.encode(), digest_size=16)
+        for row in range(self._length):
+            cell = self._name(row)
+            if cell is not None:
+                path, what = located(cell, self._files, outside=self._outside)
+                status = path.stat() if what == "file" else None
+                state.update(f"{what} {status and (status.st_size, status.st_mtime_ns)}".encode())
+        return state.hexdigest()
+
+    def _name(self, row: int) -> str | None:
+        """The name of the file of a row; None where there is none, or where the cell must not be read."""
+        try:
+            return self._named(row)
+        except DataError:
+            return None
+
+    def _named(self, row: int) -> str | None:
+        cell = self._cells.value(row)
+        if isinstance(cell, Mapping):
+            cell = None if cell.get("bytes") is not None else cell.get("path")
+        return cell if isinstance(cell, str) and cell.strip() and _bytes_in(cell) is None else None
+
+    def value(self, row: int) -> str | bytes | None:
+        """The bytes, or the path of a plain file inside the folder."""
+        cell = self._cells.value(row)
+        if isinstance(cell, Mapping):
+            cell = cell.get("bytes") if cell.get("bytes") is not None else cell.get("path")
+        if cell is None or isinstance(cell, bytes):
+            return cell
+        if not isinstance(cell, str):
+            raise DataError(f"expected the name of a file or bytes; got a {type(cell).__name__}")
+        if not cell.strip():
+            return None
+        if (inside := _bytes_in(cell)) is not None:
+            return inside
+        path, what = located(cell, self._files, outside=self._outside)
+        if what == "file":
+            if (size := path.stat().st_size) > FILE:
+                raise DataError(f"{cell} has {size:,} bytes; at most {FILE:,} are read")
+            return str(path)
+        if what == "missing":
+            raise DataError(f"there is no file {cell} in {self._files}")
+        raise DataError(f"{cell[:200]!r} {_REFUSED[what]}")
+
+
+_REFUSED = {
+    "outside": "lies outside of the folder; --outside allows that",
+    "other": "is no plain file",
+    "remote": "is on another machine; nothing is fetched",
+    "invalid": "is no name of a file",
+}
+
+
+def _bytes_in(cell: str) -> bytes | None:
+    """The bytes that a string holds itself, as a data URI or in base64."""
+    if cell.startswith("data:"):
+        head, _, rest = cell.partition(",")
+        try:
+            return _decoded(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
+        except binascii.Error as error:
+            raise DataError(f"a data URI cannot be read: {error}") from error
+    if len(cell) >= ENCODED and "." not in cell:
+        try:
+            return _decoded(cell)
+        except (binascii.Error, ValueError):
+            return None
+    return None
+
+
+def _decoded(text: str) -> bytes:
+    return base64.b64decode("".join(text.split()), validate=True)
+
+
+class Objects:
+    """Python objects that Arrow refuses.
+
+    Args:
+        values: [N].
+    """
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of the values, where they can be hashed by their content."""
+        return fingerprint({"": list(self._values)})
+
+    def value(self, row: int) -> Any:
+        """The object."""
+        return self._values[row]
+
+
+class Rows:
+    """Rows of a table, put together from columns.
+
+    Args:
+        numbers: [N] float64 by name, NaN where a cell is missing.
+        categories: [N] numbers of names, -1 where a cell is missing, with the names; by column.
+    """
+
+    def __init__(self, numbers: Mapping[str, Array], categories: Mapping[str, tuple[Array, Sequence[str]]]) -> None:
+        self.numbers = dict(numbers)
+        self.categories = dict(categories)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of names and values."""
+        state = blake2b(digest_size=16)
+        for name, numbers in sorted(self.numbers.items()):
+            state.update(f"number {name!r}:".encode("utf-8", "backslashreplace"))
+            state.update(np.ascontiguousarray(numbers).tobytes())
+        for name, (codes, names) in sorted(self.categories.items()):
+            state.update(f"category {name!r} {names!r}:".encode("utf-8", "backslashreplace"))
+            state.update(np.ascontiguousarray(codes, dtype=np.int64).tobytes())
+        return state.hexdigest()
+
+    def value(self, row: int) -> dict[str, float | str | None]:
+        """The row: a number, a name or None a column."""
+        cells: dict[str, float | str | None] = {}
+        for name, numbers in self.numbers.items():
+            number = numbers.item(row)
+            cells[name] = None if number != number else number  # noqa: PLR0124 (NaN)
+        for name, (codes, names) in self.categories.items():
+            code = codes.item(row)
+            cells[name] = None if code < 0 else names[code]
+        return cells

@@ -1,0 +1,222 @@
+"""From a source to its description: columns are guessed, the target is read, rows are split and looked over.
+
+Nothing is trained. The same rows give the same description and the same splits, whatever the source was.
+
+Axes: N rows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmkit.errors import DataError, UsageError, one_of
+from mmkit.plugin import ModalitySpec
+from mmkit.sources.columns import Array
+from mmkit.sources.description import Description, Request
+from mmkit.sources.duplicates import duplicates
+from mmkit.sources.findings import find, find_files
+from mmkit.sources.forms import dates
+from mmkit.sources.guessing import TABLE, Guess, guesses
+from mmkit.sources.inputs import inputs_of, strings
+from mmkit.sources.objects import guess_objects
+from mmkit.sources.reading import Column, Source, read, stamp
+from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split
+from mmkit.sources.targets import read_target
+
+_SHARES = re.compile(r"\s*[\d.]+\s*/.*")
+_KEPT = 4
+
+_described: OrderedDict[object, Description] = OrderedDict()
+
+
+def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Description:
+    """Read the data and find out what it is. The latest descriptions are kept as long as their files do not change.
+
+    Args:
+        request: what the user says.
+        modalities: those that are installed.
+
+    Raises:
+        UsageError: a column or a kind that there is not, or a target that can be read in two ways.
+        DataError: data that cannot be read, or has no row, no truth or no input.
+    """
+    specs = tuple(modalities)
+    key = (request, stamp(request.data), tuple(spec.name for spec in specs))
+    if key not in _described:
+        _described[key] = _describe(request, specs)
+        while len(_described) > _KEPT:
+            _described.popitem(last=False)
+    _described.move_to_end(key)
+    return _described[key]
+
+
+def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
+    media = {spec.name: spec.extensions for spec in specs if spec.extensions}
+    source = read(request.data, media, files=request.files, outside=request.outside)
+    roles = _roles(request, source)
+    given = dict(request.columns)
+    free = {name: column for name, column in source.columns.items() if roles.get(name, "time") == "time"}
+    if request.time and request.time not in given:
+        free.pop(request.time)
+    for name in given:
+        if name in source.columns and name not in free:
+            raise UsageError(f"column {name} is the {roles[name]}, and no input; leave out --column {name}=...")
+    found = _guessed(free, given, specs, source, outside=request.outside)
+    problems = [one.problem for one in found.values() if one.problem]
+    kinds = {name: one.kind for name, one in found.items() if one.kind != "ignore"}
+    inputs = inputs_of(kinds, source.columns)
+    plain = Description(request, source, found, roles, inputs, problems=problems)
+    if not request.target:
+        return plain
+    if not inputs and not problems:
+        reasons = "; ".join(f"{name}: {one.reason}" for name, one in found.items())
+        raise DataError(f"{source.name} has no column left that is an input{f' ({reasons})' if reasons else ''}")
+    return _split(plain, kinds, specs)
+
+
+def _roles(request: Request, source: Source) -> dict[str, str]:
+    """What columns are that are no inputs."""
+    roles: dict[str, str] = {}
+    named = [("target", request.target), ("group", request.group), ("time", [request.time]), ("id", [request.id])]
+    if not _SHARES.fullmatch(request.splits):
+        named.append(("splits", [request.splits]))
+    for role, names in named:
+        for name in names:
+            if name is None:
+                continue
+            if name not in source.columns:
+                raise UsageError(f"--{role}: {source.name} has no column {name}; {one_of(source.columns, name)}")
+            if isinstance(source.columns[name], list):
+                raise UsageError(f"--{role}: column {name} holds objects of Python; give strings or numbers")
+            if roles.get(name, role) == "target" and role != "target":
+                raise UsageError(f"--{role}: column {name} is the target")
+            roles.setdefault(name, role)
+    return roles
+
+
+def _guessed(
+    free: Mapping[str, Column],
+    given: Mapping[str, str],
+    specs: Sequence[ModalitySpec],
+    source: Source,
+    *,
+    outside: bool,
+) -> dict[str, Guess]:
+    arrow = {name: column for name, column in free.items() if not isinstance(column, list)}
+    of_arrow_columns = guesses(
+        arrow,
+        {name: kind for name, kind in given.items() if not isinstance(free.get(name), list)},
+        modalities=specs,
+        files=source.folder,
+        outside=outside,
+    )
+    found = {}
+    for name, column in free.items():
+        if not isinstance(column, list):
+            found[name] = of_arrow_columns[name]
+            continue
+        guessed = guess_objects(name, column)
+        if name in given:
+            possible = [spec.name for spec in specs if spec.name != "table"] + ["ignore"]
+            if given[name] not in possible:
+                raise UsageError(f"--column {name}={given[name]}: it holds objects; {one_of(possible, given[name])}")
+            guessed = Guess(given[name], "as you said", guessed.missing)
+        found[name] = guessed
+    return found
+
+
+def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[ModalitySpec]) -> Description:
+    """The description with target, splits and findings."""
+    request, source, columns = plain.request, plain.source, plain.source.columns
+    target = read_target({name: columns[name] for name in request.target}, request.target_kind)
+    ids = _ids(request, source)
+    arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
+    kinds_of_arrow = {name: kinds[name] for name in arrow}
+    media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
+    copies = (
+        duplicates(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
+        if arrow
+        else None
+    )
+    groups = {name: groups_of(columns[name]) for name in request.group}
+    by_share = bool(_SHARES.fullmatch(request.splits))
+    given = None if by_share else given_splits(columns[request.splits])
+    sides = split(
+        target.strata,
+        units=groups[request.group[0]] if request.group else copies,
+        names=columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
+        times=None if request.time is None else _times(columns[request.time]),
+        given=given,
+        seed=request.split_seed,
+        shares=shares_of(request.splits) if by_share else SHARES,
+    )
+    if target.rare and by_share and target.kind == "classes":
+        rare = [target.names.index(name) for name in target.rare]
+        sides = np.where(np.isin(target.values, rare), 0, sides).astype(sides.dtype)
+    findings = find(
+        arrow,
+        kinds_of_arrow,
+        target,
+        splits=sides,
+        copies=copies,
+        groups=groups,
+        given=not by_share,
+        seed=request.split_seed,
+    )
+    for name, kind in kinds_of_arrow.items():
+        if kind in media and (pa.types.is_string(arrow[name].type) or pa.types.is_large_string(arrow[name].type)):
+            findings += find_files(name, arrow[name], source.folder, outside=request.outside)
+    return Description(
+        request,
+        source,
+        plain.guesses,
+        plain.roles,
+        plain.inputs,
+        target,
+        sides,
+        ids,
+        _words(columns[request.group[0]]) if request.group else None,
+        _how(request, by_share=by_share),
+        findings,
+        plain.problems,
+    )
+
+
+def _how(request: Request, *, by_share: bool) -> str:
+    if not by_share:
+        return f"as column {request.splits} says"
+    how = ["by time" if request.time else "stratified"]
+    if request.group:
+        how.append(f"by {request.group[0]}")
+    return ", ".join([*how, f"seed {request.split_seed}"])
+
+
+def _times(column: pa.ChunkedArray) -> Array:
+    if pa.types.is_floating(column.type):
+        return column.to_numpy().astype(np.float64)
+    if pa.types.is_integer(column.type) and column.null_count == 0:
+        return column.to_numpy()
+    return dates(column)
+
+
+def _words(column: pa.ChunkedArray) -> list[str]:
+    return [f"row {row}" if value is None else value for row, value in enumerate(strings(column).to_pylist())]
+
+
+def _ids(request: Request, source: Source) -> list[str] | None:
+    if request.id is None:
+        return None
+    ids = strings(source.columns[request.id]).to_pylist()
+    if None in ids:
+        raise DataError(f"--id: row {ids.index(None)} has no value in column {request.id}; name every row")
+    if len(set(ids)) < len(ids):
+        seen: set[str] = set()
+        twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]
+        raise DataError(f"--id: {twice} stands in column {request.id} more than once; an id names one row")
+    return ids

@@ -1,0 +1,253 @@
+"""What was found in a user's data: what each column is and why, the inputs, the target, the splits, the findings.
+
+Axes: N rows.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmkit.sources.columns import Array, Lazy, Store
+from mmkit.sources.findings import Finding
+from mmkit.sources.guessing import Guess
+from mmkit.sources.inputs import Input, store_of
+from mmkit.sources.memory import of_arrow
+from mmkit.sources.reading import Source
+from mmkit.sources.splitting import SPLITS
+from mmkit.sources.targets import Target
+from mmkit.system.hashing import fingerprint
+
+SCHEMA = 1
+NARROW = 24
+"""Characters of a column's name that are shown."""
+MOST = 12
+"""Classes whose counts are shown."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user says of the data; all but `data` may be left out, or has a default.
+
+    Args:
+        data: a path, or the name of a table in memory.
+        target: the column that is to be predicted; several of numbers are one target.
+        target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
+        columns: kinds of columns, by name, as "name", "kind" pairs.
+        group: columns whose equal values must not be torn apart; the first decides.
+        time: the column by which train is earlier than test.
+        id: the column with a name of each row.
+        split_seed: of the splits.
+        splits: shares such as "60/15/25", or the column that holds train, validation and test.
+        files: where relative names of files begin; None is the folder of the table.
+        outside: True where files may lie outside of that folder.
+    """
+
+    data: str
+    target: tuple[str, ...] = ()
+    target_kind: str | None = None
+    columns: tuple[tuple[str, str], ...] = ()
+    group: tuple[str, ...] = ()
+    time: str | None = None
+    id: str | None = None
+    split_seed: int = 0
+    splits: str = "60/15/25"
+    files: str | None = None
+    outside: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Description:
+    """What was found.
+
+    Args:
+        request: what was asked.
+        source: as it was read.
+        guesses: of each column that may be an input.
+        roles: of the other columns: "target", "group", ...
+        inputs: that models read.
+        target: the truth; None where no target was named.
+        sides: [N] the split of each row, as `splitting.SPLITS` numbers them, -1 none; None without a target.
+        ids: [N] names of rows; None are their numbers.
+        groups: [N] labels of the first group's column; None where there is none.
+        how: how the splits were made, in words.
+        findings: what the user should know.
+        problems: columns whose kind the user must say, and how.
+    """
+
+    request: Request
+    source: Source
+    guesses: Mapping[str, Guess]
+    roles: Mapping[str, str]
+    inputs: Sequence[Input]
+    target: Target | None = None
+    sides: Array | None = None
+    ids: Sequence[str] | None = None
+    groups: Sequence[str] | None = None
+    how: str = ""
+    findings: Sequence[Finding] = ()
+    problems: Sequence[str] = ()
+    _stores: dict[str, Store] = field(default_factory=dict, init=False)
+
+    @property
+    def kinds(self) -> dict[str, str]:
+        """The kind of each column that is used."""
+        return {name: one.kind for name, one in self.guesses.items() if one.kind != "ignore"}
+
+    def rows(self, side: int) -> Array:
+        """The rows of a split, by its number, in an order that no column decides."""
+        if self.sides is None:
+            return np.arange(self.source.rows)
+        rows = np.flatnonzero(self.sides == side)
+        return np.random.default_rng(self.request.split_seed).permutation(rows)
+
+    def column(self, one: Input, side: int) -> Lazy:
+        """The values of an input in a split, read when they are asked for."""
+        return Lazy(self._store(one), self.rows(side))
+
+    def _store(self, one: Input) -> Store:
+        if one.name not in self._stores:
+            self._stores[one.name] = store_of(
+                one,
+                self.kinds,
+                self.source.columns,
+                self.rows(0),
+                files=self.source.folder,
+                outside=self.request.outside,
+            )
+        return self._stores[one.name]
+
+    @cached_property
+    def identity(self) -> str:
+        """A hash of all that the description gives to training: inputs, truth and splits; not of where they were."""
+        state = blake2b(digest_size=16)
+        if self.target is not None and self.sides is not None:
+            values = self.target.values
+            state.update(self.sides.tobytes())
+            if isinstance(values, np.ndarray):
+                state.update(np.ascontiguousarray(values).tobytes())
+            else:
+                state.update(
+                    of_arrow(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])).encode()
+                )
+        return fingerprint(
+            {
+                "inputs": {one.name: [one.modality, self._store(one).fingerprint] for one in self.inputs},
+                "target": [self.target.kind, *self.target.names, self.target.metric] if self.target else [],
+                "rows": state.hexdigest(),
+            }
+        )
+
+    def count(self, name: str) -> int:
+        """How many rows a split has."""
+        return 0 if self.sides is None else int((self.sides == SPLITS.index(name)).sum())
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values: the file `data.json` of a suite."""
+        target = self.target
+        return {
+            "schema": SCHEMA,
+            "source": {"data": self.request.data, "rows": self.source.rows, "columns": len(self.source.columns)},
+            "fingerprint": self.identity,
+            "columns": [
+                {"name": name, "missing": missing, "is": kind, "because": why}
+                for name, missing, kind, why in self.told()
+            ],
+            "inputs": [{"name": i.name, "modality": i.modality, "columns": list(i.columns)} for i in self.inputs],
+            "target": target
+            and {
+                "columns": list(self.request.target),
+                "kind": target.kind,
+                "names": list(target.names),
+                "counts": list(target.counts),
+                "missing": target.missing,
+                "metric": target.metric,
+                "because": target.reason,
+            },
+            "splits": {"how": self.how, **{name: self.count(name) for name in SPLITS}} if target else None,
+            "findings": [{"level": f.level, "text": f.text, "columns": list(f.columns)} for f in self.findings],
+            "problems": list(self.problems),
+        }
+
+    def told(self) -> list[tuple[str, int | None, str, str]]:
+        """Name, missing values, kind and reason of each column, in the order of the source."""
+        told: list[tuple[str, int | None, str, str]] = []
+        for name in self.source.columns:
+            if name in self.guesses:
+                one = self.guesses[name]
+                kind = "ignored" if one.kind == "ignore" else one.kind
+                told.append((name, one.missing, kind, one.reason))
+            else:
+                told.append((name, None, self.roles[name], "as you said"))
+        return told
+
+    def text(self, width: int = 80) -> str:
+        """The description as lines of at most `width` characters."""
+        return "\n".join(self._lines(width))
+
+    def summary(self) -> list[str]:
+        """How the data is used: target, splits, findings, and what the user must say; a line each."""
+        return [
+            *self._of_target(),
+            *(f"{one.level}: {one.text}" for one in self.findings),
+            *(f"to decide: {problem}" for problem in self.problems),
+        ]
+
+    def __repr__(self) -> str:
+        return self.text()
+
+    def _lines(self, width: int) -> Iterator[str]:
+        counts = f"{_count(self.source.rows, 'row')}, {_count(len(self.source.columns), 'column')}"
+        yield from textwrap.wrap(f"{self.source.name}: {counts}", width)
+        rows = [("column", "missing", "is", "because")]
+        for name, missing, kind, why in self.told():
+            share = "" if missing is None else f"{100 * missing / self.source.rows:.1f} %"
+            rows.append((_cut(name), share, kind, why))
+        yield from _table(rows, width)
+        inputs = ", ".join(
+            one.name if one.name == one.modality else f"{one.name} ({one.modality})" for one in self.inputs
+        )
+        for line in (f"inputs: {inputs or 'none'}", *self.summary()):
+            indent = line[: len(line) - len(line.lstrip())]
+            yield from textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+
+    def _of_target(self) -> Iterator[str]:
+        target = self.target
+        if target is None:
+            return
+        what = f"{target.kind} ({len(target.names)})" if target.names else target.kind
+        yield f"target {', '.join(self.request.target)}: {what}, {target.reason}"
+        counts = sorted(zip(target.counts, target.names, strict=False), key=lambda pair: (-pair[0], pair[1]))
+        if counts:
+            more = f", and {len(counts) - MOST} more" if len(counts) > MOST else ""
+            yield "  " + ", ".join(f"{name} {count:,}" for count, name in counts[:MOST]) + more
+        if target.missing:
+            yield f"  {_count(target.missing, 'row')} without truth {'is' if target.missing == 1 else 'are'} left out"
+        sizes = ", ".join(f"{name} {self.count(name):,}" for name in SPLITS)
+        yield f"splits: {sizes} ({self.how})"
+
+
+def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:
+    """Rows of four columns, the last of them folded."""
+    first, second, third = (max(len(row[place]) for row in rows) for place in range(3))
+    left = first + second + third + 6
+    for name, missing, kind, why in rows:
+        folded = textwrap.wrap(why, max(width - left, 20)) or [""]
+        yield f"{name:<{first}}  {missing:>{second}}  {kind:<{third}}  {folded[0]}".rstrip()
+        yield from (" " * left + more for more in folded[1:])
+
+
+def _cut(name: str) -> str:
+    plain = name if name.isprintable() else repr(name)
+    return plain if len(plain) <= NARROW else f"{plain[: NARROW - 1]}…"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'s' * (number != 1)}"

@@ -1,0 +1,169 @@
+"""Rows that are copies: equal inputs, equal files, equal longer texts. They stay in one split, and are told.
+
+Axes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b, file_digest
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from mmkit.sources.forms import is_text
+from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, pieces
+from mmkit.sources.paths import located
+
+WORDS = 5
+"""Words of the shortest text that is a copy where it is equal."""
+
+_BETWEEN = r"[\p{P}\p{S}\p{Z}\s]+"
+_SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
+_COMMON, _TIMES = 20, 10
+
+
+def equal_rows(columns: Mapping[str, pa.ChunkedArray]) -> np.ndarray:
+    """The first row that has the same values in all columns.
+
+    Args:
+        columns: [N] each.
+
+    Returns:
+        [N] int64, a row's own number where it is the first.
+    """
+    found = None
+    for column in columns.values():
+        of_column = hashes(column)
+        found = of_column if found is None else mixed(mixed(found) + of_column)
+    if found is None:
+        raise ValueError("no columns were given")
+    return firsts(found)
+
+
+def equal_texts(column: pa.ChunkedArray, words: int = WORDS) -> np.ndarray:
+    """The first row with the same text, but for case and what stands between words; [N] int64.
+
+    Shorter texts than `words` words (or twice as many characters of a script without spaces) are equal to none.
+    """
+    found = []
+    start = 0
+    for piece in pieces(column):
+        text = pc.utf8_lower(pc.utf8_normalize(piece.cast(pa.large_string()), "NFKC"))
+        text = pc.utf8_trim(pc.replace_substring_regex(text, _BETWEEN, " "), " ")
+        count = pc.add(pc.count_substring(text, " "), 1)
+        spaceless = pc.count_substring_regex(text, _SPACELESS)
+        long = pc.or_(pc.greater_equal(count, words), pc.greater_equal(spaceless, 2 * words))
+        short = ~pc.fill_null(long, fill_value=False).to_numpy(zero_copy_only=False)
+        of_piece = hashes(pa.chunked_array([text]))
+        of_piece[short] = mixed(np.arange(start, start + len(piece), dtype=np.uint64)[short])
+        found.append(of_piece)
+        start += len(piece)
+    return firsts(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def equal_files(paths: Sequence[Path | None]) -> np.ndarray:
+    """The first row whose file has the same bytes; [N] int64. Only files of the same size are read."""
+    found = np.arange(len(paths))
+    by_size: dict[int, dict[Path, list[int]]] = {}
+    for row, path in enumerate(paths):
+        if path is not None and (size := path.stat().st_size):
+            by_size.setdefault(size, {}).setdefault(path, []).append(row)
+    for rows_of in by_size.values():
+        first: dict[bytes, int] = {}
+        for path, rows in rows_of.items():
+            found[rows] = rows[0]
+            if len(rows_of) > 1:
+                with path.open("rb") as file:
+                    content = file_digest(file, blake2b).digest()
+                found[rows] = first.setdefault(content, rows[0])
+    return found
+
+
+def joined(*firsts_of: np.ndarray) -> np.ndarray:
+    """What any of several relations joins, directly or through others: the first row of each set, [N] int64."""
+    root = np.arange(len(firsts_of[0]))
+    here = np.concatenate([np.flatnonzero(first != np.arange(len(first))) for first in firsts_of])
+    there = np.concatenate([first[first != np.arange(len(first))] for first in firsts_of])
+    while here.size:
+        here, there = root[here], root[there]
+        low, high = np.minimum(here, there), np.maximum(here, there)
+        apart = low != high
+        here, there = high[apart], low[apart]
+        np.minimum.at(root, here, there)
+        while not np.array_equal(root, further := root[root]):
+            root = further
+    return root.astype(np.int64)
+
+
+def duplicates(
+    columns: Mapping[str, pa.ChunkedArray],
+    kinds: Mapping[str, str],
+    *,
+    files: Path | None = None,
+    outside: bool = False,
+    modalities: Sequence[str] = ("image", "audio", "video"),
+) -> np.ndarray:
+    """Rows that are copies of one another, by all of the above: the first row of each set, [N] int64.
+
+    Where at least half of the rows equal an earlier one (a few columns of categories), equal rows are no copies, and
+    only files and texts are looked at. Nor is a value that more than 20 rows have, and ten times as many as most do: a
+    picture in place of those that are missing, or a set phrase. Rows without any value are copies of none.
+
+    Args:
+        columns: the inputs [N] each; a column that is ignored takes no part.
+        kinds: the kind of each column.
+        files: where relative paths begin.
+        outside: True where paths that leave the folder are allowed.
+        modalities: kinds whose strings are names of files.
+    """
+    used = {name: column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"}
+    if not used:
+        return np.arange(len(next(iter(columns.values()), ())))
+    rows = equal_rows(used)
+    alone = np.arange(len(rows))
+    empty = np.logical_and.reduce([missing(column) for column in used.values()])
+    rows[empty] = alone[empty]
+    relations = [rows if (rows != alone).sum() * 2 < len(rows) else alone]
+    for name, column in used.items():
+        if kinds[name] == "text" and is_text(column.type):
+            relations.append(equal_texts(column))
+        elif kinds[name] in modalities and is_text(column.type) and files is not None:
+            relations.append(equal_files(_paths(column, files, outside=outside)))
+    return joined(*map(_without_common, relations))
+
+
+def _without_common(first: np.ndarray) -> np.ndarray:
+    """The same without the sets that are far larger than the others."""
+    _, of_row, sizes = np.unique(first, return_inverse=True, return_counts=True)
+    common = (sizes > max(_COMMON, _TIMES * sizes.mean()))[of_row]
+    return np.where(common, np.arange(len(first)), first)
+
+
+def missing(column: pa.ChunkedArray) -> np.ndarray:
+    """Rows without a value: null, NaN, or a blank string; [N] bool."""
+    found = []
+    for piece in pieces(column):
+        if is_text(piece.type):
+            some = pc.fill_null(pc.match_substring_regex(piece.cast(pa.large_string()), r"\S"), fill_value=False)
+            found.append(~some.to_numpy(zero_copy_only=False))
+        elif pa.types.is_dictionary(piece.type):
+            found.append(hashes(pa.chunked_array([piece])) == MISSING)
+        else:
+            found.append(pc.is_null(piece, nan_is_null=True).to_numpy(zero_copy_only=False))
+    return np.concatenate(found) if found else np.zeros(0, bool)
+
+
+def _paths(column: pa.ChunkedArray, files: Path, *, outside: bool) -> list[Path | None]:
+    """The plain file that each row names; None where there is none."""
+    known: dict[str, Path | None] = {}
+    found: list[Path | None] = []
+    for piece in pieces(column):
+        for name in piece.to_pylist():
+            if name is not None and name not in known:
+                path, state = located(name, files, outside=outside)
+                known[name] = path if state == "file" else None
+            found.append(None if name is None else known[name])
+    return found

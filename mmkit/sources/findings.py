@@ -1,0 +1,252 @@
+"""What a user should know of the data before anything is trained: statements, never changes.
+
+Axes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmkit.errors import DataError
+from mmkit.sources import leaks
+from mmkit.sources.duplicates import missing
+from mmkit.sources.hashes import pieces
+from mmkit.sources.paths import located
+from mmkit.sources.splitting import SPLITS
+from mmkit.sources.targets import Target
+
+_SHOWN = 5
+_STATES = {
+    "missing": "are not there",
+    "outside": "lie outside the folder, and are not read (--outside allows it)",
+    "other": "are folders, devices or pipes, and are not read",
+    "remote": "are of the web or a store, and are not fetched",
+    "invalid": "are no paths",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One statement.
+
+    Args:
+        level: "warning" where the answer may be wrong because of it, "note" otherwise.
+        text: what was found, in counts, and what to write to act on it.
+        columns: those that it is about.
+    """
+
+    level: str
+    text: str
+    columns: tuple[str, ...] = ()
+
+
+def find(
+    columns: Mapping[str, pa.ChunkedArray],
+    kinds: Mapping[str, str],
+    target: Target,
+    *,
+    splits: np.ndarray | None = None,
+    copies: np.ndarray | None = None,
+    groups: Mapping[str, np.ndarray] | None = None,
+    given: bool = False,
+    seed: int = 0,
+) -> list[Finding]:
+    """Everything that tables alone can tell: leaks, copies, conflicts, rare classes, rows without inputs.
+
+    Args:
+        columns: the inputs [N] each.
+        kinds: the kind of each.
+        target: the truth.
+        splits: [N] of each row.
+        copies: [N], the first row of each set of copies (`duplicates`).
+        groups: [N] by name, numbers of groups.
+        given: True where the splits are the user's.
+        seed: of the rows that leaks are looked for in.
+    """
+    found = leaks.leaks(columns, kinds, target, seed=seed)
+    findings = [Finding("warning", text, names) for text, names in found]
+    findings += _conflicts(target, copies)
+    findings += _missing(columns, kinds, target)
+    findings += _rare(target, splits)
+    findings += _copies(copies, splits, given=given)
+    for name, labels in (groups or {}).items():
+        findings += _groups(name, labels, splits)
+    return sorted(findings, key=lambda finding: finding.level != "warning")
+
+
+def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
+    """Copies whose truth differs."""
+    if copies is None or target.kind == "text":
+        return []
+    known = target.known
+    sets, of_row, sizes = np.unique(copies[known], return_inverse=True, return_counts=True)
+    if len(sets) == len(of_row):
+        return []
+    truth = _truth_codes(target)[known]
+    pairs, counts = np.unique(np.stack([of_row, truth]), axis=1, return_counts=True) if (sizes > 1).any() else ([], [])
+    most = np.zeros(len(sets), np.int64)
+    np.maximum.at(most, pairs[0], counts)
+    differing = most < sizes
+    if not differing.any():
+        return []
+    rows = int(sizes[differing].sum())
+    text = f"{rows:,} rows in {int(differing.sum()):,} sets of copies have different truth"
+    if target.kind == "classes":
+        best = most.sum() / sizes.sum()
+        text += f"; an accuracy above {np.floor(best * 1000) / 10:.1f} % is not possible by these inputs"
+    return [Finding("warning", text)]
+
+
+def _truth_codes(target: Target) -> np.ndarray:
+    """A number for each different truth, [N] int64."""
+    if target.kind == "classes":
+        return np.asarray(target.values, np.int64)
+    if target.kind == "scalar":
+        return np.unique(target.values, axis=0, return_inverse=True)[1].reshape(-1)
+    words = [repr(value) for value in target.values.to_pylist()]
+    return np.unique(words, return_inverse=True)[1]
+
+
+def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], target: Target) -> list[Finding]:
+    """Rows without truth, and rows without any input."""
+    found = []
+    if target.missing:
+        found.append(Finding("note", f"{target.missing:,} rows have no truth, and are left out"))
+    used = [column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"]
+    if used:
+        empty = missing(used[0])
+        for column in used[1:]:
+            if not empty.any():
+                break
+            empty &= missing(column)
+        if empty.any():
+            found.append(Finding("warning", f"{int(empty.sum()):,} rows have no value in any input"))
+    return found
+
+
+def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
+    """Classes that are not in all splits."""
+    found = []
+    if target.rare:
+        what = "classes" if target.kind == "classes" else "labels"
+        text = f"{len(target.rare):,} {what} with fewer than 3 rows: {_some(target.rare)}"
+        found.append(Finding("note", f"{text}; they are only trained on, and never tested"))
+    if splits is None:
+        return found
+    left_out = (splits < 0) & target.known
+    if left_out.any():
+        why = "no split was given, or train has none of their truth"
+        found.append(Finding("warning", f"{int(left_out.sum()):,} rows with truth are in no split: {why}"))
+    if target.kind == "classes":
+        values = np.asarray(target.values)
+        seen = {side: set(np.unique(values[splits == side]).tolist()) for side in range(len(SPLITS))}
+        rare = {target.names.index(name) for name in target.rare}
+        untested = [target.names[code] for code in sorted(seen[0] - seen[2] - rare)]
+        if untested:
+            found.append(Finding("note", f"test has no row of {len(untested):,} classes: {_some(untested)}"))
+    return found
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(f"{name:.40}" for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
+def _copies(copies: np.ndarray | None, splits: np.ndarray | None, *, given: bool) -> list[Finding]:
+    """Rows that repeat others, and whether splits share them."""
+    if copies is None:
+        return []
+    repeated = int((copies != np.arange(len(copies))).sum())
+    if not repeated:
+        return []
+    rows = _shared(copies, splits)
+    if rows:
+        whose = "the given splits" if given else "splits"
+        return [
+            Finding(
+                "warning", f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split"
+            )
+        ]
+    return [Finding("note", f"{repeated:,} rows repeat an earlier one, and stay in its split")]
+
+
+def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Finding]:
+    rows = _shared(labels, splits)
+    if not rows:
+        return []
+    text = f"splits share values of {name}: {rows:,} rows of validation and test have one that another split has"
+    return [Finding("warning", text, (name,))]
+
+
+def _shared(labels: np.ndarray, splits: np.ndarray | None) -> int:
+    """Rows of validation and test whose label is in another split, too."""
+    if splits is None:
+        return 0
+    known = splits >= 0
+    _, of_row = np.unique(labels[known], return_inverse=True)
+    sides = splits[known]
+    there = np.zeros((int(of_row.max(initial=-1)) + 1, len(SPLITS)), bool)
+    there[of_row, sides] = True
+    return int((there.sum(1)[of_row] > 1)[sides > 0].sum())
+
+
+def find_files(
+    name: str,
+    column: pa.ChunkedArray,
+    files: Path,
+    *,
+    outside: bool = False,
+    decode: Callable[[Path], Any] | None = None,
+    looked_at: int = 200,
+) -> list[Finding]:
+    """What a column of files' names tells: how many are not there, lie outside, are empty, or cannot be read.
+
+    Args:
+        name: of the column.
+        column: [N] names of files.
+        files: the folder where relative names begin.
+        outside: True where paths that leave it are allowed.
+        decode: reads one file and raises DataError where it cannot; None where nothing is to be opened.
+        looked_at: how many files are decoded, spread evenly.
+    """
+    rows: dict[str, int] = {}
+    for piece in pieces(column):
+        for text in piece.to_pylist():
+            if text is not None and text.strip():
+                rows[text] = rows.get(text, 0) + 1
+    states: dict[str, list[str]] = {}
+    there: list[Path] = []
+    empty: list[str] = []
+    for text in rows:
+        path, state = located(text, files, outside=outside)
+        states.setdefault(state, []).append(text)
+        if state == "file":
+            if path.stat().st_size:
+                there.append(path)
+            else:
+                empty.append(text)
+
+    def told(names: Sequence[str], what: str) -> Finding:
+        count = sum(rows[text] for text in names)
+        return Finding("warning", f"{name}: {count:,} rows name files that {what}, as {names[0]!r:.80}", (name,))
+
+    found = [told(states[state], what) for state, what in _STATES.items() if state in states]
+    if empty:
+        found.append(told(empty, "are empty"))
+    if decode is not None and there:
+        chosen = [there[i] for i in np.linspace(0, len(there) - 1, min(looked_at, len(there))).astype(int)]
+        broken: list[tuple[Path, str]] = []
+        for path in chosen:
+            try:
+                decode(path)
+            except DataError as error:
+                broken.append((path, str(error)))
+        if broken:
+            text = f"{name}: {len(broken):,} of {len(chosen):,} files that were read are broken, as {broken[0][1]:.160}"
+            found.append(Finding("warning", text, (name,)))
+    return found

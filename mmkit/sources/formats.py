@@ -1,0 +1,266 @@
+"""One file of a table, read into Arrow: CSV, TSV, JSON lines, Parquet, Arrow.
+
+Types are not left to a reader: of CSV every cell is a string, and an empty one is missing. What a column is, is found
+afterwards, when all of it is known.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import stat
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.json
+import pyarrow.parquet
+
+from mmkit.errors import DataError
+from mmkit.system.files import utf8
+
+DELIMITED = {".csv": "", ".tsv": "\t", ".tab": "\t"}
+LINES = (".jsonl", ".ndjson", ".json")
+ARROW = (".arrow", ".feather", ".ipc")
+EXTENSIONS = (*DELIMITED, *LINES, ".parquet", ".pq", *ARROW)
+"""Of files that are tables; those of text may be compressed, as `.csv.gz`."""
+PACKED = (".gz", ".bz2", ".zst")
+
+CELL = 64 * 2**20
+"""The most bytes of a cell; a row of CSV or a line of JSON that is longer is refused, too."""
+_BLOCKS = (4 * 2**20, 2 * CELL)
+"""Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
+_OTHER_DELIMITERS = ";\t|"
+
+
+def extension(path: Path) -> str:
+    """The extension that says of what kind a file is, in lower case: `.csv` of `A.CSV.gz`."""
+    suffixes = [one.lower() for one in path.suffixes]
+    if len(suffixes) > 1 and suffixes[-1] in PACKED:
+        return suffixes[-2]
+    return suffixes[-1] if suffixes else ""
+
+
+def read_file(path: Path) -> pa.Table:
+    """The table of a file.
+
+    Raises:
+        DataError: it is not there, no plain file, of no known kind, or cannot be read.
+    """
+    kind = extension(path)
+    if kind not in EXTENSIONS:
+        raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
+    plain_file(path)
+    try:
+        if kind in DELIMITED:
+            return _delimited(path, DELIMITED[kind])
+        if kind in LINES:
+            return flat(_json(path))
+        if kind in ARROW:
+            return flat(arrow_file(path))
+        return flat(pa.parquet.read_table(path, memory_map=True, partitioning=None))
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
+    except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
+        said = " ".join(str(error).split())
+        if "UTF8" in said:
+            raise DataError(f"{path} is not UTF-8; convert it") from error
+        raise DataError(f"{path} cannot be read as {kind[1:]}: {said[:300]}") from error
+
+
+def plain_file(path: Path) -> None:
+    """Check that a path is that of a plain file, without opening it.
+
+    Raises:
+        DataError: it is not there, or something that is not read: a device, a pipe, a socket.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError) as error:
+        raise DataError(f"there is no file {str(path)!r}: {getattr(error, 'strerror', None) or error}") from error
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path} is no plain file; a device, a pipe or a socket is not opened")
+
+
+def unique(names: Iterable[str], where: object) -> None:
+    """Check that no two columns have one name.
+
+    Raises:
+        DataError: two have.
+    """
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise DataError(f"{where} has more than one column {twice[0]!r}; give each a name of its own")
+
+
+def arrow_file(path: Path) -> pa.Table:
+    """The table of an Arrow file or stream, which is mapped into memory, not read."""
+    source = pa.memory_map(str(path))
+    try:
+        return pa.ipc.open_file(source).read_all()
+    except pa.ArrowInvalid:
+        source.seek(0)
+        return pa.ipc.open_stream(source).read_all()
+
+
+def _delimited(path: Path, delimiter: str) -> pa.Table:
+    encoding = _encoding(path)
+    with io.TextIOWrapper(pa.input_stream(str(path)), encoding, newline="") as text:
+        head = list(itertools.islice(iter(lambda: text.readline(CELL), ""), 20))
+    if not head or not "".join(head).strip():
+        raise DataError(f"{path} is empty; a table has a line with the names of its columns")
+    delimiter = delimiter or _delimiter(head[0])
+    given = next(csv.reader(head, delimiter=delimiter))
+    unique((name for name in given if name), path)
+    for block in _BLOCKS:
+        try:
+            table = pa.csv.read_csv(
+                pa.input_stream(str(path)),
+                pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
+                pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                pa.csv.ConvertOptions(
+                    column_types=dict.fromkeys(given, pa.string()),
+                    null_values=[""],
+                    strings_can_be_null=True,
+                    check_utf8=True,
+                ),
+            )
+            break
+        except pa.ArrowInvalid as error:
+            if "straddl" not in str(error) or block == _BLOCKS[-1]:
+                raise
+    names = [name.strip() or f"column_{place}" for place, name in enumerate(table.column_names, 1)]
+    unique(names, path)
+    return table.rename_columns(names)
+
+
+def _encoding(path: Path) -> str:
+    with pa.input_stream(str(path)) as stream:
+        head = stream.read(4)
+    return "utf-16" if head[:2] in {b"\xff\xfe", b"\xfe\xff"} else "utf-8-sig"
+
+
+def _delimiter(line: str) -> str:
+    """The sign that parts the names of the first line; a comma, unless another is more frequent."""
+    outside = "".join(line.split('"')[::2])
+    return max(("," + _OTHER_DELIMITERS), key=outside.count)
+
+
+def _json(path: Path) -> pa.Table:
+    """JSON lines, or one array of objects. A column whose type changes holds strings."""
+    with pa.input_stream(str(path)) as stream:
+        head = stream.read(4096).lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not head:
+        raise DataError(f"{path} is empty; expected one JSON object a line")
+    if head[:1] == b"{":
+        for block in _BLOCKS:
+            try:
+                table = pa.json.read_json(
+                    pa.input_stream(str(path)),
+                    pa.json.ReadOptions(block_size=block),
+                    pa.json.ParseOptions(newlines_in_values=False),
+                )
+                return _dates_as_written(table, path, block)
+            except pa.ArrowInvalid:
+                pass  # a type that changes, or a line that is longer: read line by line
+    return table_of_rows(_rows(path), path)
+
+
+def _dates_as_written(table: pa.Table, path: Path, block: int) -> pa.Table:
+    """The table with strings where Arrow made times of them, so that the same cells are the same in CSV."""
+    made = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
+    if not made:
+        return table
+    schema = pa.schema([pa.field(name, pa.string()) for name in made])
+    return pa.json.read_json(
+        pa.input_stream(str(path)),
+        pa.json.ReadOptions(block_size=block),
+        pa.json.ParseOptions(newlines_in_values=False, explicit_schema=schema, unexpected_field_behavior="infer"),
+    ).select(table.column_names)
+
+
+def _rows(path: Path) -> list[dict[str, Any]]:
+    with io.TextIOWrapper(pa.input_stream(str(path)), "utf-8-sig") as text:
+        first = text.readline(CELL)
+        while first and not first.strip():
+            first = text.readline(CELL)
+        try:
+            if first.lstrip().startswith("["):
+                rows = json.loads(first + text.read())
+            else:
+                rows = [json.loads(line) for line in itertools.chain([first], text) if line.strip()]
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path} is not JSON: {error}; expected one JSON object a line") from error
+    for number, row in enumerate(rows, 1):
+        if not isinstance(row, dict):
+            raise DataError(f"row {number} of {path} is a {type(row).__name__}; expected an object of column and value")
+    return rows
+
+
+def table_of_rows(rows: Sequence[Mapping[str, Any]], where: object) -> pa.Table:
+    """The table of rows that are mappings; a column that Arrow refuses, as its types change, holds strings."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    unique(names, where)
+    columns = {}
+    for name in names:
+        cells = [row.get(name) for row in rows]
+        try:
+            columns[name] = pa.array(cells, from_pandas=True)  # NaN is a missing cell
+        except (pa.ArrowException, OverflowError, UnicodeEncodeError):
+            columns[name] = pa.array([None if cell is None else _written(cell) for cell in cells])
+    return pa.table(columns)
+
+
+def _written(cell: Any) -> str:
+    text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
+    return utf8(text).decode()  # half a surrogate pair has no place in Arrow
+
+
+def flat(table: pa.Table) -> pa.Table:
+    """The table with the fields of objects as columns of their own, `place.city`; what holds bytes stays whole.
+
+    Strings, bytes and lists that are views, as polars has them, become plain ones, which all of Arrow can work with.
+    """
+    if any(field.type != _without_views(field.type) for field in table.schema):
+        table = table.cast(pa.schema([pa.field(one.name, _without_views(one.type)) for one in table.schema]))
+    while any(map(_parted, table.schema)):
+        columns = {}
+        for field, column in zip(table.schema, table.columns, strict=True):
+            if not _parted(field):
+                columns[field.name] = column
+                continue
+            parts = pa.table({"": column}).flatten()
+            columns |= {
+                f"{field.name}{name}": part for name, part in zip(parts.column_names, parts.columns, strict=True)
+            }
+        table = pa.table(columns)
+    return table
+
+
+def _without_views(kind: pa.DataType) -> pa.DataType:
+    if kind in {pa.string_view(), pa.binary_view()}:
+        return pa.large_string() if kind == pa.string_view() else pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(one.name, _without_views(one.type)) for one in kind])
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_without_views(kind.value_type), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(_without_views(kind.value_type))
+    if pa.types.is_large_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
+        return pa.large_list(_without_views(kind.value_type))
+    return kind
+
+
+def _parted(field: pa.Field) -> bool:
+    return (
+        pa.types.is_struct(field.type)
+        and field.type.num_fields > 0
+        and not {"bytes", "path"} <= {one.name for one in field.type}
+    )

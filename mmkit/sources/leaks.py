@@ -1,0 +1,177 @@
+"""Columns that tell the target all alone, which they will hardly do where the model is used.
+
+Axes: N rows that are looked at, C classes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.types as pat
+
+from mmkit.sources import forms
+from mmkit.sources.forms import is_text
+from mmkit.sources.hashes import hashes
+from mmkit.sources.sampling import at
+from mmkit.sources.targets import Target
+
+ROWS = 100_000
+"""Rows that are looked at, half of them to learn and half to check."""
+BINS = 64
+ENOUGH = 0.95
+"""Balanced accuracy on the other half, above which a column tells the target."""
+EXPLAINED = 0.99
+"""The same of numbers: the share of their variance."""
+
+_LEAST = 20  # rows of either half, below which nothing can be told
+_TEXTS = 10_000
+_NAMED = 0.2  # texts that hold the name of their class
+_OWN = 0.9  # of those that hold the name of a class, how many hold their own
+_LETTERS = 4
+
+
+def leaks(
+    columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], target: Target, *, seed: int = 0
+) -> list[tuple[str, tuple[str, ...]]]:
+    """What is found, in words, and the columns that it is about.
+
+    A column is cut into 64 bins of equal counts, or its 64 most frequent values and the rest; missing is a bin of its
+    own. Each bin answers what it answered in one half of the rows, and is checked on the other half.
+
+    Args:
+        columns: the inputs.
+        kinds: the kind of each.
+        target: the truth.
+        seed: of the rows that are looked at.
+    """
+    known = np.flatnonzero(target.known)
+    if target.kind == "text" or len(known) < 2 * _LEAST:
+        return []
+    r = np.random.default_rng(seed)
+    rows = np.sort(r.choice(known, ROWS, replace=False)) if len(known) > ROWS else known
+    half = np.zeros(len(rows), bool)
+    half[r.permutation(len(rows))[: len(rows) // 2]] = True
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for name, column in columns.items():
+        kind = kinds.get(name, "ignore")
+        if kind in {"number", "category"} or kind.partition(":")[0] == "date":
+            numbers, bins = _bins(at(column, rows), kind)
+            found += [(text, (name,)) for text in _told(name, numbers, bins, rows, half, target)]
+        elif kind == "text" and is_text(column.type) and target.kind == "classes":
+            found += [(text, (name,)) for text in _named(name, column, rows, target)]
+    return found
+
+
+def _bins(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray | None, np.ndarray]:
+    """The number of each row, where it has one, and its bin; both [N]."""
+    if kind == "category" or pat.is_boolean(column.type):
+        values, of_row, counts = np.unique(hashes(column), return_inverse=True, return_counts=True)
+        place = np.full(len(values), BINS)
+        place[np.argsort(-counts, kind="stable")[:BINS]] = np.arange(min(BINS, len(values)))
+        return None, place[of_row]
+    if kind == "number":
+        numbers = forms.numbers(column)
+    else:
+        moments = forms.dates(column, kind)
+        numbers = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(float))
+    known = np.isfinite(numbers)
+    found = np.full(len(numbers), BINS)  # the bin of gaps
+    if known.any():
+        different = np.unique(numbers[known])
+        # A bin a value where there are few; else as many rows each.
+        edges = different if len(different) < BINS else np.quantile(numbers[known], np.arange(1, BINS) / BINS)
+        found[known] = np.searchsorted(np.unique(edges), numbers[known], side="right")
+    return numbers, found
+
+
+def _told(
+    name: str, numbers: np.ndarray | None, bins: np.ndarray, rows: np.ndarray, half: np.ndarray, target: Target
+) -> Iterator[str]:
+    act = f"a leak? --column {name}=ignore"
+    if target.kind == "scalar":
+        truth = target.values[rows, 0]
+        explained = max(_by_bins(bins, truth, half), 0.0 if numbers is None else _by_line(numbers, truth, half))
+        if explained > EXPLAINED:
+            yield f"{name} alone tells {target.names[0]} ({explained:.1%} of its variance, held out): {act}"
+    elif target.kind == "classes":
+        score = _balanced(bins, np.asarray(target.values)[rows], half)
+        if score > ENOUGH:
+            yield f"{name} alone tells the target (balanced accuracy {score:.1%} held out): {act}"
+    else:
+        of_row, labels = target.pairs
+        for label in np.argsort(-np.array(target.counts), kind="stable")[:BINS]:
+            has = np.isin(rows, of_row[labels == label])
+            score = _balanced(bins, has.astype(np.int32), half)
+            if min(has.sum(), (~has).sum()) >= _LEAST and score > ENOUGH:
+                told = f"the label {target.names[label]} (balanced accuracy {score:.1%} held out)"
+                yield f"{name} alone tells {told}: {act}"
+
+
+def _balanced(bins: np.ndarray, codes: np.ndarray, half: np.ndarray) -> float:
+    """Balanced accuracy on one half of the likeliest class of each bin in the other, classes counting alike."""
+    size = int(codes.max()) + 1
+    counts = np.zeros((BINS + 1, size))
+    np.add.at(counts, (bins[half], codes[half]), 1)
+    answers = (counts / np.maximum(counts.sum(0), 1)).argmax(1)
+    right = answers[bins[~half]] == codes[~half]
+    asked = np.bincount(codes[~half], minlength=size)
+    found = np.bincount(codes[~half], weights=right, minlength=size)
+    return float((found[asked > 0] / asked[asked > 0]).mean())
+
+
+def _by_bins(bins: np.ndarray, truth: np.ndarray, half: np.ndarray) -> float:
+    """The share of the variance of one half that the means of the bins in the other explain."""
+    sums, counts = (np.bincount(bins[half], weights=w, minlength=BINS + 1) for w in (truth[half], np.ones(half.sum())))
+    means = np.where(counts > 0, sums / np.maximum(counts, 1), truth[half].mean())
+    return _explained(truth[~half], means[bins[~half]])
+
+
+def _by_line(numbers: np.ndarray, truth: np.ndarray, half: np.ndarray) -> float:
+    """The same of a straight line through the rows that have a number."""
+    known = np.isfinite(numbers)
+    fitted, checked = half & known, ~half & known
+    if min(fitted.sum(), checked.sum()) < _LEAST or numbers[fitted].std() == 0:
+        return 0.0
+    centre, scale = numbers[fitted].mean(), numbers[fitted].std()
+    slope, start = np.polyfit((numbers[fitted] - centre) / scale, truth[fitted], 1)
+    answers = np.full(len(truth), truth[half].mean())
+    answers[known] = start + slope * (numbers[known] - centre) / scale
+    return _explained(truth[~half], answers[~half])
+
+
+def _explained(truth: np.ndarray, answers: np.ndarray) -> float:
+    total = truth.var()
+    return float(1 - ((truth - answers) ** 2).mean() / total) if total > 0 else 0.0
+
+
+def _named(name: str, column: pa.ChunkedArray, rows: np.ndarray, target: Target) -> Iterator[str]:
+    """Texts in which the name of their own class stands."""
+    few = rows if len(rows) <= _TEXTS else rows[np.linspace(0, len(rows) - 1, _TEXTS).astype(int)]
+    words = {known.casefold(): code for code, known in enumerate(target.names) if _tells(known)}
+    if not words:
+        return
+    longest_first = sorted(words, key=len, reverse=True)
+    pattern = re.compile("|".join(_whole_word(word) for word in longest_first))
+    texts: Sequence[str | None] = at(column, few).to_pylist()
+    any_name, own = 0, 0
+    for text, code in zip(texts, np.asarray(target.values)[few].tolist(), strict=True):
+        seen = {words[match] for match in pattern.findall(text.casefold())} if text else set()
+        any_name += bool(seen)
+        own += code in seen and len(seen) == 1
+    if own > _NAMED * len(few) and own > _OWN * any_name:
+        yield (
+            f"{own / len(few):.0%} of the texts in {name} hold the name of their class, and of no other: a leak? "
+            f"--column {name}=ignore, or take the names out"
+        )
+
+
+def _tells(name: str) -> bool:
+    """Whether a class's name is one that stands in a text by no chance."""
+    return (len(name) >= _LETTERS or not name.isascii()) and not name.isdigit() and name not in {"True", "False"}
+
+
+def _whole_word(word: str) -> str:
+    return rf"\b{re.escape(word)}\b" if word.isascii() else re.escape(word)

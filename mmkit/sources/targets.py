@@ -1,0 +1,396 @@
+"""What is asked of the data: the kind of target and its values, and what hangs on them: metrics and epochs.
+
+Axes: N rows, C classes, labels or numbers a row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.types as pat
+
+from mmkit.errors import DataError, UsageError, one_of
+from mmkit.sources import forms
+from mmkit.sources.forms import is_text
+from mmkit.sources.hashes import different, pieces
+from mmkit.sources.sampling import some, strings
+from mmkit.transforms.truth import category_name
+
+KINDS = ("classes", "labels", "scalar", "text")
+FEW = 10
+"""At most so many different whole numbers are classes."""
+MANY = 200
+"""More different whole numbers are amounts."""
+LEAST = 3
+"""Rows of a class that can stand in train, validation and test."""
+COARSE = 1000
+"""Rows of validation below which right answers are too few to choose an epoch by."""
+TENTHS = 10
+_SHOWN = 3_000_000
+_BAR = 0.05  # the least share of strings with a | that makes them lists of labels
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """The truth of every row.
+
+    Args:
+        kind: "classes", "labels", "scalar" or "text".
+        values: of classes [N] int32, the number of the class in `names`, -1 where missing; of labels an Arrow list
+            array [N] of int32, their numbers in `names`, null where missing; of scalar [N C] float64, a row of NaN
+            where one of its numbers is missing; of text an Arrow array [N] of strings, null where missing or blank.
+        names: the classes or labels [C], in order (numbers by size); the columns of a scalar target; () of text.
+        counts: rows of each class or label [C]; () of others.
+        missing: rows without truth, which are left out of every split.
+        metric: the one that runs are compared by.
+        reason: why it is this kind, and this metric.
+        rare: classes with fewer than 3 rows, which are only trained on.
+    """
+
+    kind: str
+    values: Any
+    names: tuple[str, ...]
+    counts: tuple[int, ...]
+    missing: int
+    metric: str
+    reason: str
+    rare: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """N."""
+        return len(self.values)
+
+    @property
+    def known(self) -> np.ndarray:
+        """[N] bool: rows whose truth is there."""
+        if self.kind == "classes":
+            return np.asarray(self.values) >= 0
+        if self.kind == "scalar":
+            return ~np.isnan(self.values).any(1)
+        return self.values.is_valid().to_numpy(zero_copy_only=False)
+
+    @property
+    def strata(self) -> np.ndarray:
+        """[N] int32, what splits keep the shares of: the class; the rarest label of the row; of numbers the tenth.
+
+        -1 where truth is missing; 0 for all texts. Several numbers a row go by the first.
+        """
+        known = self.known
+        if self.kind == "classes":
+            return np.asarray(self.values, np.int32)
+        found = np.zeros(len(self), np.int32)
+        if self.kind == "labels":
+            found = _rarest(len(self), *self.pairs, np.array(self.counts))
+        elif self.kind == "scalar" and known.any():
+            first = self.values[:, 0]
+            edges = np.quantile(first[known], np.arange(1, TENTHS) / TENTHS)
+            found = np.searchsorted(np.unique(edges), first, side="left").astype(np.int32)
+        found[~known] = -1
+        return found
+
+    @property
+    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
+        """Row and number of each label that a row of a target of labels has."""
+        rows = pc.list_parent_indices(self.values).to_numpy(zero_copy_only=False)
+        return rows, pc.list_flatten(self.values).to_numpy(zero_copy_only=False)
+
+    def truth(self, row: int) -> Any:
+        """The raw truth of one row, as the contract has it for this kind; None where it is missing."""
+        value = self.values[row]
+        if self.kind == "classes":
+            return self.names[value] if value >= 0 else None
+        if self.kind == "scalar":
+            numbers = value.tolist()
+            if numbers[0] != numbers[0]:
+                return None
+            return numbers[0] if len(numbers) == 1 else numbers
+        plain = value.as_py()
+        return [self.names[label] for label in plain] if self.kind == "labels" and plain is not None else plain
+
+
+def _rarest(count: int, rows: np.ndarray, flat: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The label of each row that fewest rows have; one more than the last where a row has none, [N] int32."""
+    found = np.full(count, len(counts), np.int32)
+    if len(flat):
+        order = np.lexsort((flat, counts[flat], rows))
+        first = np.unique(rows[order], return_index=True)[1]
+        found[rows[order][first]] = flat[order][first]
+    return found
+
+
+def read_target(columns: Mapping[str, pa.ChunkedArray], kind: str | None = None) -> Target:
+    """The target that one column is, or that several columns of numbers are together.
+
+    Strings, bools and at most 10 different whole numbers are classes; lists, or strings like `a|b`, are labels;
+    fractions, more than 200 different whole numbers, and several columns are scalars.
+
+    Args:
+        columns: [N] each, by name.
+        kind: where the user says it: "classes", "labels", "scalar" or "text".
+
+    Raises:
+        UsageError: two kinds are likely, or the values cannot be of the kind that was asked for.
+        DataError: no row has truth, or there is one class alone.
+    """
+    if kind is not None and kind not in KINDS:
+        raise UsageError(f"there is no target of the kind {kind!r}; {one_of(KINDS, kind)}")
+    if len(columns) > 1:
+        if kind not in {None, "scalar"}:
+            raise UsageError(f"several columns are one target of numbers, not {kind}; name one column")
+        return _scalar(columns, "several columns of numbers")
+    name, column = next(iter(columns.items()))
+    if column.null_count == len(column):
+        raise DataError(f"target {name}: no row has a value")
+    guessed, reason = _kind_of(name, column, kind) if kind is None else (kind, "as you wrote")
+    if guessed == "classes":
+        return _classes(name, column, reason, asked=kind is not None)
+    if guessed == "labels":
+        return _labels(name, column, reason)
+    if guessed == "scalar":
+        return _scalar({name: column}, reason)
+    return _texts(name, column, reason)
+
+
+def _is_list(kind: pa.DataType) -> bool:
+    return pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind)
+
+
+def _kind_of(name: str, column: pa.ChunkedArray, kind: str | None) -> tuple[str, str]:
+    of = column.type
+    if _is_list(of):
+        return ("scalar", "lists of fractions") if pat.is_floating(of.value_type) else ("labels", "lists")
+    if pat.is_boolean(of) or pat.is_dictionary(of):
+        return "classes", "bools" if pat.is_boolean(of) else "categories by their type"
+    if pat.is_integer(of) or pat.is_floating(of) or pat.is_decimal(of):
+        values = forms.numbers(column)
+    elif is_text(of):
+        seen = [text.strip() for text in strings(some(column))]
+        as_json = sum(map(forms.is_list, seen)) > forms.MOST * len(seen)
+        if as_json or sum("|" in text for text in seen) > _BAR * len(seen):
+            return "labels", "lists as JSON" if as_json else "labels with | between them"
+        if forms.form_of(seen) is None:
+            return _of_strings(name, column)
+        values = forms.numbers(column)
+    else:
+        raise UsageError(f"target {name}: values of the type {of} cannot be predicted; name another column")
+    return _of_numbers(name, values, kind)
+
+
+def _of_strings(name: str, column: pa.ChunkedArray) -> tuple[str, str]:
+    count, rows = different(column), len(column) - column.null_count
+    if count > rows / 2 and count > 2:
+        raise UsageError(
+            f"target {name}: {count:,} of {rows:,} strings are different, so they are hardly classes: name another "
+            "column, or write --target-kind classes, or --target-kind text where the answer is a text"
+        )
+    return "classes", "strings"
+
+
+def _of_numbers(name: str, values: np.ndarray, kind: str | None) -> tuple[str, str]:
+    seen = values[np.isfinite(values)]
+    if (seen != np.floor(seen)).any():
+        return "scalar", "fractions"
+    count = len(np.unique(seen))
+    if count > MANY:
+        return "scalar", f"{count:,} different whole numbers"
+    if count > FEW and kind is None:
+        raise UsageError(
+            f"target {name}: {count} different whole numbers may be classes or amounts: write --target-kind classes, "
+            "or --target-kind scalar"
+        )
+    return "classes", f"{count} different whole numbers are classes (for amounts, write --target-kind scalar)"
+
+
+def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) -> Target:
+    codes, names = _coded(name, column)
+    counts = np.bincount(codes[codes >= 0], minlength=len(names))
+    missing = int((codes < 0).sum())
+    if len(names) < 2:
+        raise DataError(
+            f"target {name}: {f'all rows have the one class {names[0]}' if names else 'no row has a value'}; there is "
+            "nothing to tell apart"
+        )
+    rows = int(counts.sum())
+    if asked and len(names) == rows:
+        raise UsageError(f"target {name}: each of its {rows:,} values is a class of its own; there is nothing to learn")
+    largest = int(counts.argmax())
+    balanced = counts[largest] > rows / 2
+    measured = (
+        f"balanced_accuracy, since {names[largest]} is {counts[largest] / rows:.0%} of all" if balanced else "accuracy"
+    )
+    return Target(
+        "classes",
+        codes,
+        names,
+        tuple(counts.tolist()),
+        missing,
+        "balanced_accuracy" if balanced else "accuracy",
+        f"{reason}; measured by {measured}",
+        tuple(known for known, count in zip(names, counts, strict=True) if count < LEAST),
+    )
+
+
+def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class of each row, [N] int32, and the classes in order."""
+    kind = column.type
+    if _is_list(kind) or pat.is_nested(kind) or pat.is_binary(kind) or pat.is_large_binary(kind):
+        raise UsageError(f"target {name}: values of the type {kind} are no classes; name another column")
+    if is_text(kind) and (form := forms.form_of(strings(some(column)))) and form.style == "plain" and form.whole:
+        numbers = forms.numbers(column, form)
+        texts: Iterator[pa.Array] = (
+            pc.if_else(pa.array(np.isfinite(numbers[start : start + len(piece)])), piece, pa.scalar(None, piece.type))
+            for start, piece in _with_starts(column)
+        )
+    else:
+        texts = pieces(column)
+    index: dict[str, int] = {}
+    found = []
+    for piece in texts:
+        coded = piece if pat.is_dictionary(piece.type) else piece.dictionary_encode()
+        words = [_name(name, value) for value in coded.dictionary.to_pylist()]
+        used = pc.unique(coded.indices).drop_null().to_pylist()
+        table = np.full(len(words) + 1, -1, np.int32)  # the last is for -1, which is missing
+        for place in used:
+            word = words[place]
+            if word is not None:
+                table[place] = index.setdefault(word, len(index))
+        rows = pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)
+        found.append(table[rows])
+    return _in_order(np.concatenate(found) if found else np.zeros(0, np.int32), index)
+
+
+def _in_order(codes: np.ndarray, index: Mapping[str, int]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Codes and names with the names in order: as numbers where all are whole, else by letters."""
+    whole = all(name.removeprefix("-").isascii() and name.removeprefix("-").isdecimal() for name in index)
+    names = tuple(sorted(index, key=lambda name: (int(name) if whole else 0, name)))
+    place = np.full(len(names) + 1, -1, np.int32)
+    for number, name in enumerate(names):
+        place[index[name]] = number
+    return place[codes], names
+
+
+def _with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
+    start = 0
+    for piece in pieces(column):
+        yield start, piece
+        start += len(piece)
+
+
+def _name(target: str, value: Any) -> str | None:
+    """The name of a class or label; None where the value is a gap."""
+    blank = isinstance(value, str) and not value.strip()
+    if value is None or blank or (isinstance(value, float) and math.isnan(value)):
+        return None
+    try:
+        return category_name(value if isinstance(value, str | int | float | bool) else str(value))
+    except DataError as error:
+        raise UsageError(f"target {target}: {error}") from error
+
+
+def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
+    index: dict[str, int] = {}
+    rows, codes, valid = [], [], []
+    start = 0
+    for piece in pieces(column):
+        lists = _as_lists(name, piece)
+        valid.append(lists.is_valid().to_numpy(zero_copy_only=False))
+        flat = pc.list_flatten(lists)
+        coded = flat if pat.is_dictionary(flat.type) else flat.dictionary_encode()
+        words = [_name(name, value) for value in coded.dictionary.to_pylist()]
+        table = np.array(
+            [*(-1 if word is None else index.setdefault(word, len(index)) for word in words), -1], np.int32
+        )
+        rows.append(pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64) + start)
+        codes.append(table[pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)])
+        start += len(piece)
+    if not index:
+        raise DataError(f"target {name}: no row has a label")
+    of_row, label = np.concatenate(rows), np.concatenate(codes)
+    known = np.concatenate(valid)
+    label, names = _in_order(label, index)
+    of_row, label = of_row[label >= 0], label[label >= 0]
+    pairs = np.unique(of_row * len(names) + label)  # each label once a row, in order
+    of_row, label = pairs // len(names), (pairs % len(names)).astype(np.int32)
+    ends = np.searchsorted(of_row, np.arange(len(known) + 1))
+    values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(label), mask=pa.array(~known))
+    counts = np.bincount(label, minlength=len(names))
+    rare = tuple(known for known, count in zip(names, counts, strict=True) if count < LEAST)
+    told = f"{reason}; measured by f1_macro"
+    return Target("labels", values, names, tuple(counts.tolist()), int((~known).sum()), "f1_macro", told, rare)
+
+
+def _as_lists(name: str, piece: pa.Array) -> pa.Array:
+    if _is_list(piece.type):
+        return piece.cast(pa.list_(piece.type.value_type)) if pat.is_fixed_size_list(piece.type) else piece
+    if not is_text(piece.type):
+        raise UsageError(f"target {name}: labels are lists, or strings like a|b; got values of the type {piece.type}")
+    texts = pc.utf8_trim_whitespace(piece.cast(pa.large_string()))
+    texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
+    plain = texts.drop_null()
+    if len(plain) and pc.all(pc.and_(pc.starts_with(plain, "["), pc.ends_with(plain, "]"))).as_py():
+        found = forms.listed(texts.to_pylist())
+        return pa.array([value and [str(one) for one in value] for value in found], pa.list_(pa.string()))
+    return pc.split_pattern(texts, "|")
+
+
+def _scalar(columns: Mapping[str, pa.ChunkedArray], reason: str) -> Target:
+    found = []
+    for name, column in columns.items():
+        kind = column.type
+        if _is_list(kind) and len(columns) == 1:
+            rows = column.to_pylist()
+            sizes = {len(row) for row in rows if row is not None}
+            if len(sizes) != 1 or not next(iter(sizes)):
+                raise UsageError(f"target {name}: lists of {min(sizes)} to {max(sizes)} numbers; give as many each row")
+            size = sizes.pop()
+            none = [np.nan] * size
+            found.append(np.array([none if row is None else row for row in rows], float).reshape(-1, size))
+            names = tuple(f"{name}[{i}]" for i in range(size))
+            continue
+        if pat.is_nested(kind) or pat.is_temporal(kind) or pat.is_binary(kind) or pat.is_large_binary(kind):
+            raise UsageError(f"target {name}: values of the type {kind} are no numbers; name another column")
+        values = forms.numbers(column)
+        if not np.isfinite(values).any():
+            raise UsageError(f"target {name}: its values are no numbers in one form; name another column or kind")
+        found.append(values[:, None])
+        names = tuple(columns)
+    values = np.concatenate(found, 1)
+    values[~np.isfinite(values).all(1)] = np.nan
+    missing = int(np.isnan(values[:, 0]).sum())
+    if missing == len(values):
+        raise DataError(f"target {', '.join(columns)}: no row has all of its numbers")
+    return Target("scalar", values, names, (), missing, "mae", f"{reason}; measured by mae")
+
+
+def _texts(name: str, column: pa.ChunkedArray, reason: str) -> Target:
+    if not is_text(column.type):
+        raise UsageError(f"target {name}: a text is a string; got values of the type {column.type}")
+    texts = pa.concat_arrays([piece.cast(pa.large_string()) for piece in pieces(column)])
+    values = pc.if_else(pc.match_substring_regex(texts, r"\S"), texts, pa.scalar(None, pa.large_string()))
+    return Target("text", values, (), (), values.null_count, "rouge_l", f"{reason}; measured by rouge_l")
+
+
+def epoch_metric(target: Target, validation: int) -> str:
+    """The metric by which the best epoch is chosen, given the rows of validation.
+
+    Of classes and labels it is `log_loss` below 1,000 rows, where counts of right answers are too coarse; of texts it
+    is always the loss of the head.
+    """
+    if target.kind == "text":
+        return "head_loss"
+    return "log_loss" if target.kind in {"classes", "labels"} and validation < COARSE else target.metric
+
+
+def recommended_epochs(rows: int) -> int:
+    """Epochs for this many rows of training: three million samples are shown, in 2 to 40 epochs.
+
+    >>> [recommended_epochs(rows) for rows in (60, 100_000, 300_000, 2_000_000)]
+    [40, 30, 10, 2]
+    """
+    return int(np.clip(_SHOWN // max(1, rows), 2, 40))

@@ -1,0 +1,206 @@
+"""A user's own table: which column is to be told from the others.
+
+The data is read once, and described: what each column is, how rows are split, what was found. Values are read when they
+are asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal
+
+from annotated_types import Ge
+
+from mmkit.contract import Samples, Split
+from mmkit.errors import UsageError, one_of
+from mmkit.plugin import ModalitySpec
+from mmkit.registry.catalog import installed
+from mmkit.registry.options import options_of, validated
+from mmkit.sources.about import About
+from mmkit.sources.describing import describe
+from mmkit.sources.description import Description, Request
+from mmkit.sources.memory import hold
+from mmkit.sources.splitting import SPLITS
+from mmkit.sources.targets import epoch_metric, recommended_epochs
+
+
+class OwnData:
+    """A user's own table: which column is to be told from the others.
+
+    What is left out is found, with the reason: `mmkit data inspect` shows it.
+
+    Args:
+        data: CSV, TSV, JSON lines, Parquet, Arrow, a folder of those, a folder of images, sounds or videos whose
+            sub-folder is the class, or a folder that `datasets` saved.
+        target: the column that is to be predicted; several, with commas between them, are one target of numbers.
+        target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
+        columns: kinds of columns, by name: a modality, "number", "category", "date", "date:dayfirst", "numbers", "tags"
+            or "ignore".
+        group: columns whose equal values stand in one split; the first decides.
+        time: the column by which train is earlier than test.
+        id: the column that names each row.
+        split_seed: of the splits; no other seed moves them.
+        splits: shares of train, validation and test, or the column that says to which a row belongs.
+        files: where relative names of files begin; none is the folder of the table.
+        outside: whether files may lie outside of that folder.
+
+    Raises:
+        UsageError: a column that there is not, or that can be read in two ways.
+        DataError: data that cannot be read, or has nothing to learn from.
+    """
+
+    description: ClassVar[str] = (
+        "A user's own table. The target is a column of it; the others are inputs, by what they hold. Rows are split "
+        "60 % train, 15 % validation, 25 % test, each class alike, with copies in one split, unless the user says "
+        "otherwise; data.json in the folder of a suite says what was found and how it was split."
+    )
+
+    def __init__(
+        self,
+        *,
+        data: str = "",
+        target: str = "",
+        target_kind: Literal["classes", "labels", "scalar", "text"] | None = None,
+        columns: dict[str, str] | None = None,
+        group: tuple[str, ...] = (),
+        time: str | None = None,
+        id: str | None = None,  # noqa: A002 (the user's word for it)
+        split_seed: Annotated[int, Ge(0)] = 0,
+        splits: str = "60/15/25",
+        files: str | None = None,
+        outside: bool = False,
+    ) -> None:
+        request = request_of(
+            {
+                "data": data,
+                "target": target,
+                "target_kind": target_kind,
+                "columns": columns,
+                "group": group,
+                "time": time,
+                "id": id,
+                "split_seed": split_seed,
+                "splits": splits,
+                "files": files,
+                "outside": outside,
+            }
+        )
+        self.found = found = describe_installed(request)
+        if found.target is None:
+            names = ", ".join(found.source.columns)
+            raise UsageError(f"which column of {found.source.name} is to be predicted? --target COLUMN, one of {names}")
+        if found.problems:
+            raise UsageError(found.problems[0])
+        self.inputs: Mapping[str, str] = {one.name: one.modality for one in found.inputs}
+        self.target = found.target.kind
+        self.metric = found.target.metric
+        self.epoch_metric = epoch_metric(found.target, found.count("validation"))
+        self.encoders: Mapping[str, str] = {}
+        self.training: Mapping[str, Any] = {"epochs": recommended_epochs(found.count("train"))}
+
+    @staticmethod
+    def options(data: Any, target: str | Sequence[str] | None, about: About) -> dict[str, Any]:
+        """The options, of data that Python gives: a path, or a table in memory.
+
+        Raises:
+            UsageError: it is neither, or there is no such option.
+            DataError: the table cannot be read.
+        """
+        return options_of_python(data, target, about)
+
+    @staticmethod
+    def describe(options: Mapping[str, object]) -> Description:
+        """What is found in data, with or without a target.
+
+        Args:
+            options: as the constructor takes them.
+
+        Raises:
+            UsageError: an option that there is not, or cannot be followed.
+            DataError: data that cannot be read, or has nothing to learn from.
+        """
+        return describe_installed(request_of(validated("data", options, options_of(OwnData))))
+
+    def told(self, width: int) -> str:
+        """What was found, as lines of at most `width` characters."""
+        return self.found.text(width)
+
+    def summary(self) -> list[str]:
+        """Target, splits and findings, a line each."""
+        return self.found.summary()
+
+    @cached_property
+    def identity(self) -> str:
+        """What a run is known by in place of the options: what was read, not where it was."""
+        return f"own-data {self.found.identity}"
+
+    def document(self) -> dict[str, Any]:
+        """What was found, for `data.json`."""
+        return self.found.document()
+
+    def split(self, name: Split) -> Samples:
+        """The rows of a split that have truth, in an order that no column decides."""
+        found, side = self.found, SPLITS.index(name)
+        if found.target is None:
+            raise UsageError("the data has no target")
+        rows = found.rows(side).tolist()
+        return Samples(
+            [str(row) if found.ids is None else found.ids[row] for row in rows],
+            {one.name: found.column(one, side) for one in found.inputs},
+            [found.target.truth(row) for row in rows],
+            None if found.groups is None else [found.groups[row] for row in rows],
+        )
+
+
+def describe_installed(request: Request) -> Description:
+    """The description of data, by the modalities that are installed."""
+    specs = [entry.spec for entry in installed().available("modality")]
+    return describe(request, [spec for spec in specs if isinstance(spec, ModalitySpec)])
+
+
+def options_of_python(data: Any, target: str | Sequence[str] | None, about: About) -> dict[str, Any]:
+    """The options of the task, of data that is a path or a table in memory.
+
+    Raises:
+        UsageError: it is neither, or there is no such option.
+        DataError: the table cannot be read.
+    """
+    known = About.__annotations__
+    for name in about:
+        if name not in known:
+            raise UsageError(f"own data has no option {name}; {one_of([*known, 'target'], name)}")
+    options: dict[str, Any] = {name: value for name, value in about.items() if value is not None}
+    options["data"] = os.fspath(data) if isinstance(data, str | os.PathLike) else hold(data)
+    if target is not None:
+        options["target"] = target if isinstance(target, str) else ",".join(target)
+    if "group" in options:
+        options["group"] = (options["group"],) if isinstance(options["group"], str) else tuple(options["group"])
+    if "files" in options:
+        options["files"] = os.fspath(options["files"])
+    if "columns" in options:
+        options["columns"] = dict(options["columns"])
+    return options
+
+
+def request_of(options: Mapping[str, Any]) -> Request:
+    """The request that options of the task are."""
+    kinds = options["columns"] or {}
+    return Request(
+        **{
+            **options,
+            "target": targets_in(options["target"]),
+            "columns": tuple(sorted(kinds.items())),
+            "group": tuple(options["group"]),
+        }
+    )
+
+
+def targets_in(text: str) -> tuple[str, ...]:
+    """The columns of a target, with commas between them.
+
+    >>> targets_in("height, weight")
+    ('height', 'weight')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
