@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -52,7 +54,7 @@ def retrieve(
         chosen[name] = value
     options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
-    with Bars() as progress:
+    with redirect_stdout(sys.stderr), Bars() as progress:  # what components print
         shared = Shared(None if no_cache else default_folder(), progress)
         retrieval = measure_retrieval(catalog(ctx), task=task, encoders=chosen, options=options, shared=shared)
     tell_unread((line for lines in retrieval.unread.values() for line in lines), on_error)

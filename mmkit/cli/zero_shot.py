@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -63,7 +65,7 @@ def zero_shot(
         classes.setdefault(label, []).append(words)
     options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
-    with Bars() as progress:
+    with redirect_stdout(sys.stderr), Bars() as progress:  # what components print
         result = classify_zero_shot(
             catalog(ctx),
             task=task,

@@ -1,7 +1,7 @@
 """The dry run: each combination is built and takes one training step on a few samples, before anything is trained.
 
 Faults that only a built model shows are found before the first run: missing weights, more blocks than a backbone has,
-incompatible options.
+incompatible options, a component that raises whatever it is given.
 """
 
 from __future__ import annotations
@@ -19,14 +19,17 @@ from mmkit.data.dataset import Dataset
 from mmkit.data.sampling import augmentation
 from mmkit.data.splits import Splits
 from mmkit.data.subset import small_subset
+from mmkit.experiments.task_checks import check_measures
 from mmkit.features.sharing import Shared
+from mmkit.metrics.tensors import measured_as_tensors
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
+from mmkit.registry.blame import blaming, chosen
 from mmkit.speed.flops import parameters
 from mmkit.system.generators import preserved_generators
+from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
-from mmkit.training.loop import losses
 
 ENOUGH = 64
 """Samples to fit transforms on, for a dry run that no training follows."""
@@ -83,8 +86,9 @@ def dry_run(
         except Exception as error:  # an error of a third party's component fails its combination only
             if isinstance(error, RejectedError) and error.for_all:
                 raise
+            told = blaming(error, chosen(combination.choices()))
             traceback.clear_frames(error.__traceback__)  # they hold the model
-            results.append(DryRun(combination, error=error))
+            results.append(DryRun(combination, error=told))
     return results
 
 
@@ -101,6 +105,7 @@ def _step(
     with preserved_generators(device):
         torch.manual_seed(0)  # the seed of the first run, which then shares what is built here
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+        check_measures(splits.task, transforms.truth)
         for name in truths:
             transforms.check_truth(splits.with_truth(name))
         module, objectives = build_model(combination, transforms, shared)
@@ -108,5 +113,10 @@ def _step(
         few = small_subset(train, STEP_SAMPLES)
         data = Dataset.of(few, transforms.inputs, transforms.truth, augment=True).to(device)
         batch, truth = data.batch(torch.arange(data.size), augmentation(0, 1, 0))
-        losses(step, batch, truth, settings.precision).backward()
+        with autocast(device, settings.precision):
+            losses, output = step(batch, truth)
+        torch.stack(list(losses.values())).sum().backward()
+        if measured_as_tensors(splits.task.target):  # others may be generated token by token, which takes long
+            predicted = module.output_head.predict(output.output.detach().float())
+            transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
     return DryRun(combination, *parameters(module))

@@ -28,6 +28,7 @@ from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.registry.blame import blaming, chosen
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
@@ -225,6 +226,7 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
 
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
     """The record of a run that could not be completed."""
+    error = blaming(error, chosen([run.task, *run.combination.choices()]))
     return Record(
         id=run.id(splits),
         status="failed",

@@ -21,8 +21,10 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
+from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
+from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
@@ -31,9 +33,10 @@ from mmkit.records.record import SCHEMA, Record
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
-from mmkit.report.verdict import Verdict, verdict
-from mmkit.system.files import owned, write_json
+from mmkit.report.verdict import Verdict, verdict, written
+from mmkit.system.files import at_home, owned, write_json
 from mmkit.system.progress import SILENT, Progress
+from mmkit.transforms.truth import Categories
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 COMPARED = ("machine", "software", "plugins", "libraries")
@@ -80,10 +83,7 @@ class Suite:
     @property
     def models(self) -> dict[str, Path]:
         """The folders of saved models, for `mmkit.load`, by the names that `table` uses; empty if none were saved."""
-        rows_of_plan = [
-            Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
-            for one in self.plan.all
-        ]
+        rows_of_plan = _rows_of(self.plan)
         folders = [model_folder(self.folder, combination) for combination in self.plan.all]
         return {name: folder for name, folder in zip(names(rows_of_plan), folders, strict=True) if folder.is_dir()}
 
@@ -128,6 +128,7 @@ def carry_out(
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
+    folder = at_home(folder)
     with owned(folder):  # first, because opening the records removes a line that another process is writing
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
@@ -142,24 +143,59 @@ def carry_out(
             progress.note(f"{finished} of {len(runs)} runs are already in {folder} and are not repeated")
         progress.update("runs", finished, len(runs))
         shared = Shared(cache, progress)
-        buildable = _buildable(plan, {run.combination.key for run in pending.values()}, splits, shared)
-        costs = _costs(plan, buildable if cost else {}, splits, folder, shared) if pending else Costs({}, {})
-        best = _Best(folder) if save else None
-        for id_, run in pending.items():
-            progress.stage(f"{run.combination.label}, seed {run.seed}")
-            work = partial(execute, run, splits, catalog=catalog, shared=shared)
-            record = _recorded(run, splits, work, costs.of.get(run.combination.key), best)
-            file.append(record)
-            known[id_] = record
-            finished += 1
-            progress.update("runs", finished, len(runs))
-            if record.status != "ok":
-                progress.note(f"{record.fusion}, seed {record.seed} failed; see the reason below")
-        if pending:
-            # At the end, so that the test split is not read before the first model is trained.
-            ids: dict[str, list[str]] = {name: list(splits(name).ids) for name in SPLITS}
-            write_json(folder / "samples.json", {"schema": SCHEMA, **ids})
+        called = dict(zip((one.key for one in plan.all), names(_rows_of(plan)), strict=True))
+        kept = Kept(folder, len(runs), finished)
+        with kept.told(progress):
+            if pending:
+                progress.stage("checks of the task")
+                for line in check_task(splits.task, refuse_unseen=refuses_unseen(plan)):
+                    progress.note(line)
+            buildable = _buildable(plan, {run.combination.key for run in pending.values()}, splits, shared)
+            costs = _costs(plan, buildable if cost else {}, splits, kept, shared) if pending else Costs({}, {})
+            best = _Best(folder) if save else None
+            for id_, run in pending.items():
+                name = f"{called[run.combination.key]}, seed {run.seed}"
+                progress.stage(name)
+                work = partial(execute, run, splits, catalog=catalog, shared=shared)
+                record = _recorded(run, splits, work, costs.of.get(run.combination.key), best, kept, progress)
+                with kept.writing():
+                    file.append(record)
+                known[id_] = record
+                kept.finished += 1
+                progress.update("runs", kept.finished, len(runs))
+                progress.finished(
+                    f"{kept.finished} of {len(runs)} runs: {name}{_outcome(record)}", ok=record.status == "ok"
+                )
+            if pending:
+                # At the end, so that the test split is not read before the first model is trained.
+                ids: dict[str, list[str]] = {name: list(splits(name).ids) for name in SPLITS}
+                with kept.writing():
+                    write_json(folder / "samples.json", {"schema": SCHEMA, **ids})
     return Suite(folder, plan, [known[id_] for id_ in runs])
+
+
+def _rows_of(plan: Plan) -> list[Row]:
+    """The rows that the combinations of a plan will have, for their names."""
+    return [
+        Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
+        for one in plan.all
+    ]
+
+
+def refuses_unseen(plan: Plan) -> bool:
+    """Whether a class that training lacks ends every run: no head takes it, and it is not to be dropped."""
+    transforms = [getattr(one.head.component, "reads", None) for one in plan.all]
+    known = all(isinstance(transform, type) and issubclass(transform, Categories) for transform in transforms)
+    return plan.settings.on_error == "fail" and known
+
+
+def _outcome(record: Record) -> str:
+    """Score on validation and duration of a run."""
+    if record.status != "ok":
+        return " failed; see the reason below"
+    score = record.validation.get(record.metric)
+    told = "not defined" if score is None else written(score, record.metric)
+    return f": {record.metric} {told} on validation, {record.seconds or 0:.0f} s"
 
 
 def _recorded(
@@ -168,15 +204,19 @@ def _recorded(
     work: Callable[[], tuple[Record, MultimodalModel]],
     cost: CombinationCost | None,
     best: _Best | None,
+    kept: Kept,
+    progress: Progress,
 ) -> Record:
     try:
         record, model = work()
     except Exception as error:
         if isinstance(error, RejectedError) and error.for_all:
             raise  # the test split is unusable, and every other run would fail after its training
+        progress.failed(error)
         return failed(run, splits, error)  # an error of a third party's component fails its own runs only
     if best:
-        best.keep(run, record, model.save)
+        with kept.writing():
+            best.keep(run, record, model.save)
     return replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record
 
 
@@ -195,9 +235,9 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
     return {key: combination for key, combination in every.items() if key not in errors}
 
 
-def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, folder: Path, shared: Shared) -> Costs:
+def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, kept: Kept, shared: Shared) -> Costs:
     """The costs of combinations: those in the folder, if they are of the same settings; else measured and written."""
-    path = folder / "suite.json"
+    path = kept.folder / "suite.json"
     combinations = {key: combination.document() for key, combination in buildable.items()}
     measured = {
         "combinations": combinations,
@@ -223,7 +263,8 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, fol
         "measured": measured,
         **costs.document(),
     }
-    write_json(path, document)
+    with kept.writing():
+        write_json(path, document)
     return costs
 
 
