@@ -13,6 +13,7 @@ from mmkit.modalities.arrays import is_missing
 
 WHOLE = 1 << 16
 """Bytes of an array that are read as they are; of a larger one its start, middle and end."""
+_PLAIN = frozenset({str, int, float, bool})
 
 
 def content(value: Any) -> int:
@@ -28,7 +29,9 @@ def content(value: Any) -> int:
     if value is None or is_missing(value):
         return 0
     if isinstance(value, Mapping):
-        return hash(frozenset((key, content(cell)) for key, cell in value.items()))
+        # Most cells are plain, and a call for each would take most of the time.
+        cells = [(k, hash(v) if type(v) in _PLAIN and v == v else content(v)) for k, v in value.items()]  # noqa: PLR0124
+        return hash(frozenset(cells))
     if isinstance(value, list | tuple):
         return hash(tuple(map(content, value)))
     return hash(_plain(value))
