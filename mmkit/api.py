@@ -28,6 +28,7 @@ from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.sources.about import About
 from mmkit.system.bars import Bars
+from mmkit.system.files import at_home
 from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
@@ -391,7 +392,7 @@ def _list(components: OneOrMore) -> list[Named]:
 
 
 def _cache(folder: str | Path | None) -> Path:
-    return default_folder() if folder is None else Path(folder)
+    return default_folder() if folder is None else at_home(folder)
 
 
 @contextmanager

@@ -64,13 +64,16 @@ def one_of(possible: Iterable[str], given: str) -> str:
 
     >>> one_of(["concat", "sum"], "concta")
     'did you mean concat? Possible: concat, sum'
+    >>> one_of(["accuracy", "log_loss"], "acc")
+    'did you mean accuracy? Possible: accuracy, log_loss'
     >>> one_of(map(str, range(1000)), "77x")
     'did you mean 77? The nearest of 1000: 77, 977, 877, 797, 787'
     """
     names = sorted(set(possible))
     if not names:
         return "there are none to choose from"
-    close = difflib.get_close_matches(given, names, n=1)
+    begun = [name for name in names if len(given) > 1 and name.startswith(given)]
+    close = difflib.get_close_matches(given, names, n=1) or begun
     meant = f"did you mean {close[0]}? " if close else ""
     if len(names) > MANY:
         return f"{meant}The nearest of {len(names)}: {', '.join(difflib.get_close_matches(given, names, 5, cutoff=0))}"

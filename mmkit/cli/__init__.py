@@ -11,6 +11,7 @@ import signal
 import sys
 import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, NoReturn
 
@@ -19,6 +20,8 @@ from typer.core import TyperGroup
 
 from mmkit.cli.setting import Setting
 from mmkit.errors import MmkitError, UsageError
+from mmkit.registry.blame import blaming, registered
+from mmkit.registry.catalog import installed
 
 Table = Mapping[str, "tuple[str, str] | Table"]
 
@@ -59,6 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     # Waiting OpenMP threads should sleep. By default they spin: on two busy cores a training then took five times as
     # long (60 and 125 s instead of 12 and 22), and no less on idle cores. torch reads the variable when it is imported.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by who started this
+            setattr(sys, name, Path(os.devnull).open("w"))
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for text that the encoding lacks
@@ -73,12 +79,27 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 (the user gets one line for any error)
         if "--traceback" in given:
             traceback.print_exception(error)
-        code = _report(error)
+        code = _report(_blamed(error))
     finally:
         signal.signal(signal.SIGTERM, before)
     if code == 130:
         print("mmkit: interrupted", file=sys.stderr)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _blamed(error: Exception) -> Exception:
+    """The error, or one that says which component raised it."""
+    if isinstance(error, MmkitError) or hasattr(error, "format_message"):
+        return error
+    return blaming(error, registered(installed().entries))
+
+
+def _stdout_fails() -> bool:
+    try:
+        sys.stdout.flush()
+    except OSError:
+        return True
+    return False
 
 
 def _report(error: Exception) -> int:
@@ -89,6 +110,10 @@ def _report(error: Exception) -> int:
         message, code = str(error.format_message()), getattr(error, "exit_code", 2)
         context = getattr(error, "ctx", None)
         message = f"{message.rstrip('.?')}; see {context.command_path} --help" if context else message
+    elif isinstance(error, OSError) and error.filename is None and _stdout_fails():
+        message, code = f"cannot write to stdout: {error.strerror}", 1
+    elif isinstance(error, OSError) and error.filename is not None:
+        message, code = f"{error.filename}: {error.strerror}; --traceback shows where it was needed", 1
     else:
         message, code = f"unexpected {type(error).__name__}: {error}; --traceback shows where it comes from", 1
     print(f"mmkit: error: {' '.join(message.split())}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -30,13 +31,14 @@ from mmkit.cli.own_data import (
 )
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json, stdout
-from mmkit.cli.setting import catalog
+from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.suite import Suite, carry_out
 from mmkit.features.cache import default_folder
 from mmkit.report.document import document
+from mmkit.report.labels import plain
 from mmkit.report.tables import show, show_confusion
 from mmkit.system.bars import Bars
 from mmkit.system.settings import Settings
@@ -131,31 +133,32 @@ def bench(
     chosen = merged(config, given, training)
     prepare(chosen["threads"])
     installed = catalog(ctx)
-    planned = plan(
-        installed,
-        task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
-        encoders=_encoders(chosen["encoder"] or []),
-        fusions=chosen["fusion"] or ["attention"],
-        heads=chosen["head"] or [],
-        objectives=chosen["objective"] or [],
-        options=chosen["option"] or [],
-        training=chosen["train"],
-        seeds=3 if chosen["seeds"] is None else chosen["seeds"],
-        baselines=chosen["baselines"] is not False,
-        settings=Settings(
-            chosen["device"] or "auto",
-            chosen["precision"] or "float32",
-            chosen["limit"],
-            chosen["on_error"] or "fail",
-        ),
-    )
+    with redirect_stdout(sys.stderr):
+        planned = plan(
+            installed,
+            task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
+            encoders=_encoders(chosen["encoder"] or []),
+            fusions=chosen["fusion"] or ["attention"],
+            heads=chosen["head"] or [],
+            objectives=chosen["objective"] or [],
+            options=chosen["option"] or [],
+            training=chosen["train"],
+            seeds=3 if chosen["seeds"] is None else chosen["seeds"],
+            baselines=chosen["baselines"] is not False,
+            settings=Settings(
+                chosen["device"] or "auto",
+                chosen["precision"] or "float32",
+                chosen["limit"],
+                chosen["on_error"] or "fail",
+            ),
+        )
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     tell_data(planned.task)
     if dry_run:
-        raise typer.Exit(show_dry_run(planned, installed, as_json=as_json))
+        raise typer.Exit(show_dry_run(planned, installed, as_json=as_json, tracebacks=setting(ctx).traceback))
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
-    with Bars() as progress:
+    with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
         suite = carry_out(
             planned,
             folder,
@@ -198,9 +201,12 @@ def _note_repeated_encoding(suite: Suite) -> None:
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
         print_json(document(suite.records, str(suite.folder)))
-        return
-    console = stdout()
-    show(suite.rows, console)
-    if confusion:
-        show_confusion(suite.rows, console)
+    else:
+        console = stdout()
+        show(suite.rows, console)
+        if confusion:
+            show_confusion(suite.rows, console)
     print(f"mmkit: records are in {suite.folder}", file=sys.stderr)
+    if models := suite.models:
+        print(f"mmkit: {len(models)} models are in {suite.folder / 'models'}; mmkit.load reads them:", file=sys.stderr)
+        print(*(f"  {folder}  {plain(name)}" for name, folder in models.items()), sep="\n", file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmkit.errors import UsageError, one_of
+from mmkit.system.files import at_home
 
 LISTS = frozenset({"encoder", "fusion", "head", "objective", "option", "column", "group"})
 """Options that can be repeated."""
@@ -52,6 +53,7 @@ def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -
 
 
 def _read(path: Path) -> dict[str, Any]:
+    path = at_home(path)
     try:
         return tomllib.loads(path.read_text("utf-8"))
     except OSError as error:

@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import sys
+import traceback
+from contextlib import redirect_stdout
 
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
 from mmkit.experiments.dry_run import DryRun, dry_run
 from mmkit.experiments.plan import Plan
+from mmkit.experiments.suite import refuses_unseen
+from mmkit.experiments.task_checks import check_task
 from mmkit.registry.catalog import Catalog
 from mmkit.report.labels import plain
 
 
-def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool) -> int:
+def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool, tracebacks: bool = False) -> int:
     """Print the plan with the size of each combination, or the error if it cannot be built.
 
     Returns:
         The exit code: 0 without errors, that of the errors if all have the same, else 1.
     """
-    splits = splits_of(planned.task, catalog, planned.settings)
-    results = dry_run(planned.all, splits, planned.settings, truths=["train"])
+    with redirect_stdout(sys.stderr):  # what components print
+        splits = splits_of(planned.task, catalog, planned.settings)
+        for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
+            print(f"mmkit: {line}")
+        results = dry_run(planned.all, splits, planned.settings, truths=["train"])
+    for one in results:
+        if one.error and tracebacks:
+            traceback.print_exception(one.error)
     (_print_json if as_json else _print)(planned, results)
     codes = {getattr(one.error, "exit_code", 1) for one in results if one.error}
     return codes.pop() if len(codes) == 1 else int(bool(codes))

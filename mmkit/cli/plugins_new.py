@@ -11,6 +11,7 @@ import typer
 
 from mmkit.cli.setting import catalog
 from mmkit.scaffold.distribution import SKETCHES, parts_of, rendered, taken, write
+from mmkit.system.files import at_home
 
 
 def new(
@@ -27,7 +28,7 @@ def new(
     """
     found = catalog(ctx)
     files = rendered(kind, name, found)
-    folder = Path(name) if out is None else out
+    folder = Path(name) if out is None else at_home(out)
     write(files, folder)
     for part, of in parts_of(kind, name).items():
         if owner := taken(found, part, of):

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
+from mmkit import contract
+from mmkit.registry.options import describe, options_of
+from mmkit.training.optimisation import Training
+
 NAMES = {"train": "training", "classes": "target", "labels": "target", "scalar": "target", "text": "target"}
 """The pages, and the kind of each."""
 _PARTS = ("truth", "batch", "predicted", "answer", "metrics")
@@ -32,9 +36,6 @@ def page(name: str, kind: str | None = None) -> Page | None:
 
 
 def _training() -> dict[str, Any]:
-    from mmkit.registry.options import describe, options_of  # noqa: PLC0415 (only this page needs it)
-    from mmkit.training.optimisation import Training  # noqa: PLC0415 (imports torch)
-
     options = [
         {"name": o.name, "type": describe(o.annotation), "default": o.default, "help": o.help}
         for o in options_of(Training).values()
@@ -47,8 +48,6 @@ def _training() -> dict[str, Any]:
 
 def _target(name: str) -> dict[str, Any]:
     """What the contract's page says of a kind of target."""
-    from mmkit import contract  # noqa: PLC0415 (imports torch)
-
     found: dict[str, str] = {}
     kind = part = ""
     table, _, below = (contract.__doc__ or "").partition("Kinds of target")[2].partition("\nWhere truth is missing")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -91,7 +93,7 @@ def retrieve(
     if of_data is None:
         raise UsageError("which samples? Give --task NAME or --data PATH")
     tell_data(of_data)
-    with Bars() as progress:
+    with redirect_stdout(sys.stderr), Bars() as progress:  # what components print
         shared = Shared(None if no_cache else default_folder(), progress)
         retrieval = measure_retrieval(available, task=of_data, encoders=chosen, options=options, shared=shared)
     tell_unread((line for lines in retrieval.unread.values() for line in lines), on_error)

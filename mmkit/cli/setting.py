@@ -30,13 +30,15 @@ def setting(ctx: typer.Context) -> Setting:
 
 
 def catalog(ctx: typer.Context, sources: Sequence[Registration] = ()) -> Catalog:
-    """The catalog of what is installed and allowed; each broken plugin or component gets one line on stderr.
+    """The catalog of what is installed and allowed; each broken or doubled one gets a line on stderr.
 
     Args:
         ctx: the context of the command.
         sources: entry points of a distribution in a folder.
     """
     entire = installed(setting(ctx).no_plugin, sources=sources)
+    for line in entire.doubled:
+        print(f"mmkit: {line}", file=sys.stderr)
     for entry in entire.entries:
         if entry.status == "broken":
             print(f"mmkit: {entry.kind} {entry.full_name} is broken and left out: {entry.why}", file=sys.stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from typing import Annotated
 
 import typer
@@ -99,7 +101,7 @@ def zero_shot(
     if of_data is None:
         raise UsageError("which samples? Give --task NAME or --data PATH")
     tell_data(of_data)
-    with Bars() as progress:
+    with redirect_stdout(sys.stderr), Bars() as progress:  # what components print
         result = classify_zero_shot(
             available,
             task=of_data,

@@ -67,6 +67,22 @@ class Splits:
             raise DataError(f"no sample of the {name} split can be used: {self.unread[name][0]}, ...")
         return samples
 
+    def raw(self, name: Split) -> Samples:
+        """The samples of a split as the task gives them, with plain ids; of the training split all, whatever the limit.
+
+        Raises:
+            DataError: as `content`.
+        """
+        self.content(name)
+        return self._raw.get(name) or self._given(name)
+
+    def _given(self, name: Split) -> Samples:
+        with own_state(seed=0):
+            samples = plain_samples(self.task.split(name))
+        if not len(samples):
+            raise DataError(f"the {name} split of the task has no samples")
+        return samples
+
     def content(self, name: Split) -> SplitContent:
         """What the task gives for a split, known by its content; of the training split all, whatever the limit.
 
@@ -76,10 +92,7 @@ class Splits:
             DataError: the split has no samples, or one of them is in another split, too.
         """
         if name not in self._content:
-            with own_state(seed=0):
-                samples = plain_samples(self.task.split(name))
-            if not len(samples):
-                raise DataError(f"the {name} split of the task has no samples")
+            samples = self._given(name)
             self._check_ids(name, samples)
             self.columns[name] = list(samples.inputs)
             kinds = getattr(self.task, "inputs", {})

@@ -1,8 +1,8 @@
 """The dry run: each combination is built and takes one training step on a few samples, before anything is trained.
 
 Faults that only a built model shows are found before the first run: missing weights, more blocks than a backbone has,
-incompatible options. Transforms are fitted on all training values, so that sizes are those of the trained model: a
-vocabulary of a few texts would give a smaller one.
+incompatible options, a component that raises whatever it is given. Transforms are fitted on all training values, so
+that sizes are those of the trained model: a vocabulary of a few texts would give a smaller one.
 """
 
 from __future__ import annotations
@@ -21,14 +21,17 @@ from mmkit.data.missing import check_inputs
 from mmkit.data.sampling import augmentation
 from mmkit.data.splits import Splits
 from mmkit.data.subset import small_subset
+from mmkit.experiments.task_checks import check_measures
 from mmkit.features.sharing import Shared
+from mmkit.metrics.tensors import measured_as_tensors
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
+from mmkit.registry.blame import blaming, chosen
 from mmkit.speed.flops import parameters
+from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
-from mmkit.training.loop import losses
 
 STEP_SAMPLES = 4
 """Samples of the training step; most faults show with a few, and a large encoder is slow."""
@@ -85,8 +88,9 @@ def dry_run(
         except Exception as error:  # an error of a third party's component fails its combination only
             if isinstance(error, RejectedError) and error.for_all:
                 raise
+            told = blaming(error, chosen(combination.choices()))
             traceback.clear_frames(error.__traceback__)  # they hold the model
-            results.append(DryRun(combination, error=error))
+            results.append(DryRun(combination, error=told))
     return results
 
 
@@ -102,6 +106,7 @@ def _step(
     device = torch.device(settings.device)
     with own_state(device, seed=0):  # the seed of the first run, which then shares what is built here
         transforms = Transforms.fitted(combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
+        check_measures(splits.task, transforms.truth)
         for name in truths:
             transforms.read_truth(splits.with_truth(name), shared)
         module, objectives = build_model(combination, transforms, shared)
@@ -109,5 +114,10 @@ def _step(
         few = small_subset(train, STEP_SAMPLES)
         data = Dataset.of(few, transforms.inputs, transforms.truth, augment=True).to(device)
         batch, truth = data.batch(torch.arange(data.size), augmentation(0, 1, 0))
-        losses(step, batch, truth, settings.precision).backward()
+        with autocast(device, settings.precision):
+            losses, output = step(batch, truth)
+        torch.stack(list(losses.values())).sum().backward()
+        if measured_as_tensors(splits.task.target):  # others may be generated token by token, which takes long
+            predicted = module.output_head.predict(output.output.detach().float())
+            transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
     return DryRun(combination, *parameters(module))

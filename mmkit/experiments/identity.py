@@ -75,7 +75,7 @@ def known_by(task: Task) -> dict[str, str]:
     return {} if known is None else {"task": known}
 
 
-def check_task(known: Mapping[str, Record], choice: Choice, task: Task, folder: Path) -> None:
+def check_belongs(known: Mapping[str, Record], choice: Choice, task: Task, folder: Path) -> None:
     """Check that the records of a folder are of the task that is asked for.
 
     Of a task with an `identity`, whose data may have moved, the name is compared; `check_identity` compares the data.

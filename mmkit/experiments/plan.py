@@ -168,10 +168,11 @@ class _Dotted:
         self.given: dict[tuple[str, str], Text] = {}
         self.taken: set[tuple[str, str]] = set()
         self.aliases: dict[str, list[str]] = {}
+        self.offered: dict[str, set[str]] = {}
         for text in options:
             path, equals, value = text.partition("=")
             owner, dot, key = path.strip().rpartition(".")
-            if not (equals and dot and key):
+            if not (equals and dot and key and owner):
                 raise UsageError(
                     "-o takes fusion.key=value, encoder.INPUT.key=value, head.key=value, objective.key=value, "
                     f"task.key=value or train.key=value; got {text}"
@@ -184,6 +185,8 @@ class _Dotted:
 
     def take(self, owner: str, schema: Mapping[str, object]) -> dict[str, object]:
         """The options given for `owner` that the schema has."""
+        for source in [*self.aliases.get(owner, []), owner]:
+            self.offered.setdefault(source, set()).update(schema)
         options: dict[str, object] = {}
         for source in [*self.aliases.get(owner, []), owner]:
             for (given, key), value in self.given.items():
@@ -200,9 +203,17 @@ class _Dotted:
         """
         for owner, key in self.given:
             if (owner, key) not in self.taken:
-                raise UsageError(
-                    f"-o {owner}.{key}: no chosen component has that option; mmkit plugins show NAME lists options"
-                )
+                raise UsageError(f"-o {owner}.{key}: {self._instead(owner, key)}")
+
+    def _instead(self, owner: str, key: str) -> str:
+        """Why no component took an option, and what is possible."""
+        if owner not in self.offered:
+            return f"there is no {owner} here; {one_of(self.offered, owner)}"
+        options = self.offered[owner]
+        where = "training has" if owner == "train" else "no chosen component has"
+        said = f"{where} {'no such' if owner == 'train' else 'that'} option"
+        lists = "train" if owner == "train" else "NAME"
+        return f"{said}; {one_of(options, key)}; mmkit plugins show {lists} says what they are"
 
 
 def _expanded(

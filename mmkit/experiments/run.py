@@ -32,6 +32,7 @@ from mmkit.records.record import Cost, Loading, Record, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
+from mmkit.registry.blame import blaming, chosen
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
@@ -239,6 +240,7 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
 
 def failed(run: Run, splits: Splits, error: Exception) -> Record:
     """The record of a run that could not be completed."""
+    error = blaming(error, chosen([run.task, *run.combination.choices()]))
     return Record(
         status="failed",
         error=f"{type(error).__name__}: {error}",

@@ -21,10 +21,12 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.identity import SPLITS, check_identity, check_task, warn_unseen
+from mmkit.experiments.identity import SPLITS, check_belongs, check_identity, warn_unseen
+from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
 from mmkit.experiments.saving import BestModels, Execute, model_folder
+from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
@@ -35,10 +37,11 @@ from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
-from mmkit.report.verdict import Verdict, verdict
-from mmkit.system.files import owned, write_json
+from mmkit.report.verdict import Verdict, verdict, written
+from mmkit.system.files import at_home, owned, write_json
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
+from mmkit.transforms.truth import Categories
 
 COMPARED = ("machine", "software", "plugins", "libraries")
 
@@ -84,10 +87,7 @@ class Suite:
     @property
     def models(self) -> dict[str, Path]:
         """The folders of saved models, for `mmkit.load`, by the names that `table` uses; empty if none were saved."""
-        rows_of_plan = [
-            Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
-            for one in self.plan.all
-        ]
+        rows_of_plan = _rows_of(self.plan)
         folders = [model_folder(self.folder, combination) for combination in self.plan.all]
         return {name: folder for name, folder in zip(names(rows_of_plan), folders, strict=True) if folder.is_dir()}
 
@@ -140,11 +140,12 @@ def carry_out(
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
+    folder = at_home(folder)
     with owned(folder):  # first, because opening the records removes a line that another process is writing
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         splits = splits_of(plan.task, catalog, plan.settings)
-        check_task(known, plan.task, splits.task, folder)
+        check_belongs(known, plan.task, splits.task, folder)
         if document := getattr(splits.task, "document", None):
             write_json(folder / "data.json", document())
         runs = {run.id(splits): run for run in plan.runs()}
@@ -160,40 +161,77 @@ def carry_out(
             progress.note(f"{finished} of {len(runs)} runs are already in {folder} and are not repeated")
         progress.update("runs", finished, len(runs))
         shared = Shared(cache, progress)
-        uncosted = {id_: run for id_, run in runs.items() if cost and id_ not in pending and not known[id_].throughput}
-        tried = {run.combination.key for run in [*pending.values(), *uncosted.values()]}
-        buildable = _buildable(plan, tried, splits, shared)
-        costs = _costs(plan, buildable if cost else {}, splits, folder, shared) if tried else Costs({}, {})
-        for id_, run in uncosted.items():
-            if found := costs.of.get(run.combination.key):
-                known[id_] = replace(known[id_], throughput=found.throughput, cost=found.cost)
-                file.append(known[id_])
-        perform = partial(execute, splits=splits, catalog=catalog, shared=shared)
-        best = BestModels(folder, splits, known) if save else None
-        for id_, run in pending.items():
-            progress.stage(f"{run.combination.label}, seed {run.seed}")
-            record, model = _recorded(run, splits, perform, costs.of.get(run.combination.key))
-            if best and model:
-                best.keep(run, record, model)
-            file.append(record)
-            known[id_] = record
-            finished += 1
-            progress.update("runs", finished, len(runs))
-            if record.status != "ok":
-                progress.note(f"{record.fusion}, seed {record.seed} failed; see the reason below")
-        if best:
-            best.complete(runs.values(), perform, progress.note)
+        called = dict(zip((one.key for one in plan.all), names(_rows_of(plan)), strict=True))
+        kept = Kept(folder, len(runs), finished)
+        with kept.told(progress):
+            if pending:
+                progress.stage("checks of the task")
+                for line in check_task(splits, refuse_unseen=refuses_unseen(plan)):
+                    progress.note(line)
+            uncosted = {id_: r for id_, r in runs.items() if cost and id_ not in pending and not known[id_].throughput}
+            tried = {run.combination.key for run in [*pending.values(), *uncosted.values()]}
+            buildable = _buildable(plan, tried, splits, shared)
+            costs = _costs(plan, buildable if cost else {}, splits, kept, shared) if tried else Costs({}, {})
+            for id_, run in uncosted.items():
+                if found := costs.of.get(run.combination.key):
+                    known[id_] = replace(known[id_], throughput=found.throughput, cost=found.cost)
+                    with kept.writing():
+                        file.append(known[id_])
+            perform = partial(execute, splits=splits, catalog=catalog, shared=shared)
+            best = BestModels(folder, splits, known) if save else None
+            for id_, run in pending.items():
+                name = f"{called[run.combination.key]}, seed {run.seed}"
+                progress.stage(name)
+                record, model = _recorded(run, splits, perform, costs.of.get(run.combination.key), progress)
+                with kept.writing():
+                    if best and model:
+                        best.keep(run, record, model)
+                    file.append(record)
+                known[id_] = record
+                kept.finished += 1
+                progress.update("runs", kept.finished, len(runs))
+                progress.finished(
+                    f"{kept.finished} of {len(runs)} runs: {name}{_outcome(record)}", ok=record.status == "ok"
+                )
+            if best:
+                with kept.writing():
+                    best.complete(runs.values(), perform, progress.note)
     return Suite(folder, plan, [known[id_] for id_ in runs])
 
 
+def _rows_of(plan: Plan) -> list[Row]:
+    """The rows that the combinations of a plan will have, for their names."""
+    return [
+        Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
+        for one in plan.all
+    ]
+
+
+def refuses_unseen(plan: Plan) -> bool:
+    """Whether a class that training lacks ends every run: no head takes it, and it is not to be dropped."""
+    transforms = [getattr(one.head.component, "reads", None) for one in plan.all]
+    known = all(isinstance(transform, type) and issubclass(transform, Categories) for transform in transforms)
+    return plan.settings.on_error == "fail" and known
+
+
+def _outcome(record: Record) -> str:
+    """Score on validation and duration of a run."""
+    if record.status != "ok":
+        return " failed; see the reason below"
+    score = record.validation.get(record.metric)
+    told = "not defined" if score is None else written(score, record.metric)
+    return f": {record.metric} {told} on validation, {record.seconds or 0:.0f} s"
+
+
 def _recorded(
-    run: Run, splits: Splits, perform: Execute, cost: CombinationCost | None
+    run: Run, splits: Splits, perform: Execute, cost: CombinationCost | None, progress: Progress
 ) -> tuple[Record, MultimodalModel | None]:
     try:
         record, model = perform(run)
     except Exception as error:
         if isinstance(error, RejectedError) and error.for_all:
             raise  # the test split is unusable, and every other run would fail after its training
+        progress.failed(error)
         return failed(run, splits, error), None  # an error of a third party's component fails its own runs only
     return (replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record), model
 
@@ -213,9 +251,9 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
     return {key: combination for key, combination in every.items() if key not in errors}
 
 
-def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, folder: Path, shared: Shared) -> Costs:
+def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, kept: Kept, shared: Shared) -> Costs:
     """The costs of combinations: those in the folder, if they are of the same settings; else measured and written."""
-    path = folder / "suite.json"
+    path = kept.folder / "suite.json"
     combinations = {key: combination.document() for key, combination in buildable.items()}
     measured = {
         "combinations": combinations,
@@ -241,7 +279,8 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, fol
         "measured": measured,
         **costs.document(),
     }
-    write_json(path, document)
+    with kept.writing():
+        write_json(path, document)
     return costs
 
 

@@ -30,7 +30,7 @@ from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.errors import MmkitError, UsageError
 from mmkit.features.pieces import LENGTHS, PROGRESS, Part, Pieces
-from mmkit.system.files import owned, replacing, write_json
+from mmkit.system.files import at_home, owned, replacing, write_json
 from mmkit.system.progress import SILENT, Progress
 
 ABOUT = "about.json"
@@ -49,8 +49,8 @@ def default_folder(environ: Mapping[str, str] | None = None) -> Path:
     """The folder of the cache: MMKIT_CACHE, else `mmkit/features` in the user's cache folder."""
     environ = os.environ if environ is None else environ
     if environ.get("MMKIT_CACHE"):
-        return Path(environ["MMKIT_CACHE"])
-    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmkit" / "features"
+        return at_home(environ["MMKIT_CACHE"])
+    return at_home(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmkit" / "features"
 
 
 @dataclass(frozen=True)

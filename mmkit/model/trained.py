@@ -21,8 +21,9 @@ from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
+from mmkit.system.files import at_home
 from mmkit.system.precision import Precision
-from mmkit.system.settings import OnError, Settings
+from mmkit.system.settings import OnError, Settings, device_of
 from mmkit.system.state import own_state
 
 
@@ -111,7 +112,7 @@ class MultimodalModel:
             UsageError: the folder holds other files and no model, or cannot be written.
             ContractError: the state of a transform is not plain JSON.
         """
-        write(Saved(**vars(self)), Path(directory))
+        write(Saved(**vars(self)), at_home(directory))
 
     @staticmethod
     @own_state()
@@ -132,9 +133,12 @@ class MultimodalModel:
             device: where the model is put.
 
         Raises:
+            UsageError: torch has no such device.
             DataError: the folder holds no model, or one that is damaged.
-            UnavailableError: a component's plugin is not installed; it names the distribution and its version.
+            UnavailableError: a component's plugin is not installed; it names the distribution and its version. Or the
+                device is not available on this machine.
         """
-        saved = read(Path(directory), catalog or installed(), components)
-        saved.module.to(device).eval()
+        place = device_of(device)
+        saved = read(at_home(directory), catalog or installed(), components)
+        saved.module.to(place).eval()
         return MultimodalModel(*saved)

@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmkit.errors import DataError
+from mmkit.system.files import at_home
 
 _UNREACHABLE_UNTIL: dict[str, float] = {}
 """Servers that did not answer, with the time on the monotonic clock at which they may be tried again."""
@@ -33,7 +34,7 @@ def read(file: str | Path, within: str = "state_dict") -> dict[str, Tensor]:
     Raises:
         DataError: the file is missing or damaged, holds code that loading would run, or holds no tensors by name.
     """
-    file = Path(file)
+    file = at_home(file)
     if not file.is_file():
         raise DataError(f"there is no file of weights at {file}; give the path of an existing file")
     try:

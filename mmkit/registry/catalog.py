@@ -26,10 +26,12 @@ class Catalog:
     Args:
         entries: components, and plugins that could not be loaded.
         versions: of all installed distributions, by normalised name.
+        doubled: a line for each plugin that is there in several versions.
     """
 
     entries: tuple[Entry, ...]
     versions: Mapping[str, str] = field(default_factory=dict)
+    doubled: tuple[str, ...] = ()
 
     def available(self, kind: str) -> list[Entry]:
         """The components of a kind that can be chosen by their bare names."""
@@ -151,13 +153,13 @@ def installed(
         raise UsageError(f"there is no plugin {name} to leave out; {one_of(plugins, name)}")
     allowed = _names(environ["MMKIT_PLUGINS"]) if "MMKIT_PLUGINS" in environ else None
     unwanted |= _names(environ.get("MMKIT_DISABLE_PLUGINS", ""))
-    return Catalog(entries(discovered, unwanted, allowed), discovered.versions)
+    return Catalog(entries(discovered, unwanted, allowed), discovered.versions, discovered.doubled)
 
 
 def _beside(found: Found, sources: Sequence[Registration]) -> Found:
     given = {normalised(source.distribution): source.version for source in sources}
     kept = [r for r in found.registrations if normalised(r.distribution) not in given]
-    return Found((*kept, *sources), {**found.versions, **given})
+    return Found((*kept, *sources), {**found.versions, **given}, found.doubled)
 
 
 def _names(text: str) -> set[str]:

@@ -2,7 +2,8 @@
 
 The `entry_points.txt` of each distribution on the path is read first. That is twice as fast as `importlib.metadata`,
 which reads all metadata of all distributions; it is used only for zip files and custom finders. If a distribution is
-on the path twice, the first one counts, as for imports.
+on the path twice, the first one counts, as for imports; if twice in one folder, the newer one, and that is said. What
+an interrupted pip leaves behind, `~name` or a folder without metadata, is no distribution.
 """
 
 from __future__ import annotations
@@ -43,10 +44,12 @@ class Found(NamedTuple):
     Args:
         registrations: in the order of the path.
         versions: of all installed distributions, by normalised name.
+        doubled: a line for each plugin that one folder holds in several versions.
     """
 
     registrations: tuple[Registration, ...] = ()
     versions: Mapping[str, str] = MappingProxyType({})
+    doubled: tuple[str, ...] = ()
 
 
 def normalised(name: str) -> str:
@@ -65,7 +68,8 @@ def scan(path: Iterable[str] | None = None) -> Found:
     """
     registrations: list[Registration] = []
     versions: dict[str, str] = {}
-    for name, version, read in _distributions(path):
+    doubled: list[str] = []
+    for name, version, read, others in _distributions(path):
         key = normalised(name)
         if key in versions:
             continue
@@ -77,11 +81,19 @@ def scan(path: Iterable[str] | None = None) -> Found:
             spelt = fields.get("name", [name])[0]
             versions[key] = fields.get("version", [version])[0]
             registrations += [Registration(spelt, versions[key], *entry, tuple(requires)) for entry in entries]
-    return Found(tuple(registrations), versions)
+            if others:
+                doubled.append(
+                    f"{spelt} is installed as {' and '.join([*others, version])} in one folder; {version} counts: "
+                    f"uninstall it until pip finds no more, then install it again"
+                )
+    return Found(tuple(registrations), versions, tuple(doubled))
 
 
-def _distributions(path: Iterable[str] | None) -> Iterator[tuple[str, str, Read]]:
-    """Name, version and metadata of each distribution."""
+_Distribution = tuple[str, str, Read, tuple[str, ...]]
+"""Name, version and metadata of a distribution, and the older versions beside it."""
+
+
+def _distributions(path: Iterable[str] | None) -> Iterator[_Distribution]:
     # An empty entry is the working directory; no plugin is loaded from there.
     for entry in [entry for entry in (sys.path if path is None else path) if entry]:
         try:
@@ -91,41 +103,70 @@ def _distributions(path: Iterable[str] | None) -> Iterator[tuple[str, str, Read]
             continue
         except OSError:
             continue
-        for folder in inside:
-            stem, dot, kind = folder.rpartition(".")
-            if not dot or kind.lower() not in {"dist-info", "egg-info"}:
-                continue
-            read = _reader(f"{entry}/{folder}")
-            if kind.lower() == "dist-info":
-                name, _, version = stem.rpartition("-")
-            else:  # NAME-VERSION-pyX.Y, or the bare name in a source tree
-                name, version = [*stem.split("-"), ""][:2]
-                version = version or _header(read("PKG-INFO") or "").get("version", [""])[0]
-            yield name or stem, version, read
+        yield from _newest(filter(None, (_distribution(entry, folder) for folder in inside)))
         if entry.endswith(".egg"):
             yield from _by_importlib(entry)
     if path is None and any(_is_custom(finder) for finder in sys.meta_path):
         yield from _by_importlib(None)
 
 
+def _distribution(entry: str, folder: str) -> _Distribution | None:
+    """The distribution whose metadata is in a folder of `entry`; None if it is not whole."""
+    stem, dot, kind = folder.rpartition(".")
+    if not dot or kind.lower() not in {"dist-info", "egg-info"} or folder.startswith("~"):
+        return None
+    read = _reader(f"{entry}/{folder}")
+    if kind.lower() == "dist-info":
+        name, _, version = stem.rpartition("-")
+        if not os.path.exists(f"{entry}/{folder}/METADATA"):  # noqa: PTH110 (as above)
+            return None
+    else:  # NAME-VERSION-pyX.Y, or the bare name in a source tree
+        name, version = [*stem.split("-"), ""][:2]
+        version = version or _header(read("PKG-INFO") or "").get("version", [""])[0]
+    return name or stem, version, read, ()
+
+
+def _newest(found: Iterable[_Distribution]) -> list[_Distribution]:
+    """Of each name the newest version, with the others."""
+    by_name: dict[str, list[_Distribution]] = {}
+    for one in found:
+        by_name.setdefault(normalised(one[0]), []).append(one)
+    newest = []
+    for same in by_name.values():
+        last = same[0] if len(same) == 1 else max(same, key=lambda one: _order(one[1]))
+        others = [one[1] for one in same if one[1] != last[1]]
+        newest.append((*last[:3], tuple(dict.fromkeys(others))))
+    return newest
+
+
+def _order(version: str) -> tuple[bool, object]:
+    """What orders versions; those that are none come first."""
+    from packaging.version import InvalidVersion, Version  # noqa: PLC0415 (two versions of one name are rare)
+
+    try:
+        return True, Version(version)
+    except InvalidVersion:
+        return False, version
+
+
 def _is_custom(finder: object) -> bool:
     return hasattr(finder, "find_distributions") and getattr(finder, "__name__", "") != "PathFinder"
 
 
-def _by_importlib(entry: str | None) -> Iterator[tuple[str, str, Read]]:
+def _by_importlib(entry: str | None) -> Iterator[_Distribution]:
     """The distributions that `importlib.metadata` finds, in one entry of the path or by all finders."""
     from importlib import metadata  # noqa: PLC0415 (a third of the time that listing plugins takes; rarely needed)
 
     for distribution in metadata.distributions() if entry is None else metadata.distributions(path=[entry]):
         name = distribution.metadata["Name"]
         if name:
-            yield name, distribution.version, distribution.read_text
+            yield name, distribution.version, distribution.read_text, ()
 
 
 def _reader(folder: str) -> Read:
     def read(file: str) -> str | None:
         try:
-            with open(f"{folder}/{file}", encoding="utf-8", errors="replace") as text:  # noqa: PTH123
+            with open(f"{folder}/{file}", encoding="utf-8-sig", errors="replace") as text:  # noqa: PTH123
                 return text.read()
         except OSError:
             return None

@@ -7,6 +7,8 @@ here imports torch; pydantic is imported when the first value is checked, becaus
 from __future__ import annotations
 
 import inspect
+import os
+import re
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -152,7 +154,7 @@ def _checked(owner: str, option: Option, value: object) -> object:
         for strict in (True, False):
             try:
                 if strict or not isinstance(reading, bool) or describe(option.annotation) == "bool":
-                    return adapter.validate_python(reading, strict=strict)
+                    return _at_home(adapter.validate_python(reading, strict=strict))
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 if first["type"] == "predicate_failed":  # its message names a function, and ours the allowed values
@@ -164,6 +166,13 @@ def _checked(owner: str, option: Option, value: object) -> object:
         reason = 'it is not TOML; within brackets strings need quotes, ["a", "b"]'
     why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
     raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
+
+
+def _at_home(value: object) -> object:
+    """The value; of a path that begins with `~/`, which no shell expands in KEY=~/X, that in the user's home folder."""
+    if isinstance(value, str) and "~/" in value:
+        return re.sub(r"(^|:)~(?=/)", lambda found: found[1] + os.path.expanduser("~"), value)  # noqa: PTH111
+    return value
 
 
 _SIGNS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<=", "min_length": "length >=", "max_length": "length <="}

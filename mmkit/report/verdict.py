@@ -29,17 +29,21 @@ class Verdict:
     Args:
         fusion: the best fusion on validation.
         single: the best single input on validation.
+        scores: mean of the metric on test of the fusion and of the single input, over the seeds that count.
         difference: by how much the fusion is better, in units of the metric; negative if it is worse.
         margin: twice the standard error of the difference; None with one seed.
-        seeds: number of seeds that both have.
+        seeds: number of seeds that count: both runs ended, and the metric is defined on both.
+        asked: number of seeds of either.
         samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
     """
 
     fusion: Row
     single: Row
+    scores: tuple[float, float]
     difference: float
     margin: float | None
     seeds: int
+    asked: int
     samples: int
 
     def __repr__(self) -> str:
@@ -58,8 +62,11 @@ class Verdict:
     def sentence(self) -> str:
         """The verdict in one sentence."""
         metric = self.fusion.metric
-        scores = [written(row.spread(metric).mean, metric) for row in (self.fusion, self.single)]  # type: ignore[union-attr]
-        over = f"{self.seeds} seed{'s' * (self.seeds > 1)}" + (f" and {self.samples} samples" if self.samples else "")
+        scores = [written(score, metric) for score in self.scores]
+        some = f" of {self.asked}" if self.asked > self.seeds else ""
+        over = f"{self.seeds}{some} seed{'s' * (self.asked > 1)}" + (
+            f" and {self.samples} samples" if self.samples else ""
+        )
         result = {
             "above": "scored above the best single input",
             "below": "scored below the best single input",
@@ -83,6 +90,7 @@ class Verdict:
             "difference": self.difference,
             "margin": self.margin,
             "seeds": self.seeds,
+            "asked": self.asked,
             "samples": self.samples,
             "finding": self.finding,
             "sentence": self.sentence(),
@@ -90,17 +98,26 @@ class Verdict:
 
 
 def verdict(rows: Sequence[Row]) -> Verdict | None:
-    """Compare the best fusion with the best single input; None if there is no fusion or no single input."""
+    """Compare the best fusion with the best single input, over the seeds that both have.
+
+    None if there is no fusion or no single input, or no seed with a score of both.
+    """
     fusion, single = best(rows, alone=False), best(rows, alone=True)
     if fusion is None or single is None:
         return None
-    of_fusion = {record.seed: record for record in fusion.records}
-    pairs = [(of_fusion[record.seed], record) for record in single.records if record.seed in of_fusion]
     metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
-    scores = [(a.metrics[metric], b.metrics[metric]) for a, b in pairs]
-    differences = [sign * (a - b) for a, b in scores if a is not None and b is not None]
-    if not differences:
+    of_fusion = {record.seed: record for record in fusion.records}
+    pairs = [
+        (of_fusion[record.seed], record)
+        for record in single.records
+        if record.seed in of_fusion
+        and record.metrics.get(metric) is not None
+        and of_fusion[record.seed].metrics.get(metric) is not None
+    ]
+    if not pairs:
         return None
+    scores = [(_score(a, metric), _score(b, metric)) for a, b in pairs]
+    differences = [sign * (a - b) for a, b in scores]
     by_sample = _by_sample(pairs)
     margin = None
     if len(differences) > 1:
@@ -108,7 +125,17 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
         if len(by_sample) > 1:
             variance += statistics.variance(by_sample) / len(by_sample)
         margin = 2 * math.sqrt(variance)
-    return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample))
+    means = statistics.fmean(a for a, _ in scores), statistics.fmean(b for _, b in scores)
+    asked = max(len(row.records) + len(row.errors) for row in (fusion, single))
+    return Verdict(
+        fusion, single, means, statistics.fmean(differences), margin, len(differences), asked, len(by_sample)
+    )
+
+
+def _score(record: Record, metric: str) -> float:
+    score = record.metrics[metric]
+    assert score is not None  # noqa: S101 (such pairs are left out)
+    return score
 
 
 def _by_sample(pairs: Sequence[tuple[Record, Record]]) -> list[float]:

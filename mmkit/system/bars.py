@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import traceback
 from types import TracebackType
 from typing import Self
 
@@ -14,9 +15,14 @@ from mmkit.system.progress import Progress
 
 
 class Bars(Progress):
-    """Shows bars on stderr if that is a terminal. Messages are lines on stderr in any case."""
+    """Shows bars on stderr if that is a terminal, else a line for each finished run. Messages are lines in any case.
 
-    def __init__(self) -> None:
+    Args:
+        tracebacks: whether the traceback of a run that failed is shown.
+    """
+
+    def __init__(self, *, tracebacks: bool = False) -> None:
+        self._tracebacks = tracebacks
         console = Console(stderr=True, highlight=False, force_jupyter=False)
         columns = (
             TextColumn("{task.description}", markup=False),
@@ -47,6 +53,16 @@ class Bars(Progress):
         self._bars.update(self._tasks[what], completed=done, total=total)
         if done == total and what != "runs":
             self._bars.remove_task(self._tasks.pop(what))
+
+    def finished(self, what: str, *, ok: bool = True) -> None:
+        """Print a line where no bar shows it, or where the run failed."""
+        if self._bars.disable or not ok:
+            self.note(what)
+
+    def failed(self, error: Exception) -> None:
+        """Print the traceback if it is wanted."""
+        if self._tracebacks:
+            traceback.print_exception(error)
 
     def note(self, message: str) -> None:
         """Print a line on stderr."""

@@ -16,6 +16,18 @@ def utf8(text: str) -> bytes:
     return text.encode("utf-8", "backslashreplace")
 
 
+def at_home(path: Path | str) -> Path:
+    """The path, `~` at its beginning being the user's home folder, as in a shell.
+
+    Raises:
+        UsageError: there is no home folder of that user.
+    """
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise UsageError(f"{path}: there is no such home folder; write ./{path} for a folder of that name") from error
+
+
 @contextlib.contextmanager
 def replacing(*paths: Path) -> Iterator[tuple[Path, ...]]:
     """Replace the contents of files: written beside them, flushed to the disk, then renamed in the order given.

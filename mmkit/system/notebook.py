@@ -49,6 +49,11 @@ class NotebookBars(Progress):
             del self._bars[what]
         self._draw()
 
+    def finished(self, what: str, *, ok: bool = True) -> None:
+        """A line where the run failed."""
+        if not ok:
+            self.note(what)
+
     def note(self, message: str) -> None:
         """A line on stderr."""
         print(f"mmkit: {message}", file=sys.stderr)

@@ -25,6 +25,12 @@ class Progress:
     def update(self, what: str, done: int, total: int | None = None) -> None:
         """Report how many of `what` ("runs", "epochs", "features of image") are done, of how many if known."""
 
+    def finished(self, what: str, *, ok: bool = True) -> None:
+        """Report in a line that a run has ended, and with what."""
+
+    def failed(self, error: Exception) -> None:
+        """Report why a run failed, before its end is reported; the others go on."""
+
     def note(self, message: str) -> None:
         """Report something that may interest the user."""
 

@@ -43,7 +43,8 @@ class Settings:
             ("on_error", self.on_error, get_args(OnError)),
         ):
             if value not in allowed:
-                raise UsageError(f"{name} is one of {', '.join(allowed)}; got {value}")
+                hint = _meant(str(value)) if name == "device" else ""
+                raise UsageError(f"{name} is one of {', '.join(allowed)}; got {value}{hint}")
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
             raise UsageError(f"limit is 1 or more, or none; got {self.limit}")
         object.__setattr__(self, "device", _available(self.device))
@@ -51,6 +52,34 @@ class Settings:
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         return asdict(self)
+
+
+def device_of(given: torch.device | str) -> torch.device:
+    """The device of torch, if this machine has it: "auto", "cpu", "cuda", "mps", or one with a number ("cuda:1").
+
+    Raises:
+        UsageError: torch has no such device.
+        UnavailableError: this machine has no such device.
+    """
+    name = str(given)
+    kind, colon, number = name.partition(":")
+    if kind not in {"auto", *DEVICES} or (colon and not number.isdecimal()):
+        raise UsageError(f"device is one of {_possible()}, one of several cuda:1; got {name}{_meant(name)}")
+    device = _available(kind)
+    if device == "cuda" and colon and int(number) >= torch.cuda.device_count():
+        raise UnavailableError(f"this machine has {torch.cuda.device_count()} devices of cuda; got {name}")
+    return torch.device(device, int(number)) if colon else torch.device(device)
+
+
+def _possible() -> str:
+    return ", ".join(("auto", *DEVICES))
+
+
+def _meant(name: str) -> str:
+    """What a device of another name is likely to be called here."""
+    known = {"gpu": "cuda", "nvidia": "cuda", "hip": "cuda", "rocm": "cuda", "metal": "mps", "apple": "mps"}
+    meant = known.get(name.lower().partition(":")[0])
+    return f": a GPU is {meant} here, and auto takes the fastest there is" if meant else ""
 
 
 def _available(device: str) -> str:

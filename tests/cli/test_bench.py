@@ -210,7 +210,10 @@ class TestRun:
         for word in ("concat", "only:left", "only:right", "macro F1", "FLOPs", "memory", "Confusion matrix of"):
             assert word in out
         assert "the best single input" in out
-        assert err == "mmkit: records are in found\n"
+        *runs, last = err.splitlines()
+        assert last == "mmkit: records are in found"
+        assert len(runs) == 6
+        assert all(" runs: " in line and " on validation, " in line for line in runs)
         assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 6
 
     def test_no_cost_shows_no_costs(self, bench, tmp_path):
@@ -238,7 +241,7 @@ class TestRun:
     def test_a_failing_combination_gives_exit_code_1_and_the_others_are_shown(self, bench, tmp_path):
         code, out, err = bench(*SMALL, "--fusion", "tensor:budget=1", "--seeds", "1", "--out", "found")
         assert code == 1
-        assert "mmkit: tensor:budget=1, seed 0 failed" in err
+        assert "runs: tensor:budget=1, seed 0 failed; see the reason below" in err
         assert "failed: tensor:budget=1: UsageError" in out
         assert (out + err).count("UsageError") == 1
         assert "only:left" in out

@@ -49,7 +49,9 @@ def test_the_first_counts_even_if_it_registers_nothing(distribution, tmp_path):
     distribution("acme", "")
     first = tmp_path / "first"
     (first / "acme-3.0.dist-info").mkdir(parents=True)
-    assert scan([str(first), str(distribution.site)]) == ((), {"acme": "3.0"})
+    (first / "acme-3.0.dist-info" / "METADATA").write_text("Name: acme\nVersion: 3.0\n")
+    found = scan([str(first), str(distribution.site)])
+    assert (found.registrations, found.versions) == ((), {"acme": "3.0"})
 
 
 def test_source_trees_and_eggs_are_read(tmp_path):
@@ -98,4 +100,4 @@ def test_a_custom_finder_is_used(tmp_path, monkeypatch):
 def test_the_working_directory_and_missing_folders_are_skipped(distribution, monkeypatch):
     distribution("acme", "")
     monkeypatch.chdir(distribution.site)
-    assert scan(["", "/does/not/exist"]) == ((), {})
+    assert scan(["", "/does/not/exist"]).versions == {}

@@ -53,10 +53,17 @@ def test_bars_on_a_terminal_and_nothing_where_they_are_turned_off(tmp_path):
     assert parts[3:] == ["", ""]
 
 
-def test_in_a_pipe_there_are_no_bars(tmp_path, capfd):
+def test_in_a_pipe_there_are_no_bars_but_a_line_for_each_run(tmp_path, capfd):
     options = ["train.epochs=1", "train.min_steps=0"]
     asked = {"task": "synthetic-unique:train=48", "fusion": "concat", "seeds": 1, "cost": False}
     mmkit.bench(**asked, options=options, out=tmp_path / "a")
+    out, err = capfd.readouterr()
+    assert out == ""
+    lines = err.splitlines()
+    assert len(lines) == 3
+    for number, (line, name) in enumerate(zip(lines, ("concat", "only:left", "only:right"), strict=True), start=1):
+        assert re.fullmatch(rf"mmkit: {number} of 3 runs: {name}, seed 0: accuracy \d+\.\d on validation, \d+ s", line)
+    mmkit.bench(**asked, options=options, out=tmp_path / "b", progress=False)
     assert capfd.readouterr() == ("", "")
 
 
