@@ -189,7 +189,7 @@ def _shared_groups(splits: Mapping[Split, Samples]) -> Iterator[str]:
     told = [f"{one} and {other} {len(groups)}" for (one, other), groups in shared.items() if groups]
     if told:
         example = min(next(groups for groups in shared.values() if groups), key=str)
-        yield f"splits share groups ({', '.join(told)}), such as {example}; test asks little about new groups"
+        yield f"splits share groups ({', '.join(told)}), such as {example}; figures on test do not speak of new groups"
 
 
 def _given_away(samples: Samples) -> Iterator[str]:

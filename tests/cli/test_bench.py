@@ -130,10 +130,16 @@ class TestRefused:
         assert "Traceback" in err
 
 
+SPEAKERS = (
+    "mmkit: splits share groups (train and validation 60, train and test 60, validation and test 84), such as "
+    "writer-00/george; figures on test do not speak of new groups\n"
+)
+
+
 class TestDryRun:
     def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
-        assert (code, err) == (0, "")
+        assert (code, err) == (0, SPEAKERS)
         assert out.splitlines()[-1] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
         assert len(out.splitlines()) == 9
         assert list(tmp_path.iterdir()) == []
@@ -152,7 +158,7 @@ class TestDryRun:
     ):
         found, out, err = bench(*arguments, "--dry-run")
         lines = out.splitlines()[:-1]
-        assert (found, err) == (code, "")
+        assert (found, err) == (code, SPEAKERS if "--task" not in arguments else "")
         assert sum("Error: " in line for line in lines) == failed
         assert any(message in line for line in lines)
         assert list(tmp_path.iterdir()) == []
@@ -280,7 +286,8 @@ class TestRun:
         rest = ["--task", "rotten", *SMALL[2:], "--seeds", "1", "--no-baselines"]
         code, out, err = bench(*rest)
         assert (code, out) == (4, "")
-        (line,) = err.splitlines()
+        *findings, line = err.splitlines()
+        assert [one.partition(" of 20 ")[0] for one in findings] == ["mmkit: 20", "mmkit: 20", "mmkit: 20"]
         assert line.startswith("mmkit: error: sample train-19, input a: ")
         code, out, err = bench(*rest, "--on-error", "missing", "--json")
         assert code == 0
