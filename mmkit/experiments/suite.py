@@ -121,20 +121,21 @@ def carry_out(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
-    """Run all runs of the plan that the folder does not hold yet.
+    """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
 
     Args:
         plan: the runs.
         folder: of the suite; it is created if needed.
         catalog: where modalities are looked up.
         save: save the model of each combination, of the seed that is best on validation.
-        mix: continue although machine, software or plugins differ from those of existing records.
+        mix: continue although machine, software, plugins, data or code differ from those of existing records.
         cost: also measure speed, memory and FLOPs.
         cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
         progress: receives reports of progress.
 
     Raises:
-        UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
+        UsageError: the folder cannot be written, is in use, or holds records of another task; or of another machine,
+            other versions, other data or other code.
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """

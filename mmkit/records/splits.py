@@ -83,7 +83,6 @@ def id_as_text(id_: Any) -> str:
     return str(id_).encode("utf-8", "backslashreplace").decode()
 
 
-
 def _labels(content: SplitContent) -> list[str | None]:
     if content.groups is None:
         return [None] * len(content.ids)

@@ -84,4 +84,3 @@ _BY_TEXT = (str, int, float, complex, bool, Decimal, Fraction, UUID, date, time,
 """Types whose `repr` says all that a value is."""
 _GAPS = {"NAType", "NaTType"}
 """Types of the marks of nothing that pandas has."""
-

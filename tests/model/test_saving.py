@@ -120,7 +120,9 @@ class TestRefused:
     def test_weights_that_are_damaged_a_pickle_or_gone_are_refused(self, folder, content):
         path = folder / "model.safetensors"
         path.unlink() if content is None else path.write_bytes(content)
-        with pytest.raises(DataError, match=r"model\.safetensors (does not fit model\.json beside it|cannot be read: No )"):
+        with pytest.raises(
+            DataError, match=r"model\.safetensors (does not fit model\.json beside it|cannot be read: No )"
+        ):
             mmkit.load(folder)
 
     def test_weights_that_were_cut_off_are_refused(self, folder):
@@ -148,6 +150,8 @@ class TestRefused:
     def test_weights_of_another_model_are_refused(self, folder, tmp_path):
         trained(fusion="concat").save(tmp_path / "other")
         (folder / "model.safetensors").write_bytes((tmp_path / "other" / "model.safetensors").read_bytes())
-        with pytest.raises(DataError, match=r"does not fit model\.json beside it: it is damaged, or of another model") as raised:
+        with pytest.raises(
+            DataError, match=r"does not fit model\.json beside it: it is damaged, or of another model"
+        ) as raised:
             mmkit.load(folder)
         assert "\n" not in str(raised.value)
