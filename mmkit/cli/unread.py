@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
-
 SHOWN = 20
 """The greatest number of values that are shown."""
 

@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -55,9 +56,11 @@ def task(tmp_path):
         }
 
     class Mixed:
-        inputs = {name: {"row": "table"}.get(name, name) for name in ("row", "text", "image", "audio", "series")}
+        inputs: ClassVar = {
+            name: {"row": "table"}.get(name, name) for name in ("row", "text", "image", "audio", "series")
+        }
         target, metric, encoders, training = "classes", "accuracy", {}, {}
-        data = {name: columns(name) for name in ("train", "validation", "test")}
+        data: ClassVar = {name: columns(name) for name in ("train", "validation", "test")}
 
         def split(self, name):
             given = dict(self.data[name])
@@ -151,7 +154,7 @@ class TestData:
                 return np.full((4, 1), self.value)
 
         class Task:
-            inputs = {"s": "series"}
+            inputs: ClassVar = {"s": "series"}
             target, metric, encoders, training = "classes", "accuracy", {}, {}
 
             def split(self, name):

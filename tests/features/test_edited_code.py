@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import warnings
+from typing import ClassVar
 
 import pytest
 import torch
@@ -123,8 +124,8 @@ def test_code_that_cannot_be_seen_is_kept_for_no_other_process_and_no_other_suit
     exec("class Encoder(Hidden):\n    reads = Series\n    extra = Act()", scope)
 
     class Task:
-        inputs = {"s": "series"}  # noqa: RUF012
-        target, metric, encoders, training = "classes", "accuracy", {}, {}  # noqa: RUF012
+        inputs: ClassVar = {"s": "series"}
+        target, metric, encoders, training = "classes", "accuracy", {}, {}
 
         def split(self, name):
             return Samples([f"{name}{i}" for i in range(8)], {"s": [torch.ones(4, 1)] * 8}, ["y", "n"] * 4)

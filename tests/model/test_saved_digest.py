@@ -3,6 +3,7 @@
 import json
 import struct
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
@@ -16,14 +17,14 @@ def titles():
     class Titles:
         """Each modality whose transform has a state, and classes."""
 
-        inputs = {"title": "text", "row": "table", "curve": "series"}
+        inputs: ClassVar = {"title": "text", "row": "table", "curve": "series"}
         target, metric, encoders, training = "classes", "accuracy", {}, {}
 
         def split(self, name):
             words = ["red car", "blue car", "red boat", "blue boat"] * 8
             rows = [{"doors": i % 3, "kind": "ab"[i % 2]} for i in range(32)]
             curves = [torch.linspace(0, i, 6)[:, None] for i in range(32)]
-            inputs = {"title": words, "row": rows, "curve": curves}
+            inputs: ClassVar = {"title": words, "row": rows, "curve": curves}
             return mmkit.Samples([f"{name}-{i}" for i in range(32)], inputs, ["x", "y"] * 16)
 
     return Titles
