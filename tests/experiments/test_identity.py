@@ -19,6 +19,7 @@ from mmkit.contract import Samples
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs
 from mmkit.experiments.saving import model_folder
+from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.records.record import Cost, Speed
 
 SMALL = {"epochs": 2, "min_steps": 0}
@@ -223,6 +224,18 @@ class Task(SyntheticUnique):
         monkeypatch.setattr("mmkit.experiments.identity.code_of_core", lambda: "another")
         with pytest.raises(UsageError, match=r"other code: that of mmkit-core changed"):
             bench("synthetic-unique:train=32", tmp_path / "out")
+
+
+def test_two_classes_of_one_name_are_not_taken_for_each_other(tmp_path):
+    def made(gain):
+        class Fusion(ConcatFusion):
+            def forward(self, features):
+                return super().forward(features) if gain else None
+
+        return Fusion
+
+    with pytest.raises(UsageError, match=r"two classes of fusion are called .*Fusion; give each a name of its own"):
+        bench(TASK, tmp_path / "out", fusion=[made(0), made(1)])
 
 
 class TestTask:

@@ -24,7 +24,7 @@ def titles():
             words = ["red car", "blue car", "red boat", "blue boat"] * 8
             rows = [{"doors": i % 3, "kind": "ab"[i % 2]} for i in range(32)]
             curves = [torch.linspace(0, i, 6)[:, None] for i in range(32)]
-            inputs: ClassVar = {"title": words, "row": rows, "curve": curves}
+            inputs = {"title": words, "row": rows, "curve": curves}
             return mmkit.Samples([f"{name}-{i}" for i in range(32)], inputs, ["x", "y"] * 16)
 
     return Titles
