@@ -21,7 +21,7 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.identity import SPLITS, check_identity, check_task, warn_unseen
+from mmkit.experiments.identity import SPLITS, check_identity, check_task, code_of_run, data_of, warn_unseen
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
 from mmkit.experiments.saving import BestModels, Execute, model_folder
@@ -37,6 +37,7 @@ from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
 from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import owned, write_json
+from mmkit.system.machine import machine, software
 from mmkit.system.progress import SILENT, Progress
 
 COMPARED = ("machine", "software", "plugins", "libraries")
@@ -211,10 +212,19 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
 
 
 def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, folder: Path, shared: Shared) -> Costs:
-    """The costs of combinations: those in the folder, if they are of the same settings; else measured and written."""
+    """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
+
+    Else they are measured and written.
+    """
     path = folder / "suite.json"
-    combinations = {key: combination.document() for key, combination in buildable.items()}
+    combinations = {
+        key: {**combination.document(), "code": code_of_run(plan.task, combination, splits)}
+        for key, combination in buildable.items()
+    }
     measured = {
+        "data": data_of(splits)["train"],
+        "machine": machine(),
+        "software": software(),
         "combinations": combinations,
         "batch_size": plan.training.batch_size,
         "device": plan.settings.device,

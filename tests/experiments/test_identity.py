@@ -339,6 +339,28 @@ class TestCostLater:
         assert len(asked) == 1
 
 
+    @pytest.mark.parametrize("what", ["data", "code", "machine"])
+    def test_costs_of_others_are_not_taken(self, task, tmp_path, monkeypatch, what):
+        asked = []
+
+        def measure(combinations, *_, **__):
+            asked.append(len(combinations))
+            return Costs({key: CombinationCost(Speed(1.0, 2.0, {}, 64, 32), Cost(9)) for key in combinations}, {})
+
+        monkeypatch.setattr("mmkit.experiments.suite.measure_costs", measure)
+        bench(task, tmp_path / "out", cost=True)
+        bench(task, tmp_path / "out", cost=True, seeds=2)
+        assert asked == [1]
+        if what == "data":
+            one_other(task.data["train"], "text")
+        elif what == "code":
+            monkeypatch.setattr("mmkit.experiments.identity.code_of_core", lambda: "another")
+        else:
+            monkeypatch.setattr("mmkit.experiments.suite.machine", lambda: {"cpu": "abacus"})
+        bench(task, tmp_path / "out", cost=True, seeds=3, mix=True)
+        assert asked == [1, 1]
+
+
 class TestFolder:
     def test_a_line_is_small_and_scores_lie_beside_it(self, task, tmp_path):
         suite = bench(task, tmp_path / "out")
