@@ -89,7 +89,7 @@ def bench(
             "missing" (drop the value).
         out: folder of the suite; runs that it holds are not repeated. None is a new one under `mmkit-runs`.
         save: save the model of each combination, of the seed that is best on validation.
-        mix: continue in a folder with records of another machine or other versions.
+        mix: continue in a folder with records of another machine, other versions, other data or other code.
         cost: also measure speed, memory and FLOPs of each combination.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.

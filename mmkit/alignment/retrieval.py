@@ -51,7 +51,7 @@ class Retrieval:
     directions: dict[str, dict[str, float | None]]
     chance: float
     strength: float | None
-    unread: dict[Split, list[str]]
+    unread: Mapping[Split, Sequence[str]]
     plugins: dict[str, str]
 
     def __repr__(self) -> str:

@@ -70,7 +70,7 @@ class ZeroShot:
     by_class: dict[str, float | None]
     majority: float
     strength: float | None
-    unread: dict[Split, list[str]]
+    unread: Mapping[Split, Sequence[str]]
     plugins: dict[str, str]
 
     def __repr__(self) -> str:

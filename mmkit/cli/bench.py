@@ -105,7 +105,7 @@ def bench(
         bool, typer.Option("--save", help="Save the model of each combination's best seed on validation.")
     ] = False,
     mix: Annotated[
-        bool, typer.Option("--mix", help="Continue in DIR on another machine or with other versions.")
+        bool, typer.Option("--mix", help="Continue in DIR on another machine, or with other versions, data or code.")
     ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
     confusion: Annotated[

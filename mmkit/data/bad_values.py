@@ -34,7 +34,12 @@ class BadValue(str):
 
     __slots__ = ("column", "reason", "sample")
 
+    sample: Any
+    column: str
+    reason: str
+
     def __new__(cls, sample: Any, column: str, reason: str) -> Self:
+        """The line, made of its parts."""
         line = super().__new__(cls, f"sample {sample}, {column}: {reason}")
         line.sample, line.column, line.reason = sample, column, reason
         return line

@@ -96,7 +96,7 @@ def content_of_split(samples: Samples, kinds: Mapping[str, str]) -> SplitContent
     return SplitContent(columns, samples.ids, rows, samples.groups, tuple(unknown))
 
 
-def content_of(column: Sequence[Any], *, files: bool = False) -> Content:
+def content_of(column: Any, *, files: bool = False) -> Content:
     """The content of a column. One that has a `fingerprint` of its own, as a lazy one may, is known by that.
 
     >>> content_of(["a cat", None]).fingerprint == content_of(["a cat", "a dog"]).fingerprint
@@ -135,7 +135,7 @@ def content_of(column: Sequence[Any], *, files: bool = False) -> Content:
     return Content(state.hexdigest(), np.array(checksums, np.uint32))
 
 
-def _part(column: Sequence[Any], start: int) -> list[Any]:
+def _part(column: Any, start: int) -> list[Any]:
     stop = min(start + _AT_ONCE, len(column))
     if isinstance(column, list | tuple | np.ndarray):
         return list(column[start:stop])

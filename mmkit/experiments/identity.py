@@ -29,9 +29,12 @@ class Run(Protocol):
     """What is asked of a run here."""
 
     @property
-    def task(self) -> Choice: ...
+    def task(self) -> Choice:
+        """The chosen task."""
+
     @property
-    def combination(self) -> Combination: ...
+    def combination(self) -> Combination:
+        """Encoders, fusion, head and objectives."""
 
 
 _codes: WeakKeyDictionary[Splits, dict[tuple[type, ...], str]] = WeakKeyDictionary()

@@ -37,6 +37,9 @@ class Plan:
         training: options.
         settings: device, precision, limit and on_error.
         left_out: components that `all` includes but that cannot run, with the reason.
+
+    Raises:
+        UsageError: two classes of one kind have the same name, by which records would take one for the other.
     """
 
     task: Choice
@@ -46,6 +49,12 @@ class Plan:
     training: Training
     settings: Settings
     left_out: tuple[tuple[str, str], ...] = ()
+
+    def __post_init__(self) -> None:
+        known: dict[tuple[str, str], tuple[type, ...]] = {}
+        for choice in (choice for combination in self.all for choice in combination.choices()):
+            if known.setdefault((choice.kind, choice.name), choice.factories) != choice.factories:
+                raise UsageError(f"two classes of {choice.kind} are called {choice.name}; give each a name of its own")
 
     @property
     def all(self) -> tuple[Combination, ...]:

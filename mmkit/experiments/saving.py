@@ -11,6 +11,7 @@ from pathlib import Path
 from mmkit.data.splits import Splits
 from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
+from mmkit.model.saving import DESCRIPTION, WEIGHTS
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Record
 from mmkit.system.files import write_json
@@ -76,11 +77,13 @@ class BestModels:
             id_ = json.loads(_note(path).read_text("utf-8"))["id"]
         except (OSError, ValueError, KeyError, TypeError):
             return ""
-        return str(id_) if (path / "model.json").is_file() else ""
+        return str(id_) if (path / DESCRIPTION).is_file() and (path / WEIGHTS).is_file() else ""
 
     def _save(self, run: Run, record: Record, model: MultimodalModel) -> None:
         path = model_folder(self.folder, run.combination)
         _note(path).unlink(missing_ok=True)  # what says which seed it is never stands beside another model
+        if not (path / DESCRIPTION).exists():
+            (path / WEIGHTS).unlink(missing_ok=True)  # of a model whose description was taken away
         model.save(path)
         write_json(_note(path), {"rank": _rank(record), "seed": record.seed, "id": record.id}, indent=None)
 

@@ -21,7 +21,14 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.identity import SPLITS, check_belongs, check_identity, warn_unseen
+from mmkit.experiments.identity import (
+    SPLITS,
+    check_belongs,
+    check_identity,
+    code_of_run,
+    data_of,
+    warn_unseen,
+)
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
@@ -39,6 +46,7 @@ from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, names, rows, table
 from mmkit.report.verdict import Verdict, verdict, written
 from mmkit.system.files import at_home, owned, write_json
+from mmkit.system.machine import machine, software
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories
@@ -123,20 +131,21 @@ def carry_out(
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
-    """Run all runs of the plan that the folder does not hold yet.
+    """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
 
     Args:
         plan: the runs.
         folder: of the suite; it is created if needed.
         catalog: where modalities are looked up.
         save: save the model of each combination, of the seed that is best on validation.
-        mix: continue although machine, software or plugins differ from those of existing records.
+        mix: continue although machine, software, plugins, data or code differ from those of existing records.
         cost: also measure speed, memory and FLOPs.
         cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
         progress: receives reports of progress.
 
     Raises:
-        UsageError: the folder cannot be written, is in use, or holds records of another machine or other versions.
+        UsageError: the folder cannot be written, is in use, or holds records of another task; or of another machine,
+            other versions, other data or other code.
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
@@ -252,10 +261,19 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
 
 
 def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, kept: Kept, shared: Shared) -> Costs:
-    """The costs of combinations: those in the folder, if they are of the same settings; else measured and written."""
+    """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
+
+    Else they are measured and written.
+    """
     path = kept.folder / "suite.json"
-    combinations = {key: combination.document() for key, combination in buildable.items()}
+    combinations = {
+        key: {**combination.document(), "code": code_of_run(plan.task, combination, splits)}
+        for key, combination in buildable.items()
+    }
     measured = {
+        "data": data_of(splits)["train"],
+        "machine": machine(),
+        "software": software(),
         "combinations": combinations,
         "batch_size": plan.training.batch_size,
         "device": plan.settings.device,

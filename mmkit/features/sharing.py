@@ -184,9 +184,8 @@ class Shared:
     def _read(self, work: Pass, key: str, made_of: Mapping[str, Any]) -> Packed:
         hidden = None in made_of.get("code", ())
         if hidden and self.cache is not None:
-            self.warn_once(
-                f"the code of encoder {work.about.get('encoder')} cannot be read, so its features are kept in memory only"
-            )
+            encoder = work.about.get("encoder")
+            self.warn_once(f"the code of encoder {encoder} cannot be seen, so its features are kept in memory only")
         if self.cache is not None and not hidden:
             try:
                 return encoded(work, self.cache, key, made_of)

@@ -69,7 +69,11 @@ def write(model: Saved, directory: Path) -> None:
         raise MmkitError(
             f"{nan} holds NaN, so the model is not saved: its training diverged; take a lower learning rate"
         )
-    if not _may_write(directory):
+    try:
+        free = _may_write(directory)
+    except OSError as error:  # a name that is too long, a folder that may not be looked into
+        raise UsageError(f"cannot write to {directory}: {error.strerror}; choose another folder") from error
+    if not free:
         raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
     description = {
         "schema": SCHEMA,
@@ -87,7 +91,8 @@ def write(model: Saved, directory: Path) -> None:
         raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
     try:
         directory.mkdir(parents=True, exist_ok=True)
-        with replacing(directory / WEIGHTS, directory / DESCRIPTION) as (weights, described):
+        # The description first: of a process that is killed between the two, a folder is left that says what it is.
+        with replacing(directory / DESCRIPTION, directory / WEIGHTS) as (described, weights):
             save_model(model.module, str(weights))
             described.write_bytes(utf8(_signed(description, _hash_of(weights))))
             weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
@@ -175,7 +180,8 @@ def _may_write(directory: Path) -> bool:
         return True
     if not directory.is_dir():
         return False
-    if not any(directory.iterdir()):
+    # What a process that was killed has left beside a file's place is nothing of anybody's.
+    if all(path.name in {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh"} for path in directory.iterdir()):
         return True
     try:
         _described(directory)

@@ -10,7 +10,7 @@ import numpy as np
 
 from mmkit.contract import Split
 from mmkit.data.content import SplitContent
-from mmkit.system.files import replacing
+from mmkit.system.files import replacing, utf8
 from mmkit.system.hashing import fingerprint
 
 FILE = "splits.parquet"
@@ -80,8 +80,7 @@ def read_splits(folder: Path) -> dict[str, dict[str, Row]]:
 
 def id_as_text(id_: Any) -> str:
     """An id as tables have it; a lone surrogate, which a file name may hold, as its escape."""
-    return str(id_).encode("utf-8", "backslashreplace").decode()
-
+    return utf8(str(id_)).decode()
 
 def _labels(content: SplitContent) -> list[str | None]:
     if content.groups is None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from mmkit.system.files import replacing
+from mmkit.system.files import replacing, utf8
 
 FILE = "unread.parquet"
 
@@ -56,10 +56,15 @@ def add_unread(folder: Path, values: Iterable[Unread]) -> None:
     from pyarrow import parquet  # noqa: PLC0415
 
     known = dict.fromkeys(read_unread(folder))
-    merged = dict.fromkeys([*known, *values])
+    merged = dict.fromkeys([*known, *map(_plain, values)])
     if merged.keys() == known.keys():
         return
-    plain = [one._replace(reason=one.reason.encode("utf-8", "backslashreplace").decode()) for one in merged]
-    columns = {name: [getattr(one, name) for one in plain] for name in Unread._fields}
+    columns = {name: [getattr(one, name) for one in merged] for name in Unread._fields}
     with replacing(folder / FILE) as (fresh,):
         parquet.write_table(pa.table(columns), fresh)
+
+
+def _plain(value: Unread) -> Unread:
+    """The same in UTF-8; a lone surrogate, which a file name may hold, as its escape."""
+    texts = {name: utf8(getattr(value, name)).decode() for name in ("id", "column", "split", "reason")}
+    return value._replace(**texts)

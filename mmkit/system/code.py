@@ -96,7 +96,7 @@ class _Reached:
             if self._is_own(thing.__module__ or ""):
                 self._module(thing.__module__)
                 self._function(thing)
-        elif hasattr(thing, "__wrapped__"):  # a function that keeps its results
+        elif "__wrapped__" in getattr(thing, "__dict__", {}):  # a function that keeps its results
             self.take(thing.__wrapped__)
         else:
             self.take(type(thing))
@@ -104,7 +104,9 @@ class _Reached:
     def _is_own(self, module: str) -> bool:
         """Whether a module is code that can be edited; the version of one that is installed is taken down."""
         top = module.partition(".")[0]
-        if top in sys.stdlib_module_names | {"", CORE} - {"__main__"}:
+        if top == "__main__":  # a script or a notebook, whoever runs it
+            return True
+        if top in sys.stdlib_module_names | {"", CORE}:
             return False
         found = sys.modules.get(module)
         if found is None:
@@ -128,7 +130,7 @@ class _Reached:
     def _class(self, component: type) -> None:
         hidden = _file_of(component.__module__) is None
         for name, value in vars(component).items():
-            inner = getattr(value, "__func__", getattr(value, "func", value))  # of a class method, a cached property
+            inner = _within(value)
             if isinstance(inner, property):
                 for function in filter(None, (inner.fget, inner.fset, inner.fdel)):
                     self.take(function)
@@ -162,6 +164,15 @@ class _Reached:
                 self.take(part)
 
 
+def _within(value: Any) -> Any:
+    """The function within a class method, a cached property or a function that keeps its results."""
+    if isinstance(value, classmethod | staticmethod):
+        return value.__func__
+    if isinstance(value, functools.cached_property):
+        return value.func
+    return value if isinstance(value, types.FunctionType | type) else getattr(value, "__wrapped__", value)
+
+
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     """The code of a function, and that of the functions within it."""
     yield code
@@ -187,8 +198,7 @@ def _constant(value: object) -> Any:
 
 def _file_of(module: str) -> Path | None:
     file = getattr(sys.modules.get(module), "__file__", None)
-    path = Path(file) if file else None
-    return path if path is not None and path.is_file() else None
+    return Path(file) if file and Path(file).is_file() and not _is_installed(file) else None
 
 
 def _files_of_modules(names: Iterable[str]) -> Iterator[Path]:

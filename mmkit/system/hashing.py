@@ -69,15 +69,24 @@ def feed(update: Callable[[Any], None], content: Any) -> None:
     elif content is None or isinstance(content, _BY_TEXT) or type(content).__name__ in _GAPS:
         text = f"{type(content).__name__} {content!r}"
         update(utf8(f"{len(text)}:{text}"))
-    elif hasattr(content, "getpalette") and hasattr(content, "tobytes"):  # a picture of Pillow
-        known = (content.mode, content.size, content.getpalette(), content.info.get("transparency"))
-        feed(update, ("picture", *known, content.info.get("exif"), content.tobytes()))
-    elif hasattr(content, "to_pylist"):  # of Arrow
-        feed(update, content.to_pylist())
-    elif hasattr(content, "to_numpy"):  # a part of a table
-        feed(update, (list(map(str, getattr(content, "columns", ()))), np.asarray(content.to_numpy())))
     else:
-        raise TypeError(f"values of type {type(content).__name__} cannot be hashed by their content")
+        feed(update, _of_others(content))
+
+
+def _of_others(content: Any) -> Any:
+    """What a value of another library is known by.
+
+    Raises:
+        TypeError: a value of another type.
+    """
+    if hasattr(content, "getpalette") and hasattr(content, "tobytes"):  # a picture of Pillow
+        known = (content.mode, content.size, content.getpalette(), content.info.get("transparency"))
+        return ("picture", *known, content.info.get("exif"), content.tobytes())
+    if hasattr(content, "to_pylist"):  # of Arrow
+        return content.to_pylist()
+    if hasattr(content, "to_numpy"):  # a part of a table
+        return list(map(str, getattr(content, "columns", ()))), np.asarray(content.to_numpy())
+    raise TypeError(f"values of type {type(content).__name__} cannot be hashed by their content")
 
 
 _BY_TEXT = (str, int, float, complex, bool, Decimal, Fraction, UUID, date, time, timedelta, PurePath)

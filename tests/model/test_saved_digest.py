@@ -2,12 +2,14 @@
 
 import json
 import struct
+from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 import mmkit
-from mmkit.errors import DataError, MmkitError
+from mmkit.errors import DataError, MmkitError, UsageError
 
 
 @pytest.fixture
@@ -15,7 +17,7 @@ def titles():
     class Titles:
         """Each modality whose transform has a state, and classes."""
 
-        inputs = {"title": "text", "row": "table", "curve": "series"}
+        inputs: ClassVar = {"title": "text", "row": "table", "curve": "series"}
         target, metric, encoders, training = "classes", "accuracy", {}, {}
 
         def split(self, name):
@@ -164,3 +166,36 @@ def test_what_is_no_json_is_refused(folder, constant):
     path.write_text(path.read_text().replace('"width": ', f'"wide": {constant}, "width": ', 1))
     with pytest.raises(DataError, match="holds no readable model"):
         mmkit.load(folder)
+
+
+@pytest.mark.parametrize("left", [[], [".model.json.fresh"], [".model.json.fresh", ".model.safetensors.fresh"]])
+def test_what_a_killed_process_left_does_not_stand_in_the_way(folder, tmp_path, left):
+    (tmp_path / "other").mkdir()
+    for name in left:
+        (tmp_path / "other" / name).write_bytes(b"half")
+    mmkit.load(folder).save(tmp_path / "other")
+    mmkit.load(tmp_path / "other")
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_process_that_is_killed_between_the_files_leaves_a_folder_that_can_be_saved_to(folder, tmp_path, monkeypatch):
+    model = mmkit.load(folder)
+
+    def killed(self, target, replace=Path.replace):
+        if target.name == "model.safetensors":
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            model.save(tmp_path / "other")
+    with pytest.raises(DataError, match=r"model\.safetensors cannot be read: No such file"):
+        mmkit.load(tmp_path / "other")
+    model.save(tmp_path / "other")
+    mmkit.load(tmp_path / "other")
+
+
+def test_a_name_that_is_too_long_is_said(folder, tmp_path):
+    with pytest.raises(UsageError, match=r"cannot write to .*: File name too long; choose another folder"):
+        mmkit.load(folder).save(tmp_path / ("y" * 300))
