@@ -62,9 +62,12 @@ class Dataset:
         return Dataset(self.size, {name: one.to(device) for name, one in self.inputs.items()}, on(self.truth, device))
 
     def grouped(self, names: Iterable[str]) -> Dataset:
-        """The data set with batches of these inputs in groups, where that saves work; their encoders are `rowwise`."""
-        chosen = {n: replace(one, grouped=True) for n in names if isinstance(one := self.inputs[n], Whole)}
-        return replace(self, inputs={**self.inputs, **chosen})
+        """The data set with batches of these inputs alone in groups, where that saves work; see `Grouped`."""
+        names = set(names)
+        inputs = {
+            n: replace(one, grouped=n in names) if isinstance(one, Whole) else one for n, one in self.inputs.items()
+        }
+        return replace(self, inputs=inputs)
 
     def draw_copies(self, generator: Generator) -> Dataset:
         """The data set of an epoch: with one of the copies, chosen at random, of each input that has copies."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from mmkit.contract import Samples
 from mmkit.data.splits import Splits
@@ -10,12 +11,16 @@ from mmkit.errors import DataError, one_of
 
 
 def missing_values(samples: Samples, inputs: Iterable[str]) -> dict[str, int]:
-    """The number of missing values of each of the inputs.
+    """The number of missing values of each of the inputs, among the samples with truth.
 
-    >>> missing_values(Samples(["a", "b"], {"title": ["x", None]}, [0, 1]), ["title"])
+    >>> missing_values(Samples(["a", "b", "c"], {"title": ["x", None, None]}, [0, 1, None]), ["title"])
     {'title': 1}
     """
-    return {name: sum(value is None for value in samples.inputs[name]) for name in inputs}
+
+    def count(column: Sequence[Any]) -> int:
+        return sum(v is None and truth is not None for v, truth in zip(column, samples.truth, strict=True))
+
+    return {name: count(samples.inputs[name]) for name in inputs}
 
 
 def check_inputs(splits: Splits) -> list[str]:

@@ -200,14 +200,15 @@ class _Subject:
         self.prediction = _Prediction(self.module)
         frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
         transformed = Dataset.of(samples, transforms.inputs, transforms.truth, augment=False).to(device)
-        encoded = frozen.dataset(samples, augment=False)
+        # Not in groups: whether a batch comes in two depends on the samples, and combinations are compared.
+        encoded = frozen.dataset(samples, augment=False).grouped(())
         rows = torch.arange(INFERENCE_BATCH) % transformed.size
         self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
         self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
         self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
         # A training step starts from the features of frozen encoders; a prediction starts from the batch.
         generator = torch.Generator().manual_seed(0)
-        training_data = frozen.dataset(samples, augment=True).draw_copies(generator)
+        training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
         index = torch.arange(training.batch_size) % training_data.size
         self.training_batch, self.truth = training_data.batch(index, generator)
         self.clip = training.clip

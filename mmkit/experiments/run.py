@@ -328,5 +328,5 @@ def _sample_counts(
         "test": on_test.without_truth,
     }
     names: tuple[Split, ...] = ("train", "validation", "test")
-    missing = {name: missing_values(with_truth(splits(name)), inputs) for name in names}
+    missing = {name: missing_values(splits(name), inputs) for name in names}
     return SampleCounts(known, on_validation.samples, on_test.samples, without, missing)

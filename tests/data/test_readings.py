@@ -180,3 +180,4 @@ class TestGroups:
         assert [group["mask"].sum(1).tolist() for group in apart.groups] == [[3, 4], [200]]
         rows = [row for group in apart.groups for row in group["mask"].sum(1).tolist()]
         assert [rows[place] for place in apart.place] == together["mask"].sum(1).tolist() == [200, 3, 4]
+        assert not isinstance(data.grouped(["n"]).grouped(()).batch(index)[0]["n"], Grouped)

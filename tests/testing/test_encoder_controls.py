@@ -113,6 +113,12 @@ class BatchNormed(Sound):
         return Features.of(tokens, batch["mask"], pooled)
 
 
+class SaysRowwise(BatchNormed):
+    """It has statistics of the batch, and says that it has none."""
+
+    rowwise = True
+
+
 class Recurrent(Sound):
     """`torch.compile(fullgraph=True)` cannot take an LSTM, and its spec says so."""
 
@@ -542,6 +548,7 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "one-sample": [(Squeezes, "raised ValueError")],
     "mates": [(SeesMates, "without the others")],
     "alone": [(CountsLength, "transformed alone"), (PooledCountsPadding, "transformed alone: features.vector")],
+    "rowwise": [(SaysRowwise, "in training, rows")],
     "large": [(EightRows, "raised RuntimeError")],
     "frozen": [
         (FrozenInName, "6 parameters ask for a gradient"),
