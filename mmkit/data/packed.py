@@ -65,7 +65,8 @@ class Packed:
         if self.length is not None:
             width = self.tokens.shape[1]
             tokens = self.tokens.view(-1, self.length * width).index_select(0, index).view(-1, self.length, width)
-            return Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), pooled)
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            return Features(tokens, mask, pooled, complete=True)
         gather = _pad_on_cpu if self.tokens.device.type == "cpu" else _pad
         return Features(*gather(self.tokens, self.offsets, index), pooled)
 

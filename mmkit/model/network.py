@@ -113,7 +113,8 @@ class Model(nn.Module):
                 features[name] = of_input
             else:
                 encoded: Features = self.encoders[name](of_input)
-                features[name] = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+                zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+                features[name] = replace(zeroed, complete=encoded.complete)
             if name in self.scalings:
                 features[name] = self.scalings[name](features[name])
         return features
@@ -123,7 +124,10 @@ class Model(nn.Module):
         features = dict(features)
         unimodal = {name: head(features[name]) for name, head in self.unimodal.items()}
         if self.head is None:
-            outputs = {name: Features.of(output, features[name].present()) for name, output in unimodal.items()}
+            outputs = {
+                name: Features.of(output, None if features[name].complete else features[name].present())
+                for name, output in unimodal.items()
+            }
             fused: Features = self.fusion(outputs)
             return ModelOutput(features, fused, fused.vector(), unimodal)
         fused = self.fusion(features)
