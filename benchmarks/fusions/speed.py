@@ -173,7 +173,7 @@ def make(
     fusion = FUSIONS[name]({f"input{i}": width for i in range(inputs)}, width).to(device)
     project = getattr(fusion, "project", None)
     if isinstance(project, Projections):  # what one would write by hand: a linear layer for each input
-        apart = [nn.Linear(width, width) for _ in range(inputs)]
+        apart = [nn.Linear(width, width, device=device) for _ in range(inputs)]
         for number, layer in enumerate(apart):
             weight, bias = project.of(f"input{number}")
             layer.weight.data.copy_(weight.detach())
