@@ -34,7 +34,8 @@ def for_each_batch(
         precision: of the forward pass.
         batch_size: samples per batch.
     """
-    model.eval()
+    if any(module.training for module in model.modules()):  # setting the mode takes longer than asking for it
+        model.eval()
     device = data.truth["mask"].device
     results = []
     for index in data.batches(batch_size):
