@@ -75,6 +75,7 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Generator, Tensor
+from torch.utils._pytree import register_dataclass  # torch.export's takes no field to drop
 
 Batch = Mapping[str, Tensor]
 """Tensors by name; dim 0 of every one is B."""
@@ -91,12 +92,16 @@ class Features:
         mask: [B T] bool, True where a token is real. A row that is all False is a missing input.
         pooled: [B D], the component's own summary (CLS, a projection), zero where the input is missing; or None.
         penalties: [B] each, by name, already weighted: losses of training that only the component can know.
+        complete: True where it is known, without looking at values, that no row is missing. A component may branch on
+            it, and then leaves out what only a missing row needs; it gives the same without being told. Export and
+            `torch.func` forget it.
     """
 
     tokens: Tensor
     mask: Tensor
     pooled: Tensor | None = None
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    complete: bool = False
 
     @staticmethod
     def of(
@@ -115,7 +120,7 @@ class Features:
 
         Args:
             values: [B T D] or [B D].
-            mask: [B T] bool, or [B] for vectors; None is all True.
+            mask: [B T] bool, or [B] for vectors; None is all True, so that the features are `complete`.
             pooled: [B D].
             penalties: [B] each.
 
@@ -141,7 +146,7 @@ class Features:
                 )
             if not everything:
                 pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
-        return Features(tokens, mask, pooled, dict(penalties or {}))
+        return Features(tokens, mask, pooled, dict(penalties or {}), everything)
 
     @property
     def width(self) -> int:
@@ -171,9 +176,8 @@ class Features:
 
     def _map(self, change: Any) -> Features:
         pooled = None if self.pooled is None else change(self.pooled)
-        return Features(
-            change(self.tokens), change(self.mask), pooled, {k: change(v) for k, v in self.penalties.items()}
-        )
+        penalties = {name: change(penalty) for name, penalty in self.penalties.items()}
+        return Features(change(self.tokens), change(self.mask), pooled, penalties, self.complete)
 
 
 @dataclass(frozen=True, eq=False)
@@ -194,7 +198,12 @@ class ModelOutput:
 
 
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
-torch.export.register_dataclass(Features, serialized_type_name="mmkit.Features")
+register_dataclass(
+    Features,
+    field_names=["tokens", "mask", "pooled", "penalties"],
+    drop_field_names=["complete"],  # no tensor; without it a component looks at the mask
+    serialized_type_name="mmkit.Features",
+)
 torch.export.register_dataclass(ModelOutput, serialized_type_name="mmkit.ModelOutput")
 
 

@@ -58,6 +58,7 @@ class Grouped:
             whole([F.pad(one.mask, (0, steps - one.mask.shape[1])) for one in features]),
             None if features[0].pooled is None else whole([one.pooled for one in features if one.pooled is not None]),
             {name: whole([one.penalties[name] for one in features]) for name in features[0].penalties},
+            all(one.complete for one in features),
         )
 
 

@@ -70,7 +70,8 @@ class Packed:
         if self.length is not None:
             width = self.tokens.shape[1]
             tokens = self.tokens.view(-1, self.length * width).index_select(0, index).view(-1, self.length, width)
-            return Features(tokens, torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device), pooled)
+            mask = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
+            return Features(tokens, mask, pooled, complete=True)
         steps = longest(self.lengths, index.cpu() if host is None else host)
         lengths = self.offsets.index_select(0, index + 1) - self.offsets.index_select(0, index)
         return Features(padded(self.tokens, self.offsets, index, steps), real_steps(lengths, steps), pooled)

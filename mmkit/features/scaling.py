@@ -62,9 +62,11 @@ class Scaling(nn.Module):
         pooled = None if features.pooled is None else _wide(features.pooled)
         features = replace(features, tokens=_wide(features.tokens), pooled=pooled)
         if self.vectors:
-            features = Features.of(features.vector(), features.present(), penalties=features.penalties)
+            there = None if features.complete else features.present()
+            features = Features.of(features.vector(), there, penalties=features.penalties)
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
-        return Features.of(self._scaled("tokens", features.tokens), features.mask, pooled, features.penalties)
+        scaled = Features.of(self._scaled("tokens", features.tokens), features.mask, pooled, features.penalties)
+        return replace(scaled, complete=features.complete)
 
     def _scaled(self, leaf: str, values: Tensor) -> Tensor:
         return torch.addcmul(self.get_buffer(f"{leaf}_shift"), values, self.get_buffer(f"{leaf}_scale"))

@@ -129,14 +129,18 @@ class Model(nn.Module):
 
     def _encoded(self, name: str, batch: Batch) -> Features:
         encoded: Features = self.encoders[name](batch)
-        return Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+        return replace(zeroed, complete=encoded.complete)
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:
         """Fusion and heads, from the features of the inputs."""
         features = dict(features)
         unimodal = {name: head(features[name]) for name, head in self.unimodal.items()}
         if self.head is None:
-            outputs = {name: Features.of(output, features[name].present()) for name, output in unimodal.items()}
+            outputs = {
+                name: Features.of(output, None if features[name].complete else features[name].present())
+                for name, output in unimodal.items()
+            }
             fused: Features = self.fusion(outputs)
             return ModelOutput(features, fused, fused.vector(), unimodal)
         fused = self.fusion(features)

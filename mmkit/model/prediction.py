@@ -33,7 +33,8 @@ def each_batch(
         precision: of the forward pass.
         batch_size: samples per batch.
     """
-    model.eval()
+    if any(module.training for module in model.modules()):  # setting the mode takes longer than asking for it
+        model.eval()
     indices = data.batches(batch_size)
     with Loader() as load:
         prefetched = load(lambda number: data.made_ahead(indices[number]), len(indices))

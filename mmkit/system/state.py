@@ -15,7 +15,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ import torch
 
 _DRAWING = threading.RLock()
 _COUNTING = threading.Lock()
+_DEVICES = ("cpu", "cuda", "mps")
 
 
 class _Flags:
@@ -99,22 +100,39 @@ def own_state(device: torch.device | str = "cpu", *, seed: int | None = None) ->
         seed: of the global generators of torch, numpy and Python, for what draws from them: such a computation waits
             until those of other threads are done. None is for what draws nothing, and leaves the generators alone.
     """
+    modes = _modes()
+    if seed is None and not modes:  # a prediction of one sample notices what a stack costs
+        _flags.enter()
+        try:
+            yield
+        finally:
+            _flags.leave()
+        return
     with ExitStack() as stack:
         if seed is not None:
             stack.enter_context(_DRAWING)
         _flags.enter()
         stack.callback(_flags.leave)
-        stack.enter_context(torch.inference_mode(mode=False))
-        stack.enter_context(torch.enable_grad())
-        for kind in ("cpu", "cuda", "mps"):
-            if torch.is_autocast_enabled(kind):
-                stack.enter_context(torch.autocast(kind, enabled=False))
-        if torch.get_default_device().type != "cpu":
-            stack.enter_context(torch.device("cpu"))
+        for mode in modes:
+            stack.enter_context(mode)
         if seed is not None:
             stack.callback(restore_generators, generator_states(device))
             seed_generators(seed, device)
         yield
+
+
+def _modes() -> list[AbstractContextManager[object]]:
+    """What undoes the modes of this thread that the caller has set."""
+    modes: list[AbstractContextManager[object]] = []
+    if torch.is_inference_mode_enabled():
+        modes.append(torch.inference_mode(mode=False))
+    if not torch.is_grad_enabled():
+        modes.append(torch.enable_grad())
+    modes += [torch.autocast(kind, enabled=False) for kind in _DEVICES if torch.is_autocast_enabled(kind)]
+    # A default device is such a mode, and asking for it takes long.
+    if torch._C._len_torch_function_stack() and torch.get_default_device().type != "cpu":  # noqa: SLF001
+        modes.append(torch.device("cpu"))
+    return modes
 
 
 def seed_generators(seed: int, device: torch.device | str = "cpu") -> None:

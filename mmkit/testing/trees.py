@@ -21,7 +21,7 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
         return change(tree)
     if isinstance(tree, Features):
         parts = mapped([tree.tokens, tree.mask, tree.pooled, dict(tree.penalties)], change)
-        return Features(*parts)
+        return Features(*parts, complete=tree.complete)
     if isinstance(tree, ModelOutput):
         return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal], change))
     if isinstance(tree, Mapping):

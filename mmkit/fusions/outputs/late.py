@@ -14,10 +14,11 @@ from collections.abc import Mapping
 from typing import Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Features, Target
+from mmkit.layers.vectors import complete, one_token, present
 
 
 class LateFusion(nn.Module):
@@ -56,15 +57,21 @@ class LateFusion(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 C], the output of the model."""
         outputs = torch.stack([features[name].vector() for name in self.inputs], 1)  # [B M C], zero where missing
-        present = torch.stack([features[name].present() for name in self.inputs], 1)  # [B M]
-        scores = torch.zeros_like(outputs[:, :, 0]) if self.scores is None else self.scores.expand(present.shape)
-        # exp(-1e4) is 0. Where all are missing the weights are equal, and the mean of zero outputs is what we promise.
-        weights = scores.masked_fill(~present, -1e4).log_softmax(1).unsqueeze(-1)  # [B M 1], logarithms
+        weights = self._weights(features, outputs)
         if self.kind == "scalar":
-            return Features.of((weights.exp() * outputs).sum(1))
-        if self.kind == "classes":
-            return Features.of((weights + outputs.log_softmax(2)).logsumexp(1))
-        # The logit log(p) - log(1 - p) of the mean, each part as exact as the outputs are.
-        return Features.of(
-            (weights + F.logsigmoid(outputs)).logsumexp(1) - (weights + F.logsigmoid(-outputs)).logsumexp(1)
-        )
+            fused = (weights.exp() * outputs).sum(1)
+        elif self.kind == "classes":
+            fused = (weights + outputs.log_softmax(2)).logsumexp(1)
+        else:  # the logit log(p) - log(1 - p) of the mean, each part as exact as the outputs are
+            yes, no = F.logsigmoid(outputs), F.logsigmoid(-outputs)
+            fused = (weights + yes).logsumexp(1) - (weights + no).logsumexp(1)
+        return one_token(fused, features, self.inputs)
+
+    def _weights(self, features: Mapping[str, Features], outputs: Tensor) -> Tensor:
+        """[B M 1] or, where nothing is missing, [1 M 1]: logarithms of the weights of outputs [B M C]."""
+        scores = outputs.new_zeros(len(self.inputs)) if self.scores is None else self.scores
+        if complete(features, self.inputs):
+            return scores.log_softmax(0).view(1, -1, 1)
+        # exp(-1e4) is 0. Where all are missing the weights are equal, and the mean of zero outputs is what we promise.
+        there = present(features, self.inputs)
+        return scores.expand(there.shape).masked_fill(~there, -1e4).log_softmax(1).unsqueeze(-1)

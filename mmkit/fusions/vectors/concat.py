@@ -15,11 +15,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import joined, one_token
 
 
 class ConcatFusion(nn.Module):
@@ -41,5 +41,4 @@ class ConcatFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
-        vectors = [features[name].vector() for name in self.inputs]  # [B D] each, zero where the input is missing
-        return Features.of(self.mix(torch.cat(vectors, 1)))
+        return one_token(self.mix(joined(features, self.inputs)), features, self.inputs)

@@ -15,6 +15,7 @@ from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import one_token
 
 
 class GatedFusion(nn.Module):
@@ -45,8 +46,13 @@ class GatedFusion(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
         vectors = [features[name].vector() for name in self.project]  # [B D] each, zero where the input is missing
-        gates = self.gate(torch.cat(vectors, 1)).sigmoid().unflatten(1, (-1, self.width))  # [B M H], or [B 1 H]
+        gates = self.gate(torch.cat(vectors, 1)).sigmoid()  # [B M*H], or [B H]
+        values = [linear(vector).tanh() for linear, vector in zip(self.project.values(), vectors, strict=True)]
         if self.tied:
-            gates = torch.cat([gates, 1 - gates], 1)
-        values = [linear(vector) for linear, vector in zip(self.project.values(), vectors, strict=True)]
-        return Features.of((gates * torch.stack(values, 1).tanh()).sum(1))
+            fused = torch.lerp(values[1], values[0], gates)
+        else:
+            first, *others = zip(gates.split(self.width, 1), values, strict=True)
+            fused = first[0] * first[1]
+            for gate, value in others:
+                fused = torch.addcmul(fused, gate, value)
+        return one_token(fused, features, self.project)

@@ -17,6 +17,7 @@ from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import one_token
 
 
 class LowRankFusion(nn.Module):
@@ -52,4 +53,4 @@ class LowRankFusion(nn.Module):
             for name, factor in self.factors.items()
         ]
         ranks = reduce(torch.mul, terms).view(-1, self.rank, self.width)  # [B R H]
-        return Features.of((ranks * self.mix).sum(1) + self.bias)
+        return one_token((ranks * self.mix).sum(1) + self.bias, features, self.factors)

@@ -10,6 +10,7 @@ Axes: B batch, M inputs, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import reduce
 from typing import Annotated
 
 import torch
@@ -17,6 +18,7 @@ from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import complete, one_token, present
 
 
 class MaxFusion(nn.Module):
@@ -36,7 +38,10 @@ class MaxFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]; its mask is False where all inputs are missing."""
-        present = torch.stack([features[name].present() for name in self.project], 1)  # [B M]
-        projected = torch.stack([linear(features[name].vector()) for name, linear in self.project.items()], 1)  # B M H
-        greatest = projected.masked_fill(~present.unsqueeze(-1), -torch.inf).amax(1)
-        return Features.of(greatest, present.any(1))  # which turns a row of -inf, where all are missing, into zero
+        projected = [linear(features[name].vector()) for name, linear in self.project.items()]  # [B H] each
+        if complete(features, self.project):
+            return one_token(reduce(torch.maximum, projected), features, self.project)
+        there = present(features, self.project)  # [B M]
+        terms = [value.where(real, -torch.inf) for value, real in zip(projected, there.split(1, 1), strict=True)]
+        # The mask turns a row of -inf, where all are missing, into zero.
+        return Features.of(reduce(torch.maximum, terms), there.any(1))

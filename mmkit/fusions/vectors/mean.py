@@ -9,14 +9,13 @@ Axes: B batch, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import Projections, one_token
 
 
 class MeanFusion(nn.Module):
@@ -33,14 +32,11 @@ class MeanFusion(nn.Module):
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
         super().__init__()
         self.width = width
-        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.project = Projections(widths, width)
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
-        present = [features[name].present().unsqueeze(1) for name in self.project]  # [B 1] each
-        terms = [
-            linear(features[name].vector()).masked_fill(~there, 0)
-            for (name, linear), there in zip(self.project.items(), present, strict=True)
-        ]
-        count = torch.cat(present, 1).sum(1, keepdim=True)
-        return Features.of(reduce(torch.add, terms) / count.clamp(min=1))
+        total, there = self.project(features)  # [B H], [B M]
+        if there is None:
+            return one_token(total / len(self.project.inputs), features, self.project.inputs)
+        return Features.of(total / there.sum(1, keepdim=True).clamp(min=1))

@@ -9,14 +9,13 @@ Axes: B batch, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import reduce
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import Projections, one_token
 
 
 class SumFusion(nn.Module):
@@ -33,12 +32,8 @@ class SumFusion(nn.Module):
     def __init__(self, widths: Mapping[str, int], *, width: Annotated[int, Gt(0)] = 128) -> None:
         super().__init__()
         self.width = width
-        self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
+        self.project = Projections(widths, width)
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
-        terms = [
-            linear(features[name].vector()).masked_fill(~features[name].present().unsqueeze(1), 0)
-            for name, linear in self.project.items()
-        ]
-        return Features.of(reduce(torch.add, terms))
+        return one_token(self.project(features)[0], features, self.project.inputs)

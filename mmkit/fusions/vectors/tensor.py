@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Features
+from mmkit.layers.vectors import one_token
 
 
 class TensorFusion(nn.Module):
@@ -67,7 +68,7 @@ class TensorFusion(nn.Module):
         if self.project is not None:
             vectors = [linear(vector) for linear, vector in zip(self.project, vectors, strict=True)]
         product = reduce(_outer, [F.pad(vector, (0, 1), value=1.0) for vector in vectors])  # [B P]
-        return Features.of(self.mix(product))
+        return one_token(self.mix(product), features, self.inputs)
 
 
 def _outer(left: Tensor, right: Tensor) -> Tensor:

@@ -13,6 +13,11 @@ def test_adds_the_projections_of_what_is_there(case, perturbed, same):
         for name in case.widths:
             vector = case.vector(name, sample)
             if vector is not None:
-                total = total + fusion.project[name].weight @ vector + fusion.project[name].bias
+                total = total + project(fusion, name, vector)
         expected.append(total)
     same(fusion(case.features).vector(), expected)
+
+
+def project(fusion, name, vector):
+    weight, bias = fusion.project.of(name)
+    return weight @ vector + bias
