@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent / "data"))
 from packages import SIZES, Packages
 
 RECORD = Path(__file__).parent / "records" / "tuning.json"
-MODES = ("frozen", "partial:2", "lora", "full")
+MODES = ("frozen", "full", "partial:2", "lora")
 LENGTH = 24  # tokens: 99 of 100 descriptions have no more
 FIGURES = ("accuracy", "f1_macro", "log_loss")
 

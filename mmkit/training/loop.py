@@ -28,7 +28,7 @@ from mmkit.training.optimisation import Training, learning_rate_share, parameter
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of training. The training step then has the weights of the best epoch.
+    """The result of training. The training step then has the weights of the best epoch, or an average of several.
 
     Args:
         history: one entry per epoch: its number from 1, the mean loss, and the validation scores. Where the start is a
@@ -60,7 +60,7 @@ def fit(
     workers: int | None = None,
     start_counts: bool = False,
 ) -> Trained:
-    """Train the model of a step, and keep the weights of the epoch with the best validation score.
+    """Train the model of a step, and keep the weights of the epoch with the best validation score, or an average.
 
     Args:
         step: the model with its losses, on the data's device.
@@ -123,7 +123,9 @@ def fit(
             seconds += time.perf_counter() - began
             if not math.isfinite(mean):
                 rates = "--lr or train.tune_lr" if is_tuned(step) else "--lr"
-                raise MmkitError(f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32")
+                raise MmkitError(
+                    f"the loss became {mean} in epoch {epoch}; try a lower {rates}, or --precision float32"
+                )
             score, scores = validate()
             history.append({"epoch": epoch, "loss": mean, **scores})
             best.add(epoch, score, partial(snapshot, step))
