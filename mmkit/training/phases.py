@@ -14,6 +14,7 @@ from torch import nn
 
 from mmkit.contract import Samples
 from mmkit.data.dataset import Dataset
+from mmkit.heads.loss import unsmoothed
 from mmkit.model.network import TrainingStep
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained, fit
@@ -65,7 +66,8 @@ class Phases:
                 probed, _ = self._fit(untuned, data, training)
         options = training.tuning(divisible=divisible(self.step))
         data = self.frozen.dataset(self.train, augment=True, split="train")
-        trained, validation = self._fit(self.frozen, data, options, start_counts=probed is not None)
+        with unsmoothed(self.step):
+            trained, validation = self._fit(self.frozen, data, options, start_counts=probed is not None)
         if probed:
             both = {"seconds": probed.seconds + trained.seconds, "loading": probed.loading + trained.loading}
             trained = replace(trained, **both)

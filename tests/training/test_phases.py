@@ -12,6 +12,8 @@ from mmkit.experiments.run import execute
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Tuned
 from mmkit.system.settings import Settings
+from mmkit.training import phases
+from mmkit.training.loop import fit
 from mmkit.training.phases import held
 
 
@@ -99,6 +101,20 @@ def test_tuning_changes_the_backbone():
     _, frozen = trained("frozen")
     one, two = (next(iter(m.module.encoders.values())).state_dict() for m in (model, frozen))
     assert any(not torch.equal(one[name], two[name]) for name in one)
+
+
+def test_only_the_first_phase_smooths_the_truth_and_holds_the_backbone(monkeypatch):
+    seen = []
+
+    def noted(step, *given, **options):
+        backbone = next(iter(step.model.encoders.values()))
+        seen.append((step.model.head.criterion.smoothing, any(p.requires_grad for p in backbone.parameters())))
+        return fit(step, *given, **options)
+
+    monkeypatch.setattr(phases, "fit", noted)
+    _, model = trained("full")
+    assert seen == [(0.1, False), (0.0, True)]
+    assert model.module.head.criterion.smoothing == 0.1
 
 
 def test_without_probing_the_start_does_not_count():
