@@ -131,7 +131,7 @@ def test_an_input_that_is_augmented_is_probed_as_it_is():
 
 def test_what_is_held_is_trained_again_afterwards_also_after_an_error():
     module = nn.Linear(2, 2)
-    module.bias.requires_grad_(requires_grad=False)
+    module.bias.requires_grad = False
 
     def stop():
         with held([module]):
