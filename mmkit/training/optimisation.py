@@ -107,11 +107,10 @@ def parameter_groups(step: nn.Module, training: Training) -> list[dict[str, Any]
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in step.parameters():
         if parameter.requires_grad:
-            share = shares.get(id(parameter))
-            if share is None:
-                key = training.lr, training.weight_decay
-            else:
-                key = share * training.tune_lr, training.tune_weight_decay if parameter.ndim > 1 else 0.0
+            key = training.lr, training.weight_decay
+            if id(parameter) in shares:
+                decay = training.tune_weight_decay if parameter.ndim > 1 else 0.0
+                key = shares[id(parameter)] * training.tune_lr, decay
             groups.setdefault(key, []).append(parameter)
     return [{"params": parameters, "peak": peak, "weight_decay": decay} for (peak, decay), parameters in groups.items()]
 

@@ -14,6 +14,7 @@ from torch import nn
 
 from mmkit.contract import Samples
 from mmkit.data.dataset import Dataset
+from mmkit.heads.loss import unsmoothed
 from mmkit.model.network import TrainingStep
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained, fit
@@ -65,10 +66,11 @@ class Phases:
                 probed, _ = self._fit(untuned, data, training)
         options = training.tuning(divisible=divisible(self.step))
         data = self.frozen.dataset(self.train, augment=True, split="train")
-        trained, validation = self._fit(self.frozen, data, options, start_counts=probed is not None)
+        with unsmoothed(self.step):
+            trained, validation = self._fit(self.frozen, data, options, start_counts=probed is not None)
         if probed:
-            both = {"seconds": probed.seconds + trained.seconds, "loading": probed.loading + trained.loading}
-            trained = replace(trained, **both)
+            seconds, loading = probed.seconds + trained.seconds, probed.loading + trained.loading
+            trained = replace(trained, seconds=seconds, loading=loading)
         return trained, validation
 
     def _fit(
@@ -93,9 +95,9 @@ def held(modules: Iterable[nn.Module]) -> Iterator[None]:
     """Inside, no parameter of the modules is trained; after it, those that were before."""
     parameters = [p for module in modules for p in module.parameters() if p.requires_grad]
     for parameter in parameters:
-        parameter.requires_grad_(requires_grad=False)
+        parameter.requires_grad = False
     try:
         yield
     finally:
         for parameter in parameters:
-            parameter.requires_grad_(requires_grad=True)
+            parameter.requires_grad = True

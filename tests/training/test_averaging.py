@@ -1,6 +1,7 @@
 """Which epochs are averaged, and that no average is kept that validation does not find better."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -14,10 +15,14 @@ from mmkit.training.loop import fit
 from mmkit.training.optimisation import Training
 
 
+def weight_of(epoch):
+    return {"weight": torch.tensor([[float(epoch)]])}
+
+
 def kept(scores, most):
     best = Best(most)
     for epoch, score in enumerate(scores, start=1):
-        best.add(epoch, score, lambda epoch=epoch: {"weight": torch.tensor([[float(epoch)]])})
+        best.add(epoch, score, partial(weight_of, epoch))
     return best
 
 
@@ -55,7 +60,7 @@ def test_an_average_is_kept_where_validation_gains(aim, epochs):
     scores = {n: -abs(n - aim) for n in (2, 1, 3)}
     best = Best(3)
     for n in sorted(scores, key=lambda n: (-scores[n], n != 2)):
-        best.add(n, scores[n] + (1e-9 if n == 2 else 0), lambda n=n: {"weight": torch.tensor([[float(n)]])})
+        best.add(n, scores[n] + (1e-9 if n == 2 else 0), partial(weight_of, n))
     assert best.restore(module, validate) == epochs
     assert module.weight.item() == pytest.approx(np.mean(epochs))
 

@@ -12,6 +12,8 @@ from mmkit.experiments.run import execute
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Tuned
 from mmkit.system.settings import Settings
+from mmkit.training import phases
+from mmkit.training.loop import fit
 from mmkit.training.phases import held
 
 
@@ -101,6 +103,20 @@ def test_tuning_changes_the_backbone():
     assert any(not torch.equal(one[name], two[name]) for name in one)
 
 
+def test_only_the_first_phase_smooths_the_truth_and_holds_the_backbone(monkeypatch):
+    seen = []
+
+    def noted(step, *given, **options):
+        backbone = next(iter(step.model.encoders.values()))
+        seen.append((step.model.head.criterion.smoothing, any(p.requires_grad for p in backbone.parameters())))
+        return fit(step, *given, **options)
+
+    monkeypatch.setattr(phases, "fit", noted)
+    _, model = trained("full")
+    assert seen == [(0.1, False), (0.0, True)]
+    assert model.module.head.criterion.smoothing == 0.1
+
+
 def test_without_probing_the_start_does_not_count():
     record, model = trained("full", probe=False)
     assert [entry["epoch"] for entry in record.history] == [1, 2, 3, 4]
@@ -115,7 +131,7 @@ def test_an_input_that_is_augmented_is_probed_as_it_is():
 
 def test_what_is_held_is_trained_again_afterwards_also_after_an_error():
     module = nn.Linear(2, 2)
-    module.bias.requires_grad_(requires_grad=False)
+    module.bias.requires_grad = False
 
     def stop():
         with held([module]):

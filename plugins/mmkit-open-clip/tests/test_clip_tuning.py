@@ -49,7 +49,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         "a": f"open-clip-image:model=local-dir:{home},tune={tune},checkpointing=true",
         "b": f"open-clip-text:model=local-dir:{home},tune={tune}",
     }
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     model, record = mmkit.fit(task=PAIRS, encoders=encoders, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a", "b"] if tune == "frozen" else [])
     before = network.state_dict()

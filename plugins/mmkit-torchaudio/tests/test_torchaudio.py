@@ -230,7 +230,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
     model = network(SMALL)
     torch.save(model.state_dict(), tmp_path / "w.pth")
     before = copy.deepcopy(model.state_dict())
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     encoder = f"torchaudio:bundle=SMALL,weights={tmp_path / 'w.pth'},tune={tune}"
     task = tiny_task({"a": "audio", "b": "table"}, train=12, held_out=8)
     fitted, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")

@@ -333,7 +333,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         pytest.importorskip("peft")
     where = folder(tmp_path, name)
     before = network(where).state_dict()
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     encoder = f"transformers-audio:model={where},tune={tune}"
     task = tiny_task({"a": "audio", "b": "table"}, train=12, held_out=8)
     model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")

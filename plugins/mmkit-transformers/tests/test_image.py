@@ -287,7 +287,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         pytest.importorskip("peft")
     where = folder(tmp_path, kind)
     before = network(where).state_dict()
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     encoder = f"transformers-image:model={where},tune={tune}"
     model, record = mmkit.fit(
         task=tiny_task(), encoders={"a": encoder}, fusion="concat", training=training, device="cpu"

@@ -77,7 +77,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         pytest.importorskip("peft")
     shutil.copytree(EXAMPLE, tmp_path / "source")
     encoder = f"transformers-text:model={tmp_path / 'source'},tune={tune}"
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     task = tiny_task({"a": "text", "b": "table"})
     model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a"] if tune == "frozen" else [])

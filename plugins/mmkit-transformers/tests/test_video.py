@@ -223,7 +223,7 @@ def test_each_mode_trains_what_it_says_and_is_saved_without_its_source(tmp_path,
         pytest.importorskip("peft")
     shutil.copytree(VIDEO_EXAMPLE, tmp_path / "source")
     encoder = f"transformers-video:model={tmp_path / 'source'},tune={tune}"
-    training = {"epochs": 2, "min_steps": 0}
+    training = {"epochs": 2, "min_steps": 0, "probe": False}
     task = tiny_task({"a": "video", "b": "table"}, {"a": clip_of})
     model, record = mmkit.fit(task=task, encoders={"a": encoder}, fusion="concat", training=training, device="cpu")
     assert record.encoded_once == (["a"] if tune == "frozen" else [])
