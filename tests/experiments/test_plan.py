@@ -170,8 +170,8 @@ class TestOptions:
         ("given", "message"),
         [
             ("fusion.rank=2", "no chosen component has that option"),
-            ("encoder.writen.width=2", "no chosen component has that option"),
-            ("train.lrr=2", "no chosen component has that option"),
+            ("encoder.writen.width=2", "did you mean encoder.written?"),
+            ("train.lrr=2", "training has no such option; did you mean lr?"),
             ("lr=2", "-o takes fusion.key=value.*; got lr=2"),
             ("fusion.rank", "-o takes fusion.key=value.*; got fusion.rank"),
         ],
