@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by who started this
-            setattr(sys, name, Path(os.devnull).open("w"))
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 (for as long as the process lives)
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # for text that the encoding lacks
@@ -94,12 +94,15 @@ def _blamed(error: Exception) -> Exception:
     return blaming(error, registered(installed().entries))
 
 
-def _stdout_fails() -> bool:
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
+def _of_stdout(error: Exception) -> bool:
+    """Whether it was raised by a print: no command writes to a file itself, and that of a file is named."""
+    last = traceback.extract_tb(error.__traceback__)[-1:]
+    printing = {"cli", "rich"}
+    return (
+        isinstance(error, OSError)
+        and error.filename is None
+        and any(printing & {*Path(f.filename).parts} for f in last)
+    )
 
 
 def _report(error: Exception) -> int:
@@ -110,7 +113,7 @@ def _report(error: Exception) -> int:
         message, code = str(error.format_message()), getattr(error, "exit_code", 2)
         context = getattr(error, "ctx", None)
         message = f"{message.rstrip('.?')}; see {context.command_path} --help" if context else message
-    elif isinstance(error, OSError) and error.filename is None and _stdout_fails():
+    elif isinstance(error, OSError) and _of_stdout(error):
         message, code = f"cannot write to stdout: {error.strerror}", 1
     elif isinstance(error, OSError) and error.filename is not None:
         message, code = f"{error.filename}: {error.strerror}; --traceback shows where it was needed", 1

@@ -113,12 +113,12 @@ def _draw(entries: Sequence[Entry]) -> None:
             told = Text(" ".join(" ".join(words).split()), colour)
             label = f"  {entry.name:<{named}}  " + (f"{in_short(entry.spec):<{taken}}  " if taken else "")
             if beside:
-                lines = told.wrap(console, console.width - indent)
+                lines = list(told.wrap(console, console.width - indent))
                 console.print(Text(label) + lines[0] if lines else Text(label.rstrip()))
                 rest = lines[1:]
             else:
                 console.print(Text(label.rstrip()), overflow="fold")
                 indent = 6
-                rest = told.wrap(console, console.width - indent)
+                rest = list(told.wrap(console, console.width - indent))
             for line in rest:
                 console.print(Text(" " * indent + line.plain.rstrip(), colour))

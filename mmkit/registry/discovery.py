@@ -69,7 +69,7 @@ def scan(path: Iterable[str] | None = None) -> Found:
     registrations: list[Registration] = []
     versions: dict[str, str] = {}
     doubled: list[str] = []
-    for name, version, read, others in _distributions(path):
+    for name, version, read, others, _ in _distributions(path):
         key = normalised(name)
         if key in versions:
             continue
@@ -89,8 +89,14 @@ def scan(path: Iterable[str] | None = None) -> Found:
     return Found(tuple(registrations), versions, tuple(doubled))
 
 
-_Distribution = tuple[str, str, Read, tuple[str, ...]]
-"""Name, version and metadata of a distribution, and the older versions beside it."""
+class _Distribution(NamedTuple):
+    """A distribution, the older versions beside it, and whether it was installed by pip."""
+
+    name: str
+    version: str
+    read: Read
+    others: tuple[str, ...] = ()
+    whole: bool = True
 
 
 def _distributions(path: Iterable[str] | None) -> Iterator[_Distribution]:
@@ -123,19 +129,19 @@ def _distribution(entry: str, folder: str) -> _Distribution | None:
     else:  # NAME-VERSION-pyX.Y, or the bare name in a source tree
         name, version = [*stem.split("-"), ""][:2]
         version = version or _header(read("PKG-INFO") or "").get("version", [""])[0]
-    return name or stem, version, read, ()
+    return _Distribution(name or stem, version, read, whole=kind.lower() == "dist-info")
 
 
 def _newest(found: Iterable[_Distribution]) -> list[_Distribution]:
     """Of each name the newest version, with the others."""
     by_name: dict[str, list[_Distribution]] = {}
     for one in found:
-        by_name.setdefault(normalised(one[0]), []).append(one)
+        by_name.setdefault(normalised(one.name), []).append(one)
     newest = []
     for same in by_name.values():
-        last = same[0] if len(same) == 1 else max(same, key=lambda one: _order(one[1]))
-        others = [one[1] for one in same if one[1] != last[1]]
-        newest.append((*last[:3], tuple(dict.fromkeys(others))))
+        last = same[0] if len(same) == 1 else max(same, key=lambda one: (*_order(one.version), one.whole))
+        others = [one.version for one in same if one.version != last.version]
+        newest.append(last._replace(others=tuple(dict.fromkeys(others))))
     return newest
 
 
@@ -160,7 +166,7 @@ def _by_importlib(entry: str | None) -> Iterator[_Distribution]:
     for distribution in metadata.distributions() if entry is None else metadata.distributions(path=[entry]):
         name = distribution.metadata["Name"]
         if name:
-            yield name, distribution.version, distribution.read_text, ()
+            yield _Distribution(name, distribution.version, distribution.read_text)
 
 
 def _reader(folder: str) -> Read:

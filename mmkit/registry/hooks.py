@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import re
 import sys
 import types
@@ -27,6 +28,7 @@ HOOKS: dict[str, type[Spec]] = {
 }
 KINDS = tuple(spec.kind for spec in HOOKS.values())
 RESERVED = {"all", "none", "only"}
+OURS = os.path.dirname(__file__)  # noqa: PTH120 (pathlib is slow to import)
 _END = object()
 
 
@@ -104,7 +106,7 @@ def place_of(error: BaseException) -> str:
     found, step = "", error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
-        if not file.startswith("<frozen ") and file not in {__file__, importlib.__file__}:
+        if not file.startswith("<frozen ") and file != importlib.__file__ and os.path.dirname(file) != OURS:  # noqa: PTH120
             found = f"{file}:{step.tb_lineno}"
         step = step.tb_next
     return found

@@ -14,6 +14,7 @@ import pytest
 
 import mmkit
 from mmkit.cli import main
+from mmkit.features.cache import default_folder
 from mmkit.records.file import RecordFile
 
 SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
@@ -208,7 +209,7 @@ class TestHome:
         assert bench(*QUICK, "--no-baselines", "--out", "~/suite", "--save")[0] == 0
         assert bench(*QUICK, "--no-baselines", "--config", "~/bench.toml")[0] == 0
         monkeypatch.setenv("MMKIT_CACHE", "~/features")
-        assert mmkit.features.cache.default_folder() == tmp_path / "home" / "features"
+        assert default_folder() == tmp_path / "home" / "features"
         (saved,) = [path for path in (tmp_path / "home" / "suite" / "models").iterdir() if path.is_dir()]
         model = mmkit.load(f"~/suite/models/{saved.name}")
         model.save("~/copy")

@@ -26,6 +26,7 @@ class Pets:
     inputs = {"row": "table", "title": "text"}  # noqa: RUF012
     target = "classes"
     metric = "accuracy"
+    epoch_metric = "accuracy"
     encoders = {}  # noqa: RUF012
     training = {}  # noqa: RUF012
 
@@ -76,12 +77,12 @@ def test_a_metric_that_is_not_there():
 )
 def test_a_metric_that_validation_cannot_give(target, metric, truth):
     task = Pets(validation=lambda samples: replace(samples, truth=[truth] * len(samples)))
-    task.target, task.metric = target, metric
+    task.target, task.metric, task.epoch_metric = target, metric, metric
     with pytest.raises(DataError, match=f"chooses epochs by {metric}, which needs two .* in validation; all 40"):
         checked(task)
     other = {"classes": "dog", "labels": [], "scalar": 4}[target]
     mended = Pets(all=lambda samples: replace(samples, truth=[truth, other] * 20))
-    mended.target, mended.metric = target, metric
+    mended.target, mended.metric, mended.epoch_metric = target, metric, metric
     assert checked(mended) == []
 
 

@@ -49,6 +49,12 @@ def test_of_two_versions_the_newer_counts_and_that_is_said(site, older, newer):
     assert said.startswith(f"acme-fusion is installed as {older} and {newer} in one folder; {newer} counts")
 
 
+def test_a_file_of_distutils_beside_it_hides_nothing(site):
+    site("acme_fusion-0.1.0.dist-info", version="0.1.0")
+    (site.folder / "acme_fusion-0.1.0-py3.11.egg-info").write_text("Name: acme-fusion\nVersion: 0.1.0\n")
+    assert versions(site) == (["0.1.0"], {"acme-fusion": "0.1.0"}, ())
+
+
 def test_a_mark_at_the_beginning_of_a_file_is_no_part_of_it(site):
     site("acme_fusion-0.1.0.dist-info", version="0.1.0", begins=b"\xef\xbb\xbf")
     assert versions(site)[0] == ["0.1.0"]
@@ -61,6 +67,15 @@ from mmkit.plugin import hookimpl
 def mmkit_fusions():
     return ()
 """
+
+
+def test_a_module_that_is_gone_is_not_said_to_be_in_mmkit(distribution, capsys):
+    module = distribution("acme", NOTHING)
+    (distribution.site / f"{module}.py").unlink()
+    with pytest.raises(SystemExit):
+        main(["list-plugins"])
+    err = capsys.readouterr().err
+    assert err == f"mmkit: plugin acme is broken and left out: ModuleNotFoundError: No module named '{module}'\n"
 
 
 def test_commands_say_it(distribution, capsys):
