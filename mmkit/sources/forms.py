@@ -31,10 +31,10 @@ ABSENT = frozenset(
 _NUMBER = re.compile(
     r"(?P<before>[+-]?)(?P<money>[$€£¥₹]|usd|eur|gbp|chf)?\s*(?P<sign>[+-]?)"
     r"(?P<digits>\d[\d.,]*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*(?P<unit>[%€$£¥₹a-zµ°]{0,8})",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _STYLES = {
-    "plain": re.compile(r"(0|[1-9]\d*)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE),
+    "plain": re.compile(r"(0|[1-9]\d*)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII),
     "thousands": re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?|(0|[1-9]\d*)(\.\d*)?|\.\d+"),
     "comma": re.compile(r"[1-9]\d{0,2}(\.\d{3})+(,\d*)?|(0|[1-9]\d*)(,\d*)?"),
 }

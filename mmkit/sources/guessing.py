@@ -48,8 +48,8 @@ _FIRST_BYTES = 64
 _LONG = 64  # the shortest base64 that is taken for a file
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
-_ZEROS = re.compile(r"0\d+")
-_WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)")
+_ZEROS = re.compile(r"0[0-9]+")
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
