@@ -199,6 +199,7 @@ def test_pictures_in_folders_by_class_with_texts_about_them(tmp_path, written):
         data=table,
         target="label",
         files=tmp_path / "photos",
+        encoders={"photo": "lenet"},
         fusion="late",
         training={"epochs": 8},
         progress=False,
