@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mmkit.errors import DataError
 from mmkit.sources import leaks
-from mmkit.sources.duplicates import missing
+from mmkit.sources.duplicates import without_values
 from mmkit.sources.hashes import pieces
 from mmkit.sources.paths import located
 from mmkit.sources.splitting import SPLITS
@@ -120,11 +120,7 @@ def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], t
         found.append(Finding("note", f"{target.missing:,} rows have no truth, and are left out"))
     used = [column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"]
     if used:
-        empty = missing(used[0])
-        for column in used[1:]:
-            if not empty.any():
-                break
-            empty &= missing(column)
+        empty = without_values(used)
         if empty.any():
             found.append(Finding("warning", f"{int(empty.sum()):,} rows have no value in any input"))
     return found

@@ -63,8 +63,13 @@ def different(column: pa.ChunkedArray) -> int:
 
 def firsts(found: np.ndarray) -> np.ndarray:
     """The first row with the same hash, [N] int64."""
-    _, first, inverse = np.unique(found, return_index=True, return_inverse=True)
-    return first[inverse].astype(np.int64)
+    order = np.sort(found)
+    repeated = np.unique(order[1:][order[1:] == order[:-1]])
+    first = np.arange(len(found))
+    rows = np.flatnonzero(np.isin(found, repeated)) if len(repeated) else first[:0]  # few, as a rule
+    _, place, of_row = np.unique(found[rows], return_index=True, return_inverse=True)
+    first[rows] = rows[place][of_row]
+    return first
 
 
 def _hashed(array: pa.Array, *, repeats: bool) -> tuple[np.ndarray, bool]:
