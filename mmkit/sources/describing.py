@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ from mmkit.sources.guessing import TABLE, Guess, guesses
 from mmkit.sources.inputs import inputs_of, strings
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read, stamp
-from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split
+from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 
 _SHARES = re.compile(r"\s*[\d.]+\s*/.*")
@@ -59,6 +60,7 @@ def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Descriptio
 def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
     media = {spec.name: spec.extensions for spec in specs if spec.extensions}
     source = read(request.data, media, files=request.files, outside=request.outside)
+    request = _completed(request, source)
     roles = _roles(request, source)
     given = dict(request.columns)
     free = {name: column for name, column in source.columns.items() if roles.get(name, "time") == "time"}
@@ -78,6 +80,15 @@ def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
         reasons = "; ".join(f"{name}: {one.reason}" for name, one in found.items())
         raise DataError(f"{source.name} has no column left that is an input{f' ({reasons})' if reasons else ''}")
     return _split(plain, kinds, specs)
+
+
+def _completed(request: Request, source: Source) -> Request:
+    """The request, where names of folders say what the user did not: the class of a file, and its split."""
+    if "label" in source.made and not request.target:
+        request = replace(request, target=("label",))
+    if "split" in source.made and request.splits == Request.splits:
+        request = replace(request, splits="split")
+    return request
 
 
 def _roles(request: Request, source: Source) -> dict[str, str]:
@@ -147,18 +158,17 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
     given = None if by_share else given_splits(columns[request.splits])
+    units = groups[request.group[0]] if request.group else copies
     sides = split(
         target.strata,
-        units=groups[request.group[0]] if request.group else copies,
+        units=units,
         names=columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
         times=None if request.time is None else _times(columns[request.time]),
         given=given,
         seed=request.split_seed,
         shares=shares_of(request.splits) if by_share else SHARES,
     )
-    if target.rare and by_share and target.kind == "classes":
-        rare = [target.names.index(name) for name in target.rare]
-        sides = np.where(np.isin(target.values, rare), 0, sides).astype(sides.dtype)
+    sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
     findings = find(
         arrow,
         kinds_of_arrow,

@@ -5,7 +5,7 @@ Axes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from mmkit.sources.paths import located
 WORDS = 5
 """Words of the shortest text that is a copy where it is equal."""
 
-_BETWEEN = r"[\p{P}\p{S}\p{Z}\s]+"
+_BETWEEN = r"[\p{P}\p{S}\p{Z}\p{C}\s]+"
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _COMMON, _TIMES = 20, 10
 
@@ -51,17 +51,25 @@ def equal_texts(column: pa.ChunkedArray, words: int = WORDS) -> np.ndarray:
     found = []
     start = 0
     for piece in pieces(column):
-        text = pc.utf8_lower(pc.utf8_normalize(piece.cast(pa.large_string()), "NFKC"))
-        text = pc.utf8_trim(pc.replace_substring_regex(text, _BETWEEN, " "), " ")
-        count = pc.add(pc.count_substring(text, " "), 1)
-        spaceless = pc.count_substring_regex(text, _SPACELESS)
-        long = pc.or_(pc.greater_equal(count, words), pc.greater_equal(spaceless, 2 * words))
+        text, long = _normalised(piece.cast(pa.large_string()), words)
         short = ~pc.fill_null(long, fill_value=False).to_numpy(zero_copy_only=False)
         of_piece = hashes(pa.chunked_array([text]))
         of_piece[short] = mixed(np.arange(start, start + len(piece), dtype=np.uint64)[short])
         found.append(of_piece)
         start += len(piece)
     return firsts(np.concatenate(found)) if found else np.zeros(0, np.int64)
+
+
+def _normalised(text: pa.Array, words: int) -> tuple[pa.Array, pa.Array]:
+    """The words of each text, lower-case, a space between them; and whether there are enough of them."""
+    if pc.all(pc.string_is_ascii(text)).as_py():  # most are, and it takes a third of the time
+        text = pc.ascii_trim(pc.replace_substring_regex(pc.ascii_lower(text), "[^a-z0-9]+", " "), " ")
+        return text, pc.greater_equal(pc.count_substring(text, " "), words - 1)
+    text = pc.utf8_lower(pc.utf8_normalize(text, "NFKC"))
+    text = pc.utf8_trim(pc.replace_substring_regex(text, _BETWEEN, " "), " ")
+    spaceless = pc.count_substring_regex(text, _SPACELESS)
+    many = pc.greater_equal(pc.count_substring(text, " "), words - 1)
+    return text, pc.or_(many, pc.greater_equal(spaceless, 2 * words))
 
 
 def equal_files(paths: Sequence[Path | None]) -> np.ndarray:
@@ -124,7 +132,7 @@ def duplicates(
         return np.arange(len(next(iter(columns.values()), ())))
     rows = equal_rows(used)
     alone = np.arange(len(rows))
-    empty = np.logical_and.reduce([missing(column) for column in used.values()])
+    empty = without_values(used.values())
     rows[empty] = alone[empty]
     relations = [rows if (rows != alone).sum() * 2 < len(rows) else alone]
     for name, column in used.items():
@@ -137,9 +145,20 @@ def duplicates(
 
 def _without_common(first: np.ndarray) -> np.ndarray:
     """The same without the sets that are far larger than the others."""
-    _, of_row, sizes = np.unique(first, return_inverse=True, return_counts=True)
-    common = (sizes > max(_COMMON, _TIMES * sizes.mean()))[of_row]
-    return np.where(common, np.arange(len(first)), first)
+    sizes = np.bincount(first)
+    common = sizes > max(_COMMON, _TIMES * len(first) / max(1, (sizes > 0).sum()))
+    return np.where(common[first], np.arange(len(first)), first) if common.any() else first
+
+
+def without_values(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:
+    """Rows without a value in any column; [N] bool."""
+    found: np.ndarray | None = None
+    for column in columns:
+        gaps = missing(column)
+        found = gaps if found is None else found & gaps
+        if not found.any():
+            break
+    return np.zeros(0, bool) if found is None else found
 
 
 def missing(column: pa.ChunkedArray) -> np.ndarray:

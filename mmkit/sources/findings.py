@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mmkit.errors import DataError
 from mmkit.sources import leaks
-from mmkit.sources.duplicates import missing
+from mmkit.sources.duplicates import without_values
 from mmkit.sources.hashes import pieces
 from mmkit.sources.paths import located
 from mmkit.sources.splitting import SPLITS
@@ -88,10 +88,13 @@ def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
     sets, of_row, sizes = np.unique(copies[known], return_inverse=True, return_counts=True)
     if len(sets) == len(of_row):
         return []
-    truth = _truth_codes(target)[known]
-    pairs, counts = np.unique(np.stack([of_row, truth]), axis=1, return_counts=True) if (sizes > 1).any() else ([], [])
-    most = np.zeros(len(sets), np.int64)
-    np.maximum.at(most, pairs[0], counts)
+    repeated = (sizes > 1)[of_row]
+    truth = _truth_codes(target)[known][repeated]
+    width = int(truth.max()) + 1
+    pairs, counts = np.unique(of_row[repeated] * width + truth, return_counts=True)
+    most = np.zeros(len(sets), np.int64)  # rows of each set that have its most frequent truth
+    np.maximum.at(most, pairs // width, counts)
+    most[sizes == 1] = 1
     differing = most < sizes
     if not differing.any():
         return []
@@ -99,7 +102,7 @@ def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
     text = f"{rows:,} rows in {int(differing.sum()):,} sets of copies have different truth"
     if target.kind == "classes":
         best = most.sum() / sizes.sum()
-        text += f"; an accuracy above {np.floor(best * 1000) / 10:.1f} % is not possible by these inputs"
+        text += f"; an accuracy above {np.ceil(best * 1000) / 10:.1f} % is not possible by these inputs"
     return [Finding("warning", text)]
 
 
@@ -120,11 +123,7 @@ def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], t
         found.append(Finding("note", f"{target.missing:,} rows have no truth, and are left out"))
     used = [column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"]
     if used:
-        empty = missing(used[0])
-        for column in used[1:]:
-            if not empty.any():
-                break
-            empty &= missing(column)
+        empty = without_values(used)
         if empty.any():
             found.append(Finding("warning", f"{int(empty.sum()):,} rows have no value in any input"))
     return found

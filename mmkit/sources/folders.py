@@ -21,8 +21,10 @@ SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "d
 """Names of folders that say to which split their files belong."""
 
 
-def read_folder(folder: Path, media: Mapping[str, Sequence[str]], *, outside: bool = False) -> pa.Table:
-    """The table of a folder.
+def read_folder(
+    folder: Path, media: Mapping[str, Sequence[str]], *, outside: bool = False
+) -> tuple[pa.Table, frozenset[str]]:
+    """The table of a folder, and the columns that are made of names of folders: `label`, `split`.
 
     A folder of images, sounds or videos gives a column by the name of its modality, with the paths of the files in it,
     and a column `label`, the name of the sub-folder; where all those at the top are names of splits, a column `split`
@@ -37,20 +39,21 @@ def read_folder(folder: Path, media: Mapping[str, Sequence[str]], *, outside: bo
         DataError: there is nothing to read, or files that do not go together.
     """
     if (folder / "dataset_dict.json").is_file():
-        return _several(folder)
+        return _several(folder), frozenset({"split"})
     if (folder / "state.json").is_file():
-        return _saved(folder)
+        return _saved(folder), frozenset()
     files = sorted(_files(folder, outside=outside))
     tables = [file for file in files if extension(file) in EXTENSIONS]
     if tables:
-        return _joined(folder, tables)
+        return _joined(folder, tables), frozenset()
     kinds = {one: kind for kind, extensions in media.items() for one in extensions}
     of_kind = [(file, kind) for file in files if (kind := kinds.get(extension(file)))]
     if not of_kind:
         raise DataError(
             f"{folder} holds no table ({', '.join(EXTENSIONS)}) and no file of {', '.join(media) or 'a modality'}"
         )
-    return _by_class(folder, of_kind)
+    table = _by_class(folder, of_kind)
+    return table, frozenset(table.column_names) & {"label", "split"}
 
 
 def _files(folder: Path, *, outside: bool) -> Iterator[Path]:

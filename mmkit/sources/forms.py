@@ -31,10 +31,10 @@ ABSENT = frozenset(
 _NUMBER = re.compile(
     r"(?P<before>[+-]?)(?P<money>[$€£¥₹]|usd|eur|gbp|chf)?\s*(?P<sign>[+-]?)"
     r"(?P<digits>\d[\d.,]*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*(?P<unit>[%€$£¥₹a-zµ°]{0,8})",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 _STYLES = {
-    "plain": re.compile(r"(0|[1-9]\d*)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE),
+    "plain": re.compile(r"(0|[1-9]\d*)?(\.\d*)?(e[+-]?\d+)?", re.IGNORECASE | re.ASCII),
     "thousands": re.compile(r"[1-9]\d{0,2}(,\d{3})+(\.\d*)?|(0|[1-9]\d*)(\.\d*)?|\.\d+"),
     "comma": re.compile(r"[1-9]\d{0,2}(\.\d{3})+(,\d*)?|(0|[1-9]\d*)(,\d*)?"),
 }
@@ -180,6 +180,7 @@ _DAY_FIRST = rf"^(?P<d>\d{{1,2}})[-/.](?P<m>\d{{1,2}})[-/.](?P<y>\d{{4}}|\d{{2}}
 _MONTH_FIRST = _DAY_FIRST.replace("<d>", "<x>").replace("<m>", "<d>").replace("<x>", "<m>")
 PATTERNS = {"date": YEAR_FIRST, "date:dayfirst": _DAY_FIRST, "date:monthfirst": _MONTH_FIRST}
 """How dates are written, by kind; the parts are named."""
+_PLAIN = r"^\d{4}-[01]\d-[0-3]\d([T ][0-2]\d:[0-5]\d(:[0-5]\d)?)?$"
 SECONDS = (3e8, 2.2e9)
 """Seconds since 1970 that are likely moments: from mid-1979 to 2039."""
 
@@ -232,15 +233,31 @@ def _since_1970(values: np.ndarray) -> np.ndarray:
 
 def _from_texts(array: pa.Array, kind: str) -> np.ndarray:
     text = pc.utf8_trim_whitespace(array)
-    found = _by_pattern(text, PATTERNS[kind])
-    if kind == "date" and np.isnat(found).any():
-        digits = _by_pattern(text, DIGITS)
-        if not np.isnat(digits).all():
-            found = np.where(np.isnat(found), digits, found)
-        elif np.isnat(found).all():
-            values = pc.if_else(pc.match_substring_regex(text, r"^\d{9,13}$"), text, pa.scalar(None, pa.string()))
-            found = _since_1970(pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False))
+    if kind != "date":
+        return _by_pattern(text, PATTERNS[kind])
+    found, rest = _by_arrow(text)
+    if rest.any():
+        other = text.filter(pa.array(rest))
+        late = _by_pattern(other, YEAR_FIRST)
+        if np.isnat(late).any():
+            digits = _by_pattern(other, DIGITS)
+            late = np.where(np.isnat(late), digits, late)
+        if np.isnat(late).all() and rest.all():
+            values = pc.if_else(pc.match_substring_regex(other, r"^\d{9,13}$"), other, pa.scalar(None, pa.string()))
+            late = _since_1970(pc.fill_null(values.cast(pa.float64()), np.nan).to_numpy(zero_copy_only=False))
+        found[rest] = late
     return found
+
+
+def _by_arrow(text: pa.Array) -> tuple[np.ndarray, np.ndarray]:
+    """Dates in the one form that Arrow reads by itself, ten times as fast; and which texts are left, [N] bool."""
+    plain = pc.match_substring_regex(text, _PLAIN)
+    masked = pc.if_else(plain, text, pa.scalar(None, pa.string()))
+    try:
+        moments = masked.cast(pa.timestamp("ms")).to_numpy(zero_copy_only=False).astype("datetime64[ms]")
+    except pa.ArrowInvalid:  # one is of no calendar, like the 30th of February
+        return np.full(len(text), np.datetime64("NaT", "ms")), text.is_valid().to_numpy(zero_copy_only=False)
+    return moments, (text.is_valid().to_numpy(zero_copy_only=False)) & np.isnat(moments)
 
 
 def _by_pattern(text: pa.Array, pattern: str) -> np.ndarray:
@@ -251,7 +268,8 @@ def _by_pattern(text: pa.Array, pattern: str) -> np.ndarray:
     def part(name: str) -> np.ndarray:
         if name not in names:
             return np.zeros(len(text), np.int64)
-        field = pc.replace_substring_regex(pc.struct_field(parts, name), r"^$", "0")
+        field = pc.struct_field(parts, name)
+        field = pc.if_else(pc.equal(field, ""), "0", field)
         return pc.fill_null(field.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
 
     year, month, day = part("y"), part("m"), part("d")

@@ -16,6 +16,7 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
+import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -47,8 +48,8 @@ _FIRST_BYTES = 64
 _LONG = 64  # the shortest base64 that is taken for a file
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
-_ZEROS = re.compile(r"0\d+")
-_WHOLE = re.compile(r"[+-]?(0|[1-9]\d*)")
+_ZEROS = re.compile(r"0[0-9]+")
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True)
@@ -268,16 +269,18 @@ def _of_lists(column: pa.ChunkedArray, missing: int, what: str = "lists") -> Gue
 
 
 def _of_numbers(name: str, column: pa.ChunkedArray, missing: int) -> Guess:
-    kind = column.type
-    if different(column) <= 1:
+    ends = pc.min_max(column).as_py()
+    if ends["min"] == ends["max"]:
         return Guess("ignore", _one(missing), missing)
-    if not pat.is_integer(kind):
+    seen = [value for value in some(column).to_pylist() if math.isfinite(value)]
+    fractions = any(value % 1 for value in seen)
+    if not fractions and not pat.is_integer(column.type):
         values = forms.numbers(column)
-        seen = values[np.isfinite(values)]
-        if not (seen.size and np.abs(seen).max() < 2**53 and (seen == np.floor(seen)).all()):
-            return Guess("number", "numbers", missing)
-    seen = some(column).to_pylist()
-    return _of_whole(name, column, [int(value) for value in seen if value == value], missing)  # noqa: PLR0124 (NaN)
+        known = values[np.isfinite(values)]
+        fractions = not (known.size and np.abs(known).max() < 2**53 and (known == np.floor(known)).all())
+    if fractions:
+        return Guess("number", "numbers", missing)
+    return _of_whole(name, column, [int(value) for value in seen], missing)
 
 
 def _of_whole(name: str, column: pa.ChunkedArray, seen: Sequence[int], missing: int) -> Guess:
@@ -386,7 +389,7 @@ class _Strings:
 
     def of_files(self, known: Sequence[ModalitySpec], files: Path | None, *, outside: bool) -> Guess | None:
         """Names of files of one kind."""
-        ends = [Path(re.split(r"[?#]", text)[0] if "://" in text else text).suffix.lower() for text in self.seen]
+        ends = [_end(text) for text in self.seen]
         for spec in known:
             if sum(end in spec.extensions for end in ends) > 0.9 * len(self.seen):
                 named = [text for text, end in zip(self.seen, ends, strict=True) if end in spec.extensions]
@@ -496,6 +499,13 @@ class _Strings:
         if count > rows / 2 and length >= 1.5:
             return Guess("text", f"{length:.1f} words each, {_percent(count, rows)} different", self.missing)
         return Guess("category", f"{count:,} different strings", self.missing)
+
+
+def _end(name: str) -> str:
+    """The end of a file's name with its dot, in lower case; of an address, that of its path."""
+    if "://" in name:
+        name = re.split(r"[?#]", name, maxsplit=1)[0]
+    return "." + name.rpartition(".")[2].lower()
 
 
 def _percent(part: int, whole: int) -> str:

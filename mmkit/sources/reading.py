@@ -27,11 +27,13 @@ class Source:
         name: the path that was given, or "the table" for one in memory.
         columns: by name, all of one length: Arrow's, or lists of Python objects.
         folder: where the relative names of files in its cells begin.
+        made: columns that are made of names of folders: `label`, the class of a file, and `split`.
     """
 
     name: str
     columns: dict[str, Column]
     folder: Path
+    made: frozenset[str] = frozenset()
 
     @property
     def rows(self) -> int:
@@ -59,9 +61,10 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
     if data.startswith(PREFIX):
         return _checked(Source("the table", held(data), Path(files or ".")))
     path = Path(data)
+    made: frozenset[str] = frozenset()
     if _is(path, Path.is_dir):
         _fits(path)
-        table, folder = read_folder(path, media, outside=outside), path
+        (table, made), folder = read_folder(path, media, outside=outside), path
     elif not _is(path, Path.exists):
         raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
     else:
@@ -71,7 +74,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
         table, folder = read_file(path), path.parent
     unique(table.column_names, data)
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return _checked(Source(data, columns, Path(files) if files is not None else folder))
+    return _checked(Source(data, columns, Path(files) if files is not None else folder, made))
 
 
 def stamp(data: str) -> tuple[object, ...]:

@@ -16,6 +16,7 @@ import typer
 
 import mmkit
 import mmkit.cli
+from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.options import parse_component, split_commas, write_value
 
 # What stands for something of the reader's.
@@ -102,8 +103,11 @@ def run(command, capsys):
 
 @pytest.fixture
 def elsewhere(tmp_path, monkeypatch):
-    """An empty folder, an empty cache, and no hub; what is imported from the folder is forgotten."""
+    """A folder with the table of a clone, an empty cache, and no hub; what is imported from the folder is forgotten."""
     monkeypatch.chdir(tmp_path)
+    here = tmp_path / "mmkit" / "tasks" / "data"
+    here.mkdir(parents=True)
+    (here / "fruit.csv").symlink_to(FRUIT)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")

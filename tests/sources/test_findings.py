@@ -128,8 +128,8 @@ def test_copies_with_different_truth_bound_the_accuracy():
     for row in range(3):
         answers[100 + row] = next(name for name in ("fraud", "spam", "good") if name != answers[row])
     found = all_found(twice, kinds, read_target({"y": column(answers)}))
-    # 3 of 110 rows must be wrong: 107 / 110 = 97.27 %.
-    told = "6 rows in 3 sets of copies have different truth; an accuracy above 97.2 % is not possible by these inputs"
+    # 3 of 110 rows must be wrong: 107 / 110 = 97.27 %, which is below 97.3 %.
+    told = "6 rows in 3 sets of copies have different truth; an accuracy above 97.3 % is not possible by these inputs"
     assert texts(found, "warning") == [told]
     assert texts(found, "note") == ["10 rows repeat an earlier one, and stay in its split"]
 

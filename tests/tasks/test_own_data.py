@@ -185,7 +185,7 @@ def test_pictures_in_folders_by_class_with_texts_about_them(tmp_path, written):
         picture = Image.new("RGB", (draw.randint(16, 40), draw.randint(16, 40)), colour)
         picture.putpixel((n % 16, n // 16), (n, n, n))
         picture.save(folder / f"{n}.png")
-    made = task(str(tmp_path / "photos"))
+    made = OwnData(data=str(tmp_path / "photos"))  # the sub-folder is the class
     assert dict(made.inputs) == {"image": "image"}
     assert sorted(set(made.split("train").truth)) == sorted(CHINESE)
     table = {
@@ -199,6 +199,7 @@ def test_pictures_in_folders_by_class_with_texts_about_them(tmp_path, written):
         data=table,
         target="label",
         files=tmp_path / "photos",
+        encoders={"photo": "lenet"},
         fusion="late",
         training={"epochs": 8},
         progress=False,
@@ -243,3 +244,18 @@ def test_arrays_and_pictures_of_python_are_inputs():
     )
     assert sorted(record.encoders) == ["picture", "signal", "sound"]
     assert len(model.predict([{"signal": table["signal"][0]}], on_error="missing")) == 1
+
+
+def test_folders_named_as_splits_are_the_splits(tmp_path):
+    for n in range(40):
+        folder = tmp_path / ("test" if n < 12 else "train") / "ab"[n % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (8, 8), 5 * n).save(folder / f"{n}.png")
+    made = OwnData(data=str(tmp_path))
+    assert {int(name.rpartition("/")[2][:-4]) for name in photos(made, "test")} == set(range(12))
+    assert made.found.count("validation") > 0
+    assert made.found.how == "as column split says"
+
+
+def photos(made, split):
+    return list(made.split(split).inputs["image"])
