@@ -10,7 +10,14 @@ from mmkit.errors import UsageError, one_of
 
 LISTS = frozenset({"encoder", "fusion", "head", "objective", "option"})
 """Options that can be repeated."""
-TYPES: dict[str, type] = {"seeds": int, "limit": int, "threads": int, "baselines": bool, "cost": bool}
+TYPES: dict[str, type] = {
+    "seeds": int,
+    "limit": int,
+    "threads": int,
+    "baselines": bool,
+    "cost": bool,
+    "yardsticks": bool,
+}
 """Types of the other options that are no strings."""
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -20,7 +21,7 @@ from mmkit.data.sampling import augmentation
 from mmkit.data.splits import Splits
 from mmkit.data.subset import small_subset
 from mmkit.features.sharing import Shared
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.speed.flops import parameters
@@ -43,12 +44,14 @@ class DryRun:
         parameters: number of parameters of its model.
         trainable: number of trained ones.
         error: why it cannot be built or trained, or None.
+        chosen: options that components chose for themselves, by component.
     """
 
     combination: Combination
     parameters: int = 0
     trainable: int = 0
     error: Exception | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def dry_run(
@@ -109,4 +112,4 @@ def _step(
         data = Dataset.of(few, transforms.inputs, transforms.truth, augment=True).to(device)
         batch, truth = data.batch(torch.arange(data.size), augmentation(0, 1, 0))
         losses(step, batch, truth, settings.precision).backward()
-    return DryRun(combination, *parameters(module))
+    return DryRun(combination, *parameters(module), chosen=chosen_by(module))

@@ -23,11 +23,11 @@ from mmkit.experiments.evaluation import evaluate
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
-from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.records.record import Cost, Loading, Purpose, Record, SampleCounts
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
@@ -39,6 +39,8 @@ from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained, fit
 from mmkit.training.optimisation import Training
 
+LAST = 0.1
+"""The share of the epochs, at their end, in which a best epoch says that training was still improving."""
 MAX_CLASSES = 100
 """The greatest number of classes of a confusion matrix in a record; its size grows with their square."""
 
@@ -119,7 +121,12 @@ class Run:
 
 
 def execute(
-    run: Run, splits: Splits | None = None, *, catalog: Catalog | None = None, shared: Shared | None = None
+    run: Run,
+    splits: Splits | None = None,
+    *,
+    catalog: Catalog | None = None,
+    shared: Shared | None = None,
+    purpose: Purpose = "comparison",
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed, and evaluate it.
 
@@ -131,6 +138,7 @@ def execute(
         catalog: where modalities are looked up; None is what is installed.
         shared: what the runs of a suite share, such as features of frozen encoders, and the progress to report to; None
             shares nothing and shows nothing.
+        purpose: of the record; a "search" does not read the test split.
 
     Returns:
         The record and the trained model.
@@ -145,7 +153,7 @@ def execute(
     task, own = splits.task, splits.own()
     with preserved_generators(run.settings.device):
         result = own.retry_without_rejected(partial(_train, run, shared=shared))
-        on_test = own.retry_without_rejected(partial(_test, run, result))
+        on_test = None if purpose == "search" else own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module, run.combination, result.transforms, dict(task.inputs), splits.modalities, task.target
     )
@@ -153,18 +161,21 @@ def execute(
     augmented = result.frozen.augmented
     record = Record(
         id=run.id(splits),
+        purpose=purpose,
         status="ok",
         **_names(run),
         metric=task.metric,
         epoch_metric=_epoch_metric(task),
-        higher_is_better=on_test.higher_is_better(task.metric),
-        metrics=on_test.compute(),
+        higher_is_better=on_validation.higher_is_better(task.metric),
+        metrics=on_test.compute() if on_test else {},
         validation=on_validation.compute(),
         best_epoch=trained.best,
+        still_improving=trained.best > run.training.plan(len(own.with_truth("train")))[0] * (1 - LAST),
+        chosen=chosen_by(result.module),
         history=trained.history,
-        scores=on_test.per_sample(task.metric),
+        scores=on_test.per_sample(task.metric) if on_test else None,
         names=list(result.transforms.truth.target().names),
-        confusion=_confusion(on_test),
+        confusion=_confusion(on_test) if on_test else None,
         samples=_sample_counts(own, on_validation, on_test),
         unread=own.unread,
         encoded_once=[name for name in result.frozen.inputs if name not in augmented],
@@ -223,10 +234,11 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
 
 
-def failed(run: Run, splits: Splits, error: Exception) -> Record:
+def failed(run: Run, splits: Splits, error: Exception, purpose: Purpose = "comparison") -> Record:
     """The record of a run that could not be completed."""
     return Record(
         id=run.id(splits),
+        purpose=purpose,
         status="failed",
         error=f"{type(error).__name__}: {error}",
         exit_code=getattr(error, "exit_code", 1),
@@ -275,11 +287,12 @@ def _confusion(measured: Metrics | Answers) -> list[Any] | None:
     return measured.confusion()
 
 
-def _sample_counts(splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers) -> SampleCounts:
+def _sample_counts(splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers | None) -> SampleCounts:
     train, known = len(splits("train")), len(with_truth(splits("train")))
     without: dict[Split, int] = {
         "train": train - known,
         "validation": len(splits("validation")) - on_validation.samples,
-        "test": on_test.without_truth,
     }
-    return SampleCounts(known, on_validation.samples, on_test.samples, without)
+    if on_test:
+        without["test"] = on_test.without_truth
+    return SampleCounts(known, on_validation.samples, on_test.samples if on_test else None, without)

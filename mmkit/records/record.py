@@ -8,6 +8,9 @@ from typing import Any, Literal
 
 from mmkit.contract import Split
 
+Purpose = Literal["comparison", "search", "yardstick"]
+"""What a record is of: a run that is compared, one that chose a learning rate, or what needs no mmkit."""
+
 SCHEMA = 1
 """The schema of records that this version of mmkit reads and writes."""
 
@@ -19,13 +22,13 @@ class SampleCounts:
     Args:
         train: training samples with truth.
         validation: validation samples with truth.
-        test: test samples with truth.
+        test: test samples with truth; None where test was not read.
         without_truth: samples without truth, by split.
     """
 
     train: int
     validation: int
-    test: int
+    test: int | None
     without_truth: dict[Split, int]
 
 
@@ -82,6 +85,45 @@ class Cost:
     peak_memory_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One training of a search.
+
+    Args:
+        id: of its record, which has the purpose "search".
+        lr: peak learning rate.
+        epochs: maximum number of epochs.
+        score: on validation, of the search's metric; None if the training failed or the metric is not defined.
+    """
+
+    id: str
+    lr: float
+    epochs: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """How the learning rate of a combination was chosen: on validation, by one seed that no compared run has.
+
+    Args:
+        seed: of the search's trainings.
+        metric: on validation, by which the rates were compared.
+        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one.
+        lr: the chosen rate.
+        epochs: the chosen maximum number of epochs.
+        end: whether the chosen rate is the "lowest" or the "highest" of several; then a list that goes further may
+            hold a better one. None if it is neither.
+    """
+
+    seed: int
+    metric: str
+    tried: list[Tried]
+    lr: float
+    epochs: int
+    end: Literal["lowest", "highest"] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """The record of one run. If the run failed, it has only what was run, the error, and the environment.
@@ -89,6 +131,8 @@ class Record:
     Args:
         schema: of the record.
         id: hash over all that determines the result.
+        purpose: "comparison" with other combinations; "search" for a learning rate, which reads no test; or
+            "yardstick", what a user could do without mmkit, of which `fusion` says which one.
         status: "ok" or "failed".
         error: type and message of the error of a failed run.
         exit_code: of the error on the command line; 0 without an error.
@@ -104,6 +148,11 @@ class Record:
         metrics: on test, by name; None if a metric is not defined on the samples.
         validation: metrics on validation, by name.
         best_epoch: the epoch whose weights were kept, from 1.
+        still_improving: whether the best epoch is among the last tenth of the planned ones, so that longer training may
+            be better.
+        search: how the learning rate was chosen; None if it was given.
+        chosen: options that components chose for themselves when they were built, by component; of a yardstick what
+            was chosen on validation.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is; None if it is no such mean.
         names: of the classes, labels or numbers.
@@ -129,6 +178,7 @@ class Record:
 
     schema: int = SCHEMA
     id: str
+    purpose: Purpose = "comparison"
     status: Literal["ok", "failed"]
     error: str | None = None
     exit_code: int = 0
@@ -144,6 +194,9 @@ class Record:
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     best_epoch: int | None = None
+    still_improving: bool = False
+    search: RateSearch | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: list[float] | None = None
     names: list[str] = field(default_factory=list)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -17,6 +18,7 @@ def html_of(found: Sequence[Row]) -> str:
         [
             *map(table, sheets(found)),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
+            *map(paragraph, notes(found)),
             *([paragraph(said.sentence())] if said else []),
         ]
     )

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mmkit.report.summary import Row, Spread
+from mmkit.report.summary import Row, Spread, by_which, tied
 from mmkit.report.verdict import written
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
@@ -18,6 +18,7 @@ TITLES = {
     "rouge_l": "ROUGE-L",
     "bleu": "BLEU",
     "exact_match": "exact match",
+    "log_loss": "log loss",
     "head_loss": "head's loss",
 }
 
@@ -42,9 +43,10 @@ class Sheet:
 def sheets(found: Sequence[Row]) -> list[Sheet]:
     """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
     good, varying = [row for row in found if row.records], _varying(found)
-    if not good:
+    if all(row.yardstick for row in good):
         return []
-    costs = [_costs(good, varying)] if any(row.speed for row in good) else []
+    ours = [row for row in good if not row.yardstick]
+    costs = [_costs(ours, varying)] if any(row.speed for row in ours) else []
     return [_scores(good, varying), *costs]
 
 
@@ -63,7 +65,7 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
 
     None of numbers, of texts and of more than 100 classes.
     """
-    row = next((row for row in found if row.records and row.records[0].confusion), None)
+    row = next((row for row in found if row.records and not row.yardstick and row.records[0].confusion), None)
     if row is None:
         return None
     names = row.records[0].names
@@ -90,17 +92,35 @@ def share(value: float | None) -> str:
 
 
 def _scores(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
-    metric = found[0].metric
-    shown = [metric, *[name for name in BESIDE if name != metric and found[0].spread(name)][:2]]
+    metric, by = found[0].metric, by_which(found).metric or found[0].metric
+    on_top = [id(row) for row in tied(found)]
+    searched = any(record.search for row in found for record in row.records)
+    on_validation = list(dict.fromkeys((metric, by)))
+    # A column that says how was chosen takes the place of the last that only describes.
+    beside = [name for name in BESIDE if name != metric and found[0].spread(name)][: 2 - (len(on_validation) > 1)]
+    shown = [metric, *beside]
     lines = []
     for row in found:
-        seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
+        seeds = "-" if row.yardstick else str(len(row.records))
+        seeds += f" of {len(row.records) + len(row.errors)}" if row.errors else ""
+        chosen_by = [_spread(row.spread(name, "validation"), name) for name in on_validation]
+        if len(on_top) > 1 and id(row) in on_top:
+            chosen_by[-1] += " ="
         on_test = [_spread(row.spread(name), name) for name in shown]
-        lines.append([*_names(row, varying), _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+        rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
+        lines.append([*_names(row, varying), *chosen_by, *on_test, *rate, seeds])
+    titles = [*(f"validation\n{TITLES.get(name, name)}" for name in on_validation)]
+    titles += [
+        *(f"test\n{TITLES.get(name, name)}" for name in shown),
+        *(["learning\nrate"] if searched else []),
+        "seeds",
+    ]
+    how = "" if by == metric else f" by {TITLES.get(by, by)}"
     return Sheet(
-        "Scores: mean ± standard deviation over seeds, best on validation first",
+        f"Scores: mean ± standard deviation over seeds, best on validation{how} first"
+        + (" (=: level)" if len(on_top) > 1 else ""),
         list(varying),
-        [f"validation\n{TITLES.get(metric, metric)}", *(f"test\n{TITLES.get(name, name)}" for name in shown), "seeds"],
+        titles,
         lines,
     )
 
@@ -133,6 +153,7 @@ def _costs(found: Sequence[Row], varying: Sequence[str]) -> Sheet:
 
 def _varying(found: Sequence[Row]) -> list[str]:
     """The axes that tell rows apart: the fusion always, the others where they vary."""
+    found = [row for row in found if not row.yardstick] or found
     fused = [row for row in found if not row.alone] or found
     names = ["fusion"]
     names += [

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, confusion, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -22,6 +23,8 @@ def show(rows: Sequence[Row], console: Console) -> None:
         console.print(drawn(sheet, console))
     for line in failures(rows):
         console.print(line, style="red", markup=False)
+    for line in notes(rows):
+        console.print(f"\n{line}", markup=False, highlight=False)
     comparison = verdict(rows)
     if comparison:
         console.print()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkit.records.record import Record
-from mmkit.report.summary import Row, best
+from mmkit.report.summary import Row, names, tied
 
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
 
@@ -31,6 +31,7 @@ class Verdict:
         margin: twice the standard error of the difference; None with one seed.
         seeds: number of seeds that both have.
         samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
+        level: names of rows that were level on validation with the one that was chosen, the fusion or the single input.
     """
 
     fusion: Row
@@ -39,6 +40,7 @@ class Verdict:
     margin: float | None
     seeds: int
     samples: int
+    level: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Verdict: {self.sentence()}>"
@@ -67,9 +69,14 @@ class Verdict:
         worse = "" if self.difference >= 0 else " worse"
         difference = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
         margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin with one seed"
+        level = (
+            f", where {' and '.join(self.level)} {'was' if len(self.level) == 1 else 'were'} level"
+            if self.level
+            else ""
+        )
         return (
             f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
-            f"{difference} ({margin}, over {over}; both chosen on validation)."
+            f"{difference} ({margin}, over {over}; both chosen on validation{level})."
         )
 
     def document(self) -> dict[str, Any]:
@@ -82,6 +89,7 @@ class Verdict:
             "margin": self.margin,
             "seeds": self.seeds,
             "samples": self.samples,
+            "level": list(self.level),
             "finding": self.finding,
             "sentence": self.sentence(),
         }
@@ -89,9 +97,10 @@ class Verdict:
 
 def verdict(rows: Sequence[Row]) -> Verdict | None:
     """Compare the best fusion with the best single input; None if there is no fusion or no single input."""
-    fusion, single = best(rows, alone=False), best(rows, alone=True)
-    if fusion is None or single is None:
+    fusions, singles = tied(rows, alone=False), tied(rows, alone=True)
+    if not fusions or not singles:
         return None
+    fusion, single = fusions[0], singles[0]
     of_fusion = {record.seed: record for record in fusion.records}
     pairs = [(of_fusion[record.seed], record) for record in single.records if record.seed in of_fusion]
     metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
@@ -106,7 +115,9 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
         if len(by_sample) > 1:
             variance += statistics.variance(by_sample) / len(by_sample)
         margin = 2 * math.sqrt(variance)
-    return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample))
+    called = {id(row): name for row, name in zip(rows, names(rows), strict=True)}
+    level = tuple(called[id(row)] for row in (*fusions[1:], *singles[1:]))
+    return Verdict(fusion, single, statistics.fmean(differences), margin, len(differences), len(by_sample), level)
 
 
 def _scores(a: Record, b: Record) -> tuple[Sequence[float], Sequence[float]]:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 from torch import nn
 
 
@@ -46,6 +46,17 @@ class Training:
         """The number of epochs, and of steps per epoch, for a number of samples."""
         steps = math.ceil(samples / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps)), steps
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The options of the search for a learning rate, which stand beside those of `Training`.
+
+    Args:
+        rates: learning rates of which each combination gets the best on validation, where no `lr` is given.
+    """
+
+    rates: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (5e-4, 2e-3, 1e-2)
 
 
 def parameter_groups(step: nn.Module) -> list[dict[str, Any]]:
