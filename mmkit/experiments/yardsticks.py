@@ -12,6 +12,7 @@ have no yardstick. What has to be chosen is chosen on validation; test is read o
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -143,7 +144,8 @@ def measured(yardstick: Yardstick, splits: Splits) -> Record:
         "run": {"task": str(run.task), "yardstick": yardstick.name, **run.settings.document()},
         **surroundings(run),
     }
-    known["libraries"] = {**known["libraries"], **libraries({"scikit-learn": ""})}
+    learn = {"scikit-learn": importlib.metadata.version("scikit-learn")}
+    known |= {"plugins": {**known["plugins"], **learn}, "libraries": {**known["libraries"], **libraries(learn)}}
     try:
         fit, data = yardstick.fit()
     except (ValueError, MmkitError) as error:  # data that scikit-learn does not take: it costs its own record only

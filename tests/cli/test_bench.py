@@ -13,7 +13,7 @@ import pytest
 
 import mmkit.cli
 
-SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
+SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "--epochs", "1", "--lr", "0.002"]
 
 
 WORDS = ["--task", "clipart", "--encoder", "title=bag:vectors=no.txt"]
@@ -160,9 +160,9 @@ class TestDryRun:
     def test_runs_can_be_read_from_the_json_document(self, bench):
         code, out, _ = bench("--dry-run", "--json")
         found = json.loads(out)
-        assert (code, found["count"], len(found["runs"])) == (0, 9, 9)
-        assert found["runs"][0]["fusion"]["name"] == "attention"
-        assert [one["error"] for one in found["combinations"]] == [None] * 3
+        assert (code, found["count"], len(found["runs"])) == (0, 15, 15)
+        assert found["runs"][0]["fusion"]["name"] == "concat"
+        assert [one["error"] for one in found["combinations"]] == [None] * 5
         assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 
     def test_components_that_all_leaves_out_are_listed_on_stderr(self, bench):

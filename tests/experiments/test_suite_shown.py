@@ -15,7 +15,7 @@ from mmkit.records.record import Cost, Loading, Record, Speed
 
 SMALL = {
     "task": "synthetic-unique:train=48",
-    "options": ["train.epochs=1", "train.min_steps=0"],
+    "options": ["train.epochs=1", "train.min_steps=0", "train.lr=0.002"],
     "cost": False,
     "progress": False,
 }

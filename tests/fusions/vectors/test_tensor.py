@@ -36,7 +36,7 @@ def test_refuses_what_its_budget_does_not_hold():
         match=r"3 inputs \(256 x 256 x 256\) to width 128 needs 2,147,483,776 parameters, more than its budget of "
         r"50,000,000: project the inputs to fewer numbers first with `inner`, raise `budget`, or take the low-rank",
     ):
-        TensorFusion(widths)
+        TensorFusion(widths, inner=None)
     fusion = TensorFusion(widths, inner=8)
     count = sum(parameter.numel() for parameter in fusion.parameters())
     assert count == (9**3 + 1) * 128 + 3 * 255 * 8
