@@ -1,13 +1,13 @@
-"""Does a combination lose by a learning rate that its task fixes, and a single input by what mmkit gives it?
+"""Does every combination get a learning rate that suits it?
 
 Two questions, and a goal for each:
 
-- `digits` fixes a learning rate, so that nothing is searched. Every fusion and every single input is trained at that
-  rate, and at the one that a search on validation chooses. No combination may lose more than a point of test accuracy
-  by the fixed rate, over three seeds: then the task may fix it.
-- On `clipart` the rate is searched. On five splits, with frozen encoders, no single input may lie more than a point of
-  test accuracy below a logistic regression on the same features, scaled and tuned on validation, in the mean over the
-  splits.
+- On `digits`, how far from its own best rate is each combination with the rate that a search on validation chooses?
+  Every rate of the list is tried, over three seeds, and the best is known by test alone. The goal is a point of test
+  accuracy at most. What each fixed rate would cost shows why the task fixes none.
+- On `clipart`, with frozen encoders and on five splits, how far does each single input lie below a logistic regression
+  on the same features, scaled and tuned on validation? The goal is a point of test accuracy at most, in the mean over
+  the splits.
 
 Real weights for the second come from two packages:
 
@@ -56,27 +56,29 @@ def by_name(suite: Suite) -> dict[str, Row]:
 
 
 def of_digits(folder: Path) -> dict[str, Any]:
-    """Every combination of digits at the task's rate, and at the searched one."""
-    asked = {"task": "digits", "fusion": "all", "device": "cpu", "cost": False, "out": folder / "digits"}
-    searched = by_name(mmkit.bench(**asked, training={"rates": list(Search().rates), "epochs": 40, "min_steps": 300}))
-    fixed = by_name(mmkit.bench(**asked))
+    """Every combination of digits at the searched rate, and at each rate of the list."""
+    asked = {"task": "digits", "device": "cpu", "cost": False, "out": folder / "digits"}
+    schedule = {"epochs": TRAINING["epochs"], "min_steps": TRAINING["min_steps"]}  # given, so that all train as long
+    rates = Search().rates
+    searched = by_name(mmkit.bench(**asked, training={**schedule, "rates": list(rates)}))
+    fixed = {rate: by_name(mmkit.bench(**asked, training={**schedule, "lr": rate})) for rate in rates}
     found = {}
-    for name, row in fixed.items():
-        best = searched[name]
-        lost = best.spread("accuracy").mean - row.spread("accuracy").mean
+    for name, row in searched.items():
+        of_rates = {rate: accuracy(fixed[rate][name]) for rate in rates}
+        best = max(one["test"] for one in of_rates.values())
         found[name] = {
-            "fixed": accuracy(row),
-            "searched": {"lr": best.rates[0], **accuracy(best)},
-            "lost_by_the_fixed_rate": lost,
+            "searched": {"lr": row.rates[0], **accuracy(row)},
+            "at_each_rate": {f"{rate:g}": one for rate, one in of_rates.items()},
+            "behind_its_best_rate": best - accuracy(row)["test"],
         }
-    return {
-        "fixed_lr": TRAINING["lr"],
-        "rates": list(Search().rates),
-        "search_seed": SEED,
-        "seeds": 3,
-        "combinations": found,
-        "most_lost": max(one["lost_by_the_fixed_rate"] for one in found.values()),
+    lost = {
+        f"{rate:g}": max(
+            max(of["test"] for of in one["at_each_rate"].values()) - one["at_each_rate"][f"{rate:g}"]["test"]
+            for one in found.values()
+        )
+        for rate in rates
     }
+    return {"search_seed": SEED, "seeds": 3, "combinations": found, "most_lost_by_a_fixed_rate": lost}
 
 
 def of_clipart(folder: Path) -> dict[str, Any]:
@@ -124,9 +126,9 @@ def main() -> int:
     missed = []
     if "digits" in asked:
         missed += [
-            f"digits: {name} loses {100 * one['lost_by_the_fixed_rate']:.1f} points by the fixed rate"
+            f"digits: {name} is {100 * one['behind_its_best_rate']:.1f} points behind its best rate"
             for name, one in record["digits"]["combinations"].items()
-            if one["lost_by_the_fixed_rate"] > MOST
+            if one["behind_its_best_rate"] > MOST
         ]
     if "clipart" in asked:
         missed += [

@@ -364,10 +364,12 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
-    # Two more attributes are read where a module has them:
+    # Three more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
     #   rates: Mapping[str, float], relative learning rates of its parameters, by their names in it; of any module.
+    #   chosen: Mapping[str, Any], options that it chose for itself when it was built, which are recorded and shown by a
+    #     dry run; of any component.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""
@@ -438,7 +440,8 @@ class Task(Protocol):
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]
-    """Recommended options of training, where the defaults do not suit."""
+    """Recommended options of training, where the defaults do not suit. A learning rate `lr` is then that of every
+    combination, and none is searched: it belongs here only where a record shows that none loses by it."""
 
     def split(self, name: Split) -> Samples:
         """The samples of a split: always the same, disjoint from the other splits. Test is asked for last."""

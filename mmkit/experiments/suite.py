@@ -166,7 +166,8 @@ def carry_out(
         _search(plan, to_search, searched, known, file, splits, catalog, shared)
         runs = {run.id(splits): run for run in plan.runs(searched.training)}
         pending = {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
-        progress.update("runs", finished, len(runs))
+        if len(runs) != total:
+            progress.update("runs", finished, len(runs))
         keeper = _Best(folder) if save else None
         for id_, run in pending.items():
             progress.stage(f"{run.combination.label}, seed {run.seed}")

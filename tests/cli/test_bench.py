@@ -143,7 +143,7 @@ class TestDryRun:
         [
             (["--fusion", "concat,sum"], 0, 0, " parameters, "),
             ([*SMALL, "--fusion", "tensor:budget=1"], 2, 1, "UsageError: fusion tensor:budget=1: "),
-            (WORDS, 4, 2, "DataError: cannot read the word vectors no.txt"),
+            (WORDS, 4, 4, "DataError: cannot read the word vectors no.txt"),
             ([*WORDS, "--encoder", "title=bag", "--fusion", "tensor:budget=1"], 1, 3, "UsageError: "),
         ],
     )
