@@ -1,7 +1,7 @@
 """Yardsticks, against scikit-learn on the very numbers that the frozen encoders give."""
 
 import json
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -194,7 +194,7 @@ def test_boosting_of_a_table_is_that_of_scikit_learn(tmp_path):
         return np.array([[np.nan if r["size"] is None else (r["size"] - mean) / std, kinds[r["kind"]]] for r in rows])
 
     y = {name: np.array([one == "yes" for one in part.truth]) for name, part in parts.items()}
-    best = (np.inf, None, None, None)
+    best: tuple[float, float, int, Any] = (np.inf, 0.0, 0, None)
     for step in STEPS:
         model = HistGradientBoostingClassifier(
             learning_rate=step, max_iter=ROUNDS, early_stopping=False, categorical_features=[1], random_state=0
