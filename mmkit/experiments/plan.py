@@ -220,7 +220,10 @@ def _training(
 ) -> tuple[Training, tuple[float, ...], bool]:
     """The options of training; the rates to search, none if the rate is given; and whether the epochs are given."""
     schema = options_of(Training) | (options_of(Search) if search else {})
-    chosen = {**given, **dotted.take("train", schema)}
+    on_top = dotted.take("train", schema)
+    if on_top.keys() & {"lr", "rates"}:  # they say of one thing, so the later overrides both
+        given = {name: value for name, value in given.items() if name not in {"lr", "rates"}}
+    chosen = {**given, **on_top}
     if "lr" in chosen and "rates" in chosen:
         raise UsageError("train.lr is the learning rate, and train.rates are several to choose from; give one of them")
     epochs = "epochs" in chosen

@@ -134,8 +134,8 @@ class TestDryRun:
     def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
         assert (code, err) == (0, "")
-        assert out.splitlines()[-1] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
-        assert len(out.splitlines()) == 9
+        assert out.splitlines()[-2] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
+        assert len(out.splitlines()) == 10
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(

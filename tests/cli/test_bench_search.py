@@ -42,6 +42,14 @@ class TestDryRun:
         found = json.loads(bench(*SMALL, "--dry-run", "--json")[1])
         assert (found["count"], found["search"]) == (9, {"rates": [5e-4, 2e-3, 1e-2], "least": 9, "most": 12})
 
+    def test_a_rate_on_the_command_line_overrides_those_of_the_configuration(self, bench, tmp_path):
+        (tmp_path / "bench.toml").write_text("[train]\nrates = [0.1, 0.2]\n")
+        found = json.loads(bench(*SMALL, "--config", "bench.toml", "--dry-run", "--json")[1])
+        assert found["search"]["rates"] == [0.1, 0.2]
+        found = json.loads(bench(*SMALL, "--config", "bench.toml", "--lr", "0.5", "--dry-run", "--json")[1])
+        assert found["search"]["rates"] == []
+        assert found["runs"][0]["training"]["lr"] == 0.5
+
     def test_the_inner_width_that_tensor_fusion_chooses_is_said(self, bench):
         wide = ["--task", "synthetic-unique:train=48", "--encoder", "series=fcn:width=64", "--no-baselines"]
         code, out, _ = bench(*wide, "--fusion", "tensor:width=32,budget=50000", "--dry-run")

@@ -24,6 +24,14 @@ def _cheap(monkeypatch):
     monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
+class Fixing(SyntheticUnique):
+    """A task that recommends a learning rate."""
+
+    def __init__(self):
+        super().__init__(train=48)
+        self.training = {"lr": 3e-3}
+
+
 def planned(**rest):
     return plan(installed(), **{"task": TASK, "fusions": ["concat"], "baselines": False, **rest})
 
@@ -101,16 +109,22 @@ class TestLonger:
 class TestFixed:
     @pytest.mark.parametrize(
         "given",
-        [{"training": {"lr": 0.1}}, {"options": ["train.lr=0.1"]}, {"task": "digits"}, {"search": False}],
+        [{"training": {"lr": 0.1}}, {"options": ["train.lr=0.1"]}, {"task": Fixing}, {"search": False}],
     )
     def test_a_given_rate_or_that_of_the_task_is_not_searched(self, given):
         asked = planned(**given)
         assert asked.rates == ()
+        assert planned(task=Fixing).training.lr == 3e-3
         assert search_runs(asked) == (0, 0)
 
     def test_rates_override_what_a_task_recommends(self):
-        assert planned(task="digits", training={"rates": [1e-2, 1e-3]}).rates == (1e-3, 1e-2)
+        assert planned(task=Fixing, training={"rates": [1e-2, 1e-3]}).rates == (1e-3, 1e-2)
         assert planned(options=["train.rates=[0.1]"]).rates == (0.1,)
+
+    def test_what_is_said_later_overrides_rate_and_rates(self):
+        assert planned(training={"rates": [0.1]}, options=["train.lr=0.2"]).rates == ()
+        assert planned(training={"rates": [0.1]}, options=["train.lr=0.2"]).training.lr == 0.2
+        assert planned(training={"lr": 0.2}, options=["train.rates=[0.1]"]).rates == (0.1,)
 
     @pytest.mark.parametrize(
         ("given", "said"),

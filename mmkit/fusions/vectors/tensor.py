@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import reduce
-from typing import Annotated, Literal
+from typing import Annotated
 
 from annotated_types import Gt
 from torch import Tensor, nn
@@ -29,8 +29,8 @@ class TensorFusion(nn.Module):
     Args:
         widths: D of each input, by name.
         width: H, the width of the fused features.
-        inner: width to which each input is projected first, without a bias; none takes the inputs as they are. auto
-            does so where that fits the budget; else it is `width`, or the greatest that fits, and recorded.
+        inner: width to which each input is projected first, without a bias; none takes the inputs as they are where that
+            fits the budget, else it is `width`, or the greatest that fits, and recorded.
         budget: greatest number of parameters; a fusion that needs more is refused.
 
     Raises:
@@ -42,13 +42,13 @@ class TensorFusion(nn.Module):
         widths: Mapping[str, int],
         *,
         width: Annotated[int, Gt(0)] = 128,
-        inner: Annotated[int, Gt(0)] | Literal["auto"] | None = "auto",
+        inner: Annotated[int, Gt(0)] | None = None,
         budget: Annotated[int, Gt(0)] = 50_000_000,
     ) -> None:
         super().__init__()
-        self.chosen: dict[str, int | None] = {}
-        """`inner`, where it was left to the fusion and is not as the inputs are."""
-        if inner == "auto":
+        self.chosen: dict[str, int] = {}
+        """`inner`, where the inputs do not fit as they are and none was given."""
+        if inner is None:
             inner = _inner(widths, width, budget)
             if inner is not None:
                 self.chosen = {"inner": inner}
