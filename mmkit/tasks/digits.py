@@ -17,7 +17,7 @@ ENCODERS = {"written": "cnn", "spoken": "fcn"}
 # 10 samples a class are 4 steps an epoch: 40 epochs would be too few steps to train anything.
 # Validation is noisy until the learning rate falls: stopped after 20 epochs without a better one, one seed in three of
 # attention ended 3 points below what the whole schedule gives.
-# No rate is fixed: by any one of the list some combination loses more than a point (benchmarks/rates.py).
+# No learning rate: that would need a record by which no combination loses a point (benchmarks/rates.py asks).
 TRAINING = {"batch_size": 32, "epochs": 40, "min_steps": 300, "patience": None}
 
 VALIDATION = 30

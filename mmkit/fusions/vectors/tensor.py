@@ -29,8 +29,8 @@ class TensorFusion(nn.Module):
     Args:
         widths: D of each input, by name.
         width: H, the width of the fused features.
-        inner: width to which each input is projected first, without a bias; none takes the inputs as they are where that
-            fits the budget, else it is `width`, or the greatest that fits, and recorded.
+        inner: width to which each input is projected first, without a bias; none takes the inputs as they are where
+            that fits the budget, else it is `width`, or the greatest that fits, and recorded.
         budget: greatest number of parameters; a fusion that needs more is refused.
 
     Raises:
