@@ -210,6 +210,8 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
                 "title": f"transformers-text:model={text}",
             },
             fusion=FUSIONS,
+            training={"lr": 2e-3},  # a search would be more trainings on the same features
+            yardsticks=False,
             seeds=3,
             device="cpu",
             limit=limit,

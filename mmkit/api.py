@@ -46,7 +46,7 @@ def bench(
     data: Any = None,
     target: str | Sequence[str] | None = None,
     encoders: Mapping[str, OneOrMore] | None = None,
-    fusion: OneOrMore = "attention",
+    fusion: OneOrMore | None = None,
     head: OneOrMore = (),
     objectives: OneOrMore = (),
     options: Iterable[str] = (),
@@ -61,6 +61,7 @@ def bench(
     save: bool = False,
     mix: bool = False,
     cost: bool = True,
+    yardsticks: bool | None = None,
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
@@ -75,11 +76,12 @@ def bench(
         data: your own, in place of a task: as `inspect` takes it.
         target: the column of `data` to predict; several of numbers are one target.
         encoders: by input or by modality, one or several; several of one input are compared.
-        fusion: one or several; "all" is every installed fusion that suits the task.
+        fusion: one or several; "all" is every installed fusion that suits the task, None is concat, late and attention.
         head: one or several; "all" is every installed head that suits the task, none is the first of them.
         objectives: losses besides the head's, in every combination.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
-        training: options of training; they override what the task recommends.
+        training: options of training; they override what the task recommends. Without an "lr" each combination gets the
+            best of "rates" on validation.
         seeds: number of seeds; 3 are 0, 1 and 2.
         baselines: also train a model of each input alone.
         device: "auto", "cpu", "cuda" or "mps".
@@ -91,6 +93,8 @@ def bench(
         save: save the model of each combination, of the seed that is best on validation.
         mix: continue in a folder with records of another machine, other versions, other data or other code.
         cost: also measure speed, memory and FLOPs of each combination.
+        yardsticks: also fit what scikit-learn does with the same frozen features, or with a table: records and rows of
+            their own. None does so where scikit-learn is installed and there are at most 5,000 training samples.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
@@ -107,7 +111,7 @@ def bench(
         catalog,
         task=_task(catalog, task, data, target, about),
         encoders={name: _list(given) for name, given in (encoders or {}).items()},
-        fusions=_list(fusion),
+        fusions=None if fusion is None else _list(fusion),
         heads=_list(head),
         objectives=_list(objectives),
         options=options,
@@ -119,7 +123,17 @@ def bench(
     folder = new_folder(planned.task.name) if out is None else Path(out)
     with _progress(progress) as shown:
         _tell_data(planned.task, shown)
-        return carry_out(planned, folder, catalog, save=save, mix=mix, cost=cost, cache=_cache(cache), progress=shown)
+        return carry_out(
+            planned,
+            folder,
+            catalog,
+            save=save,
+            mix=mix,
+            cost=cost,
+            yardsticks=yardsticks,
+            cache=_cache(cache),
+            progress=shown,
+        )
 
 
 def fit(
@@ -153,7 +167,8 @@ def fit(
         head: a name, or a class; None is the first installed head that suits the task.
         objectives: losses besides the head's.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
-        training: options of training; they override what the task recommends.
+        training: options of training; they override what the task recommends. The learning rate is not searched: take
+            the one that `bench` chose.
         seed: of weights, order, augmentation and dropout.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass: "float32", "bfloat16" or "float16".
@@ -185,6 +200,7 @@ def fit(
         seeds=1,
         baselines=False,
         settings=Settings(device, precision, limit, on_error),
+        search=False,
     )
     with _progress(progress) as shown:
         record, model = execute(replace(planned.runs()[0], seed=seed), catalog=catalog, shared=Shared(progress=shown))

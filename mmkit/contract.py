@@ -377,13 +377,15 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
-    # Three more attributes are read where a module has them:
+    # Four more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
     #   rowwise: bool, True where in training, too, nothing of a row hangs on its mates, as it does by the statistics of
     #     a batch norm: where texts of a batch differ much in length, the core shows them in two groups, less padded.
     #   rates: Mapping[str, float], of any module: its pretrained parameters that are trained further, by their names in
     #     it, with shares of their learning rate, `train.tune_lr`. Features of such an encoder are scaled likewise.
+    #   chosen: Mapping[str, Any], of any component: options that it chose for itself when it was built, which are
+    #     recorded and shown by a dry run.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""
@@ -457,7 +459,8 @@ class Task(Protocol):
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]
-    """Recommended options of training, where the defaults do not suit."""
+    """Recommended options of training, where the defaults do not suit. A learning rate `lr` is then that of every
+    combination, and none is searched: it belongs here only where a record shows that none loses by it."""
 
     def split(self, name: Split) -> Samples:
         """The samples of a split: always the same, disjoint from the other splits. Test is asked for last."""

@@ -59,7 +59,11 @@ def bench(
     ] = None,
     fusion: Annotated[
         Several,
-        typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or `all`; repeatable. [attention]", envvar="MMKIT_FUSION"),
+        typer.Option(
+            metavar="NAME[:K=V,...]",
+            help="Fusion, or `all`; repeatable. [concat, late, attention]",
+            envvar="MMKIT_FUSION",
+        ),
     ] = None,
     head: Annotated[
         Several, typer.Option(metavar="NAME[:K=V,...]", help="Head, or `all`; repeatable. [the first that suits]")
@@ -74,7 +78,9 @@ def bench(
     seeds: Annotated[int | None, typer.Option(help="Number of seeds. [3]", envvar="MMKIT_SEEDS")] = None,
     epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
-    lr: Annotated[float | None, typer.Option(help="Peak learning rate; same as train.lr.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate; same as train.lr. [the best on validation of train.rates]")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Maximum number of training samples. [all]")] = None,
     device: Annotated[
         str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
@@ -87,6 +93,10 @@ def bench(
     ] = None,
     baselines: Annotated[bool | None, typer.Option(help="Also train each input alone. [yes]")] = None,
     cost: Annotated[bool | None, typer.Option(help="Also measure speed, memory and FLOPs. [yes]")] = None,
+    yardsticks: Annotated[
+        bool | None,
+        typer.Option(help="Also fit what scikit-learn does with the same features or table. [where that is cheap]"),
+    ] = None,
     target_kind: TargetKind = None,
     column: Columns = None,
     group: Group = None,
@@ -125,7 +135,7 @@ def bench(
         "task": named_task(ctx, task, data), "encoder": encoder, "fusion": fusion, "head": head,
         "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
-        "on_error": on_error, "baselines": baselines, "cost": cost, "out": out,
+        "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
         "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
         "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
     }  # fmt: skip
@@ -138,7 +148,7 @@ def bench(
             installed,
             task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
             encoders=_encoders(chosen["encoder"] or []),
-            fusions=chosen["fusion"] or ["attention"],
+            fusions=chosen["fusion"] or None,
             heads=chosen["head"] or [],
             objectives=chosen["objective"] or [],
             options=chosen["option"] or [],
@@ -166,6 +176,7 @@ def bench(
             save=save,
             mix=mix,
             cost=chosen["cost"] is not False,
+            yardsticks=chosen["yardsticks"],
             cache=None if no_cache else default_folder(),
             progress=progress,
         )

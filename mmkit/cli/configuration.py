@@ -19,6 +19,7 @@ TYPES: dict[str, type] = {
     "cost": bool,
     "split_seed": int,
     "outside": bool,
+    "yardsticks": bool,
 }
 """Types of the other options that are no strings."""
 
@@ -49,7 +50,10 @@ def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -
             kind = "a string or a list of strings" if name in LISTS else expected.__name__
             raise UsageError(f"--config: {name} takes {kind}; got {value!r}")
     options: dict[str, Any] = {name: table.get(name) if value in (None, []) else value for name, value in given.items()}
-    return options | {"train": train | {name: value for name, value in training.items() if value is not None}}
+    given_training = {name: value for name, value in training.items() if value is not None}
+    if "lr" in given_training:
+        train.pop("rates", None)  # a rate on the command line overrides those of the file
+    return options | {"train": train | given_training}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from contextlib import redirect_stdout
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
 from mmkit.experiments.dry_run import DryRun, dry_run
-from mmkit.experiments.plan import Plan
+from mmkit.experiments.plan import Plan, one_line
+from mmkit.experiments.search import search_runs
 from mmkit.experiments.suite import refuses_unseen
 from mmkit.experiments.task_checks import check_task
 from mmkit.registry.catalog import Catalog
@@ -31,11 +32,18 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool, tracebacks: 
         if one.error and tracebacks:
             traceback.print_exception(one.error)
     (_print_json if as_json else _print)(planned, results)
-    codes = {getattr(one.error, "exit_code", 1) for one in results if one.error}
+    possible = any(one.error is None for one in results)
+    codes = {
+        getattr(one.error, "exit_code", 1)
+        for one in results
+        if one.error and not (possible and one.combination.key in planned.optional)
+    }
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
 def _print(planned: Plan, results: list[DryRun]) -> None:
+    out = {one.combination.key: one.error for one in results if one.error}
+    able = planned.without(out) if len(out) < len(results) else planned
     labels = [
         [
             one.combination.label,
@@ -44,36 +52,62 @@ def _print(planned: Plan, results: list[DryRun]) -> None:
         ]
         for one in results
     ]
+    errors = [_error(one, left=one.combination.key in planned.optional and able is not planned) for one in results]
     named = ("fusion", "encoders", "head")
     if sys.stdout.isatty():
         sizes = [["-", "-"] if one.error else [f"{one.parameters:,}", f"{one.trainable:,}"] for one in results]
         lines = [[*label, *size] for label, size in zip(labels, sizes, strict=True)]
         print_lines((*named, "parameters", "trained"), lines, named)
-        for label, one in zip(labels, results, strict=True):
-            if one.error:
-                print(plain(f"{'  '.join(label)}: {_error(one)}"))
+        for label, one, error in zip(labels, results, errors, strict=True):
+            if error or one.chosen:
+                print(plain(f"{'  '.join(label)}: {error or _chosen(one).removeprefix(', ')}"))
     else:
-        told = [_error(one) or f"{one.parameters:,} parameters, {one.trainable:,} of them trained" for one in results]
+        told = [
+            error or f"{one.parameters:,} parameters, {one.trainable:,} of them trained{_chosen(one)}"
+            for one, error in zip(results, errors, strict=True)
+        ]
         print_lines((*named, "size"), [[*label, text] for label, text in zip(labels, told, strict=True)], named)
-    runs = len(planned.runs())
-    count = f"{len(planned.all)} combinations x {len(planned.seeds)} seeds = {runs} runs"
-    print(f"{count} on task {planned.task}, {planned.settings.device}, {planned.settings.precision}")
+    count = f"{len(able.all)} combinations x {len(able.seeds)} seeds = {len(able.runs())} runs"
+    print(f"{count} on task {able.task}, {able.settings.device}, {able.settings.precision}")
+    least, most = search_runs(able)
+    if least:
+        rates = ", ".join(f"{rate:g}" for rate in able.rates)
+        number = f"{least}" if least == most else f"{least} to {most}"
+        print(f"before them {number} search runs, which choose a learning rate of {rates} on validation")
 
 
 def _print_json(planned: Plan, results: list[DryRun]) -> None:
-    runs = [run.document() for run in planned.runs()]
+    out = {one.combination.key: one.error for one in results if one.error}
+    able = planned.without(out) if len(out) < len(results) else planned
+    runs = [run.document() for run in able.runs()]
     combinations = [
         {
             **one.combination.document(),
             "parameters": one.parameters,
             "trainable_parameters": one.trainable,
-            "error": _error(one) or None,
+            "chosen": one.chosen,
+            "error": one_line(one.error) if one.error else None,
         }
         for one in results
     ]
-    print_json({"schema": 1, "count": len(runs), "runs": runs, "combinations": combinations})
+    least, most = search_runs(able)
+    document = {
+        "schema": 1,
+        "count": len(runs),
+        "search": {"rates": list(able.rates), "least": least, "most": most},
+        "left_out": [list(pair) for pair in able.left_out],
+        "runs": runs,
+        "combinations": combinations,
+    }
+    print_json(document)
 
 
-def _error(one: DryRun) -> str:
-    """The error in one line; empty if there is none."""
-    return " ".join(f"{type(one.error).__name__}: {one.error}".split()) if one.error else ""
+def _error(one: DryRun, *, left: bool) -> str:
+    """The error in one line, and whether its combination is left out; empty if there is none."""
+    return f"{'left out: ' if left else ''}{one_line(one.error)}" if one.error else ""
+
+
+def _chosen(one: DryRun) -> str:
+    """What components chose for themselves, as the end of a line."""
+    parts = (f"{part}.{name}={value}" for part, chosen in one.chosen.items() for name, value in chosen.items())
+    return "".join(f", {part} chosen" for part in parts)

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 import torch
 
@@ -24,7 +25,7 @@ from mmkit.data.subset import small_subset
 from mmkit.experiments.task_checks import check_measures
 from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import measured_as_tensors
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.registry.blame import blaming, chosen
@@ -46,12 +47,14 @@ class DryRun:
         parameters: number of parameters of its model.
         trainable: number of trained ones.
         error: why it cannot be built or trained, or None.
+        chosen: options that components chose for themselves, by component.
     """
 
     combination: Combination
     parameters: int = 0
     trainable: int = 0
     error: Exception | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
 def dry_run(
@@ -120,4 +123,4 @@ def _step(
         if measured_as_tensors(splits.task.target):  # others may be generated token by token, which takes long
             predicted = module.output_head.predict(output.output.detach().float())
             transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
-    return DryRun(combination, *parameters(module))
+    return DryRun(combination, *parameters(module), chosen=chosen_by(module))

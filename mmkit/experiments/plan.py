@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Set
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -16,10 +16,13 @@ from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
 from mmkit.system.settings import Settings
-from mmkit.training.optimisation import Training
+from mmkit.training.optimisation import Search, Training
 
 Named = str | type | Choice
 """A component as a user gives it: "NAME:key=value,...", a class, or a choice."""
+
+FUSIONS = ("concat", "late", "attention")
+"""The fusions that are compared where none is named: the plainest at each level."""
 
 _PROVIDERS = {"text": ", such as mmkit-transformers"}
 """Plugins with heads for kinds of target that mmkit's own heads do not predict."""
@@ -34,9 +37,13 @@ class Plan:
         combinations: that are compared.
         baselines: combinations of a single input each, with the same encoder, head and budget.
         seeds: of every combination.
-        training: options.
+        training: options; `lr` is that of all combinations where there are no `rates`.
         settings: device, precision, limit and on_error.
-        left_out: components that `all` includes but that cannot run, with the reason.
+        left_out: what `all` includes, or is compared by default, but cannot run, with the reason.
+        rates: learning rates of which each combination gets the best on validation; empty where the rate is given.
+        may_extend: whether the search also tries twice the epochs where the best one is among the last; not where a
+            number of epochs is given.
+        optional: keys of combinations that `all` includes; those that cannot be built are left out.
 
     Raises:
         UsageError: two classes of one kind have the same name, by which records would take one for the other.
@@ -49,6 +56,9 @@ class Plan:
     training: Training
     settings: Settings
     left_out: tuple[tuple[str, str], ...] = ()
+    rates: tuple[float, ...] = ()
+    may_extend: bool = False
+    optional: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         known: dict[tuple[str, str], tuple[type, ...]] = {}
@@ -61,13 +71,43 @@ class Plan:
         """The combinations, then the baselines."""
         return self.combinations + self.baselines
 
-    def runs(self) -> list[Run]:
-        """Every combination and baseline with every seed; all with the first seed before the next."""
+    def runs(self, chosen: Mapping[str, Training] | None = None) -> list[Run]:
+        """Every combination and baseline with every seed; all with the first seed before the next.
+
+        Args:
+            chosen: the training of combinations for which it was chosen, by key.
+        """
         return [
-            Run(self.task, combination, seed, self.training, self.settings)
+            Run(self.task, combination, seed, (chosen or {}).get(combination.key, self.training), self.settings)
             for seed in self.seeds
             for combination in self.all
         ]
+
+    def without(self, failed: Mapping[str, Exception]) -> Plan:
+        """The plan without the optional combinations that cannot be built; they are listed with the reason.
+
+        Args:
+            failed: the error of each combination that cannot be built, by key.
+        """
+        out = {key: error for key, error in failed.items() if key in self.optional}
+        reasons = [(named(one), one_line(out[one.key])) for one in self.all if one.key in out]
+        return replace(
+            self,
+            combinations=tuple(one for one in self.combinations if one.key not in out),
+            baselines=tuple(one for one in self.baselines if one.key not in out),
+            left_out=(*self.left_out, *reasons),
+        )
+
+
+def named(combination: Combination) -> str:
+    """A combination in words that tell it from others: fusion, head, and encoders."""
+    encoders = " ".join(f"{name}={choice}" for name, choice in combination.encoders.items())
+    return f"{combination.label} with head {combination.head} and {encoders}"
+
+
+def one_line(error: Exception) -> str:
+    """An error in one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def plan(
@@ -75,7 +115,7 @@ def plan(
     *,
     task: Named = "digits",
     encoders: Mapping[str, Sequence[Named]] | None = None,
-    fusions: Sequence[Named] = ("attention",),
+    fusions: Sequence[Named] | None = None,
     heads: Sequence[Named] = (),
     objectives: Sequence[Named] = (),
     options: Iterable[str] = (),
@@ -83,6 +123,7 @@ def plan(
     seeds: int = 3,
     baselines: bool = True,
     settings: Settings | None = None,
+    search: bool = True,
 ) -> Plan:
     """Plan a suite. All components and options are looked up and checked; no data is read.
 
@@ -90,7 +131,7 @@ def plan(
         catalog: where names are looked up.
         task: that the combinations are trained for.
         encoders: by input, or by modality for all inputs of it; several of one input are compared.
-        fusions: one or several; "all" is every installed fusion that suits the task.
+        fusions: one or several; "all" is every installed fusion that suits the task, None those of `FUSIONS` that do.
         heads: one or several; "all" is every installed head that suits the task, none is the first of them.
         objectives: losses besides the head's, in every combination.
         options: "encoder.INPUT.key=value", "fusion.key=value", "head.key=value", "objective.key=value",
@@ -99,6 +140,8 @@ def plan(
         seeds: number of seeds; 3 are 0, 1 and 2.
         baselines: also plan a combination of each input alone.
         settings: device, precision, limit and on_error; None is the defaults.
+        search: whether each combination gets the best of `train.rates`, unless `train.lr` is given or the task
+            recommends one.
 
     Raises:
         UsageError: an unknown name, a wrong option, or a combination that is not possible.
@@ -110,10 +153,14 @@ def plan(
     inputs = dict(built_task.inputs)
     left_out: list[tuple[str, str]] = []
 
+    optional: list[Choice] = []
+
     def choose(kind: str, named: Sequence[Named], prefix: str, suits: Any) -> list[Choice]:
         choices = []
-        for one in _expanded(catalog, kind, named, suits, left_out):
+        for one, of_all in _expanded(catalog, kind, named, suits, left_out):
             choices.append(catalog.choose(kind, one, partial(dotted.take, prefix)))
+            if of_all:
+                optional.append(choices[-1])
             reason = suits(choices[-1].spec)
             if reason:
                 raise UsageError(f"{kind} {choices[-1].name} {reason}")
@@ -128,24 +175,26 @@ def plan(
         by_input[name] = choose(
             "encoder", named, f"encoder.{name}", lambda spec, name=name, kinds=readable: _reads(spec, name, kinds)
         )
-    chosen_fusions = choose("fusion", fusions, "fusion", lambda spec: _fuses(spec, len(inputs), built_task.target))
+
+    def fuses(spec: Spec | None) -> str:
+        return _fuses(spec, len(inputs), built_task.target)
+
+    if fusions is None:
+        fusions = _default_fusions(catalog, fuses, left_out)
+    chosen_fusions = choose("fusion", fusions, "fusion", fuses)
     named_heads = heads or [_default_head(catalog, built_task.target)]
     chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))
     chosen_objectives = tuple(
         choose("objective", objectives, "objective", lambda spec: unsupported_inputs(spec, len(inputs)))
     )
 
-    schema = options_of(Training)
-    given_training = {**(training or {}), **dotted.take("train", schema)}
-    if "epochs" in given_training:  # a given number of epochs is not raised by `min_steps`
-        given_training = {"min_steps": 0, **given_training}
-    training_options = Training(**validated("train", {**built_task.training, **given_training}, schema))  # type: ignore[arg-type]
+    training_options, rates, given_epochs = _training(dotted, built_task.training, training or {}, search=search)
     dotted.finish()
     if seeds < 1:
         raise UsageError(f"--seeds takes 1 or more; got {seeds}")
     if not chosen_fusions:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out)
-        raise UsageError(f"no fusion of `all` can run; choose one by name: {reasons}")
+        raise UsageError(f"no fusion can run; choose one by name: {reasons}")
 
     combinations = [
         Combination(dict(zip(by_input, chosen, strict=True)), fusion, head, chosen_objectives)
@@ -167,7 +216,32 @@ def plan(
         training_options,
         settings or Settings(),
         tuple(left_out),
+        rates,
+        may_extend=not given_epochs,
+        optional=frozenset(
+            one.key for one in (*combinations, *alone) if any(c is known for c in one.choices() for known in optional)
+        ),
     )
+
+
+def _training(
+    dotted: _Dotted, recommended: Mapping[str, object], given: Mapping[str, object], *, search: bool
+) -> tuple[Training, tuple[float, ...], bool]:
+    """The options of training; the rates to search, none if the rate is given; and whether the epochs are given."""
+    schema = options_of(Training) | (options_of(Search) if search else {})
+    on_top = dotted.take("train", schema)
+    if on_top.keys() & {"lr", "rates"}:  # they say of one thing, so the later overrides both
+        given = {name: value for name, value in given.items() if name not in {"lr", "rates"}}
+    chosen = {**given, **on_top}
+    if "lr" in chosen and "rates" in chosen:
+        raise UsageError("train.lr is the learning rate, and train.rates are several to choose from; give one of them")
+    epochs = "epochs" in chosen
+    if epochs:  # a given number of epochs is not raised by `min_steps`
+        chosen = {"min_steps": 0, **chosen}
+    options = validated("train", {**recommended, **chosen}, schema)
+    rates = tuple(sorted(set(options.pop("rates", ()))))  # type: ignore[call-overload]  # checked
+    fixed = not search or "lr" in chosen or ("lr" in recommended and "rates" not in chosen)
+    return Training(**options), () if fixed else rates, epochs  # type: ignore[arg-type]  # checked
 
 
 class _Dotted:
@@ -227,16 +301,19 @@ class _Dotted:
 
 def _expanded(
     catalog: Catalog, kind: str, named: Sequence[Named], suits: Any, left_out: list[tuple[str, str]]
-) -> list[Named]:
-    """Single components: bare names are split at commas, and `all` becomes every installed one that suits."""
-    expanded: list[Named] = []
+) -> list[tuple[Named, bool]]:
+    """Single components: bare names are split at commas, and `all` becomes every installed one that suits.
+
+    Each with whether it is there by `all` alone.
+    """
+    expanded: list[tuple[Named, bool]] = []
     for one in named:
         if not isinstance(one, str) or ":" in one:
-            expanded.append(one)
+            expanded.append((one, False))
             continue
         for name in (part.strip() for part in split_commas(one)):
             if name != "all":
-                expanded.append(name)
+                expanded.append((name, False))
                 continue
             for entry in catalog.entries:
                 if entry.kind != kind or entry.spec is None:
@@ -245,8 +322,23 @@ def _expanded(
                 if reason:
                     left_out.append((f"{kind} {entry.full_name}", reason))
                 else:
-                    expanded.append(entry.name if catalog.find(kind, entry.name) is entry else entry.full_name)
+                    known = catalog.find(kind, entry.name) is entry
+                    expanded.append((entry.name if known else entry.full_name, True))
     return expanded
+
+
+def _default_fusions(
+    catalog: Catalog, suits: Callable[[Spec | None], str], left_out: list[tuple[str, str]]
+) -> list[Named]:
+    """Those of `FUSIONS` that suit the task; the others are left out with the reason."""
+    found: list[Named] = []
+    for name in FUSIONS:
+        reason = suits(catalog.find("fusion", name).spec)
+        if reason:
+            left_out.append((f"fusion {name}", reason))
+        else:
+            found.append(name)
+    return found
 
 
 def _by_input(inputs: Mapping[str, str], encoders: Mapping[str, Sequence[Named]]) -> dict[str, Sequence[Named]]:

@@ -24,11 +24,11 @@ from mmkit.experiments.identity import code_of_run, data_of, identity, known_by
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
-from mmkit.records.record import Cost, Loading, Record, SampleCounts
+from mmkit.records.record import Cost, Loading, Purpose, Record, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
@@ -44,6 +44,8 @@ from mmkit.training.loop import Trained
 from mmkit.training.optimisation import Training
 from mmkit.training.phases import Phases
 
+LAST = 0.1
+"""The share of the epochs, at their end, in which a best epoch says that training was still improving."""
 MAX_CLASSES = 100
 """The greatest number of classes of a confusion matrix in a record; its size grows with their square."""
 
@@ -124,7 +126,12 @@ class Run:
 
 
 def execute(
-    run: Run, splits: Splits | None = None, *, catalog: Catalog | None = None, shared: Shared | None = None
+    run: Run,
+    splits: Splits | None = None,
+    *,
+    catalog: Catalog | None = None,
+    shared: Shared | None = None,
+    purpose: Purpose = "comparison",
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed, and evaluate it.
 
@@ -136,6 +143,7 @@ def execute(
         catalog: where modalities are looked up; None is what is installed.
         shared: what the runs of a suite share, such as features of frozen encoders, and the progress to report to; None
             shares nothing and shows nothing.
+        purpose: of the record; a "search" does not read the test split.
 
     Returns:
         The record and the trained model.
@@ -145,14 +153,14 @@ def execute(
         MmkitError: training diverged.
     """
     with own_state(run.settings.device, seed=run.seed):
-        return _executed(run, splits or run.splits(catalog or installed()), shared or Shared())
+        return _executed(run, splits or run.splits(catalog or installed()), shared or Shared(), purpose)
 
 
-def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, MultimodalModel]:
+def _executed(run: Run, splits: Splits, shared: Shared, purpose: Purpose) -> tuple[Record, MultimodalModel]:
     began = time.time()
     task, own = splits.task, splits.own()
     result = own.retry_without_rejected(partial(_train, run, shared=shared))
-    on_test = own.retry_without_rejected(partial(_test, run, result))
+    on_test = None if purpose == "search" else own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module,
         run.combination,
@@ -165,21 +173,24 @@ def _executed(run: Run, splits: Splits, shared: Shared) -> tuple[Record, Multimo
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented
     record = Record(
+        purpose=purpose,
         status="ok",
         **_names(run),
-        **_identity(run, splits),
+        **known_as(run, splits),
         metric=task.metric,
         epoch_metric=_epoch_metric(task),
-        higher_is_better=on_test.higher_is_better(task.metric),
-        metrics=on_test.compute(),
+        higher_is_better=on_validation.higher_is_better(task.metric),
+        metrics=on_test.compute() if on_test else {},
         validation=on_validation.compute(),
-        binned=on_test.binned,
+        binned=on_test.binned if on_test else [],
         best_epoch=trained.best,
         averaged_epochs=trained.averaged,
+        still_improving=trained.best > run.training.plan(len(own.with_truth("train")))[0] * (1 - LAST),
+        chosen=chosen_by(result.module),
         history=trained.history,
-        scores=_scores(own, on_test.per_sample(task.metric)),
+        scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,
         names=list(result.transforms.truth.target().names),
-        confusion=_confusion(on_test),
+        confusion=_confusion(on_test) if on_test else None,
         samples=_sample_counts(own, on_validation, on_test, run.combination.encoders),
         unread={name: len(values) for name, values in own.unread.items()},
         unread_values=_unread_values(own),
@@ -238,15 +249,16 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
 
 
-def failed(run: Run, splits: Splits, error: Exception) -> Record:
+def failed(run: Run, splits: Splits, error: Exception, purpose: Purpose = "comparison") -> Record:
     """The record of a run that could not be completed."""
     error = blaming(error, chosen([run.task, *run.combination.choices()]))
     return Record(
+        purpose=purpose,
         status="failed",
         error=f"{type(error).__name__}: {error}",
         exit_code=getattr(error, "exit_code", 1),
         **_names(run),
-        **_identity(run, splits),
+        **known_as(run, splits),
         **surroundings(run),
     )
 
@@ -296,7 +308,7 @@ def _unread_values(splits: Splits) -> list[Unread]:
     return values
 
 
-def _identity(run: Run, splits: Splits) -> dict[str, Any]:
+def known_as(run: Run, splits: Splits) -> dict[str, Any]:
     """What a run is known by, as fields of its record."""
     return {
         "id": run.id(splits),
@@ -319,14 +331,16 @@ def _confusion(measured: Metrics | Answers) -> list[Any] | None:
 
 
 def _sample_counts(
-    splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers, inputs: Iterable[str]
+    splits: Splits, on_validation: Metrics | Answers, on_test: Metrics | Answers | None, inputs: Iterable[str]
 ) -> SampleCounts:
     train, known = len(splits("train")), len(with_truth(splits("train")))
     without: dict[Split, int] = {
         "train": train - known,
         "validation": len(splits("validation")) - on_validation.samples,
-        "test": on_test.without_truth,
     }
-    names: tuple[Split, ...] = ("train", "validation", "test")
+    names: list[Split] = ["train", "validation"]
+    if on_test:
+        without["test"] = on_test.without_truth
+        names.append("test")
     missing = {name: missing_values(splits(name), inputs) for name in names}
-    return SampleCounts(known, on_validation.samples, on_test.samples, without, missing)
+    return SampleCounts(known, on_validation.samples, on_test.samples if on_test else None, without, missing)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -13,6 +14,7 @@ from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
 from mmkit.model.saving import DESCRIPTION, WEIGHTS
 from mmkit.model.trained import MultimodalModel
+from mmkit.records.choice import criterion
 from mmkit.records.record import Record
 from mmkit.system.files import write_json
 
@@ -93,6 +95,8 @@ def _note(path: Path) -> Path:
 
 
 def _rank(record: Record) -> float | None:
-    """How good a run is on validation, more being better; None where it failed or the metric is not defined."""
-    score = record.validation.get(record.metric) if record.status == "ok" else None
-    return score if score is None or record.higher_is_better else -score
+    """How good a compared run is on validation, more being better; None where it failed or has no such score."""
+    if record.status != "ok" or record.purpose != "comparison":
+        return None
+    rank = criterion([record]).score([record])
+    return rank if math.isfinite(rank) else None

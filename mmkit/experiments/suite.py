@@ -11,7 +11,7 @@ DIR/models/         the model of the best seed of each combination, with --save
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from pathlib import Path
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
-from mmkit.experiments.costs import CombinationCost, Costs, measure_costs
+from mmkit.experiments.costs import Costs, measure_costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.identity import (
     SPLITS,
@@ -33,17 +33,20 @@ from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed, surroundings
 from mmkit.experiments.saving import BestModels, Execute, model_folder
+from mmkit.experiments.search import Searched, known_search, search
 from mmkit.experiments.task_checks import check_task
+from mmkit.experiments.yardsticks import measured, wanted
+from mmkit.experiments.yardsticks import yardsticks as yardsticks_of
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
-from mmkit.records.record import SCHEMA, Record
+from mmkit.records.record import SCHEMA, Purpose, Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
-from mmkit.report.summary import Cell, Row, names, rows, table
+from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict, written
 from mmkit.system.files import at_home, owned, write_json
 from mmkit.system.machine import machine, software
@@ -61,7 +64,7 @@ class Suite:
     Args:
         folder: of the suite.
         plan: of the suite.
-        records: of the plan's runs, in its order.
+        records: of the plan's runs, in its order, then of yardsticks. Those of searches are in `records.jsonl` alone.
     """
 
     folder: Path
@@ -70,9 +73,12 @@ class Suite:
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
-        called = next((name for name, row in zip(names(self.rows), self.rows, strict=True) if row.records), None)
-        best = f"; best on validation: {called}" if called else ""
-        return f"<Suite {self.folder}: {len(self.records)} run{'s' * (len(self.records) != 1)}{failed}{best}>"
+        found = self.rows
+        level = [id(row) for row in tied(found)]
+        called = [name for name, row in zip(names(found), found, strict=True) if id(row) in level]
+        on_top = f"; best on validation: {' and '.join(called)}" if called else ""
+        runs = sum(record.purpose == "comparison" for record in self.records)
+        return f"<Suite {self.folder}: {runs} run{'s' * (runs != 1)}{failed}{on_top}>"
 
     def _repr_html_(self) -> str:
         return html_of(self.rows)
@@ -84,8 +90,11 @@ class Suite:
 
     @property
     def best(self) -> Row | None:
-        """The combination, fusion or single input, that is best on validation; None if every run failed."""
-        return next((row for row in self.rows if row.records), None)
+        """The combination, fusion or single input, that is best on validation; None if every run failed.
+
+        Of several that are level it is the first of the plan; `rows` says of each whether it is level with the best.
+        """
+        return best(self.rows)
 
     @property
     def verdict(self) -> Verdict | None:
@@ -101,8 +110,8 @@ class Suite:
 
     @property
     def failures(self) -> list[Record]:
-        """The records of failed runs."""
-        return [record for record in self.records if record.status != "ok"]
+        """The records of failed runs; a yardstick that could not be fitted is none, but is shown."""
+        return [record for record in self.records if record.status != "ok" and record.purpose == "comparison"]
 
     @property
     def unread(self) -> list[str]:
@@ -128,6 +137,7 @@ def carry_out(
     save: bool = False,
     mix: bool = False,
     cost: bool = True,
+    yardsticks: bool | None = None,
     cache: Path | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
@@ -140,12 +150,15 @@ def carry_out(
         save: save the model of each combination, of the seed that is best on validation.
         mix: continue although machine, software, plugins, data or code differ from those of existing records.
         cost: also measure speed, memory and FLOPs.
+        yardsticks: also fit what a user could do without mmkit; None does so where scikit-learn is installed and the
+            training split is small.
         cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
         progress: receives reports of progress.
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another task; or of another machine,
             other versions, other data or other code.
+        UnavailableError: yardsticks are asked for, and scikit-learn is not installed.
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
@@ -154,58 +167,171 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         splits = splits_of(plan.task, catalog, plan.settings)
-        check_belongs(known, plan.task, splits.task, folder)
+        _check_folder(plan, known, splits, folder, mix=mix)
+        warn_unseen(plan.runs(), splits, progress.warn)
         if document := getattr(splits.task, "document", None):
             write_json(folder / "data.json", document())
-        runs = {run.id(splits): run for run in plan.runs()}
-        if not mix:
-            for record in known.values():
-                _check_surroundings(record, next(iter(runs.values())), folder)
-            check_identity(known.values(), runs.values(), splits, folder)
-        warn_unseen(runs.values(), splits, progress.warn)
         write_splits(folder, {name: splits.content(name) for name in SPLITS})
-        pending = {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
-        finished = len(runs) - len(pending)
-        if finished:
-            progress.note(f"{finished} of {len(runs)} runs are already in {folder} and are not repeated")
-        progress.update("runs", finished, len(runs))
-        shared = Shared(cache, progress)
-        called = dict(zip((one.key for one in plan.all), names(_rows_of(plan)), strict=True))
-        kept = Kept(folder, len(runs), finished)
+        searched = _known_searches(plan, known, splits)
+        unsearched = {one.key for one in plan.all if plan.rates and one.key not in searched.training}
+        runs = {run.id(splits): run for run in plan.runs(searched.training) if run.combination.key not in unsearched}
+        pending = _pending(runs, known)
+        kept = Kept(folder, len(plan.runs()), len(runs) - len(pending))
+        if kept.finished:
+            progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
+        progress.update("runs", kept.finished, kept.runs)
+        going = _Going(splits, catalog, file, known, kept, Shared(cache, progress))
         with kept.told(progress):
-            if pending:
+            if pending or unsearched:
                 progress.stage("checks of the task")
                 for line in check_task(splits, refuse_unseen=refuses_unseen(plan)):
                     progress.note(line)
+            with_yardsticks = wanted(yardsticks, splits)
             uncosted = {id_: r for id_, r in runs.items() if cost and id_ not in pending and not known[id_].throughput}
-            tried = {run.combination.key for run in [*pending.values(), *uncosted.values()]}
-            buildable = _buildable(plan, tried, splits, shared)
-            costs = _costs(plan, buildable if cost else {}, splits, kept, shared) if tried else Costs({}, {})
+            tried = unsearched | {run.combination.key for run in [*pending.values(), *uncosted.values()]}
+            plan, buildable = _buildable(plan, tried, splits, going.shared)
+            costs = _costs(plan, buildable if cost else {}, going) if tried else Costs({}, {})
             for id_, run in uncosted.items():
                 if found := costs.of.get(run.combination.key):
-                    known[id_] = replace(known[id_], throughput=found.throughput, cost=found.cost)
-                    with kept.writing():
-                        file.append(known[id_])
-            perform = partial(execute, splits=splits, catalog=catalog, shared=shared)
-            best = BestModels(folder, splits, known) if save else None
-            for id_, run in pending.items():
-                name = f"{called[run.combination.key]}, seed {run.seed}"
-                progress.stage(name)
-                record, model = _recorded(run, splits, perform, costs.of.get(run.combination.key), progress)
+                    going.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
+            going.search(plan, [one for key, one in buildable.items() if key in unsearched], searched)
+            runs = {run.id(splits): run for run in plan.runs(searched.training)}
+            kept.runs = len(runs)
+            going.run(plan, _pending(runs, known), costs, searched, save=save)
+            if save:
                 with kept.writing():
-                    if best and model:
-                        best.keep(run, record, model)
-                    file.append(record)
-                known[id_] = record
-                kept.finished += 1
-                progress.update("runs", kept.finished, len(runs))
-                progress.finished(
-                    f"{kept.finished} of {len(runs)} runs: {name}{_outcome(record)}", ok=record.status == "ok"
-                )
-            if best:
+                    BestModels(folder, splits, known).complete(runs.values(), going.perform, progress.note)
+            done = [(run, known[id_]) for id_, run in runs.items()]
+            beside = going.yardsticks(done) if with_yardsticks else []
+    return Suite(folder, plan, [*(record for _, record in done), *beside])
+
+
+def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folder: Path, *, mix: bool) -> None:
+    """Check that the records of a folder may be continued.
+
+    Raises:
+        UsageError: they are of another task; or, without `mix`, of another machine, other versions, data or code.
+    """
+    check_belongs(known, plan.task, splits.task, folder)
+    if not mix:
+        for record in known.values():
+            _check_surroundings(record, plan.runs()[0], folder)
+        check_identity(known.values(), plan.runs(), splits, folder)
+
+
+def _pending(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
+    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
+
+
+def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> Searched:
+    """The searches for a learning rate that the folder holds."""
+    searched = Searched()
+    for combination in plan.all if plan.rates else ():
+        found = known_search(plan, combination, known, splits)
+        if found:
+            searched.add(combination.key, *found)
+    return searched
+
+
+@dataclass(frozen=True)
+class _Going:
+    """A suite that is being carried out: what all of its steps need.
+
+    Args:
+        splits: of its task.
+        catalog: where modalities are looked up.
+        file: of its records.
+        known: the records of the file, by id.
+        kept: how far it has come.
+        shared: what its runs share.
+    """
+
+    splits: Splits
+    catalog: Catalog
+    file: RecordFile
+    known: dict[str, Record]
+    kept: Kept
+    shared: Shared
+
+    def add(self, record: Record) -> None:
+        """Write a record."""
+        with self.kept.writing():
+            self.file.append(record)
+        self.known[record.id] = record
+
+    @property
+    def perform(self) -> Execute:
+        """Does a run that is compared."""
+        return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared)
+
+    def search(self, plan: Plan, combinations: Sequence[Combination], searched: Searched) -> None:
+        """Choose a learning rate for each of the combinations; their search runs are recorded when they end."""
+        progress, called = self.shared.progress, _called(plan)
+        done, most = 0, len(combinations) * (len(plan.rates) + plan.may_extend)
+
+        def attempt(run: Run) -> Record:
+            nonlocal done
+            progress.stage(f"search: {called[run.combination.key]}, lr {run.training.lr:g}")
+            id_ = run.id(self.splits)
+            if id_ not in self.known or self.known[id_].status != "ok":
+                self.add(self._recorded(run, "search")[0])
+            done += 1
+            progress.update("search runs", done, most)
+            return self.known[id_]
+
+        for combination in combinations:
+            found = search(plan, combination, attempt)
+            if found:
+                searched.add(combination.key, *found)
+        if combinations:
+            progress.update("search runs", most, most)
+
+    def run(self, plan: Plan, pending: Mapping[str, Run], costs: Costs, searched: Searched, *, save: bool) -> None:
+        """Do the runs that are compared, and save models that are the best."""
+        progress, kept, called = self.shared.progress, self.kept, _called(plan)
+        best = BestModels(kept.folder, self.splits, self.known) if save else None
+        for run in pending.values():
+            name = f"{called[run.combination.key]}, seed {run.seed}"
+            progress.stage(name)
+            record, model = self._recorded(run)
+            record = replace(record, search=searched.records.get(run.combination.key))
+            if record.status == "ok" and (found := costs.of.get(run.combination.key)):
+                record = replace(record, throughput=found.throughput, cost=found.cost)
+            if best and model:
                 with kept.writing():
-                    best.complete(runs.values(), perform, progress.note)
-    return Suite(folder, plan, [known[id_] for id_ in runs])
+                    best.keep(run, record, model)
+            self.add(record)
+            kept.finished += 1
+            progress.update("runs", kept.finished, kept.runs)
+            progress.finished(
+                f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok"
+            )
+
+    def yardsticks(self, done: Sequence[tuple[Run, Record]]) -> list[Record]:
+        """The records of the yardsticks of a suite; those that the folder does not hold are fitted."""
+        found = []
+        for one in yardsticks_of(done, self.splits, self.shared):
+            id_ = one.id(self.splits)
+            if id_ not in self.known or self.known[id_].status != "ok":
+                self.shared.progress.stage(one.name)
+                self.add(measured(one, self.splits))
+            found.append(self.known[id_])
+        return found
+
+    def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
+        try:
+            return execute(run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose)
+        except Exception as error:
+            if isinstance(error, RejectedError) and error.for_all:
+                raise  # the test split is unusable, and every other run would fail after its training
+            self.shared.progress.failed(error)
+            # An error of a third party's component fails its own runs only.
+            return failed(run, self.splits, error, purpose), None
+
+
+def _called(plan: Plan) -> dict[str, str]:
+    """The names of the combinations of a plan, by key."""
+    return dict(zip((one.key for one in plan.all), names(_rows_of(plan)), strict=True))
 
 
 def _rows_of(plan: Plan) -> list[Row]:
@@ -232,21 +358,10 @@ def _outcome(record: Record) -> str:
     return f": {record.metric} {told} on validation, {record.seconds or 0:.0f} s"
 
 
-def _recorded(
-    run: Run, splits: Splits, perform: Execute, cost: CombinationCost | None, progress: Progress
-) -> tuple[Record, MultimodalModel | None]:
-    try:
-        record, model = perform(run)
-    except Exception as error:
-        if isinstance(error, RejectedError) and error.for_all:
-            raise  # the test split is unusable, and every other run would fail after its training
-        progress.failed(error)
-        return failed(run, splits, error), None  # an error of a third party's component fails its own runs only
-    return (replace(record, throughput=cost.throughput, cost=cost.cost) if cost else record), model
+def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> tuple[Plan, dict[str, Combination]]:
+    """The plan without optional combinations that fail the dry run, and all of it, by key, that pass.
 
-
-def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> dict[str, Combination]:
-    """The combinations of the plan, by key, that pass the dry run. Those that are not pending are not tried.
+    Those that are not pending are not tried.
 
     Raises:
         MmkitError: no combination, apart from baselines, can be built; the error is that of the first.
@@ -257,21 +372,25 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
     of_combinations = [errors.get(combination.key) for combination in plan.combinations]  # without baselines
     if of_combinations[0] and all(isinstance(error, MmkitError) for error in of_combinations):
         raise of_combinations[0]
-    return {key: combination for key, combination in every.items() if key not in errors}
+    if not all(of_combinations):  # else nothing would be left
+        before, plan = len(plan.left_out), plan.without(errors)
+        for name, reason in plan.left_out[before:]:
+            shared.progress.note(f"{name} is left out: {reason}")
+    return plan, {key: combination for key, combination in every.items() if key not in errors}
 
 
-def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, kept: Kept, shared: Shared) -> Costs:
+def _costs(plan: Plan, buildable: Mapping[str, Combination], going: _Going) -> Costs:
     """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
 
     Else they are measured and written.
     """
-    path = kept.folder / "suite.json"
+    path = going.kept.folder / "suite.json"
     combinations = {
-        key: {**combination.document(), "code": code_of_run(plan.task, combination, splits)}
+        key: {**combination.document(), "code": code_of_run(plan.task, combination, going.splits)}
         for key, combination in buildable.items()
     }
-    measured = {
-        "data": data_of(splits)["train"],
+    measured_of = {
+        "data": data_of(going.splits)["train"],
         "machine": machine(),
         "software": software(),
         "combinations": combinations,
@@ -283,21 +402,21 @@ def _costs(plan: Plan, buildable: Mapping[str, Combination], splits: Splits, kep
     try:
         before = json.loads(path.read_text("utf-8"))
         known = before["measured"]
-        same = {**known, "combinations": combinations} == measured
+        same = {**known, "combinations": combinations} == measured_of
         if same and combinations.items() <= known["combinations"].items():
             return Costs.of_document(before)
     except (OSError, ValueError, KeyError, TypeError):
         pass  # missing or damaged: measured again
-    costs = measure_costs(buildable, splits, plan.training, plan.settings, shared)
+    costs = measure_costs(buildable, going.splits, plan.training, plan.settings, going.shared)
     document = {
         "schema": SCHEMA,
         "task": str(plan.task),
         "seeds": list(plan.seeds),
         "left_out": [list(pair) for pair in plan.left_out],
-        "measured": measured,
+        "measured": measured_of,
         **costs.document(),
     }
-    with kept.writing():
+    with going.kept.writing():
         write_json(path, document)
     return costs
 

@@ -134,6 +134,13 @@ def build_model(
     return Model(encoders, fusion, output_head, heads, scalings), objectives
 
 
+def chosen_by(model: Model) -> dict[str, dict[str, Any]]:
+    """The options that components chose for themselves, from their attribute `chosen`, by "fusion", "encoder.INPUT"."""
+    parts = {f"encoder.{given}": model.encoders[name] for given, name in model.names.items()}
+    parts |= {"fusion": model.fusion, "head": cast(nn.Module, model.output_head)}
+    return {part: dict(chosen) for part, module in parts.items() if (chosen := getattr(module, "chosen", None))}
+
+
 def reads(choice: Choice) -> type:
     """The class of the transform that an encoder or a head reads.
 

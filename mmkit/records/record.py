@@ -13,6 +13,8 @@ from mmkit.records.unread import Unread
 
 SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
+Purpose = Literal["comparison", "search", "yardstick"]
+"""What a record is of: a run that is compared, one that chose a learning rate, or what needs no mmkit."""
 
 
 @dataclass(frozen=True)
@@ -22,14 +24,14 @@ class SampleCounts:
     Args:
         train: training samples with truth.
         validation: validation samples with truth.
-        test: test samples with truth.
+        test: test samples with truth; None where test was not read.
         without_truth: samples without truth, by split.
         missing: values that are missing of each input, by split, among the samples with truth.
     """
 
     train: int
     validation: int
-    test: int
+    test: int | None
     without_truth: dict[Split, int]
     missing: dict[Split, dict[str, int]] = field(default_factory=dict)
 
@@ -87,6 +89,45 @@ class Cost:
     peak_memory_bytes: int | None = None
 
 
+@dataclass(frozen=True)
+class Tried:
+    """One training of a search.
+
+    Args:
+        id: of its record, which has the purpose "search".
+        lr: peak learning rate.
+        epochs: maximum number of epochs.
+        score: on validation, of the search's metric; None if the training failed or the metric is not defined.
+    """
+
+    id: str
+    lr: float
+    epochs: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class RateSearch:
+    """How the learning rate of a combination was chosen: on validation, by one seed that no compared run has.
+
+    Args:
+        seed: of the search's trainings.
+        metric: on validation, by which the rates were compared.
+        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one.
+        lr: the chosen rate.
+        epochs: the chosen maximum number of epochs.
+        end: whether the chosen rate is the "lowest" or the "highest" of several; then a list that goes further may
+            hold a better one. None if it is neither.
+    """
+
+    seed: int
+    metric: str
+    tried: list[Tried]
+    lr: float
+    epochs: int
+    end: Literal["lowest", "highest"] | None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """The record of one run. If the run failed, it has only what was run, the error, and the environment.
@@ -94,6 +135,8 @@ class Record:
     Args:
         schema: of the record.
         id: hash over all that determines the result.
+        purpose: "comparison" with other combinations; "search" for a learning rate, which reads no test; or
+            "yardstick", what a user could do without mmkit, of which `fusion` says which one.
         status: "ok" or "failed".
         error: type and message of the error of a failed run.
         exit_code: of the error on the command line; 0 without an error.
@@ -112,6 +155,11 @@ class Record:
             keep: `auroc_macro` is then exact to about a thousandth.
         best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
         averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
+        still_improving: whether the best epoch is among the last tenth of the planned ones, so that longer training may
+            be better.
+        search: how the learning rate was chosen; None if it was given.
+        chosen: options that components chose for themselves when they were built, by component; of a yardstick what
+            was chosen on validation.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
             even where a lower one is better; in a line the name of their file. None if it is no such mean.
@@ -141,6 +189,7 @@ class Record:
 
     schema: int = SCHEMA
     id: str
+    purpose: Purpose = "comparison"
     status: Literal["ok", "failed"]
     error: str | None = None
     exit_code: int = 0
@@ -158,6 +207,9 @@ class Record:
     binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
     averaged_epochs: list[int] = field(default_factory=list)
+    still_improving: bool = False
+    search: RateSearch | None = None
+    chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None
     names: list[str] = field(default_factory=list)

@@ -82,6 +82,7 @@ def id_as_text(id_: Any) -> str:
     """An id as tables have it; a lone surrogate, which a file name may hold, as its escape."""
     return utf8(str(id_)).decode()
 
+
 def _labels(content: SplitContent) -> list[str | None]:
     if content.groups is None:
         return [None] * len(content.ids)

@@ -7,19 +7,21 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from mmkit.records.record import Record
-from mmkit.report.summary import Row, rows
+from mmkit.report.summary import Row, by_which, rows, tied
 from mmkit.report.verdict import verdict
 
 
 def document(records: Sequence[Record], folder: str) -> dict[str, Any]:
     """The ranking, the verdict, and the records."""
     ranking = rows(records)
+    level = [id(row) for row in tied(ranking)]
     comparison = verdict(ranking)
     return {
         "schema": 1,
         "folder": folder,
+        "chosen_by": by_which(ranking).metric,
         "verdict": comparison.document() if comparison else None,
-        "ranking": [_row(row) for row in ranking],
+        "ranking": [{**_row(row), "best_on_validation": id(row) in level} for row in ranking],
         "records": [record.document() for record in records],
     }
 
@@ -30,10 +32,12 @@ def _row(row: Row) -> dict[str, Any]:
         return {name: asdict(spread) if spread else None for name, spread in by_name.items()}
 
     return {
+        "yardstick": row.yardstick,
         "encoders": dict(row.encoders),
         "fusion": row.fusion,
         "head": row.head,
         "objectives": list(row.objectives),
+        "learning_rates": row.rates,
         "seeds": [record.seed for record in row.records],
         "errors": row.errors,
         "validation": spreads("validation"),

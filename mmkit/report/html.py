@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from mmkit.report.missing import missing
+from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -21,6 +22,7 @@ def html_of(found: Sequence[Row]) -> str:
             *map(paragraph, legend),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
             *(paragraph(line) for line in missing(record for row in found for record in row.records)),
+            *map(paragraph, notes(found)),
             *([paragraph(said.sentence())] if said else []),
         ]
     )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mmkit.report.labels import NONE, plain, shortened
-from mmkit.report.summary import Row, Spread
+from mmkit.report.summary import Row, Spread, by_which, tied
 from mmkit.report.verdict import written
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
@@ -21,6 +21,7 @@ TITLES = {
     "rouge_l": "ROUGE-L",
     "bleu": "BLEU",
     "exact_match": "exact match",
+    "log_loss": "log loss",
     "head_loss": "head's loss",
 }
 
@@ -55,11 +56,12 @@ class Sheet:
 def sheets(found: Sequence[Row]) -> list[Sheet]:
     """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
     good = [row for row in found if row.records]
-    if not good:
+    if all(row.yardstick for row in good):
         return []
-    labels = _labels(good, _varying(found))
-    costs = [_costs(good, labels)] if any(row.speed for row in good) else []
-    return [_scores(good, labels), *costs]
+    varying = _varying(found)
+    ours = [row for row in good if not row.yardstick]
+    costs = [_costs(ours, _labels(ours, varying))] if any(row.speed for row in ours) else []
+    return [_scores(good, _labels(good, varying)), *costs]
 
 
 def failures(found: Sequence[Row]) -> list[str]:
@@ -77,7 +79,7 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
 
     None of numbers, of texts and of more than 100 classes.
     """
-    row = next((row for row in found if row.records and row.records[0].confusion), None)
+    row = next((row for row in found if row.records and not row.yardstick and row.records[0].confusion), None)
     if row is None:
         return None
     names = row.records[0].names
@@ -125,18 +127,36 @@ def _labels(found: Sequence[Row], varying: Sequence[str]) -> _Labels:
 
 
 def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
-    metric = found[0].metric
-    shown = [metric, *[name for name in BESIDE if name != metric and found[0].spread(name)][:2]]
+    metric, by = found[0].metric, by_which(found).metric or found[0].metric
+    on_top = [id(row) for row in tied(found)]
+    searched = any(record.search for row in found for record in row.records)
+    on_validation = list(dict.fromkeys((metric, by)))
+    # A column that says how was chosen takes the place of the last that only describes.
+    beside = [name for name in BESIDE if name != metric and found[0].spread(name)][: 2 - (len(on_validation) > 1)]
+    shown = [metric, *beside]
     lines = []
     for row, names in zip(found, labels.cells, strict=True):
-        seeds = str(len(row.records)) + (f" of {len(row.records) + len(row.errors)}" if row.errors else "")
+        seeds = "-" if row.yardstick else str(len(row.records))
+        seeds += f" of {len(row.records) + len(row.errors)}" if row.errors else ""
+        chosen_by = [_spread(row.spread(name, "validation"), name) for name in on_validation]
+        if len(on_top) > 1 and id(row) in on_top:
+            chosen_by[-1] += " ="
         on_test = [_spread(row.spread(name), name) for name in shown]
-        lines.append([*names, _spread(row.spread(metric, "validation"), metric), *on_test, seeds])
+        rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
+        lines.append([*names, *chosen_by, *on_test, *rate, seeds])
+    titles = [*(f"validation\n{TITLES.get(name, name)}" for name in on_validation)]
+    titles += [
+        *(f"test\n{TITLES.get(name, name)}" for name in shown),
+        *(["learning\nrate"] if searched else []),
+        "seeds",
+    ]
+    how = "" if by == metric else f" by {TITLES.get(by, by)}"
+    level = "; =: level" if len(on_top) > 1 else ""
     macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(
-        f"Scores: mean ± standard deviation over seeds, best on validation first{macro}",
+        f"Scores: mean ± standard deviation over seeds, best on validation{how} first{level}{macro}",
         labels.titles,
-        [f"validation\n{TITLES.get(metric, metric)}", *(f"test\n{TITLES.get(name, name)}" for name in shown), "seeds"],
+        titles,
         lines,
         labels.whole,
         labels.short,
@@ -173,6 +193,7 @@ def _costs(found: Sequence[Row], labels: _Labels) -> Sheet:
 
 def _varying(found: Sequence[Row]) -> list[str]:
     """The axes that tell rows apart: the fusion always, the others where they vary."""
+    found = [row for row in found if not row.yardstick] or found
     fused = [row for row in found if not row.alone] or found
     names = ["fusion"]
     names += [

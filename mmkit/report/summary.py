@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mmkit.records.choice import Criterion, criterion, level
 from mmkit.records.record import Cost, Record, Speed
 
 Cell = str | int | float | None
@@ -38,6 +39,7 @@ class Row:
         objectives: with their options.
         records: of the runs that were completed.
         errors: of the runs that failed.
+        yardstick: whether it is no combination, but what a user could do without mmkit.
     """
 
     encoders: Mapping[str, str]
@@ -46,6 +48,7 @@ class Row:
     objectives: tuple[str, ...]
     records: list[Record] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
+    yardstick: bool = False
 
     def __repr__(self) -> str:
         score = self.spread(self.metric)
@@ -104,7 +107,17 @@ class Row:
         if self.cost:
             row |= {"parameters": self.cost.parameters, "FLOPs a sample": self.cost.flops_per_sample}
             row["peak memory bytes"] = self.cost.peak_memory_bytes
+        if self.rates:
+            row["learning rate"] = self.rates[0]
+        if self.yardstick:
+            row["yardstick"] = True
         return row | {"failed seeds": len(self.errors), "error": "; ".join(dict.fromkeys(self.errors)) or None}
+
+    @property
+    def rates(self) -> list[float]:
+        """The learning rates of its runs, each once; one, unless a folder holds runs of several."""
+        found = (record.run.get("training", {}).get("lr") for record in self.records)
+        return list(dict.fromkeys(rate for rate in found if rate is not None))
 
     @property
     def loading(self) -> float | None:
@@ -112,28 +125,33 @@ class Row:
         shares = [record.loading.share for record in self.records if record.loading]
         return statistics.fmean(shares) if shares else None
 
-    @property
-    def rank(self) -> float:
-        """The value that orders rows: the mean of the metric on validation, negated if lower is better."""
-        spread = self.spread(self.metric, "validation")
-        if spread is None:
-            return float("-inf")
-        return spread.mean if self.higher_is_better else -spread.mean
-
 
 def rows(records: Sequence[Record]) -> list[Row]:
-    """One row per combination, the best on validation first; combinations that failed with every seed come last."""
+    """One row per combination, the best on validation first; combinations that failed with every seed come last.
+
+    Yardsticks come after all combinations. Records of searches have no row.
+    """
     by_combination: dict[str, Row] = {}
     for record in records:
+        if record.purpose == "search":
+            continue
         key = json.dumps([record.encoders, record.fusion, record.head, record.objectives], sort_keys=True)
         if key not in by_combination:
-            by_combination[key] = Row(record.encoders, record.fusion, record.head, tuple(record.objectives))
+            by_combination[key] = Row(
+                record.encoders,
+                record.fusion,
+                record.head,
+                tuple(record.objectives),
+                yardstick=record.purpose == "yardstick",
+            )
         row = by_combination[key]
         if record.status == "ok":
             row.records.append(record)
         else:
             row.errors.append(record.error or "")
-    return sorted(by_combination.values(), key=lambda row: row.rank, reverse=True)
+    found = list(by_combination.values())
+    by = by_which(found)
+    return sorted(found, key=lambda row: (not row.yardstick, by.score(row.records)), reverse=True)
 
 
 def names(rows: Sequence[Row]) -> list[str]:
@@ -170,7 +188,24 @@ def _merged(orders: Sequence[Sequence[str]]) -> list[str]:
     return found
 
 
-def best(rows: Sequence[Row], *, alone: bool) -> Row | None:
-    """The row that is best on validation, of the single inputs (`alone`) or of the fusions."""
-    candidates = [row for row in rows if row.alone is alone and row.records]
-    return max(candidates, key=lambda row: row.rank, default=None)
+def by_which(rows: Sequence[Row]) -> Criterion:
+    """The metric on validation by which rows are ordered and chosen; yardsticks have no say in it."""
+    return criterion(record for row in rows if not row.yardstick for record in row.records)
+
+
+def best(rows: Sequence[Row], *, alone: bool | None = None) -> Row | None:
+    """The row that is best on validation, of the single inputs (`alone`), of the fusions, or of all; no yardstick.
+
+    Of several that are level the first is returned.
+    """
+    return next(iter(tied(rows, alone=alone)), None)
+
+
+def tied(rows: Sequence[Row], *, alone: bool | None = None) -> list[Row]:
+    """The rows that are best on validation: several if they are level; none if no run was completed."""
+    candidates = [row for row in rows if row.records and not row.yardstick and alone in {None, row.alone}]
+    if not candidates:
+        return []
+    by = by_which(rows)
+    highest = max(by.score(row.records) for row in candidates)
+    return [row for row in candidates if level(by.score(row.records), highest)]

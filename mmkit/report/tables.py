@@ -10,6 +10,7 @@ from rich.text import Text
 
 from mmkit.report.layout import GAP, laid_out
 from mmkit.report.missing import missing
+from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, confusion, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
@@ -23,6 +24,9 @@ def show(rows: Sequence[Row], console: Console) -> None:
     for line in failures(rows):
         put(Text(line, "red"), console)
     for line in missing(record for row in rows for record in row.records):
+        put(Text(line), console)
+    for line in notes(rows):
+        console.print()
         put(Text(line), console)
     comparison = verdict(rows)
     if comparison:

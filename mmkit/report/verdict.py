@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.records.record import Record
-from mmkit.report.summary import Row, best
+from mmkit.report.summary import Row, names, tied
 
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
 
@@ -35,6 +35,7 @@ class Verdict:
         seeds: number of seeds that count: both runs ended, and the metric is defined on both.
         asked: number of seeds of either.
         samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
+        level: names of rows that were level on validation with the one that was chosen, the fusion or the single input.
     """
 
     fusion: Row
@@ -45,6 +46,7 @@ class Verdict:
     seeds: int
     asked: int
     samples: int
+    level: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Verdict: {self.sentence()}>"
@@ -76,9 +78,14 @@ class Verdict:
         worse = "" if self.difference >= 0 else " worse"
         difference = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
         margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin with one seed"
+        level = (
+            f", where {' and '.join(self.level)} {'was' if len(self.level) == 1 else 'were'} level"
+            if self.level
+            else ""
+        )
         return (
             f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
-            f"{difference} ({margin}, over {over}; both chosen on validation)."
+            f"{difference} ({margin}, over {over}; both chosen on validation{level})."
         )
 
     def document(self) -> dict[str, Any]:
@@ -92,6 +99,7 @@ class Verdict:
             "seeds": self.seeds,
             "asked": self.asked,
             "samples": self.samples,
+            "level": list(self.level),
             "finding": self.finding,
             "sentence": self.sentence(),
         }
@@ -102,9 +110,10 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
 
     None if there is no fusion or no single input, or no seed with a score of both.
     """
-    fusion, single = best(rows, alone=False), best(rows, alone=True)
-    if fusion is None or single is None:
+    fusions, singles = tied(rows, alone=False), tied(rows, alone=True)
+    if not fusions or not singles:
         return None
+    fusion, single = fusions[0], singles[0]
     metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
     of_fusion = {record.seed: record for record in fusion.records}
     pairs = [
@@ -127,8 +136,10 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
         margin = 2 * math.sqrt(variance)
     means = statistics.fmean(a for a, _ in scores), statistics.fmean(b for _, b in scores)
     asked = max(len(row.records) + len(row.errors) for row in (fusion, single))
+    called = {id(row): name for row, name in zip(rows, names(rows), strict=True)}
+    level = tuple(called[id(row)] for row in (*fusions[1:], *singles[1:]))
     return Verdict(
-        fusion, single, means, statistics.fmean(differences), margin, len(differences), asked, len(by_sample)
+        fusion, single, means, statistics.fmean(differences), margin, len(differences), asked, len(by_sample), level
     )
 
 

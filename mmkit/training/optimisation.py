@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval
+from annotated_types import Ge, Gt, Interval, MinLen
 from torch import nn
 from torch.optim import Optimizer
 
@@ -92,6 +92,17 @@ class Training:
             average=self.average or TUNE_AVERAGE,
             micro_batch=TUNE_MICRO_BATCH if self.micro_batch is None and divisible else self.micro_batch,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Search:
+    """The options of the search for a learning rate, which stand beside those of `Training`.
+
+    Args:
+        rates: learning rates of which each combination gets the best on validation, where no `lr` is given.
+    """
+
+    rates: Annotated[tuple[Annotated[float, Gt(0)], ...], MinLen(1)] = (5e-4, 2e-3, 1e-2)
 
 
 def parameter_groups(step: nn.Module, training: Training) -> list[dict[str, Any]]:

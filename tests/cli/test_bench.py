@@ -13,7 +13,7 @@ import pytest
 
 import mmkit.cli
 
-SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
+SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "--epochs", "1", "--lr", "0.002"]
 
 
 WORDS = ["--task", "clipart", "--encoder", "title=bag:vectors=no.txt"]
@@ -140,8 +140,8 @@ class TestDryRun:
     def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
         assert (code, err) == (0, SPEAKERS)
-        assert out.splitlines()[-1] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
-        assert len(out.splitlines()) == 9
+        assert out.splitlines()[-2] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
+        assert len(out.splitlines()) == 10
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ class TestDryRun:
         [
             (["--fusion", "concat,sum"], 0, 0, " parameters, "),
             ([*SMALL, "--fusion", "tensor:budget=1"], 2, 1, "UsageError: fusion tensor:budget=1: "),
-            (WORDS, 4, 2, "DataError: cannot read the word vectors no.txt"),
+            (WORDS, 4, 4, "DataError: cannot read the word vectors no.txt"),
             ([*WORDS, "--encoder", "title=bag", "--fusion", "tensor:budget=1"], 1, 3, "UsageError: "),
         ],
     )
@@ -166,9 +166,9 @@ class TestDryRun:
     def test_runs_can_be_read_from_the_json_document(self, bench):
         code, out, _ = bench("--dry-run", "--json")
         found = json.loads(out)
-        assert (code, found["count"], len(found["runs"])) == (0, 9, 9)
-        assert found["runs"][0]["fusion"]["name"] == "attention"
-        assert [one["error"] for one in found["combinations"]] == [None] * 3
+        assert (code, found["count"], len(found["runs"])) == (0, 15, 15)
+        assert found["runs"][0]["fusion"]["name"] == "concat"
+        assert [one["error"] for one in found["combinations"]] == [None] * 5
         assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 
     def test_components_that_all_leaves_out_are_listed_on_stderr(self, bench):

@@ -22,7 +22,7 @@ from mmkit.speed.flops import parameters
 from mmkit.system.settings import Settings
 from mmkit.transforms.series import SeriesTransform
 
-SMALL = {"epochs": 1, "min_steps": 0}
+SMALL = {"epochs": 1, "min_steps": 0, "lr": 2e-3}
 TASK = "synthetic-unique:train=48"
 
 

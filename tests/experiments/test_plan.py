@@ -30,9 +30,13 @@ def labels(found):
     return [combination.label for combination in found]
 
 
-def test_the_default_is_attention_on_digits_with_each_input_alone_and_three_seeds():
+def test_the_default_is_three_fusions_on_digits_with_each_input_alone_and_three_seeds():
     asked = planned()
-    assert (asked.task.name, labels(asked.combinations), asked.seeds) == ("digits", ["attention"], (0, 1, 2))
+    assert (asked.task.name, labels(asked.combinations), asked.seeds) == (
+        "digits",
+        ["concat", "late", "attention"],
+        (0, 1, 2),
+    )
     assert sorted(labels(asked.baselines)) == ["only:spoken", "only:written"]
     assert {str(c) for c in asked.combinations[0].encoders.values()} == {"cnn", "fcn"}
     assert asked.training.min_steps == 300  # what the task recommends
@@ -220,7 +224,7 @@ def test_a_modality_of_the_same_values_is_read_by_the_same_encoders(distribution
             super().__init__()
             self.inputs, self.encoders = {"written": "scan", "spoken": "radio"}, {"written": "lenet"}
 
-    asked = planned(task=Waves, encoders={"spoken": ["mel-cnn", "mel-rnn"], "scan": ["resnet"]})
+    asked = planned(task=Waves, fusions=["concat"], encoders={"spoken": ["mel-cnn", "mel-rnn"], "scan": ["resnet"]})
     assert [str(c.encoders["spoken"]) for c in asked.combinations] == ["mel-cnn", "mel-rnn"]
     assert {str(c.encoders["written"]) for c in asked.combinations} == {"resnet"}
     assert {str(c) for c in planned(task=Waves).combinations[0].encoders.values()} == {"lenet", "mel-cnn"}

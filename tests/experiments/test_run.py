@@ -49,7 +49,7 @@ def watched():
 
 
 def one(task="synthetic-unique:train=64", **rest):
-    asked = {"encoders": {"series": ["fcn:width=16,layers=2"]}, "training": SMALL, **rest}
+    asked = {"encoders": {"series": ["fcn:width=16,layers=2"]}, "fusions": ["attention"], "training": SMALL, **rest}
     return plan(installed(), task=task, seeds=1, baselines=False, **asked).runs()[0]
 
 

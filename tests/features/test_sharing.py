@@ -60,7 +60,7 @@ def asked(fusions=("concat", "late"), seeds=2, training=None, **options):
         task=TASK,
         encoders={"series": [encoder]},
         fusions=fusions,
-        training={"epochs": 2, "min_steps": 0, **(training or {})},
+        training={"epochs": 2, "min_steps": 0, "lr": 2e-3, **(training or {})},
         seeds=seeds,
         settings=Settings("cpu"),
     )
@@ -90,7 +90,13 @@ class TestSuite:
         options = dict(options)
         training = {"copies": options.pop("copies", 0)}
         planned = asked(training=training, **options)
-        suite = carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache" if cache else None)
+        suite = carry_out(
+            planned,
+            tmp_path / "suite",
+            mmkit.installed(),
+            yardsticks=False,
+            cache=tmp_path / "cache" if cache else None,
+        )
         assert len(suite.records) == len(planned.runs()) == 8
         for run, record in zip(planned.runs(), suite.records, strict=True):
             assert results(record) == results(execute(run)[0])
@@ -98,7 +104,7 @@ class TestSuite:
     @pytest.mark.parametrize("drawn", [True, False])
     def test_encoders_are_built_and_samples_encoded_once_a_seed_or_once(self, tmp_path, drawn):
         planned = asked(("concat", "sum", "gated"), drawn=drawn)
-        carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache")
+        carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache", yardsticks=False)
         # Of each seed: left, right after left, and right alone, which begins elsewhere if left has drawn. The first
         # finds what the rehearsal left, where the latest right is the one alone.
         assert Frozen.built == (3 + 2 + 3 if drawn else 2 + 0 + 2)

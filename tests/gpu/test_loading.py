@@ -23,7 +23,7 @@ from mmkit.training.frozen import Frozen
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
 AUGMENTED = "cnn:shift=2,flip=0.5"
-SMALL = {"epochs": 2, "min_steps": 0}
+SMALL = {"epochs": 2, "min_steps": 0, "lr": 2e-3}
 
 
 def datasets(encoder, device):

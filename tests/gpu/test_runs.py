@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warni
 
 TASK = "synthetic-unique:train=256,modality=table"
 ENCODERS = {"table": "table-mlp:width=32,dropout=0"}
-SMALL = {"epochs": 4, "min_steps": 0}
+SMALL = {"epochs": 4, "min_steps": 0, "lr": 2e-3}
 
 
 def fit(device, **given):

@@ -111,6 +111,8 @@ SMALL = [
     "train.epochs=1",
     "-o",
     "train.min_steps=0",
+    "--lr",
+    "0.002",
     "--seeds",
     "1",
     "--no-cost",

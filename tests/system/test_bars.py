@@ -16,7 +16,8 @@ from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.progress import Progress
 from mmkit.transforms.image import ImageTransform
 
-SMALL = "task='synthetic-unique:train=48', options=['train.epochs=1', 'train.min_steps=0'], fusion='concat'"
+OPTIONS = "options=['train.epochs=1', 'train.min_steps=0', 'train.lr=0.002']"
+SMALL = f"task='synthetic-unique:train=48', {OPTIONS}, fusion='concat'"
 CALLS = [f"mmkit.bench({SMALL}, seeds=1, cost=False", f"mmkit.fit({SMALL}"]
 
 
@@ -54,7 +55,7 @@ def test_bars_on_a_terminal_and_nothing_where_they_are_turned_off(tmp_path):
 
 
 def test_in_a_pipe_there_are_no_bars_but_a_line_for_each_run(tmp_path, capfd):
-    options = ["train.epochs=1", "train.min_steps=0"]
+    options = ["train.epochs=1", "train.min_steps=0", "train.lr=0.002"]
     asked = {"task": "synthetic-unique:train=48", "fusion": "concat", "seeds": 1, "cost": False}
     mmkit.bench(**asked, options=options, out=tmp_path / "a")
     out, err = capfd.readouterr()
@@ -89,7 +90,7 @@ class Told(Progress):
 def test_a_progress_of_ones_own_is_told_of_every_run_and_epoch(tmp_path):
     told = Told()
     asked = {"task": "synthetic-unique:train=48", "fusion": "concat", "baselines": False, "cost": False}
-    options = ["train.epochs=2", "train.min_steps=0", "train.patience=5"]
+    options = ["train.epochs=2", "train.min_steps=0", "train.patience=5", "train.lr=0.002"]
     mmkit.bench(**asked, options=options, seeds=2, out=tmp_path / "a", progress=told)
     assert [call for call in told.calls if call[0] == "runs"] == [("runs", 0, 2), ("runs", 1, 2), ("runs", 2, 2)]
     assert ("stage", "concat, seed 1") in told.calls
@@ -201,7 +202,7 @@ def test_bars_in_a_notebook_are_not_drawn_more_often_than_an_eye_sees(kernel, mo
 
 def test_bench_in_a_notebook_shows_them_and_else_nothing(kernel, tmp_path, capsys):
     asked = {"task": "synthetic-unique:train=48", "fusion": "concat", "seeds": 1, "baselines": False, "cost": False}
-    options = ["train.epochs=1", "train.min_steps=0"]
+    options = ["train.epochs=1", "train.min_steps=0", "train.lr=0.002"]
     mmkit.bench(**asked, options=options, out=tmp_path / "a")
     assert len(kernel) > 2
     assert kernel[-1][2] == ""

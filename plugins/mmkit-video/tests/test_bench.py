@@ -90,7 +90,15 @@ def task(events):
 
 
 def test_fusion_is_above_both_inputs_alone(task, tmp_path):
-    suite = mmkit.bench(task=task, fusion="concat", seeds=1, device="cpu", out=tmp_path / "suite", cache=tmp_path / "c")
+    suite = mmkit.bench(
+        task=task,
+        fusion="concat",
+        seeds=1,
+        device="cpu",
+        training={"lr": 2e-3},
+        out=tmp_path / "suite",
+        cache=tmp_path / "c",
+    )
     scores = {record.fusion: record.metrics["accuracy"] for record in suite.records}
     assert set(scores) == {"concat", "only:frames", "only:sound"}
     # Each input alone tells two classes from two: .5 is all that it can be sure of.
@@ -145,7 +153,7 @@ def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path, monke
     if importlib.util.find_spec("mmkit_timm") is None:
         pytest.skip("mmkit-timm is not installed")
     encoder = 'video-frames:frames=4,encoder="timm:model=test_vit,weights=none,size=32"'
-    rest = {"fusion": "concat", "seeds": 1, "device": "cpu", "training": {"epochs": 1, "min_steps": 0}}
+    rest = {"fusion": "concat", "seeds": 1, "device": "cpu", "training": {"epochs": 1, "min_steps": 0, "lr": 2e-3}}
     suite = mmkit.bench(
         task=task, encoders={"frames": encoder}, **rest, limit=16, out=tmp_path / "suite", cache=tmp_path / "cache"
     )

@@ -30,13 +30,13 @@ def test_weighs_every_product_of_one_number_an_input(case, perturbed, same, inne
 
 def test_refuses_what_its_budget_does_not_hold():
     widths = {"a": 255, "b": 255, "c": 255}
-    # 256 ** 3 products and a bias, times 128
+    # 256 ** 3 products and a bias, times 128, and the projections
     with pytest.raises(
         ValueError,
-        match=r"3 inputs \(256 x 256 x 256\) to width 128 needs 2,147,483,776 parameters, more than its budget of "
+        match=r"3 inputs \(256 x 256 x 256\) to width 128 needs 2,147,678,851 parameters, more than its budget of "
         r"50,000,000: project the inputs to fewer numbers first with `inner`, raise `budget`, or take the low-rank",
     ):
-        TensorFusion(widths)
+        TensorFusion(widths, inner=255)
     fusion = TensorFusion(widths, inner=8)
     count = sum(parameter.numel() for parameter in fusion.parameters())
     assert count == (9**3 + 1) * 128 + 3 * 255 * 8

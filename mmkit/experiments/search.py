@@ -1,0 +1,130 @@
+"""The search for a learning rate: every combination, single inputs included, gets the best of one short list.
+
+A rate that suits fusions may be far from what suits a single input, and a comparison at one rate then compares rates.
+So each combination is trained once with each rate of `train.rates`, with one seed that no compared run has, and the
+rate that is best on validation is the rate of its runs. A search reads train and validation only. It is skipped where
+the rate is given, or where the task recommends one.
+
+The number of epochs is not searched. But where the best epoch is among the last tenth, the chosen rate is tried once
+more with twice the epochs, from the start: the rate decays along a cosine to zero, so a training cannot just go on. The
+longer one is taken if it is better on validation. It is not tried where the number of epochs is given, or without a
+search; there `still_improving` of a record says what the best epoch says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from mmkit.data.splits import Splits
+from mmkit.experiments.plan import Plan
+from mmkit.experiments.run import Run
+from mmkit.model.combination import Combination
+from mmkit.records.choice import Criterion, criterion
+from mmkit.records.record import RateSearch, Record, Tried
+from mmkit.system.hashing import fingerprint
+from mmkit.training.optimisation import Training
+
+SEED = int(fingerprint(["search", 0])[:8], 16) >> 1
+"""Of all search runs. It is far from 0, 1, 2, ..., so no compared run has it."""
+
+
+@dataclass(frozen=True)
+class Searched:
+    """The training that was chosen for each combination, by its key.
+
+    Args:
+        training: the options of its runs.
+        records: what goes into the records of its runs.
+    """
+
+    training: dict[str, Training] = field(default_factory=dict)
+    records: dict[str, RateSearch] = field(default_factory=dict)
+
+    def add(self, key: str, training: Training, record: RateSearch) -> None:
+        """Add what was chosen for a combination."""
+        self.training[key] = training
+        self.records[key] = record
+
+
+def rate_runs(plan: Plan, combination: Combination) -> list[Run]:
+    """A run for each rate, the lowest first; none where the rate is not searched."""
+    return [Run(plan.task, combination, SEED, replace(plan.training, lr=rate), plan.settings) for rate in plan.rates]
+
+
+def search_runs(plan: Plan) -> tuple[int, int]:
+    """The smallest and the greatest number of search runs of a plan."""
+    least = len(plan.all) * len(plan.rates)
+    return least, least + len(plan.all) * bool(plan.rates and plan.may_extend)
+
+
+def search(
+    plan: Plan, combination: Combination, attempt: Callable[[Run], Record]
+) -> tuple[Training, RateSearch] | None:
+    """Choose the training of a combination on validation.
+
+    Args:
+        plan: has the rates.
+        combination: that is trained.
+        attempt: the record of a search run; of a failed one, too.
+
+    Returns:
+        The training and how it was chosen; None if no training of the search was completed.
+    """
+    runs = rate_runs(plan, combination)
+    tried = [(run, attempt(run)) for run in runs]
+    by = criterion(record for _, record in tried)
+    completed = [one for one in tried if one[1].status == "ok"]
+    if not completed:
+        return None
+    run, record = max(completed, key=lambda one: by.score([one[1]]))
+    if plan.may_extend and record.still_improving:
+        longer = replace(run, training=_twice(run.training))
+        tried.append((longer, attempt(longer)))
+        if tried[-1][1].status == "ok" and by.score([tried[-1][1]]) > by.score([record]):
+            run = longer
+    told = RateSearch(
+        SEED,
+        by.metric,
+        [_tried(one, found, by) for one, found in tried],
+        run.training.lr,
+        run.training.epochs,
+        _end(run.training.lr, plan.rates),
+    )
+    return run.training, told
+
+
+def known_search(
+    plan: Plan, combination: Combination, known: Mapping[str, Record], splits: Splits
+) -> tuple[Training, RateSearch] | None:
+    """What records say that was chosen for a combination; None if a training of its search is not there."""
+
+    def attempt(run: Run) -> Record:
+        id_ = run.id(splits)
+        if id_ not in known:
+            raise _NotThereError(id_)
+        return known[id_]
+
+    try:
+        return search(plan, combination, attempt)
+    except _NotThereError:
+        return None
+
+
+class _NotThereError(LookupError):
+    """The record of a search run has not been made."""
+
+
+def _twice(training: Training) -> Training:
+    return replace(training, epochs=2 * training.epochs, min_steps=2 * training.min_steps)
+
+
+def _tried(run: Run, record: Record, by: Criterion) -> Tried:
+    return Tried(record.id, run.training.lr, run.training.epochs, record.validation.get(by.metric))
+
+
+def _end(rate: float, rates: Sequence[float]) -> Literal["lowest", "highest"] | None:
+    if len(rates) == 1 or rates[0] < rate < rates[-1]:
+        return None
+    return "lowest" if rate == rates[0] else "highest"

@@ -1,0 +1,30 @@
+"""What a reader of the tables has to know besides: yardsticks, rates at the end of their list, trainings cut short."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mmkit.report.summary import Row, names
+
+
+def notes(found: Sequence[Row]) -> list[str]:
+    """A sentence for each thing that bears on how the tables are to be read."""
+    ours = [row for row in found if row.records and not row.yardstick]
+    said = []
+    if any(row.yardstick and row.records for row in found):
+        said.append("Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation.")
+    ends = {record.search.end for row in ours for record in row.records if record.search}
+    for end, beyond in (("highest", "higher"), ("lowest", "lower")):
+        if ends == {end}:
+            said.append(
+                f"Every chosen learning rate is the {end} of the list: {beyond} ones may be better, with "
+                '-o "train.rates=[...]".'
+            )
+    late = [
+        name
+        for row, name in zip(found, names(found), strict=True)
+        if row in ours and all(record.still_improving for record in row.records)
+    ]
+    if late:
+        said.append(f"Still improving when training ended, with every seed: {', '.join(late)}; more --epochs may help.")
+    return said
