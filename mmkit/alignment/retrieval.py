@@ -5,7 +5,7 @@ Frozen encoders -> vectors -> (a ridge map, if the encoders share no space) -> r
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 

@@ -66,5 +66,4 @@ def add_unread(folder: Path, values: Iterable[Unread]) -> None:
 
 def _plain(value: Unread) -> Unread:
     """The same in UTF-8; a lone surrogate, which a file name may hold, as its escape."""
-    texts = {name: utf8(getattr(value, name)).decode() for name in ("id", "column", "split", "reason")}
-    return value._replace(**texts)
+    return Unread(value.row, *(utf8(text).decode() for text in value[1:]))

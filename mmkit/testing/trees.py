@@ -20,8 +20,8 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Features):
-        parts = mapped([tree.tokens, tree.mask, tree.pooled, dict(tree.penalties)], change)
-        return Features(*parts, complete=tree.complete)
+        tokens, mask, pooled, penalties = mapped([tree.tokens, tree.mask, tree.pooled, dict(tree.penalties)], change)
+        return Features(tokens, mask, pooled, penalties, tree.complete)
     if isinstance(tree, ModelOutput):
         return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal], change))
     if isinstance(tree, Mapping):

@@ -16,6 +16,7 @@ from mmkit.data.splits import Splits
 from mmkit.data.value_hashes import value_hash
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.task_checks import check_task
+from mmkit.plugin import TaskSpec
 
 SPLITS = ("train", "validation", "test")
 
@@ -183,7 +184,9 @@ def test_other_values_have_other_contents():
 SHIPPED = [
     entry
     for entry in mmkit.installed().available("task")
-    if entry.distribution == "mmkit-core" and entry.spec.modalities  # else its options say what data it is of
+    if entry.distribution == "mmkit-core"
+    and isinstance(entry.spec, TaskSpec)
+    and entry.spec.modalities  # else its options say what data it is of
 ]
 
 

@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,9 @@ from mmkit.system.state import own_state
 pytestmark = pytest.mark.usefixtures("torch_restored")
 
 
+MKLDNN: Any = torch.backends.mkldnn
+
+
 @pytest.fixture
 def torch_restored() -> Iterator[None]:
     yield
@@ -25,7 +29,7 @@ def torch_restored() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=False)
     torch.set_float32_matmul_precision("highest")
     torch.set_default_device(None)
-    torch.backends.mkldnn.enabled = True
+    MKLDNN.enabled = True
 
 
 def flags() -> dict[str, object]:
@@ -53,7 +57,7 @@ def everything_set() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
     torch.set_default_device("meta")
-    torch.backends.mkldnn.enabled = False
+    MKLDNN.enabled = False
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         yield
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from mmkit.contract import ModelOutput
 from mmkit.data.dataset import Dataset
+from mmkit.data.whole import Whole
 from mmkit.training.averaging import Best
 from mmkit.training.loop import fit
 from mmkit.training.optimisation import Training
@@ -85,7 +86,7 @@ def line(scores, **options):
         return scores[len(seen) - 1], {}
 
     training = Training(epochs=3, min_steps=0, lr=0.1, **options)
-    data = Dataset(16, {"x": {"x": x, "mask": mask}}, {"values": 3 * x, "mask": mask})
+    data = Dataset(16, {"x": Whole({"x": x, "mask": mask})}, {"values": 3 * x, "mask": mask})
     return fit(step, data, validate, training, seed=0, start_counts=True), step, seen
 
 

@@ -7,6 +7,7 @@ from torch import nn
 from mmkit.contract import Features, Target
 from mmkit.data.dataset import Dataset
 from mmkit.data.packed import Packed
+from mmkit.data.whole import Whole
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.heads.linear import LinearHead
 from mmkit.model.network import Model, TrainingStep
@@ -50,7 +51,7 @@ def data(size=22):
         "mask": torch.rand(size, generator=generator) > 0.3,
     }
     there = {"values": values, "mask": torch.rand(size, generator=generator) > 0.2}
-    return Dataset(size, {"a": there}, truth, ready={"b": packed})
+    return Dataset(size, {"a": Whole(there), "b": packed}, truth)
 
 
 def trained(micro, **options):

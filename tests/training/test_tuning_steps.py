@@ -12,6 +12,7 @@ from torch import nn
 
 from mmkit.contract import ModelOutput
 from mmkit.data.dataset import Dataset
+from mmkit.data.whole import Whole
 from mmkit.pretrained.tuning import Tuned
 from mmkit.training.loop import fit
 from mmkit.training.optimisation import Training, learning_rate_share
@@ -57,7 +58,7 @@ def stepped(tune, scale=1.0, *, training=None, **options):
                 p.add_(0.3)
     before = {name: p.detach().clone() for name, p in step.named_parameters()}
     mask = torch.ones(8, dtype=torch.bool)
-    data = Dataset(8, {"x": {"x": torch.randn(8, 4), "mask": mask}}, {"mask": mask})
+    data = Dataset(8, {"x": Whole({"x": torch.randn(8, 4), "mask": mask})}, {"mask": mask})
     fit(step, data, lambda: (0.0, {}), Training(**{**OPTIONS, **(training or {})}), seed=0)
     return {name: (before[name], p.detach()) for name, p in step.named_parameters()}
 
