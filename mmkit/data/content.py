@@ -119,7 +119,7 @@ def content_of(column: Any, *, files: bool = False) -> Content:
         if isinstance(array, np.ndarray) and not array.dtype.hasobject and len(array):
             feed(state.update, array)
             flat = np.ascontiguousarray(array).reshape(len(array), -1).view(np.uint8)
-            return Content(state.hexdigest(), np.fromiter(map(crc32, flat), np.uint32, len(array)))
+            return Content(state.hexdigest(), np.fromiter((crc32(row.data) for row in flat), np.uint32, len(array)))
     checksums: list[int] = []
     for start in range(0, len(column), _AT_ONCE):
         values = _part(column, start)

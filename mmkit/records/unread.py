@@ -66,5 +66,5 @@ def add_unread(folder: Path, values: Iterable[Unread]) -> None:
 
 def _plain(value: Unread) -> Unread:
     """The same in UTF-8; a lone surrogate, which a file name may hold, as its escape."""
-    texts = {name: utf8(getattr(value, name)).decode() for name in ("id", "column", "split", "reason")}
-    return value._replace(**texts)
+    row, *texts = value
+    return Unread(row, *(utf8(text).decode() for text in texts))

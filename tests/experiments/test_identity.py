@@ -338,7 +338,6 @@ class TestCostLater:
         assert bench(TASK, tmp_path / "out", seeds=2).records == again.records
         assert len(asked) == 1
 
-
     @pytest.mark.parametrize("what", ["data", "code", "machine"])
     def test_costs_of_others_are_not_taken(self, task, tmp_path, monkeypatch, what):
         asked = []
