@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -64,7 +64,7 @@ def code_of_run(task: Choice, combination: Combination, splits: Splits) -> dict[
     A component whose code cannot be seen has a hash that no other process has.
     """
     found = {CORE: code_of_core()}
-    for choice in _all([task, *combination.choices()]):
+    for choice in (one for chosen in (task, *combination.choices()) for one in chosen.whole):
         found[f"{choice.kind} {choice.name}"] = _code(splits, choice.factories)
     kinds = getattr(splits.task, "inputs", {})
     for name, modality in splits.modalities.items():
@@ -161,12 +161,6 @@ def _shown(changed: Mapping[Split, Sequence[str]], splits: Splits, folder: Path)
         told = [f"{len(ids)} {what}, the first is {ids[0]}" for what, ids in counts.items() if ids and known]
         parts.append(f"{' and '.join(columns)} of {split}" + (f" ({'; '.join(told)})" if told else ""))
     return ", ".join(parts)
-
-
-def _all(choices: list[Choice]) -> Iterator[Choice]:
-    for choice in choices:
-        yield choice
-        yield from _all(list(choice.inner))
 
 
 def _code(splits: Splits, factories: tuple[type, ...]) -> str:

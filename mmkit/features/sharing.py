@@ -77,12 +77,10 @@ class Shared:
 
         None stands for code that cannot be seen.
         """
-        chosen = [choice]
-        for one in chosen:
-            chosen += one.inner
+        for one in choice.whole:
             if one.factories not in self._codes:
                 self._codes[one.factories] = code_of(*one.factories)
-        return [code_of_core(), *(self._codes[one.factories] for one in chosen)]
+        return [code_of_core(), *(self._codes[one.factories] for one in choice.whole)]
 
     def transform(
         self, name: str, choice: Choice, factory: type, values: Sequence[Any], make: Callable[[], Made]

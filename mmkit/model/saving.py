@@ -26,6 +26,7 @@ from mmkit.model.combination import Combination
 from mmkit.model.network import Model
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
+from mmkit.system.code import code_of, code_of_core
 from mmkit.system.files import replacing, utf8
 from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
@@ -82,6 +83,7 @@ def write(model: Saved, directory: Path) -> None:
         "precision": model.precision,
         "combination": model.combination.document(),
         "plugins": model.combination.plugins(),
+        "code": _code_of(model.combination, model.modalities),
         "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
         "truth": model.transforms.truth.state(),
     }
@@ -136,6 +138,10 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         if plugins.get(name, version) != version:
             message = f"{directory} was made with {name} {plugins[name]}; installed is {version}"
             warnings.warn(message, stacklevel=4)
+    now = _code_of(combination, modalities)
+    for name, code in description["code"].items():
+        if now.get(name, code) != code:
+            warnings.warn(f"{directory} was saved by other code: that of {name} has changed", stacklevel=4)
     try:
         load_model(module, str(weights))
     except (OSError, SafetensorError, RuntimeError) as error:  # of a component that has changed since
@@ -145,13 +151,22 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
     return Saved(module, combination, transforms, inputs, modalities, target, precision)
 
 
+def _code_of(combination: Combination, modalities: Mapping[str, Modality]) -> dict[str, str]:
+    """Hashes of the code that can be edited, by component; none of what is known by its version or cannot be seen."""
+    choices = [one for choice in combination.choices() for one in choice.whole]
+    found = {f"{one.kind} {one.name}": code_of(*one.factories) for one in choices}
+    found |= {f"the modality of {name}": code_of(type(modality)) for name, modality in modalities.items()}
+    found["mmkit-core"] = code_of_core()
+    return {name: code for name, code in found.items() if code}
+
+
 def _described(directory: Path) -> dict[str, Any]:
     """The description of the model in a folder.
 
     Raises:
         DataError: there is none, or it is damaged or has another schema.
     """
-    names = ("inputs", "combination", "plugins", "transforms", "truth")
+    names = ("inputs", "combination", "plugins", "code", "transforms", "truth")
     kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("digest", "weights", "target", "precision"), str)}
     try:
         description = json.loads((directory / DESCRIPTION).read_text("utf-8"), parse_constant=_refuse)

@@ -66,4 +66,5 @@ def add_unread(folder: Path, values: Iterable[Unread]) -> None:
 
 def _plain(value: Unread) -> Unread:
     """The same in UTF-8; a lone surrogate, which a file name may hold, as its escape."""
-    return Unread(value.row, *(utf8(text).decode() for text in value[1:]))
+    row, *texts = value
+    return Unread(row, *(utf8(text).decode() for text in texts))

@@ -241,6 +241,11 @@ class Choice:
         return {**self.distribution, **{name: v for choice in self.inner for name, v in choice.plugins.items()}}
 
     @property
+    def whole(self) -> list[Choice]:
+        """The choice, and those of the components that its options name, theirs included."""
+        return [self, *(choice for inner in self.inner for choice in inner.whole)]
+
+    @property
     def component(self) -> type:
         """The component's class."""
         return self.factories[0]

@@ -2,6 +2,7 @@
 
 import json
 import struct
+import warnings
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,7 +10,9 @@ import pytest
 import torch
 
 import mmkit
+from mmkit.contract import Features
 from mmkit.errors import DataError, MmkitError, UsageError
+from mmkit.fusions.vectors.concat import ConcatFusion
 
 
 @pytest.fixture
@@ -194,6 +197,26 @@ def test_a_process_that_is_killed_between_the_files_leaves_a_folder_that_can_be_
         mmkit.load(tmp_path / "other")
     model.save(tmp_path / "other")
     mmkit.load(tmp_path / "other")
+
+
+def test_a_component_that_was_edited_since_is_said(tmp_path):
+    def made(gain):
+        class Fusion(ConcatFusion):
+            def forward(self, features):
+                fused = super().forward(features)
+                return Features.of(fused.vector() * gain)
+
+        return Fusion
+
+    asked = {"task": "synthetic-unique:train=32", "training": {"epochs": 1, "min_steps": 0}, "device": "cpu"}
+    model, _ = mmkit.fit(fusion=made(1.0), **asked)
+    model.save(tmp_path / "model")
+    name = model.combination.fusion.name
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mmkit.load(tmp_path / "model", components={name: made(1.0)})
+    with pytest.warns(UserWarning, match=r"was saved by other code: that of fusion .*Fusion has changed"):
+        mmkit.load(tmp_path / "model", components={name: made(2.0)})
 
 
 def test_a_name_that_is_too_long_is_said(folder, tmp_path):
