@@ -5,7 +5,7 @@ import mmkit
 suite = mmkit.bench(
     task="digits:per_class=4",  # 40 pairs of a written and a spoken digit, so that this takes seconds
     fusion=["concat", "late", "attention"],
-    training={"epochs": 20},
+    training={"epochs": 20, "lr": 0.002},
     seeds=2,
     out="runs/compare",
     save=True,  # the weights of the best seed of each, by validation

@@ -33,7 +33,7 @@ def bench(out, fusion):
         task="clipart",
         encoders={"image": Thumbnail},
         fusion=fusion,
-        training={"epochs": 2},
+        training={"epochs": 2, "lr": 0.002},
         seeds=2,
         cost=False,
         limit=300,

@@ -39,7 +39,7 @@ suite = mmkit.bench(
     task="synthetic-xor:train=256",
     fusion=[PairwiseFusion, "concat"],
     options=["fusion.width=32"],
-    training={"epochs": 10},
+    training={"epochs": 10, "lr": 0.002},
     seeds=2,
     cost=False,
     out="runs/pairwise",

@@ -25,7 +25,7 @@ def bench(patience):
         task="synthetic-unique:train=64",
         fusion=["concat", "late"],
         baselines=False,
-        training={"epochs": 3},
+        training={"epochs": 3, "lr": 0.002},
         seeds=2,
         cost=False,
         out="runs/resumed",
