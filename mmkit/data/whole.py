@@ -37,6 +37,7 @@ class Whole:
         leaves: by name.
         along: the names of those that are along T; empty if nothing is padded, or the padding is the transform's own.
         lengths: [N], the number of steps of each sample, on the host; None where `along` is empty.
+        least: the number of steps that a batch has at least.
         offsets: [N + 1], where each sample begins in the leaves of `fills`; None if all are stored as [N T ...].
         fills: the padding of each leaf that is stored as [R ...].
         grouped: whether a batch may come in groups, see `Grouped`.
@@ -45,6 +46,7 @@ class Whole:
     leaves: Batch
     along: frozenset[str] = frozenset()
     lengths: Tensor | None = None
+    least: int = 1
     offsets: Tensor | None = None
     fills: Mapping[str, float] = field(default_factory=dict)
     grouped: bool = False
@@ -66,7 +68,7 @@ class Whole:
         return self._padded(index, int(lengths.max()))
 
     def _padded(self, index: Tensor, steps: int) -> Batch:
-        steps = max(steps, 1)
+        steps = max(steps, self.least)
         found = {}
         for name, leaf in self.leaves.items():
             if name in self.fills and self.offsets is not None:
@@ -111,34 +113,39 @@ def whole(
     padded_to = {part["mask"].shape[1] for part in parts if part["mask"].ndim == 2}
     if of_truth or not padded_to or not len(lengths) or int(lengths.min()) == max(padded_to):
         return _joined(parts if len(padded_to) < 2 else [transformed(values)])  # nothing is padded
-    # What one of the shortest values alone is padded to tells apart what grows with the longest value of a batch from
-    # what has a length of its own.
-    present = lengths.masked_fill(lengths == 0, max(padded_to))
-    shortest = int((present if int(present.min()) < max(padded_to) else lengths).argmin())
-    alone, steps = transformed(values[shortest : shortest + 1]), max(int(lengths[shortest]), 1)
-    along = frozenset(
-        leaf
-        for leaf in parts[0]
-        if all(_along(part[leaf], part["mask"]) for part in parts) and alone[leaf].shape[1:2] == (steps,)
-    )
+    # What a missing value and some others are padded to alone tells apart what grows with the longest value of a batch
+    # from what has a length of its own.
+    nothing = transformed([None])
+    least = nothing["mask"].shape[1]
+    alone = [transformed(values[i : i + 1]) for i in _of_different_lengths(lengths)]
+    expected = [(one, max(int(_lengths(one["mask"]).max()), least)) for one in (*parts, *alone, nothing)]
+    along = frozenset(leaf for leaf in parts[0] if all(one[leaf].shape[1:2] == (steps,) for one, steps in expected))
     fills = {leaf: fill for leaf in along if (fill := _fill(leaf, parts)) is not None}
     others = parts[0].keys() - along
     if len(padded_to) > 1 and (len(fills) < len(along) or any(_differ(leaf, parts) for leaf in others)):
         parts = [transformed(values)]  # padding that cannot be made longer
-    return _joined(parts, lengths, along, fills) if "mask" in along else _joined(parts)
+    return _joined(parts, lengths, least, along, fills) if "mask" in along else _joined(parts)
+
+
+def _of_different_lengths(lengths: Tensor) -> list[int]:
+    """The places of up to three samples that are there: a shortest, a middle one, and one of the longest but one."""
+    there = lengths[lengths > 0].unique()
+    chosen = {int(there[i]) for i in (0, len(there) // 2, max(len(there) - 2, 0))} if len(there) else set()
+    return [int((lengths == length).int().argmax()) for length in sorted(chosen)]
 
 
 def _joined(
     parts: Sequence[Batch],
     lengths: Tensor | None = None,
+    least: int = 1,
     along: frozenset[str] = frozenset(),
     fills: Mapping[str, float] | None = None,
 ) -> Whole:
-    """The parts of a split as one; `along` and `lengths` as in `Whole`, `fills` of all leaves of known padding."""
+    """The parts of a split as one; arguments are those of `Whole`, but `fills`, of all leaves of known padding."""
     if lengths is None:
         return Whole({leaf: _together([part[leaf] for part in parts]) for leaf in parts[0]})
     fills = fills or {}
-    most = max(int(lengths.max()), 1)
+    most = max(int(lengths.max()), least)
     padded_bytes = sum(_step_bytes(parts[0][leaf]) for leaf in along) * len(lengths) * most
     ragged = fills if padded_bytes > DENSE and 2 * int(lengths.sum()) < len(lengths) * most else {}
     leaves = {}
@@ -151,7 +158,7 @@ def _joined(
         else:
             leaves[leaf] = _together(of_leaf)
     offsets = torch.cat((lengths.new_zeros(1), lengths.cumsum(0))) if ragged else None
-    return Whole(leaves, along, lengths, offsets, ragged)
+    return Whole(leaves, along, lengths, least, offsets, ragged)
 
 
 def _step_bytes(leaf: Tensor) -> int:

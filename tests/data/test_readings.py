@@ -86,9 +86,20 @@ class TestWhole:
         held = whole("n", transform, RAGGED if present else [None] * 5, IDS)
         assert held.rows(torch.tensor([1, 2]))["numbers"].shape == (2, 8)
 
-    def test_a_length_beyond_the_longest_of_some_parts_is_the_transforms_own_too(self, stored):
-        held = whole("n", Numbers(least=4), RAGGED, IDS)
-        assert held.rows(torch.tensor([0]))["numbers"].shape == (1, 6)  # as of the whole, which is longer than 4
+    @pytest.mark.parametrize("index", INDICES)
+    def test_a_least_length_is_kept(self, stored, index):
+        # As encoders whose kernel is that long need it, of missing values, too.
+        transform = Numbers(least=4)
+        same(whole("n", transform, RAGGED, IDS).rows(torch.tensor(index)), transform([RAGGED[i] for i in index]))
+
+    def test_lengths_in_steps_of_eight_are_the_transforms_own(self, stored):
+        class Eights(Numbers):
+            def __call__(self, values, generator=None):
+                self.least = -(-max(1, *(0 if v is None else len(v) for v in values)) // 8) * 8
+                return super().__call__(values)
+
+        values = [[1] * n for n in (16, 8, 10, 3)] + [None]
+        assert whole("n", Eights(), values, IDS).rows(torch.tensor([2]))["numbers"].shape == (1, 16)
 
     def test_a_leaf_that_happens_to_be_as_wide_is_not_cut(self, stored):
         transform = Numbers(odd=lambda values, _: {"other": torch.arange(6).expand(len(values), -1)})
@@ -113,10 +124,10 @@ class TestWhole:
         assert found["samples"].shape == (2, 19)
         assert found["numbers"].shape == (2, 2)
 
-    def test_each_value_is_transformed_once_and_one_more_tells_what_is_padded(self):
+    def test_each_value_is_transformed_once_and_a_few_more_tell_what_is_padded(self):
         transform = Numbers()
         whole("n", transform, RAGGED, IDS)
-        assert transform.seen == [5, 1]
+        assert transform.seen == [5, 1, 1, 1]  # a missing one, and two of different lengths
 
     def test_truth_keeps_its_form(self, stored):
         truth = Numbers(odd=lambda values, steps: {"mask": torch.tensor([v is not None for v in values])})

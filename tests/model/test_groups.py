@@ -46,15 +46,7 @@ def test_losses_and_gradients_are_those_of_the_padded_batch(encoder, fusion):
     torch.testing.assert_close(found[0], found[1], atol=1e-9, rtol=1e-7)
 
 
-def rowwise_encoders():
-    return [entry.name for entry in installed().available("encoder") if getattr(entry.load(), "rowwise", False)]
-
-
-def test_some_encoders_are_rowwise():
-    assert {"text-rnn", "text-transformer"} <= set(rowwise_encoders())
-
-
-@pytest.mark.parametrize("encoder", rowwise_encoders())
+@pytest.mark.parametrize("encoder", ["text-rnn", "text-transformer"])
 def test_in_training_nothing_of_a_row_hangs_on_its_mates(encoder):
     choice = installed().choose("encoder", f"{encoder}:dropout=0")
     transform = reads(choice)()
