@@ -17,7 +17,7 @@ def html_of(found: Sequence[Row]) -> str:
     return "\n".join(
         [
             *map(table, tables),
-            *map(paragraph, legend),
+            *(paragraph(f"{number}  {text}") for number, text in enumerate(legend, start=1)),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
             *([paragraph(said.sentence())] if said else []),
         ]
