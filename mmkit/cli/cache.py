@@ -59,6 +59,8 @@ def clear(
     for key in keys or ():
         if key not in known:
             raise UsageError(f"the cache has no entry {key}; {one_of(known, key)}")
+    if older_than is not None and not older_than >= 0:
+        raise UsageError(f"--older-than takes a number of days, 0 or more; got {older_than}")
     chosen = list(dict.fromkeys(keys)) if keys else known
     if older_than is not None:
         chosen = [entry.key for entry in cached if entry.made <= time.time() - older_than * DAY]

@@ -311,6 +311,8 @@ def _expanded(
         if not isinstance(one, str) or ":" in one:
             expanded.append((one, False))
             continue
+        if not one.strip():
+            raise UsageError(f"--{kind} takes NAME[:key=value,...]; got {one!r}")
         for name in (part.strip() for part in split_commas(one)):
             if name != "all":
                 expanded.append((name, False))

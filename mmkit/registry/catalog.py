@@ -66,6 +66,10 @@ class Catalog:
         raise self._unknown(kind, name)
 
     def _unknown(self, kind: str, name: str) -> UsageError | UnavailableError:
+        if "," in name:
+            return UsageError(
+                f"there is no {kind} {name}; give a {kind} that has options apart: --{kind} A --{kind} B:key=1"
+            )
         unloaded = [entry for entry in self.entries if entry.kind == "plugin"]
         owner = normalised(name.rpartition("/")[0])
         for entry in unloaded:

@@ -7,6 +7,7 @@ here imports torch; pydantic is imported when the first value is checked, becaus
 from __future__ import annotations
 
 import inspect
+import math
 import os
 import re
 import types
@@ -154,7 +155,11 @@ def _checked(owner: str, option: Option, value: object) -> object:
         for strict in (True, False):
             try:
                 if strict or not isinstance(reading, bool) or describe(option.annotation) == "bool":
-                    return _at_home(adapter.validate_python(reading, strict=strict))
+                    read = adapter.validate_python(reading, strict=strict)
+                    if isinstance(read, float) and not math.isfinite(read):
+                        reason = "it is not finite"  # and JSON, in which options are recorded, has no such number
+                        continue
+                    return _at_home(read)
             except ValidationError as error:
                 first = error.errors(include_url=False)[0]
                 if first["type"] == "predicate_failed":  # its message names a function, and ours the allowed values

@@ -19,7 +19,7 @@ def html_of(found: Sequence[Row]) -> str:
     return "\n".join(
         [
             *map(table, tables),
-            *map(paragraph, legend),
+            *(paragraph(f"{number}  {text}") for number, text in enumerate(legend, start=1)),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
             *(paragraph(line) for line in missing(record for row in found for record in row.records)),
             *map(paragraph, notes(found)),

@@ -106,9 +106,7 @@ def _fitted(
         given = _shares(widths[fixed:], free)
         if not cut and any(share < min(FOLDED, size) for share, size in zip(given, widths[fixed:], strict=True)):
             return None
-        lines = [
-            [_broken(text, share) for text in column] for column, share in zip(columns[fixed:], given, strict=True)
-        ]
+        lines = [[broken(text, share) for text in column] for column, share in zip(columns[fixed:], given, strict=True)]
         if any(len(text) > LINES for column in lines for text in column):
             if not cut:
                 return None
@@ -135,12 +133,12 @@ def _shares(widths: Sequence[int], room: int) -> list[int]:
     return [max(size, 1) for size in given]
 
 
-def _broken(text: str, room: int) -> list[str]:
+def broken(text: str, room: int) -> list[str]:
     """The text as lines of at most `room`, broken where its parts end as far as that is possible."""
     if cell_len(text) <= room:
         return [text]
     lines = [""]
-    for part in re.findall(r"[^\s,:=/]*[\s,:=/]*", text):
+    for part in re.findall(r"[^\s,:=/_.-]*[\s,:=/_.-]*", text):
         for piece in [part] if cell_len(part.rstrip()) <= room else chop_cells(part, room):
             if lines[-1] and cell_len(lines[-1] + piece.rstrip()) > room:
                 lines.append("")

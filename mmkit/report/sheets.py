@@ -47,10 +47,8 @@ class Sheet:
     numbered: bool = False
 
     def legend(self) -> list[str]:
-        """Number and full label of each row, one per line."""
-        full = self.whole or ["  ".join(line[: len(self.names)]) for line in self.lines]
-        size = len(str(len(full)))
-        return [f"{number:>{size}}  {plain(text)}" for number, text in enumerate(full, start=1)]
+        """The full label of each row."""
+        return [plain(text) for text in self.whole or ["  ".join(line[: len(self.names)]) for line in self.lines]]
 
 
 def sheets(found: Sequence[Row]) -> list[Sheet]:

@@ -8,7 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
-from mmkit.report.layout import GAP, laid_out
+from mmkit.report.layout import GAP, broken, laid_out
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, confusion, failures, sheets
@@ -76,5 +76,15 @@ def drawn(sheets: Sequence[Sheet], console: Console) -> list[Text]:
             texts += [*([Text()] if texts else []), Text("\n").join([*titles, *head, *rule, *map(Text, body)])]
             titles = []
     if told:
-        texts += [Text(), Text("\n".join(sheets[0].legend()))]
+        texts += [Text(), Text("\n".join(_numbered(sheets[0].legend(), width)))]
     return texts
+
+
+def _numbered(legend: Sequence[str], width: int | None) -> list[str]:
+    """Lines of the legend, each behind the number of its row; what does not fit goes on below its beginning."""
+    size = len(str(len(legend)))
+    lines = []
+    for number, text in enumerate(legend, start=1):
+        first, *rest = [text] if width is None else broken(text, max(width - size - 2, 1))
+        lines += [f"{number:>{size}}  {first}", *(" " * (size + 2) + line for line in rest)]
+    return lines

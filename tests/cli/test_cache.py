@@ -57,6 +57,7 @@ class TestCommand:
         (folder / OTHER / "about.json").write_text(json.dumps(about | {"made": time.time() - 3 * 24 * 3600}))
         assert "0 entries removed" in self.call(capsys, "clear", "--older-than", "4")[1]
         assert "1 entries removed" in self.call(capsys, "clear", "--older-than", "2.5")[1]
+        assert "a number of days, 0 or more; got nan" in self.call(capsys, "clear", "--older-than", "nan")[2]
         assert [one.key for one in cache_entries(folder)] == [KEY]
 
     def test_where_it_is(self):

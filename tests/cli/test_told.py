@@ -198,6 +198,21 @@ def test_dotted_options_that_do_not_exist(bench, option, words):
     assert words in err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--fusion", "concat,attention:heads=8"], "give a fusion that has options apart: --fusion A --fusion B:key=1"),
+        (["--fusion", ""], "--fusion takes NAME[:key=value,...]; got ''"),
+        (["--lr", "inf"], "train: option lr takes float > 0; got inf (it is not finite)"),
+        (["-o", "train.lr=inf"], "train: option lr takes float > 0; got inf (it is not finite)"),
+    ],
+)
+def test_values_that_cannot_be_meant(bench, arguments, words):
+    code, out, err = bench(*SMALL[:2], *arguments)
+    assert (code, out) == (2, "")
+    assert words in err
+
+
 class TestHome:
     @pytest.fixture(autouse=True)
     def _home(self, tmp_path, monkeypatch):
