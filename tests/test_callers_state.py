@@ -73,7 +73,7 @@ def fitted(**options: object) -> tuple[mmkit.MultimodalModel, object]:
         fusion="attention:width=8,heads=2,dropout=0.2",
         training=TRAINING,
         progress=False,
-        **options,  # type: ignore[arg-type]
+        **options,
     )
     return model, [record.metrics, record.validation, record.history, model.predict(QUESTIONS)]
 

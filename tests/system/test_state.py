@@ -6,6 +6,7 @@ import random
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmkit.system.state import own_state
+
+ONEDNN: Any = torch.backends.mkldnn  # untyped
 
 pytestmark = pytest.mark.usefixtures("torch_restored")
 
@@ -25,7 +28,7 @@ def torch_restored() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=False)
     torch.set_float32_matmul_precision("highest")
     torch.set_default_device(None)
-    torch.backends.mkldnn.enabled = True
+    ONEDNN.enabled = True
 
 
 def flags() -> dict[str, object]:
@@ -53,7 +56,7 @@ def everything_set() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
     torch.set_default_device("meta")
-    torch.backends.mkldnn.enabled = False
+    ONEDNN.enabled = False
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         yield
 

@@ -48,13 +48,13 @@ class Scaled(torch.autograd.Function):
         return x.clone()
 
     @staticmethod
-    def backward(context: object, gradient: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(context: object, gradient: Tensor) -> Tensor:
         return gradient / 2
 
 
 class HalfGradient(Encoder):
     def between(self, x: Tensor) -> Tensor:
-        return torch.tanh(Scaled.apply(x))  # type: ignore[no-untyped-call]
+        return torch.tanh(Scaled.apply(x))
 
 
 class Head(nn.Module):
@@ -71,7 +71,7 @@ class Head(nn.Module):
         return features.vector()
 
     def forward(self, features: Features) -> Tensor:
-        return self.out(self.vector(features))  # type: ignore[no-any-return]
+        return self.out(self.vector(features))
 
     def loss(self, output: Tensor, truth: Batch) -> Tensor:
         found = F.cross_entropy(output, truth["label"].clamp(min=0), reduction="none")

@@ -19,7 +19,7 @@ from mmkit.modalities.text import Text
 from mmkit.plugin import EncoderSpec, FusionSpec
 from mmkit.testing import Examination, checks_of
 
-HERE = {"global-state", "hash-order", "transform-hash-order", "long-samples"}
+HERE = {"complete", "global-state", "hash-order", "transform-hash-order", "long-samples"}
 """Checks whose planted defects are in this file."""
 
 
@@ -33,7 +33,7 @@ class Fusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         return Features.of(
-            sum(self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1) for n in self.maps)  # type: ignore[arg-type]
+            sum(self.maps[n](features[n].vector()) * features[n].present().unsqueeze(1) for n in self.maps)
         )
 
 
@@ -164,7 +164,7 @@ class Bag(nn.Module):
         self.table = nn.Embedding(len(transform.known) + 1, 6)
 
     def tokens(self, batch: Batch) -> Tensor:
-        return self.table(batch["words"])  # type: ignore[no-any-return]
+        return self.table(batch["words"])
 
     def forward(self, batch: Batch) -> Features:
         return Features.of(self.tokens(batch), batch["mask"])
@@ -186,7 +186,7 @@ class FewPositions(Bag):
         self.positions = nn.Embedding(512, 6)
 
     def tokens(self, batch: Batch) -> Tensor:
-        return super().tokens(batch) + self.positions(torch.arange(batch["words"].shape[1]))  # type: ignore[no-any-return]
+        return super().tokens(batch) + self.positions(torch.arange(batch["words"].shape[1]))
 
 
 class CutsByItself(Bag):
