@@ -84,6 +84,8 @@ def _meant(name: str) -> str:
 
 def _available(device: str) -> str:
     """The device, if torch can use it on this machine; the fastest one for "auto"."""
+    if device == "cpu":
+        return device  # to ask for the others takes long
     usable = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         return next(name for name in ("cuda", "mps", "cpu") if usable[name])

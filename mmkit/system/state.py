@@ -107,8 +107,10 @@ def own_state(device: torch.device | str = "cpu", *, seed: int | None = None) ->
             yield
         finally:
             _flags.leave()
+            torch.set_grad_enabled(True)
         return
     with ExitStack() as stack:
+        stack.callback(torch.set_grad_enabled, torch.is_grad_enabled())
         if seed is not None:
             stack.enter_context(_DRAWING)
         _flags.enter()

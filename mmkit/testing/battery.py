@@ -60,6 +60,7 @@ CHECKS: tuple[Check, ...] = (
     Check(missing.garbage, ("encoder",), STEADY),
     Check(missing.missing_rows, MODULES, SOUND),
     Check(missing.missing_inputs, ("fusion", "objective"), SOUND),
+    Check(missing.complete, MODULES, STEADY),
     Check(missing.neutral, ("fusion",), STEADY),
     Check(removal.removal, ("fusion", "objective"), (*STEADY, "missing-inputs")),
     Check(sizes.large, MODULES, (*STEADY, "mates")),

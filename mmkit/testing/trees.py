@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -41,6 +42,19 @@ def as_vectors(tree: Any) -> Any:
         return {key: as_vectors(value) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
         return type(tree)(as_vectors(value) for value in tree)
+    return tree
+
+
+def told_complete(tree: Any) -> Any:
+    """The same tree, with what has no missing row told so."""
+    if isinstance(tree, Features):
+        return replace(tree, complete=bool(tree.present().all()))
+    if isinstance(tree, ModelOutput):
+        return ModelOutput(told_complete(tree.features), told_complete(tree.fused), tree.output, tree.unimodal)
+    if isinstance(tree, Mapping):
+        return {key: told_complete(value) for key, value in tree.items()}
+    if isinstance(tree, tuple | list):
+        return type(tree)(told_complete(value) for value in tree)
     return tree
 
 

@@ -16,10 +16,9 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mmkit.system.state import own_state
 
+ONEDNN: Any = torch.backends.mkldnn  # untyped
+
 pytestmark = pytest.mark.usefixtures("torch_restored")
-
-
-MKLDNN: Any = torch.backends.mkldnn
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def torch_restored() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=False)
     torch.set_float32_matmul_precision("highest")
     torch.set_default_device(None)
-    MKLDNN.enabled = True
+    ONEDNN.enabled = True
 
 
 def flags() -> dict[str, object]:
@@ -57,7 +56,7 @@ def everything_set() -> Iterator[None]:
     torch.use_deterministic_algorithms(mode=True, warn_only=True)
     torch.set_float32_matmul_precision("medium")
     torch.set_default_device("meta")
-    MKLDNN.enabled = False
+    ONEDNN.enabled = False
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
         yield
 

@@ -19,7 +19,7 @@ from mmkit.modalities.text import Text
 from mmkit.plugin import EncoderSpec, FusionSpec
 from mmkit.testing import Examination, checks_of
 
-HERE = {"global-state", "hash-order", "transform-hash-order", "long-samples"}
+HERE = {"complete", "global-state", "hash-order", "transform-hash-order", "long-samples"}
 """Checks whose planted defects are in this file."""
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from mmkit.contract import Features
 from mmkit.errors import ContractError
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.module import Absent, ModuleSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import expect_finite, expect_same
+from mmkit.testing.trees import expect_finite, expect_same, told_complete
 
 
 def garbage(specimen: EncoderSpecimen) -> str | None:
@@ -40,6 +41,21 @@ def _expect_finite(specimen: ModuleSpecimen, absent: Absent, situation: str) -> 
     expect_finite(outputs, f"{situation}, in training")
     expect_finite(gradients, f"{situation}, gradient")
     expect_finite(specimen.evaluate(inputs), f"{situation}, in evaluation")
+
+
+def complete(specimen: ModuleSpecimen) -> str | None:
+    """Told that inputs have no missing row it gives the same, and it says so only of what has none."""
+    last = specimen.names[-1]
+    for absent in ({}, {last: (2,)}):
+        inputs = specimen.draw(4, absent=absent)
+        expected = specimen.evaluate(inputs)
+        for outputs in (expected, found := specimen.evaluate(told_complete(inputs))):
+            for name, value in outputs.items():
+                if isinstance(value, Features) and value.complete and not value.present().all():
+                    raise ContractError(f"its {name} say that they are complete, and a row is missing")
+        what = "nothing is missing" if not absent else f"only {last} is missing, in one row"
+        expect_same(found, expected, f"told which inputs are complete, where {what}")
+    return None
 
 
 def neutral(specimen: FusionSpecimen) -> str | None:
