@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.sources.forms import is_text
 from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, pieces
 from mmkit.sources.paths import located
+from mmkit.sources.types import is_text, usual
 
 WORDS = 5
 """Words of the shortest text that is a copy where it is equal."""
@@ -164,7 +164,7 @@ def without_values(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:
 def missing(column: pa.ChunkedArray) -> np.ndarray:
     """Rows without a value: null, NaN, or a blank string; [N] bool."""
     found = []
-    for piece in pieces(column):
+    for piece in pieces(usual(column)):
         if is_text(piece.type):
             some = pc.fill_null(pc.match_substring_regex(piece.cast(pa.large_string()), r"\S"), fill_value=False)
             found.append(~some.to_numpy(zero_copy_only=False))
