@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -144,8 +145,21 @@ def _plain_numbers(array: pa.Array) -> np.ndarray:
 def _from_strings(array: pa.Array, form: Form | None) -> np.ndarray:
     if form is None:
         return np.full(len(array), np.nan)
-    if pat.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    return _by_value(array, partial(_in_form, form=form), np.nan)
+
+
+def _by_value(array: pa.Array, read: Callable[[pa.Array], np.ndarray], gap: object) -> np.ndarray:
+    """What `read` gives of an array of strings; each different one is read once, where values repeat."""
+    known = pat.is_dictionary(array.type)
+    coded = array if known else array.dictionary_encode()
+    if not known and 2 * len(coded.dictionary) > len(array):
+        return read(array)
+    values = read(coded.dictionary)
+    table = np.append(values, np.array([gap], values.dtype))  # index -1 is the last: missing
+    return table[pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)]
+
+
+def _in_form(array: pa.Array, form: Form) -> np.ndarray:
     text = pc.utf8_lower(pc.utf8_trim_whitespace(array.cast(pa.string())))
     scale = np.ones(len(array))
     if form.unit:
@@ -202,7 +216,7 @@ def dates(column: pa.ChunkedArray, kind: str = "date") -> np.ndarray:
 def _moments(array: pa.Array, kind: str) -> np.ndarray:
     form = array.type
     if pat.is_dictionary(form):
-        array, form = array.dictionary_decode(), form.value_type
+        return _by_value(array, partial(_from_texts, kind=kind), "NaT")
     if pat.is_time(form):
         unit = form.unit
         plain = pc.fill_null(array.cast(pa.int32() if pat.is_time32(form) else pa.int64()).cast(pa.int64()), -1)
@@ -213,7 +227,7 @@ def _moments(array: pa.Array, kind: str) -> np.ndarray:
     if pat.is_temporal(form) and not (pat.is_duration(form) or pat.is_interval(form)):
         return array.cast(pa.timestamp("ms"), safe=False).to_numpy(zero_copy_only=False).astype("datetime64[ms]")
     if is_text(form):
-        return _from_texts(array.cast(pa.string()), kind)
+        return _by_value(array, partial(_from_texts, kind=kind), "NaT")
     values = _plain_numbers(array)
     if np.nanmax(np.abs(values), initial=0) < 1e8:  # digits, as in 20240501
         texts = pa.array(values, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.string())
@@ -231,7 +245,7 @@ def _since_1970(values: np.ndarray) -> np.ndarray:
 
 
 def _from_texts(array: pa.Array, kind: str) -> np.ndarray:
-    text = pc.utf8_trim_whitespace(array)
+    text = pc.utf8_trim_whitespace(array.cast(pa.string()))
     if kind != "date":
         return _by_pattern(text, PATTERNS[kind])
     found, rest = _by_arrow(text)

@@ -13,7 +13,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.hooks import _checked
 
-SPECS = [entry.spec for entry in installed().available("modality")]
+SPECS = [e.spec for e in installed().available("modality") if isinstance(e.spec, ModalitySpec)]
 
 
 def claimed(head):
