@@ -238,7 +238,8 @@ class Samples:
     NaN, `pandas.NA` and a masked element of numpy are missing values as well; as truth NaN is none, but an error.
 
     A sequence may be lazy: it is read value by value, in any order, by several threads, and a value that must not be
-    read raises a `DataError` then. Where it has a `fingerprint: str`, a hash of its content, it is known by that.
+    read raises a `DataError` then. Where it has a `fingerprint: str`, a hash of its content, it is known by that, and
+    where it has `subset(index)`, a lazy column of some of its values, no value is read to choose samples.
 
     Args:
         ids: of each sample, unique over all splits.

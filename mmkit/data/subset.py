@@ -7,6 +7,7 @@ from typing import Any
 
 from mmkit.contract import Samples
 from mmkit.data.columns import Column
+from mmkit.errors import DataError
 from mmkit.modalities.arrays import is_missing
 
 
@@ -18,10 +19,16 @@ def select(samples: Samples, index: Sequence[int]) -> Samples:
 
     return Samples(
         pick(samples.ids),
-        {name: Column(column[i] for i in index) for name, column in samples.inputs.items()},
+        {name: _chosen(column, index) for name, column in samples.inputs.items()},
         pick(samples.truth),
         None if samples.groups is None else pick(samples.groups),
     )
+
+
+def _chosen(column: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:
+    """The values at the given positions; of a lazy column none is read for it."""
+    lazily = getattr(column, "subset", None)
+    return Column(column[i] for i in index) if lazily is None else lazily(index)
 
 
 def first(samples: Samples, count: int) -> Samples:
@@ -48,9 +55,20 @@ def small_subset(samples: Samples, count: int) -> Samples:
         plain = truth.item() if getattr(truth, "ndim", None) == 0 else truth
         if isinstance(plain, str | int):
             firsts.setdefault(str(plain), i)
-    with_input = (next((i for i, v in enumerate(column) if not is_missing(v)), 0) for column in samples.inputs.values())
+    with_input = map(_first_there, samples.inputs.values())
     by_priority = dict.fromkeys([*with_input, *firsts.values(), *range(len(samples))])
     return select(samples, sorted(list(by_priority)[:count]))
+
+
+def _first_there(column: Sequence[Any]) -> int:
+    """The first sample that has the input; of a lazy column one whose value may be read."""
+    for i in range(len(column)):
+        try:
+            if not is_missing(column[i]):
+                return i
+        except DataError:
+            continue
+    return 0
 
 
 def with_truth(samples: Samples) -> Samples:

@@ -67,6 +67,10 @@ class Lazy(Sequence[Any]):
         state.update(np.ascontiguousarray(self._rows, dtype=np.int64).tobytes())
         return state.hexdigest()
 
+    def subset(self, index: Sequence[int]) -> Lazy:
+        """A column of the values at the given positions, of which none is read yet."""
+        return Lazy(self._store, self._rows[np.asarray(index, dtype=np.int64)])
+
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
         return [self._store.value(int(self._rows[i])) for i in index]

@@ -13,9 +13,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.sources.forms import is_text
 from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, pieces
 from mmkit.sources.paths import located
+from mmkit.sources.types import is_text, usual
 
 WORDS = 5
 """Words of the shortest text that is a copy where it is equal."""
@@ -63,7 +63,8 @@ def equal_texts(column: pa.ChunkedArray, words: int = WORDS) -> np.ndarray:
 def _normalised(text: pa.Array, words: int) -> tuple[pa.Array, pa.Array]:
     """The words of each text, lower-case, a space between them; and whether there are enough of them."""
     if pc.all(pc.string_is_ascii(text)).as_py():  # most are, and it takes a third of the time
-        text = pc.ascii_trim(pc.replace_substring_regex(pc.ascii_lower(text), "[^a-z0-9]+", " "), " ")
+        # Lower-case last: of what a cast made of a slice, Arrow's ascii_lower has offsets beyond the end of its values.
+        text = pc.ascii_trim(pc.ascii_lower(pc.replace_substring_regex(text, "[^A-Za-z0-9]+", " ")), " ")
         return text, pc.greater_equal(pc.count_substring(text, " "), words - 1)
     text = pc.utf8_lower(pc.utf8_normalize(text, "NFKC"))
     text = pc.utf8_trim(pc.replace_substring_regex(text, _BETWEEN, " "), " ")
@@ -164,7 +165,7 @@ def without_values(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:
 def missing(column: pa.ChunkedArray) -> np.ndarray:
     """Rows without a value: null, NaN, or a blank string; [N] bool."""
     found = []
-    for piece in pieces(column):
+    for piece in pieces(usual(column)):
         if is_text(piece.type):
             some = pc.fill_null(pc.match_substring_regex(piece.cast(pa.large_string()), r"\S"), fill_value=False)
             found.append(~some.to_numpy(zero_copy_only=False))

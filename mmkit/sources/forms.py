@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ import pyarrow.types as pat
 
 from mmkit.sources.hashes import pieces
 from mmkit.sources.sampling import some, strings
+from mmkit.sources.types import is_number, is_text, usual
 
 MOST = 0.95
 """A column has a form where more than this share of its values has it."""
@@ -29,7 +31,7 @@ ABSENT = frozenset(
 """Strings that mean "missing" in a column of numbers, in lower case."""
 
 _NUMBER = re.compile(
-    r"(?P<before>[+-]?)(?P<money>[$€£¥₹]|usd|eur|gbp|chf)?\s*(?P<sign>[+-]?)"
+    r"(?:[+-]?|[+-]?(?P<money>[$€£¥₹]|usd|eur|gbp|chf)\s*|(?P<before>[$€£¥₹]|usd|eur|gbp|chf)\s*[+-])"
     r"(?P<digits>\d[\d.,]*(?:e[+-]?\d+)?|\.\d+(?:e[+-]?\d+)?)\s*(?P<unit>[%€$£¥₹a-zµ°]{0,8})",
     re.IGNORECASE | re.ASCII,
 )
@@ -41,11 +43,6 @@ _STYLES = {
 _MONEY = frozenset("$€£¥₹") | {"usd", "eur", "gbp", "chf"}
 _SIZES = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _MANY = {"": 0, "k": 1, "m": 2, "bn": 3}
-
-
-def is_text(kind: pa.DataType) -> bool:
-    """Whether a type of Arrow is one of strings."""
-    return pat.is_string(kind) or pat.is_large_string(kind) or pat.is_string_view(kind)
 
 
 @dataclass(frozen=True)
@@ -80,7 +77,7 @@ def form_of(texts: Iterable[str]) -> Form | None:
     found = [match for match in map(_NUMBER.fullmatch, seen) if match]
     if not found or len(found) < MOST * len(seen):
         return None
-    units = Counter("money" if match["money"] else _unit(match["unit"]) for match in found)
+    units = Counter("money" if match["money"] or match["before"] else _unit(match["unit"]) for match in found)
     unit = _one_unit(units)
     digits = [match["digits"] for match in found]
     for style, pattern in _STYLES.items():
@@ -127,6 +124,7 @@ def numbers(column: pa.ChunkedArray, form: Form | None = None) -> np.ndarray:
     Returns:
         [N] float64; NaN where a value is missing, or is no number.
     """
+    column = usual(column)
     kind = column.type
     if pat.is_dictionary(kind) or is_text(kind):
         form = form or form_of(strings(some(column)))
@@ -137,6 +135,8 @@ def numbers(column: pa.ChunkedArray, form: Form | None = None) -> np.ndarray:
 
 
 def _plain_numbers(array: pa.Array) -> np.ndarray:
+    if not is_number(array.type):
+        return np.full(len(array), np.nan)
     if pat.is_boolean(array.type):
         array = array.cast(pa.int8())
     return pc.fill_null(array.cast(pa.float64(), safe=False), np.nan).to_numpy(zero_copy_only=False)
@@ -145,8 +145,21 @@ def _plain_numbers(array: pa.Array) -> np.ndarray:
 def _from_strings(array: pa.Array, form: Form | None) -> np.ndarray:
     if form is None:
         return np.full(len(array), np.nan)
-    if pat.is_dictionary(array.type):
-        array = array.dictionary_decode()
+    return _by_value(array, partial(_in_form, form=form), np.nan)
+
+
+def _by_value(array: pa.Array, read: Callable[[pa.Array], np.ndarray], gap: object) -> np.ndarray:
+    """What `read` gives of an array of strings; each different one is read once, where values repeat."""
+    known = pat.is_dictionary(array.type)
+    coded = array if known else array.dictionary_encode()
+    if not known and 2 * len(coded.dictionary) > len(array):
+        return read(array)
+    values = read(coded.dictionary)
+    table = np.append(values, np.array([gap], values.dtype))  # index -1 is the last: missing
+    return table[pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)]
+
+
+def _in_form(array: pa.Array, form: Form) -> np.ndarray:
     text = pc.utf8_lower(pc.utf8_trim_whitespace(array.cast(pa.string())))
     scale = np.ones(len(array))
     if form.unit:
@@ -196,14 +209,14 @@ def dates(column: pa.ChunkedArray, kind: str = "date") -> np.ndarray:
     Returns:
         [N] datetime64[ms], in UTC where a zone is written; NaT where a value is missing, or is no date.
     """
-    parts = [_moments(piece, kind) for piece in pieces(column)]
+    parts = [_moments(piece, kind) for piece in pieces(usual(column))]
     return np.concatenate(parts) if parts else np.zeros(0, "datetime64[ms]")
 
 
 def _moments(array: pa.Array, kind: str) -> np.ndarray:
     form = array.type
     if pat.is_dictionary(form):
-        array, form = array.dictionary_decode(), form.value_type
+        return _by_value(array, partial(_from_texts, kind=kind), "NaT")
     if pat.is_time(form):
         unit = form.unit
         plain = pc.fill_null(array.cast(pa.int32() if pat.is_time32(form) else pa.int64()).cast(pa.int64()), -1)
@@ -211,10 +224,10 @@ def _moments(array: pa.Array, kind: str) -> np.ndarray:
         found = counts.astype(f"timedelta64[{unit}]") + np.datetime64(0, unit)
         found[counts < 0] = np.datetime64("NaT")
         return found.astype("datetime64[ms]")
-    if pat.is_temporal(form):
+    if pat.is_temporal(form) and not (pat.is_duration(form) or pat.is_interval(form)):
         return array.cast(pa.timestamp("ms"), safe=False).to_numpy(zero_copy_only=False).astype("datetime64[ms]")
     if is_text(form):
-        return _from_texts(array.cast(pa.string()), kind)
+        return _by_value(array, partial(_from_texts, kind=kind), "NaT")
     values = _plain_numbers(array)
     if np.nanmax(np.abs(values), initial=0) < 1e8:  # digits, as in 20240501
         texts = pa.array(values, from_pandas=True).cast(pa.int64(), safe=False).cast(pa.string())
@@ -232,7 +245,7 @@ def _since_1970(values: np.ndarray) -> np.ndarray:
 
 
 def _from_texts(array: pa.Array, kind: str) -> np.ndarray:
-    text = pc.utf8_trim_whitespace(array)
+    text = pc.utf8_trim_whitespace(array.cast(pa.string()))
     if kind != "date":
         return _by_pattern(text, PATTERNS[kind])
     found, rest = _by_arrow(text)

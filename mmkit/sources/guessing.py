@@ -30,10 +30,11 @@ import pyarrow.types as pat
 from mmkit.errors import UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources import forms, words
-from mmkit.sources.forms import MOST, is_text
+from mmkit.sources.forms import MOST
 from mmkit.sources.hashes import different, hashes, pieces
 from mmkit.sources.paths import located
 from mmkit.sources.sampling import some, strings
+from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
 
 TABLE = ("number", "category", "date", "date:dayfirst", "date:monthfirst", "numbers", "tags")
 """Kinds of the columns that are one input together: a row of a table."""
@@ -88,6 +89,7 @@ def guess(
         files: the folder where relative paths begin; None where there are no files to look for.
         outside: True where paths that leave the folder are allowed.
     """
+    column = usual(column)
     missing = missing_of(column)
     if missing == len(column):
         return Guess("ignore", "all values are missing", missing)
@@ -95,11 +97,11 @@ def guess(
     kind = column.type
     if pat.is_dictionary(kind) or pat.is_boolean(kind):
         found = _of_coded(column, missing)
-    elif pat.is_temporal(kind) and not pat.is_duration(kind):
+    elif pat.is_temporal(kind) and not (pat.is_duration(kind) or pat.is_interval(kind)):
         found = _unless_one(column, missing, Guess("date", f"Arrow's type {kind}", missing))
-    elif _is_bytes(kind) or pat.is_struct(kind):
+    elif is_bytes(kind) or pat.is_struct(kind):
         found = _of_bytes(column, missing, known)
-    elif _is_list(kind):
+    elif is_list(kind):
         found = _of_lists(column, missing)
     elif is_text(kind):
         found = _Strings(name, column, missing).guess(known, files, outside=outside)
@@ -134,6 +136,7 @@ def guesses(
         UsageError: `given` names a column or a kind that there is not, or a kind that the column's type cannot be.
     """
     given = dict(given or {})
+    columns = {name: usual(column) for name, column in columns.items()}
     installed = tuple(modalities)
     possible = [*TABLE, *(spec.name for spec in installed if spec.name != "table"), "ignore"]
     for name, kind in given.items():
@@ -161,32 +164,32 @@ def guesses(
 
 def _mark(column: pa.ChunkedArray) -> int:
     """The same for equal columns, and hardly ever for others."""
-    return hash((str(column.type), column.null_count, repr(some(column, 100).to_pylist())))
+    return hash((str(column.type), column.null_count, hashes(some(column, 100)).tobytes()))
 
 
 def _as_given(name: str, column: pa.ChunkedArray, kind: str) -> Guess:
+    column = usual(column)
     missing = missing_of(column)
     if kind == "number":
-        values = forms.numbers(column) if not (_is_bytes(column.type) or pat.is_nested(column.type)) else None
-        if values is None or (np.isnan(values).all() and missing < len(column)):
+        values = forms.numbers(column)
+        if np.isnan(values).all() and missing < len(column):
             raise UsageError(f"column {name!r} cannot be a number: its values have no one form, as {_shown(column)}")
         missing = int(np.isnan(values).sum())
     elif kind.partition(":")[0] == "date":
-        values = forms.dates(column, kind) if _may_be_dates(column.type) else None
-        if values is None or (np.isnat(values).all() and missing < len(column)):
+        moments = forms.dates(column, kind)
+        if np.isnat(moments).all() and missing < len(column):
             raise UsageError(f"column {name!r} cannot be read as {kind}: its values are as {_shown(column)}")
-        missing = int(np.isnat(values).sum())
-    elif kind in {"numbers", "tags"} and not (_is_list(column.type) or is_text(column.type)):
+        missing = int(np.isnat(moments).sum())
+    elif kind in {"numbers", "tags"} and not (is_list(column.type) or is_text(column.type)):
         raise UsageError(f"column {name!r} cannot be {kind}, which are lists: its values are as {_shown(column)}")
     return Guess(kind, "as you wrote", missing)
 
 
-def _may_be_dates(kind: pa.DataType) -> bool:
-    return not (_is_bytes(kind) or pat.is_nested(kind) or pat.is_boolean(kind) or pat.is_null(kind))
-
-
 def _shown(column: pa.ChunkedArray) -> str:
-    return ", ".join(f"{value!r:.40}" for value in some(column, 3).to_pylist())
+    few = some(column, 3)
+    if pat.is_temporal(column.type) and not pat.is_interval(column.type):
+        few = few.cast(pa.string())  # some are beyond what Python can say
+    return ", ".join(f"{value!r:.40}" for value in few.to_pylist())
 
 
 def missing_of(column: pa.ChunkedArray) -> int:
@@ -201,16 +204,6 @@ def missing_of(column: pa.ChunkedArray) -> int:
     if pat.is_floating(column.type):
         return pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0
     return column.null_count
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return (
-        pat.is_binary(kind) or pat.is_large_binary(kind) or pat.is_fixed_size_binary(kind) or pat.is_binary_view(kind)
-    )
 
 
 def _one(missing: int) -> str:
@@ -257,11 +250,11 @@ def _of_lists(column: pa.ChunkedArray, missing: int, what: str = "lists") -> Gue
     inner = column.type.value_type
     if not lengths.size or not lengths.any():
         return Guess("ignore", "all lists are empty", len(column))
-    if _is_list(inner):
+    if is_list(inner):
         return Guess("series", f"{what} of lists", missing)
     if is_text(inner) or pat.is_dictionary(inner):
         return Guess("tags", f"{what} of strings", missing)
-    if not (pat.is_integer(inner) or pat.is_floating(inner) or pat.is_boolean(inner) or pat.is_decimal(inner)):
+    if not is_number(inner):
         return Guess("ignore", f"{what} of Arrow's type {inner}, which nothing here reads", missing)
     if lengths.min() == lengths.max():
         return Guess("numbers", f"{what} of {lengths.max():,} numbers each", missing)
@@ -468,6 +461,8 @@ class _Strings:
             return None
         values = forms.numbers(self.column, form)
         unread = np.isnan(values)
+        if unread.all():
+            return None  # what looks like numbers is beyond any
         missing = int(unread.sum())
         read = forms.numbers(_column(self.seen), form)
         signs = tuple(sorted({text for text, value in zip(self.seen, read, strict=True) if np.isnan(value)}))

@@ -16,6 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.types as pat
 
+from mmkit.sources.types import is_list, usual
+
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The hash of a value that is missing."""
 
@@ -44,6 +46,7 @@ def mixed(values: np.ndarray) -> np.ndarray:
 
 def hashes(column: pa.ChunkedArray) -> np.ndarray:
     """A hash of each value, [N] uint64; `MISSING` for null and NaN."""
+    column = usual(column)
     found = [np.zeros(0, np.uint64)]
     repeats = True  # as long as a value stands for several, each is hashed once a piece
     for piece in pieces(column):
@@ -75,13 +78,13 @@ def firsts(found: np.ndarray) -> np.ndarray:
 def _hashed(array: pa.Array, *, repeats: bool) -> tuple[np.ndarray, bool]:
     """The hash of each value, and whether values repeat."""
     kind = array.type
-    if pat.is_null(kind):
-        return np.full(len(array), MISSING), True
-    if pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind):
+    if is_list(kind):
         return _of_lists(array), True
     if pat.is_integer(kind) or pat.is_floating(kind) or pat.is_boolean(kind):
         return _of_numbers(array), True
-    if pat.is_nested(kind):
+    if pat.is_temporal(kind) and not pat.is_interval(kind):  # some are beyond what Python can say
+        return _of_numbers(array.view(pa.int32() if kind.bit_width == 32 else pa.int64())), True
+    if pat.is_nested(kind) or pat.is_interval(kind) or pat.is_null(kind):
         return _of_values([None if value is None else repr(value) for value in array.to_pylist()]), True
     if not (repeats or pat.is_dictionary(kind)):
         return _of_values(array.to_pylist()), False

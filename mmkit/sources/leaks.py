@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from mmkit.sources import forms
-from mmkit.sources.forms import is_text
 from mmkit.sources.hashes import hashes
 from mmkit.sources.sampling import at
 from mmkit.sources.targets import Target
+from mmkit.sources.types import is_text, usual
 
 ROWS = 100_000
 """Rows that are looked at, half of them to learn and half to check."""
@@ -55,7 +55,8 @@ def leaks(
     half = np.zeros(len(rows), bool)
     half[r.permutation(len(rows))[: len(rows) // 2]] = True
     found: list[tuple[str, tuple[str, ...]]] = []
-    for name, column in columns.items():
+    for name, given in columns.items():
+        column = usual(given)
         kind = kinds.get(name, "ignore")
         if kind in {"number", "category"} or kind.partition(":")[0] == "date":
             numbers, bins = _bins(at(column, rows), kind)

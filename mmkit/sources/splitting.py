@@ -15,6 +15,7 @@ import pyarrow as pa
 from mmkit.errors import UsageError
 from mmkit.sources.hashes import MISSING, firsts, hashes, pieces
 from mmkit.sources.targets import Target
+from mmkit.sources.types import is_text, usual
 
 SPLITS = ("train", "validation", "test")
 """The splits by their numbers, 0, 1 and 2; a row in none of them, whose truth is missing, is -1."""
@@ -132,10 +133,6 @@ def trainable(sides: np.ndarray, target: Target, units: np.ndarray | None = None
     return sides
 
 
-def _strings(column: pa.ChunkedArray) -> list[object]:
-    return [value for piece in pieces(column) for value in piece.to_pylist()]
-
-
 def _kept(
     strata: np.ndarray,
     given: np.ndarray,
@@ -208,6 +205,10 @@ class _Units:
             validation = ~test & (middle < rows[test].sum() + owed[0])
             owed[0] -= rows[validation].sum()
             found[units[test]], found[units[validation]] = 2, 1
+        for side, share in ((2, held[1]), (1, held[0])):  # where units are few, each split has one all the same
+            train = np.flatnonzero(found == 0)
+            if share > 0 and not (found == side).any() and len(train) > 1:
+                found[train[np.lexsort((self.keys[train], self.sizes[train]))[0]]] = side
         return found
 
     def by_time(self, times: np.ndarray, held: np.ndarray) -> np.ndarray:
@@ -255,6 +256,11 @@ def _named(names: pa.ChunkedArray, seed: int) -> np.ndarray:
     """A hash of seed and each name, [N] uint64."""
     start = blake2b(f"{seed}\0".encode(), digest_size=8)
     found = []
+    names = usual(names)
+    if pa.types.is_nested(names.type):
+        raise UsageError(f"names of rows and groups are strings or numbers; got values of the type {names.type}")
+    if pa.types.is_temporal(names.type) and not pa.types.is_interval(names.type):
+        names = names.cast(pa.string())
     for piece in pieces(names):
         coded = piece if isinstance(piece, pa.DictionaryArray) else piece.dictionary_encode()
         digests = bytearray()
@@ -282,7 +288,10 @@ def given_splits(column: pa.ChunkedArray) -> np.ndarray:
     Raises:
         UsageError: it names something else, or no train or no test.
     """
-    texts = [None if value is None else str(value).strip().lower() for value in _strings(column)]
+    column = usual(column)
+    if not (is_text(column.type) or pa.types.is_dictionary(column.type) or pa.types.is_null(column.type)):
+        raise UsageError(f"a column of splits holds train, validation and test; got values of the type {column.type}")
+    texts = [None if text is None else text.strip().lower() for piece in pieces(column) for text in piece.to_pylist()]
     names = {name for name in texts if name}
     unknown = sorted(names - _WRITTEN.keys())
     if unknown:

@@ -17,9 +17,9 @@ import pyarrow.types as pat
 
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.sources import forms
-from mmkit.sources.forms import is_text
 from mmkit.sources.hashes import different, pieces
 from mmkit.sources.sampling import some, strings
+from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
 from mmkit.transforms.truth import category_name
 
 KINDS = ("classes", "labels", "scalar", "text")
@@ -140,6 +140,7 @@ def read_target(columns: Mapping[str, pa.ChunkedArray], kind: str | None = None)
     """
     if kind is not None and kind not in KINDS:
         raise UsageError(f"there is no target of the kind {kind!r}; {one_of(KINDS, kind)}")
+    columns = {name: usual(column) for name, column in columns.items()}
     if len(columns) > 1:
         if kind not in {None, "scalar"}:
             raise UsageError(f"several columns are one target of numbers, not {kind}; name one column")
@@ -157,13 +158,9 @@ def read_target(columns: Mapping[str, pa.ChunkedArray], kind: str | None = None)
     return _texts(name, column, reason)
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return pat.is_list(kind) or pat.is_large_list(kind) or pat.is_fixed_size_list(kind)
-
-
 def _kind_of(name: str, column: pa.ChunkedArray, kind: str | None) -> tuple[str, str]:
     of = column.type
-    if _is_list(of):
+    if is_list(of):
         return ("scalar", "lists of fractions") if pat.is_floating(of.value_type) else ("labels", "lists")
     if pat.is_boolean(of) or pat.is_dictionary(of):
         return "classes", "bools" if pat.is_boolean(of) else "categories by their type"
@@ -239,7 +236,7 @@ def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) ->
 def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, ...]]:
     """The class of each row, [N] int32, and the classes in order."""
     kind = column.type
-    if _is_list(kind) or pat.is_nested(kind) or pat.is_binary(kind) or pat.is_large_binary(kind):
+    if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
         raise UsageError(f"target {name}: values of the type {kind} are no classes; name another column")
     if is_text(kind) and (form := forms.form_of(strings(some(column)))) and form.style == "plain" and form.whole:
         numbers = forms.numbers(column, form)
@@ -326,7 +323,10 @@ def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
 
 
 def _as_lists(name: str, piece: pa.Array) -> pa.Array:
-    if _is_list(piece.type):
+    if is_list(piece.type):
+        inner = piece.type.value_type
+        if not (is_text(inner) or is_number(inner) or pat.is_dictionary(inner) or pat.is_null(inner)):
+            raise UsageError(f"target {name}: labels are strings or whole numbers; got lists of the type {inner}")
         return piece.cast(pa.list_(piece.type.value_type)) if pat.is_fixed_size_list(piece.type) else piece
     if not is_text(piece.type):
         raise UsageError(f"target {name}: labels are lists, or strings like a|b; got values of the type {piece.type}")
@@ -343,7 +343,7 @@ def _scalar(columns: Mapping[str, pa.ChunkedArray], reason: str) -> Target:
     found = []
     for name, column in columns.items():
         kind = column.type
-        if _is_list(kind) and len(columns) == 1:
+        if is_list(kind) and len(columns) == 1:
             rows = column.to_pylist()
             sizes = {len(row) for row in rows if row is not None}
             if len(sizes) != 1 or not next(iter(sizes)):
@@ -353,7 +353,7 @@ def _scalar(columns: Mapping[str, pa.ChunkedArray], reason: str) -> Target:
             found.append(np.array([none if row is None else row for row in rows], float).reshape(-1, size))
             names = tuple(f"{name}[{i}]" for i in range(size))
             continue
-        if pat.is_nested(kind) or pat.is_temporal(kind) or pat.is_binary(kind) or pat.is_large_binary(kind):
+        if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
             raise UsageError(f"target {name}: values of the type {kind} are no numbers; name another column")
         values = forms.numbers(column)
         if not np.isfinite(values).any():

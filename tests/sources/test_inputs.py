@@ -134,6 +134,7 @@ def test_a_lazy_column_is_a_sequence_that_reads_what_is_asked_for():
     column = Lazy(Store(), np.array([5, 3, 9]))
     assert (len(column), column[1], column[-1], column[:2]) == (3, "row 3", "row 9", ["row 5", "row 3"])
     assert column.take([2, 0]) == ["row 9", "row 5"]
+    assert column.subset([2]).fingerprint == Lazy(Store(), np.array([9])).fingerprint
     assert read == [3, 9, 5, 3, 9, 5]
     assert list(column) == ["row 5", "row 3", "row 9"]
     assert column.fingerprint == Lazy(Store(), np.array([5, 3, 9])).fingerprint

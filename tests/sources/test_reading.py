@@ -196,7 +196,7 @@ def test_what_datasets_saved_is_read_with_the_names_of_its_classes(tmp_path):
     (tmp_path / "all" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
     both = read(str(tmp_path / "all"), {})
     assert lists(both)["split"] == ["train", "test"]
-    assert set(both.made) == {"split"}
+    assert both.made == {"split"}
 
 
 def test_what_datasets_saved_cannot_name_files_elsewhere(tmp_path):

@@ -162,10 +162,17 @@ def test_shares_that_are_none_are_refused(text):
 
 
 def test_too_few_rows_are_an_error_that_says_how_many():
-    with pytest.raises(UsageError, match=r"validation and test would be empty: there are 2 units to split at 60/15/25"):
+    with pytest.raises(UsageError, match=r"validation would be empty: there are 2 units to split at 60/15/25"):
         split(np.zeros(50, np.int32), units=np.arange(50) % 2)
     with pytest.raises(UsageError, match="no row has truth"):
         split(np.full(5, -1))
+
+
+def test_three_groups_are_one_for_each_split():
+    units = np.array([0] * 70 + [1] * 20 + [2] * 10)
+    sides = split(np.zeros(100, np.int32), units=units)
+    assert sorted(len(set(sides[units == unit])) for unit in range(3)) == [1, 1, 1]
+    assert set(sides) == {0, 1, 2}
 
 
 def test_few_units_of_many_strata_are_split_all_the_same():

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 import mmkit
+from mmkit.data.splits import splits_of
 from mmkit.errors import DataError, MmkitError, UsageError
 from mmkit.experiments.plan import plan
 from mmkit.registry.catalog import installed
@@ -259,3 +260,33 @@ def test_folders_named_as_splits_are_the_splits(tmp_path):
 
 def photos(made, split):
     return list(made.split(split).inputs["image"])
+
+
+@pytest.mark.parametrize("limit", [None, 12])
+def test_a_file_that_must_not_be_read_is_one_value_that_cannot_be_used(tmp_path, written, limit):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for n in range(30):
+        Image.new("L", (8, 8), 8 * n).save(folder / f"{n}.png")
+    (folder / "3.png").unlink()
+    (folder / "4.png").unlink()
+    (folder / "4.png").symlink_to(tmp_path / "secret.png")
+    (tmp_path / "secret.png").write_bytes(b"secret")
+    table = {"photo": [f"{n}.png" for n in range(30)], "label": ["ab"[n % 2] for n in range(30)]}
+    given = {"data": written(table, "csv"), "files": str(folder), "columns": {"photo": "image"}, "target": "label"}
+    catalog = installed()
+    chosen = catalog.choose("task", "own-data", given)
+    told_ = []
+    for on_error in ("missing", "skip"):
+        splits = splits_of(chosen, catalog, Settings("cpu", limit=limit, on_error=on_error))
+        for name in ("train", "validation", "test"):
+            splits(name)
+        told_.append(sorted(line for lines in splits.unread.values() for line in lines))
+    assert told_[0] == told_[1]
+    if limit is None:
+        assert [line for line in told_[0] if "there is no file 3.png" in line]
+        assert [line for line in told_[0] if "4.png' lies outside of the folder" in line]
+        assert len(told_[0]) == 2
+        splits = splits_of(chosen, catalog, Settings("cpu"))
+        with pytest.raises(DataError, match=r"sample [34], input photo: "):
+            list(map(splits, ("train", "validation", "test")))
