@@ -100,8 +100,12 @@ def yardsticks(done: Iterable[tuple[Run, Record]], splits: Splits, shared: Share
         shared: what the runs share; it has the features.
     """
     target = splits.task.target
-    if target not in {"classes", "scalar"} or len({str(one) for one in splits.with_truth("train").truth}) < 2:
+    if target not in {"classes", "scalar"}:
         return []
+    truth = splits.with_truth("train").truth
+    if len({str(one) for one in truth}) < 2:
+        return []
+    boosts = target == "classes" or len(numbers_of(truth[0])) == 1  # boosting predicts one number
     kind = "logistic regression" if target == "classes" else "ridge regression"
     found: dict[tuple[str, str], Yardstick] = {}
     for run, record in done:
@@ -120,7 +124,7 @@ def yardsticks(done: Iterable[tuple[Run, Record]], splits: Splits, shared: Share
             if several or len(splits.task.inputs) == 1:
                 for way, fit in ways.items():
                     found.setdefault((str(encoders), way), Yardstick(f"yardstick: {kind}, {way}", run, fit))
-        for name in encoders:
+        for name in encoders if boosts else ():
             if splits.task.inputs[name] == "table" and record.status == "ok":
                 single = Combination({name: run.combination.encoders[name]}, None, run.combination.head)
                 alone = replace(run, combination=single)

@@ -209,7 +209,30 @@ def test_boosting_of_a_table_is_that_of_scikit_learn(tmp_path):
     assert record.metrics["accuracy"] == pytest.approx(accuracy_score(y["test"], on_test.argmax(1)), abs=0.011)
 
 
+class Pairs(Rows):
+    """Two numbers to be predicted at once."""
+
+    target, metric = "scalar", "rmse"
+
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, samples.inputs, [[float(i % 2), float(i % 3)] for i in range(len(samples))])
+
+
+class Number(Pairs):
+    """One of them."""
+
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, samples.inputs, [pair[0] for pair in samples.truth])
+
+
 class TestWhen:
+    def test_boosting_predicts_one_number_and_not_several(self, tmp_path):
+        found = beside(bench(tmp_path / "one", Number))
+        assert found["boosting of meta"].metrics["rmse"] < 0.5  # of 0 and 1 in turn; the table tells of them
+        assert beside(bench(tmp_path / "two", Pairs)) == {}
+
     def test_without_frozen_encoders_or_a_table_there_are_none(self, tmp_path):
         assert beside(bench(tmp_path, encoders={"series": "series-rnn"})) == {}
 
