@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from mmkit.errors import MmkitError
+from mmkit.errors import MmkitError, UsageError
 from mmkit.system.progress import Progress
 
 
@@ -48,8 +48,11 @@ class Kept:
 
         Raises:
             MmkitError: in place of an OSError.
+            UsageError: a model cannot be saved.
         """
         try:
             yield
+        except UsageError as error:  # of a model's folder
+            raise UsageError(f"{error}; {self.sentence}") from error
         except OSError as error:
             raise MmkitError(f"cannot write to {self.folder}: {error.strerror or error}; {self.sentence}") from error

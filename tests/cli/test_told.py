@@ -69,15 +69,25 @@ def test_a_folder_that_cannot_be_written_any_more(bench, monkeypatch, number):
     assert "2 of 3 runs are already in my suite" in err
 
 
+def test_a_model_that_cannot_be_saved(bench, monkeypatch):
+    def full(*_):
+        raise mmkit.errors.UsageError("cannot write to models: No space left on device; choose another folder")
+
+    monkeypatch.setattr("mmkit.model.trained.write", full)
+    code, out, err = bench(*QUICK, "--save", "--out", "suite")
+    assert (code, out) == (2, "")
+    assert "No space left on device; choose another folder; 0 of 3 runs are finished and kept in suite" in err
+
+
 def test_an_interrupt_says_what_is_kept_and_how_to_go_on(tmp_path):
     command = [sys.executable, "-m", "mmkit", "bench", *SMALL, "--seeds", "200", "--no-cost", "--out", "suite"]
     with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         records = tmp_path / "suite" / "records.jsonl"
-        until = time.monotonic() + 60
+        until = time.monotonic() + 300
         while time.monotonic() < until and not (records.exists() and records.read_bytes().count(b"\n")):
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=300)
     assert (process.returncode, out) == (130, "")
     done = records.read_bytes().count(b"\n")
     *_, kept, last = err.splitlines()
