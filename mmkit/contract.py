@@ -20,6 +20,11 @@ Rules for every forward:
 - `sum / count.clamp(min=1)` and `where(mask, softmax, 0)` are safe. A `where` after the division, or after a softmax
   over -inf, gives finite outputs and NaN gradients.
 - Inputs are not changed in place, and evaluation draws no random number.
+- `Features.complete` is no value: a component may branch on it.
+
+What belongs to the process is the core's, which sets it and gives it back: numpy's and Python's generators, torch's
+seed, default dtype, grad mode, flags for algorithms. A component draws from torch's generator in building and training,
+a transform from the one handed in, and neither changes the rest. Nothing depends on the order of a set of texts.
 
 Kinds of target, None being missing truth everywhere. Of each: the raw truth that a task gives, the leaves of the batch
 that `TruthTransform` makes of it and that losses and objectives read, the leaves that `Head.predict` gives and metrics
@@ -464,5 +469,5 @@ class Task(Protocol):
     combination, and none is searched: it belongs here only where a record shows that none loses by it."""
 
     def split(self, name: Split) -> Samples:
-        """The samples of a split: always the same, disjoint from the other splits. Test is asked for last."""
+        """The samples of a split: the same in every process, disjoint from other splits. Test is asked for last."""
         ...

@@ -13,11 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial, reduce
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -251,7 +253,8 @@ def main() -> None:
             what = "both ways" if backward else "forward"
             size = {"batch": batch, "width": width, "inputs": inputs, "tokens": tokens, "missing": missing}
             times = {form: timings.median(form) for form in forms}
-            rows.append({"fusion": name, **size, "what": what, **found.as_json(), "seconds": times})
+            compared = {key: found.as_json()[key] for key in ("ratio", "low", "high", "verdict")}
+            rows.append({"fusion": name, **size, "what": what, **compared, "seconds": times})
             interval = "-" if found.low is None else f"{found.low:.2f} to {found.high:.2f}"
             print(
                 f"{name:16}{batch:6}{width:6}{inputs:7}{tokens:7}  {'some' if missing else 'none':8}{what:9}"
@@ -259,8 +262,15 @@ def main() -> None:
                 flush=True,
             )
     if options.json:
-        document = {"machine": machine(), "software": software(), "rows": rows}
-        options.json.write_text(json.dumps(document, indent=1) + "\n")
+        options.json.write_text(document(rows))
+
+
+def document(rows: list[dict[str, Any]]) -> str:
+    """The record: machine, versions, and one row a line, of four digits."""
+    short = json.loads(json.dumps(rows), parse_float=lambda number: float(f"{float(number):.4g}"))
+    about = json.dumps({"date": time.strftime("%Y-%m-%d"), "machine": machine(), "software": software()}, indent=1)
+    lines = ",\n  ".join(json.dumps(row) for row in short)
+    return f'{about[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n'
 
 
 if __name__ == "__main__":

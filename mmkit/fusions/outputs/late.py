@@ -10,6 +10,7 @@ Axes: B batch, M inputs, C size of the target.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -59,19 +60,25 @@ class LateFusion(nn.Module):
         outputs = torch.stack([features[name].vector() for name in self.inputs], 1)  # [B M C], zero where missing
         weights = self._weights(features, outputs)
         if self.kind == "scalar":
-            fused = (weights.exp() * outputs).sum(1)
+            fused = outputs.mean(1) if weights is None else (weights.exp() * outputs).sum(1)
         elif self.kind == "classes":
-            fused = (weights + outputs.log_softmax(2)).logsumexp(1)
+            fused = _log_mean(outputs.log_softmax(2), weights)
         else:  # the logit log(p) - log(1 - p) of the mean, each part as exact as the outputs are
-            yes, no = F.logsigmoid(outputs), F.logsigmoid(-outputs)
-            fused = (weights + yes).logsumexp(1) - (weights + no).logsumexp(1)
+            fused = _log_mean(F.logsigmoid(outputs), weights) - _log_mean(F.logsigmoid(-outputs), weights)
         return one_token(fused, features, self.inputs)
 
-    def _weights(self, features: Mapping[str, Features], outputs: Tensor) -> Tensor:
-        """[B M 1] or, where nothing is missing, [1 M 1]: logarithms of the weights of outputs [B M C]."""
-        scores = outputs.new_zeros(len(self.inputs)) if self.scores is None else self.scores
+    def _weights(self, features: Mapping[str, Features], outputs: Tensor) -> Tensor | None:
+        """[B M 1], or [1 M 1] where nothing is missing: logarithms of the weights of outputs [B M C]; None is equal."""
         if complete(features, self.inputs):
-            return scores.log_softmax(0).view(1, -1, 1)
+            return None if self.scores is None else self.scores.log_softmax(0).view(1, -1, 1)
+        scores = outputs.new_zeros(len(self.inputs)) if self.scores is None else self.scores
         # exp(-1e4) is 0. Where all are missing the weights are equal, and the mean of zero outputs is what we promise.
         there = present(features, self.inputs)
         return scores.expand(there.shape).masked_fill(~there, -1e4).log_softmax(1).unsqueeze(-1)
+
+
+def _log_mean(chances: Tensor, weights: Tensor | None) -> Tensor:
+    """[B C], the logarithm of the mean of M probabilities, from their logarithms [B M C] and those of the weights."""
+    if weights is None:
+        return chances.logsumexp(1) - math.log(chances.shape[1])
+    return (weights + chances).logsumexp(1)
