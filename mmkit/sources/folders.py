@@ -142,7 +142,7 @@ def _saved(folder: Path) -> pa.Table:
         plain_file(folder / name)
         try:
             tables.append(arrow_file(folder / name))
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{folder / name} cannot be read: {' '.join(str(error).split())}") from error
     table = pa.concat_tables(tables)
     noted = (table.schema.metadata or {}).get(b"huggingface")

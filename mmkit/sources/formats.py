@@ -60,12 +60,12 @@ def read_file(path: Path) -> pa.Table:
     plain_file(path)
     try:
         if kind in DELIMITED:
-            return _delimited(path, DELIMITED[kind])
+            return checked(_delimited(path, DELIMITED[kind]))
         if kind in LINES:
-            return flat(_json(path))
+            return checked(flat(_json(path)))
         if kind in ARROW:
             return flat(arrow_file(path))
-        return flat(pa.parquet.read_table(path, memory_map=True, partitioning=None))
+        return checked(flat(pa.parquet.read_table(path, memory_map=True, partitioning=None)))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
@@ -101,13 +101,27 @@ def unique(names: Iterable[str], where: object) -> None:
 
 
 def arrow_file(path: Path) -> pa.Table:
-    """The table of an Arrow file or stream, which is mapped into memory, not read."""
+    """The table of an Arrow file or stream, which is mapped into memory, and checked, but not copied."""
     source = pa.memory_map(str(path))
     try:
-        return pa.ipc.open_file(source).read_all()
+        table = pa.ipc.open_file(source).read_all()
     except pa.ArrowInvalid:
         source.seek(0)
-        return pa.ipc.open_stream(source).read_all()
+        table = pa.ipc.open_stream(source).read_all()
+    return checked(table)
+
+
+def checked(table: pa.Table) -> pa.Table:
+    """The table, if every value of it can be read: of a damaged one Arrow would read beyond its end, and strings need
+    not be UTF-8.
+
+    Raises:
+        pa.ArrowInvalid: a value cannot be read.
+        UnicodeDecodeError: the name of a column is not UTF-8.
+    """  # noqa: D205 - one sentence
+    table.column_names  # noqa: B018 (decoding them is the check)
+    table.validate(full=True)
+    return table
 
 
 def _delimited(path: Path, delimiter: str) -> pa.Table:

@@ -67,7 +67,7 @@ class Form:
         """The form, for people."""
         style = {"plain": "", "thousands": "commas between thousands", "comma": "decimal commas"}[self.style]
         units = {"": "", "money": "amounts of money", "%": "percent", "sizes": "sizes in bytes", "many": "k, m and bn"}
-        return " and ".join(part for part in (units.get(self.unit, f"a unit, {self.unit}"), style) if part)
+        return ", ".join(part for part in (units.get(self.unit, f"a unit, {self.unit}"), style) if part)
 
 
 def form_of(texts: Iterable[str]) -> Form | None:

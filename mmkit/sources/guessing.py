@@ -477,7 +477,7 @@ class _Strings:
             )
             found = _of_whole(self.name, column, whole, missing)
             return replace(found, reason=found.reason + said, absent=signs)
-        return Guess("number", f"numbers{f' with {form.words}' if form.words else ''}{said}", missing, absent=signs)
+        return Guess("number", f"numbers{f': {form.words}' if form.words else ''}{said}", missing, absent=signs)
 
     def of_words(self) -> Guess:
         """Texts, categories and identifiers."""

@@ -96,18 +96,18 @@ def _told(
         truth = target.values[rows, 0]
         explained = max(_by_bins(bins, truth, half), 0.0 if numbers is None else _by_line(numbers, truth, half))
         if explained > EXPLAINED:
-            yield f"{name} alone tells {target.names[0]} ({explained:.1%} of its variance, held out): {act}"
+            yield f"{name} alone tells {target.names[0]} ({100 * explained:.1f} % of its variance, held out): {act}"
     elif target.kind == "classes":
         score = _balanced(bins, np.asarray(target.values)[rows], half)
         if score > ENOUGH:
-            yield f"{name} alone tells the target (balanced accuracy {score:.1%} held out): {act}"
+            yield f"{name} alone tells the target (balanced accuracy {100 * score:.1f} % held out): {act}"
     else:
         of_row, labels = target.pairs
         for label in np.argsort(-np.array(target.counts), kind="stable")[:BINS]:
             has = np.isin(rows, of_row[labels == label])
             score = _balanced(bins, has.astype(np.int32), half)
             if min(has.sum(), (~has).sum()) >= _LEAST and score > ENOUGH:
-                told = f"the label {target.names[label]} (balanced accuracy {score:.1%} held out)"
+                told = f"the label {target.names[label]} (balanced accuracy {100 * score:.1f} % held out)"
                 yield f"{name} alone tells {told}: {act}"
 
 
@@ -163,8 +163,9 @@ def _named(name: str, column: pa.ChunkedArray, rows: np.ndarray, target: Target)
         any_name += bool(seen)
         own += code in seen and len(seen) == 1
     if own > _NAMED * len(few) and own > _OWN * any_name:
+        part = f"{100 * own / len(few):.0f} %"
         yield (
-            f"{own / len(few):.0%} of the texts in {name} hold the name of their class, and of no other: a leak? "
+            f"{part} of the texts in {name} hold the name of their class, and of no other: a leak? "
             f"--column {name}=ignore, or take the names out"
         )
 

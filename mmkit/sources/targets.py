@@ -219,7 +219,9 @@ def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) ->
     largest = int(counts.argmax())
     balanced = counts[largest] > rows / 2
     measured = (
-        f"balanced_accuracy, since {names[largest]} is {counts[largest] / rows:.0%} of all" if balanced else "accuracy"
+        f"balanced_accuracy, since {names[largest]} is {100 * counts[largest] / rows:.0f} % of all"
+        if balanced
+        else "accuracy"
     )
     return Target(
         "classes",

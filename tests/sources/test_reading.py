@@ -274,6 +274,8 @@ BROKEN = {
     "bytes.jsonl": b"\x80\x81",
     "array.json": b"[1, 2]",
     "deep.json": b"[" * 100_000,
+    "value.jsonl": b'{"a": "x\xff"}\n',
+    "name.jsonl": b'{"a\xff": "x"}\n',
     "not.parquet": b"PAR1nonsensePAR1",
     "empty.arrow": b"",
     "not.arrow": b"ARROW1\0\0nonsense",
@@ -297,6 +299,20 @@ def test_a_file_that_is_cut_anywhere_is_refused(written, kind, tmp_path):
         path = file(tmp_path, f"cut.{kind}", whole[:end])
         with pytest.raises(DataError):
             read(str(path), {})
+
+
+def test_an_arrow_file_whose_bytes_are_damaged_is_refused_or_read(written, tmp_path):
+    """Offsets that point beyond the end would end the process."""
+    whole = Path(written({"a": [f"word {n}" for n in range(200)], "b": [[n] * (n % 3) for n in range(200)]}, "arrow"))
+    content = whole.read_bytes()
+    refused = 0
+    for place in range(400, len(content), 61):
+        path = file(tmp_path, "damaged.arrow", content[:place] + b"\xff\xff\xff\x7f" + content[place + 4 :])
+        try:
+            lists(read(str(path), {}))
+        except DataError:
+            refused += 1
+    assert refused > 10
 
 
 def test_names_that_are_no_files(tmp_path):
