@@ -171,12 +171,12 @@ def _copies(copies: np.ndarray | None, splits: np.ndarray | None, *, given: bool
                 "warning", f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split"
             )
         ]
-    rows = (
+    told = (
         "1 row repeats an earlier one, and stays"
         if repeated == 1
         else f"{repeated:,} rows repeat an earlier one, and stay"
     )
-    return [Finding("note", f"{rows} in its split")]
+    return [Finding("note", f"{told} in its split")]
 
 
 def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Finding]:
