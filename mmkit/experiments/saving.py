@@ -87,7 +87,8 @@ class BestModels:
         if not (path / DESCRIPTION).exists():
             (path / WEIGHTS).unlink(missing_ok=True)  # of a model whose description was taken away
         model.save(path)
-        write_json(_note(path), {"rank": _rank(record), "seed": record.seed, "id": record.id}, indent=None)
+        note = {"metric": criterion([record]).metric, "rank": _rank(record), "seed": record.seed, "id": record.id}
+        write_json(_note(path), note, indent=None)
 
 
 def _note(path: Path) -> Path:

@@ -186,6 +186,7 @@ class _Data:
 
     def __init__(self, run: Run, splits: Splits, shared: Shared) -> None:
         self.run, self.shared = run, shared
+        self._truths: dict[Split, Batch] = {}
         self._splits = splits
         self.classes = splits.task.target == "classes"
 
@@ -227,6 +228,11 @@ class _Data:
 
     def truth(self, part: Split) -> Batch:
         """`label` [N] or `values` [N C], as metrics read them."""
+        if part not in self._truths:
+            self._truths[part] = self._read_truth(part)
+        return self._truths[part]
+
+    def _read_truth(self, part: Split) -> Batch:
         truth = self.samples(part).truth
         if self.classes:
             return self._transforms.truth(truth)

@@ -69,6 +69,7 @@ class Best:
 def averaged(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each tensor, in its own dtype; of whole numbers, such as counts of batches, the first.
 
+    >>> import torch
     >>> averaged([{"w": torch.tensor([1.0, 0.0])}, {"w": torch.tensor([3.0, 0.0])}])
     {'w': tensor([2., 0.])}
     """

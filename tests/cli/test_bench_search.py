@@ -71,13 +71,15 @@ class TestDryRun:
 def test_a_run_chooses_a_rate_and_shows_it(bench, tmp_path):
     rest = ["--seeds", "1", "--epochs", "1", "--no-cost", "--out", "found", "-o", "train.rates=[0.001, 0.01]"]
     code, out, err = bench(*SMALL, *rest)
-    assert (code, err) == (0, "mmkit: records are in found\n")
+    *runs, last = err.splitlines()
+    assert (code, last) == (0, "mmkit: records are in found")
+    assert [line.partition(":")[2].partition(":")[0] for line in runs] == [f" {n} of 3 runs" for n in (1, 2, 3)]
     assert "rate" in out
     assert "best on validation by log loss first" in out
     records = [json.loads(line) for line in (tmp_path / "found" / "records.jsonl").read_text().splitlines()]
     assert [record["purpose"] for record in records] == ["search"] * 6 + ["comparison"] * 3
     code, out, err = bench(*SMALL, *rest, "--json")
-    assert err == "mmkit: 3 of 3 runs are already in found and are not repeated\n"
+    assert err == "mmkit: 3 of 3 runs are already in found and are not repeated\nmmkit: records are in found\n"
     ranking = json.loads(out)["ranking"]
     assert {len(row["learning_rates"]) for row in ranking} == {1}
     assert len(json.loads(out)["records"]) == 3

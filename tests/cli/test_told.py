@@ -17,7 +17,10 @@ from mmkit.cli import main
 from mmkit.features.cache import default_folder
 from mmkit.records.file import RecordFile
 
-SMALL = ["--task", "synthetic-unique:train=48", "--fusion", "concat", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
+SMALL = [
+    *("--task", "synthetic-unique:train=48", "--fusion", "concat"),
+    *("-o", "train.epochs=1", "-o", "train.min_steps=0", "--lr", "0.002"),
+]
 QUICK = [*SMALL, "--seeds", "1", "--no-cost"]
 
 

@@ -1,11 +1,13 @@
 """The learning rate of each combination: chosen on validation, by search runs that read no test and are found again."""
 
 import json
+import shutil
 from typing import ClassVar
 
 import pytest
 
 import mmkit
+from mmkit.data.splits import Splits
 from mmkit.errors import UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.plan import plan
@@ -183,8 +185,8 @@ class TestSuite:
             assert {one.id for one in record.search.tried} <= {one["id"] for one in of["search"]}
 
     def test_test_is_not_read_before_a_comparison(self, tmp_path, monkeypatch):
-        asked, split = [], SyntheticUnique.split
-        monkeypatch.setattr(SyntheticUnique, "split", lambda self, name: asked.append(name) or split(self, name))
+        asked, decoded = [], Splits.__call__  # what a task gives is hashed before, and not decoded
+        monkeypatch.setattr(Splits, "__call__", lambda self, name: asked.append(name) or decoded(self, name))
         monkeypatch.setattr("mmkit.experiments.suite.Plan.runs", _stop_at_second(asked))
         with pytest.raises(KeyboardInterrupt):
             self.bench(tmp_path)
@@ -198,6 +200,7 @@ class TestSuite:
             folder = tmp_path / str(kept)
             folder.mkdir()
             (folder / "records.jsonl").write_bytes(b"".join(every[:kept]))
+            shutil.copytree(tmp_path / "whole" / "scores", folder / "scores")
             again = self.bench(folder)
             assert (folder / "records.jsonl").read_bytes().splitlines(keepends=True)[:kept] == every[:kept]
             assert len(self.lines(folder)) == len(every)

@@ -126,6 +126,7 @@ def test_features_of_a_frozen_encoder_are_computed_on_the_device_once_and_kept(f
         suite = mmkit.bench(
             task="synthetic-unique:train=64,missing=0.2", encoders={"series": choice}, fusion=fusion, seeds=1,
             baselines=False, training=SMALL, device=device, precision=precision, cost=False,
+            yardsticks=False,
             out=tmp_path / folder, cache=tmp_path / "kept" / device,
         )  # fmt: skip
         assert [record.error for record in suite.records] == [None]

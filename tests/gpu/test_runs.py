@@ -118,7 +118,7 @@ def test_out_of_memory_is_a_failed_run_and_the_rest_goes_on(device, tmp_path):
     before = torch.cuda.memory_allocated() if device.type == "cuda" else 0
     suite = mmkit.bench(
         task=TASK, encoders=ENCODERS, fusion=[Greedy, "concat"], seeds=1, training=SMALL, device=device.type,
-        out=tmp_path, cache=tmp_path / "kept",
+        yardsticks=False, out=tmp_path, cache=tmp_path / "kept",
     )  # fmt: skip
     found = {record.fusion.rpartition(".")[2]: record for record in suite.records}
     assert found["Greedy"].status == "failed"
@@ -135,7 +135,7 @@ def test_out_of_memory_is_a_failed_run_and_the_rest_goes_on(device, tmp_path):
 def test_a_suite_reads_the_clock_of_the_device(device, tmp_path):
     suite = mmkit.bench(
         task=TASK, encoders=ENCODERS, fusion="concat", seeds=1, baselines=False, training=SMALL, device=device.type,
-        out=tmp_path, cache=tmp_path / "kept",
+        yardsticks=False, out=tmp_path, cache=tmp_path / "kept",
     )  # fmt: skip
     rounds = json.loads((tmp_path / "suite.json").read_text())["rounds"]
     clock = "CUDA events" if device.type == "cuda" else "thread CPU time"

@@ -5,6 +5,7 @@ representation over concatenated modalities.
 
 Axes: B batch, D an input's width, H fused width.
 
+>>> import torch
 >>> fusion = ConcatFusion({"image": 512, "title": 256}, width=64)
 >>> fusion({"image": Features.of(torch.rand(8, 49, 512)), "title": Features.of(torch.rand(8, 256))}).tokens.shape
 torch.Size([8, 1, 64])

@@ -59,7 +59,7 @@ def _acts(specimen: Any) -> dict[str, Callable[[], object]]:
     given, inputs, built = specimen.given(), specimen.draw(4), []
     acts: dict[str, Callable[[], object]] = {}
     if isinstance(specimen, EncoderSpecimen | HeadSpecimen):
-        values, transform = specimen.values(8), specimen.new_transform()
+        values, transform = specimen.values(64), specimen.new_transform()
         acts["fitting its transform"] = lambda: transform.fit(values)
         acts["transforming"] = lambda: transform(values)
     acts["building"] = lambda: built.append(specimen.component(*given, **specimen.options))

@@ -296,7 +296,7 @@ def test_training_reaches_what_stands_before_a_frozen_model():
 def test_a_handful_of_samples_is_learnt_by_heart(tmp_path):
     source = folder(tmp_path, "llama", hidden_size=32, initializer_range=0.1)
     head = f"generation:model={source},max_length=6,tune=full,length=2"
-    training = {"epochs": 150, "min_steps": 0}
+    training = {"epochs": 150, "min_steps": 0, "probe": False, "tune_epochs": 150, "tune_lr": 2e-3}
     model, record = mmkit.fit(task=Told, fusion="concat", head=head, training=training, device="cpu")
     assert record.metrics["exact_match"] == 1
     assert record.metrics["rouge_l"] == 1
