@@ -25,7 +25,7 @@ Answers = dict[Split, Array]
 Score = Callable[[Array], float]
 """How good predictions [N C] of validation are; more is better."""
 
-JUDGED: tuple[Split, ...] = ("validation", "test")
+EVALUATED: tuple[Split, ...] = ("validation", "test")
 STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 """Of logistic regression, `C`."""
 PENALTIES = (1e-1, 1.0, 1e1, 1e2, 1e3, 1e4)
@@ -55,12 +55,12 @@ def linear(parts: Parts, truth: Array, score: Score, *, classes: bool) -> tuple[
             StandardScaler(), LogisticRegression(C=strength, max_iter=1000) if classes else Ridge(alpha=strength)
         )
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)  # validation judges what came out
+            warnings.simplefilter("ignore", ConvergenceWarning)  # validation says what it is worth
             model.fit(parts["train"], truth)
         predict = model.predict_proba if classes else model.predict
         fitted.append((score(_columns(predict(parts["validation"]))), strength, predict))
     _, strength, predict = max(fitted, key=lambda one: one[0])
-    answers = {part: _columns(predict(parts[part])) for part in JUDGED}
+    answers = {part: _columns(predict(parts[part])) for part in EVALUATED}
     return answers, {"C" if classes else "alpha": strength}
 
 
@@ -101,7 +101,7 @@ def boosting(
             if found > best[0]:
                 best = (found, step, number, staged)
     _, step, number, staged = best
-    answers = {part: _columns(next(islice(staged(parts[part]), number - 1, None))) for part in JUDGED}
+    answers = {part: _columns(next(islice(staged(parts[part]), number - 1, None))) for part in EVALUATED}
     return answers, {"learning_rate": step, "trees": number}
 
 

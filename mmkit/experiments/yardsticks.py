@@ -28,7 +28,16 @@ from mmkit.data.packed import Packed
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError, UnavailableError
 from mmkit.experiments.run import Run, known_as, surroundings
-from mmkit.experiments.yardstick_models import JUDGED, Answers, Array, averaged, boosting, linear, multiplied, table_of
+from mmkit.experiments.yardstick_models import (
+    EVALUATED,
+    Answers,
+    Array,
+    averaged,
+    boosting,
+    linear,
+    multiplied,
+    table_of,
+)
 from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import Metrics, higher_is_better, metrics_of
 from mmkit.model.assembly import Transforms, build_model
@@ -158,7 +167,7 @@ def measured(yardstick: Yardstick, splits: Splits) -> Record:
         return Record(
             **known, status="failed", error=f"{type(error).__name__}: {error}", exit_code=getattr(error, "exit_code", 1)
         )
-    on_validation, on_test = (data.metrics(part, fit.answers[part]) for part in JUDGED)
+    on_validation, on_test = (data.metrics(part, fit.answers[part]) for part in EVALUATED)
     metric = splits.task.metric
     return Record(
         **known,
@@ -275,7 +284,7 @@ class _Data:
         }
 
     def _combined(self, way: Callable[[Sequence[Array]], Array]) -> tuple[Fit, _Data]:
-        answers = {part: way([answers[part] for answers, _ in self._singles.values()]) for part in JUDGED}
+        answers = {part: way([answers[part] for answers, _ in self._singles.values()]) for part in EVALUATED}
         chosen = {f"regression of {name}": chosen for name, (_, chosen) in self._singles.items()}
         return Fit(answers, chosen), self
 
