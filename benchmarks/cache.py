@@ -194,7 +194,7 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
         "encoding pass": "mmkit.features.cache.Pass.part",
         "training": "mmkit.experiments.run.fit",
         "dry run": "mmkit.experiments.suite.dry_run",
-        "costs": "mmkit.experiments.suite.measure_costs",
+        "costs": "mmkit.experiments.steps.measure_costs",
         "encoding for costs": "mmkit.features.cache.Pass.in_memory",
         "building models": "mmkit.experiments.run.build_model",
         "digests": "mmkit.data.columns.digest",

@@ -20,7 +20,7 @@ class Kept:
         finished: of them.
     """
 
-    def __init__(self, folder: Path, runs: int, finished: int) -> None:
+    def __init__(self, folder: Path, runs: int, finished: int = 0) -> None:
         self.folder = folder
         self.runs = runs
         self.finished = finished

@@ -10,46 +10,39 @@ DIR/models/         the model of the best seed of each combination, with --save
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 
-from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import MmkitError, UsageError
-from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.identity import (
     SPLITS,
     check_belongs,
     check_identity,
-    code_of_run,
-    data_of,
     warn_unseen,
 )
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
-from mmkit.experiments.run import Run, execute, failed, surroundings
-from mmkit.experiments.saving import BestModels, Execute, model_folder
-from mmkit.experiments.search import Searched, known_search, search
+from mmkit.experiments.run import Run, surroundings
+from mmkit.experiments.saving import BestModels, model_folder
+from mmkit.experiments.search import Searched, known_search
+from mmkit.experiments.steps import Steps, rows_of
 from mmkit.experiments.task_checks import check_task
-from mmkit.experiments.yardsticks import measured, wanted
-from mmkit.experiments.yardsticks import yardsticks as yardsticks_of
+from mmkit.experiments.yardsticks import wanted
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
-from mmkit.records.record import SCHEMA, Purpose, Record
+from mmkit.records.record import Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
-from mmkit.report.verdict import Verdict, verdict, written
+from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import at_home, owned, write_json
-from mmkit.system.machine import machine, software
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories
@@ -104,7 +97,7 @@ class Suite:
     @property
     def models(self) -> dict[str, Path]:
         """The folders of saved models, for `mmkit.load`, by the names that `table` uses; empty if none were saved."""
-        rows_of_plan = _rows_of(self.plan)
+        rows_of_plan = rows_of(self.plan)
         folders = [model_folder(self.folder, combination) for combination in self.plan.all]
         return {name: folder for name, folder in zip(names(rows_of_plan), folders, strict=True) if folder.is_dir()}
 
@@ -169,18 +162,20 @@ def carry_out(
         splits = splits_of(plan.task, catalog, plan.settings)
         _check_folder(plan, known, splits, folder, mix=mix)
         warn_unseen(plan.runs(), splits, progress.warn)
-        if document := getattr(splits.task, "document", None):
-            write_json(folder / "data.json", document())
-        write_splits(folder, {name: splits.content(name) for name in SPLITS})
+        kept = Kept(folder, len(plan.runs()))
+        with kept.writing():
+            if document := getattr(splits.task, "document", None):
+                write_json(folder / "data.json", document())
+            write_splits(folder, {name: splits.content(name) for name in SPLITS})
         searched = _known_searches(plan, known, splits)
         unsearched = {one.key for one in plan.all if plan.rates and one.key not in searched.training}
         runs = {run.id(splits): run for run in plan.runs(searched.training) if run.combination.key not in unsearched}
         pending = _pending(runs, known)
-        kept = Kept(folder, len(plan.runs()), len(runs) - len(pending))
+        kept.finished = len(runs) - len(pending)
         if kept.finished:
             progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
         progress.update("runs", kept.finished, kept.runs)
-        going = _Going(splits, catalog, file, known, kept, Shared(cache, progress))
+        steps = Steps(splits, catalog, file, known, kept, Shared(cache, progress))
         with kept.told(progress):
             if pending or unsearched:
                 progress.stage("checks of the task")
@@ -189,20 +184,20 @@ def carry_out(
             with_yardsticks = wanted(yardsticks, splits)
             uncosted = {id_: r for id_, r in runs.items() if cost and id_ not in pending and not known[id_].throughput}
             tried = unsearched | {run.combination.key for run in [*pending.values(), *uncosted.values()]}
-            plan, buildable = _buildable(plan, tried, splits, going.shared)
-            costs = _costs(plan, buildable if cost else {}, going) if tried else Costs({}, {})
+            plan, buildable = _buildable(plan, tried, splits, steps.shared)
+            costs = steps.costs(plan, buildable if cost else {}) if tried else Costs({}, {})
             for id_, run in uncosted.items():
                 if found := costs.of.get(run.combination.key):
-                    going.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
-            going.search(plan, [one for key, one in buildable.items() if key in unsearched], searched)
+                    steps.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
+            steps.search(plan, [one for key, one in buildable.items() if key in unsearched], searched)
             runs = {run.id(splits): run for run in plan.runs(searched.training)}
             kept.runs = len(runs)
-            going.run(plan, _pending(runs, known), costs, searched, save=save)
+            steps.run(plan, _pending(runs, known), costs, searched, save=save)
             if save:
                 with kept.writing():
-                    BestModels(folder, splits, known).complete(runs.values(), going.perform, progress.note)
+                    BestModels(folder, splits, known).complete(runs.values(), steps.perform, progress.note)
             done = [(run, known[id_]) for id_, run in runs.items()]
-            beside = going.yardsticks(done) if with_yardsticks else []
+            beside = steps.yardsticks(done) if with_yardsticks else []
     return Suite(folder, plan, [*(record for _, record in done), *beside])
 
 
@@ -233,129 +228,11 @@ def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> 
     return searched
 
 
-@dataclass(frozen=True)
-class _Going:
-    """A suite that is being carried out: what all of its steps need.
-
-    Args:
-        splits: of its task.
-        catalog: where modalities are looked up.
-        file: of its records.
-        known: the records of the file, by id.
-        kept: how far it has come.
-        shared: what its runs share.
-    """
-
-    splits: Splits
-    catalog: Catalog
-    file: RecordFile
-    known: dict[str, Record]
-    kept: Kept
-    shared: Shared
-
-    def add(self, record: Record) -> None:
-        """Write a record."""
-        with self.kept.writing():
-            self.file.append(record)
-        self.known[record.id] = record
-
-    @property
-    def perform(self) -> Execute:
-        """Does a run that is compared."""
-        return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared)
-
-    def search(self, plan: Plan, combinations: Sequence[Combination], searched: Searched) -> None:
-        """Choose a learning rate for each of the combinations; their search runs are recorded when they end."""
-        progress, called = self.shared.progress, _called(plan)
-        done, most = 0, len(combinations) * (len(plan.rates) + plan.may_extend)
-
-        def attempt(run: Run) -> Record:
-            nonlocal done
-            progress.stage(f"search: {called[run.combination.key]}, lr {run.training.lr:g}")
-            id_ = run.id(self.splits)
-            if id_ not in self.known or self.known[id_].status != "ok":
-                self.add(self._recorded(run, "search")[0])
-            done += 1
-            progress.update("search runs", done, most)
-            return self.known[id_]
-
-        for combination in combinations:
-            found = search(plan, combination, attempt)
-            if found:
-                searched.add(combination.key, *found)
-        if combinations:
-            progress.update("search runs", most, most)
-
-    def run(self, plan: Plan, pending: Mapping[str, Run], costs: Costs, searched: Searched, *, save: bool) -> None:
-        """Do the runs that are compared, and save models that are the best."""
-        progress, kept, called = self.shared.progress, self.kept, _called(plan)
-        best = BestModels(kept.folder, self.splits, self.known) if save else None
-        for run in pending.values():
-            name = f"{called[run.combination.key]}, seed {run.seed}"
-            progress.stage(name)
-            record, model = self._recorded(run)
-            record = replace(record, search=searched.records.get(run.combination.key))
-            if record.status == "ok" and (found := costs.of.get(run.combination.key)):
-                record = replace(record, throughput=found.throughput, cost=found.cost)
-            if best and model:
-                with kept.writing():
-                    best.keep(run, record, model)
-            self.add(record)
-            kept.finished += 1
-            progress.update("runs", kept.finished, kept.runs)
-            progress.finished(
-                f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok"
-            )
-
-    def yardsticks(self, done: Sequence[tuple[Run, Record]]) -> list[Record]:
-        """The records of the yardsticks of a suite; those that the folder does not hold are fitted."""
-        found = []
-        for one in yardsticks_of(done, self.splits, self.shared):
-            id_ = one.id(self.splits)
-            if id_ not in self.known or self.known[id_].status != "ok":
-                self.shared.progress.stage(one.name)
-                self.add(measured(one, self.splits))
-            found.append(self.known[id_])
-        return found
-
-    def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
-        try:
-            return execute(run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose)
-        except Exception as error:
-            if isinstance(error, RejectedError) and error.for_all:
-                raise  # the test split is unusable, and every other run would fail after its training
-            self.shared.progress.failed(error)
-            # An error of a third party's component fails its own runs only.
-            return failed(run, self.splits, error, purpose), None
-
-
-def _called(plan: Plan) -> dict[str, str]:
-    """The names of the combinations of a plan, by key."""
-    return dict(zip((one.key for one in plan.all), names(_rows_of(plan)), strict=True))
-
-
-def _rows_of(plan: Plan) -> list[Row]:
-    """The rows that the combinations of a plan will have, for their names."""
-    return [
-        Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
-        for one in plan.all
-    ]
-
-
 def refuses_unseen(plan: Plan) -> bool:
     """Whether a class that training lacks ends every run: no head takes it, and it is not to be dropped."""
     transforms = [getattr(one.head.component, "reads", None) for one in plan.all]
     known = all(isinstance(transform, type) and issubclass(transform, Categories) for transform in transforms)
     return plan.settings.on_error == "fail" and known
-
-
-def _outcome(record: Record) -> str:
-    """Score on validation and duration of a run."""
-    if record.status != "ok":
-        return " failed; see the reason below"
-    score = record.validation.get(record.metric)
-    told = "not defined" if score is None else written(score, record.metric)
-    return f": {record.metric} {told} on validation, {record.seconds or 0:.0f} s"
 
 
 def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) -> tuple[Plan, dict[str, Combination]]:
@@ -377,48 +254,6 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
         for name, reason in plan.left_out[before:]:
             shared.progress.note(f"{name} is left out: {reason}")
     return plan, {key: combination for key, combination in every.items() if key not in errors}
-
-
-def _costs(plan: Plan, buildable: Mapping[str, Combination], going: _Going) -> Costs:
-    """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
-
-    Else they are measured and written.
-    """
-    path = going.kept.folder / "suite.json"
-    combinations = {
-        key: {**combination.document(), "code": code_of_run(plan.task, combination, going.splits)}
-        for key, combination in buildable.items()
-    }
-    measured_of = {
-        "data": data_of(going.splits)["train"],
-        "machine": machine(),
-        "software": software(),
-        "combinations": combinations,
-        "batch_size": plan.training.batch_size,
-        "device": plan.settings.device,
-        "precision": plan.settings.precision,
-        "task": str(plan.task),
-    }
-    try:
-        before = json.loads(path.read_text("utf-8"))
-        known = before["measured"]
-        same = {**known, "combinations": combinations} == measured_of
-        if same and combinations.items() <= known["combinations"].items():
-            return Costs.of_document(before)
-    except (OSError, ValueError, KeyError, TypeError):
-        pass  # missing or damaged: measured again
-    costs = measure_costs(buildable, going.splits, plan.training, plan.settings, going.shared)
-    document = {
-        "schema": SCHEMA,
-        "task": str(plan.task),
-        "seeds": list(plan.seeds),
-        "left_out": [list(pair) for pair in plan.left_out],
-        "measured": measured_of,
-        **costs.document(),
-    }
-    with going.kept.writing():
-        write_json(path, document)
-    return costs
 
 
 def _check_surroundings(known: Record, run: Run, folder: Path) -> None:

@@ -202,7 +202,7 @@ def _quick(monkeypatch):
     from mmkit.experiments.costs import measure_costs
 
     monkeypatch.setattr(
-        "mmkit.experiments.suite.measure_costs",
+        "mmkit.experiments.steps.measure_costs",
         lambda *given, **rest: measure_costs(*given, **rest, rounds=6, max_seconds=1.0),
     )
 

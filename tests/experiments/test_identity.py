@@ -28,7 +28,7 @@ SMALL = {"epochs": 2, "min_steps": 0, "lr": 2e-3}
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
     """Costs have tests of their own."""
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda *_, **__: Costs({}, {}))
 
 
 @pytest.fixture
@@ -294,7 +294,7 @@ class TestSavedLater:
 
     def test_nothing_is_trained_where_the_best_is_saved(self, tmp_path, monkeypatch):
         bench(TASK, tmp_path / "out", seeds=2, save=True)
-        monkeypatch.setattr("mmkit.experiments.suite.execute", lambda *_, **__: pytest.fail("trained"))
+        monkeypatch.setattr("mmkit.experiments.steps.execute", lambda *_, **__: pytest.fail("trained"))
         bench(TASK, tmp_path / "out", seeds=2, save=True)
 
     @pytest.mark.parametrize("gone", ["model.json", "model.safetensors", "note"])
@@ -340,7 +340,7 @@ class TestCostLater:
             asked.append(sorted(combinations))
             return Costs(dict.fromkeys(combinations, found), {})
 
-        monkeypatch.setattr("mmkit.experiments.suite.measure_costs", measure)
+        monkeypatch.setattr("mmkit.experiments.steps.measure_costs", measure)
         again = bench(TASK, tmp_path / "out", seeds=2, cost=True)
         assert again.records == [replace(one, throughput=found.throughput, cost=found.cost) for one in first.records]
         assert len(asked) == 1
@@ -356,7 +356,7 @@ class TestCostLater:
             asked.append(len(combinations))
             return Costs({key: CombinationCost(Speed(1.0, 2.0, {}, 64, 32), Cost(9)) for key in combinations}, {})
 
-        monkeypatch.setattr("mmkit.experiments.suite.measure_costs", measure)
+        monkeypatch.setattr("mmkit.experiments.steps.measure_costs", measure)
         bench(task, tmp_path / "out", cost=True)
         bench(task, tmp_path / "out", cost=True, seeds=2)
         assert asked == [1]

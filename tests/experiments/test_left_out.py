@@ -42,7 +42,7 @@ ASKED = {
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
 def test_all_leaves_out_what_cannot_be_built_and_nothing_fails(distribution, tmp_path):

@@ -23,7 +23,7 @@ RATES = list(Search().rates)
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
 class Fixing(SyntheticUnique):
@@ -208,7 +208,7 @@ class TestSuite:
                 (r.id, r.metrics, r.search) for r in whole.records
             ]
         # A whole one trains nothing, not even a rate that failed beside others.
-        monkeypatch.setattr("mmkit.experiments.suite.execute", lambda *_, **__: pytest.fail("trained again"))
+        monkeypatch.setattr("mmkit.experiments.steps.execute", lambda *_, **__: pytest.fail("trained again"))
         assert len(self.bench(tmp_path / "whole").records) == 6
 
     def test_a_longer_list_tries_only_the_new_rate(self, tmp_path):

@@ -25,7 +25,7 @@ TASK = "synthetic-unique:train=48"
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
     """Costs have tests of their own."""
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
 class Failing(nn.Module):
@@ -124,7 +124,7 @@ def test_without_cost_nothing_is_measured_and_what_is_measured_later_counts_for_
         asked.append(len(combinations))
         return Costs({key: CombinationCost(Speed(1.0, 1.0, {}, 64, 32), Cost(1)) for key in combinations}, {})
 
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", measure_costs)
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", measure_costs)
     assert {record.throughput for record in bench(tmp_path, seeds=1, cost=False).records} == {None}
     assert asked.pop() == 0
     measured = bench(tmp_path, seeds=2).records
@@ -139,7 +139,7 @@ def test_without_cost_nothing_is_measured_and_what_is_measured_later_counts_for_
 def test_combinations_that_cannot_be_built_are_not_measured_or_trained(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(
-        "mmkit.experiments.suite.measure_costs", lambda able, *_, **__: asked.append(len(able)) or Costs({}, {})
+        "mmkit.experiments.steps.measure_costs", lambda able, *_, **__: asked.append(len(able)) or Costs({}, {})
     )
     found = bench(tmp_path / "some", fusion=["concat", "tensor:budget=1"], seeds=1)
     assert (len(found.failures), asked) == (1, [3])

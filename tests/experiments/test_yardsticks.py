@@ -23,7 +23,7 @@ SIZES = {"train": 60, "validation": 40, "test": 50}
 
 @pytest.fixture(autouse=True)
 def _cheap(monkeypatch):
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
 class Plain:
@@ -259,7 +259,7 @@ class TestRecords:
     def test_they_are_fitted_once_and_are_no_runs(self, tmp_path, monkeypatch):
         first = bench(tmp_path)
         before = (tmp_path / "records.jsonl").read_bytes()
-        monkeypatch.setattr("mmkit.experiments.suite.measured", lambda *_: pytest.fail("fitted again"))
+        monkeypatch.setattr("mmkit.experiments.steps.measured", lambda *_: pytest.fail("fitted again"))
         again = bench(tmp_path)
         assert (tmp_path / "records.jsonl").read_bytes() == before
         assert beside(again) == beside(first)

@@ -74,7 +74,7 @@ def results(record):
 class TestSuite:
     @pytest.fixture(autouse=True)
     def _cheap(self, monkeypatch):
-        monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda *_, **__: Costs({}, {}))
+        monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda *_, **__: Costs({}, {}))
 
     @pytest.mark.parametrize(
         ("options", "cache"),

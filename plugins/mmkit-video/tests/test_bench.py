@@ -24,7 +24,7 @@ TRAINING = {"epochs": 12, "min_steps": 0, "lr": 3e-3}
 
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch):
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", partial(measure_costs, rounds=6, max_seconds=0.5))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", partial(measure_costs, rounds=6, max_seconds=0.5))
 
 
 def event(number, generator):
@@ -149,7 +149,7 @@ def test_a_video_without_a_track_and_one_that_is_damaged(task, film, tmp_path):
 
 
 def test_frames_of_a_frozen_image_encoder_are_encoded_once(task, tmp_path, monkeypatch):
-    monkeypatch.setattr("mmkit.experiments.suite.measure_costs", lambda *_, **__: Costs({}, {}))
+    monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda *_, **__: Costs({}, {}))
     if importlib.util.find_spec("mmkit_timm") is None:
         pytest.skip("mmkit-timm is not installed")
     encoder = 'video-frames:frames=4,encoder="timm:model=test_vit,weights=none,size=32"'

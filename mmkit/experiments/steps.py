@@ -1,0 +1,195 @@
+"""The steps of a suite: what it costs, the search for learning rates, the runs that are compared, and the yardsticks.
+
+Each step writes its records when they are made, so that a suite can be interrupted anywhere.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.splits import Splits
+from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.identity import (
+    code_of_run,
+    data_of,
+)
+from mmkit.experiments.kept import Kept
+from mmkit.experiments.plan import Plan
+from mmkit.experiments.run import Run, execute, failed
+from mmkit.experiments.saving import BestModels, Execute
+from mmkit.experiments.search import Searched, search
+from mmkit.experiments.yardsticks import measured
+from mmkit.experiments.yardsticks import yardsticks as yardsticks_of
+from mmkit.features.sharing import Shared
+from mmkit.model.combination import Combination
+from mmkit.model.trained import MultimodalModel
+from mmkit.records.file import RecordFile
+from mmkit.records.record import SCHEMA, Purpose, Record
+from mmkit.registry.catalog import Catalog
+from mmkit.report.summary import Row, names
+from mmkit.report.verdict import written
+from mmkit.system.files import write_json
+from mmkit.system.machine import machine, software
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a suite that is being carried out, with what all of them need.
+
+    Args:
+        splits: of its task.
+        catalog: where modalities are looked up.
+        file: of its records.
+        known: the records of the file, by id.
+        kept: how far it has come.
+        shared: what its runs share.
+    """
+
+    splits: Splits
+    catalog: Catalog
+    file: RecordFile
+    known: dict[str, Record]
+    kept: Kept
+    shared: Shared
+
+    def add(self, record: Record) -> None:
+        """Write a record."""
+        with self.kept.writing():
+            self.file.append(record)
+        self.known[record.id] = record
+
+    @property
+    def perform(self) -> Execute:
+        """Does a run that is compared."""
+        return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared)
+
+    def costs(self, plan: Plan, buildable: Mapping[str, Combination]) -> Costs:
+        """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
+
+        Else they are measured and written.
+        """
+        path = self.kept.folder / "suite.json"
+        combinations = {
+            key: {**combination.document(), "code": code_of_run(plan.task, combination, self.splits)}
+            for key, combination in buildable.items()
+        }
+        measured_of = {
+            "data": data_of(self.splits)["train"],
+            "machine": machine(),
+            "software": software(),
+            "combinations": combinations,
+            "batch_size": plan.training.batch_size,
+            "device": plan.settings.device,
+            "precision": plan.settings.precision,
+            "task": str(plan.task),
+        }
+        try:
+            before = json.loads(path.read_text("utf-8"))
+            known = before["measured"]
+            same = {**known, "combinations": combinations} == measured_of
+            if same and combinations.items() <= known["combinations"].items():
+                return Costs.of_document(before)
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # missing or damaged: measured again
+        costs = measure_costs(buildable, self.splits, plan.training, plan.settings, self.shared)
+        document = {
+            "schema": SCHEMA,
+            "task": str(plan.task),
+            "seeds": list(plan.seeds),
+            "left_out": [list(pair) for pair in plan.left_out],
+            "measured": measured_of,
+            **costs.document(),
+        }
+        with self.kept.writing():
+            write_json(path, document)
+        return costs
+
+    def search(self, plan: Plan, combinations: Sequence[Combination], searched: Searched) -> None:
+        """Choose a learning rate for each of the combinations; their search runs are recorded when they end."""
+        progress, called = self.shared.progress, called_by_key(plan)
+        done, most = 0, len(combinations) * (len(plan.rates) + plan.may_extend)
+
+        def attempt(run: Run) -> Record:
+            nonlocal done
+            progress.stage(f"search: {called[run.combination.key]}, lr {run.training.lr:g}")
+            id_ = run.id(self.splits)
+            if id_ not in self.known or self.known[id_].status != "ok":
+                self.add(self._recorded(run, "search")[0])
+            done += 1
+            progress.update("search runs", done, most)
+            return self.known[id_]
+
+        for combination in combinations:
+            found = search(plan, combination, attempt)
+            if found:
+                searched.add(combination.key, *found)
+        if combinations:
+            progress.update("search runs", most, most)
+
+    def run(self, plan: Plan, pending: Mapping[str, Run], costs: Costs, searched: Searched, *, save: bool) -> None:
+        """Do the runs that are compared, and save models that are the best."""
+        progress, kept, called = self.shared.progress, self.kept, called_by_key(plan)
+        best = BestModels(kept.folder, self.splits, self.known) if save else None
+        for run in pending.values():
+            name = f"{called[run.combination.key]}, seed {run.seed}"
+            progress.stage(name)
+            record, model = self._recorded(run)
+            record = replace(record, search=searched.records.get(run.combination.key))
+            if record.status == "ok" and (found := costs.of.get(run.combination.key)):
+                record = replace(record, throughput=found.throughput, cost=found.cost)
+            if best and model:
+                with kept.writing():
+                    best.keep(run, record, model)
+            self.add(record)
+            kept.finished += 1
+            progress.update("runs", kept.finished, kept.runs)
+            progress.finished(
+                f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok"
+            )
+
+    def yardsticks(self, done: Sequence[tuple[Run, Record]]) -> list[Record]:
+        """The records of the yardsticks of a suite; those that the folder does not hold are fitted."""
+        found = []
+        for one in yardsticks_of(done, self.splits, self.shared):
+            id_ = one.id(self.splits)
+            if id_ not in self.known or self.known[id_].status != "ok":
+                self.shared.progress.stage(one.name)
+                self.add(measured(one, self.splits))
+            found.append(self.known[id_])
+        return found
+
+    def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
+        try:
+            return execute(run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose)
+        except Exception as error:
+            if isinstance(error, RejectedError) and error.for_all:
+                raise  # the test split is unusable, and every other run would fail after its training
+            self.shared.progress.failed(error)
+            # An error of a third party's component fails its own runs only.
+            return failed(run, self.splits, error, purpose), None
+
+
+def called_by_key(plan: Plan) -> dict[str, str]:
+    """The names of the combinations of a plan, by key."""
+    return dict(zip((one.key for one in plan.all), names(rows_of(plan)), strict=True))
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    """The rows that the combinations of a plan will have, for their names."""
+    return [
+        Row({name: str(choice) for name, choice in one.encoders.items()}, one.label, str(one.head), ())
+        for one in plan.all
+    ]
+
+
+def _outcome(record: Record) -> str:
+    """Score on validation and duration of a run."""
+    if record.status != "ok":
+        return " failed; see the reason below"
+    score = record.validation.get(record.metric)
+    told = "not defined" if score is None else written(score, record.metric)
+    return f": {record.metric} {told} on validation, {record.seconds or 0:.0f} s"
