@@ -126,6 +126,11 @@ class TestNotebook:
             return x + 1
         """
 
+    @pytest.fixture(autouse=True)
+    def _no_script(self, monkeypatch):
+        """In a notebook no file is run; the tests may be begun by one."""
+        monkeypatch.delattr(sys.modules["__main__"], "__file__", raising=False)
+
     def made(self, cell=CELL, width=4):
         return in_notebook(cell, Base=nn.Module, WIDTH=width)["Fusion"]
 
