@@ -365,7 +365,7 @@ class TestCostLater:
         elif what == "code":
             monkeypatch.setattr("mmkit.experiments.identity.code_of_core", lambda: "another")
         else:
-            monkeypatch.setattr("mmkit.experiments.suite.machine", lambda: {"cpu": "abacus"})
+            monkeypatch.setattr("mmkit.experiments.steps.machine", lambda: {"cpu": "abacus"})
         bench(task, tmp_path / "out", cost=True, seeds=3, mix=True)
         assert asked == [1, 1]
 
