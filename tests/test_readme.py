@@ -13,7 +13,7 @@ README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 @pytest.mark.full
 def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (example,) = re.findall(r"```python\n(import mmkit\n.*?)```", README, re.DOTALL)
+    (example,) = re.findall(r"```python\n(import mmkit\nfrom mmkit.tasks.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     out = capsys.readouterr().out
     runs = [line.split()[:2] for line in out.splitlines() if not line.startswith(("<Verdict", "only:"))][:4]

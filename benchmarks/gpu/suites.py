@@ -43,6 +43,7 @@ def bench(task: str, epochs: int, request: Asked, seconds: float, folder: Path) 
     command = [
         *("bench", "--task", task, "--fusion", "all", "--device", request.device.type, "--seeds", "1"),
         *("--epochs", str(1 if request.rehearse else epochs), "-o", "train.min_steps=0", "--out", str(folder)),
+        *("--lr", "0.002", "--no-yardsticks"),  # a search would take most of the time
         *rehearsed,
     ]
     try:

@@ -38,7 +38,13 @@ class Wear:
 
 
 suite = mmkit.bench(
-    task=Wear, fusion=["concat", "product"], training={"epochs": 15, "lr": 0.002}, seeds=2, cost=False, out="runs/wear"
+    task=Wear,
+    fusion=["concat", "product"],
+    training={"epochs": 15, "lr": 0.002},
+    seeds=2,
+    cost=False,
+    yardsticks=False,
+    out="runs/wear",
 )
 for row in sorted(suite.rows, key=lambda row: row.fusion):
     spread = row.spread("accuracy")

@@ -340,7 +340,7 @@ class Asked:
 def test_a_question_about_a_picture_is_answered(tmp_path):
     source = folder(tmp_path, "llama", hidden_size=32, initializer_range=0.1)
     head = f"generation:model={source},max_length=6,tune=full,length=2"
-    training = {"epochs": 60, "min_steps": 0}
+    training = {"epochs": 60, "min_steps": 0, "probe": False, "tune_epochs": 60, "tune_lr": 3e-3}
     model, record = mmkit.fit(task=Asked, fusion="attention", head=head, training=training, device="cpu")
     assert record.metrics["exact_match"] > 0.9
     # A question alone can be answered by the likeliest colour or shape: a third and a half.
