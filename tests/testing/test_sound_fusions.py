@@ -4,37 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from mmkit.contract import Features
 from mmkit.plugin import FusionSpec
 from mmkit.testing import checks_of
-
-
-class Sound(nn.Module):
-    """A sum of projections.
-
-    Args:
-        width: H.
-        dropout: in training.
-    """
-
-    def __init__(self, widths, *, width: int = 16, dropout: float = 0.1):
-        super().__init__()
-        self.width = width
-        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
-        self.out = nn.Linear(width, width)
-        self.dropout = nn.Dropout(dropout)
-
-    def vector(self, features, name):
-        return features[name].vector()
-
-    def total(self, features):
-        return sum(self.maps[n](self.vector(features, n)) * features[n].present().unsqueeze(1) for n in self.maps)
-
-    def fused(self, features):
-        return self.out(self.dropout(torch.tanh(self.total(features))))
-
-    def forward(self, features):
-        return Features.of(self.fused(features))
+from tests.testing.sound_fusions import Mean, Scorer, Sound
 
 
 class ZeroGate(Sound):
@@ -54,27 +26,6 @@ class ZeroGate(Sound):
     def fused(self, features):
         total = self.total(features)
         return self.out(total + torch.tanh(self.gate) * torch.tanh(self.inner(total)))
-
-
-class Scorer(nn.Module):
-    """Attention over the tokens of all inputs: one token, or one input, has nothing to be scored against.
-
-    Args:
-        width: H.
-    """
-
-    def __init__(self, widths, *, width: int = 16):
-        super().__init__()
-        self.width = width
-        self.maps = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
-        self.score = nn.Linear(width, 1, bias=False)
-
-    def forward(self, features):
-        tokens = torch.cat([torch.tanh(self.maps[n](features[n].tokens)) for n in self.maps], 1)
-        mask = torch.cat([features[n].mask for n in self.maps], 1)
-        scores = self.score(tokens).squeeze(-1).masked_fill(~mask, -1e4).softmax(1)
-        pooled = ((scores * mask).unsqueeze(-1) * tokens).sum(1)
-        return Features.of(tokens, mask, pooled, {"entropy": 0.01 * (scores * mask).square().sum(1)})
 
 
 class Normalised(Sound):
@@ -142,18 +93,6 @@ class FrozenBackbone(Sound):
 
     def fused(self, features):
         return self.out(self.frozen(self.total(features)))
-
-
-class Mean(nn.Module):
-    """At decision level, without a parameter."""
-
-    def __init__(self, widths, target):
-        super().__init__()
-        self.width = target.size
-
-    def forward(self, features):
-        count = sum(f.present().float() for f in features.values()).clamp(min=1)
-        return Features.of(sum(features[n].vector() for n in sorted(features)) / count.unsqueeze(1))
 
 
 SPECS = {
