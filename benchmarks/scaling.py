@@ -36,7 +36,7 @@ NORMS = (None, 1.0, 2.0, 4.0)
 def brought_to(norm: float | None) -> contextlib.AbstractContextManager[object]:
     """Within it, features come out at that norm; at None, as their encoders give them."""
     if norm is None:
-        return mock.patch.object(Frozen, "scale", return_value=None)
+        return mock.patch.object(Frozen, "fit_scaling", return_value=None)
     return mock.patch.object(scaling, "NORM", norm)
 
 
