@@ -12,23 +12,7 @@ import typer
 from mmkit.api import new_folder
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
-from mmkit.cli.own_data import (
-    OPTIONS,
-    Columns,
-    Data,
-    Files,
-    Group,
-    Id,
-    Outside,
-    Splits,
-    SplitSeed,
-    Target,
-    TargetKind,
-    Time,
-    named_task,
-    task_of,
-    tell_data,
-)
+from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
@@ -46,13 +30,14 @@ from mmkit.system.settings import Settings
 Several = list[str] | None
 
 
+@takes_own_data(before="config")
 def bench(
     ctx: typer.Context,
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="Task to compare on. [digits]", envvar="MMKIT_TASK")
     ] = None,
-    data: Data = None,
-    target: Target = None,
+    *,
+    own: OwnDataOptions,
     encoder: Annotated[
         Several,
         typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; repeatable."),
@@ -97,15 +82,6 @@ def bench(
         bool | None,
         typer.Option(help="Also fit what scikit-learn does with the same features or table. [where that is cheap]"),
     ] = None,
-    target_kind: TargetKind = None,
-    column: Columns = None,
-    group: Group = None,
-    time: Time = None,
-    id_: Id = None,
-    split_seed: SplitSeed = None,
-    splits: Splits = None,
-    files: Files = None,
-    outside: Outside = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None,
@@ -132,12 +108,11 @@ def bench(
     lowest to highest: defaults, --config, the environment, the command line, options after a name, -o.
     """
     given: dict[str, Any] = {
-        "task": named_task(ctx, task, data), "encoder": encoder, "fusion": fusion, "head": head,
+        "task": named_task(ctx, task, own), "encoder": encoder, "fusion": fusion, "head": head,
         "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
-        "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
-        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
+        **own.given,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
@@ -146,7 +121,7 @@ def bench(
     with redirect_stdout(sys.stderr):
         planned = plan(
             installed,
-            task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
+            task=own.among(chosen).task(installed, chosen["task"]) or "digits",
             encoders=_encoders(chosen["encoder"] or []),
             fusions=chosen["fusion"] or None,
             heads=chosen["head"] or [],

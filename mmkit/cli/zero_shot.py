@@ -10,22 +10,7 @@ import typer
 
 from mmkit.alignment.options import AlignmentOptions
 from mmkit.alignment.zero_shot import TEMPLATES, classify_zero_shot
-from mmkit.cli.own_data import (
-    Columns,
-    Data,
-    Files,
-    Group,
-    Id,
-    Outside,
-    Splits,
-    SplitSeed,
-    Target,
-    TargetKind,
-    Time,
-    named_task,
-    task_of,
-    tell_data,
-)
+from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json, print_results
 from mmkit.cli.setting import catalog
@@ -37,14 +22,15 @@ from mmkit.system.bars import Bars
 from mmkit.system.settings import Settings
 
 
+@takes_own_data(before="device")
 def zero_shot(
     ctx: typer.Context,
     input_: Annotated[str, typer.Option("--input", metavar="INPUT", help="Input to classify.")],
     encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the input.")],
     text_encoder: Annotated[str, typer.Option(metavar="NAME[:K=V,...]", help="Frozen encoder of the prompts.")],
     task: Annotated[str | None, typer.Option(metavar="NAME", help="Classification task.", envvar="MMKIT_TASK")] = None,
-    data: Data = None,
-    target: Target = None,
+    *,
+    own: OwnDataOptions,
     template: Annotated[
         list[str] | None,
         typer.Option(metavar="TEXT", help=f"Prompt, with {{}} for the class; repeatable. [{TEMPLATES[0]}]"),
@@ -63,15 +49,6 @@ def zero_shot(
     pairs: Annotated[
         str | None, typer.Option(metavar="INPUT", help="Text input that the map is fitted on. [the only one]")
     ] = None,
-    target_kind: TargetKind = None,
-    column: Columns = None,
-    group: Group = None,
-    time: Time = None,
-    id_: Id = None,
-    split_seed: SplitSeed = None,
-    splits: Splits = None,
-    files: Files = None,
-    outside: Outside = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
     precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
@@ -93,11 +70,7 @@ def zero_shot(
     options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
     available = catalog(ctx)
-    given = {
-        "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
-        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
-    }  # fmt: skip
-    of_data = task_of(available, named_task(ctx, task, data), given)
+    of_data = own.task(available, named_task(ctx, task, own))
     if of_data is None:
         raise UsageError("which samples? Give --task NAME or --data PATH")
     tell_data(of_data)

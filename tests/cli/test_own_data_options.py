@@ -1,0 +1,81 @@
+"""Options of own data, which every command takes by one decorator."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Annotated
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from mmkit.cli.own_data import OPTIONS, OwnDataOptions, takes_own_data
+from mmkit.errors import UsageError
+from mmkit.registry.catalog import installed
+
+seen: list[OwnDataOptions] = []
+
+
+@takes_own_data(before="last")
+def command(
+    ctx: typer.Context,
+    first: Annotated[str, typer.Option()] = "a",
+    *,
+    own: OwnDataOptions,
+    last: Annotated[str, typer.Option()] = "z",
+) -> None:
+    """Do nothing."""
+    assert ctx.command is not None
+    assert (first, last) == ("a", "z")
+    seen.append(own)
+
+
+def run(*arguments: str) -> str:
+    app = typer.Typer(add_completion=False, rich_markup_mode=None)
+    app.command()(command)
+    result = CliRunner().invoke(app, list(arguments))
+    assert result.exit_code == 0, result.output
+    return result.output
+
+
+def test_a_command_gets_what_is_given() -> None:
+    run("--data", "a.csv", "--target", "y", "--column", "zip=category", "--column", "x=ignore", "--split-seed", "3")
+    options = seen.pop()
+    assert options.given.keys() == OPTIONS.keys()
+    assert options.options() == {
+        "data": "a.csv",
+        "target": "y",
+        "split_seed": 3,
+        "columns": {"zip": "category", "x": "ignore"},
+    }
+
+
+def test_the_options_stand_where_the_command_says() -> None:
+    page = run("--help")
+    places = [page.index(f"\n  --{name.replace('_', '-')} ") for name in ("first", *OPTIONS, "last")]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", ["bench", "retrieve", "zero_shot"])
+def test_each_command_with_samples_takes_them(name: str) -> None:
+    called = getattr(importlib.import_module(f"mmkit.cli.{name}"), name)
+    parameters = called.__signature__.parameters
+    assert OPTIONS.keys() <= parameters.keys()
+    assert "own" not in parameters
+
+
+def test_the_same_after_a_configuration_file() -> None:
+    options = OwnDataOptions(dict.fromkeys(OPTIONS))
+    assert options.among({**dict.fromkeys(OPTIONS), "data": "b.csv", "seeds": 3}).options() == {"data": "b.csv"}
+
+
+def test_own_data_is_no_second_task() -> None:
+    options = OwnDataOptions({**dict.fromkeys(OPTIONS), "data": "b.csv"})
+    with pytest.raises(UsageError, match=r"--task digits and --data b\.csv are two tasks; give one of them"):
+        options.task(installed(), "digits")
+
+
+def test_an_option_of_data_asks_for_data() -> None:
+    options = OwnDataOptions({**dict.fromkeys(OPTIONS), "target_kind": "classes"})
+    with pytest.raises(UsageError, match="--target-kind says something of --data, which is not given"):
+        options.task(installed(), None)
