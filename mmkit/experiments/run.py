@@ -159,7 +159,7 @@ def execute(
 def _executed(run: Run, splits: Splits, shared: Shared, purpose: Purpose) -> tuple[Record, MultimodalModel]:
     began = time.time()
     task, own = splits.task, splits.own()
-    result = own.retry_without_rejected(partial(_train, run, shared=shared))
+    result = own.retry_without_rejected(partial(_train, run, shared=shared, search=purpose == "search"))
     on_test = None if purpose == "search" else own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module,
@@ -215,8 +215,11 @@ class _TrainingResult(NamedTuple):
     on_validation: Metrics | Answers
 
 
-def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
-    """Fit transforms and train a model on the training split; the best epoch is chosen on validation."""
+def _train(run: Run, splits: Splits, *, shared: Shared, search: bool) -> _TrainingResult:
+    """Fit transforms and train a model on the training split; the best epoch is chosen on validation.
+
+    A search for a learning rate leaves out the tuning of encoders, which has rates of its own.
+    """
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
     for warning in check_inputs(splits):
         shared.warn_once(warning)
@@ -238,7 +241,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared) -> _TrainingResult:
             return -math.inf, scores
         return value if evaluation.higher_is_better(metric) else -value, scores
 
-    trained, data = Phases(step, frozen, train, validation, score, run.seed).run(run.training)
+    trained, data = Phases(step, frozen, train, validation, score, run.seed).run(run.training, rate_alone=search)
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
 
 

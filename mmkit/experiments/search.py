@@ -3,7 +3,8 @@
 A rate that suits fusions may be far from what suits a single input, and a comparison at one rate then compares rates.
 So each combination is trained once with each rate of `train.rates`, with one seed that no compared run has, and the
 rate that is best on validation is the rate of its runs. A search reads train and validation only. It is skipped where
-the rate is given, or where the task recommends one.
+the rate is given, or where the task recommends one. Where encoders are tuned after probing, a search probes alone: the
+rate acts there and nowhere else, and tuning takes most of the time.
 
 The number of epochs is not searched. But where the best epoch is among the last tenth, the chosen rate is tried once
 more with twice the epochs, from the start: the rate decays along a cosine to zero, so a training cannot just go on. The

@@ -56,8 +56,10 @@ class Verdict:
 
     @property
     def finding(self) -> str:
-        """The result: "above" or "below"; "unclear" if the difference is within the margin, or there is no margin."""
-        if self.margin is None or abs(self.difference) <= self.margin:
+        """The result: "above" or "below"; "unclear" if the difference is within the margin, "none" without a margin."""
+        if self.margin is None:
+            return "none"
+        if abs(self.difference) <= self.margin:
             return "unclear"
         return "above" if self.difference > 0 else "below"
 
@@ -65,28 +67,36 @@ class Verdict:
         """The verdict in one sentence."""
         metric = self.fusion.metric
         scores = [written(score, metric) for score in self.scores]
-        some = f" of {self.asked}" if self.asked > self.seeds else ""
-        over = f"{self.seeds}{some} seed{'s' * (self.asked > 1)}" + (
-            f" and {self.samples} samples" if self.samples else ""
-        )
-        result = {
-            "above": "scored above the best single input",
-            "below": "scored below the best single input",
-            "unclear": "cannot be distinguished from the best single input",
-        }[self.finding]
         size = written(abs(self.difference), metric)
-        worse = "" if self.difference >= 0 else " worse"
-        difference = f"{size}{' points' if is_share(metric) else ''}{worse or ' better'}"
-        margin = f"margin {written(self.margin, metric)}" if self.margin is not None else "no margin with one seed"
+        points = " points" if is_share(metric) else ""
+        difference = f"{size}{points} {'worse' if self.difference < 0 else 'better'}"
+        figures = f"{metric} {scores[0]} against {scores[1]}, {difference}"
         level = (
             f", where {' and '.join(self.level)} {'was' if len(self.level) == 1 else 'were'} level"
             if self.level
             else ""
         )
-        return (
-            f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {metric} {scores[0]} against {scores[1]}, "
-            f"{difference} ({margin}, over {over}; both chosen on validation{level})."
-        )
+        chosen = f"both chosen on validation{level}"
+        if self.margin is None:
+            why = "--seeds 3 does" if self.asked == 1 else f"and of {self.asked} only one counts"
+            return (
+                f"One seed gives no verdict, {why}: on test, {self.fusion.fusion} and the best single input, "
+                f"{self.single.fusion}, reached {figures} ({self._over}; {chosen})."
+            )
+        result = {
+            "above": "scored above the best single input",
+            "below": "scored below the best single input",
+            "unclear": "cannot be distinguished from the best single input",
+        }[self.finding]
+        margin = f"margin {written(self.margin, metric)}, over {self._over}"
+        return f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {figures} ({margin}; {chosen})."
+
+    @property
+    def _over(self) -> str:
+        """Seeds and samples that the margin accounts for, in words."""
+        some = f" of {self.asked}" if self.asked > self.seeds else ""
+        samples = f" and {self.samples} samples" if self.samples else ""
+        return f"{self.seeds}{some} seed{'s' * (self.asked > 1)}{samples}"
 
     def document(self) -> dict[str, Any]:
         """As plain values."""

@@ -42,8 +42,12 @@ class Phases:
     score: Callable[[Dataset], tuple[float, Mapping[str, float | None]]]
     seed: int
 
-    def run(self, training: Training) -> tuple[Trained, Dataset]:
+    def run(self, training: Training, *, rate_alone: bool = False) -> tuple[Trained, Dataset]:
         """Fit the scaling of features and train; the model then has the weights of the best epoch.
+
+        Args:
+            training: options.
+            rate_alone: only what `lr` acts on: where encoders are tuned after probing, their tuning is left out.
 
         Returns:
             The course of the training, with encoders that are tuned that of tuning, in the seconds of both phases; and
@@ -60,6 +64,9 @@ class Phases:
         untuned.fit_scaling(self.train, data)
         if not tuned:
             return self._fit(untuned, data, training)
+        if rate_alone and training.probe:
+            with held(tuned):
+                return self._fit(untuned, data, training)
         probed = None
         if training.probe:
             with held(tuned):

@@ -64,10 +64,11 @@ def test_a_difference_within_the_margin_is_unclear():
     assert "cannot be distinguished from the best single input" in found.sentence()
 
 
-def test_one_seed_gives_no_margin_and_is_unclear():
+def test_one_seed_gives_no_margin_and_no_verdict():
     found = compared(record("sum", 0, 0.99), record("only:a", 0, 0.1))
-    assert (found.margin, found.finding) == (None, "unclear")
-    assert "no margin with one seed" in found.sentence()
+    assert (found.margin, found.finding) == (None, "none")
+    assert found.sentence().startswith("One seed gives no verdict, --seeds 3 does: on test, ")
+    assert "distinguished" not in found.sentence()
 
 
 def test_the_test_samples_widen_the_margin():

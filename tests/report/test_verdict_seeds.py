@@ -46,7 +46,8 @@ def test_a_seed_that_failed_counts_for_neither():
     assert found.scores == (0.5, 0.4)
     assert (found.seeds, found.asked, found.margin) == (1, 2, None)
     assert "r2 0.5 against 0.4" in found.sentence()
-    assert "over 1 of 2 seeds" in found.sentence()
+    assert found.sentence().startswith("One seed gives no verdict, and of 2 only one counts: ")
+    assert "(1 of 2 seeds; both chosen on validation)" in found.sentence()
 
 
 def test_without_a_seed_of_both_there_is_no_verdict():

@@ -46,7 +46,7 @@ class Pretrained(nn.Module):
         return Features.of(*self.tuned(batch))
 
 
-def trained(tune, *, noise=0.0, **training):
+def trained(tune, *, noise=0.0, purpose="comparison", **training):
     chosen = mmkit.installed().choose(
         "encoder",
         Pretrained,
@@ -63,7 +63,7 @@ def trained(tune, *, noise=0.0, **training):
         baselines=False,
         settings=Settings("cpu"),
     )
-    return execute(asked.runs()[0])
+    return execute(asked.runs()[0], purpose=purpose)
 
 
 def best(record):
@@ -82,6 +82,24 @@ def test_the_start_of_tuning_is_the_best_of_frozen():
         one, two = (m.module.scalings[m.module.names[name]].state_dict() for m in (model, other))
         torch.testing.assert_close(two, one)
         assert float(one["tokens_scale"]) != 1
+
+
+def test_a_search_for_a_rate_probes_and_leaves_tuning_out():
+    """The rate of the list acts on the first phase alone, so a search sees what frozen encoders give."""
+    (frozen, _), (searched, model) = trained("frozen"), trained("full", purpose="search")
+    assert [one["epoch"] for one in searched.history] == [1, 2, 3, 4]
+    assert searched.validation == pytest.approx(frozen.validation, rel=1e-5)
+    assert searched.metrics == {}
+    weights = next(iter(model.module.encoders.values())).state_dict()
+    _, untouched = trained("frozen")
+    for name, value in next(iter(untouched.module.encoders.values())).state_dict().items():
+        torch.testing.assert_close(weights[name], value)
+
+
+def test_a_search_without_probing_tunes_since_the_rate_acts_there():
+    searched, _ = trained("full", purpose="search", probe=False)
+    assert "series" not in searched.encoded_once
+    assert [one["epoch"] for one in searched.history] == [1, 2, 3, 4]
 
 
 @pytest.mark.parametrize("tune_lr", [1e-4, 10.0])
