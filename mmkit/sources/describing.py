@@ -19,11 +19,12 @@ import pyarrow as pa
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array
+from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
 from mmkit.sources.duplicates import duplicates
 from mmkit.sources.findings import find, find_files
-from mmkit.sources.forms import dates
-from mmkit.sources.guessing import TABLE, Guess, guesses
+from mmkit.sources.guess import TABLE, Guess
+from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, strings
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read, stamp
