@@ -17,6 +17,7 @@ import pyarrow.types as pat
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.guess import LOOKED_AT, Guess
 from mmkit.sources.hashes import different, pieces
+from mmkit.sources.members import ending, heads
 from mmkit.sources.numbers import numbers
 from mmkit.sources.sampling import some
 from mmkit.sources.types import is_list, is_number, is_text
@@ -70,6 +71,16 @@ def guess_bytes(column: pa.ChunkedArray, missing: int, known: Sequence[ModalityS
         parts = some(column, LOOKED_AT)
     heads = [value[:FIRST_BYTES] for value in parts.to_pylist() if value]
     return guess_heads(heads, missing, known, "bytes") or Guess("ignore", "bytes of no kind that is known", missing)
+
+
+def guess_members(column: pa.ChunkedArray, missing: int, known: Sequence[ModalitySpec]) -> Guess:
+    """What a column of members of tars is: a modality by their extensions, or by their first bytes."""
+    looked = list(heads(some(column, LOOKED_AT), FIRST_BYTES))
+    for spec in known:
+        if sum(ending(name) in spec.extensions for name, _ in looked) > 0.9 * len(looked):
+            return Guess(spec.name, f"members of tars that end as {spec.name} files do", missing)
+    found = guess_heads([head for _, head in looked if head], missing, known, "members of tars")
+    return found or Guess("ignore", f"members of tars of no kind that is known, as {looked[0][0]!a:.80}", missing)
 
 
 def guess_heads(heads: Sequence[bytes], missing: int, known: Sequence[ModalitySpec], what: str) -> Guess | None:

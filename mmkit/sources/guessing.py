@@ -19,10 +19,19 @@ import pyarrow.types as pat
 from mmkit.errors import UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.by_text import Strings
-from mmkit.sources.by_type import guess_bytes, guess_coded, guess_lists, guess_numbers, missing_of, unless_one
+from mmkit.sources.by_type import (
+    guess_bytes,
+    guess_coded,
+    guess_lists,
+    guess_members,
+    guess_numbers,
+    missing_of,
+    unless_one,
+)
 from mmkit.sources.dates import dates
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.hashes import hashes
+from mmkit.sources.members import is_member
 from mmkit.sources.numbers import numbers
 from mmkit.sources.sampling import some
 from mmkit.sources.types import is_bytes, is_list, is_text, usual
@@ -55,6 +64,8 @@ def guess(
         found = guess_coded(column, missing)
     elif pat.is_temporal(kind) and not (pat.is_duration(kind) or pat.is_interval(kind)):
         found = unless_one(column, missing, Guess("date", f"Arrow's type {kind}", missing))
+    elif is_member(kind):
+        found = guess_members(column, missing, known)
     elif is_bytes(kind) or pat.is_struct(kind):
         found = guess_bytes(column, missing, known)
     elif is_list(kind):
