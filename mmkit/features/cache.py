@@ -30,12 +30,9 @@ from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.errors import MmkitError, UsageError
 from mmkit.features.pieces import LENGTHS, PROGRESS, Part, Pieces
-from mmkit.system.files import at_home, owned, replacing, write_json
+from mmkit.system.cache_folder import ABOUT, INSTEAD, LOCKS
+from mmkit.system.files import owned, replacing, write_json
 from mmkit.system.progress import SILENT, Progress
-
-ABOUT = "about.json"
-LOCKS = ".locks"
-INSTEAD = "set MMKIT_CACHE to another folder"
 
 Encode = Callable[[Sequence[Any], int], Features]
 """From decoded values, and the index of the first of them, to their features on the CPU."""
@@ -43,14 +40,6 @@ Encode = Callable[[Sequence[Any], int], Features]
 
 class CacheWriteError(MmkitError):
     """Features cannot be written to the cache."""
-
-
-def default_folder(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder of the cache: MMKIT_CACHE, else `mmkit/features` in the user's cache folder."""
-    environ = os.environ if environ is None else environ
-    if environ.get("MMKIT_CACHE"):
-        return at_home(environ["MMKIT_CACHE"])
-    return at_home(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mmkit" / "features"
 
 
 @dataclass(frozen=True)

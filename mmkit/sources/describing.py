@@ -19,16 +19,18 @@ import pyarrow as pa
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array
+from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
 from mmkit.sources.duplicates import duplicates
-from mmkit.sources.findings import find, find_files
-from mmkit.sources.forms import dates
-from mmkit.sources.guessing import TABLE, Guess, guesses
+from mmkit.sources.findings import Finding, find, find_files
+from mmkit.sources.guess import TABLE, Guess
+from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, strings
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read, stamp
 from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
+from mmkit.sources.tars import KEY
 
 _SHARES = re.compile(r"\s*[\d.]+\s*/.*")
 _KEPT = 4
@@ -73,7 +75,8 @@ def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
     problems = [one.problem for one in found.values() if one.problem]
     kinds = {name: one.kind for name, one in found.items() if one.kind != "ignore"}
     inputs = inputs_of(kinds, source.columns)
-    plain = Description(request, source, found, roles, inputs, problems=problems)
+    told = [Finding("warning", text) for text in source.told]
+    plain = Description(request, source, found, roles, inputs, findings=told, problems=problems)
     if not request.target:
         return plain
     if not inputs and not problems:
@@ -129,6 +132,9 @@ def _guessed(
     )
     found = {}
     for name, column in free.items():
+        if name == KEY and name in source.made and name not in given:
+            found[name] = Guess("ignore", "the keys of members of tars", 0)
+            continue
         if not isinstance(column, list):
             found[name] = of_arrow_columns[name]
             continue
@@ -193,7 +199,7 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         ids,
         _words(columns[request.group[0]]) if request.group else None,
         _how(request, by_share=by_share),
-        findings,
+        [*plain.findings, *findings],
         plain.problems,
     )
 

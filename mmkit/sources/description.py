@@ -17,12 +17,12 @@ import pyarrow as pa
 
 from mmkit.sources.columns import Array, Lazy, Store
 from mmkit.sources.findings import Finding
-from mmkit.sources.guessing import Guess
+from mmkit.sources.guess import Guess
 from mmkit.sources.inputs import Input, store_of
 from mmkit.sources.memory import of_arrow
 from mmkit.sources.reading import Source
-from mmkit.sources.splitting import SPLITS
-from mmkit.sources.targets import Target
+from mmkit.sources.target import Target
+from mmkit.sources.units import SPLITS
 from mmkit.system.hashing import fingerprint
 
 SCHEMA = 1

@@ -5,17 +5,21 @@ Axes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, pieces
+from mmkit.sources.members import FILE, MEMBER, content, is_member
 from mmkit.sources.paths import located
 from mmkit.sources.types import is_text, usual
+
+T = TypeVar("T", bound=Hashable)
 
 WORDS = 5
 """Words of the shortest text that is a copy where it is equal."""
@@ -75,19 +79,39 @@ def _normalised(text: pa.Array, words: int) -> tuple[pa.Array, pa.Array]:
 
 def equal_files(paths: Sequence[Path | None]) -> np.ndarray:
     """The first row whose file has the same bytes; [N] int64. Only files of the same size are read."""
-    found = np.arange(len(paths))
-    by_size: dict[int, dict[Path, list[int]]] = {}
-    for row, path in enumerate(paths):
-        if path is not None and (size := path.stat().st_size):
-            by_size.setdefault(size, {}).setdefault(path, []).append(row)
+    return _equal(paths, lambda path: path.stat().st_size, _digest)
+
+
+def equal_members(column: pa.ChunkedArray) -> np.ndarray:
+    """The same of members of tars."""
+    names = [part.name for part in MEMBER]
+    cells = [None if cell is None else tuple(cell[name] for name in names) for cell in column.to_pylist()]
+    size = names.index("size")
+    return _equal(
+        cells,
+        lambda cell: cell[size] if cell[size] <= FILE else 0,
+        lambda cell: blake2b(content(dict(zip(names, cell, strict=True)))).digest(),
+    )
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file_digest(file, blake2b).digest()
+
+
+def _equal(values: Sequence[T | None], size_of: Callable[[T], int], digest: Callable[[T], bytes]) -> np.ndarray:
+    """The first row with the same bytes; those without a byte are like no other."""
+    found = np.arange(len(values))
+    by_size: dict[int, dict[T, list[int]]] = {}
+    for row, value in enumerate(values):
+        if value is not None and (size := size_of(value)):
+            by_size.setdefault(size, {}).setdefault(value, []).append(row)
     for rows_of in by_size.values():
         first: dict[bytes, int] = {}
-        for path, rows in rows_of.items():
+        for value, rows in rows_of.items():
             found[rows] = rows[0]
             if len(rows_of) > 1:
-                with path.open("rb") as file:
-                    content = file_digest(file, blake2b).digest()
-                found[rows] = first.setdefault(content, rows[0])
+                found[rows] = first.setdefault(digest(value), rows[0])
     return found
 
 
@@ -141,6 +165,8 @@ def duplicates(
             relations.append(equal_texts(column))
         elif kinds[name] in modalities and is_text(column.type) and files is not None:
             relations.append(equal_files(_paths(column, files, outside=outside)))
+        elif is_member(column.type):
+            relations.append(equal_members(column))
     return joined(*map(_without_common, relations))
 
 

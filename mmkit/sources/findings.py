@@ -18,8 +18,8 @@ from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
 from mmkit.sources.hashes import pieces
 from mmkit.sources.paths import located
-from mmkit.sources.splitting import SPLITS
-from mmkit.sources.targets import Target
+from mmkit.sources.target import Target
+from mmkit.sources.units import SPLITS
 
 _SHOWN = 5
 _STATES = {

@@ -42,10 +42,10 @@ def read_folder(
         return _several(folder), frozenset({"split"})
     if (folder / "state.json").is_file():
         return _saved(folder), frozenset()
-    files = sorted(_files(folder, outside=outside))
+    files = sorted(files_in(folder, outside=outside))
     tables = [file for file in files if extension(file) in EXTENSIONS]
     if tables:
-        return _joined(folder, tables), frozenset()
+        return joined(folder, tables), frozenset()
     kinds = {one: kind for kind, extensions in media.items() for one in extensions}
     of_kind = [(file, kind) for file in files if (kind := kinds.get(extension(file)))]
     if not of_kind:
@@ -56,7 +56,7 @@ def read_folder(
     return table, frozenset(table.column_names) & {"label", "split"}
 
 
-def _files(folder: Path, *, outside: bool) -> Iterator[Path]:
+def files_in(folder: Path, *, outside: bool) -> Iterator[Path]:
     """Plain files, at any depth; those whose names begin with a dot or `_` are notes of programs."""
     inside = folder.resolve()
     for here, folders, names in os.walk(folder):
@@ -69,20 +69,25 @@ def _files(folder: Path, *, outside: bool) -> Iterator[Path]:
                 yield path
 
 
-def _joined(folder: Path, files: Sequence[Path]) -> pa.Table:
+def joined(where: object, files: Sequence[Path]) -> pa.Table:
+    """The table that files of the same columns are, one after the other.
+
+    Raises:
+        DataError: one cannot be read, or they do not have the same columns.
+    """
     tables = [read_file(file) for file in files]
     first = tables[0].column_names
     for file, table in zip(files, tables, strict=True):
         unique(table.column_names, file)
         if other := set(first) ^ set(table.column_names):
             raise DataError(
-                f"the tables in {folder} do not go together: {file.name} and {files[0].name} do not both have the "
+                f"the tables in {where} do not go together: {file.name} and {files[0].name} do not both have the "
                 f"column {min(other)!r}; give one of them"
             )
     try:
         return pa.concat_tables([table.select(first) for table in tables], promote_options="permissive")
     except pa.ArrowException as error:
-        raise DataError(f"the tables in {folder} do not go together: {' '.join(str(error).split())}") from error
+        raise DataError(f"the tables in {where} do not go together: {' '.join(str(error).split())}") from error
 
 
 def _by_class(folder: Path, files: Iterable[tuple[Path, str]]) -> pa.Table:

@@ -12,7 +12,7 @@ import itertools
 import json
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ CELL = 64 * 2**20
 _BLOCKS = (4 * 2**20, 2 * CELL)
 """Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
 _OTHER_DELIMITERS = ";\t|"
+_ROWS = 65_536  # of Parquet that are read at once
 
 
 def extension(path: Path) -> str:
@@ -54,18 +55,28 @@ def read_file(path: Path) -> pa.Table:
     Raises:
         DataError: it is not there, no plain file, of no known kind, or cannot be read.
     """
+    return pa.concat_tables(parts_of(path))
+
+
+def parts_of(path: Path) -> Iterator[pa.Table]:
+    """The table of a file in parts of one schema, of which CSV and Parquet need no more than one in memory.
+
+    Raises:
+        DataError: as `read_file`, at the part that cannot be read.
+    """
     kind = extension(path)
     if kind not in EXTENSIONS:
         raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
     plain_file(path)
     try:
         if kind in DELIMITED:
-            return checked(_delimited(path, DELIMITED[kind]))
-        if kind in LINES:
-            return checked(flat(_json(path)))
-        if kind in ARROW:
-            return flat(arrow_file(path))
-        return checked(flat(pa.parquet.read_table(path, memory_map=True, partitioning=None)))
+            yield from map(checked, _delimited(path, DELIMITED[kind]))
+        elif kind in LINES:
+            yield checked(flat(_json(path)))
+        elif kind in ARROW:
+            yield flat(arrow_file(path))
+        else:
+            yield from (checked(flat(part)) for part in _parquet(path))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
@@ -73,6 +84,17 @@ def read_file(path: Path) -> pa.Table:
         if "UTF8" in said:
             raise DataError(f"{path} is not UTF-8; convert it") from error
         raise DataError(f"{path} cannot be read as {kind[1:]}: {said[:300]}") from error
+
+
+def _parquet(path: Path) -> Iterator[pa.Table]:
+    with pa.parquet.ParquetFile(path, memory_map=True) as file:
+        schema = file.schema_arrow
+        if any(pa.types.is_dictionary(field.type) for field in schema):  # those of parts would differ
+            yield file.read()
+            return
+        yield schema.empty_table()
+        for batch in file.iter_batches(_ROWS):
+            yield pa.Table.from_batches([batch])
 
 
 def plain_file(path: Path) -> None:
@@ -124,7 +146,7 @@ def checked(table: pa.Table) -> pa.Table:
     return table
 
 
-def _delimited(path: Path, delimiter: str) -> pa.Table:
+def _delimited(path: Path, delimiter: str) -> Iterator[pa.Table]:
     encoding = _encoding(path)
     with io.TextIOWrapper(pa.input_stream(str(path)), encoding, newline="") as text:
         head = list(itertools.islice(iter(lambda: text.readline(CELL), ""), 20))
@@ -133,9 +155,10 @@ def _delimited(path: Path, delimiter: str) -> pa.Table:
     delimiter = delimiter or _delimiter(head[0])
     given = next(csv.reader(head, delimiter=delimiter))
     unique((name for name in given if name), path)
+    done = 0
     for block in _BLOCKS:
         try:
-            table = pa.csv.read_csv(
+            with pa.csv.open_csv(
                 pa.input_stream(str(path)),
                 pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
                 pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -145,14 +168,23 @@ def _delimited(path: Path, delimiter: str) -> pa.Table:
                     strings_can_be_null=True,
                     check_utf8=True,
                 ),
-            )
-            break
+            ) as reader:
+                names = [name.strip() or f"column_{place}" for place, name in enumerate(reader.schema.names, 1)]
+                unique(names, path)
+                if not done:
+                    yield reader.schema.empty_table().rename_columns(names)
+                before = done
+                for batch in reader:
+                    fresh = batch.slice(before)  # what came before is known
+                    before = max(0, before - len(batch))
+                    if len(fresh):
+                        yield pa.Table.from_batches([fresh]).rename_columns(names)
+                        done += len(fresh)
         except pa.ArrowInvalid as error:
             if "straddl" not in str(error) or block == _BLOCKS[-1]:
                 raise
-    names = [name.strip() or f"column_{place}" for place, name in enumerate(table.column_names, 1)]
-    unique(names, path)
-    return table.rename_columns(names)
+        else:
+            return
 
 
 def _encoding(path: Path) -> str:
@@ -228,11 +260,12 @@ def table_of_rows(rows: Sequence[Mapping[str, Any]], where: object) -> pa.Table:
         try:
             columns[name] = pa.array(cells, from_pandas=True)  # NaN is a missing cell
         except (pa.ArrowException, OverflowError, UnicodeEncodeError):
-            columns[name] = pa.array([None if cell is None else _written(cell) for cell in cells])
+            columns[name] = pa.array([None if cell is None else written(cell) for cell in cells])
     return pa.table(columns)
 
 
-def _written(cell: Any) -> str:
+def written(cell: Any) -> str:
+    """A value as a string: as it is, or as JSON."""
     text = cell if isinstance(cell, str) else json.dumps(cell, ensure_ascii=False)
     return utf8(text).decode()  # half a surrogate pair has no place in Arrow
 

@@ -21,9 +21,11 @@ import pyarrow.compute as pc
 
 from mmkit.errors import DataError
 from mmkit.sources.columns import Array, Cells, Media, Objects, Rows, Store
-from mmkit.sources.forms import dates, numbers
-from mmkit.sources.guessing import TABLE
+from mmkit.sources.dates import dates
+from mmkit.sources.guess import TABLE
+from mmkit.sources.members import Members, is_member
 from mmkit.sources.memory import Column
+from mmkit.sources.numbers import numbers
 
 MOST_TEXTS = 4
 """More columns of text are joined: the shortest of them into one input."""
@@ -102,6 +104,8 @@ def store_of(
         return Cells(_texts(one.columns, columns))
     if one.modality == "series":
         return Cells(first)
+    if is_member(first.type):
+        return Members(first)
     return Media(_plain(first), files, outside=outside)
 
 

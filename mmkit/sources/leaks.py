@@ -12,10 +12,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.types as pat
 
-from mmkit.sources import forms
+from mmkit.sources.dates import dates
 from mmkit.sources.hashes import hashes
+from mmkit.sources.numbers import numbers
 from mmkit.sources.sampling import at
-from mmkit.sources.targets import Target
+from mmkit.sources.target import Target
 from mmkit.sources.types import is_text, usual
 
 ROWS = 100_000
@@ -59,8 +60,8 @@ def leaks(
         column = usual(given)
         kind = kinds.get(name, "ignore")
         if kind in {"number", "category"} or kind.partition(":")[0] == "date":
-            numbers, bins = _bins(at(column, rows), kind)
-            found += [(text, (name,)) for text in _told(name, numbers, bins, rows, half, target)]
+            amounts, bins = _bins(at(column, rows), kind)
+            found += [(text, (name,)) for text in _told(name, amounts, bins, rows, half, target)]
         elif kind == "text" and is_text(column.type) and target.kind == "classes":
             found += [(text, (name,)) for text in _named(name, column, rows, target)]
     return found
@@ -74,27 +75,27 @@ def _bins(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray | None, np.nda
         place[np.argsort(-counts, kind="stable")[:BINS]] = np.arange(min(BINS, len(values)))
         return None, place[of_row]
     if kind == "number":
-        numbers = forms.numbers(column)
+        amounts = numbers(column)
     else:
-        moments = forms.dates(column, kind)
-        numbers = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(float))
-    known = np.isfinite(numbers)
-    found = np.full(len(numbers), BINS)  # the bin of gaps
+        moments = dates(column, kind)
+        amounts = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(float))
+    known = np.isfinite(amounts)
+    found = np.full(len(amounts), BINS)  # the bin of gaps
     if known.any():
-        different = np.unique(numbers[known])
+        different = np.unique(amounts[known])
         # A bin a value where there are few; else as many rows each.
-        edges = different if len(different) < BINS else np.quantile(numbers[known], np.arange(1, BINS) / BINS)
-        found[known] = np.searchsorted(np.unique(edges), numbers[known], side="right")
-    return numbers, found
+        edges = different if len(different) < BINS else np.quantile(amounts[known], np.arange(1, BINS) / BINS)
+        found[known] = np.searchsorted(np.unique(edges), amounts[known], side="right")
+    return amounts, found
 
 
 def _told(
-    name: str, numbers: np.ndarray | None, bins: np.ndarray, rows: np.ndarray, half: np.ndarray, target: Target
+    name: str, amounts: np.ndarray | None, bins: np.ndarray, rows: np.ndarray, half: np.ndarray, target: Target
 ) -> Iterator[str]:
     act = f"a leak? --column {name}=ignore"
     if target.kind == "scalar":
         truth = target.values[rows, 0]
-        explained = max(_by_bins(bins, truth, half), 0.0 if numbers is None else _by_line(numbers, truth, half))
+        explained = max(_by_bins(bins, truth, half), 0.0 if amounts is None else _by_line(amounts, truth, half))
         if explained > EXPLAINED:
             yield f"{name} alone tells {target.names[0]} ({100 * explained:.1f} % of its variance, held out): {act}"
     elif target.kind == "classes":
@@ -130,16 +131,16 @@ def _by_bins(bins: np.ndarray, truth: np.ndarray, half: np.ndarray) -> float:
     return _explained(truth[~half], means[bins[~half]])
 
 
-def _by_line(numbers: np.ndarray, truth: np.ndarray, half: np.ndarray) -> float:
+def _by_line(amounts: np.ndarray, truth: np.ndarray, half: np.ndarray) -> float:
     """The same of a straight line through the rows that have a number."""
-    known = np.isfinite(numbers)
+    known = np.isfinite(amounts)
     fitted, checked = half & known, ~half & known
-    if min(fitted.sum(), checked.sum()) < _LEAST or numbers[fitted].std() == 0:
+    if min(fitted.sum(), checked.sum()) < _LEAST or amounts[fitted].std() == 0:
         return 0.0
-    centre, scale = numbers[fitted].mean(), numbers[fitted].std()
-    slope, start = np.polyfit((numbers[fitted] - centre) / scale, truth[fitted], 1)
+    centre, scale = amounts[fitted].mean(), amounts[fitted].std()
+    slope, start = np.polyfit((amounts[fitted] - centre) / scale, truth[fitted], 1)
     answers = np.full(len(truth), truth[half].mean())
-    answers[known] = start + slope * (numbers[known] - centre) / scale
+    answers[known] = start + slope * (amounts[known] - centre) / scale
     return _explained(truth[~half], answers[~half])
 
 

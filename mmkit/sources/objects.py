@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from mmkit.sources.guessing import Guess
+from mmkit.sources.guess import Guess
 
 
 def guess_objects(name: str, values: Sequence[Any]) -> Guess:

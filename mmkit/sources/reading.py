@@ -11,10 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+
 from mmkit.errors import DataError, UsageError
-from mmkit.sources.folders import read_folder
-from mmkit.sources.formats import ARROW, EXTENSIONS, extension, read_file, unique
+from mmkit.sources.folders import files_in, joined, read_folder
+from mmkit.sources.formats import ARROW, EXTENSIONS, LINES, extension, parts_of, plain_file, read_file, unique
+from mmkit.sources.kept import kept
 from mmkit.sources.memory import PREFIX, Column, held
+from mmkit.sources.shards import files_of, is_pattern
+from mmkit.sources.tars import KEY, is_tar, read_tars
 
 __all__ = ["Column", "Source", "read", "stamp"]
 
@@ -27,13 +32,16 @@ class Source:
         name: the path that was given, or "the table" for one in memory.
         columns: by name, all of one length: Arrow's, or lists of Python objects.
         folder: where the relative names of files in its cells begin.
-        made: columns that are made of names of folders: `label`, the class of a file, and `split`.
+        made: columns that are made of names: `label`, the class of a file, and `split`, of folders; `__key__` of
+            members of tars.
+        told: what a user should know of how it was read.
     """
 
     name: str
     columns: dict[str, Column]
     folder: Path
     made: frozenset[str] = frozenset()
+    told: tuple[str, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -62,19 +70,55 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
         return _checked(Source("the table", held(data), Path(files or ".")))
     path = Path(data)
     made: frozenset[str] = frozenset()
+    told: list[str] = []
     if _is(path, Path.is_dir):
-        _fits(path)
-        (table, made), folder = read_folder(path, media, outside=outside), path
-    elif not _is(path, Path.exists):
+        folder = path
+        if tars := _tars_in(path, outside=outside):
+            (table, told), made = _of_tars(data, tars, media), frozenset({KEY})
+        else:
+            _fits(path)
+            table, made = read_folder(path, media, outside=outside)
+    elif not _is(path, Path.exists) and not is_pattern(data):
         raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
     else:
-        if extension(path) not in EXTENSIONS:
-            raise DataError(f"{data} is no table that can be read; expected a folder, or {', '.join(EXTENSIONS)}")
-        _fits(path)
-        table, folder = read_file(path), path.parent
+        several = [path] if _is(path, Path.exists) else files_of(data)
+        folder = several[0].parent
+        if all(map(is_tar, several)):
+            (table, told), made = _of_tars(data, several, media), frozenset({KEY})
+        elif strange := [one for one in several if extension(one) not in EXTENSIONS]:
+            kinds = ", ".join([*EXTENSIONS, ".tar"])
+            raise DataError(f"{strange[0]} is no table that can be read; expected a folder, or {kinds}")
+        else:
+            table = _of_files(data, several)
     unique(table.column_names, data)
     columns = dict(zip(table.column_names, table.columns, strict=True))
-    return _checked(Source(data, columns, Path(files) if files is not None else folder, made))
+    return _checked(Source(data, columns, Path(files) if files is not None else folder, made, tuple(told)))
+
+
+def _of_tars(data: str, tars: Sequence[Path], media: Mapping[str, Sequence[str]]) -> tuple[pa.Table, list[str]]:
+    """The table of tars, and what to know of it; the headers of large ones are read once."""
+    told: list[str] = []
+
+    def parts() -> Iterator[pa.Table]:
+        table, found = read_tars(tars, media)
+        told[:] = found
+        yield table
+
+    return kept(data, tars, parts, fits=lambda: None, notes=lambda: told)
+
+
+def _of_files(data: str, files: Sequence[Path]) -> pa.Table:
+    """The table of one file, or of several that go together."""
+    if any(extension(one) in ARROW for one in files):
+        return read_file(files[0]) if len(files) == 1 else joined(data, files)
+    whole = len(files) > 1 or extension(files[0]) in LINES  # what is read at once
+    plain_file(files[0])
+    if whole:
+        _fits(*files)
+    table, _ = kept(
+        data, files, lambda: [joined(data, files)] if len(files) > 1 else parts_of(files[0]), fits=lambda: _fits(*files)
+    )
+    return table
 
 
 def stamp(data: str) -> tuple[object, ...]:
@@ -83,9 +127,10 @@ def stamp(data: str) -> tuple[object, ...]:
     Nothing is opened.
     """
     path = Path(data)
-    if data.startswith(PREFIX) or not _is(path, Path.exists):
+    if data.startswith(PREFIX):
         return ()
-    return tuple((str(file), status.st_size, status.st_mtime_ns) for file, status in _stated(path))
+    paths = [path] if _is(path, Path.exists) else files_of(data) if is_pattern(data) else []
+    return tuple((str(file), status.st_size, status.st_mtime_ns) for one in paths for file, status in _stated(one))
 
 
 def _stated(path: Path) -> Iterator[tuple[Path, os.stat_result]]:
@@ -121,8 +166,14 @@ def _meant(path: Path) -> str:
     return f"; did you mean {path.with_name(close[0])}?" if close else ""
 
 
-def _fits(path: Path) -> None:
-    """Check that what is not mapped takes no more than half of the memory.
+def _tars_in(folder: Path, *, outside: bool) -> list[Path]:
+    """The tars of a folder that holds no table."""
+    files = sorted(files_in(folder, outside=outside))
+    return [] if any(extension(one) in EXTENSIONS for one in files) else [one for one in files if is_tar(one)]
+
+
+def _fits(*paths: Path) -> None:
+    """Check that what is read into memory takes no more than half of it.
 
     Raises:
         DataError: it takes more.
@@ -132,12 +183,13 @@ def _fits(path: Path) -> None:
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     size = sum(
         status.st_size
+        for path in paths
         for file, status in _stated(path)
         if extension(file) in EXTENSIONS and extension(file) not in ARROW
     )
     if size > memory / 2:
         raise DataError(
-            f"{path} has {size / 2**30:.1f} GiB, and is read into memory, of which there are {memory / 2**30:.1f}; "
+            f"{paths[0]} has {size / 2**30:.1f} GiB, and is read into memory, of which there are {memory / 2**30:.1f}; "
             "write it as Arrow files, which are mapped: "
             "pyarrow.feather.write_feather(table, path, compression='uncompressed')"
         )

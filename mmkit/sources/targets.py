@@ -1,4 +1,4 @@
-"""What is asked of the data: the kind of target and its values, and what hangs on them: metrics and epochs.
+"""The target that columns are: its kind, its values, and what hangs on them: metrics and epochs.
 
 Axes: N rows, C classes, labels or numbers a row.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,9 +15,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mmkit.errors import DataError, UsageError, one_of
-from mmkit.sources import forms
 from mmkit.sources.hashes import different, pieces
+from mmkit.sources.lists import is_json_list, listed
+from mmkit.sources.numbers import MOST, form_of, numbers
 from mmkit.sources.sampling import some, strings
+from mmkit.sources.target import Target
 from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
 from mmkit.transforms.truth import category_name
 
@@ -31,97 +32,8 @@ LEAST = 3
 """Rows of a class that can stand in train, validation and test."""
 COARSE = 1000
 """Rows of validation below which right answers are too few to choose an epoch by."""
-TENTHS = 10
 _SHOWN = 3_000_000
 _BAR = 0.05  # the least share of strings with a | that makes them lists of labels
-
-
-@dataclass(frozen=True, eq=False)
-class Target:
-    """The truth of every row.
-
-    Args:
-        kind: "classes", "labels", "scalar" or "text".
-        values: of classes [N] int32, the number of the class in `names`, -1 where missing; of labels an Arrow list
-            array [N] of int32, their numbers in `names`, null where missing; of scalar [N C] float64, a row of NaN
-            where one of its numbers is missing; of text an Arrow array [N] of strings, null where missing or blank.
-        names: the classes or labels [C], in order (numbers by size); the columns of a scalar target; () of text.
-        counts: rows of each class or label [C]; () of others.
-        missing: rows without truth, which are left out of every split.
-        metric: the one that runs are compared by.
-        reason: why it is this kind, and this metric.
-        rare: classes with fewer than 3 rows, which are only trained on.
-    """
-
-    kind: str
-    values: Any
-    names: tuple[str, ...]
-    counts: tuple[int, ...]
-    missing: int
-    metric: str
-    reason: str
-    rare: tuple[str, ...] = ()
-
-    def __len__(self) -> int:
-        """N."""
-        return len(self.values)
-
-    @property
-    def known(self) -> np.ndarray:
-        """[N] bool: rows whose truth is there."""
-        if self.kind == "classes":
-            return np.asarray(self.values) >= 0
-        if self.kind == "scalar":
-            return ~np.isnan(self.values).any(1)
-        return self.values.is_valid().to_numpy(zero_copy_only=False)
-
-    @property
-    def strata(self) -> np.ndarray:
-        """[N] int32, what splits keep the shares of: the class; the rarest label of the row; of numbers the tenth.
-
-        -1 where truth is missing; 0 for all texts. Several numbers a row go by the first.
-        """
-        known = self.known
-        if self.kind == "classes":
-            return np.asarray(self.values, np.int32)
-        found = np.zeros(len(self), np.int32)
-        if self.kind == "labels":
-            found = _rarest(len(self), *self.pairs, np.array(self.counts))
-        elif self.kind == "scalar" and known.any():
-            first = self.values[:, 0]
-            edges = np.quantile(first[known], np.arange(1, TENTHS) / TENTHS)
-            found = np.searchsorted(np.unique(edges), first, side="left").astype(np.int32)
-        found[~known] = -1
-        return found
-
-    @property
-    def pairs(self) -> tuple[np.ndarray, np.ndarray]:
-        """Row and number of each label that a row of a target of labels has."""
-        rows = pc.list_parent_indices(self.values).to_numpy(zero_copy_only=False)
-        return rows, pc.list_flatten(self.values).to_numpy(zero_copy_only=False)
-
-    def truth(self, row: int) -> Any:
-        """The raw truth of one row, as the contract has it for this kind; None where it is missing."""
-        value = self.values[row]
-        if self.kind == "classes":
-            return self.names[value] if value >= 0 else None
-        if self.kind == "scalar":
-            numbers = value.tolist()
-            if numbers[0] != numbers[0]:
-                return None
-            return numbers[0] if len(numbers) == 1 else numbers
-        plain = value.as_py()
-        return [self.names[label] for label in plain] if self.kind == "labels" and plain is not None else plain
-
-
-def _rarest(count: int, rows: np.ndarray, flat: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The label of each row that fewest rows have; one more than the last where a row has none, [N] int32."""
-    found = np.full(count, len(counts), np.int32)
-    if len(flat):
-        order = np.lexsort((flat, counts[flat], rows))
-        first = np.unique(rows[order], return_index=True)[1]
-        found[rows[order][first]] = flat[order][first]
-    return found
 
 
 def read_target(columns: Mapping[str, pa.ChunkedArray], kind: str | None = None) -> Target:
@@ -165,15 +77,15 @@ def _kind_of(name: str, column: pa.ChunkedArray, kind: str | None) -> tuple[str,
     if pat.is_boolean(of) or pat.is_dictionary(of):
         return "classes", "bools" if pat.is_boolean(of) else "categories by their type"
     if pat.is_integer(of) or pat.is_floating(of) or pat.is_decimal(of):
-        values = forms.numbers(column)
+        values = numbers(column)
     elif is_text(of):
         seen = [text.strip() for text in strings(some(column))]
-        as_json = sum(map(forms.is_list, seen)) > forms.MOST * len(seen)
+        as_json = sum(map(is_json_list, seen)) > MOST * len(seen)
         if as_json or sum("|" in text for text in seen) > _BAR * len(seen):
             return "labels", "lists as JSON" if as_json else "labels with | between them"
-        if forms.form_of(seen) is None:
+        if form_of(seen) is None:
             return _of_strings(name, column)
-        values = forms.numbers(column)
+        values = numbers(column)
     else:
         raise UsageError(f"target {name}: values of the type {of} cannot be predicted; name another column")
     return _of_numbers(name, values, kind)
@@ -240,10 +152,10 @@ def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, .
     kind = column.type
     if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
         raise UsageError(f"target {name}: values of the type {kind} are no classes; name another column")
-    if is_text(kind) and (form := forms.form_of(strings(some(column)))) and form.style == "plain" and form.whole:
-        numbers = forms.numbers(column, form)
+    if is_text(kind) and (form := form_of(strings(some(column)))) and form.style == "plain" and form.whole:
+        values = numbers(column, form)
         texts: Iterator[pa.Array] = (
-            pc.if_else(pa.array(np.isfinite(numbers[start : start + len(piece)])), piece, pa.scalar(None, piece.type))
+            pc.if_else(pa.array(np.isfinite(values[start : start + len(piece)])), piece, pa.scalar(None, piece.type))
             for start, piece in _with_starts(column)
         )
     else:
@@ -336,7 +248,7 @@ def _as_lists(name: str, piece: pa.Array) -> pa.Array:
     texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
     plain = texts.drop_null()
     if len(plain) and pc.all(pc.and_(pc.starts_with(plain, "["), pc.ends_with(plain, "]"))).as_py():
-        found = forms.listed(texts.to_pylist())
+        found = listed(texts.to_pylist())
         return pa.array([value and [str(one) for one in value] for value in found], pa.list_(pa.string()))
     return pc.split_pattern(texts, "|")
 
@@ -357,7 +269,7 @@ def _scalar(columns: Mapping[str, pa.ChunkedArray], reason: str) -> Target:
             continue
         if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
             raise UsageError(f"target {name}: values of the type {kind} are no numbers; name another column")
-        values = forms.numbers(column)
+        values = numbers(column)
         if not np.isfinite(values).any():
             raise UsageError(f"target {name}: its values are no numbers in one form; name another column or kind")
         found.append(values[:, None])

@@ -22,8 +22,8 @@ from mmkit.sources.about import About
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
 from mmkit.sources.memory import hold
-from mmkit.sources.splitting import SPLITS
 from mmkit.sources.targets import epoch_metric, recommended_epochs
+from mmkit.sources.units import SPLITS
 
 
 class OwnData:

@@ -10,11 +10,13 @@ import pytest
 
 from mmkit.errors import MmkitError
 from mmkit.registry.catalog import installed
+from mmkit.sources.dates import dates
 from mmkit.sources.duplicates import duplicates, equal_rows, missing
 from mmkit.sources.findings import find
-from mmkit.sources.forms import dates, numbers
-from mmkit.sources.guessing import TABLE, guess, guesses
+from mmkit.sources.guess import TABLE
+from mmkit.sources.guessing import guess, guesses
 from mmkit.sources.hashes import different
+from mmkit.sources.numbers import numbers
 from mmkit.sources.splitting import given_splits, groups_of, split, trainable
 from mmkit.sources.targets import KINDS, read_target
 

@@ -6,7 +6,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmkit.sources.forms import dates, form_of, listed, numbers
+from mmkit.sources.dates import dates
+from mmkit.sources.lists import listed
+from mmkit.sources.numbers import form_of, numbers
 
 NAN = float("nan")
 
