@@ -33,6 +33,7 @@ RECORD_PARTS = (
     record.SampleCounts,
     record.RateSearch,
     record.Tried,
+    record.Phase,
     record.Calibrated,
     record.Reliability,
     record.Refit,

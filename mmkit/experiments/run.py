@@ -19,20 +19,17 @@ from mmkit.data.missing import check_inputs, missing_values
 from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import joined, with_truth
 from mmkit.errors import UsageError, one_of
+from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
 from mmkit.experiments.evaluation import evaluate
 from mmkit.experiments.identity import code_of_run, data_of, identity, known_by
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
-from mmkit.metrics.calibration import calibration
-from mmkit.metrics.intervals import intervals
 from mmkit.metrics.tensors import Metrics
 from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
-from mmkit.model.prediction import predictions
-from mmkit.model.temperature import Temperature
 from mmkit.model.trained import MultimodalModel
-from mmkit.records.record import Calibrated, Cost, Loading, Purpose, Record, Reliability, SampleCounts
+from mmkit.records.record import Cost, Loading, Purpose, Record, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
@@ -43,13 +40,10 @@ from mmkit.speed.flops import parameters
 from mmkit.system.machine import libraries, machine, software
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state, seed_generators
-from mmkit.training.calibrating import fitted_temperature
-from mmkit.training.checkpoints import Checkpoints
-from mmkit.training.events import Events
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained
 from mmkit.training.optimisation import Training
-from mmkit.training.phases import Chosen, Phases
+from mmkit.training.phases import Phases
 
 LAST = 0.1
 """The share of the epochs, at their end, in which a best epoch says that training was still improving."""
@@ -132,24 +126,6 @@ class Run:
         return identity(document, data_of(splits), code_of_run(self.task, self.combination, splits))
 
 
-@dataclass(frozen=True)
-class Beside:
-    """What goes beside the training of a model that is to be used; a run that is compared has none of it.
-
-    Args:
-        checkpoints: from which training goes on, and into which it is kept.
-        events: files for TensorBoard.
-        refit: the record of the same run, whose epochs are trained again on train and validation together; None trains
-            on train.
-        intervals: whether the record has intervals of its metrics.
-    """
-
-    checkpoints: Checkpoints | None = None
-    events: Events | None = None
-    refit: Record | None = None
-    intervals: bool = False
-
-
 def execute(
     run: Run,
     splits: Splits | None = None,
@@ -212,13 +188,13 @@ def _executed(
         higher_is_better=on_validation.higher_is_better(task.metric),
         metrics=on_test.compute() if on_test else {},
         validation=on_validation.compute(),
-        intervals=_intervals(on_validation, on_test) if beside.intervals else {},
+        intervals=intervals_of(on_validation, on_test) if beside.intervals else {},
         binned=on_test.binned if on_test else [],
         best_epoch=trained.best,
         averaged_epochs=trained.averaged,
-        probed_epochs=trained.probed.averaged if trained.probed else [],
+        phases=phases_of(trained, tuned=bool(result.frozen.tuned)),
         still_improving=trained.best > run.training.plan(len(own.with_truth("train")))[0] * (1 - LAST),
-        calibrated=_calibrated(own, result, on_test is not None),
+        calibrated=calibrated(result.module, result.frozen, own, tested=on_test is not None),
         chosen=chosen_by(result.module),
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,
@@ -283,33 +259,14 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside) -> _Trai
         validation,
         score,
         run.seed,
-        None if beside.refit is None else _chosen(beside.refit, run.training, len(splits.with_truth("train"))),
+        None if beside.refit is None else chosen_of(beside.refit),
         checkpoints,
         beside.events,
     )
     trained, data = phases.run(run.training)
-    kind = splits.task.target
-    if run.training.calibrate and kind in {"classes", "labels"}:
-        if beside.refit is None:
-            module.temperature = fitted_temperature(predictions(module, data, run.settings.precision), kind)
-        elif beside.refit.calibrated is not None:
-            module.temperature = Temperature(kind, beside.refit.calibrated.temperature)
+    if run.training.calibrate:
+        module.temperature = temperature_of(module, data, splits.task.target, run.settings.precision, beside.refit)
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
-
-
-def _chosen(record: Record, training: Training, samples: int) -> Chosen:
-    """The epochs that an earlier training of a run has chosen.
-
-    Args:
-        record: of that training.
-        training: its options.
-        samples: that it was trained on.
-    """
-    epochs, _ = training.plan(samples)
-    if not record.tuned:
-        return Chosen(epochs, record.averaged_epochs)
-    tuning, _ = training.tuning(divisible=False).plan(samples)
-    return Chosen(tuning, record.averaged_epochs, epochs, record.probed_epochs)
 
 
 def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
@@ -317,35 +274,6 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
     test = splits("test")
     data = result.frozen.dataset(test, augment=False, split="test")
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
-
-
-def _intervals(
-    on_validation: Metrics | Answers, on_test: Metrics | Answers | None
-) -> dict[Split, dict[str, tuple[float, float]]]:
-    found: dict[Split, dict[str, tuple[float, float]]] = {"validation": intervals(on_validation)}
-    return found if on_test is None else {**found, "test": intervals(on_test)}
-
-
-def _calibrated(splits: Splits, result: _TrainingResult, *, tested: bool) -> Calibrated | None:
-    """What the temperature of a model does on validation, and on test if that was read."""
-    module, precision = result.module, result.frozen.settings.precision
-    if (temperature := module.temperature) is None:
-        return None
-    before: dict[Split, Reliability] = {}
-    after: dict[Split, Reliability] = {}
-    names: list[Split] = ["validation", "test"] if tested else ["validation"]
-    module.temperature = None
-    try:
-        for name in names:
-            samples = splits.with_truth(name)
-            data = result.frozen.dataset(samples, augment=False, split=name)
-            plain, tempered = calibration(
-                predictions(module, data, precision), temperature.kind, [None, temperature]
-            )
-            before[name], after[name] = Reliability(*plain), Reliability(*tempered)
-    finally:
-        module.temperature = temperature
-    return Calibrated(temperature.value, before, after)
 
 
 def failed(run: Run, splits: Splits, error: Exception, purpose: Purpose = "comparison") -> Record:

@@ -24,7 +24,7 @@ from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError,
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
-from mmkit.model.temperature import Temperature
+from mmkit.model.temperature import Temperature, has_temperature
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
@@ -152,7 +152,7 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: {_in_a_line(error)}") from error
     if nan := _not_numbers(module):
         raise DataError(f"{weights} holds NaN in {nan}; give a model that `save` wrote")
-    if description["temperature"] is not None:
+    if has_temperature(target) and description["temperature"] is not None:
         module.temperature = Temperature(target, description["temperature"])
     return Saved(module, combination, transforms, inputs, modalities, target, precision)
 
@@ -193,10 +193,8 @@ def _described(directory: Path) -> dict[str, Any]:
     return cast(dict[str, Any], description)
 
 
-def _is_temperature(value: object, target: object) -> bool:
-    if value is None:
-        return True
-    return target in {"classes", "labels"} and isinstance(value, float) and value > 0
+def _is_temperature(value: object, target: str) -> bool:
+    return value is None or (has_temperature(target) and isinstance(value, float) and value > 0)
 
 
 def _refuse(constant: str) -> None:

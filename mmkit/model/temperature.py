@@ -10,7 +10,7 @@ Axes: B batch, C size of the target.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeGuard
 
 import torch
 from torch import Tensor
@@ -36,6 +36,11 @@ class Temperature:
         """The prediction with its `probabilities` [B C] at this temperature."""
         found = logits(prediction["probabilities"], self.kind) / self.value
         return {**prediction, "probabilities": found.softmax(-1) if self.kind == "classes" else found.sigmoid()}
+
+
+def has_temperature(kind: str) -> TypeGuard[Literal["classes", "labels"]]:
+    """Whether predictions of a kind of target are probabilities of classes or labels."""
+    return kind in {"classes", "labels"}
 
 
 def logits(probabilities: Tensor, kind: str) -> Tensor:

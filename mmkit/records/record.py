@@ -129,6 +129,21 @@ class RateSearch:
 
 
 @dataclass(frozen=True)
+class Phase:
+    """A phase of a training.
+
+    Args:
+        name: "training" where there is one alone; else "probing", on features of untuned encoders, or "tuning".
+        planned: number of epochs, which the schedule of learning rates hangs on.
+        averaged: the epochs whose weights were averaged and kept.
+    """
+
+    name: Literal["training", "probing", "tuning"]
+    planned: int
+    averaged: list[int]
+
+
+@dataclass(frozen=True)
 class Reliability:
     """How honest the probabilities of a split are.
 
@@ -200,6 +215,7 @@ class Record:
             keep: `auroc_macro` is then exact to about a thousandth.
         best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
         averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
+        phases: of the training, the last of which `best_epoch`, `averaged_epochs` and `history` are of.
         still_improving: whether the best epoch is among the last tenth of the planned ones, so that longer training may
             be better.
         search: how the learning rate was chosen; None if it was given.
@@ -256,6 +272,7 @@ class Record:
     binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
     averaged_epochs: list[int] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     still_improving: bool = False
     search: RateSearch | None = None
     calibrated: Calibrated | None = None
@@ -289,7 +306,7 @@ class Record:
         """As plain JSON values; `Record.of` reads them."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "unread_values"}
         found["scores"] = None if self.scores is None else self.scores_file
-        return {name: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for name, v in found.items()}
+        return {name: _plain(v) for name, v in found.items()}
 
     @property
     def scores_file(self) -> str:
@@ -319,3 +336,10 @@ class Record:
         if given != record.scores_file:
             raise ValueError(f"scores: expected {record.scores_file}; got {given!r}")
         return replace(record, scores=Scores(folder / given))
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON values."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

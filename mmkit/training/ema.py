@@ -36,7 +36,7 @@ class Ema:
         """Take in the parameters after a step."""
         self.steps += 1
         share = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
-        torch._foreach_lerp_(self.averages, self._parameters, share)
+        torch._foreach_lerp_(self.averages, list[Tensor](self._parameters), share)
 
     def restore(self, averages: Sequence[Tensor], steps: int) -> None:
         """Take back `averages` after a number of `steps`."""

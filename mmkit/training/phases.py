@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from typing import Literal
 
 from torch import nn
 
@@ -23,25 +24,24 @@ from mmkit.training.loop import Trained, fit
 from mmkit.training.micro_batches import divisible
 from mmkit.training.optimisation import Training
 
-TRAINING, PROBING, TUNING = "training", "probing", "tuning"
+Phase = Literal["training", "probing", "tuning"]
+TRAINING: Phase = "training"
+PROBING: Phase = "probing"
+TUNING: Phase = "tuning"
 """The names of the phases: the only one, or the first and the second."""
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """The epochs of an earlier training whose weights were kept, of each phase.
+    """What an earlier training has chosen in a phase.
 
     Args:
-        epochs: the number of epochs of the only or the last phase, which the schedule of rates hangs on.
-        averaged: its epochs whose weights are averaged.
-        probe_epochs: the number of epochs of probing; None without that phase.
-        probe_averaged: its epochs whose weights are averaged.
+        planned: number of epochs, which the schedule of rates hangs on.
+        averaged: the epochs whose weights were averaged.
     """
 
-    epochs: int
+    planned: int
     averaged: Sequence[int]
-    probe_epochs: int | None = None
-    probe_averaged: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Phases:
         validation: the validation split, decoded.
         score: of the model on a data set of the validation split, as `fit` takes it.
         seed: of order, augmentation and dropout.
-        keep: the epochs to keep, where they were chosen before; validation then chooses nothing.
+        chosen: what an earlier training has chosen, by phase; validation then chooses nothing.
         checkpoints: as `fit` takes them.
         events: written after each epoch.
     """
@@ -66,7 +66,7 @@ class Phases:
     validation: Samples
     score: Callable[[Dataset], tuple[float, Mapping[str, float | None]]]
     seed: int
-    keep: Chosen | None = None
+    chosen: Mapping[str, Chosen] | None = None
     checkpoints: Checkpoints | None = None
     events: Events | None = None
 
@@ -88,19 +88,16 @@ class Phases:
         data = untuned.dataset(self.train, augment=True, split="train")
         untuned.fit_scaling(self.train, data)
         if not tuned:
-            keep = None if self.keep is None else (self.keep.epochs, self.keep.averaged)
-            return self._fit(TRAINING, untuned, data, training, keep)
+            return self._fit(TRAINING, untuned, data, training)
         probed = self._probed() if training.probe else None
         if training.probe and probed is None:
-            keep = None if self.keep is None else (self.keep.probe_epochs, self.keep.probe_averaged)
             with held(tuned):
-                probed, _ = self._fit(PROBING, untuned, data, training, keep)
+                probed, _ = self._fit(PROBING, untuned, data, training)
         options = training.tuning(divisible=divisible(self.step))
         data = self.frozen.dataset(self.train, augment=True, split="train")
-        keep = None if self.keep is None else (self.keep.epochs, self.keep.averaged)
         with unsmoothed(self.step):
             trained, validation = self._fit(
-                TUNING, self.frozen, data, options, keep, start_counts=probed is not None, before=probed
+                TUNING, self.frozen, data, options, start_counts=probed is not None, before=probed
             )
         if probed:
             seconds, loading = probed.seconds + trained.seconds, probed.loading + trained.loading
@@ -114,11 +111,10 @@ class Phases:
 
     def _fit(
         self,
-        phase: str,
+        phase: Phase,
         frozen: Frozen,
         data: Dataset,
         training: Training,
-        keep: tuple[int | None, Sequence[int]] | None,
         *,
         start_counts: bool = False,
         before: Trained | None = None,
@@ -128,17 +124,17 @@ class Phases:
         if checkpoints is not None:
             known = before and {each.name: getattr(before, each.name) for each in fields(before)}
             checkpoints = replace(checkpoints, phase=phase, before=known)
-        epochs, averaged = keep or (None, None)
+        chosen = None if self.chosen is None else self.chosen[phase]
         trained = fit(
             self.step,
             data,
             partial(self.score, validation),
-            training if epochs is None else replace(training, epochs=epochs, min_steps=0),
+            training if chosen is None else replace(training, epochs=chosen.planned, min_steps=0),
             seed=self.seed,
             precision=frozen.settings.precision,
             progress=frozen.shared.progress,
             start_counts=start_counts,
-            keep=averaged,
+            keep=None if chosen is None else chosen.averaged,
             checkpoints=checkpoints,
             told=None if events is None else partial(events.add, phase),
         )
