@@ -43,6 +43,7 @@ COMMANDS: Table = {
         "new": ("mmkit.cli.plugins_new:new", "Write a new plugin as a whole distribution that works."),
     },
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
+    "train": ("mmkit.cli.train:train", "Train one model, and keep it."),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
 GROUPS = {

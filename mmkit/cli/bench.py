@@ -12,12 +12,13 @@ import typer
 from mmkit.api import new_folder
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
+from mmkit.cli.encoders import encoders_by_input
 from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
-from mmkit.errors import DataError, UsageError
+from mmkit.errors import DataError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.suite import Suite, carry_out
 from mmkit.report.document import document
@@ -122,7 +123,7 @@ def bench(
         planned = plan(
             installed,
             task=own.among(chosen).task(installed, chosen["task"]) or "digits",
-            encoders=_encoders(chosen["encoder"] or []),
+            encoders=encoders_by_input(chosen["encoder"] or []),
             fusions=chosen["fusion"] or None,
             heads=chosen["head"] or [],
             objectives=chosen["objective"] or [],
@@ -162,16 +163,6 @@ def bench(
     if codes:
         # The code of missing data or weights, if there are no other failures.
         raise typer.Exit(DataError.exit_code if codes == {DataError.exit_code} else 1)
-
-
-def _encoders(texts: list[str]) -> dict[str, list[str]]:
-    by_input: dict[str, list[str]] = {}
-    for text in texts:
-        name, equals, encoder = text.partition("=")
-        if not (name and equals and encoder):
-            raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...]; got {text}")
-        by_input.setdefault(name.strip(), []).append(encoder.strip())
-    return by_input
 
 
 def _note_repeated_encoding(suite: Suite) -> None:

@@ -20,6 +20,11 @@ TYPES: dict[str, type] = {
     "split_seed": int,
     "outside": bool,
     "yardsticks": bool,
+    "seed": int,
+    "refit": bool,
+    "tensorboard": bool,
+    "checkpoint_minutes": float,
+    "checkpoint_epochs": int,
 }
 """Types of the other options that are no strings."""
 
@@ -44,6 +49,8 @@ def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -
             raise UsageError(f"--config has no option {name}; {one_of([*given, 'train'], name)}")
         table[name] = [value] if name in LISTS and isinstance(value, str) else value
         expected = list if name in LISTS else TYPES.get(name, str)
+        if expected is float and type(value) is int:
+            table[name] = float(value)
         if type(table[name]) is not expected or (
             name in LISTS and not all(isinstance(item, str) for item in table[name])
         ):

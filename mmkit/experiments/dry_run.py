@@ -121,6 +121,6 @@ def _step(
             losses, output = step(batch, truth)
         torch.stack(list(losses.values())).sum().backward()
         if measured_as_tensors(splits.task.target):  # others may be generated token by token, which takes long
-            predicted = module.output_head.predict(output.output.detach().float())
+            predicted = module.predict(output.output.detach().float())
             transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
     return DryRun(combination, *parameters(module), chosen=chosen_by(module))

@@ -107,10 +107,10 @@ def check_identity(known: Iterable[Record], runs: Iterable[Run], splits: Splits,
     for record in known:
         if record.status != "ok":
             continue
-        if changed := _changed(record.data, data):
+        if changed := changed_columns(record.data, data):
             raise UsageError(f"{folder} holds records of other data: {_shown(changed, splits, folder)} changed; {how}")
         for name in record.code.keys() & code.keys():
-            if not _same(record.code[name], code[name]):
+            if not same_hash(record.code[name], code[name]):
                 raise UsageError(f"{folder} holds records of other code: that of {name} changed; {how}")
 
 
@@ -128,18 +128,20 @@ def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]
         warn(f"{unseen[0]}{more} cannot be told from another by content, so no run is taken from an earlier suite")
 
 
-def _changed(then: Mapping[Split, Mapping[str, str]], now: Mapping[Split, Mapping[str, str]]) -> dict[Split, list[str]]:
+def changed_columns(
+    then: Mapping[Split, Mapping[str, str]], now: Mapping[Split, Mapping[str, str]]
+) -> dict[Split, list[str]]:
     """The columns that are not what they were, by split."""
     changed: dict[Split, list[str]] = {}
     for split in SPLITS:
         before, after = then.get(split, {}), now[split]
         names = dict.fromkeys([*after, *before])
-        if found := [name for name in names if not _same(before.get(name, ""), after.get(name, ""))]:
+        if found := [name for name in names if not same_hash(before.get(name, ""), after.get(name, ""))]:
             changed[split] = found
     return changed
 
 
-def _same(then: str, now: str) -> bool:
+def same_hash(then: str, now: str) -> bool:
     """Whether two hashes are the same, or one is of what cannot be known."""
     return then == now or then.startswith(UNKNOWN) or now.startswith(UNKNOWN)
 

@@ -17,8 +17,9 @@ from mmkit.contract import Split, Task
 from mmkit.data.dataset import Dataset
 from mmkit.data.missing import check_inputs, missing_values
 from mmkit.data.splits import Splits, splits_of
-from mmkit.data.subset import with_truth
+from mmkit.data.subset import joined, with_truth
 from mmkit.errors import UsageError, one_of
+from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
 from mmkit.experiments.evaluation import evaluate
 from mmkit.experiments.identity import code_of_run, data_of, identity, known_by
 from mmkit.features.sharing import Shared
@@ -132,6 +133,7 @@ def execute(
     catalog: Catalog | None = None,
     shared: Shared | None = None,
     purpose: Purpose = "comparison",
+    beside: Beside | None = None,
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed, and evaluate it.
 
@@ -144,6 +146,7 @@ def execute(
         shared: what the runs of a suite share, such as features of frozen encoders, and the progress to report to; None
             shares nothing and shows nothing.
         purpose: of the record; a "search" does not read the test split.
+        beside: checkpoints and more; None is none of it.
 
     Returns:
         The record and the trained model.
@@ -153,13 +156,17 @@ def execute(
         MmkitError: training diverged.
     """
     with own_state(run.settings.device, seed=run.seed):
-        return _executed(run, splits or run.splits(catalog or installed()), shared or Shared(), purpose)
+        splits = splits or run.splits(catalog or installed())
+        return _executed(run, splits, shared or Shared(), purpose, beside or Beside())
 
 
-def _executed(run: Run, splits: Splits, shared: Shared, purpose: Purpose) -> tuple[Record, MultimodalModel]:
+def _executed(
+    run: Run, splits: Splits, shared: Shared, purpose: Purpose, beside: Beside
+) -> tuple[Record, MultimodalModel]:
     began = time.time()
     task, own = splits.task, splits.own()
-    result = own.retry_without_rejected(partial(_train, run, shared=shared, search=purpose == "search"))
+    train = partial(_train, run, shared=shared, beside=beside, search=purpose == "search")
+    result = own.retry_without_rejected(train)
     on_test = None if purpose == "search" else own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module,
@@ -182,10 +189,13 @@ def _executed(run: Run, splits: Splits, shared: Shared, purpose: Purpose) -> tup
         higher_is_better=on_validation.higher_is_better(task.metric),
         metrics=on_test.compute() if on_test else {},
         validation=on_validation.compute(),
+        intervals=intervals_of(on_validation, on_test) if beside.intervals else {},
         binned=on_test.binned if on_test else [],
         best_epoch=trained.best,
         averaged_epochs=trained.averaged,
+        phases=phases_of(trained, tuned=bool(result.frozen.tuned)),
         still_improving=trained.best > run.training.plan(len(own.with_truth("train")))[0] * (1 - LAST),
+        calibrated=calibrated(result.module, result.frozen, own, tested=on_test is not None),
         chosen=chosen_by(result.module),
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,
@@ -215,7 +225,7 @@ class _TrainingResult(NamedTuple):
     on_validation: Metrics | Answers
 
 
-def _train(run: Run, splits: Splits, *, shared: Shared, search: bool) -> _TrainingResult:
+def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: bool) -> _TrainingResult:
     """Fit transforms and train a model on the training split; the best epoch is chosen on validation.
 
     A search for a learning rate leaves out the tuning of encoders, which has rates of its own.
@@ -223,6 +233,11 @@ def _train(run: Run, splits: Splits, *, shared: Shared, search: bool) -> _Traini
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
     for warning in check_inputs(splits):
         shared.warn_once(warning)
+    checkpoints = beside.checkpoints
+    if checkpoints is not None:  # the number of samples says which values were rejected so far
+        checkpoints = dataclasses.replace(checkpoints, of=[checkpoints.of, len(train), len(validation)])
+    if beside.refit is not None:
+        train = joined(train, validation)
     seed_generators(run.seed, run.settings.device)  # again, because values may have been rejected
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
     for samples in (train, validation):
@@ -241,7 +256,20 @@ def _train(run: Run, splits: Splits, *, shared: Shared, search: bool) -> _Traini
             return -math.inf, scores
         return value if evaluation.higher_is_better(metric) else -value, scores
 
-    trained, data = Phases(step, frozen, train, validation, score, run.seed).run(run.training, rate_alone=search)
+    phases = Phases(
+        step,
+        frozen,
+        train,
+        validation,
+        score,
+        run.seed,
+        None if beside.refit is None else chosen_of(beside.refit),
+        checkpoints,
+        beside.events,
+    )
+    trained, data = phases.run(run.training, rate_alone=search)
+    if run.training.calibrate:
+        module.temperature = temperature_of(module, data, splits.task.target, run.settings.precision, beside.refit)
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
 
 

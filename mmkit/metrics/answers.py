@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +15,7 @@ from torch import Tensor
 from mmkit.contract import Measure
 from mmkit.errors import MmkitError, UsageError, one_of
 from mmkit.metrics import texts
+from mmkit.metrics.formulas import Measures
 
 HEAD_LOSS = "head_loss"
 """The metric that needs no answers: the mean of the head's loss."""
@@ -69,6 +71,15 @@ class Answers:
         """
         chosen = (*self.measures, HEAD_LOSS) if names is None else names
         return {name: self._mean(self._of(name)) for name in chosen}
+
+    def resampled(self, index: Tensor) -> Measures:
+        """The metrics that are means over samples, of the samples with truth at some places, which may repeat."""
+        places = index.tolist()
+        found: Measures = {}
+        for name in (*self.measures, HEAD_LOSS):
+            if (values := self.per_sample(name)) is not None:
+                found[name] = partial(statistics.fmean, [values[place] for place in places])
+        return found
 
     def per_sample(self, name: str) -> list[float] | None:
         """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""

@@ -9,6 +9,7 @@ Axes: B samples of a batch, N samples (at least one), C size of the target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -40,6 +41,10 @@ class Collected(Protocol):
 
     def measures(self) -> Measures:
         """Each metric, computed when called."""
+        ...
+
+    def resampled(self, index: Tensor) -> Measures:
+        """Each metric of the samples at some places, which may repeat; those alone that can be computed of them."""
         ...
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
@@ -81,8 +86,16 @@ class OfClasses:
 
     def measures(self) -> Measures:
         """Each metric, computed when called."""
-        each, areas = self.per_sample(), self._areas
-        label, predicted = torch.cat(self._label), torch.cat(self._predicted)
+        label, predicted, loss = torch.cat(self._label), torch.cat(self._predicted), torch.cat(self._loss)
+        areas = {"auroc_macro": self._areas.mean} if self._areas is not None else {}
+        return self._of(label, predicted, loss) | areas
+
+    def resampled(self, index: Tensor) -> Measures:
+        """Each metric of the samples at some places, but for areas under curves."""
+        label, predicted, loss = torch.cat(self._label), torch.cat(self._predicted), torch.cat(self._loss)
+        return self._of(label[index], predicted[index], loss[index])
+
+    def _of(self, label: Tensor, predicted: Tensor, loss: Tensor) -> Measures:
         support = label.bincount(minlength=self.size)
         tp = label[predicted == label].bincount(minlength=self.size)
         fp, fn = predicted.bincount(minlength=self.size) - tp, support - tp
@@ -90,11 +103,11 @@ class OfClasses:
         recall, *_ = rates(counts)
         found: Measures = {
             **of_counts(counts),
-            "accuracy": lambda: float(each["accuracy"]().double().mean()),
+            "accuracy": lambda: float((predicted == label).double().mean()),
             "balanced_accuracy": lambda: mean(recall[support > 0]),
-            "log_loss": lambda: float(each["log_loss"]().mean()),
+            "log_loss": lambda: float(loss.mean()),
         }
-        return found | ({"auroc_macro": areas.mean} if areas is not None else {})
+        return found
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """Whether each sample is right, the same by the size of its class, and its log loss."""
@@ -164,6 +177,11 @@ class OfLabels:
         }
         return found | ({"auroc_macro": areas.mean} if areas is not None else {})
 
+    def resampled(self, index: Tensor) -> Measures:
+        """The metrics that are means over samples, of those at some places."""
+        each = {name: values().double()[index] for name, values in self.per_sample().items()}
+        return {name: partial(_mean, values) for name, values in each.items()}
+
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The share of labels that are right, whether all are, and the log loss of each sample."""
         return {
@@ -196,6 +214,10 @@ class OfNumbers:
         """Each metric, computed when called."""
         return of_numbers(torch.cat(self._values), torch.cat(self._truth))
 
+    def resampled(self, index: Tensor) -> Measures:
+        """Each metric of the samples at some places."""
+        return of_numbers(torch.cat(self._values)[index], torch.cat(self._truth)[index])
+
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The mean absolute error of each sample."""
         return {"mae": lambda: (torch.cat(self._values) - torch.cat(self._truth)).abs().mean(-1)}
@@ -203,3 +225,7 @@ class OfNumbers:
     def confusion(self) -> list[Any]:
         """Numbers have none; the matrix is empty."""
         return []
+
+
+def _mean(values: Tensor) -> float:
+    return float(values.mean())

@@ -11,9 +11,12 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
+from torch import Tensor
+
 from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
 from mmkit.metrics.collected import Collected, OfClasses, OfLabels, OfNumbers
+from mmkit.metrics.formulas import Measures
 
 _LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
 
@@ -95,6 +98,16 @@ class Metrics:
         self._check()
         measures = self._collected.measures()
         return {name: measures[name]() for name in chosen}
+
+    def resampled(self, index: Tensor) -> Measures:
+        """The metrics of the samples with truth at some places, which may repeat; those that can be computed of them.
+
+        Raises:
+            MmkitError: a prediction is not finite.
+        """
+        self._check()
+        found = self._collected.resampled(index)
+        return {name: found[name] for name in self._names if name in found}
 
     def per_sample(self, name: str) -> list[float] | None:
         """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""

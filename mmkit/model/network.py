@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from mmkit.contract import Batch, Encoder, Features, Fusion, Head, ModelOutput
 from mmkit.data.grouping import Grouped
 from mmkit.data.readings import InputBatch
+from mmkit.model.temperature import Temperature
 
 
 def module_names(inputs: Iterable[str]) -> dict[str, str]:
@@ -88,6 +89,8 @@ class Model(nn.Module):
             {self.names[i]: unimodal[i] for i in self.names if i in unimodal} if unimodal else {}
         )
         self.scalings = nn.ModuleDict({self.names[i]: scaling for i, scaling in (scalings or {}).items()})
+        self.temperature: Temperature | None = None
+        """Of its probabilities, fitted after training; None leaves them as the head gives them."""
 
     @property
     def output_head(self) -> Head:
@@ -150,9 +153,14 @@ class Model(nn.Module):
         """`fuse(encode(batch))`."""
         return self.fuse(self.encode(batch))
 
+    def predict(self, output: Tensor) -> Batch:
+        """The prediction of an output [B C ...], that metrics and the inverse of the truth's transform read."""
+        prediction = self.output_head.predict(output)
+        return prediction if self.temperature is None else self.temperature(prediction)
+
     def predict_batch(self, batch: Mapping[str, InputBatch]) -> Batch:
-        """The prediction that metrics and the inverse of the truth's transform read."""
-        return self.output_head.predict(self(batch).output)
+        """The prediction of a batch."""
+        return self.predict(self(batch).output)
 
 
 class TrainingStep(nn.Module):

@@ -65,7 +65,7 @@ def predictions(
     """The predictions of a split, and its truth, batch by batch; on the CPU, floats in float32."""
 
     def predict(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
-        predicted = model.output_head.predict(output.float())
+        predicted = model.predict(output.float())
         prediction = {n: (leaf.float() if leaf.is_floating_point() else leaf).cpu() for n, leaf in predicted.items()}
         return prediction, {name: leaf.cpu() for name, leaf in truth.items()}
 

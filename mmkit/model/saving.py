@@ -24,6 +24,7 @@ from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError,
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
+from mmkit.model.temperature import Temperature, has_temperature
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
@@ -34,6 +35,8 @@ from mmkit.system.state import own_state
 SCHEMA = 2
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
+BEGUN = frozenset({".lock", "train.json", ".train.json.fresh", "checkpoint", "tensorboard"})
+"""What a training puts into its folder before there is a model."""
 
 
 class Saved(NamedTuple):
@@ -81,6 +84,7 @@ def write(model: Saved, directory: Path) -> None:
         "inputs": dict(model.inputs),
         "target": model.target,
         "precision": model.precision,
+        "temperature": None if model.module.temperature is None else model.module.temperature.value,
         "combination": model.combination.document(),
         "plugins": model.combination.plugins(),
         "code": _code_of(model.combination, model.modalities),
@@ -148,6 +152,8 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: {_in_a_line(error)}") from error
     if nan := _not_numbers(module):
         raise DataError(f"{weights} holds NaN in {nan}; give a model that `save` wrote")
+    if has_temperature(target) and description["temperature"] is not None:
+        module.temperature = Temperature(target, description["temperature"])
     return Saved(module, combination, transforms, inputs, modalities, target, precision)
 
 
@@ -180,9 +186,15 @@ def _described(directory: Path) -> dict[str, Any]:
         raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
     if description["precision"] not in get_args(Precision):
         wrong = ["precision"]
+    if not _is_temperature(description.get("temperature", ""), description["target"]):
+        wrong = ["temperature"]
     if wrong:
         raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
     return cast(dict[str, Any], description)
+
+
+def _is_temperature(value: object, target: str) -> bool:
+    return value is None or (has_temperature(target) and isinstance(value, float) and value > 0)
 
 
 def _refuse(constant: str) -> None:
@@ -196,7 +208,8 @@ def _may_write(directory: Path) -> bool:
     if not directory.is_dir():
         return False
     # What a process that was killed has left beside a file's place is nothing of anybody's.
-    if all(path.name in {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh"} for path in directory.iterdir()):
+    beside = {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh", *BEGUN}
+    if all(path.name in beside for path in directory.iterdir()):
         return True
     try:
         _described(directory)

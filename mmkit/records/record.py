@@ -128,6 +128,64 @@ class RateSearch:
     end: Literal["lowest", "highest"] | None
 
 
+@dataclass(frozen=True)
+class Phase:
+    """A phase of a training.
+
+    Args:
+        name: "training" where there is one alone; else "probing", on features of untuned encoders, or "tuning".
+        planned: number of epochs, which the schedule of learning rates hangs on.
+        averaged: the epochs whose weights were averaged and kept.
+    """
+
+    name: Literal["training", "probing", "tuning"]
+    planned: int
+    averaged: list[int]
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """How honest the probabilities of a split are.
+
+    Args:
+        log_loss: mean negative log-likelihood of the truth, in nats.
+        ece: expected calibration error, in 15 bins of equal width.
+    """
+
+    log_loss: float
+    ece: float
+
+
+@dataclass(frozen=True)
+class Calibrated:
+    """The temperature by which logits are divided, fitted on validation by log loss.
+
+    Args:
+        temperature: above 1 it makes probabilities less sure; 1 where none is better on validation.
+        before: without it, by split.
+        after: with it, by split.
+    """
+
+    temperature: float
+    before: dict[Split, Reliability]
+    after: dict[Split, Reliability]
+
+
+@dataclass(frozen=True)
+class Refit:
+    """A training on train and validation together, with the options and the epochs that an earlier one had chosen.
+
+    Args:
+        id: of the earlier training, whose scores on validation and whose history the record has.
+        samples: with truth, of both splits.
+        epochs: whose weights are averaged and kept.
+    """
+
+    id: str
+    samples: int
+    epochs: list[int]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Record:
     """The record of one run. If the run failed, it has only what was run, the error, and the environment.
@@ -151,13 +209,19 @@ class Record:
         higher_is_better: whether a greater value of `metric` is better.
         metrics: on test, by name; None if a metric is not defined on the samples.
         validation: metrics on validation, by name.
+        intervals: 95 % confidence intervals of metrics over samples, by split ("validation", "test") and name; of runs
+            that `train` makes, and of the metrics that have one.
         binned: metrics on test that were counted in 10,000 bins, because there were more than 50 million predictions to
             keep: `auroc_macro` is then exact to about a thousandth.
         best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
         averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
+        phases: of the training, the last of which `best_epoch`, `averaged_epochs` and `history` are of.
         still_improving: whether the best epoch is among the last tenth of the planned ones, so that longer training may
             be better.
         search: how the learning rate was chosen; None if it was given.
+        calibrated: the temperature of the probabilities; None without one.
+        refit: that the model was trained again with validation, so that its scores there are those of a model before
+            it; None if it was not.
         chosen: options that components chose for themselves when they were built, by component; of a yardstick what
             was chosen on validation.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
@@ -204,11 +268,15 @@ class Record:
     higher_is_better: bool = True
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
+    intervals: dict[Split, dict[str, tuple[float, float]]] = field(default_factory=dict)
     binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
     averaged_epochs: list[int] = field(default_factory=list)
+    phases: list[Phase] = field(default_factory=list)
     still_improving: bool = False
     search: RateSearch | None = None
+    calibrated: Calibrated | None = None
+    refit: Refit | None = None
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None
@@ -238,7 +306,7 @@ class Record:
         """As plain JSON values; `Record.of` reads them."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "unread_values"}
         found["scores"] = None if self.scores is None else self.scores_file
-        return {name: asdict(v) if is_dataclass(v) and not isinstance(v, type) else v for name, v in found.items()}
+        return {name: _plain(v) for name, v in found.items()}
 
     @property
     def scores_file(self) -> str:
@@ -268,3 +336,10 @@ class Record:
         if given != record.scores_file:
             raise ValueError(f"scores: expected {record.scores_file}; got {given!r}")
         return replace(record, scores=Scores(folder / given))
+
+
+def _plain(value: Any) -> Any:
+    """A field as JSON values."""
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

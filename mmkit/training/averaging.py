@@ -65,6 +65,11 @@ class Best:
         module.load_state_dict(averaged([one.state for one in chosen]))
         return [one.epoch for one in chosen]
 
+    def restore_all(self, module: nn.Module) -> list[int]:
+        """Load the average of all weights that were kept; returns their epochs."""
+        module.load_state_dict(averaged([one.state for one in self.checkpoints]))
+        return [one.epoch for one in self.checkpoints]
+
 
 def averaged(states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The mean of each tensor, in its own dtype; of whole numbers, such as counts of batches, the first.

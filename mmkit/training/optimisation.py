@@ -53,6 +53,12 @@ class Training:
             while encoders are tuned, without any of these two, and else the whole batch.
         average: maximum number of the best epochs whose weights are averaged, where that is better on validation; none
             is 3 while encoders are tuned, and else 1.
+        ema: decay of an exponential moving average of the weights over steps, which is validated and kept in their
+            place; none keeps the weights.
+        compile: compile the training step by `torch.compile`; where that is not possible, it is said, and the step runs
+            as it is. Results are the same up to rounding.
+        calibrate: after training, divide the logits of classes or labels by one temperature that is best on validation
+            by log loss; no other target has one.
     """
 
     epochs: Annotated[int, Gt(0)] = 40
@@ -72,6 +78,9 @@ class Training:
     tune_weight_decay: Annotated[float, Ge(0)] = 1e-3
     micro_batch: Annotated[int, Gt(0)] | None = None
     average: Annotated[int, Gt(0)] | None = None
+    ema: Annotated[float, Interval(gt=0, lt=1)] | None = None
+    compile: bool = False
+    calibrate: bool = False
 
     def plan(self, samples: int) -> tuple[int, int]:
         """The number of epochs, and of steps per epoch, for a number of samples."""

@@ -1,0 +1,202 @@
+"""`mmkit train`: train one combination of encoders, fusion and head, and keep the model."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from mmkit.cli.configuration import merged
+from mmkit.cli.encoders import encoders_by_input
+from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
+from mmkit.cli.process import prepare
+from mmkit.cli.results import print_json, stdout
+from mmkit.cli.setting import catalog, setting
+from mmkit.cli.unread import tell_unread
+from mmkit.errors import UsageError
+from mmkit.experiments.training import Keeping, Made, plan_of_one
+from mmkit.experiments.training import train as train_one
+from mmkit.records.unread import read_unread
+from mmkit.report.card import CARD_TITLE, notes, score_rows
+from mmkit.report.sheets import Sheet
+from mmkit.report.tables import drawn, put
+from mmkit.system.bars import Bars
+from mmkit.system.cache_folder import default_folder
+from mmkit.system.settings import Settings
+
+Several = list[str] | None
+
+
+@takes_own_data(before="config")
+def train(
+    ctx: typer.Context,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the model; an ended training goes on in it.")],
+    task: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Task to train for. [digits]", envvar="MMKIT_TASK")
+    ] = None,
+    *,
+    own: OwnDataOptions,
+    encoder: Annotated[
+        Several,
+        typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; once for each."),
+    ] = None,
+    fusion: Annotated[
+        Several, typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or only:INPUT. [attention]")
+    ] = None,
+    head: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="Head. [the first that suits]")] = None,
+    objective: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="Additional loss; repeatable.")] = None,
+    option: Annotated[
+        Several,
+        typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and dropout. [0]")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
+    lr: Annotated[
+        float | None, typer.Option(help="Peak learning rate; same as train.lr. [the best on validation of train.rates]")
+    ] = None,
+    refit: Annotated[
+        bool | None, typer.Option("--refit/--no-refit", help="Then train again on train and validation. [no]")
+    ] = None,
+    calibrate: Annotated[
+        bool | None,
+        typer.Option("--calibrate/--no-calibrate", help="Fit a temperature of probabilities on validation. [yes]"),
+    ] = None,
+    ema: Annotated[
+        float | None, typer.Option(metavar="DECAY", help="Average of the weights over steps; same as train.ema. [none]")
+    ] = None,
+    compile_: Annotated[
+        bool | None, typer.Option("--compile/--no-compile", help="Compile the step; same as train.compile. [no]")
+    ] = None,
+    checkpoint_minutes: Annotated[
+        float | None, typer.Option(metavar="M", help="Minutes between checkpoints within an epoch. [10]")
+    ] = None,
+    checkpoint_epochs: Annotated[int | None, typer.Option(metavar="E", help="Epochs between checkpoints. [1]")] = None,
+    tensorboard: Annotated[
+        bool | None, typer.Option("--tensorboard", help="Write event files to DIR/tensorboard. [no]")
+    ] = None,
+    licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Licence of the model, for its card.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Maximum number of training samples. [all]")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
+    ] = None,
+    precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    on_error: Annotated[
+        str | None,
+        typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
+    ] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Train one combination of encoders, fusion and head, and keep the model with a card of what it is worth.
+
+    DIR holds the model, its card README.md and the record of its run. While it is trained, checkpoints are written: the
+    same command goes on after an interruption or a crash, and on one machine's CPU gives the same model bit for bit.
+    """
+    given: dict[str, Any] = {
+        "task": named_task(ctx, task, own), "encoder": encoder, "fusion": fusion, "head": head,
+        "objective": objective, "option": option, "seed": seed, "refit": refit, "tensorboard": tensorboard,
+        "checkpoint_minutes": checkpoint_minutes, "checkpoint_epochs": checkpoint_epochs, "licence": licence,
+        "limit": limit, "device": device, "precision": precision, "threads": threads, "on_error": on_error,
+        **own.given,
+    }  # fmt: skip
+    of_training = {
+        "epochs": epochs, "batch_size": batch_size, "lr": lr, "calibrate": calibrate, "ema": ema, "compile": compile_,
+    }  # fmt: skip
+    chosen = merged(config, given, of_training)
+    prepare(chosen["threads"])
+    installed = catalog(ctx)
+    keeping = Keeping(
+        seed=chosen["seed"] or 0,
+        refit=bool(chosen["refit"]),
+        minutes=10 if chosen["checkpoint_minutes"] is None else chosen["checkpoint_minutes"],
+        epochs=1 if chosen["checkpoint_epochs"] is None else chosen["checkpoint_epochs"],
+        tensorboard=bool(chosen["tensorboard"]),
+        licence=chosen["licence"],
+        command=_command(ctx),
+    )
+    with redirect_stdout(sys.stderr):
+        planned = plan_of_one(
+            installed,
+            _one("fusion", chosen["fusion"]) or "attention",
+            task=own.among(chosen).task(installed, chosen["task"]) or "digits",
+            encoders=encoders_by_input(chosen["encoder"] or []),
+            heads=[head] if (head := _one("head", chosen["head"])) else [],
+            objectives=chosen["objective"] or [],
+            options=chosen["option"] or [],
+            training={"calibrate": True, **chosen["train"]},
+            settings=Settings(
+                chosen["device"] or "auto",
+                chosen["precision"] or "float32",
+                chosen["limit"],
+                chosen["on_error"] or "fail",
+            ),
+        )
+    tell_data(planned.task)
+    with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
+        cache = None if no_cache else default_folder()
+        made = train_one(planned, out, installed, keeping, cache=cache, progress=progress)
+    if any(made.record.unread.values()):
+        lines = [value.line for value in read_unread(made.folder)]
+        tell_unread(lines, planned.settings.on_error, str(made.folder / "unread.parquet"))
+    if as_json:
+        print_json({"folder": str(made.folder), "record": made.record.document()})
+    else:
+        _show(made, stdout(), data=chosen["data"] is not None)
+
+
+def _one(kind: str, given: list[str] | None) -> str | None:
+    """The only one of a kind, if one was given.
+
+    Raises:
+        UsageError: several were given.
+    """
+    if given and len(given) > 1:
+        raise UsageError(f"one model has one {kind}; got {', '.join(given)}: mmkit bench compares them")
+    return given[0] if given else None
+
+
+def _command(ctx: typer.Context) -> str:
+    """The command as it was given, for the card."""
+    words = ["mmkit", "train"]
+    for parameter in ctx.command.params:
+        source = ctx.get_parameter_source(parameter.name or "")
+        if source is None or source.name != "COMMANDLINE":
+            continue
+        value = ctx.params[parameter.name or ""]
+        if isinstance(value, bool):
+            words.append(parameter.opts[-1] if value else parameter.secondary_opts[-1])
+            continue
+        for one in value if isinstance(value, list | tuple) else [value]:
+            words += [parameter.opts[-1], str(one)]
+    return shlex.join(words)
+
+
+def _show(made: Made, console: Console, *, data: bool) -> None:
+    folder = shlex.quote(str(made.folder))
+    if made.before:
+        print(f"mmkit: {made.folder} holds this model already; nothing is trained", file=sys.stderr)
+    rows = [list(row) for row in score_rows(made.record)]
+    for table in drawn([Sheet(CARD_TITLE, ["metric"], ["validation", "test"], rows)], console):
+        put(table, console)
+    for note in notes(made.record):
+        console.print()
+        put(Text(note), console)
+    console.print()
+    put(
+        Text(f"The model is in {made.folder}; {made.folder / 'README.md'} is its card. Answers for new samples:"),
+        console,
+    )
+    new = "--data NEW --out ANSWERS.parquet"
+    put(
+        Text(f"  mmkit predict {folder} {new}" if data else f"  mmkit.load({str(made.folder)!r}).predict([...])"),
+        console,
+    )

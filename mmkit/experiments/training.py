@@ -1,0 +1,417 @@
+"""One combination trained to be used: searched, trained, calibrated, tested, and kept in a folder that can be resumed.
+
+DIR/model.json, DIR/model.safetensors   the model, for `mmkit.load`
+DIR/README.md        the card: what the model is, how it was made, what it is worth
+DIR/record.json      the record of its run; it is written last, and says that the training has ended
+DIR/train.json       what was asked for, and of which data and code
+DIR/scores/, DIR/splits.parquet, DIR/unread.parquet, DIR/data.json   as in the folder of a suite
+DIR/checkpoint/      while it is trained: the checkpoint of each training, and the records of those that have ended
+DIR/tensorboard/     event files, if they are asked for
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.splits import Splits, splits_of
+from mmkit.errors import DataError, MmkitError, UsageError, one_of
+from mmkit.experiments.asked import ASKED, asked_of, check_same, read_asked
+from mmkit.experiments.beside import Beside
+from mmkit.experiments.dry_run import dry_run
+from mmkit.experiments.identity import SPLITS, warn_unseen
+from mmkit.experiments.plan import Named, Plan, plan
+from mmkit.experiments.run import Run, execute, failed
+from mmkit.experiments.search import search
+from mmkit.experiments.suite import refuses_unseen
+from mmkit.experiments.task_checks import check_task
+from mmkit.features.sharing import Shared
+from mmkit.model.combination import Combination
+from mmkit.model.saving import BEGUN, DESCRIPTION, WEIGHTS
+from mmkit.model.trained import MultimodalModel
+from mmkit.records.file import RecordFile
+from mmkit.records.record import Purpose, RateSearch, Record, Refit
+from mmkit.records.splits import write_splits
+from mmkit.records.unread import add_unread
+from mmkit.registry.catalog import Catalog
+from mmkit.report.card import card
+from mmkit.report.labels import ALONE
+from mmkit.system.files import at_home, owned, replacing, utf8, write_json
+from mmkit.system.hashing import fingerprint
+from mmkit.system.progress import SILENT, Progress
+from mmkit.system.state import own_state
+from mmkit.training.checkpoints import Checkpoints
+from mmkit.training.events import Events, check_installed
+
+RECORD, CARD, CHECKPOINT = "record.json", "README.md", "checkpoint"
+
+
+@dataclass(frozen=True)
+class Keeping:
+    """How a model is trained and kept, beside its plan.
+
+    Args:
+        seed: of weights, order, augmentation and dropout.
+        refit: train again on train and validation, with the epochs and the rate that were found.
+        minutes: between two checkpoints; None is only at the end of epochs.
+        epochs: between two checkpoints; None is only by time.
+        tensorboard: write event files.
+        licence: of the model, for its card; None is "not stated".
+        command: that the card shows.
+
+    Raises:
+        UsageError: a value that is not possible.
+        UnavailableError: event files are asked for, and TensorBoard is not installed.
+    """
+
+    seed: int = 0
+    refit: bool = False
+    minutes: float | None = 10
+    epochs: int | None = 1
+    tensorboard: bool = False
+    licence: str | None = None
+    command: str = ""
+
+    def __post_init__(self) -> None:
+        if self.minutes is not None and not self.minutes > 0:
+            raise UsageError(f"minutes between checkpoints are more than 0; got {self.minutes:g}")
+        if self.epochs is not None and self.epochs < 1:
+            raise UsageError(f"epochs between checkpoints are 1 or more; got {self.epochs}")
+        if self.tensorboard:
+            check_installed()
+
+
+class Made(NamedTuple):
+    """A model that was trained and kept.
+
+    Args:
+        folder: of the model.
+        record: of its run.
+        model: the model.
+        before: whether it was there before.
+    """
+
+    folder: Path
+    record: Record
+    model: MultimodalModel
+    before: bool
+
+
+@own_state()
+def train(
+    planned: Plan,
+    folder: Path,
+    catalog: Catalog,
+    keeping: Keeping,
+    *,
+    cache: Path | None = None,
+    progress: Progress = SILENT,
+) -> Made:
+    """Train the only combination of a plan, and keep the model; an interrupted training goes on where it was.
+
+    Args:
+        planned: of one combination, without baselines.
+        folder: of the model; it is created if needed.
+        catalog: where modalities are looked up.
+        keeping: how it is kept.
+        cache: folder for the features of frozen encoders; None keeps them in memory.
+        progress: receives reports of progress.
+
+    Raises:
+        UsageError: the plan has several combinations, or the folder cannot be used: it holds something else, or a
+            training with other options, data or code.
+        DataError: data, truth or a checkpoint cannot be read.
+        MmkitError: training diverged, or something cannot be written.
+        KeyboardInterrupt: the user has ended it; what was trained so far is kept.
+    """
+    combination = one_of_a_kind(planned.all)
+    folder = at_home(folder)
+    _check_free(folder)
+    with owned(folder):
+        splits = splits_of(planned.task, catalog, planned.settings)
+        run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
+        asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
+        if (before := read_asked(folder)) is not None:
+            check_same(before, asked, folder)
+            if (known := _finished(folder)) is not None:
+                model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
+                return Made(folder, known, model, before=True)
+        warn_unseen([run], splits, progress.warn)
+        training = _Training(planned, splits, folder, keeping, Shared(cache, progress))
+        with _writing(folder):
+            write_json(folder / ASKED, {**asked, "command": keeping.command})
+            (folder / CHECKPOINT).mkdir(exist_ok=True)
+        with _told(folder, progress):
+            record, model = training.carry_out(run)
+            with _writing(folder):
+                _keep(folder, splits, record, model, keeping)
+        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+    return Made(folder, record, model, before=False)
+
+
+def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
+    """The plan of one model.
+
+    Args:
+        catalog: where names are looked up.
+        fusion: a fusion, or `only:INPUT`, the model of one input alone.
+        given: the other parameters of `plan`.
+
+    Raises:
+        UsageError: several of a kind are given, or there is no such input; else as `plan`.
+    """
+    alone = isinstance(fusion, str) and fusion.startswith(ALONE)
+    made = plan(catalog, fusions=["concat" if alone else fusion], seeds=1, baselines=alone, **given)
+    if not alone:
+        return replace(made, combinations=(one_of_a_kind(made.combinations),))
+    name = fusion.removeprefix(ALONE)
+    found = [one for one in made.baselines if name in one.encoders]
+    if not found:
+        inputs = [given for one in made.baselines for given in one.encoders]
+        raise UsageError(f"{ALONE}{name}: the task has no input {name}; {one_of(inputs, name)}")
+    return replace(made, combinations=(one_of_a_kind(found),), baselines=())
+
+
+def one_of_a_kind(combinations: Sequence[Combination]) -> Combination:
+    """The only one of combinations.
+
+    Raises:
+        UsageError: there are several.
+    """
+    first, *others = combinations
+    if others:
+        found = {
+            "fusion": [one.label for one in combinations],
+            "head": [str(one.head) for one in combinations],
+            **{f"encoder of {name}": [str(one.encoders[name]) for one in combinations] for name in first.encoders},
+        }
+        several = "; ".join(
+            f"{kind}: {', '.join(distinct)}"
+            for kind, values in found.items()
+            if len(distinct := list(dict.fromkeys(values))) > 1
+        )
+        raise UsageError(f"one model is trained; got several of a kind ({several}): mmkit bench compares them")
+    return first
+
+
+class _Training:
+    """The trainings that lead to a model: those of the search, the one of the model, and that on more data."""
+
+    def __init__(self, plan: Plan, splits: Splits, folder: Path, keeping: Keeping, shared: Shared) -> None:
+        self.plan = plan
+        self.splits = splits
+        self.folder = folder
+        self.keeping = keeping
+        self.shared = shared
+        self.errors: list[Exception] = []
+
+    def carry_out(self, run: Run) -> tuple[Record, MultimodalModel]:
+        """The record and the model of a run, its learning rate searched if the plan says so."""
+        file = RecordFile(self.folder / CHECKPOINT / "records.jsonl")
+        known = file.read()
+        progress = self.shared.progress
+        if known or any((self.folder / CHECKPOINT).glob("*.safetensors")):
+            progress.note(f"going on from the checkpoint in {self.folder}")
+        else:
+            self._check(run)
+
+        def attempt(one: Run, purpose: Purpose = "search") -> Record:
+            id_ = one.id(self.splits)
+            if id_ not in known or known[id_].status != "ok":
+                known[id_] = self._attempted(one, purpose)
+                with _writing(self.folder):
+                    file.append(known[id_])
+                self._checkpoint(id_).path.unlink(missing_ok=True)
+            return known[id_]
+
+        run, searched = self._searched(run, attempt)
+        if not self.keeping.refit:
+            progress.stage("training")
+            record, model = self._execute(run, "comparison")
+            return replace(record, search=searched), model
+        progress.stage("training")
+        chosen = attempt(run)
+        if chosen.status != "ok":
+            raise self.errors[-1]
+        progress.stage("training on train and validation")
+        record, model = self._execute(run, "comparison", refit=chosen)
+        return replace(_refitted(chosen, record), search=searched), model
+
+    def _check(self, run: Run) -> None:
+        """Find out in seconds what would end the training."""
+        progress = self.shared.progress
+        progress.stage("checks of the task")
+        for line in check_task(self.splits, refuse_unseen=refuses_unseen(self.plan)):
+            progress.note(line)
+        for one in dry_run([run.combination], self.splits, run.settings, self.shared):
+            if one.error is not None:
+                raise one.error
+
+    def _searched(self, run: Run, attempt: Callable[[Run], Record]) -> tuple[Run, RateSearch | None]:
+        if not self.plan.rates:
+            return run, None
+        progress, most, done = self.shared.progress, len(self.plan.rates) + self.plan.may_extend, 0
+
+        def told(one: Run) -> Record:
+            nonlocal done
+            progress.stage(f"search: lr {one.training.lr:g}")
+            record = attempt(one)
+            done += 1
+            progress.update("search runs", done, most)
+            return record
+
+        found = search(self.plan, run.combination, told)
+        progress.update("search runs", most, most)
+        if found is None:
+            raise self.errors[0]
+        training, searched = found
+        return replace(run, training=training), searched
+
+    def _attempted(self, run: Run, purpose: Purpose) -> Record:
+        try:
+            return self._execute(run, purpose)[0]
+        except Exception as error:
+            if isinstance(error, RejectedError) and error.for_all:
+                raise
+            self.errors.append(error)
+            self.shared.progress.failed(error)
+            return failed(run, self.splits, error, purpose)  # another rate may do
+
+    def _execute(self, run: Run, purpose: Purpose, refit: Record | None = None) -> tuple[Record, MultimodalModel]:
+        id_ = run.id(self.splits)
+        events = self._events(run, purpose, again=refit is not None)
+        beside = Beside(
+            self._checkpoint(fingerprint([id_, "refit"]) if refit else id_),
+            events,
+            refit,
+            intervals=run.seed == self.keeping.seed,
+        )
+        try:
+            return execute(run, self.splits, shared=self.shared, purpose=purpose, beside=beside)
+        finally:
+            if events is not None:
+                events.close()
+
+    def _events(self, run: Run, purpose: Purpose, *, again: bool) -> Events | None:
+        if not self.keeping.tensorboard:
+            return None
+        searching = purpose == "search" and run.seed != self.keeping.seed
+        name = f"search-lr-{run.training.lr:g}-epochs-{run.training.epochs}" if searching else "model"
+        return Events(self.folder / "tensorboard" / (f"{name}-refit" if again else name))
+
+    def _checkpoint(self, id_: str) -> Checkpoints:
+        path = self.folder / CHECKPOINT / f"{id_}.safetensors"
+        return Checkpoints(path, self.keeping.minutes, self.keeping.epochs, id_)
+
+
+def _refitted(chosen: Record, record: Record) -> Record:
+    """The record of a training on train and validation: what chose its epochs, and what test says of the result."""
+    assert chosen.samples is not None  # noqa: S101 (it was completed)
+    calibrated = record.calibrated
+    if calibrated is not None and chosen.calibrated is not None:
+        calibrated = replace(
+            calibrated,
+            before={**chosen.calibrated.before, "test": calibrated.before["test"]},
+            after={**chosen.calibrated.after, "test": calibrated.after["test"]},
+        )
+    return replace(
+        record,
+        id=fingerprint([record.id, "refit"]),
+        validation=chosen.validation,
+        intervals={**chosen.intervals, "test": record.intervals["test"]},
+        history=chosen.history,
+        best_epoch=chosen.best_epoch,
+        averaged_epochs=chosen.averaged_epochs,
+        still_improving=chosen.still_improving,
+        calibrated=calibrated,
+        refit=Refit(chosen.id, chosen.samples.train + chosen.samples.validation, list(record.averaged_epochs)),
+    )
+
+
+def _check_free(folder: Path) -> None:
+    """Check that a folder may be used: it does not exist, is empty, or is of a training.
+
+    Raises:
+        UsageError: it holds something else.
+    """
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UsageError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out") from error
+    if ASKED not in names and names - BEGUN:
+        raise UsageError(f"{folder} holds other files and no training; choose an empty or a new folder with --out")
+
+
+def _finished(folder: Path) -> Record | None:
+    """The record of a training that has ended; None if it has not.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    try:
+        document = json.loads((folder / RECORD).read_text("utf-8"))
+        return Record.of(document, folder)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise DataError(f"{folder / RECORD} cannot be read ({error}); remove it to train again") from error
+
+
+def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel, keeping: Keeping) -> None:
+    """Write all of a folder; the record comes last, by which a training is known to have ended."""
+    if not (folder / DESCRIPTION).exists():
+        (folder / WEIGHTS).unlink(missing_ok=True)
+    model.save(folder)
+    document = getattr(splits.task, "document", None)
+    data: dict[str, Any] | None = None if document is None else document()
+    if data is not None:
+        write_json(folder / "data.json", data)
+    write_splits(folder, {name: splits.content(name) for name in SPLITS})
+    if record.unread_values:
+        add_unread(folder, record.unread_values)
+    if record.scores is not None:
+        record.scores.write(folder / record.scores_file)
+    text = card(record, folder.name, splits.task.description, data, command=keeping.command, licence=keeping.licence)
+    with replacing(folder / CARD) as (fresh,):
+        fresh.write_bytes(utf8(text))
+    write_json(folder / RECORD, record.document())
+
+
+def _given(plan: Plan) -> dict[str, Any]:
+    """The components that were given as classes, by recorded name."""
+    choices = [one for chosen in plan.all[0].choices() for one in chosen.whole]
+    return {one.name: one if one.spec else one.component for one in choices if not one.distribution}
+
+
+@contextmanager
+def _told(folder: Path, progress: Progress) -> Iterator[None]:
+    """Tell what is kept where the user interrupts."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        if any((folder / CHECKPOINT).glob("*.safetensors")) or (folder / CHECKPOINT / "records.jsonl").stat().st_size:
+            progress.note(f"the training is kept in {folder / CHECKPOINT}; the same command goes on there")
+        else:
+            progress.note("nothing was trained yet; the same command begins anew")
+        raise
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Tell in a line that a folder cannot be written to.
+
+    Raises:
+        MmkitError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise MmkitError(f"cannot write to {folder}: {error.strerror or error}") from error

@@ -1,0 +1,209 @@
+"""The card of a model, in Markdown: what it is, how it was made, what it is worth, and how it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmkit.records.record import Record
+from mmkit.report.sheets import TITLES
+from mmkit.report.verdict import is_share, written
+
+CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
+MOST = 20
+"""Columns, and classes with figures of their own, that a card shows."""
+SQUARE = 12
+"""Classes of the largest confusion matrix that is shown."""
+
+
+def card(
+    record: Record,
+    name: str,
+    task: str,
+    data: Mapping[str, Any] | None,
+    *,
+    command: str = "",
+    licence: str | None = None,
+) -> str:
+    """The card of a model.
+
+    Args:
+        record: of its run.
+        name: of its folder.
+        task: what it asks, in a few sentences.
+        data: the description of a user's own data, as `data.json` has it; None for another task.
+        command: that made it; empty if none did.
+        licence: of the model, as its maker gave it; None is "not stated".
+    """
+    parts = [
+        f"# {name}",
+        _what(record),
+        _used(record),
+        f"## What it is worth\n\n{scores_table(record)}",
+        *_judged(record),
+        *_by_class(record),
+        "## Data\n\n" + "\n\n".join(_data(record, task, data)),
+        "## How it was made\n\n" + "\n\n".join(_made(record, command)),
+        f"## Licence\n\n{licence or 'Not stated.'}",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def score_rows(record: Record) -> list[tuple[str, str, str]]:
+    """Each metric with its score on validation and on test, with 95 % intervals; the task's own first."""
+    names = sorted(record.metrics or record.validation, key=lambda name: name != record.metric)
+    intervals = record.intervals
+
+    def told(scores: Mapping[str, float | None], of: Mapping[str, Sequence[float]], name: str) -> str:
+        value = scores.get(name)
+        if value is None:
+            return "-"
+        shown = written(value, name)
+        if name not in of:
+            return shown
+        low, high = of[name]
+        return f"{shown} [{written(low, name)}, {written(high, name)}]"
+
+    return [
+        (
+            f"{TITLES.get(name, name.replace('_', ' '))}{' %' if is_share(name) else ''}",
+            told(record.validation, intervals.get("validation", {}), name),
+            told(record.metrics, intervals.get("test", {}), name),
+        )
+        for name in names
+    ]
+
+
+def notes(record: Record) -> list[str]:
+    """What a reader of the scores must know, a sentence each."""
+    found = []
+    if record.refit is not None:
+        found.append(
+            f"The model was trained again on train and validation together ({record.refit.samples:,} samples), with "
+            "the rate and the epochs that were found. Its scores on validation are those of the model before that, "
+            "which chose them: of this model validation measures nothing."
+        )
+    else:
+        found.append("Validation chose the epoch, so its scores are somewhat too good; test was read once, at the end.")
+    if (one := record.calibrated) is not None:
+        splits = [
+            f"on {split} log loss {one.before[split].log_loss:.3g} -> {one.after[split].log_loss:.3g}, calibration "
+            f"error {100 * one.before[split].ece:.1f} -> {100 * one.after[split].ece:.1f} %"
+            for split in one.after
+        ]
+        found.append(
+            f"Probabilities have temperature {one.temperature:.3g}, fitted on validation: {'; '.join(splits)}."
+        )
+    if record.still_improving:
+        found.append("The best epoch is among the last: longer training may be better (train.epochs).")
+    if record.search is not None and record.search.end:
+        found.append(f"The learning rate is the {record.search.end} of the list; one beyond it may be better.")
+    return found
+
+
+def scores_table(record: Record) -> str:
+    """The scores as a table in Markdown."""
+    lines = [("metric", "validation", "test"), ("---", "---", "---"), *score_rows(record)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _what(record: Record) -> str:
+    inputs = ", ".join(f"{name} by `{choice}`" for name, choice in record.encoders.items())
+    parameters = f" {record.cost.parameters:,} parameters." if record.cost else ""
+    return f"A model of mmkit: {inputs}; fusion `{record.fusion}`, head `{record.head}`.{parameters}"
+
+
+def _used(record: Record) -> str:
+    sample = ", ".join(f'"{name}": ...' for name in record.encoders)
+    return (
+        '```python\nimport mmkit\n\nmodel = mmkit.load(".")  # this folder\n'
+        f"print(model.predict([{{{sample}}}]))  # an input may be left out\n```"
+    )
+
+
+def _judged(record: Record) -> Iterator[str]:
+    counted = record.samples
+    assert counted is not None  # noqa: S101 (a completed run has counts)
+    of = f"{counted.validation:,} samples of validation, {counted.test or 0:,} of test"
+    yield (f"{of}. In brackets 95 % intervals by the bootstrap over samples; they do not speak of other seeds.")
+    yield "\n".join(f"- {note}" for note in notes(record))
+
+
+def _by_class(record: Record) -> Iterator[str]:
+    """Figures of each class or label on test."""
+    if not record.confusion or not record.names:
+        return
+    labels = isinstance(record.confusion[0][0], list)
+    lines = [("label" if labels else "class", "samples", "recall", "precision", "F1"), ("---",) * 5]
+    for number, name in enumerate(record.names[:MOST]):
+        if labels:
+            (_, fp), (fn, tp) = record.confusion[number]
+        else:
+            tp = record.confusion[number][number]
+            fn = sum(record.confusion[number]) - tp
+            fp = sum(row[number] for row in record.confusion) - tp
+        shares = [(tp, tp + fn), (tp, tp + fp), (2 * tp, 2 * tp + fp + fn)]
+        lines.append((_cell(name), f"{tp + fn:,}", *(f"{100 * a / b:.1f}" if b else "-" for a, b in shares)))
+    more = len(record.names) - MOST
+    yield "## Each of them on test" if labels else "## Each class on test"
+    yield _markdown(lines) + (f"\n\nAnd {more} more, in `record.json`." if more > 0 else "")
+    if not labels and len(record.names) <= SQUARE:
+        heads = [("true \\ predicted", *map(_cell, record.names)), ("---",) * (len(record.names) + 1)]
+        rows = [(_cell(name), *map(str, row)) for name, row in zip(record.names, record.confusion, strict=True)]
+        yield _markdown([*heads, *rows])
+
+
+def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator[str]:
+    counted = record.samples
+    assert counted is not None  # noqa: S101 (a completed run has counts)
+    if data is None:
+        yield f"Task `{record.task}`. {' '.join(task.split())}"
+    else:
+        source, target = data["source"], data["target"]
+        yield (
+            f"A table of {source['rows']:,} rows and {source['columns']} columns; its content has the fingerprint "
+            f"`{data['fingerprint']}`. To be told: {', '.join(target['columns'])} ({target['kind']})."
+        )
+        rows = [(_cell(one["name"]), one["is"], _cell(one["because"])) for one in data["columns"][:MOST]]
+        more = len(data["columns"]) - MOST
+        told = f"\n\nAnd {more} more, in `data.json`." if more > 0 else ""
+        yield _markdown([("column", "is", "because"), ("---",) * 3, *rows]) + told
+    counts = [("train", counted.train), ("validation", counted.validation), ("test", counted.test or 0)]
+    lines = [
+        (name, f"{count:,}", *(f"{counted.missing.get(name, {}).get(one, 0):,}" for one in record.encoders))  # type: ignore[call-overload]  # names of splits
+        for name, count in counts
+    ]
+    heads = ("split", "samples with truth", *(f"without {_cell(one)}" for one in record.encoders))
+    yield _markdown([heads, ("---",) * len(heads), *lines])
+    yield "Which row is in which split stands in `splits.parquet`."
+
+
+def _made(record: Record, command: str) -> Iterator[str]:
+    training = record.run["training"]
+    if command:
+        yield f"```\n{command}\n```"
+    rate = f"learning rate {training['lr']:g}"
+    if record.search is not None:
+        tried = ", ".join(f"{one.lr:g}" for one in record.search.tried)
+        name = TITLES.get(record.search.metric, record.search.metric)
+        rate += f", the best of {tried} on validation by {name}"
+    epochs = ", ".join(map(str, (record.refit.epochs if record.refit else record.averaged_epochs)))
+    kept = f"epoch {epochs} of {record.phases[-1].planned}" if record.phases else f"epoch {epochs}"
+    yield f"Seed {record.seed}; {rate}; batches of {training['batch_size']}; kept is {kept}."
+    if record.objectives:
+        yield f"Objectives: {', '.join(f'`{one}`' for one in record.objectives)}."
+    cost = f"{record.seconds:.0f} s" if record.seconds is not None else "an unknown time"
+    cpu = record.machine.get("cpu", "")
+    yield f"The last training took {cost} on {record.device} ({cpu}), {record.precision}."
+    made = {"mmkit-core": record.software.get("mmkit"), **record.plugins, **record.libraries}
+    made |= {name: record.software.get(name) for name in ("torch", "python")}
+    yield "Made with " + ", ".join(f"{name} {version}" for name, version in made.items()) + "."
+    yield "Every option, the course of the training and hashes of the data stand in `record.json`."
+
+
+def _markdown(lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _cell(text: object) -> str:
+    return " ".join(str(text).replace("|", "\\|").split())

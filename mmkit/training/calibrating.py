@@ -1,0 +1,75 @@
+"""Temperature scaling: the one temperature that is best on validation by log loss.
+
+Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, https://arxiv.org/abs/1706.04599. The log loss is
+convex in 1 / T, so a golden section finds its least value.
+
+Axes: N samples, C size of the target.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from mmkit.contract import Batch
+from mmkit.model.temperature import Temperature, logits
+
+WIDEST = 20.0
+"""The highest temperature that is tried; the lowest is its inverse."""
+STEPS = 50
+"""Of the golden section; the bracket then is 1e-10 of what it was."""
+
+
+def fitted_temperature(predictions: Iterable[tuple[Batch, Batch]], kind: Literal["classes", "labels"]) -> Temperature:
+    """The temperature for predictions of validation; 1 where no other is better.
+
+    Args:
+        predictions: with their truth, batch by batch.
+        kind: of target.
+    """
+    scores, truths = [], []
+    for prediction, truth in predictions:
+        known = truth["mask"]
+        scores.append(logits(prediction["probabilities"][known], kind).double())
+        truths.append(truth["label" if kind == "classes" else "labels"][known])
+    z, y = torch.cat(scores), torch.cat(truths)
+
+    def loss(log_temperature: float) -> float:
+        return float(_loss(z / math.exp(log_temperature), y, kind))
+
+    best = golden_section(loss, -math.log(WIDEST), math.log(WIDEST))
+    return Temperature(kind, math.exp(best) if loss(best) < loss(0.0) else 1.0)
+
+
+def _loss(z: Tensor, y: Tensor, kind: str) -> Tensor:
+    if kind == "classes":
+        return F.cross_entropy(z, y)
+    return F.binary_cross_entropy_with_logits(z, y.double())
+
+
+def golden_section(loss: Callable[[float], float], low: float, high: float) -> float:
+    """Where a function with one minimum between two numbers has it.
+
+    Kiefer, "Sequential Minimax Search for a Maximum", Proceedings of the American Mathematical Society 1953.
+
+    >>> round(golden_section(lambda x: (x - 2) ** 2, -9, 9), 6)
+    2.0
+    """
+    ratio = (math.sqrt(5) - 1) / 2
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = loss(left), loss(right)
+    for _ in range(STEPS):
+        if at_left <= at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = loss(left)
+        else:
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = loss(right)
+    return (low + high) / 2
