@@ -19,7 +19,7 @@ DAY = 24 * 60 * 60
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List cached features and tables, the largest first: key, size, samples, date, input and split, precision, encoder."""
+    """List cached features and tables, the largest first: key, size, samples, date, of what, precision, encoder."""
     folder = default_folder()
     cached = cache_entries(folder)
     if as_json:

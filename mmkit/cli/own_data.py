@@ -33,7 +33,7 @@ Time = Annotated[str | None, typer.Option(metavar="COLUMN", help="Train on the e
 Id = Annotated[str | None, typer.Option("--id", metavar="COLUMN", help="Column that names each row. [its number]")]
 SplitSeed = Annotated[int | None, typer.Option(help="Seed of the splits of --data. [0]")]
 Splits = Annotated[
-    str | None, typer.Option(metavar="SHARES|COLUMN", help="Splits: shares, or a column that names them. [60/15/25]")
+    str | None, typer.Option(metavar="SHARES|COLUMN|test=FILE", help="Splits: shares, a column, or files. [60/15/25]")
 ]
 Files = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where names of files in cells begin. [the folder of the table]")

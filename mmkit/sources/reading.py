@@ -35,6 +35,7 @@ class Source:
         made: columns that are made of names: `label`, the class of a file, and `split`, of folders; `__key__` of
             members of tars.
         told: what a user should know of how it was read.
+        splits: how rows came to their splits, where files of their own say it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     folder: Path
     made: frozenset[str] = frozenset()
     told: tuple[str, ...] = ()
+    splits: str = ""
 
     @property
     def rows(self) -> int:
