@@ -359,8 +359,9 @@ def inspect(
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
-            `id`, the column that names each row; `split_seed`; `splits`, shares or a column; `files`, where names of
-            files in cells begin; `outside`, True where they may leave that folder.
+            `id`, the column that names each row; `split_seed`; `splits`, shares, a column, or a mapping of
+            "validation" and "test" to what they are, where `data` trains; `files`, where names of files in cells
+            begin; `outside`, True where they may leave that folder.
 
     Raises:
         UsageError: a column, kind or option that there is not, or a target that can be read in two ways.

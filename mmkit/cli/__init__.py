@@ -29,8 +29,8 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 COMMANDS: Table = {
     "bench": ("mmkit.cli.bench:bench", "Compare encoders, fusions and heads on a task."),
     "cache": {
-        "list": ("mmkit.cli.cache:show", "List cached features with their sizes."),
-        "clear": ("mmkit.cli.cache:clear", "Remove cached features."),
+        "list": ("mmkit.cli.cache:show", "List cached features and tables with their sizes."),
+        "clear": ("mmkit.cli.cache:clear", "Remove cached features and tables."),
     },
     "data": {
         "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
@@ -47,7 +47,7 @@ COMMANDS: Table = {
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
 GROUPS = {
-    "cache": "Manage cached features of frozen encoders.",
+    "cache": "Manage what is cached: features of frozen encoders, large tables.",
     "data": "Look at your own data.",
     "plugins": "Inspect, check and create plugins.",
 }

@@ -41,7 +41,7 @@ OPTIONS: dict[str, Any] = {
     "time": _option(_Text, metavar="COLUMN", help="Train on the earliest rows, test on the latest."),
     "id": _option(_Text, metavar="COLUMN", help="Column that names each row. [its number]"),
     "split_seed": _option(int | None, help="Seed of the splits of --data. [0]"),
-    "splits": _option(_Text, metavar="SHARES|COLUMN", help="Splits: shares, or a column that names them. [60/15/25]"),
+    "splits": _option(_Text, metavar="SHARES|COLUMN|test=FILE", help="Splits: shares, a column, or files. [60/15/25]"),
     "files": _option(_Text, metavar="DIR", help="Where names of files in cells begin. [the folder of the table]"),
     "outside": _option(bool | None, "--outside", help="Allow files outside of that folder."),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, TypedDict
+from typing import Any, Literal, TypedDict
 
 
 class About(TypedDict, total=False):
@@ -16,6 +16,6 @@ class About(TypedDict, total=False):
     time: str | None
     id: str | None
     split_seed: int
-    splits: str
+    splits: str | Mapping[str, Any]
     files: str | Path | None
     outside: bool

@@ -23,11 +23,12 @@ from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
 from mmkit.sources.duplicates import duplicates
 from mmkit.sources.findings import Finding, find, find_files
+from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, strings
 from mmkit.sources.objects import guess_objects
-from mmkit.sources.reading import Column, Source, read, stamp
+from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
@@ -50,7 +51,7 @@ def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Descriptio
         DataError: data that cannot be read, or has no row, no truth or no input.
     """
     specs = tuple(modalities)
-    key = (request, stamp(request.data), tuple(spec.name for spec in specs))
+    key = (request, stamps(request.data, request.splits), tuple(spec.name for spec in specs))
     if key not in _described:
         _described[key] = _describe(request, specs)
         while len(_described) > _KEPT:
@@ -61,7 +62,12 @@ def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Descriptio
 
 def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
     media = {spec.name: spec.extensions for spec in specs if spec.extensions}
-    source = read(request.data, media, files=request.files, outside=request.outside)
+    parts = files_of_splits(request.splits)
+    if parts is None:
+        source = read(request.data, media, files=request.files, outside=request.outside)
+    else:
+        paths = paths_of(request.data, parts)
+        source = read_splits(paths, media, files=request.files, outside=request.outside)
     request = _completed(request, source)
     roles = _roles(request, source)
     given = dict(request.columns)
@@ -89,7 +95,7 @@ def _completed(request: Request, source: Source) -> Request:
     """The request, where names of folders say what the user did not: the class of a file, and its split."""
     if "label" in source.made and not request.target:
         request = replace(request, target=("label",))
-    if "split" in source.made and request.splits == Request.splits:
+    if "split" in source.made and (request.splits == Request.splits or "=" in request.splits):
         request = replace(request, splits="split")
     return request
 
@@ -174,6 +180,7 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         seed=request.split_seed,
         shares=shares_of(request.splits) if by_share else SHARES,
     )
+    cut = given is not None and not (given[target.known] == 1).any()
     sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
     findings = find(
         arrow,
@@ -198,15 +205,16 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         sides,
         ids,
         _words(columns[request.group[0]]) if request.group else None,
-        _how(request, by_share=by_share),
+        _how(request, source, by_share=by_share, cut=cut),
         [*plain.findings, *findings],
         plain.problems,
     )
 
 
-def _how(request: Request, *, by_share: bool) -> str:
+def _how(request: Request, source: Source, *, by_share: bool, cut: bool) -> str:
     if not by_share:
-        return f"as column {request.splits} says"
+        says = source.splits or f"as column {request.splits} says"
+        return says + (f"; validation is cut from train, seed {request.split_seed}" if cut else "")
     how = ["by time" if request.time else "stratified"]
     if request.group:
         how.append(f"by {request.group[0]}")

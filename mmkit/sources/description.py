@@ -45,7 +45,8 @@ class Request:
         time: the column by which train is earlier than test.
         id: the column with a name of each row.
         split_seed: of the splits.
-        splits: shares such as "60/15/25", or the column that holds train, validation and test.
+        splits: shares such as "60/15/25"; the column that holds train, validation and test; or the files of splits, as
+            "validation=b.csv,test=c.csv".
         files: where relative names of files begin; None is the folder of the table.
         outside: True where files may lie outside of that folder.
     """

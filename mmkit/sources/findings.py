@@ -188,15 +188,15 @@ def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Fi
 
 
 def _shared(labels: np.ndarray, splits: np.ndarray | None) -> int:
-    """Rows of validation and test whose label is in another split, too."""
+    """Rows of validation and test whose label is in an earlier split, too."""
     if splits is None:
         return 0
     known = splits >= 0
     _, of_row = np.unique(labels[known], return_inverse=True)
     sides = splits[known]
-    there = np.zeros((int(of_row.max(initial=-1)) + 1, len(SPLITS)), bool)
-    there[of_row, sides] = True
-    return int((there.sum(1)[of_row] > 1)[sides > 0].sum())
+    first = np.full(int(of_row.max(initial=-1)) + 1, len(SPLITS))
+    np.minimum.at(first, of_row, sides)
+    return int((first[of_row] < sides).sum())
 
 
 def find_files(

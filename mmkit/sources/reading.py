@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,6 +35,7 @@ class Source:
         made: columns that are made of names: `label`, the class of a file, and `split`, of folders; `__key__` of
             members of tars.
         told: what a user should know of how it was read.
+        splits: how rows came to their splits, where files of their own say it.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     folder: Path
     made: frozenset[str] = frozenset()
     told: tuple[str, ...] = ()
+    splits: str = ""
 
     @property
     def rows(self) -> int:
@@ -104,7 +106,7 @@ def _of_tars(data: str, tars: Sequence[Path], media: Mapping[str, Sequence[str]]
         told[:] = found
         yield table
 
-    return kept(data, tars, parts, fits=lambda: None, notes=lambda: told)
+    return kept(Path(data).name, tars, parts, fits=lambda: None, notes=lambda: told)
 
 
 def _of_files(data: str, files: Sequence[Path]) -> pa.Table:
@@ -115,9 +117,11 @@ def _of_files(data: str, files: Sequence[Path]) -> pa.Table:
     plain_file(files[0])
     if whole:
         _fits(*files)
-    table, _ = kept(
-        data, files, lambda: [joined(data, files)] if len(files) > 1 else parts_of(files[0]), fits=lambda: _fits(*files)
-    )
+
+    def parts() -> Iterable[pa.Table]:
+        return [joined(data, files)] if len(files) > 1 else parts_of(files[0])
+
+    table, _ = kept(Path(data).name, files, parts, fits=lambda: _fits(*files))
     return table
 
 

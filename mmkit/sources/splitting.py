@@ -23,11 +23,12 @@ SHARES = (0.6, 0.15, 0.25)
 LIMITS = (100_000, 200_000)
 """The most rows of validation and of test: beyond, an answer hardly gets surer. The rest trains."""
 
-_WRITTEN = {
+NAMES = {
     **dict.fromkeys(("train", "training", "trn"), 0),
     **dict.fromkeys(("validation", "valid", "val", "dev", "development"), 1),
     **dict.fromkeys(("test", "testing", "tst"), 2),
 }
+"""How splits are called, in lower case, by their numbers."""
 
 
 def split(
@@ -172,11 +173,11 @@ def given_splits(column: pa.ChunkedArray) -> np.ndarray:
         raise UsageError(f"a column of splits holds train, validation and test; got values of the type {column.type}")
     texts = [None if text is None else text.strip().lower() for piece in pieces(column) for text in piece.to_pylist()]
     names = {name for name in texts if name}
-    unknown = sorted(names - _WRITTEN.keys())
+    unknown = sorted(names - NAMES.keys())
     if unknown:
         got = ", ".join(map(repr, unknown[:5]))
         raise UsageError(f"a column of splits holds train, validation and test (or dev, val, valid); got {got}")
-    found = np.array([_WRITTEN[name] if name else -1 for name in texts], np.int8)
+    found = np.array([NAMES[name] if name else -1 for name in texts], np.int8)
     for side in (0, 2):
         if not (found == side).any():
             raise UsageError(f"the column of splits names no row {SPLITS[side]}")

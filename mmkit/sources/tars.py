@@ -81,7 +81,7 @@ def read_tars(files: Sequence[Path], media: Mapping[str, Sequence[str]]) -> tupl
             firsts.setdefault(why, name)
     if not tables:
         raise DataError(f"{files[0]} holds no member KEY.EXTENSION; that is how a row is written in a tar")
-    told = [f"{count:,} {_LEFT_OUT[why]}, as {firsts[why]!a:.80}" for why, count in left_out.items()]
+    told = [f"{_LEFT_OUT[why]}: {count:,}, as {firsts[why]!a:.80}" for why, count in left_out.items()]
     return _by_modality(_together(tables), media), told
 
 

@@ -42,7 +42,8 @@ class OwnData:
         time: the column by which train is earlier than test.
         id: the column that names each row.
         split_seed: of the splits; no other seed moves them.
-        splits: shares of train, validation and test, or the column that says to which a row belongs.
+        splits: shares of train, validation and test; the column that says to which a row belongs; or files, as
+            "validation=b.csv,test=c.csv", where `data` trains, or is the folder of them and of train=a.csv.
         files: where relative names of files begin; none is the folder of the table.
         outside: whether files may lie outside of that folder.
 
@@ -172,16 +173,26 @@ def options_of_python(data: Any, target: str | Sequence[str] | None, about: Abou
         if name not in known:
             raise UsageError(f"own data has no option {name}; {one_of([*known, 'target'], name)}")
     options: dict[str, Any] = {name: value for name, value in about.items() if value is not None}
-    options["data"] = os.fspath(data) if isinstance(data, str | os.PathLike) else hold(data)
+    options["data"] = _named(data)
     if target is not None:
         options["target"] = target if isinstance(target, str) else ",".join(target)
     if "group" in options:
         options["group"] = (options["group"],) if isinstance(options["group"], str) else tuple(options["group"])
+    if isinstance(splits := options.get("splits"), Mapping):
+        parts = {
+            name: os.fspath(part) if isinstance(part, str | os.PathLike) else hold(part)
+            for name, part in splits.items()
+        }
+        options["splits"] = ",".join(f"{name}={part}" for name, part in parts.items())
     if "files" in options:
         options["files"] = os.fspath(options["files"])
     if "columns" in options:
         options["columns"] = dict(options["columns"])
     return options
+
+
+def _named(data: Any) -> str:
+    return os.fspath(data) if isinstance(data, str | os.PathLike) else hold(data)
 
 
 def request_of(options: Mapping[str, Any]) -> Request:

@@ -255,7 +255,7 @@ def test_folders_named_as_splits_are_the_splits(tmp_path):
     made = OwnData(data=str(tmp_path))
     assert {int(name.rpartition("/")[2][:-4]) for name in photos(made, "test")} == set(range(12))
     assert made.found.count("validation") > 0
-    assert made.found.how == "as column split says"
+    assert made.found.how == "as column split says; validation is cut from train, seed 0"
 
 
 def photos(made, split):
