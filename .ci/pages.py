@@ -29,7 +29,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mmkit"
 FLOORS = ROOT / "tests" / "test_floors.py"
 SOURCE = re.compile(r",?\s*(https?://\S+)$")
-RECORD_PARTS = (record.SampleCounts, record.RateSearch, record.Tried, record.Loading, record.Speed, record.Cost)
+RECORD_PARTS = (
+    record.Fold,
+    record.SampleCounts,
+    record.RateSearch,
+    record.Tried,
+    record.Loading,
+    record.Speed,
+    record.Cost,
+)
 READS = {"vectors": "one vector of each input", "tokens": "all tokens of each input", "outputs": "a prediction of each"}
 
 

@@ -77,7 +77,7 @@ def split(
         raise UsageError("no row has truth, so there is nothing to split")
     if given is not None:
         return _kept(strata, np.asarray(given), units=units, names=names, shares=shares, limits=limits, seed=seed)
-    made = _Units(strata, units, names, seed)
+    made = Units(strata, units, names, seed)
     total = int(known.sum())
     parts = np.asarray(shares, float) / sum(shares)
     # The caps of validation and test; what is cut off there trains.
@@ -151,7 +151,7 @@ def _kept(
     if (found == 1).any():
         return found
     train = np.where(found == 0, strata, -1)
-    made = _Units(train, units, names, seed)
+    made = Units(train, units, names, seed)
     part = min(shares[1] / (shares[0] + shares[1]), limits[0] / int((train >= 0).sum()))
     sides = made.by_stratum(np.array([part, 0.0]))
     found[train >= 0] = sides[made.of_row]
@@ -160,7 +160,7 @@ def _kept(
     return found
 
 
-class _Units:
+class Units:
     """What stays together, of the rows that are split.
 
     Args:
@@ -319,43 +319,3 @@ def shares_of(text: str) -> tuple[float, float, float]:
             f"shares are three numbers above zero such as 60/15/25, of train/validation/test; got {text!r}"
         )
     return (parts[0] / sum(parts), parts[1] / sum(parts), parts[2] / sum(parts))
-
-
-def folds(
-    strata: np.ndarray,
-    count: int = 5,
-    *,
-    units: np.ndarray | None = None,
-    names: pa.ChunkedArray | None = None,
-    seed: int = 0,
-) -> np.ndarray:
-    """The fold of each row, [N] int8, -1 where a row belongs to none: every row is tested once.
-
-    Args:
-        strata: [N], what each fold gets its share of.
-        count: how many.
-        units: [N], rows that stay together.
-        names: [N] ids of rows.
-        seed: of the hash.
-
-    Raises:
-        UsageError: there are fewer units than folds.
-    """
-    strata = np.asarray(strata)
-    known = strata >= 0
-    made = _Units(strata, units, names, seed)
-    if len(made.sizes) < count:
-        raise UsageError(f"{count} folds need as many units that stay together; there are {len(made.sizes)}")
-    rows = np.zeros(count, np.int64)  # of each fold
-    alike = np.zeros((count, int(made.strata.max()) + 1), np.int64)  # the same, by stratum
-    fold = np.zeros(len(made.sizes), np.int8)
-    # The largest units first, each to the fold that has least of its stratum, then least of all.
-    for unit in np.lexsort((made.keys, -made.sizes, made.strata)):
-        stratum, size = made.strata[unit], made.sizes[unit]
-        best = np.lexsort((np.arange(count), rows, alike[:, stratum]))[0]
-        fold[unit] = best
-        rows[best] += size
-        alike[best, stratum] += size
-    found = np.full(len(strata), -1, np.int8)
-    found[known] = fold[made.of_row]
-    return found
