@@ -30,6 +30,7 @@ PACKAGE = ROOT / "mmkit"
 FLOORS = ROOT / "tests" / "test_floors.py"
 SOURCE = re.compile(r",?\s*(https?://\S+)$")
 RECORD_PARTS = (
+    record.Fold,
     record.SampleCounts,
     record.RateSearch,
     record.Tried,

@@ -202,6 +202,8 @@ def fit(
         settings=Settings(device, precision, limit, on_error),
         search=False,
     )
+    if planned.folds:
+        raise UsageError(f"fit trains one model, and {len(planned.folds)} folds are for bench; leave out folds")
     with _progress(progress) as shown:
         record, model = execute(replace(planned.runs()[0], seed=seed), catalog=catalog, shared=Shared(progress=shown))
     return model, record
@@ -361,7 +363,7 @@ def inspect(
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
             `id`, the column that names each row; `split_seed`; `splits`, shares, a column, or a mapping of
             "validation" and "test" to what they are, where `data` trains; `files`, where names of files in cells
-            begin; `outside`, True where they may leave that folder.
+            begin; `outside`, True where they may leave that folder; `folds`, in how many `bench` tests every row once.
 
     Raises:
         UsageError: a column, kind or option that there is not, or a target that can be read in two ways.

@@ -462,6 +462,9 @@ class Task(Protocol):
     # Two more are of tasks whose samples hang on their options: identity: str, by which a run is known in place of
     #   those options, so that the same samples from another place are the same run; and document() -> dict, of plain
     #   JSON values, what was found in the data, which a suite keeps as `data.json`.
+    # Three more are of tasks whose samples are each tested once, in folds: folds: int, how many, 0 being none; fold:
+    #   int, from 1, whose splits are those of one, and 0 for all, which have none; and order: Sequence[str], the ids of
+    #   all samples, in which the scores of the folds are joined. Such a task has an option `fold`.
     encoders: Mapping[str, str]
     """The recommended encoder of each input, "NAME[:key=value,...]"; an input may be left out."""
     training: Mapping[str, Any]

@@ -31,7 +31,7 @@ from mmkit.system.settings import Settings
 Several = list[str] | None
 
 
-@takes_own_data(before="config")
+@takes_own_data(before="config", compares=True)
 def bench(
     ctx: typer.Context,
     task: Annotated[

@@ -18,6 +18,7 @@ TYPES: dict[str, type] = {
     "baselines": bool,
     "cost": bool,
     "split_seed": int,
+    "folds": int,
     "outside": bool,
     "yardsticks": bool,
     "seed": int,

@@ -12,7 +12,7 @@ from mmkit.errors import UsageError
 from mmkit.tasks.own_data import OwnData
 
 
-@takes_own_data(argument=True)
+@takes_own_data(argument=True, compares=True)
 def inspect(
     own: OwnDataOptions,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,

@@ -24,7 +24,7 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool, tracebacks: 
         The exit code: 0 without errors, that of the errors if all have the same, else 1.
     """
     with redirect_stdout(sys.stderr):  # what components print
-        splits = splits_of(planned.task, catalog, planned.settings)
+        splits = splits_of(planned.parts[0].task, catalog, planned.settings)
         for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
             print(f"mmkit: {line}")
         results = dry_run(planned.all, splits, planned.settings, truths=["train"])
@@ -67,7 +67,8 @@ def _print(planned: Plan, results: list[DryRun]) -> None:
             for one, error in zip(results, errors, strict=True)
         ]
         print_lines((*named, "size"), [[*label, text] for label, text in zip(labels, told, strict=True)], named)
-    count = f"{len(able.all)} combinations x {len(able.seeds)} seeds = {len(able.runs())} runs"
+    folds = f" x {len(able.folds)} folds" if able.folds else ""
+    count = f"{len(able.all)} combinations x {len(able.seeds)} seeds{folds} = {len(able.runs())} runs"
     print(f"{count} on task {able.task}, {able.settings.device}, {able.settings.precision}")
     least, most = search_runs(able)
     if least:

@@ -44,8 +44,12 @@ OPTIONS: dict[str, Any] = {
     "splits": _option(_Text, metavar="SHARES|COLUMN|test=FILE", help="Splits: shares, a column, or files. [60/15/25]"),
     "files": _option(_Text, metavar="DIR", help="Where names of files in cells begin. [the folder of the table]"),
     "outside": _option(bool | None, "--outside", help="Allow files outside of that folder."),
+    "folds": _option(int | None, metavar="K", help="Test every row once, in K folds, for tables of few rows. [none]"),
 }
 """The options, each as typer reads it, by name. Without a value each is None."""
+
+COMPARED = ("folds",)
+"""Those of commands alone that compare models, or show what would be compared."""
 
 FIRST = ("data", "target")
 """Those that stand where the command takes its data; the others are further down its page."""
@@ -58,7 +62,7 @@ class OwnDataOptions:
     """What the user says of own data on the command line.
 
     Args:
-        given: all of `OPTIONS` by name; None or [] where it is not given.
+        given: those of `OPTIONS` that the command takes, by name; None or [] where it is not given.
     """
 
     given: Mapping[str, Any]
@@ -95,7 +99,9 @@ class OwnDataOptions:
         return catalog.choose("task", "own-data", options)
 
 
-def takes_own_data(*, before: str = "", argument: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def takes_own_data(
+    *, before: str = "", argument: bool = False, compares: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options of own data; it gets them as one parameter, whose type is `OwnDataOptions`.
 
         @takes_own_data(before="device")
@@ -105,6 +111,7 @@ def takes_own_data(*, before: str = "", argument: bool = False) -> Callable[[Cal
         before: the parameter of the command that the options stand before, apart from `FIRST`, which stand in the
             place of `own`; empty is right after these.
         argument: --data is the command's argument, without a name.
+        compares: it takes those of `COMPARED`, too.
     """
 
     def taking(command: Callable[..., None]) -> Callable[..., None]:
@@ -113,7 +120,9 @@ def takes_own_data(*, before: str = "", argument: bool = False) -> Callable[[Cal
         added = {
             name: Parameter(name, Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
             for name, annotation in OPTIONS.items()
+            if compares or name not in COMPARED
         }
+        taken = list(added)
         if argument:
             added["data"] = Parameter("data", Parameter.KEYWORD_ONLY, annotation=_ARGUMENT)
         first = [added.pop(name) for name in FIRST]
@@ -128,7 +137,7 @@ def takes_own_data(*, before: str = "", argument: bool = False) -> Callable[[Cal
 
         @functools.wraps(command)
         def called(**given: Any) -> None:
-            options = OwnDataOptions({name: given.pop(name) for name in OPTIONS})
+            options = OwnDataOptions({name: given.pop(name) for name in taken})
             command(**given, **{own: options})
 
         called.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # typer reads it

@@ -156,6 +156,12 @@ class Splits:
 
 def splits_of(task: Choice, catalog: Catalog, settings: Settings) -> Splits:
     """The splits of a chosen task, with the modalities that decode its inputs."""
-    built = task.component(**task.part(task.component))
-    modalities = {name: catalog.find("modality", kind).load()() for name, kind in built.inputs.items()}
-    return Splits(built, modalities, settings)
+    one = built(task)
+    modalities = {name: catalog.find("modality", kind).load()() for name, kind in one.inputs.items()}
+    return Splits(one, modalities, settings)
+
+
+def built(task: Choice) -> Task:
+    """A chosen task, with its options."""
+    one: Task = task.component(**task.part(task.component))
+    return one

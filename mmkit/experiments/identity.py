@@ -15,7 +15,7 @@ from mmkit.data.content import UNKNOWN
 from mmkit.data.splits import Splits
 from mmkit.errors import UsageError
 from mmkit.model.combination import Combination
-from mmkit.records.record import Record
+from mmkit.records.record import Fold, Record
 from mmkit.records.splits import Row, id_as_text, read_splits
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
@@ -78,6 +78,12 @@ def known_by(task: Task) -> dict[str, str]:
     return {} if known is None else {"task": known}
 
 
+def fold_of(task: Task) -> Fold | None:
+    """Which fold a task is; None where it has one split."""
+    number: int = getattr(task, "fold", 0)
+    return Fold(number, task.folds) if number else None  # type: ignore[attr-defined]  # a fold is one of several
+
+
 def check_belongs(known: Mapping[str, Record], choice: Choice, task: Task, folder: Path) -> None:
     """Check that the records of a folder are of the task that is asked for.
 
@@ -86,7 +92,12 @@ def check_belongs(known: Mapping[str, Record], choice: Choice, task: Task, folde
     Raises:
         UsageError: they are of another.
     """
+    fold = fold_of(task)
     for record in known.values():
+        if (record.fold and record.fold.of) != (fold and fold.of):
+            raise UsageError(
+                f"{folder} holds records of {_folds(record.fold)}, and now it is {_folds(fold)}; choose another --out"
+            )
         same = record.task.partition(":")[0] == choice.name if known_by(task) else record.task == str(choice)
         if not same:
             raise UsageError(
@@ -104,8 +115,9 @@ def check_identity(known: Iterable[Record], runs: Iterable[Run], splits: Splits,
     data = data_of(splits)
     code = {name: hash_ for run in runs for name, hash_ in code_of_run(run.task, run.combination, splits).items()}
     how = "choose another --out, or --mix to go on in this one"
+    fold = fold_of(splits.task)
     for record in known:
-        if record.status != "ok":
+        if record.status != "ok" or record.fold != fold:
             continue
         if changed := changed_columns(record.data, data):
             raise UsageError(f"{folder} holds records of other data: {_shown(changed, splits, folder)} changed; {how}")
@@ -128,6 +140,10 @@ def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]
         warn(f"{unseen[0]}{more} cannot be told from another by content, so no run is taken from an earlier suite")
 
 
+def _folds(fold: Fold | None) -> str:
+    return "one split" if fold is None else f"{fold.of} folds"
+
+
 def changed_columns(
     then: Mapping[Split, Mapping[str, str]], now: Mapping[Split, Mapping[str, str]]
 ) -> dict[Split, list[str]]:
@@ -148,7 +164,8 @@ def same_hash(then: str, now: str) -> bool:
 
 def _shown(changed: Mapping[Split, Sequence[str]], splits: Splits, folder: Path) -> str:
     """What has changed, and of how many samples where the folder knows them all."""
-    before = read_splits(folder)
+    fold = fold_of(splits.task)
+    before = read_splits(folder, fold.number if fold else 0)
     parts = []
     for split, columns in changed.items():
         content, known = splits.content(split), before.get(split, {})

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+from mmkit.contract import Task
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.experiments.run import Run
 from mmkit.metrics.tensors import measured_as_tensors
@@ -44,6 +45,7 @@ class Plan:
         may_extend: whether the search also tries twice the epochs where the best one is among the last; not where a
             number of epochs is given.
         optional: keys of combinations that `all` includes; those that cannot be built are left out.
+        folds: the task of each fold, where every sample is tested once; empty where there is one split.
 
     Raises:
         UsageError: two classes of one kind have the same name, by which records would take one for the other.
@@ -59,6 +61,7 @@ class Plan:
     rates: tuple[float, ...] = ()
     may_extend: bool = False
     optional: frozenset[str] = frozenset()
+    folds: tuple[Choice, ...] = ()
 
     def __post_init__(self) -> None:
         known: dict[tuple[str, str], tuple[type, ...]] = {}
@@ -71,12 +74,19 @@ class Plan:
         """The combinations, then the baselines."""
         return self.combinations + self.baselines
 
+    @property
+    def parts(self) -> tuple[Plan, ...]:
+        """A plan for each fold; the plan itself where there is one split. Nothing is chosen across parts."""
+        return tuple(replace(self, task=task, folds=()) for task in self.folds) or (self,)
+
     def runs(self, chosen: Mapping[str, Training] | None = None) -> list[Run]:
-        """Every combination and baseline with every seed; all with the first seed before the next.
+        """Every combination and baseline with every seed; all with the first seed before the next; fold by fold.
 
         Args:
             chosen: the training of combinations for which it was chosen, by key.
         """
+        if self.folds:
+            return [run for part in self.parts for run in part.runs(chosen)]
         return [
             Run(self.task, combination, seed, (chosen or {}).get(combination.key, self.training), self.settings)
             for seed in self.seeds
@@ -221,7 +231,14 @@ def plan(
         optional=frozenset(
             one.key for one in (*combinations, *alone) if any(c is known for c in one.choices() for known in optional)
         ),
+        folds=_folds(chosen_task, built_task),
     )
+
+
+def _folds(choice: Choice, task: Task) -> tuple[Choice, ...]:
+    """The task of each fold; none where the task has one split, or is one fold of several."""
+    count = 0 if getattr(task, "fold", 0) else getattr(task, "folds", 0)
+    return tuple(replace(choice, options={**choice.options, "fold": number}) for number in range(1, count + 1))
 
 
 def _training(

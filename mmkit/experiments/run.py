@@ -21,7 +21,7 @@ from mmkit.data.subset import joined, with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
 from mmkit.experiments.evaluation import evaluate
-from mmkit.experiments.identity import code_of_run, data_of, identity, known_by
+from mmkit.experiments.identity import code_of_run, data_of, fold_of, identity, known_by
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
@@ -322,10 +322,14 @@ def _names(run: Run) -> dict[str, Any]:
 
 
 def _scores(splits: Splits, values: Sequence[float] | None) -> Scores | None:
-    """The scores of the samples with truth, each at the place of its sample in the test split as the task gives it."""
+    """The scores of the samples with truth, each at the place of its sample in the test split as the task gives it.
+
+    Those of a fold have the places of all samples of the data, so that the scores of the folds can be joined.
+    """
     if values is None:
         return None
-    ids, used = splits.content("test").ids, splits("test")
+    task, used = splits.task, splits("test")
+    ids = task.order if fold_of(task) else splits.content("test").ids  # type: ignore[attr-defined]  # folds have it
     places = {id_: row for row, id_ in enumerate(ids)}
     rows = [places[id_] for id_, truth in zip(used.ids, used.truth, strict=True) if truth is not None]
     return Scores.of(values, rows, len(ids))
@@ -345,6 +349,7 @@ def known_as(run: Run, splits: Splits) -> dict[str, Any]:
         "id": run.id(splits),
         "data": data_of(splits),
         "code": code_of_run(run.task, run.combination, splits),
+        "fold": fold_of(splits.task),
     }
 
 

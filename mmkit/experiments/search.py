@@ -56,8 +56,9 @@ def rate_runs(plan: Plan, combination: Combination) -> list[Run]:
 
 def search_runs(plan: Plan) -> tuple[int, int]:
     """The smallest and the greatest number of search runs of a plan."""
-    least = len(plan.all) * len(plan.rates)
-    return least, least + len(plan.all) * bool(plan.rates and plan.may_extend)
+    searched = len(plan.all) * len(plan.parts)
+    least = searched * len(plan.rates)
+    return least, least + searched * bool(plan.rates and plan.may_extend)
 
 
 def search(

@@ -13,10 +13,7 @@ from functools import partial
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits
 from mmkit.experiments.costs import Costs, measure_costs
-from mmkit.experiments.identity import (
-    code_of_run,
-    data_of,
-)
+from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed
@@ -67,6 +64,12 @@ class Steps:
         """Does a run that is compared."""
         return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared)
 
+    @property
+    def _fold(self) -> str:
+        """The fold as part of the name of a run."""
+        fold = fold_of(self.splits.task)
+        return f"fold {fold.number}, " if fold else ""
+
     def costs(self, plan: Plan, buildable: Mapping[str, Combination]) -> Costs:
         """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
 
@@ -115,7 +118,7 @@ class Steps:
 
         def attempt(run: Run) -> Record:
             nonlocal done
-            progress.stage(f"search: {called[run.combination.key]}, lr {run.training.lr:g}")
+            progress.stage(f"search: {called[run.combination.key]}, {self._fold}lr {run.training.lr:g}")
             id_ = run.id(self.splits)
             if id_ not in self.known or self.known[id_].status != "ok":
                 self.add(self._recorded(run, "search")[0])
@@ -135,7 +138,7 @@ class Steps:
         progress, kept, called = self.shared.progress, self.kept, called_by_key(plan)
         best = BestModels(kept.folder, self.splits, self.known) if save else None
         for run in pending.values():
-            name = f"{called[run.combination.key]}, seed {run.seed}"
+            name = f"{called[run.combination.key]}, {self._fold}seed {run.seed}"
             progress.stage(name)
             record, model = self._recorded(run)
             record = replace(record, search=searched.records.get(run.combination.key))

@@ -10,11 +10,12 @@ DIR/models/         the model of the best seed of each combination, with --save
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+import itertools
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmkit.data.splits import Splits, splits_of
+from mmkit.data.splits import Splits, built, splits_of
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
@@ -22,6 +23,7 @@ from mmkit.experiments.identity import (
     SPLITS,
     check_belongs,
     check_identity,
+    fold_of,
     warn_unseen,
 )
 from mmkit.experiments.kept import Kept
@@ -39,6 +41,7 @@ from mmkit.records.record import Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
+from mmkit.registry.options import Choice
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
@@ -111,7 +114,7 @@ class Suite:
         """The values that could not be used, a line each, of all runs of the folder."""
         if not any(count for record in self.records for count in record.unread.values()):
             return []
-        return [value.line for value in read_unread(self.folder)]
+        return list(dict.fromkeys(value.line for value in read_unread(self.folder)))  # of folds, several read a value
 
     def table(self) -> list[dict[str, Cell]]:
         """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.
@@ -156,49 +159,119 @@ def carry_out(
         MmkitError: no combination can be built; the error is that of the first.
     """
     folder = at_home(folder)
+    if save and plan.folds:
+        raise UsageError(
+            f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "
+            "the rows; leave out --folds to save models"
+        )
     with owned(folder):  # first, because opening the records removes a line that another process is writing
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
-        splits = splits_of(plan.task, catalog, plan.settings)
-        _check_folder(plan, known, splits, folder, mix=mix)
-        warn_unseen(plan.runs(), splits, progress.warn)
+        parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
+        first = parts[0].splits
+        if not plan.folds and (fold := fold_of(first.task)):
+            raise UsageError(f"a suite joins all of {fold.of} folds; leave out the option fold, which names one")
+        warn_unseen(parts[0].plan.runs(), first, progress.warn)
         kept = Kept(folder, len(plan.runs()))
         with kept.writing():
-            if document := getattr(splits.task, "document", None):
-                write_json(folder / "data.json", document())
-            write_splits(folder, {name: splits.content(name) for name in SPLITS})
-        searched = _known_searches(plan, known, splits)
-        unsearched = {one.key for one in plan.all if plan.rates and one.key not in searched.training}
-        runs = {run.id(splits): run for run in plan.runs(searched.training) if run.combination.key not in unsearched}
-        pending = _pending(runs, known)
-        kept.finished = len(runs) - len(pending)
+            _write_data(folder, plan.task, [part.splits for part in parts])
+        kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
         if kept.finished:
             progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
         progress.update("runs", kept.finished, kept.runs)
-        steps = Steps(splits, catalog, file, known, kept, Shared(cache, progress))
+        shared = Shared(cache, progress)
+        steps = [Steps(part.splits, catalog, file, known, kept, shared) for part in parts]
         with kept.told(progress):
-            if pending or unsearched:
+            if any(part.unsearched or part.pending(known) for part in parts):
                 progress.stage("checks of the task")
-                for line in check_task(splits, refuse_unseen=refuses_unseen(plan)):
+                lines = (check_task(part.splits, refuse_unseen=refuses_unseen(plan)) for part in parts)
+                for line in dict.fromkeys(itertools.chain.from_iterable(lines)):
                     progress.note(line)
-            with_yardsticks = wanted(yardsticks, splits)
-            uncosted = {id_: r for id_, r in runs.items() if cost and id_ not in pending and not known[id_].throughput}
-            tried = unsearched | {run.combination.key for run in [*pending.values(), *uncosted.values()]}
-            plan, buildable = _buildable(plan, tried, splits, steps.shared)
-            costs = steps.costs(plan, buildable if cost else {}) if tried else Costs({}, {})
-            for id_, run in uncosted.items():
-                if found := costs.of.get(run.combination.key):
-                    steps.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
-            steps.search(plan, [one for key, one in buildable.items() if key in unsearched], searched)
-            runs = {run.id(splits): run for run in plan.runs(searched.training)}
-            kept.runs = len(runs)
-            steps.run(plan, _pending(runs, known), costs, searched, save=save)
-            if save:
-                with kept.writing():
-                    BestModels(folder, splits, known).complete(runs.values(), steps.perform, progress.note)
-            done = [(run, known[id_]) for id_, run in runs.items()]
-            beside = steps.yardsticks(done) if with_yardsticks else []
-    return Suite(folder, plan, [*(record for _, record in done), *beside])
+            with_yardsticks = wanted(yardsticks, first)
+            uncosted = [part.uncosted(known) if cost else {} for part in parts]
+            tried = {key for part in parts for key in part.unsearched}
+            for runs in (*uncosted, *(part.pending(known) for part in parts)):
+                tried |= {run.combination.key for run in runs.values()}
+            plan, buildable = _buildable(plan, tried, first, shared)
+            costs = steps[0].costs(parts[0].plan, buildable if cost else {}) if tried else Costs({}, {})
+            for step, runs in zip(steps, uncosted, strict=True):
+                for id_, run in runs.items():
+                    if found := costs.of.get(run.combination.key):
+                        step.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
+            parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
+            kept.runs = len(plan.runs())
+            done: list[Record] = []
+            beside: list[Record] = []
+            while parts:  # one after the other, and what a fold has read goes with it
+                part, step = parts.pop(0), steps.pop(0)
+                step.search(part.plan, [buildable[key] for key in buildable if key in part.unsearched], part.searched)
+                runs = {run.id(part.splits): run for run in part.plan.runs(part.searched.training)}
+                step.run(part.plan, _pending(runs, known), costs, part.searched, save=save)
+                if save:
+                    with kept.writing():
+                        BestModels(folder, part.splits, known).complete(runs.values(), step.perform, progress.note)
+                of_part = [(run, known[id_]) for id_, run in runs.items()]
+                done += [record for _, record in of_part]
+                beside += step.yardsticks(of_part) if with_yardsticks else []
+    return Suite(folder, plan, [*done, *beside])
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a suite that is trained and chosen for itself: all of it, or one fold.
+
+    Args:
+        plan: of the part.
+        splits: of its task.
+        searched: what was chosen for its combinations.
+    """
+
+    plan: Plan
+    splits: Splits
+    searched: Searched
+
+    @staticmethod
+    def of(plan: Plan, catalog: Catalog, known: Mapping[str, Record], folder: Path, *, mix: bool) -> Part:
+        """A part with what the folder holds of it.
+
+        Raises:
+            UsageError: the records of the folder may not be continued.
+        """
+        splits = splits_of(plan.task, catalog, plan.settings)
+        _check_folder(plan, known, splits, folder, mix=mix)
+        return Part(plan, splits, _known_searches(plan, known, splits))
+
+    @property
+    def unsearched(self) -> set[str]:
+        """The keys of combinations whose learning rate is still to be chosen."""
+        return {one.key for one in self.plan.all if self.plan.rates and one.key not in self.searched.training}
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs whose training is known, by id."""
+        left = self.unsearched
+        runs = self.plan.runs(self.searched.training)
+        return {run.id(self.splits): run for run in runs if run.combination.key not in left}
+
+    def pending(self, known: Mapping[str, Record]) -> dict[str, Run]:
+        """Those of `runs` that have no completed record."""
+        return _pending(self.runs, known)
+
+    def uncosted(self, known: Mapping[str, Record]) -> dict[str, Run]:
+        """Those of `runs` that are completed and have no costs."""
+        pending = self.pending(known)
+        return {id_: run for id_, run in self.runs.items() if id_ not in pending and not known[id_].throughput}
+
+
+def _write_data(folder: Path, task: Choice, parts: Iterable[Splits]) -> None:
+    """Write what was found in a user's data, and the splits of each part."""
+    if document := getattr(built(task), "document", None):
+        write_json(folder / "data.json", document())
+    write_splits(folder, [{name: splits.content(name) for name in SPLITS} for splits in parts])
+
+
+def _pending(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
+    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
 
 
 def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folder: Path, *, mix: bool) -> None:
@@ -212,10 +285,6 @@ def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folde
         for record in known.values():
             _check_surroundings(record, plan.runs()[0], folder)
         check_identity(known.values(), plan.runs(), splits, folder)
-
-
-def _pending(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
-    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
 
 
 def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> Searched:

@@ -37,6 +37,19 @@ class SampleCounts:
 
 
 @dataclass(frozen=True)
+class Fold:
+    """Which samples are tested, where every sample is tested once, by models that have not seen it.
+
+    Args:
+        number: of the fold, from 1.
+        of: how many there are.
+    """
+
+    number: int
+    of: int
+
+
+@dataclass(frozen=True)
 class Loading:
     """The time that training waited for batches.
 
@@ -204,6 +217,7 @@ class Record:
         head: with its options.
         objectives: with their options.
         seed: of weights, order, augmentation and dropout.
+        fold: which samples were tested, where each is tested once; None where there is one split.
         metric: the metric that ranks combinations.
         epoch_metric: the metric that chose the best epoch.
         higher_is_better: whether a greater value of `metric` is better.
@@ -226,7 +240,8 @@ class Record:
             was chosen on validation.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
         scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
-            even where a lower one is better; in a line the name of their file. None if it is no such mean.
+            even where a lower one is better; of a fold in the order of all rows, NaN where it does not test them; in a
+            line the name of their file. None if it is no such mean.
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
@@ -263,6 +278,7 @@ class Record:
     head: str
     objectives: list[str]
     seed: int
+    fold: Fold | None = None
     metric: str = ""
     epoch_metric: str = ""
     higher_is_better: bool = True

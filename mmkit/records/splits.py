@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ FILE = "splits.parquet"
 GROUP = "group"
 """The column of the factor that samples are grouped by."""
 CONTENT = "content"
+FOLD = "fold"
 _NOTE = b"mmkit.data"
 
 
@@ -32,10 +33,15 @@ class Row(NamedTuple):
     content: int
 
 
-def write_splits(folder: Path, content: Mapping[Split, SplitContent]) -> None:
+def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) -> None:
     """Write DIR/splits.parquet: row, id, split, a column a group factor, content; ids as text.
 
-    A table that is there of the same data stays.
+    With several folds a sample has a row in each, and the column `fold` says in which. A table that is there of the
+    same data stays.
+
+    Args:
+        folder: of the suite.
+        folds: the content of each split; of each fold, where there are several.
 
     Raises:
         OSError: it cannot be written.
@@ -43,32 +49,41 @@ def write_splits(folder: Path, content: Mapping[Split, SplitContent]) -> None:
     import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing plugins needs none)
     from pyarrow import parquet  # noqa: PLC0415
 
-    note = fingerprint({name: [one.columns, _labels(one)] for name, one in content.items()}).encode()
+    note = fingerprint([{name: [one.columns, _labels(one)] for name, one in fold.items()} for fold in folds]).encode()
     path = folder / FILE
     try:
         if (parquet.read_schema(path).metadata or {}).get(_NOTE) == note:
             return
     except (OSError, pa.ArrowInvalid):
         pass  # missing or damaged: written anew
+    parts = [(number, name, one) for number, fold in enumerate(folds, start=1) for name, one in fold.items()]
+    contents = [one for _, _, one in parts]
     columns: dict[str, Any] = {
-        "row": pa.array(np.concatenate([np.arange(len(one.ids)) for one in content.values()])),
-        "id": pa.array([id_as_text(id_) for one in content.values() for id_ in one.ids], pa.string()),
-        "split": pa.array([name for name, one in content.items() for _ in one.ids], pa.string()).dictionary_encode(),
+        "row": pa.array(np.concatenate([np.arange(len(one.ids)) for one in contents])),
+        "id": pa.array([id_as_text(id_) for one in contents for id_ in one.ids], pa.string()),
+        "split": pa.array([name for _, name, one in parts for _ in one.ids], pa.string()).dictionary_encode(),
     }
-    if any(one.groups is not None for one in content.values()):
-        columns[GROUP] = pa.array([label for one in content.values() for label in _labels(one)], pa.string())
-    columns[CONTENT] = pa.array(np.concatenate([one.rows for one in content.values()]))
+    if len(folds) > 1:
+        columns[FOLD] = pa.array([number for number, _, one in parts for _ in one.ids], pa.int32())
+    if any(one.groups is not None for one in contents):
+        columns[GROUP] = pa.array([label for one in contents for label in _labels(one)], pa.string())
+    columns[CONTENT] = pa.array(np.concatenate([one.rows for one in contents]))
     with replacing(path) as (fresh,):
         parquet.write_table(pa.table(columns).replace_schema_metadata({_NOTE: note}), fresh)
 
 
-def read_splits(folder: Path) -> dict[str, dict[str, Row]]:
-    """The samples by split and id, as text; empty where the table is missing or cannot be read."""
+def read_splits(folder: Path, fold: int = 0) -> dict[str, dict[str, Row]]:
+    """The samples by split and id, as text; empty where the table is missing or cannot be read.
+
+    Args:
+        folder: of the suite.
+        fold: of which fold; 0 where there is one split.
+    """
     import pyarrow as pa  # noqa: PLC0415
     from pyarrow import parquet  # noqa: PLC0415
 
     try:
-        table = parquet.read_table(folder / FILE)
+        table = parquet.read_table(folder / FILE, filters=[(FOLD, "=", fold)] if fold else None)
         columns = [table.column(name).to_pylist() for name in ("split", "id", "row", CONTENT)]
     except (OSError, KeyError, pa.ArrowInvalid):
         return {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mmkit.records.folds import MEANS
 from mmkit.report.summary import Row, names
 
 
@@ -13,7 +14,16 @@ def notes(found: Sequence[Row]) -> list[str]:
     said = []
     if any(row.yardstick and row.records for row in found):
         said.append("Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation.")
-    ends = {record.search.end for row in ours for record in row.records if record.search}
+    fold = next((record.fold for row in ours for record in row.trainings if record.fold), None)
+    if fold:
+        rows = next((record.samples.test for row in ours for record in row.records if record.samples), 0)
+        means = [name for name in MEANS if any(name in record.metrics for row in ours for record in row.records)]
+        of_folds = f" ({', '.join(means)}: the mean of the folds)" if means else ""
+        said.append(
+            f"{fold.of} folds: each of {rows} rows is tested once, by models that have not seen it. Figures on test "
+            f"are over all rows{of_folds}; those on validation are the mean of the folds."
+        )
+    ends = {record.search.end for row in ours for record in row.trainings if record.search}
     for end, beyond in (("highest", "higher"), ("lowest", "lower")):
         if ends == {end}:
             said.append(
@@ -23,7 +33,7 @@ def notes(found: Sequence[Row]) -> list[str]:
     late = [
         name
         for row, name in zip(found, names(found), strict=True)
-        if row in ours and all(record.still_improving for record in row.records)
+        if row in ours and all(record.still_improving for record in row.trainings)
     ]
     if late:
         said.append(f"Still improving when training ended, with every seed: {', '.join(late)}; more --epochs may help.")

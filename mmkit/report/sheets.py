@@ -127,7 +127,7 @@ def _labels(found: Sequence[Row], varying: Sequence[str]) -> _Labels:
 def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
     metric, by = found[0].metric, by_which(found).metric or found[0].metric
     on_top = [id(row) for row in tied(found)]
-    searched = any(record.search for row in found for record in row.records)
+    searched = any(record.search for row in found for record in row.trainings)
     on_validation = list(dict.fromkeys((metric, by)))
     # A column that says how was chosen takes the place of the last that only describes.
     beside = [name for name in BESIDE if name != metric and found[0].spread(name)][: 2 - (len(on_validation) > 1)]

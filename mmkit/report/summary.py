@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from mmkit.records.choice import Criterion, criterion, level
+from mmkit.records.folds import joined, key_of
 from mmkit.records.record import Cost, Record, Speed
 
 Cell = str | int | float | None
@@ -37,9 +37,10 @@ class Row:
         fusion: with its options, or `only:INPUT`.
         head: with its options.
         objectives: with their options.
-        records: of the runs that were completed.
+        records: of the runs that were completed, one a seed; of folds they are joined.
         errors: of the runs that failed.
         yardstick: whether it is no combination, but what a user could do without mmkit.
+        trainings: the records of all completed runs: one a seed, or one a seed and fold.
     """
 
     encoders: Mapping[str, str]
@@ -49,6 +50,7 @@ class Row:
     records: list[Record] = field(default_factory=list)
     errors: list[str] = field(default_factory=list)
     yardstick: bool = False
+    trainings: list[Record] = field(default_factory=list)
 
     def __repr__(self) -> str:
         score = self.spread(self.metric)
@@ -80,12 +82,12 @@ class Row:
     @property
     def speed(self) -> Speed | None:
         """The speed, which does not depend on the seed; None if not measured."""
-        return next((record.throughput for record in self.records if record.throughput), None)
+        return next((record.throughput for record in self.trainings if record.throughput), None)
 
     @property
     def cost(self) -> Cost | None:
         """The cost, which does not depend on the seed; the number of parameters only if costs were not measured."""
-        costs = [record.cost for record in self.records if record.cost]
+        costs = [record.cost for record in self.trainings if record.cost]
         measured = (cost for cost in costs if cost.trainable_parameters is not None)
         return next(measured, costs[0] if costs else None)
 
@@ -115,14 +117,14 @@ class Row:
 
     @property
     def rates(self) -> list[float]:
-        """The learning rates of its runs, each once; one, unless a folder holds runs of several."""
-        found = (record.run.get("training", {}).get("lr") for record in self.records)
-        return list(dict.fromkeys(rate for rate in found if rate is not None))
+        """The learning rates of its trainings, each once, from the lowest; folds may have chosen several."""
+        found = (record.run.get("training", {}).get("lr") for record in self.trainings)
+        return sorted({rate for rate in found if rate is not None})
 
     @property
     def loading(self) -> float | None:
         """The share of the time of training steps that was spent waiting for batches, averaged over seeds."""
-        shares = [record.loading.share for record in self.records if record.loading]
+        shares = [record.loading.share for record in self.trainings if record.loading]
         return statistics.fmean(shares) if shares else None
 
 
@@ -132,19 +134,26 @@ def rows(records: Sequence[Record]) -> list[Row]:
     Yardsticks come after all combinations. Records of searches have no row.
     """
     by_combination: dict[str, Row] = {}
-    for record in records:
-        if record.purpose == "search":
-            continue
-        key = json.dumps([record.encoders, record.fusion, record.head, record.objectives], sort_keys=True)
-        if key not in by_combination:
-            by_combination[key] = Row(
+
+    def row_of(record: Record) -> Row:
+        return by_combination.setdefault(
+            key_of(record),
+            Row(
                 record.encoders,
                 record.fusion,
                 record.head,
                 tuple(record.objectives),
                 yardstick=record.purpose == "yardstick",
-            )
-        row = by_combination[key]
+            ),
+        )
+
+    compared = [record for record in records if record.purpose != "search"]
+    for record in compared:
+        row = row_of(record)
+        if record.status == "ok":
+            row.trainings.append(record)
+    for record in joined(compared):
+        row = row_of(record)
         if record.status == "ok":
             row.records.append(record)
         else:

@@ -3,6 +3,9 @@
 Both are chosen on validation and compared on test. The margin is twice the standard error of their difference. It
 accounts for the variance over seeds (paired by seed) and, if the metric is a mean over samples, over the samples of the
 test split (paired by sample).
+
+Of folds, where every row is tested once, each fold chooses by its own validation, and the scores of what the folds
+chose are joined. The models of the folds share most of their training rows, so the margin is of these rows alone.
 """
 
 from __future__ import annotations
@@ -10,15 +13,18 @@ from __future__ import annotations
 import html
 import math
 import statistics
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from mmkit.records.folds import join
 from mmkit.records.record import Record
 from mmkit.report.summary import Row, names, tied
 
+_OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
 
 
@@ -36,6 +42,7 @@ class Verdict:
         asked: number of seeds of either.
         samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
         level: names of rows that were level on validation with the one that was chosen, the fusion or the single input.
+        folds: in how many folds the rows were tested; 0 with one test split.
     """
 
     fusion: Row
@@ -47,6 +54,7 @@ class Verdict:
     asked: int
     samples: int
     level: tuple[str, ...] = ()
+    folds: int = 0
 
     def __repr__(self) -> str:
         return f"<Verdict: {self.sentence()}>"
@@ -76,11 +84,12 @@ class Verdict:
             if self.level
             else ""
         )
-        chosen = f"both chosen on validation{level}"
+        chosen = f"both chosen on validation{f' in each of {self.folds} folds' if self.folds else ''}{level}"
+        where = "these rows" if self.folds else "test"
         if self.margin is None:
             why = "--seeds 3 does" if self.asked == 1 else f"and of {self.asked} only one counts"
             return (
-                f"One seed gives no verdict, {why}: on test, {self.fusion.fusion} and the best single input, "
+                f"One seed gives no verdict, {why}: on {where}, {self.fusion.fusion} and the best single input, "
                 f"{self.single.fusion}, reached {figures} ({self._over}; {chosen})."
             )
         result = {
@@ -89,7 +98,8 @@ class Verdict:
             "unclear": "cannot be distinguished from the best single input",
         }[self.finding]
         margin = f"margin {written(self.margin, metric)}, over {self._over}"
-        return f"On test, {self.fusion.fusion} {result}, {self.single.fusion}: {figures} ({margin}; {chosen})."
+        said = f"On {where}, {self.fusion.fusion} {result}, {self.single.fusion}: {figures} ({margin}; {chosen})."
+        return f"{said} {_OF_THESE}" if self.folds else said
 
     @property
     def _over(self) -> str:
@@ -110,6 +120,7 @@ class Verdict:
             "asked": self.asked,
             "samples": self.samples,
             "level": list(self.level),
+            "folds": self.folds,
             "finding": self.finding,
             "sentence": self.sentence(),
         }
@@ -120,7 +131,8 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
 
     None if there is no fusion or no single input, or no seed with a score of both.
     """
-    fusions, singles = tied(rows, alone=False), tied(rows, alone=True)
+    count = next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
+    fusions, singles = (_chosen(rows, count, alone=alone) for alone in (False, True))
     if not fusions or not singles:
         return None
     fusion, single = fusions[0], singles[0]
@@ -147,10 +159,36 @@ def verdict(rows: Sequence[Row]) -> Verdict | None:
     means = statistics.fmean(a for a, _ in scores), statistics.fmean(b for _, b in scores)
     asked = max(len(row.records) + len(row.errors) for row in (fusion, single))
     called = {id(row): name for row, name in zip(rows, names(rows), strict=True)}
-    level = tuple(called[id(row)] for row in (*fusions[1:], *singles[1:]))
-    return Verdict(
-        fusion, single, means, statistics.fmean(differences), margin, len(differences), asked, len(by_sample), level
-    )
+    level = tuple(called[id(row)] for row in (*fusions[1:], *singles[1:]))  # none of folds, whose rows are made here
+    difference, seeds = statistics.fmean(differences), len(differences)
+    return Verdict(fusion, single, means, difference, margin, seeds, asked, len(by_sample), level, count)
+
+
+def _chosen(rows: Sequence[Row], folds: int, *, alone: bool) -> list[Row]:
+    """The rows that are best on validation, the fusions or the single inputs; of folds one that joins what they chose.
+
+    None where there is none, or a fold has none.
+    """
+    if not folds:
+        return tied(rows, alone=alone)
+    best: list[Row] = []
+    for number in range(1, folds + 1):
+        of_fold = [
+            replace(row, records=[one for one in row.trainings if one.fold and one.fold.number == number])
+            for row in rows
+        ]
+        best += tied(of_fold, alone=alone)[:1]
+    if len(best) < folds:
+        return []
+    by_seed = [{record.seed: record for record in row.records} for row in best]
+    seeds = [seed for seed in by_seed[0] if all(seed in of_fold for of_fold in by_seed)]
+    counts = Counter(row.fusion for row in best)
+    told = (f"{name} (in {often} of {folds} folds)" for name, often in counts.most_common())
+    called = next(iter(counts)) if len(counts) == 1 else " and ".join(told)
+    found = [join([of_fold[seed] for of_fold in by_seed]) for seed in seeds]
+    asked = max(len(row.records) + len(row.errors) for row in rows if row.alone == alone)
+    left = ["a fold failed"] * (asked - len(found))
+    return [Row({}, called, "", (), found, left)] if found else []
 
 
 def _score(record: Record, metric: str) -> float:

@@ -23,6 +23,7 @@ from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
 from mmkit.sources.duplicates import duplicates
 from mmkit.sources.findings import Finding, find, find_files
+from mmkit.sources.folding import sides_of_folds
 from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.guessing import guesses
@@ -51,6 +52,8 @@ def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Descriptio
         DataError: data that cannot be read, or has no row, no truth or no input.
     """
     specs = tuple(modalities)
+    if request.fold:
+        return describe(replace(request, fold=0), specs).of_fold(request.fold)
     key = (request, stamps(request.data, request.splits), tuple(spec.name for spec in specs))
     if key not in _described:
         _described[key] = _describe(request, specs)
@@ -169,19 +172,24 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
     )
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
+    _check_folds(request, by_share=by_share)
     given = None if by_share else given_splits(columns[request.splits])
     units = groups[request.group[0]] if request.group else copies
-    sides = split(
-        target.strata,
-        units=units,
-        names=columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
-        times=None if request.time is None else _times(columns[request.time]),
-        given=given,
-        seed=request.split_seed,
-        shares=shares_of(request.splits) if by_share else SHARES,
-    )
+    known_by: dict[str, Any] = {
+        "units": units,
+        "names": columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
+        "seed": request.split_seed,
+        "shares": shares_of(request.splits) if by_share else SHARES,
+    }
+    folds = None
+    if request.folds:
+        folds = sides_of_folds(target, request.folds, **known_by)
+        sides = folds[0]
+    else:
+        times = None if request.time is None else _times(columns[request.time])
+        sides = split(target.strata, times=times, given=given, **known_by)
+        sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
     cut = given is not None and not (given[target.known] == 1).any()
-    sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
     findings = find(
         arrow,
         kinds_of_arrow,
@@ -208,7 +216,26 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         _how(request, source, by_share=by_share, cut=cut),
         [*plain.findings, *findings],
         plain.problems,
+        folds,
     )
+
+
+def _check_folds(request: Request, *, by_share: bool) -> None:
+    """Check that folds are possible.
+
+    Raises:
+        UsageError: an order of time or given splits say which rows are tested.
+    """
+    if request.folds and request.time:
+        raise UsageError(
+            f"--folds {request.folds} tests every row, so some by a model that has seen later ones, and --time "
+            f"{request.time} says that this must not be; leave one of them out"
+        )
+    if request.folds and not by_share:
+        raise UsageError(
+            f"--folds {request.folds} tests every row, and column {request.splits} says which rows are tested; leave "
+            "one of them out (--splits 60/15/25 splits anew)"
+        )
 
 
 def _how(request: Request, source: Source, *, by_share: bool, cut: bool) -> str:

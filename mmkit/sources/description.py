@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmkit.errors import UsageError
 from mmkit.sources.columns import Array, Lazy, Store
 from mmkit.sources.findings import Finding
 from mmkit.sources.guess import Guess
@@ -30,6 +31,10 @@ NARROW = 24
 """Characters of a column's name that are shown."""
 MOST = 12
 """Classes whose counts are shown."""
+SMALL = 1000
+"""Rows with truth below which folds are offered: a quarter of fewer says little."""
+FOLDABLE = 10
+"""Rows with truth that five folds need at least."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,8 @@ class Request:
             "validation=b.csv,test=c.csv".
         files: where relative names of files begin; None is the folder of the table.
         outside: True where files may lie outside of that folder.
+        folds: in how many folds every row is tested once; None is one split.
+        fold: which of them, from 1; 0 is all.
     """
 
     data: str
@@ -62,6 +69,8 @@ class Request:
     splits: str = "60/15/25"
     files: str | None = None
     outside: bool = False
+    folds: int | None = None
+    fold: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,6 +90,7 @@ class Description:
         how: how the splits were made, in words.
         findings: what the user should know.
         problems: columns whose kind the user must say, and how.
+        folds: [K N] the split of each row in each fold; None where there are none. `sides` are those of one of them.
     """
 
     request: Request
@@ -95,12 +105,28 @@ class Description:
     how: str = ""
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
+    folds: Array | None = None
     _stores: dict[str, Store] = field(default_factory=dict, init=False)
 
     @property
     def kinds(self) -> dict[str, str]:
         """The kind of each column that is used."""
         return {name: one.kind for name, one in self.guesses.items() if one.kind != "ignore"}
+
+    def of_fold(self, number: int) -> Description:
+        """The description of one fold, by its number from 1.
+
+        Raises:
+            UsageError: there is no such fold.
+        """
+        if self.folds is None or not 1 <= number <= len(self.folds):
+            raise UsageError(f"there is no fold {number} of {0 if self.folds is None else len(self.folds)}")
+        return replace(self, request=replace(self.request, fold=number), sides=self.folds[number - 1])
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The id of each row, in the order of the source."""
+        return [str(row) for row in range(self.source.rows)] if self.ids is None else self.ids
 
     def rows(self, side: int) -> Array:
         """The rows of a split, by its number, in an order that no column decides."""
@@ -172,10 +198,24 @@ class Description:
                 "metric": target.metric,
                 "because": target.reason,
             },
-            "splits": {"how": self.how, **{name: self.count(name) for name in SPLITS}} if target else None,
+            "splits": self._splits() if target else None,
             "findings": [{"level": f.level, "text": f.text, "columns": list(f.columns)} for f in self.findings],
             "problems": list(self.problems),
         }
+
+    @property
+    def _few(self) -> bool:
+        """Whether the rows are so few that folds say more than one split, and nothing orders or splits them."""
+        known = 0 if self.target is None else int(self.target.known.sum())
+        free = self.request.time is None and self.request.splits not in self.source.columns
+        return free and FOLDABLE <= known < SMALL
+
+    def _splits(self) -> dict[str, Any]:
+        """How rows are split, and how many; of folds those of each."""
+        if self.folds is None:
+            return {"how": self.how, **{name: self.count(name) for name in SPLITS}}
+        sizes = [{name: int((sides == side).sum()) for side, name in enumerate(SPLITS)} for sides in self.folds]
+        return {"how": self.how, "folds": sizes}
 
     def told(self) -> list[tuple[str, int | None, str, str]]:
         """Name, missing values, kind and reason of each column, in the order of the source."""
@@ -231,8 +271,20 @@ class Description:
             yield "  " + ", ".join(f"{name} {count:,}" for count, name in counts[:MOST]) + more
         if target.missing:
             yield f"  {_count(target.missing, 'row')} without truth {'is' if target.missing == 1 else 'are'} left out"
-        sizes = ", ".join(f"{name} {self.count(name):,}" for name in SPLITS)
-        yield f"splits: {sizes} ({self.how})"
+        if self.folds is None:
+            sizes = ", ".join(f"{name} {self.count(name):,}" for name in SPLITS)
+            yield f"splits: {sizes} ({self.how})"
+            if self._few:
+                yield f"  fewer than {SMALL:,} rows: --folds 5 tests each once, by a model that has not seen it"
+            return
+        sizes = ", ".join(
+            f"{name} {_range([int((sides == side).sum()) for sides in self.folds])}" for side, name in enumerate(SPLITS)
+        )
+        yield f"{len(self.folds)} folds, each with {sizes} ({self.how})"
+        tested = int((self.folds == 2).any(0).sum())
+        left = int(target.known.sum()) - tested
+        never = f"; {_count(left, 'row')} of rare classes only train{'s' * (left == 1)}" if left else ""
+        yield f"  {_count(tested, 'row')} {'is' if tested == 1 else 'are'} tested once{never}"
 
 
 def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:
@@ -248,6 +300,10 @@ def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[st
 def _cut(name: str) -> str:
     plain = name if name.isprintable() else repr(name)
     return plain if len(plain) <= NARROW else f"{plain[: NARROW - 1]}…"
+
+
+def _range(sizes: Sequence[int]) -> str:
+    return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
 
 
 def _count(number: int, what: str) -> str:

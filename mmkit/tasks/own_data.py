@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
-from annotated_types import Ge
+from annotated_types import Ge, Interval
 
 from mmkit.contract import Samples, Split
 from mmkit.errors import UsageError, one_of
@@ -46,6 +46,8 @@ class OwnData:
             "validation=b.csv,test=c.csv", where `data` trains, or is the folder of them and of train=a.csv.
         files: where relative names of files begin; none is the folder of the table.
         outside: whether files may lie outside of that folder.
+        folds: test every row once: so many folds, each with a test split of its own; none is one split.
+        fold: which of them, from 1; 0 is all, which have no splits of their own.
 
     Raises:
         UsageError: a column that there is not, or that can be read in two ways.
@@ -72,6 +74,8 @@ class OwnData:
         splits: str = "60/15/25",
         files: str | None = None,
         outside: bool = False,
+        folds: Annotated[int, Interval(ge=2, le=100)] | None = None,
+        fold: Annotated[int, Ge(0)] = 0,
     ) -> None:
         request = request_of(
             {
@@ -86,6 +90,8 @@ class OwnData:
                 "splits": splits,
                 "files": files,
                 "outside": outside,
+                "folds": folds,
+                "fold": fold,
             }
         )
         self.found = found = describe_installed(request)
@@ -94,6 +100,8 @@ class OwnData:
             raise UsageError(f"which column of {found.source.name} is to be predicted? --target COLUMN, one of {names}")
         if found.problems:
             raise UsageError(found.problems[0])
+        self.folds = folds or 0
+        self.fold = fold
         self.inputs: Mapping[str, str] = {one.name: one.modality for one in found.inputs}
         self.target = found.target.kind
         self.metric = found.target.metric
@@ -132,6 +140,11 @@ class OwnData:
         """Target, splits and findings, a line each."""
         return self.found.summary()
 
+    @property
+    def order(self) -> Sequence[str]:
+        """The ids of all rows, in their order."""
+        return self.found.names
+
     @cached_property
     def identity(self) -> str:
         """What a run is known by in place of the options: what was read, not where it was."""
@@ -146,6 +159,11 @@ class OwnData:
         found, side = self.found, SPLITS.index(name)
         if found.target is None:
             raise UsageError("the data has no target")
+        if self.folds and not self.fold:
+            raise UsageError(
+                f"each of {self.folds} folds has splits of its own, and only a comparison (`mmkit bench`) has use for "
+                "all; leave out --folds, or name one with the option fold"
+            )
         rows = found.rows(side).tolist()
         return Samples(
             [str(row) if found.ids is None else found.ids[row] for row in rows],

@@ -9,11 +9,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from mmkit.cli.own_data import OPTIONS, OwnDataOptions, takes_own_data
+from mmkit.cli.own_data import COMPARED, OPTIONS, OwnDataOptions, takes_own_data
 from mmkit.errors import UsageError
 from mmkit.registry.catalog import installed
 
 seen: list[OwnDataOptions] = []
+EVERYWHERE = [name for name in OPTIONS if name not in COMPARED]
 
 
 @takes_own_data(before="last")
@@ -41,7 +42,7 @@ def run(*arguments: str) -> str:
 def test_a_command_gets_what_is_given() -> None:
     run("--data", "a.csv", "--target", "y", "--column", "zip=category", "--column", "x=ignore", "--split-seed", "3")
     options = seen.pop()
-    assert options.given.keys() == OPTIONS.keys()
+    assert list(options.given) == EVERYWHERE
     assert options.options() == {
         "data": "a.csv",
         "target": "y",
@@ -52,7 +53,7 @@ def test_a_command_gets_what_is_given() -> None:
 
 def test_the_options_stand_where_the_command_says() -> None:
     page = run("--help")
-    places = [page.index(f"\n  --{name.replace('_', '-')} ") for name in ("first", *OPTIONS, "last")]
+    places = [page.index(f"\n  --{name.replace('_', '-')} ") for name in ("first", *EVERYWHERE, "last")]
     assert places == sorted(places)
 
 
@@ -60,7 +61,8 @@ def test_the_options_stand_where_the_command_says() -> None:
 def test_each_command_with_samples_takes_them(name: str) -> None:
     called = getattr(importlib.import_module(f"mmkit.cli.{name}"), name)
     parameters = called.__signature__.parameters
-    assert OPTIONS.keys() <= parameters.keys()
+    assert set(EVERYWHERE) <= parameters.keys()
+    assert ("folds" in parameters) == (name == "bench")
     assert "own" not in parameters
 
 

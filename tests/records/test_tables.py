@@ -47,7 +47,7 @@ class TestScores:
 
 class TestSplits:
     def test_rows_ids_and_groups(self, tmp_path):
-        write_splits(tmp_path, {"train": content(["a", 7], [0, 1], ["g", None]), "test": content(["\udcff"], [0])})
+        write_splits(tmp_path, [{"train": content(["a", 7], [0, 1], ["g", None]), "test": content(["\udcff"], [0])}])
         table = parquet.read_table(tmp_path / "splits.parquet").to_pylist()
         assert [(row["row"], row["id"], row["split"], row["group"]) for row in table] == [
             (0, "a", "train", "g"),
@@ -56,17 +56,17 @@ class TestSplits:
         ]
 
     def test_without_groups_there_is_no_such_column(self, tmp_path):
-        write_splits(tmp_path, {"train": content(["a"], [0])})
+        write_splits(tmp_path, [{"train": content(["a"], [0])}])
         assert parquet.read_schema(tmp_path / "splits.parquet").names == ["row", "id", "split", "content"]
 
     def test_of_the_same_data_it_stays_and_of_others_it_is_written_anew(self, tmp_path):
         path = tmp_path / "splits.parquet"
-        write_splits(tmp_path, {"train": content(["a", "b"], [0, 1])})
+        write_splits(tmp_path, [{"train": content(["a", "b"], [0, 1])}])
         first = path.stat().st_ino
-        write_splits(tmp_path, {"train": content(["a", "b"], [0, 1])})
+        write_splits(tmp_path, [{"train": content(["a", "b"], [0, 1])}])
         assert path.stat().st_ino == first
         before = read_splits(tmp_path)["train"]
-        write_splits(tmp_path, {"train": content(["a", "b"], [0, 0])})
+        write_splits(tmp_path, [{"train": content(["a", "b"], [0, 0])}])
         after = read_splits(tmp_path)["train"]
         assert before["a"] == after["a"] == Row(0, before["a"].content)
         assert before["b"] != after["b"]
@@ -75,7 +75,7 @@ class TestSplits:
     def test_a_damaged_table_is_written_anew(self, tmp_path, damage):
         (tmp_path / "splits.parquet").write_bytes(damage)
         assert read_splits(tmp_path) == {}
-        write_splits(tmp_path, {"train": content(["a"], [0])})
+        write_splits(tmp_path, [{"train": content(["a"], [0])}])
         assert list(read_splits(tmp_path)["train"]) == ["a"]
 
 

@@ -5,7 +5,8 @@ import pyarrow as pa
 import pytest
 
 from mmkit.errors import UsageError
-from mmkit.sources.splitting import folds, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.folding import folds
+from mmkit.sources.splitting import given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 
 SHARES = np.array([0.6, 0.15, 0.25])
