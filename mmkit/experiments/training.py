@@ -374,7 +374,7 @@ def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel, 
     data: dict[str, Any] | None = None if document is None else document()
     if data is not None:
         write_json(folder / "data.json", data)
-    write_splits(folder, {name: splits.content(name) for name in SPLITS})
+    write_splits(folder, [{name: splits.content(name) for name in SPLITS}])
     if record.unread_values:
         add_unread(folder, record.unread_values)
     if record.scores is not None:
