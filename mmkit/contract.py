@@ -313,7 +313,7 @@ class Transform(Protocol):
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
 
         Raises:
-            DataError: it cannot. The core tries each value alone to name its sample; where that would not tell, a
+            DataError: it cannot. The core tries each value alone to name its sample; where none is bad alone, a
                 `ValuesError` says which they are.
         """
         ...

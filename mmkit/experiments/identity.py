@@ -137,7 +137,7 @@ def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]
     }
     if unseen := [*data, *code]:
         more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
-        warn(f"{unseen[0]}{more} cannot be told from another by content, so no run is taken from an earlier suite")
+        warn(f"{unseen[0]}{more} cannot be compared by content, so no run is taken from an earlier suite")
 
 
 def _folds(fold: Fold | None) -> str:

@@ -1,7 +1,7 @@
 """Which is better on validation: the one rule by which learning rates, seeds and combinations are chosen.
 
 Of few samples, right or wrong says little: one of 207 is half a point, and two combinations are often level. The
-log loss reads how sure each answer was, so it tells them apart with fewer samples.
+log loss reads how sure each answer was, so it separates them with fewer samples.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Labels of rows: what tells them apart, in few words; what was left out stands in a legend."""
+"""Labels of rows: what distinguishes them, in few words; what was left out stands in a legend."""
 
 from __future__ import annotations
 

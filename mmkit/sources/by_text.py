@@ -151,8 +151,8 @@ class Strings:
             return None
         if as_day == as_month and (np.isnat(first) == np.isnat(second)).all():
             problem = (
-                f"column {self.name} has dates with the day or the month first, as {self.seen[0]!r}, and none tells: "
-                f"--column {self.name}=date:dayfirst, or --column {self.name}=date:monthfirst"
+                f"column {self.name} has dates with the day or the month first, as {self.seen[0]!r}, and no value "
+                f"shows which: --column {self.name}=date:dayfirst, or --column {self.name}=date:monthfirst"
             )
             return Guess("date:dayfirst", "dates, the day or the month first", self.missing, problem)
         kind, order = ("date:dayfirst", "day") if as_day > as_month else ("date:monthfirst", "month")

@@ -1,4 +1,4 @@
-"""Rows that are copies: equal inputs, equal files, equal longer texts. They stay in one split, and are told.
+"""Rows that are copies: equal inputs, equal files, equal longer texts. They stay in one split, and are reported.
 
 Axes: N rows.
 """

@@ -57,7 +57,7 @@ def find(
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
-    """Everything that tables alone can tell: leaks, copies, conflicts, rare classes, rows without inputs.
+    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, rows without inputs.
 
     Args:
         columns: the inputs [N] each.
@@ -208,7 +208,7 @@ def find_files(
     decode: Callable[[Path], Any] | None = None,
     looked_at: int = 200,
 ) -> list[Finding]:
-    """What a column of files' names tells: how many are not there, lie outside, are empty, or cannot be read.
+    """What a column of files' names shows: how many are not there, lie outside, are empty, or cannot be read.
 
     Args:
         name: of the column.

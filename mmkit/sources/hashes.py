@@ -1,4 +1,4 @@
-"""Hashes of the values of a column, which tell equal ones: 16 MB for 2 million rows, whatever the values are.
+"""Hashes of the values of a column, by which equal ones are found: 16 MB for 2 million rows, whatever the values are.
 
 They hold within one process (Python salts those of strings). Two of n different values get one hash by chance at n²
 in 2^65, which is 1 in 10 million for 2 million rows.

@@ -1,4 +1,4 @@
-"""Columns that tell the target all alone, which they will hardly do where the model is used.
+"""Columns that predict the target all alone, which they will hardly do where the model is used.
 
 Axes: N rows that are looked at, C classes.
 """
@@ -23,11 +23,11 @@ ROWS = 100_000
 """Rows that are looked at, half of them to learn and half to check."""
 BINS = 64
 ENOUGH = 0.95
-"""Balanced accuracy on the other half, above which a column tells the target."""
+"""Balanced accuracy on the other half, above which a column predicts the target."""
 EXPLAINED = 0.99
 """The same of numbers: the share of their variance."""
 
-_LEAST = 20  # rows of either half, below which nothing can be told
+_LEAST = 20  # rows of either half, below which nothing can be said
 _TEXTS = 10_000
 _NAMED = 0.2  # texts that hold the name of their class
 _OWN = 0.9  # of those that hold the name of a class, how many hold their own
@@ -97,11 +97,11 @@ def _told(
         truth = target.values[rows, 0]
         explained = max(_by_bins(bins, truth, half), 0.0 if amounts is None else _by_line(amounts, truth, half))
         if explained > EXPLAINED:
-            yield f"{name} alone tells {target.names[0]} ({100 * explained:.1f} % of its variance, held out): {act}"
+            yield f"{name} alone predicts {target.names[0]} ({100 * explained:.1f} % of its variance, held out): {act}"
     elif target.kind == "classes":
         score = _balanced(bins, np.asarray(target.values)[rows], half)
         if score > ENOUGH:
-            yield f"{name} alone tells the target (balanced accuracy {100 * score:.1f} % held out): {act}"
+            yield f"{name} alone predicts the target (balanced accuracy {100 * score:.1f} % held out): {act}"
     else:
         of_row, labels = target.pairs
         for label in np.argsort(-np.array(target.counts), kind="stable")[:BINS]:
@@ -109,7 +109,7 @@ def _told(
             score = _balanced(bins, has.astype(np.int32), half)
             if min(has.sum(), (~has).sum()) >= _LEAST and score > ENOUGH:
                 told = f"the label {target.names[label]} (balanced accuracy {100 * score:.1f} % held out)"
-                yield f"{name} alone tells {told}: {act}"
+                yield f"{name} alone predicts {told}: {act}"
 
 
 def _balanced(bins: np.ndarray, codes: np.ndarray, half: np.ndarray) -> float:

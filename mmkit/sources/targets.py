@@ -123,7 +123,7 @@ def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) ->
     if len(names) < 2:
         raise DataError(
             f"target {name}: {f'all rows have the one class {names[0]}' if names else 'no row has a value'}; there is "
-            "nothing to tell apart"
+            "nothing to predict"
         )
     rows = int(counts.sum())
     if asked and len(names) == rows:

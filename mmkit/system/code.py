@@ -3,7 +3,8 @@
 What pip has put into `site-packages` is known by its version. Everything else can be edited: a distribution that is
 installed editable, a folder on the path, a script, a notebook. Two things are then hashed. The files: those of the
 whole package, or of the module and of the modules of one's own that it imports. And what has been loaded: a file may
-have been edited since, and a notebook has none.
+have been edited since, and a notebook has none. Of a notebook or a script that also means the values that its code
+reads, such as a table of settings, which no file says: another cell or another argument has set them.
 
 Nothing here is called at import, or when components are only listed.
 """
@@ -12,17 +13,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import pickle
 import sys
 import sysconfig
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from hashlib import blake2b
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, nn
 
 from mmkit.system.files import utf8
 from mmkit.system.hashing import digest, fingerprint
@@ -77,13 +79,13 @@ class _Reached:
         self.loaded: set[str] = set()
         self.versions: set[str] = set()
         self.modules: set[str] = set()
-        self._seen: set[int] = set()
+        self._seen: dict[int, Any] = {}  # the things themselves, so that no other gets the id of one that is gone
 
     def take(self, thing: Any) -> None:
         """Take a class, function or module, and what it reaches."""
         if id(thing) in self._seen:
             return
-        self._seen.add(id(thing))
+        self._seen[id(thing)] = thing
         if isinstance(thing, types.ModuleType):
             if self._is_own(thing.__name__):
                 self._module(thing.__name__)
@@ -128,7 +130,7 @@ class _Reached:
                 self._module(value.__module__)
 
     def _class(self, component: type) -> None:
-        hidden = _file_of(component.__module__) is None
+        hidden, live = _file_of(component.__module__) is None, _is_live(component.__module__)
         for name, value in vars(component).items():
             inner = _within(value)
             if isinstance(inner, property):
@@ -136,32 +138,56 @@ class _Reached:
                     self.take(function)
             elif isinstance(inner, types.FunctionType | type):
                 self.take(inner)
-            elif hidden and isinstance(inner, _CONSTANTS) and not name.startswith("__"):
-                self._constant(f"{component.__qualname__}.{name}", inner)
-            elif hidden and callable(inner) and not name.startswith("__"):
+            elif not live or name.startswith("__"):
+                continue
+            elif hidden and callable(inner) and not isinstance(inner, _CONSTANTS):
                 raise _HiddenError(f"{component.__qualname__}.{name}")
+            else:
+                self._value(f"{component.__qualname__}.{name}", inner, live)
 
     def _function(self, function: types.FunctionType) -> None:
         self.loaded.add(digest(_of_code(function.__code__)))
         named = {name for code in _codes(function.__code__) for name in code.co_names}
-        held = {name: function.__globals__[name] for name in named if name in function.__globals__}
+        held = {name: function.__globals__[name] for name in sorted(named) if name in function.__globals__}
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # not assigned yet
                 held[name] = cell.cell_contents
         defaults = (*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values())
         held |= {f"default {number}": value for number, value in enumerate(defaults)}
+        live = _is_live(function.__module__)
         for name, value in held.items():
-            if isinstance(value, _CONSTANTS):
-                self._constant(f"{function.__qualname__} {name}", value)
-            else:
-                self.take(value)
+            self._value(f"{function.__qualname__} {name}", value, live)
 
-    def _constant(self, name: str, value: object) -> None:
-        try:
-            self.loaded.add(digest([name, value]))
-        except TypeError:  # a tuple of other things, say of classes
-            for part in value if isinstance(value, tuple) else ():
+    def _value(self, name: str, value: Any, live: bool) -> None:
+        """Take what code reads by a name: a constant, and of what is live all that it holds."""
+        if isinstance(value, types.ModuleType | types.FunctionType | type):
+            self.take(value)
+            return
+        if live or isinstance(value, _CONSTANTS):
+            with contextlib.suppress(TypeError, RecursionError):  # it holds other things, say classes, or itself
+                self.loaded.add(digest([name, value]))
+                return
+        if not live:
+            for part in value if isinstance(value, tuple) else (value,):
                 self.take(part)
+        elif id(value) not in self._seen:
+            self.take(value)
+            for number, part in enumerate(self._parts(value)):
+                self._value(f"{name} {number}", part, live)
+
+    def _parts(self, value: Any) -> Iterable[Any]:
+        """What a value holds; of an object of others' code, its bytes as pickle has them."""
+        if isinstance(value, Mapping):
+            return [part for pair in value.items() for part in pair]
+        if isinstance(value, Sequence | Set):
+            return value
+        if isinstance(value, functools.partial):
+            return value.func, value.args, value.keywords
+        if isinstance(value, nn.Module) or (self._is_own(type(value).__module__) and hasattr(value, "__dict__")):
+            return [part for pair in vars(value).items() for part in pair]
+        with contextlib.suppress(Exception):  # what cannot be pickled holds no data: a lock, an open file
+            return (pickle.dumps(value),)
+        return ()
 
 
 def _within(value: Any) -> Any:
@@ -194,6 +220,11 @@ def _constant(value: object) -> Any:
     if isinstance(value, tuple):
         return list(map(_constant, value))
     return repr(value) if value is Ellipsis or isinstance(value, slice) else value
+
+
+def _is_live(module: str) -> bool:
+    """Whether the values of a module are set by whoever runs it, not by its file: a notebook, a script."""
+    return module.partition(".")[0] == "__main__" or _file_of(module) is None
 
 
 def _file_of(module: str) -> Path | None:

@@ -1,4 +1,4 @@
-"""A user's own table: which column is to be told from the others.
+"""A user's own table: one column is predicted from the others.
 
 The data is read once, and described: what each column is, how rows are split, what was found. Values are read when they
 are asked for.
@@ -27,7 +27,7 @@ from mmkit.sources.units import SPLITS
 
 
 class OwnData:
-    """A user's own table: which column is to be told from the others.
+    """A user's own table: one column is predicted from the others.
 
     What is left out is found, with the reason: `mmkit data inspect` shows it.
 

@@ -1,7 +1,7 @@
 """Synthetic tasks whose structure is known, and with it the best score that any method can reach.
 
-What the inputs of a task tell of the truth may be redundant (each tells the same), unique (each tells something that
-no other does) or synergistic (only together do they tell anything); the words are those of Williams and Beer,
+What the inputs of a task say of the truth may be redundant (each says the same), unique (each says something that
+no other does) or synergistic (only together do they say anything); the words are those of Williams and Beer,
 "Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. They are for
 tests and for teaching.
 """
@@ -33,7 +33,7 @@ Hidden = Callable[[int, Random], tuple[Sequence[int], Any]]
 
 
 class SyntheticRedundant:
-    """Synthetic: every input alone tells the class.
+    """Synthetic: every input alone determines the class.
 
     One of 4 symbols is the class with probability 0.9, else one of the other three; all inputs carry that one symbol.
     The best accuracy is 0.9 for one input and for all, so no fusion can score above the best single input, unless
@@ -86,7 +86,7 @@ class SyntheticRedundant:
 
 
 class SyntheticUnique:
-    """Synthetic: each input tells a part of the class that no other tells.
+    """Synthetic: each input carries a part of the class that no other carries.
 
     Each input carries one bit, and the class is the bits of all inputs, one after the other. The best accuracy of all
     inputs is 1, of a single one 2 ^ (1 - inputs); with missing values (1 - missing / 2) ^ inputs.
@@ -103,8 +103,8 @@ class SyntheticUnique:
     """
 
     description: ClassVar[str] = (
-        "Synthetic, public domain. Every input carries one bit, and the class is all bits together: each input tells a "
-        "part that no other tells, and only a fusion can tell the whole."
+        "Synthetic, public domain. Every input carries one bit, and the class is all bits together: each input carries "
+        "a part that no other carries, and only a fusion can predict the whole."
     )
 
     def __init__(
@@ -136,7 +136,7 @@ class SyntheticUnique:
 
 
 class SyntheticXor:
-    """Synthetic: only all inputs together tell the class.
+    """Synthetic: only all inputs together determine the class.
 
     Each input carries one bit, and the class is their exclusive or (the parity). The best accuracy of all inputs is 1,
     of any fewer 0.5; with missing values (1 + (1 - missing) ^ inputs) / 2.
@@ -206,7 +206,7 @@ class SyntheticRegression:
 
     description: ClassVar[str] = (
         "Synthetic, public domain. Every input carries a number, and the truth is the product of a nonlinear function "
-        "of each, with a little noise: each input tells a part, and their interaction tells the rest."
+        "of each, with a little noise: each input explains a part, and their interaction the rest."
     )
 
     def __init__(

@@ -21,7 +21,7 @@ from mmkit.model.network import TrainingStep
 
 
 def divisible(step: TrainingStep) -> bool:
-    """Whether nothing in a training step looks at several samples at once, as far as can be told: it has no objective,
+    """Whether nothing in a training step looks at several samples at once, as far as is known: it has no objective,
     and no batch norm in training mode after `train()`.
     """  # noqa: D205 - one sentence
     return not step.objectives and not any(_mixes(module) for module in step.train().modules())

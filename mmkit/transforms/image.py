@@ -21,7 +21,7 @@ from mmkit.contract import Batch
 from mmkit.errors import DataError, UsageError
 
 USUAL = 64
-"""Height and width of images of different sizes, unless they are told: what an encoder learns from scratch."""
+"""Height and width of images of different sizes, unless another size is given: what an encoder learns from scratch."""
 AT_ONCE = 2**20
 """Pixels that are measured together."""
 

@@ -69,7 +69,7 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def _first(path: Path, line: str) -> tuple[int, bool]:
-    """The width that the first line tells, and whether it is word2vec's header "words width"."""
+    """The width that the first line states, and whether it is word2vec's header "words width"."""
     pieces = line.split(" ")
     if len(pieces) == 2 and all(piece.isdecimal() for piece in pieces) and int(pieces[1]) > 0:
         return int(pieces[1]), True

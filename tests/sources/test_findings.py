@@ -76,7 +76,7 @@ def test_a_column_that_tells_the_classes_alone_is_a_warning(shows, kind, values)
     found = find(columns, {**kinds, "status": kind}, target)
     assert [finding.columns for finding in found] == [("status",)]
     assert found[0].level == "warning"
-    assert "status alone tells the target (balanced accuracy" in found[0].text
+    assert "status alone predicts the target (balanced accuracy" in found[0].text
     assert "--column status=ignore" in found[0].text
     # Ignored, it is no input, and tells nothing.
     assert find(columns, {**kinds, "status": "ignore"}, target) == []
@@ -96,7 +96,7 @@ def test_a_column_that_tells_a_number_alone_is_a_warning():
     target = read_target({"price": column(price.tolist())})
     found = find(columns, {**kinds, "net": "number", "weight": "number"}, target)
     assert [finding.columns for finding in found] == [("net",)]
-    assert "net alone tells price" in found[0].text
+    assert "net alone predicts price" in found[0].text
 
 
 def test_a_column_that_tells_a_label_alone_is_a_warning():
@@ -105,7 +105,7 @@ def test_a_column_that_tells_a_label_alone_is_a_warning():
     columns["mark"] = column(["x" if "b" in row else "o" for row in labels])
     found = find(columns, {**kinds, "mark": "category"}, read_target({"y": column(labels)}))
     assert len(found) == 1
-    assert "mark alone tells the label b" in found[0].text
+    assert "mark alone predicts the label b" in found[0].text
 
 
 @pytest.mark.parametrize("names", [("fraud", "spam", "good"), ("骗局", "垃圾", "正常")])

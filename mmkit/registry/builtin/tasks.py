@@ -60,21 +60,21 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "synthetic-redundant",
         "mmkit.tasks.synthetic:SyntheticRedundant",
-        "Synthetic: every input alone tells the class",
+        "Synthetic: every input alone determines the class",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )
     yield TaskSpec(
         "synthetic-unique",
         "mmkit.tasks.synthetic:SyntheticUnique",
-        "Synthetic: each input tells a part of the class that no other tells",
+        "Synthetic: each input carries a part of the class that no other carries",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )
     yield TaskSpec(
         "synthetic-xor",
         "mmkit.tasks.synthetic:SyntheticXor",
-        "Synthetic: only all inputs together tell the class",
+        "Synthetic: only all inputs together determine the class",
         modalities=(("left", "series"), ("right", "series")),
         target="classes",
     )
@@ -88,6 +88,6 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
     yield TaskSpec(
         "own-data",
         "mmkit.tasks.own_data:OwnData",
-        "A user's own table: which column is to be told from the others",
+        "A user's own table: one column is predicted from the others",
         example=(("data", FRUIT), ("target", "fruit")),
     )

@@ -97,7 +97,7 @@ def not_negative(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
             ("training", specimen.differentiate(inputs)[0]["loss"]),
         ):
             if (found < -1e-6).any():
-                raise ContractError(f"in {when} it gives {found.min().item():.3g}; a loss is told from zero on")
+                raise ContractError(f"in {when} it gives {found.min().item():.3g}; a loss is zero or more")
     return None
 
 

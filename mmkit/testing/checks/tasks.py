@@ -129,7 +129,7 @@ def given_away(specimen: TaskSpecimen) -> str | None:
 
 
 def groups_apart(specimen: TaskSpecimen) -> str | None:
-    """No group stands in two splits: what is told apart there is the question, not who was met in training."""
+    """No group stands in two splits: a model must answer the question, not recognise a group that it was trained on."""
     if all(samples.groups is None for samples in specimen.splits.values()):
         return "its samples have no groups"
     for (one, a), (other, b) in combinations(specimen.splits.items(), 2):

@@ -1,4 +1,4 @@
-"""Speaker encoder: a pretrained LSTM over mel frames, which tells voices apart.
+"""Speaker encoder: a pretrained LSTM over mel frames, which distinguishes voices.
 
 Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, https://arxiv.org/abs/1710.10467.
 Network and weights are those of the package resemblyzer, so that no hub is needed.
@@ -29,7 +29,7 @@ OF_TRAINING = ("similarity_weight", "similarity_bias")
 class SpeakerEncoder(nn.Module):
     """Three LSTM layers; the last state of each piece, projected to a unit vector, is a token; their mean is pooled.
 
-    It tells voices apart, not words. It is always frozen, so its features are computed once.
+    It distinguishes voices, not words. It is always frozen, so its features are computed once.
 
     Args:
         transform: the transform.

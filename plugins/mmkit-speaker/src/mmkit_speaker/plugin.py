@@ -13,7 +13,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
     yield EncoderSpec(
         "speaker",
         "mmkit_speaker.encoder:SpeakerEncoder",
-        "Speaker encoder: a pretrained LSTM over mel frames, which tells voices apart",
+        "Speaker encoder: a pretrained LSTM over mel frames, which distinguishes voices",
         modality="audio",
         fullgraph=False,
         paper='Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, '
