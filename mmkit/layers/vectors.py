@@ -44,8 +44,8 @@ def there(features: Features) -> Tensor:
     return mask if mask.shape[1] == 1 else mask.any(1, keepdim=True)
 
 
-def projected(features: Inputs, project: nn.ModuleDict, neutral: float) -> list[Tensor]:
-    """[B H] each: a linear layer for each input, and `neutral` where it is missing.
+def projected(features: Inputs, project: nn.ModuleDict, neutral: float | Tensor) -> list[Tensor]:
+    """[B H] each: a linear layer for each input, and `neutral`, a number or [B 1], where it is missing.
 
     The vector of a missing input is zero, so only the bias has to be replaced: that costs less than replacing the
     output, forward and backward.

@@ -38,9 +38,12 @@ class MaxFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]; its mask is False where all inputs are missing."""
-        largest = reduce(torch.maximum, projected(features, self.project, -torch.inf))
         for name in self.project:
             if features[name].complete:  # then no row is without an input
-                return one_token(largest, features, self.project)
-        # The mask turns a row of -inf, where all are missing, into zero.
-        return Features.of(largest, reduce(torch.logical_or, [there(features[name]) for name in self.project]))
+                return one_token(self._largest(features, -torch.inf), features, self.project)
+        some = reduce(torch.logical_or, [there(features[name]) for name in self.project])  # [B 1]
+        neutral = torch.where(some, -torch.inf, 0.0).to(features[name].tokens.dtype)  # [B 1]
+        return Features(self._largest(features, neutral).unsqueeze(1), some)
+
+    def _largest(self, features: Mapping[str, Features], neutral: float | Tensor) -> Tensor:
+        return reduce(torch.maximum, projected(features, self.project, neutral))
