@@ -8,8 +8,8 @@ the defaults of training, was chosen on validation of seed 0. Weights and data c
     apt-get update && apt-cache dumpavail > FOLDER/available.txt
     python benchmarks/tuning.py FOLDER [--seeds 3] [--epochs 4] [--modes full lora ...] [--memory]
 
-FOLDER keeps each run; begun again, it goes on where it stopped. With --memory the record also has the highest mark of a
-process that tunes in full for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
+FOLDER keeps each run and the features; begun again, it goes on where it stopped. With --memory the record also has the
+highest mark of a process that tunes in full for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
 """
 
 import argparse
@@ -27,6 +27,7 @@ from typing import Any
 import mmkit
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
+from mmkit.features.sharing import Shared
 from mmkit.system.machine import machine, software
 from mmkit.system.settings import Settings
 
@@ -74,9 +75,9 @@ def runs(task: type, file: Path, mode: str, seeds: int, *, length: int, **traini
 
 
 def figures(file: Path, mode: str, seed: int, epochs: int) -> dict[str, Any]:
-    """What a mode reaches with a seed."""
+    """What a mode reaches with a seed; the features of the encoder as it came are kept beside the file."""
     chosen, splits = runs(Packages, file, mode, seed + 1, length=LENGTH, tune_epochs=epochs)
-    record, _ = execute(chosen[seed], splits)
+    record, _ = execute(chosen[seed], splits, shared=Shared(file.parent / "features"))
     return {
         "best_epoch": record.best_epoch,
         "averaged_epochs": record.averaged_epochs,

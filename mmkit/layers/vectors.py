@@ -35,8 +35,30 @@ def complete(features: Inputs, names: Iterable[str]) -> bool:
 
 def present(features: Inputs, names: Iterable[str]) -> Tensor:
     """[B M] bool: which inputs are there."""
-    masks = [features[name].mask for name in names]
-    return torch.cat([mask if mask.shape[1] == 1 else mask.any(1, keepdim=True) for mask in masks], 1)
+    return torch.cat([there(features[name]) for name in names], 1)
+
+
+def there(features: Features) -> Tensor:
+    """[B 1] bool: where the input is there."""
+    mask = features.mask
+    return mask if mask.shape[1] == 1 else mask.any(1, keepdim=True)
+
+
+def projected(features: Inputs, project: nn.ModuleDict, neutral: float | Tensor) -> list[Tensor]:
+    """[B H] each: a linear layer for each input, and `neutral`, a number or [B 1], where it is missing.
+
+    The vector of a missing input is zero, so only the bias has to be replaced: that costs less than replacing the
+    output, forward and backward.
+    """
+    found = []
+    for name, linear in project.items():
+        of_input = features[name]
+        if of_input.complete:
+            found.append(linear(of_input.vector()))
+        else:
+            bias = torch.where(there(of_input), linear.bias, neutral)  # [B H]
+            found.append(torch.addmm(bias, of_input.vector(), linear.weight.t()))
+    return found
 
 
 def one_token(values: Tensor, features: Inputs, names: Iterable[str]) -> Features:

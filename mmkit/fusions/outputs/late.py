@@ -11,7 +11,8 @@ Axes: B batch, M inputs, C size of the target.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Literal
 
 import torch
@@ -57,28 +58,34 @@ class LateFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 C], the output of the model."""
-        outputs = torch.stack([features[name].vector() for name in self.inputs], 1)  # [B M C], zero where missing
+        outputs = [features[name].vector() for name in self.inputs]  # [B C] each, zero where missing
         weights = self._weights(features, outputs)
         if self.kind == "scalar":
-            fused = outputs.mean(1) if weights is None else (weights.exp() * outputs).sum(1)
+            if weights is None:
+                fused = reduce(torch.add, outputs) / len(outputs)
+            else:
+                fused = reduce(torch.add, [w.exp() * value for w, value in zip(weights, outputs, strict=True)])
         elif self.kind == "classes":
-            fused = _log_mean(outputs.log_softmax(2), weights)
+            fused = _log_mean([value.log_softmax(1) for value in outputs], weights)
         else:  # the logit log(p) - log(1 - p) of the mean, each part as exact as the outputs are
-            fused = _log_mean(F.logsigmoid(outputs), weights) - _log_mean(F.logsigmoid(-outputs), weights)
+            yes = _log_mean([F.logsigmoid(value) for value in outputs], weights)
+            fused = yes - _log_mean([F.logsigmoid(-value) for value in outputs], weights)
         return one_token(fused, features, self.inputs)
 
-    def _weights(self, features: Mapping[str, Features], outputs: Tensor) -> Tensor | None:
-        """[B M 1], or [1 M 1] where nothing is missing: logarithms of the weights of outputs [B M C]; None is equal."""
+    def _weights(self, features: Mapping[str, Features], outputs: Sequence[Tensor]) -> Sequence[Tensor] | None:
+        """The logarithm of each input's weight, [B 1], or [1] where nothing is missing; None is equal weights."""
         if complete(features, self.inputs):
-            return None if self.scores is None else self.scores.log_softmax(0).view(1, -1, 1)
-        scores = outputs.new_zeros(len(self.inputs)) if self.scores is None else self.scores
+            return None if self.scores is None else self.scores.log_softmax(0).split(1)
         # exp(-1e4) is 0. Where all are missing the weights are equal, and the mean of zero outputs is what we promise.
-        there = present(features, self.inputs)
-        return scores.expand(there.shape).masked_fill(~there, -1e4).log_softmax(1).unsqueeze(-1)
+        scores = outputs[0].new_zeros(()) if self.scores is None else self.scores
+        return torch.where(present(features, self.inputs), scores, -1e4).log_softmax(1).split(1, 1)
 
 
-def _log_mean(chances: Tensor, weights: Tensor | None) -> Tensor:
-    """[B C], the logarithm of the mean of M probabilities, from their logarithms [B M C] and those of the weights."""
+def _log_mean(chances: Sequence[Tensor], weights: Sequence[Tensor] | None) -> Tensor:
+    """[B C], the logarithm of the mean of M probabilities, from their logarithms and those of the weights.
+
+    A chain of `logaddexp` reads each once; `logsumexp` of a stack is five passes over it.
+    """
     if weights is None:
-        return chances.logsumexp(1) - math.log(chances.shape[1])
-    return (weights + chances).logsumexp(1)
+        return reduce(torch.logaddexp, chances) - math.log(len(chances))
+    return reduce(torch.logaddexp, [one + weight for one, weight in zip(chances, weights, strict=True)])

@@ -18,7 +18,7 @@ from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
-from mmkit.layers.vectors import complete, one_token, present
+from mmkit.layers.vectors import one_token, projected, there
 
 
 class MaxFusion(nn.Module):
@@ -38,10 +38,12 @@ class MaxFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]; its mask is False where all inputs are missing."""
-        projected = [linear(features[name].vector()) for name, linear in self.project.items()]  # [B H] each
-        if complete(features, self.project):
-            return one_token(reduce(torch.maximum, projected), features, self.project)
-        there = present(features, self.project)  # [B M]
-        terms = [value.where(real, -torch.inf) for value, real in zip(projected, there.split(1, 1), strict=True)]
-        # The mask turns a row of -inf, where all are missing, into zero.
-        return Features.of(reduce(torch.maximum, terms), there.any(1))
+        for name in self.project:
+            if features[name].complete:  # then no row is without an input
+                return one_token(self._largest(features, -torch.inf), features, self.project)
+        some = reduce(torch.logical_or, [there(features[name]) for name in self.project])  # [B 1]
+        neutral = torch.where(some, -torch.inf, 0.0).to(features[name].tokens.dtype)  # [B 1]
+        return Features(self._largest(features, neutral).unsqueeze(1), some)
+
+    def _largest(self, features: Mapping[str, Features], neutral: float | Tensor) -> Tensor:
+        return reduce(torch.maximum, projected(features, self.project, neutral))

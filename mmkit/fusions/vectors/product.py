@@ -17,7 +17,7 @@ from annotated_types import Gt
 from torch import nn
 
 from mmkit.contract import Features
-from mmkit.layers.vectors import complete, one_token, present
+from mmkit.layers.vectors import one_token, projected
 
 
 class ProductFusion(nn.Module):
@@ -37,9 +37,5 @@ class ProductFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
-        factors = [linear(features[name].vector()) for name, linear in self.project.items()]  # [B H] each
-        if not complete(features, self.project):
-            there = present(features, self.project).split(1, 1)  # [B 1] each
-            factors = [factor.where(real, 1.0) for factor, real in zip(factors, there, strict=True)]
         # The gradient of `prod` over a stack looks for zeros: slower.
-        return one_token(reduce(torch.mul, factors), features, self.project)
+        return one_token(reduce(torch.mul, projected(features, self.project, 1.0)), features, self.project)
