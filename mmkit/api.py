@@ -5,9 +5,10 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
 
 import torch
@@ -20,6 +21,7 @@ from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out
+from mmkit.experiments.training import Keeping, plan_of_one, train
 from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Record
@@ -147,33 +149,51 @@ def fit(
     objectives: OneOrMore = (),
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
+    search: bool = False,
+    refit: bool = False,
     seed: int = 0,
     device: str = "auto",
     precision: Precision = "float32",
     limit: int | None = None,
     on_error: OnError = "fail",
+    out: str | Path | None = None,
+    checkpoint_minutes: float | None = 10,
+    checkpoint_epochs: int | None = 1,
+    tensorboard: bool = False,
+    licence: str | None = None,
+    cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
     **about: Unpack[About],
 ) -> tuple[MultimodalModel, Record]:
     """Train one model and evaluate it.
 
+    `mmkit train` does the same, with `search=True` and `training={"calibrate": True}`.
+
     Args:
         task: that the model is trained for.
         data: your own, in place of a task: as `inspect` takes it.
         target: the column of `data` to predict; several of numbers are one target.
         encoders: by input, or by modality.
-        fusion: a name, or a class.
+        fusion: a name, or a class; or "only:INPUT", a model of one input alone.
         head: a name, or a class; None is the first installed head that suits the task.
         objectives: losses besides the head's.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
-        training: options of training; they override what the task recommends. The learning rate is not searched: take
-            the one that `bench` chose.
+        training: options of training; they override what the task recommends.
+        search: choose the learning rate on validation, as `bench` does; else it is that of `training`.
+        refit: then train again on train and validation together, with the rate and the epochs that were found.
         seed: of weights, order, augmentation and dropout.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass: "float32", "bfloat16" or "float16".
         limit: the greatest number of training samples; None is all.
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
+        out: folder of the model, its card and its record. A training that was interrupted goes on in it, and one that
+            has ended is not repeated. None keeps nothing.
+        checkpoint_minutes: between two checkpoints in `out`; None is only at the end of epochs.
+        checkpoint_epochs: between two checkpoints in `out`; None is only by time.
+        tensorboard: write event files to `out`.
+        licence: of the model, for its card; None is "not stated".
+        cache: folder for the features of frozen encoders, with `out`; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: bars on a terminal and in a notebook; False is silent; or something of your own.
         about: what else you say of `data`: the other parameters of `inspect`.
@@ -182,31 +202,35 @@ def fit(
         The model, for predicting and saving, and the record of the run.
 
     Raises:
-        UsageError: an unknown name or a wrong option.
+        UsageError: an unknown name, a wrong option, or a folder that cannot be used.
         UnavailableError: a component or a device that is not available on this machine.
         DataError: samples that cannot be read, or truth that cannot be used.
         MmkitError: training diverged.
     """
     catalog = catalog or installed()
-    planned = plan(
+    planned = plan_of_one(
         catalog,
+        fusion,
         task=_task(catalog, task, data, target, about),
         encoders={name: [given] for name, given in (encoders or {}).items()},
-        fusions=[fusion],
         heads=[] if head is None else [head],
         objectives=_list(objectives),
         options=options,
         training=training,
-        seeds=1,
-        baselines=False,
         settings=Settings(device, precision, limit, on_error),
-        search=False,
+        search=search,
     )
-    if planned.folds:
-        raise UsageError(f"fit trains one model, and {len(planned.folds)} folds are for bench; leave out folds")
+    if out is None and tensorboard:
+        raise UsageError("event files are written to the folder of the model; give out=")
     with _progress(progress) as shown:
-        record, model = execute(replace(planned.runs()[0], seed=seed), catalog=catalog, shared=Shared(progress=shown))
-    return model, record
+        if out is None and not (search or refit):
+            run = replace(planned.runs()[0], seed=seed)
+            record, model = execute(run, catalog=catalog, shared=Shared(progress=shown))
+            return model, record
+        keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
+        with TemporaryDirectory() if out is None else nullcontext(out) as folder:
+            made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), progress=shown)
+    return made.model, made.record
 
 
 def load(

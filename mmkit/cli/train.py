@@ -191,12 +191,7 @@ def _show(made: Made, console: Console, *, data: bool) -> None:
         console.print()
         put(Text(note), console)
     console.print()
-    put(
-        Text(f"The model is in {made.folder}; {made.folder / 'README.md'} is its card. Answers for new samples:"),
-        console,
-    )
-    new = "--data NEW --out ANSWERS.parquet"
-    put(
-        Text(f"  mmkit predict {folder} {new}" if data else f"  mmkit.load({str(made.folder)!r}).predict([...])"),
-        console,
-    )
+    card = made.folder / "README.md"
+    put(Text(f"The model is in {made.folder}, its card is {card}. Answers for new samples:"), console)
+    command = f"mmkit predict {folder} --data NEW --out ANSWERS.parquet"
+    put(Text(f"  {command if data else f'mmkit.load({str(made.folder)!r}).predict([...])'}"), console)

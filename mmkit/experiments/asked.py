@@ -29,11 +29,14 @@ def asked_of(run: Run, splits: Splits, *, rates: Sequence[float], extends: bool,
         refit: whether it is trained again with validation.
     """
     around = surroundings(run)
+    asked = run.document()
+    if rates:
+        asked["training"]["lr"] = f"the best of {', '.join(f'{rate:g}' for rate in rates)}"
     document: dict[str, Any] = {
         "schema": SCHEMA,
-        "run": run.document(),
+        "run": asked,
         "task": known_by(splits.task).get("task", str(run.task)),
-        "search": {"rates": list(rates), "may_extend": extends},
+        "may_extend": extends,
         "refit": refit,
         "data": data_of(splits),
         "code": code_of_run(run.task, run.combination, splits),
@@ -80,7 +83,7 @@ def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
         yield f"it is of other data: {' and '.join(columns)} of {split} changed"
     if not same_task:
         yield "it is of other data"
-    for part in ("run", "search", "refit"):
+    for part in ("run", "may_extend", "refit"):
         yield from _different(then[part], now[part], "" if part == "run" else part)
     for name in then["code"].keys() & now["code"].keys():
         if not same_hash(then["code"][name], now["code"][name]):
@@ -96,7 +99,7 @@ def _different(then: Any, now: Any, name: str) -> Iterator[str]:
     if isinstance(then, dict) and isinstance(now, dict):
         for key in {**then, **now}:
             if (name, key) != ("", "task"):
-                called = {"training": "train", "options": name}.get(key, f"{name}.{key}".lstrip("."))
+                called = {"training": "train", "options": name, "name": name}.get(key, f"{name}.{key}".lstrip("."))
                 yield from _different(then.get(key), now.get(key), called)
     elif then != now:
         yield f"its {name} was {_shown(then)}, and now it is {_shown(now)}"

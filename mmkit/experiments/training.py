@@ -164,10 +164,12 @@ def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
         given: the other parameters of `plan`.
 
     Raises:
-        UsageError: several of a kind are given, or there is no such input; else as `plan`.
+        UsageError: several of a kind are given, folds are, or there is no such input; else as `plan`.
     """
     alone = isinstance(fusion, str) and fusion.startswith(ALONE)
     made = plan(catalog, fusions=["concat" if alone else fusion], seeds=1, baselines=alone, **given)
+    if made.folds:
+        raise UsageError(f"one model is trained, and {len(made.folds)} folds are for bench; leave out folds")
     if not alone:
         return replace(made, combinations=(one_of_a_kind(made.combinations),))
     name = fusion.removeprefix(ALONE)

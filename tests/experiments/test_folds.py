@@ -110,7 +110,7 @@ def test_what_folds_cannot_do_is_said(tmp_path):
         bench(tmp_path, save=True)
     with pytest.raises(UsageError, match=r"--folds 3 tests every row, .* --time price says that this must not be"):
         bench(tmp_path, time="price")
-    with pytest.raises(UsageError, match="fit trains one model, and 3 folds are for bench; leave out folds"):
+    with pytest.raises(UsageError, match="one model is trained, and 3 folds are for bench; leave out folds"):
         mmkit.fit(data=table(), target="label", folds=3, progress=False)
     with pytest.raises(UsageError, match=r"each of 3 folds has splits of its own, .* leave out --folds"):
         OwnData(data=hold(table()), target="label", folds=3).split("test")
