@@ -16,6 +16,7 @@ from mmkit.cli.own_data import (
     OPTIONS,
     Columns,
     Data,
+    Deep,
     Files,
     Group,
     Id,
@@ -106,6 +107,7 @@ def bench(
     splits: Splits = None,
     files: Files = None,
     outside: Outside = None,
+    deep: Deep = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None,
@@ -137,7 +139,7 @@ def bench(
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
         "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
-        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
+        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside, "deep": deep,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)

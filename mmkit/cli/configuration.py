@@ -19,6 +19,7 @@ TYPES: dict[str, type] = {
     "cost": bool,
     "split_seed": int,
     "outside": bool,
+    "deep": bool,
     "yardsticks": bool,
 }
 """Types of the other options that are no strings."""

@@ -9,6 +9,7 @@ import typer
 
 from mmkit.cli.own_data import (
     Columns,
+    Deep,
     Files,
     Group,
     Id,
@@ -37,6 +38,7 @@ def inspect(
     splits: Splits = None,
     files: Files = None,
     outside: Outside = None,
+    deep: Deep = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Show what each column of a table is and why, the target, the splits, and what to know before training.
@@ -46,7 +48,7 @@ def inspect(
     """
     given = {
         "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
-        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
+        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside, "deep": deep,
     }  # fmt: skip
     found = OwnData.describe(options_of_data(given))
     if as_json:

@@ -39,9 +39,13 @@ Files = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where names of files in cells begin. [the folder of the table]")
 ]
 Outside = Annotated[bool | None, typer.Option("--outside", help="Allow files outside of that folder.")]
+Deep = Annotated[
+    bool | None, typer.Option("--deep", help="Read every value before training; keep near copies of pictures together.")
+]
 
 OPTIONS = (
     "data", "target", "target_kind", "column", "group", "time", "id", "split_seed", "splits", "files", "outside",
+    "deep",
 )  # fmt: skip
 """The names of these options."""
 

@@ -13,6 +13,7 @@ from mmkit.alignment.retrieval import measure_retrieval
 from mmkit.cli.own_data import (
     Columns,
     Data,
+    Deep,
     Files,
     Group,
     Id,
@@ -64,6 +65,7 @@ def retrieve(
     splits: Splits = None,
     files: Files = None,
     outside: Outside = None,
+    deep: Deep = None,
     device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
     precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
@@ -87,7 +89,7 @@ def retrieve(
     available = catalog(ctx)
     given = {
         "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,
-        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside,
+        "id": id_, "split_seed": split_seed, "splits": splits, "files": files, "outside": outside, "deep": deep,
     }  # fmt: skip
     of_data = task_of(available, named_task(ctx, task, data), given)
     if of_data is None:

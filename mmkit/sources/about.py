@@ -19,3 +19,4 @@ class About(TypedDict, total=False):
     splits: str | Mapping[str, Any]
     files: str | Path | None
     outside: bool
+    deep: bool

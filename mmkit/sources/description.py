@@ -49,6 +49,7 @@ class Request:
             "validation=b.csv,test=c.csv".
         files: where relative names of files begin; None is the folder of the table.
         outside: True where files may lie outside of that folder.
+        deep: True where every value is read, and files are known by their content.
     """
 
     data: str
@@ -62,6 +63,7 @@ class Request:
     splits: str = "60/15/25"
     files: str | None = None
     outside: bool = False
+    deep: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,6 +124,7 @@ class Description:
                 self.rows(0),
                 files=self.source.folder,
                 outside=self.request.outside,
+                deep=self.request.deep,
             )
         return self._stores[one.name]
 

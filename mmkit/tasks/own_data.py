@@ -21,6 +21,7 @@ from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
+from mmkit.sources.looking import Decode
 from mmkit.sources.memory import hold
 from mmkit.sources.targets import epoch_metric, recommended_epochs
 from mmkit.sources.units import SPLITS
@@ -46,6 +47,8 @@ class OwnData:
             "validation=b.csv,test=c.csv", where `data` trains, or is the folder of them and of train=a.csv.
         files: where relative names of files begin; none is the folder of the table.
         outside: whether files may lie outside of that folder.
+        deep: whether every value is read before training; pictures that are nearly the same then stay in one split, and
+            files are known by their content.
 
     Raises:
         UsageError: a column that there is not, or that can be read in two ways.
@@ -72,6 +75,7 @@ class OwnData:
         splits: str = "60/15/25",
         files: str | None = None,
         outside: bool = False,
+        deep: bool = False,
     ) -> None:
         request = request_of(
             {
@@ -86,6 +90,7 @@ class OwnData:
                 "splits": splits,
                 "files": files,
                 "outside": outside,
+                "deep": deep,
             }
         )
         self.found = found = describe_installed(request)
@@ -157,8 +162,14 @@ class OwnData:
 
 def describe_installed(request: Request) -> Description:
     """The description of data, by the modalities that are installed."""
-    specs = [entry.spec for entry in installed().available("modality")]
-    return describe(request, [spec for spec in specs if isinstance(spec, ModalitySpec)])
+    catalog = installed()
+    specs = [entry.spec for entry in catalog.available("modality")]
+
+    def decoder(modality: str) -> Decode:
+        decode: Decode = catalog.find("modality", modality).load()().decode
+        return decode
+
+    return describe(request, [spec for spec in specs if isinstance(spec, ModalitySpec)], decoder)
 
 
 def options_of_python(data: Any, target: str | Sequence[str] | None, about: About) -> dict[str, Any]:
