@@ -387,7 +387,8 @@ def inspect(
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
             `id`, the column that names each row; `split_seed`; `splits`, shares, a column, or a mapping of
             "validation" and "test" to what they are, where `data` trains; `files`, where names of files in cells
-            begin; `outside`, True where they may leave that folder; `folds`, in how many `bench` tests every row once.
+            begin; `outside`, True where they may leave that folder; `folds`, in how many `bench` tests every row once;
+            `deep`, True where every value is read.
 
     Raises:
         UsageError: a column, kind or option that there is not, or a target that can be read in two ways.

@@ -20,6 +20,7 @@ TYPES: dict[str, type] = {
     "split_seed": int,
     "folds": int,
     "outside": bool,
+    "deep": bool,
     "yardsticks": bool,
     "seed": int,
     "refit": bool,

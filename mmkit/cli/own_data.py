@@ -44,6 +44,9 @@ OPTIONS: dict[str, Any] = {
     "splits": _option(_Text, metavar="SHARES|COLUMN|test=FILE", help="Splits: shares, a column, or files. [60/15/25]"),
     "files": _option(_Text, metavar="DIR", help="Where names of files in cells begin. [the folder of the table]"),
     "outside": _option(bool | None, "--outside", help="Allow files outside of that folder."),
+    "deep": _option(
+        bool | None, "--deep", help="Read every value before training; keep near copies of pictures together."
+    ),
     "folds": _option(int | None, metavar="K", help="Test every row once, in K folds, for tables of few rows. [none]"),
 }
 """The options, each as typer reads it, by name. Without a value each is None."""

@@ -20,3 +20,4 @@ class About(TypedDict, total=False):
     files: str | Path | None
     outside: bool
     folds: int | None
+    deep: bool

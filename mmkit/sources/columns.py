@@ -10,7 +10,7 @@ import binascii
 import bisect
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import Any, Protocol, overload
 from urllib.parse import unquote_to_bytes
@@ -124,22 +124,27 @@ class Media:
         column: [N] of names of files, bytes, data URIs, base64, or `{bytes, path}` as `datasets` has them.
         files: where relative names begin.
         outside: True where a name may lead out of that folder.
+        deep: True where files are known by their content, and not by size and time.
     """
 
-    def __init__(self, column: pa.ChunkedArray, files: Path, *, outside: bool = False) -> None:
+    def __init__(self, column: pa.ChunkedArray, files: Path, *, outside: bool = False, deep: bool = False) -> None:
         self._cells = Cells(column)
         self._length = len(column)
         self._files = files
         self._outside = outside
+        self._deep = deep
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of the cells, and of the size and time of the files that they name."""
+        """A hash of the cells, and of the size and time of the files that they name, or of their content."""
         state = blake2b(self._cells.fingerprint.encode(), digest_size=16)
         for row in range(self._length):
             cell = self._name(row)
             if cell is not None:
                 path, what = located(cell, self._files, outside=self._outside)
+                if what == "file" and self._deep:
+                    state.update(f"content {_content(path)}".encode())
+                    continue
                 status = path.stat() if what == "file" else None
                 state.update(f"{what} {status and (status.st_size, status.st_mtime_ns)}".encode())
         return state.hexdigest()
@@ -178,6 +183,14 @@ class Media:
         if what == "missing":
             raise DataError(f"there is no file {cell} in {self._files}")
         raise DataError(f"{cell[:200]!r} {_REFUSED[what]}")
+
+
+def _content(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, blake2b).hexdigest()
+    except OSError as error:
+        return f"{error.strerror}"
 
 
 _REFUSED = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -18,34 +18,38 @@ import pyarrow as pa
 
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plugin import ModalitySpec
-from mmkit.sources.columns import Array
+from mmkit.sources.columns import Array, Media
 from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
-from mmkit.sources.duplicates import duplicates
-from mmkit.sources.findings import Finding, find, find_files
+from mmkit.sources.duplicates import duplicates, joined, without_values
+from mmkit.sources.files import find_files
+from mmkit.sources.findings import Finding, find
 from mmkit.sources.folding import sides_of_folds
 from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.guessing import guesses
-from mmkit.sources.inputs import inputs_of, strings
+from mmkit.sources.inputs import inputs_of, store_of, strings
+from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
+from mmkit.sources.types import is_text
 
 _SHARES = re.compile(r"\s*[\d.]+\s*/.*")
 _KEPT = 4
 
-_described: OrderedDict[object, Description] = OrderedDict()
+_described: OrderedDict[object, tuple[Description, list[str]]] = OrderedDict()
 
 
-def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Description:
+def describe(request: Request, modalities: Iterable[ModalitySpec], decoder: Callable[[str], Decode]) -> Description:
     """Read the data and find out what it is. The latest descriptions are kept as long as their files do not change.
 
     Args:
         request: what the user says.
         modalities: those that are installed.
+        decoder: what reads a raw value of a modality.
 
     Raises:
         UsageError: a column or a kind that there is not, or a target that can be read in two ways.
@@ -55,15 +59,27 @@ def describe(request: Request, modalities: Iterable[ModalitySpec]) -> Descriptio
     if request.fold:
         return describe(replace(request, fold=0), specs).of_fold(request.fold)
     key = (request, stamps(request.data, request.splits), tuple(spec.name for spec in specs))
-    if key not in _described:
-        _described[key] = _describe(request, specs)
+    if (kept := _described.get(key)) is None or kept[1] != _named_files(kept[0]):
+        found = _describe(request, specs, decoder)
+        _described[key] = found, _named_files(found)
         while len(_described) > _KEPT:
             _described.popitem(last=False)
     _described.move_to_end(key)
-    return _described[key]
+    return _described[key][0]
 
 
-def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
+def _named_files(found: Description) -> list[str]:
+    """What changes when files that cells name do."""
+    source, outside = found.source, found.request.outside
+    stores = [
+        store_of(one, found.kinds, source.columns, np.arange(0), files=source.folder, outside=outside)
+        for one in found.inputs
+        if one.modality not in {"table", "text"}
+    ]
+    return [store.fingerprint for store in stores if isinstance(store, Media)]
+
+
+def _describe(request: Request, specs: Sequence[ModalitySpec], decoder: Callable[[str], Decode]) -> Description:
     media = {spec.name: spec.extensions for spec in specs if spec.extensions}
     parts = files_of_splits(request.splits)
     if parts is None:
@@ -91,7 +107,7 @@ def _describe(request: Request, specs: Sequence[ModalitySpec]) -> Description:
     if not inputs and not problems:
         reasons = "; ".join(f"{name}: {one.reason}" for name, one in found.items())
         raise DataError(f"{source.name} has no column left that is an input{f' ({reasons})' if reasons else ''}")
-    return _split(plain, kinds, specs)
+    return _split(plain, kinds, specs, decoder)
 
 
 def _completed(request: Request, source: Source) -> Request:
@@ -157,7 +173,9 @@ def _guessed(
     return found
 
 
-def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[ModalitySpec]) -> Description:
+def _split(
+    plain: Description, kinds: Mapping[str, str], specs: Sequence[ModalitySpec], decoder: Callable[[str], Decode]
+) -> Description:
     """The description with target, splits and findings."""
     request, source, columns = plain.request, plain.source, plain.source.columns
     target = read_target({name: columns[name] for name in request.target}, request.target_kind)
@@ -170,6 +188,8 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         if arrow
         else None
     )
+    looked, twins = _looked(plain, kinds, media, decoder)
+    copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
     _check_folds(request, by_share=by_share)
@@ -200,9 +220,6 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         given=not by_share,
         seed=request.split_seed,
     )
-    for name, kind in kinds_of_arrow.items():
-        if kind in media and (pa.types.is_string(arrow[name].type) or pa.types.is_large_string(arrow[name].type)):
-            findings += find_files(name, arrow[name], source.folder, outside=request.outside)
     return Description(
         request,
         source,
@@ -214,7 +231,7 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         ids,
         _words(columns[request.group[0]]) if request.group else None,
         _how(request, source, by_share=by_share, cut=cut),
-        [*plain.findings, *findings],
+        sorted([*plain.findings, *findings, *looked], key=lambda one: one.level != "warning"),
         plain.problems,
         folds,
     )
@@ -236,6 +253,33 @@ def _check_folds(request: Request, *, by_share: bool) -> None:
             f"--folds {request.folds} tests every row, and column {request.splits} says which rows are tested; leave "
             "one of them out (--splits 60/15/25 splits anew)"
         )
+
+
+def _looked(
+    plain: Description, kinds: Mapping[str, str], media: Sequence[str], decoder: Callable[[str], Decode]
+) -> tuple[list[Finding], list[Array]]:
+    """What values tell that are read, and pictures that are nearly the same."""
+    request, source = plain.request, plain.source
+    findings: list[Finding] = []
+    twins: list[Array] = []
+    for one in plain.inputs:
+        if one.modality == "table":
+            continue
+        first = source.columns[one.columns[0]]
+        named = not isinstance(first, list) and is_text(first.type) and one.modality in media
+        if isinstance(first, list):
+            there = np.array([value is not None for value in first], bool)
+        elif named:
+            found, there = find_files(one.name, first, source.folder, outside=request.outside)
+            findings += found
+        else:
+            there = ~without_values([source.columns[name] for name in one.columns])
+        store = store_of(one, kinds, source.columns, np.arange(0), files=source.folder, outside=request.outside)
+        seen = look(one.name, store, there, decoder(one.modality), deep=request.deep)
+        findings += seen.findings
+        if seen.twins is not None:
+            twins.append(seen.twins)
+    return findings, twins
 
 
 def _how(request: Request, source: Source, *, by_share: bool, cut: bool) -> str:

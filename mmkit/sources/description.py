@@ -56,6 +56,7 @@ class Request:
         outside: True where files may lie outside of that folder.
         folds: in how many folds every row is tested once; None is one split.
         fold: which of them, from 1; 0 is all.
+        deep: True where every value is read, and files are known by their content.
     """
 
     data: str
@@ -71,6 +72,7 @@ class Request:
     outside: bool = False
     folds: int | None = None
     fold: int = 0
+    deep: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,6 +150,7 @@ class Description:
                 self.rows(0),
                 files=self.source.folder,
                 outside=self.request.outside,
+                deep=self.request.deep,
             )
         return self._stores[one.name]
 

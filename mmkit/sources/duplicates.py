@@ -117,9 +117,14 @@ def _equal(values: Sequence[T | None], size_of: Callable[[T], int], digest: Call
 
 def joined(*firsts_of: np.ndarray) -> np.ndarray:
     """What any of several relations joins, directly or through others: the first row of each set, [N] int64."""
-    root = np.arange(len(firsts_of[0]))
     here = np.concatenate([np.flatnonzero(first != np.arange(len(first))) for first in firsts_of])
     there = np.concatenate([first[first != np.arange(len(first))] for first in firsts_of])
+    return linked(len(firsts_of[0]), here, there)
+
+
+def linked(rows: int, here: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """What pairs of rows join, directly or through others: the first row of each set, [N] int64."""
+    root = np.arange(rows)
     while here.size:
         here, there = root[here], root[there]
         low, high = np.minimum(here, there), np.maximum(here, there)

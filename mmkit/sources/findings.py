@@ -5,30 +5,18 @@ Axes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from mmkit.errors import DataError
 from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
-from mmkit.sources.hashes import pieces
-from mmkit.sources.paths import located
 from mmkit.sources.target import Target
 from mmkit.sources.units import SPLITS
 
 _SHOWN = 5
-_STATES = {
-    "missing": "are not there",
-    "outside": "lie outside the folder, and are not read (--outside allows it)",
-    "other": "are folders, devices or pipes, and are not read",
-    "remote": "are of the web or a store, and are not fetched",
-    "invalid": "are no paths",
-}
 
 
 @dataclass(frozen=True)
@@ -197,60 +185,3 @@ def _shared(labels: np.ndarray, splits: np.ndarray | None) -> int:
     first = np.full(int(of_row.max(initial=-1)) + 1, len(SPLITS))
     np.minimum.at(first, of_row, sides)
     return int((first[of_row] < sides).sum())
-
-
-def find_files(
-    name: str,
-    column: pa.ChunkedArray,
-    files: Path,
-    *,
-    outside: bool = False,
-    decode: Callable[[Path], Any] | None = None,
-    looked_at: int = 200,
-) -> list[Finding]:
-    """What a column of files' names shows: how many are not there, lie outside, are empty, or cannot be read.
-
-    Args:
-        name: of the column.
-        column: [N] names of files.
-        files: the folder where relative names begin.
-        outside: True where paths that leave it are allowed.
-        decode: reads one file and raises DataError where it cannot; None where nothing is to be opened.
-        looked_at: how many files are decoded, spread evenly.
-    """
-    rows: dict[str, int] = {}
-    for piece in pieces(column):
-        for text in piece.to_pylist():
-            if text is not None and text.strip():
-                rows[text] = rows.get(text, 0) + 1
-    states: dict[str, list[str]] = {}
-    there: list[Path] = []
-    empty: list[str] = []
-    for text in rows:
-        path, state = located(text, files, outside=outside)
-        states.setdefault(state, []).append(text)
-        if state == "file":
-            if path.stat().st_size:
-                there.append(path)
-            else:
-                empty.append(text)
-
-    def told(names: Sequence[str], what: str) -> Finding:
-        count = sum(rows[text] for text in names)
-        return Finding("warning", f"{name}: {count:,} rows name files that {what}, as {names[0]!r:.80}", (name,))
-
-    found = [told(states[state], what) for state, what in _STATES.items() if state in states]
-    if empty:
-        found.append(told(empty, "are empty"))
-    if decode is not None and there:
-        chosen = [there[i] for i in np.linspace(0, len(there) - 1, min(looked_at, len(there))).astype(int)]
-        broken: list[tuple[Path, str]] = []
-        for path in chosen:
-            try:
-                decode(path)
-            except DataError as error:
-                broken.append((path, str(error)))
-        if broken:
-            text = f"{name}: {len(broken):,} of {len(chosen):,} files that were read are broken, as {broken[0][1]:.160}"
-            found.append(Finding("warning", text, (name,)))
-    return found

@@ -149,7 +149,11 @@ def _saved(folder: Path) -> pa.Table:
             tables.append(arrow_file(folder / name))
         except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise DataError(f"{folder / name} cannot be read: {' '.join(str(error).split())}") from error
-    table = pa.concat_tables(tables)
+    return named_classes(pa.concat_tables(tables))
+
+
+def named_classes(table: pa.Table) -> pa.Table:
+    """A table as `datasets` writes it, with the names of its classes in place of their numbers."""
     noted = (table.schema.metadata or {}).get(b"huggingface")
     features = json.loads(noted).get("info", {}).get("features", {}) if noted else {}
     for place, name in enumerate(table.column_names):

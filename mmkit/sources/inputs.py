@@ -81,6 +81,7 @@ def store_of(
     *,
     files: Path,
     outside: bool = False,
+    deep: bool = False,
 ) -> Store:
     """The values of an input, of all rows.
 
@@ -91,6 +92,7 @@ def store_of(
         train: the rows of the training split, in which tags are counted.
         files: where relative names of files begin.
         outside: True where a name may lead out of that folder.
+        deep: True where files are known by their content.
 
     Raises:
         DataError: a column cannot be of its kind.
@@ -106,7 +108,7 @@ def store_of(
         return Cells(first)
     if is_member(first.type):
         return Members(first)
-    return Media(_plain(first), files, outside=outside)
+    return Media(_plain(first), files, outside=outside, deep=deep)
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -16,6 +16,8 @@ import pyarrow as pa
 from mmkit.errors import DataError, UsageError
 from mmkit.sources.folders import files_in, joined, read_folder
 from mmkit.sources.formats import ARROW, EXTENSIONS, LINES, extension, parts_of, plain_file, read_file, unique
+from mmkit.sources.hub import PREFIX as HUB
+from mmkit.sources.hub import find, read_hub
 from mmkit.sources.kept import kept
 from mmkit.sources.memory import PREFIX, Column, held
 from mmkit.sources.shards import files_of, is_pattern
@@ -73,7 +75,10 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
     path = Path(data)
     made: frozenset[str] = frozenset()
     told: list[str] = []
-    if _is(path, Path.is_dir):
+    if data.startswith(HUB):
+        table, folder, by_split, told = read_hub(data)
+        made = frozenset({"split"} if by_split else ())
+    elif _is(path, Path.is_dir):
         folder = path
         if tars := _tars_in(path, outside=outside):
             (table, told), made = _of_tars(data, tars, media), frozenset({KEY})
@@ -133,7 +138,10 @@ def stamp(data: str) -> tuple[object, ...]:
     path = Path(data)
     if data.startswith(PREFIX):
         return ()
-    paths = [path] if _is(path, Path.exists) else files_of(data) if is_pattern(data) else []
+    if data.startswith(HUB):
+        paths = [find(data).folder]
+    else:
+        paths = [path] if _is(path, Path.exists) else files_of(data) if is_pattern(data) else []
     return tuple((str(file), status.st_size, status.st_mtime_ns) for one in paths for file, status in _stated(one))
 
 

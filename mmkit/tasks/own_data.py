@@ -21,6 +21,7 @@ from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
+from mmkit.sources.looking import Decode
 from mmkit.sources.memory import hold
 from mmkit.sources.targets import epoch_metric, recommended_epochs
 from mmkit.sources.units import SPLITS
@@ -48,6 +49,8 @@ class OwnData:
         outside: whether files may lie outside of that folder.
         folds: test every row once: so many folds, each with a test split of its own; none is one split.
         fold: which of them, from 1; 0 is all, which have no splits of their own.
+        deep: whether every value is read before training; pictures that are nearly the same then stay in one split, and
+            files are known by their content.
 
     Raises:
         UsageError: a column that there is not, or that can be read in two ways.
@@ -76,6 +79,7 @@ class OwnData:
         outside: bool = False,
         folds: Annotated[int, Interval(ge=2, le=100)] | None = None,
         fold: Annotated[int, Ge(0)] = 0,
+        deep: bool = False,
     ) -> None:
         request = request_of(
             {
@@ -92,6 +96,7 @@ class OwnData:
                 "outside": outside,
                 "folds": folds,
                 "fold": fold,
+                "deep": deep,
             }
         )
         self.found = found = describe_installed(request)
@@ -175,8 +180,14 @@ class OwnData:
 
 def describe_installed(request: Request) -> Description:
     """The description of data, by the modalities that are installed."""
-    specs = [entry.spec for entry in installed().available("modality")]
-    return describe(request, [spec for spec in specs if isinstance(spec, ModalitySpec)])
+    catalog = installed()
+    specs = [entry.spec for entry in catalog.available("modality")]
+
+    def decoder(modality: str) -> Decode:
+        decode: Decode = catalog.find("modality", modality).load()().decode
+        return decode
+
+    return describe(request, [spec for spec in specs if isinstance(spec, ModalitySpec)], decoder)
 
 
 def options_of_python(data: Any, target: str | Sequence[str] | None, about: About) -> dict[str, Any]:

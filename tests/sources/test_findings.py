@@ -4,9 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmkit.errors import DataError
 from mmkit.sources.duplicates import duplicates
-from mmkit.sources.findings import find, find_files
+from mmkit.sources.findings import find
 from mmkit.sources.splitting import split, trainable
 from mmkit.sources.targets import read_target
 
@@ -169,28 +168,3 @@ def test_classes_that_are_too_rare_or_not_tested_are_named():
     fixed = trainable(sides, target, fixed=True)
     told = "3 rows with truth are in no split: no split was given, or train has none of their truth"
     assert told in texts(all_found(columns, kinds, target, splits=fixed), "warning")
-
-
-def test_files_that_cannot_be_read_are_counted(tmp_path):
-    (tmp_path / "in").mkdir()
-    for name in ("a.jpg", "b.jpg", "c.jpg"):
-        (tmp_path / "in" / name).write_bytes(name.encode())
-    (tmp_path / "in" / "empty.jpg").write_bytes(b"")
-    (tmp_path / "secret.jpg").write_bytes(b"x")
-    names = ["a.jpg", "b.jpg", "c.jpg", "c.jpg", "gone.jpg", "gone.jpg", "../secret.jpg", "empty.jpg", None, ""]
-
-    def decode(path):
-        if path.name == "b.jpg":
-            raise DataError("b.jpg cannot be read as an image")
-
-    found = find_files("image", column(names), tmp_path / "in", decode=decode)
-    assert texts(found) == [
-        "image: 2 rows name files that are not there, as 'gone.jpg'",
-        (
-            "image: 1 rows name files that lie outside the folder, and are not read (--outside allows it), "
-            "as '../secret.jpg'"
-        ),
-        "image: 1 rows name files that are empty, as 'empty.jpg'",
-        "image: 1 of 3 files that were read are broken, as b.jpg cannot be read as an image",
-    ]
-    assert find_files("image", column(["a.jpg"] * 9), tmp_path / "in") == []
