@@ -142,7 +142,9 @@ def bench(
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     tell_data(planned.task)
     if dry_run:
-        raise typer.Exit(show_dry_run(planned, installed, as_json=as_json, tracebacks=setting(ctx).traceback))
+        cost_too = chosen["cost"] is not False
+        shown = show_dry_run(planned, installed, cost=cost_too, as_json=as_json, tracebacks=setting(ctx).traceback)
+        raise typer.Exit(shown)
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
         suite = carry_out(

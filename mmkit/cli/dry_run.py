@@ -9,29 +9,42 @@ from contextlib import redirect_stdout
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
 from mmkit.experiments.dry_run import DryRun, dry_run
+from mmkit.experiments.forecast import Estimate, forecast_of
+from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan, one_line
-from mmkit.experiments.search import search_runs
+from mmkit.experiments.search import Searched, search_runs
 from mmkit.experiments.suite import refuses_unseen
 from mmkit.experiments.task_checks import check_task
+from mmkit.features.sharing import Shared
 from mmkit.registry.catalog import Catalog
 from mmkit.report.labels import plain
 
 
-def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool, tracebacks: bool = False) -> int:
-    """Print the plan with the size of each combination, or the error if it cannot be built.
+def show_dry_run(planned: Plan, catalog: Catalog, *, cost: bool, as_json: bool, tracebacks: bool = False) -> int:
+    """Print the plan with the size of each combination, or the error if it cannot be built, and how long it will take.
+
+    Args:
+        planned: the plan.
+        catalog: where modalities are looked up.
+        cost: whether costs would be measured.
+        as_json: print one JSON document.
+        tracebacks: print those of errors.
 
     Returns:
         The exit code: 0 without errors, that of the errors if all have the same, else 1.
     """
     with redirect_stdout(sys.stderr):  # what components print
-        splits = splits_of(planned.parts[0].task, catalog, planned.settings)
+        parts = [Part(one, splits_of(one.task, catalog, one.settings), Searched()) for one in planned.parts]
+        splits, shared = parts[0].splits, Shared()
         for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
             print(f"mmkit: {line}")
-        results = dry_run(planned.all, splits, planned.settings, truths=["train"])
+        results = dry_run(planned.all, splits, planned.settings, shared, truths=["train"])
+        buildable = {one.combination.key: one.combination for one in results if not one.error}
+        estimate = forecast_of(parts, buildable, {}, shared, cost=cost).estimate() if buildable else None
     for one in results:
         if one.error and tracebacks:
             traceback.print_exception(one.error)
-    (_print_json if as_json else _print)(planned, results)
+    (_print_json if as_json else _print)(planned, results, estimate)
     possible = any(one.error is None for one in results)
     codes = {
         getattr(one.error, "exit_code", 1)
@@ -41,7 +54,7 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, as_json: bool, tracebacks: 
     return codes.pop() if len(codes) == 1 else int(bool(codes))
 
 
-def _print(planned: Plan, results: list[DryRun]) -> None:
+def _print(planned: Plan, results: list[DryRun], estimate: Estimate | None) -> None:
     out = {one.combination.key: one.error for one in results if one.error}
     able = planned.without(out) if len(out) < len(results) else planned
     labels = [
@@ -75,9 +88,11 @@ def _print(planned: Plan, results: list[DryRun]) -> None:
         rates = ", ".join(f"{rate:g}" for rate in able.rates)
         number = f"{least}" if least == most else f"{least} to {most}"
         print(f"before them {number} search runs, which choose a learning rate of {rates} on validation")
+    if estimate:
+        print(estimate.sentence())
 
 
-def _print_json(planned: Plan, results: list[DryRun]) -> None:
+def _print_json(planned: Plan, results: list[DryRun], estimate: Estimate | None) -> None:
     out = {one.combination.key: one.error for one in results if one.error}
     able = planned.without(out) if len(out) < len(results) else planned
     runs = [run.document() for run in able.runs()]
@@ -96,6 +111,7 @@ def _print_json(planned: Plan, results: list[DryRun]) -> None:
         "schema": 1,
         "count": len(runs),
         "search": {"rates": list(able.rates), "least": least, "most": most},
+        "seconds": estimate.document() if estimate else None,
         "left_out": [list(pair) for pair in able.left_out],
         "runs": runs,
         "combinations": combinations,

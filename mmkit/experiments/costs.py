@@ -9,34 +9,23 @@ part of each combination; otherwise a large encoder would run once for each comb
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
-import torch
-from torch import nn
-
-from mmkit.contract import Batch, Features
-from mmkit.data.dataset import Dataset
-from mmkit.data.readings import InputBatch
 from mmkit.data.splits import Splits
-from mmkit.data.subset import first
 from mmkit.errors import MmkitError
+from mmkit.experiments.subject import INFERENCE_BATCH, FrozenEncoder, Subject
 from mmkit.features.sharing import Shared
-from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
-from mmkit.model.network import Model, TrainingStep
 from mmkit.records.record import Cost, Speed
-from mmkit.speed.flops import Flops, added, flops_per_sample, parameters
+from mmkit.speed.flops import flops_per_sample
 from mmkit.speed.interleave import interleave
 from mmkit.speed.memory import peak_memory
 from mmkit.speed.throughput import Throughput, percentiles, throughput, waits
-from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
-from mmkit.training.frozen import Frozen
-from mmkit.training.loop import losses
 from mmkit.training.optimisation import Training
 
 
@@ -47,8 +36,12 @@ class CombinationCost(NamedTuple):
     cost: Cost
 
 
-INFERENCE_BATCH = 64
-"""Batch size of predictions for throughput."""
+ROUNDS = 60
+"""Interleaved rounds of a measurement, at most."""
+MAX_SECONDS = 20.0
+"""Seconds that the throughput of inference takes at most, and that of training."""
+LATENCY = 0.1
+"""The share of `MAX_SECONDS` that the latency of one module takes at most."""
 
 
 @dataclass(frozen=True)
@@ -85,8 +78,8 @@ def measure_costs(
     settings: Settings,
     shared: Shared | None = None,
     *,
-    rounds: int = 60,
-    max_seconds: float = 20.0,
+    rounds: int = ROUNDS,
+    max_seconds: float = MAX_SECONDS,
 ) -> Costs:
     """Measure the costs of combinations.
 
@@ -118,7 +111,7 @@ def _measured(
     for key, combination in combinations.items():
         try:
             make = partial(
-                _Subject,
+                Subject,
                 combination,
                 training=training,
                 settings=settings,
@@ -137,7 +130,7 @@ def _measured(
     stage("throughput of inference")
     for subject in subjects.values():
         subject.module.eval()
-    encoders: dict[str, _FrozenEncoder] = {}
+    encoders: dict[str, FrozenEncoder] = {}
     parts = {key: [f"{key} trained part", *subject.encoders(encoders)] for key, subject in subjects.items()}
     calls = {f"{key} trained part": subject.predict for key, subject in subjects.items()}
     calls |= {name: encoder.encode for name, encoder in encoders.items()}
@@ -153,7 +146,7 @@ def _measured(
         device=device,
         max_seconds=max_seconds,
     )
-    wait = partial(waits, device=device, max_seconds=max_seconds / 10)
+    wait = partial(waits, device=device, max_seconds=max_seconds * LATENCY)
     stage("latency of frozen encoders")
     latencies = {name: wait(encoder.encode_one) for name, encoder in encoders.items()}
     flops = {name: flops_per_sample(encoder.module, {"batch": encoder.values}) for name, encoder in encoders.items()}
@@ -172,117 +165,3 @@ def _measured(
         )
         costs[key] = CombinationCost(speed, subject.cost([flops[name] for name in parts[key][1:]], memory))
     return Costs(costs, {"inference": inference.as_json(), "train": steps.as_json()})
-
-
-class _Subject:
-    """A model to be measured, with its batches."""
-
-    def __init__(
-        self,
-        combination: Combination,
-        splits: Splits,
-        *,
-        training: Training,
-        settings: Settings,
-        shared: Shared,
-        features: Shared,
-    ) -> None:
-        self.device = device = torch.device(settings.device)
-        self.precision = settings.precision
-        train = splits.with_truth("train")
-        samples = first(train, max(INFERENCE_BATCH, training.batch_size))
-        with own_state(settings.device, seed=0):
-            transforms = Transforms.fitted(
-                combination, splits.task.target, train.inputs, train.truth, train.ids, shared
-            )
-            self.module, objectives = build_model(combination, transforms, shared)
-        self.step = TrainingStep(self.module, objectives).to(device)
-        self.prediction = _Prediction(self.module)
-        frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
-        transformed = Dataset.of(samples, transforms.inputs, transforms.truth, augment=False).to(device)
-        # Not in groups: whether a batch comes in two depends on the samples, and combinations are compared.
-        encoded = frozen.dataset(samples, augment=False).grouped(())
-        rows = torch.arange(INFERENCE_BATCH) % transformed.size
-        self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
-        self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
-        self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
-        # A training step starts from the features of frozen encoders; a prediction starts from the batch.
-        generator = torch.Generator().manual_seed(0)
-        training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
-        index = torch.arange(training.batch_size) % training_data.size
-        self.training_batch, self.truth = training_data.batch(index, generator)
-        self.clip = training.clip
-        self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
-
-    def encoders(self, known: dict[str, _FrozenEncoder]) -> list[str]:
-        """The names of its frozen encoders; those that are not in `known` are added to it."""
-        names = []
-        for name, encoder in self.frozen.items():
-            names.append(f"encoder of {name}, {id(encoder)}")
-            known.setdefault(names[-1], _FrozenEncoder(encoder, self.batch[name], self.one[name], self._forward))
-        return names
-
-    def predict(self) -> None:
-        """Predict a batch from the features of frozen encoders."""
-        self._forward(self.encoded)
-
-    def predict_one(self) -> None:
-        """Predict one sample from the features of frozen encoders."""
-        self._forward(self.encoded_one)
-
-    def _forward(self, batch: Mapping[str, InputBatch], module: nn.Module | None = None) -> None:
-        with torch.inference_mode(), autocast(self.device, self.precision):
-            (module or self.prediction)(batch)
-
-    def train(self) -> None:
-        """Do one training step."""
-        loss = losses(self.step, self.training_batch, self.truth, self.precision)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
-        self.optimizer.step()
-
-    def train_from_scratch(self) -> None:
-        """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
-        self.train()
-        self.optimizer.zero_grad(set_to_none=True)
-        self.optimizer.state.clear()
-
-    def cost(self, encoders: Sequence[Flops], memory: int | None) -> Cost:
-        """The cost of the model, from the FLOPs of its frozen encoders and its peak memory."""
-        flops = added([flops_per_sample(self.prediction, self.encoded), *encoders])
-        return Cost(*parameters(self.module), flops.per_sample, list(flops.uncounted), memory)
-
-
-class _Prediction(nn.Module):
-    """A whole prediction as one forward pass; texts are generated token by token, as long as the model makes them."""
-
-    def __init__(self, module: Model) -> None:
-        super().__init__()
-        self.module = module
-
-    def forward(self, batch: Mapping[str, InputBatch]) -> Batch:
-        return self.module.predict_batch(batch)
-
-
-class _FrozenEncoder:
-    """A frozen encoder that several models share, to be measured, with its batches."""
-
-    def __init__(self, encoder: nn.Module, values: InputBatch, one: InputBatch, forward: Callable[..., None]) -> None:
-        self.module = _EncoderAsModel(encoder)
-        self.values = values
-        self.encode = partial(forward, {"batch": values}, self.module)
-        self.encode_one = partial(forward, {"batch": one}, self.module)
-
-
-class _EncoderAsModel(nn.Module):
-    """An encoder with the signature of a model."""
-
-    def __init__(self, encoder: nn.Module) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, batch: Mapping[str, InputBatch]) -> Features:
-        features: Features = self.encoder(batch["batch"])
-        return Features.of(features.tokens, features.mask, features.pooled)

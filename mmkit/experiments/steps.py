@@ -13,12 +13,14 @@ from functools import partial
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits
 from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.parts import Part, pending_of
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run, execute, failed
 from mmkit.experiments.saving import BestModels, Execute
-from mmkit.experiments.search import Searched, search
+from mmkit.experiments.search import search
 from mmkit.experiments.yardsticks import measured
 from mmkit.experiments.yardsticks import yardsticks as yardsticks_of
 from mmkit.features.sharing import Shared
@@ -38,20 +40,29 @@ class Steps:
     """The steps of a suite that is being carried out, with what all of them need.
 
     Args:
-        splits: of its task.
+        part: of the suite.
+        number: of the part, from 0.
         catalog: where modalities are looked up.
         file: of its records.
         known: the records of the file, by id.
         kept: how far it has come.
         shared: what its runs share.
+        forecast: of the time that is left.
     """
 
-    splits: Splits
+    part: Part
+    number: int
     catalog: Catalog
     file: RecordFile
     known: dict[str, Record]
     kept: Kept
     shared: Shared
+    forecast: Forecast
+
+    @property
+    def splits(self) -> Splits:
+        """Of the task of the part."""
+        return self.part.splits
 
     def add(self, record: Record) -> None:
         """Write a record."""
@@ -70,12 +81,30 @@ class Steps:
         fold = fold_of(self.splits.task)
         return f"fold {fold.number}, " if fold else ""
 
-    def costs(self, plan: Plan, buildable: Mapping[str, Combination]) -> Costs:
+    def all(self, buildable: Mapping[str, Combination], costs: Costs, *, save: bool) -> list[tuple[Run, Record]]:
+        """Search, do the runs of the part, and save models; its runs with their records, in the order of the plan."""
+        part = self.part
+        self.search([buildable[key] for key in buildable if key in part.unsearched])
+        runs = {run.id(part.splits): run for run in part.plan.runs(part.searched.training)}
+        self.run(pending_of(runs, self.known), costs, save=save)
+        if save:
+            with self.kept.writing():
+                best = BestModels(self.kept.folder, part.splits, self.known)
+                best.complete(runs.values(), self.perform, self.shared.progress.note)
+        return [(run, self.known[id_]) for id_, run in runs.items()]
+
+    def add_costs(self, runs: Mapping[str, Run], costs: Costs) -> None:
+        """Add costs to the records of completed runs that lack them."""
+        for id_, run in runs.items():
+            if found := costs.of.get(run.combination.key):
+                self.add(replace(self.known[id_], throughput=found.throughput, cost=found.cost))
+
+    def costs(self, buildable: Mapping[str, Combination]) -> Costs:
         """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
 
         Else they are measured and written.
         """
-        path = self.kept.folder / "suite.json"
+        path, plan = self.kept.folder / "suite.json", self.part.plan
         combinations = {
             key: {**combination.document(), "code": code_of_run(plan.task, combination, self.splits)}
             for key, combination in buildable.items()
@@ -111,8 +140,9 @@ class Steps:
             write_json(path, document)
         return costs
 
-    def search(self, plan: Plan, combinations: Sequence[Combination], searched: Searched) -> None:
+    def search(self, combinations: Sequence[Combination]) -> None:
         """Choose a learning rate for each of the combinations; their search runs are recorded when they end."""
+        plan, searched = self.part.plan, self.part.searched
         progress, called = self.shared.progress, called_by_key(plan)
         done, most = 0, len(combinations) * (len(plan.rates) + plan.may_extend)
 
@@ -122,6 +152,7 @@ class Steps:
             id_ = run.id(self.splits)
             if id_ not in self.known or self.known[id_].status != "ok":
                 self.add(self._recorded(run, "search")[0])
+                self._ended(run, self.known[id_])
             done += 1
             progress.update("search runs", done, most)
             return self.known[id_]
@@ -130,11 +161,13 @@ class Steps:
             found = search(plan, combination, attempt)
             if found:
                 searched.add(combination.key, *found)
+                self.forecast.chosen(self.number, combination.key, found[0])
         if combinations:
             progress.update("search runs", most, most)
 
-    def run(self, plan: Plan, pending: Mapping[str, Run], costs: Costs, searched: Searched, *, save: bool) -> None:
+    def run(self, pending: Mapping[str, Run], costs: Costs, *, save: bool) -> None:
         """Do the runs that are compared, and save models that are the best."""
+        plan, searched = self.part.plan, self.part.searched
         progress, kept, called = self.shared.progress, self.kept, called_by_key(plan)
         best = BestModels(kept.folder, self.splits, self.known) if save else None
         for run in pending.values():
@@ -149,6 +182,7 @@ class Steps:
                     best.keep(run, record, model)
             self.add(record)
             kept.finished += 1
+            self._ended(run, record)
             progress.update("runs", kept.finished, kept.runs)
             progress.finished(
                 f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok"
@@ -164,6 +198,11 @@ class Steps:
                 self.add(measured(one, self.splits))
             found.append(self.known[id_])
         return found
+
+    def _ended(self, run: Run, record: Record) -> None:
+        """Correct the time that is left by what a run took."""
+        self.forecast.ended(self.number, run, record.purpose, record.seconds)
+        self.shared.progress.remaining(self.forecast.left())
 
     def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
         try:

@@ -11,26 +11,20 @@ DIR/models/         the model of the best seed of each combination, with --save
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from mmkit.data.splits import Splits, built, splits_of
+from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.identity import (
-    SPLITS,
-    check_belongs,
-    check_identity,
-    fold_of,
-    warn_unseen,
-)
+from mmkit.experiments.forecast import forecast_of
+from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan
-from mmkit.experiments.run import Run, surroundings
-from mmkit.experiments.saving import BestModels, model_folder
-from mmkit.experiments.search import Searched, known_search
+from mmkit.experiments.saving import model_folder
 from mmkit.experiments.steps import Steps, rows_of
 from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.yardsticks import wanted
@@ -41,7 +35,6 @@ from mmkit.records.record import Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
-from mmkit.registry.options import Choice
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
@@ -49,8 +42,6 @@ from mmkit.system.files import at_home, owned, write_json
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories
-
-COMPARED = ("machine", "software", "plugins", "libraries")
 
 
 @dataclass(frozen=True, repr=False)
@@ -168,133 +159,71 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
-        first = parts[0].splits
-        if not plan.folds and (fold := fold_of(first.task)):
-            raise UsageError(f"a suite joins all of {fold.of} folds; leave out the option fold, which names one")
-        warn_unseen(parts[0].plan.runs(), first, progress.warn)
-        kept = Kept(folder, len(plan.runs()))
-        with kept.writing():
-            _write_data(folder, plan.task, [part.splits for part in parts])
-        kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
-        if kept.finished:
-            progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
-        progress.update("runs", kept.finished, kept.runs)
+        kept = _begun(plan, parts, known, folder, progress)
         shared = Shared(cache, progress)
-        steps = [Steps(part.splits, catalog, file, known, kept, shared) for part in parts]
         with kept.told(progress):
             if any(part.unsearched or part.pending(known) for part in parts):
-                progress.stage("checks of the task")
-                lines = (check_task(part.splits, refuse_unseen=refuses_unseen(plan)) for part in parts)
-                for line in dict.fromkeys(itertools.chain.from_iterable(lines)):
-                    progress.note(line)
-            with_yardsticks = wanted(yardsticks, first)
+                _check(plan, parts, progress)
+            with_yardsticks = wanted(yardsticks, parts[0].splits)
             uncosted = [part.uncosted(known) if cost else {} for part in parts]
-            tried = {key for part in parts for key in part.unsearched}
-            for runs in (*uncosted, *(part.pending(known) for part in parts)):
-                tried |= {run.combination.key for run in runs.values()}
-            plan, buildable = _buildable(plan, tried, first, shared)
-            costs = steps[0].costs(parts[0].plan, buildable if cost else {}) if tried else Costs({}, {})
-            for step, runs in zip(steps, uncosted, strict=True):
-                for id_, run in runs.items():
-                    if found := costs.of.get(run.combination.key):
-                        step.add(replace(known[id_], throughput=found.throughput, cost=found.cost))
+            pending = {key for part in parts for key in part.unsearched}
+            pending |= {run.combination.key for part in parts for run in part.pending(known).values()}
+            tried = pending | {run.combination.key for runs in uncosted for run in runs.values()}
+            plan, buildable = _buildable(plan, tried, parts[0].splits, shared)
             parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
             kept.runs = len(plan.runs())
+            forecast = forecast_of(
+                parts, {k: c for k, c in buildable.items() if k in pending}, known, shared, cost=cost
+            )
+            if pending:
+                estimate = forecast.estimate()
+                progress.note(estimate.sentence())
+                progress.remaining(estimate.total)
+            steps = [
+                Steps(part, number, catalog, file, known, kept, shared, forecast) for number, part in enumerate(parts)
+            ]
+            costs = steps[0].costs(buildable if cost else {}) if tried else Costs({}, {})
+            for step, runs in zip(steps, uncosted, strict=True):
+                step.add_costs(runs, costs)
             done: list[Record] = []
             beside: list[Record] = []
-            while parts:  # one after the other, and what a fold has read goes with it
-                part, step = parts.pop(0), steps.pop(0)
-                step.search(part.plan, [buildable[key] for key in buildable if key in part.unsearched], part.searched)
-                runs = {run.id(part.splits): run for run in part.plan.runs(part.searched.training)}
-                step.run(part.plan, _pending(runs, known), costs, part.searched, save=save)
-                if save:
-                    with kept.writing():
-                        BestModels(folder, part.splits, known).complete(runs.values(), step.perform, progress.note)
-                of_part = [(run, known[id_]) for id_, run in runs.items()]
+            del parts
+            while steps:  # one after the other, and what a fold has read goes with it
+                step = steps.pop(0)
+                of_part = step.all(buildable, costs, save=save)
                 done += [record for _, record in of_part]
                 beside += step.yardsticks(of_part) if with_yardsticks else []
     return Suite(folder, plan, [*done, *beside])
 
 
-@dataclass(frozen=True)
-class Part:
-    """A part of a suite that is trained and chosen for itself: all of it, or one fold.
-
-    Args:
-        plan: of the part.
-        splits: of its task.
-        searched: what was chosen for its combinations.
-    """
-
-    plan: Plan
-    splits: Splits
-    searched: Searched
-
-    @staticmethod
-    def of(plan: Plan, catalog: Catalog, known: Mapping[str, Record], folder: Path, *, mix: bool) -> Part:
-        """A part with what the folder holds of it.
-
-        Raises:
-            UsageError: the records of the folder may not be continued.
-        """
-        splits = splits_of(plan.task, catalog, plan.settings)
-        _check_folder(plan, known, splits, folder, mix=mix)
-        return Part(plan, splits, _known_searches(plan, known, splits))
-
-    @property
-    def unsearched(self) -> set[str]:
-        """The keys of combinations whose learning rate is still to be chosen."""
-        return {one.key for one in self.plan.all if self.plan.rates and one.key not in self.searched.training}
-
-    @property
-    def runs(self) -> dict[str, Run]:
-        """The runs whose training is known, by id."""
-        left = self.unsearched
-        runs = self.plan.runs(self.searched.training)
-        return {run.id(self.splits): run for run in runs if run.combination.key not in left}
-
-    def pending(self, known: Mapping[str, Record]) -> dict[str, Run]:
-        """Those of `runs` that have no completed record."""
-        return _pending(self.runs, known)
-
-    def uncosted(self, known: Mapping[str, Record]) -> dict[str, Run]:
-        """Those of `runs` that are completed and have no costs."""
-        pending = self.pending(known)
-        return {id_: run for id_, run in self.runs.items() if id_ not in pending and not known[id_].throughput}
-
-
-def _write_data(folder: Path, task: Choice, parts: Iterable[Splits]) -> None:
-    """Write what was found in a user's data, and the splits of each part."""
-    if document := getattr(built(task), "document", None):
-        write_json(folder / "data.json", document())
-    write_splits(folder, [{name: splits.content(name) for name in SPLITS} for splits in parts])
-
-
-def _pending(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
-    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
-
-
-def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folder: Path, *, mix: bool) -> None:
-    """Check that the records of a folder may be continued.
+def _begun(plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folder: Path, progress: Progress) -> Kept:
+    """Write what a folder says of its data, and tell what it holds.
 
     Raises:
-        UsageError: they are of another task; or, without `mix`, of another machine, other versions, data or code.
+        UsageError: a task that is one fold of several.
     """
-    check_belongs(known, plan.task, splits.task, folder)
-    if not mix:
-        for record in known.values():
-            _check_surroundings(record, plan.runs()[0], folder)
-        check_identity(known.values(), plan.runs(), splits, folder)
+    first = parts[0].splits
+    if not plan.folds and (fold := fold_of(first.task)):
+        raise UsageError(f"a suite joins all of {fold.of} folds; leave out the option fold, which names one")
+    warn_unseen(parts[0].plan.runs(), first, progress.warn)
+    kept = Kept(folder, len(plan.runs()))
+    with kept.writing():
+        if document := getattr(built(plan.task), "document", None):
+            write_json(folder / "data.json", document())
+        write_splits(folder, [{name: part.splits.content(name) for name in SPLITS} for part in parts])
+    kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
+    if kept.finished:
+        progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
+    progress.update("runs", kept.finished, kept.runs)
+    return kept
 
 
-def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> Searched:
-    """The searches for a learning rate that the folder holds."""
-    searched = Searched()
-    for combination in plan.all if plan.rates else ():
-        found = known_search(plan, combination, known, splits)
-        if found:
-            searched.add(combination.key, *found)
-    return searched
+def _check(plan: Plan, parts: Iterable[Part], progress: Progress) -> None:
+    """Tell what stands out in the task of each part, each thing once."""
+    progress.stage("checks of the task")
+    lines = (check_task(part.splits, refuse_unseen=refuses_unseen(plan)) for part in parts)
+    for line in dict.fromkeys(itertools.chain.from_iterable(lines)):
+        progress.note(line)
 
 
 def refuses_unseen(plan: Plan) -> bool:
@@ -323,20 +252,3 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
         for name, reason in plan.left_out[before:]:
             shared.progress.note(f"{name} is left out: {reason}")
     return plan, {key: combination for key, combination in every.items() if key not in errors}
-
-
-def _check_surroundings(known: Record, run: Run, folder: Path) -> None:
-    """Check that the environment is that of an existing record.
-
-    Raises:
-        UsageError: it differs.
-    """
-    current = surroundings(run)
-    for part in COMPARED:
-        then, now = getattr(known, part), current[part]
-        for name in then.keys() & now.keys():
-            if then[name] != now[name]:
-                raise UsageError(
-                    f"{folder} holds records with {part} {name} {then[name]}, and now it is {now[name]}; "
-                    "choose another --out, or --mix to continue in this one"
-                )

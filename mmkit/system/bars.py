@@ -12,6 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as RichProgress
 
 from mmkit.system.progress import Progress
+from mmkit.system.times import in_words
 
 
 class Bars(Progress):
@@ -29,6 +30,7 @@ class Bars(Progress):
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}", markup=False),
         )
         self._bars = RichProgress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._tasks: dict[str, TaskID] = {}
@@ -43,16 +45,21 @@ class Bars(Progress):
     def stage(self, what: str) -> None:
         """Show `what` as the title of the bar of runs."""
         if "runs" not in self._tasks:
-            self._tasks["runs"] = self._bars.add_task(what, total=None)
+            self._tasks["runs"] = self._bars.add_task(what, total=None, left="")
         self._bars.update(self._tasks["runs"], description=what)
 
     def update(self, what: str, done: int, total: int | None = None) -> None:
         """Show a bar for `what` until all is done; the bar of runs stays."""
         if what not in self._tasks:
-            self._tasks[what] = self._bars.add_task(what, total=total)
+            self._tasks[what] = self._bars.add_task(what, total=total, left="")
         self._bars.update(self._tasks[what], completed=done, total=total)
         if done == total and what != "runs":
             self._bars.remove_task(self._tasks.pop(what))
+
+    def remaining(self, seconds: float) -> None:
+        """Show it behind the bar of runs."""
+        if "runs" in self._tasks:
+            self._bars.update(self._tasks["runs"], left=f"{in_words(seconds)} left")
 
     def finished(self, what: str, *, ok: bool = True) -> None:
         """Print a line where no bar shows it, or where the run failed."""

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from mmkit.system.progress import Progress
+from mmkit.system.times import in_words
 
 INTERVAL = 0.2
 """Seconds between two pictures of the bars, unless a stage begins."""
@@ -27,6 +28,7 @@ class NotebookBars(Progress):
         self._bars: dict[str, tuple[str, int, int | None]] = {}  # description, done, total
         self._id = uuid.uuid4().hex
         self._began = self._drawn = 0.0
+        self._left = ""
 
     def __enter__(self) -> Self:
         self._began = time.monotonic()
@@ -49,6 +51,11 @@ class NotebookBars(Progress):
             del self._bars[what]
         self._draw()
 
+    def remaining(self, seconds: float) -> None:
+        """Behind the time that has passed."""
+        self._left = f", {in_words(seconds)} left"
+        self._draw()
+
     def finished(self, what: str, *, ok: bool = True) -> None:
         """A line where the run failed."""
         if not ok:
@@ -68,7 +75,7 @@ class NotebookBars(Progress):
             return
         minutes, seconds = divmod(int(now - self._began), 60)
         lines = "".join(_bar(*bar) for bar in self._bars.values())
-        self._publish(f"<table>{lines}</table><small>{minutes}:{seconds:02}</small>")
+        self._publish(f"<table>{lines}</table><small>{minutes}:{seconds:02}{self._left}</small>")
         self._drawn = now
 
     def _publish(self, text: str) -> None:

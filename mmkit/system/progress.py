@@ -25,6 +25,9 @@ class Progress:
     def update(self, what: str, done: int, total: int | None = None) -> None:
         """Report how many of `what` ("runs", "epochs", "features of image") are done, of how many if known."""
 
+    def remaining(self, seconds: float) -> None:
+        """Report how long all runs will still take, as far as one can tell."""
+
     def finished(self, what: str, *, ok: bool = True) -> None:
         """Report in a line that a run has ended, and with what."""
 

@@ -1,0 +1,210 @@
+"""How long a plan will take: said before it starts, and corrected as its runs end.
+
+A run takes its steps and its evaluations, as many as its options ask for at most: one that stops early takes less, and
+twice the epochs, where a search finds them better, takes more. What is done once for all runs (values that are
+transformed, features of frozen encoders) is counted once; features that the cache holds take nothing. Yardsticks are
+not counted.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from mmkit.experiments.costs import MAX_SECONDS
+from mmkit.experiments.identity import SPLITS
+from mmkit.experiments.pace import Pace, paces
+from mmkit.experiments.parts import Part
+from mmkit.experiments.run import Run
+from mmkit.features.sharing import Shared
+from mmkit.model.combination import Combination
+from mmkit.records.record import Purpose, Record
+from mmkit.system.times import in_words
+from mmkit.training.optimisation import Training
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The samples of the splits of one part of a plan."""
+
+    train: int
+    validation: int
+    test: int
+
+    @property
+    def total(self) -> int:
+        """Of all splits."""
+        return self.train + self.validation + self.test
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The seconds of the parts of a plan.
+
+    Args:
+        costs: measuring what combinations cost.
+        once: transforming and encoding what all runs read.
+        search: choosing learning rates.
+        runs: the runs that are compared.
+    """
+
+    costs: float
+    once: float
+    search: float
+    runs: float
+
+    @property
+    def total(self) -> float:
+        """All of them."""
+        return self.costs + self.once + self.search + self.runs
+
+    def sentence(self) -> str:
+        """In words, with the parts that count."""
+        parts = {
+            "costs": self.costs,
+            "features": self.once,
+            "search": self.search,
+            "runs": self.runs,
+        }
+        told = ", ".join(f"{name} {in_words(part)}" for name, part in parts.items() if part >= self.total / 20)
+        return f"it will take about {in_words(self.total)}, less where training stops early ({told})"
+
+    def document(self) -> dict[str, float]:
+        """As plain values, in seconds."""
+        parts = {"costs": self.costs, "features": self.once, "search": self.search, "runs": self.runs}
+        return {"total": self.total, **parts}
+
+
+def seconds_of_run(pace: Pace, training: Training, sizes: Sizes, purpose: Purpose) -> float:
+    """The seconds of one run, if it does not stop early."""
+    search = purpose == "search"
+
+    def phase(options: Training, sample: float) -> float:
+        epochs, _ = options.plan(sizes.train)
+        return epochs * (sizes.train * sample + sizes.validation * pace.predict)
+
+    seconds = pace.start + sizes.validation * pace.predict + (0 if search else sizes.test * pace.predict)
+    if pace.probe is None:
+        return seconds + phase(training, pace.train)
+    if training.probe:
+        seconds += phase(training, pace.probe)
+    if not (search and training.probe):
+        seconds += phase(training.tuning(divisible=True), pace.train)
+    return seconds
+
+
+@dataclass
+class _Left:
+    """The trainings of one combination in one part that are still to be done."""
+
+    training: Training
+    searches: int
+    runs: int
+
+
+@dataclass
+class Forecast:
+    """The time that is left of a plan.
+
+    Args:
+        paces: of each combination, by key.
+        sizes: of each part of the plan.
+        costs: seconds that measuring costs takes.
+    """
+
+    paces: Mapping[str, Pace]
+    sizes: list[Sizes]
+    costs: float = 0.0
+    _left: dict[tuple[int, str], _Left] = field(default_factory=dict, init=False)
+    _begun: set[int] = field(default_factory=set, init=False)
+    _shares: list[float] = field(default_factory=list, init=False)
+    _took: dict[tuple[str, Purpose, int], list[float]] = field(default_factory=lambda: defaultdict(list), init=False)
+
+    def add(self, part: int, key: str, training: Training, *, searches: int, runs: int) -> None:
+        """Add the trainings of a combination in a part of the plan; none of one whose pace is not known."""
+        if key in self.paces and (searches or runs):
+            self._left[part, key] = _Left(training, searches, runs)
+
+    def chosen(self, part: int, key: str, training: Training) -> None:
+        """Note that the search for a combination has ended, and with which options."""
+        if left := self._left.get((part, key)):
+            left.searches, left.training = 0, training
+
+    def ended(self, part: int, run: Run, purpose: Purpose, seconds: float | None) -> None:
+        """Note that a run has ended, and how long it took; None where it failed."""
+        key = run.combination.key
+        self._begun.add(part)
+        if left := self._left.get((part, key)):
+            if purpose == "search":
+                left.searches = max(0, left.searches - 1)
+            else:
+                left.runs = max(0, left.runs - 1)
+        if seconds is not None and key in self.paces:
+            expected = seconds_of_run(self.paces[key], run.training, self.sizes[part], purpose)
+            self._shares.append(seconds / expected)
+            self._took[key, purpose, run.training.epochs].append(seconds)
+
+    def left(self) -> float:
+        """The seconds that are left, by what ended so far."""
+        estimate = self.estimate()
+        return estimate.total - estimate.costs
+
+    def estimate(self) -> Estimate:
+        """The seconds of all that is left."""
+        search = sum(one.searches * self._each(*at, one, "search") for at, one in self._left.items())
+        runs = sum(one.runs * self._each(*at, one, "comparison") for at, one in self._left.items())
+        once = sum(self._once(part) for part in {part for part, _ in self._left} - self._begun)
+        return Estimate(self.costs, once, search, runs)
+
+    def _once(self, part: int) -> float:
+        """The seconds of what is done once for all runs of a part."""
+        once = {name: each for at, key in self._left if at == part for name, each in self.paces[key].once.items()}
+        return self.sizes[part].total * sum(once.values())
+
+    def _each(self, part: int, key: str, left: _Left, purpose: Purpose) -> float:
+        """The seconds of one run: as those of its combination took, else as expected, corrected by what all took."""
+        if took := self._took.get((key, purpose, left.training.epochs)):
+            return statistics.median(took)
+        share = statistics.median(self._shares) if self._shares else 1.0
+        return share * seconds_of_run(self.paces[key], left.training, self.sizes[part], purpose)
+
+
+def forecast_of(
+    parts: Sequence[Part],
+    combinations: Mapping[str, Combination],
+    known: Mapping[str, Record],
+    shared: Shared,
+    *,
+    cost: bool,
+) -> Forecast:
+    """The forecast of what is left of a suite; paces are measured on its first part.
+
+    Args:
+        parts: of the suite.
+        combinations: with trainings that are left, by key.
+        known: completed records by id.
+        shared: what the runs share.
+        cost: whether costs will be measured.
+    """
+    plan, splits = parts[0].plan, parts[0].splits
+    found = paces(combinations, splits, plan.training, plan.settings, shared)
+    costs = min(2 * MAX_SECONDS, sum(one.rounds for one in found.values()))
+    costs += sum(one.measuring for one in found.values())
+    forecast = Forecast(found, [_sizes(part) for part in parts], costs if cost else 0.0)
+    for number, part in enumerate(parts):
+        unsearched = part.unsearched
+        left = Counter(run.combination.key for run in part.pending(known).values())
+        for key in combinations:
+            searches = len(plan.rates) if key in unsearched else 0
+            runs = len(plan.seeds) if key in unsearched else left[key]
+            training = part.searched.training.get(key, part.plan.training)
+            forecast.add(number, key, training, searches=searches, runs=runs)
+    return forecast
+
+
+def _sizes(part: Part) -> Sizes:
+    train, validation, test = (len(part.splits.content(name).ids) for name in SPLITS)
+    limit = part.plan.settings.limit
+    return Sizes(train if limit is None else min(train, limit), validation, test)

@@ -1,0 +1,110 @@
+"""The parts of a suite: one, or a fold each. A part is trained and chosen for itself, in the folder of the whole."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkit.data.splits import Splits, splits_of
+from mmkit.errors import UsageError
+from mmkit.experiments.identity import check_belongs, check_identity
+from mmkit.experiments.plan import Plan
+from mmkit.experiments.run import Run, surroundings
+from mmkit.experiments.search import Searched, known_search
+from mmkit.records.record import Record
+from mmkit.registry.catalog import Catalog
+
+COMPARED = ("machine", "software", "plugins", "libraries")
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of a suite that is trained and chosen for itself: all of it, or one fold.
+
+    Args:
+        plan: of the part.
+        splits: of its task.
+        searched: what was chosen for its combinations.
+    """
+
+    plan: Plan
+    splits: Splits
+    searched: Searched
+
+    @staticmethod
+    def of(plan: Plan, catalog: Catalog, known: Mapping[str, Record], folder: Path, *, mix: bool) -> Part:
+        """A part with what the folder holds of it.
+
+        Raises:
+            UsageError: the records of the folder may not be continued.
+        """
+        splits = splits_of(plan.task, catalog, plan.settings)
+        _check_folder(plan, known, splits, folder, mix=mix)
+        return Part(plan, splits, _known_searches(plan, known, splits))
+
+    @property
+    def unsearched(self) -> set[str]:
+        """The keys of combinations whose learning rate is still to be chosen."""
+        return {one.key for one in self.plan.all if self.plan.rates and one.key not in self.searched.training}
+
+    @property
+    def runs(self) -> dict[str, Run]:
+        """The runs whose training is known, by id."""
+        left = self.unsearched
+        runs = self.plan.runs(self.searched.training)
+        return {run.id(self.splits): run for run in runs if run.combination.key not in left}
+
+    def pending(self, known: Mapping[str, Record]) -> dict[str, Run]:
+        """Those of `runs` that have no completed record."""
+        return pending_of(self.runs, known)
+
+    def uncosted(self, known: Mapping[str, Record]) -> dict[str, Run]:
+        """Those of `runs` that are completed and have no costs."""
+        pending = self.pending(known)
+        return {id_: run for id_, run in self.runs.items() if id_ not in pending and not known[id_].throughput}
+
+
+def pending_of(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
+    """Those of runs that have no completed record, by id."""
+    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
+
+
+def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folder: Path, *, mix: bool) -> None:
+    """Check that the records of a folder may be continued.
+
+    Raises:
+        UsageError: they are of another task; or, without `mix`, of another machine, other versions, data or code.
+    """
+    check_belongs(known, plan.task, splits.task, folder)
+    if not mix:
+        for record in known.values():
+            _check_surroundings(record, plan.runs()[0], folder)
+        check_identity(known.values(), plan.runs(), splits, folder)
+
+
+def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> Searched:
+    """The searches for a learning rate that the folder holds."""
+    searched = Searched()
+    for combination in plan.all if plan.rates else ():
+        found = known_search(plan, combination, known, splits)
+        if found:
+            searched.add(combination.key, *found)
+    return searched
+
+
+def _check_surroundings(known: Record, run: Run, folder: Path) -> None:
+    """Check that the environment is that of an existing record.
+
+    Raises:
+        UsageError: it differs.
+    """
+    current = surroundings(run)
+    for part in COMPARED:
+        then, now = getattr(known, part), current[part]
+        for name in then.keys() & now.keys():
+            if then[name] != now[name]:
+                raise UsageError(
+                    f"{folder} holds records with {part} {name} {then[name]}, and now it is {now[name]}; "
+                    "choose another --out, or --mix to continue in this one"
+                )

@@ -1,0 +1,169 @@
+"""A combination as a model with batches at hand, to be measured: a training step, a prediction, its frozen encoders."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import torch
+from torch import nn
+
+from mmkit.contract import Batch, Features
+from mmkit.data.dataset import Dataset
+from mmkit.data.readings import InputBatch
+from mmkit.data.splits import Splits
+from mmkit.data.subset import first
+from mmkit.features.sharing import Shared
+from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.combination import Combination
+from mmkit.model.network import Model, TrainingStep
+from mmkit.records.record import Cost
+from mmkit.speed.flops import Flops, added, flops_per_sample, parameters
+from mmkit.system.precision import autocast
+from mmkit.system.settings import Settings
+from mmkit.system.state import own_state
+from mmkit.training.frozen import Frozen
+from mmkit.training.loop import losses
+from mmkit.training.optimisation import Training
+from mmkit.training.phases import held
+
+INFERENCE_BATCH = 64
+"""Batch size of predictions for throughput."""
+
+
+class Subject:
+    """A model to be measured, with its batches.
+
+    Args:
+        combination: of the model.
+        splits: the training split gives the batches.
+        training: `batch_size` is that of a training step.
+        settings: device and precision are used.
+        shared: fitted transforms and frozen encoders.
+        features: of the few samples; they are kept apart from those of whole splits.
+    """
+
+    def __init__(
+        self,
+        combination: Combination,
+        splits: Splits,
+        *,
+        training: Training,
+        settings: Settings,
+        shared: Shared,
+        features: Shared,
+    ) -> None:
+        self.device = device = torch.device(settings.device)
+        self.precision = settings.precision
+        train = splits.with_truth("train")
+        samples = first(train, max(INFERENCE_BATCH, training.batch_size))
+        with own_state(settings.device, seed=0):
+            transforms = Transforms.fitted(
+                combination, splits.task.target, train.inputs, train.truth, train.ids, shared
+            )
+            began = time.perf_counter()
+            self.module, objectives = build_model(combination, transforms, shared)
+            self.building = time.perf_counter() - began
+        self.step = TrainingStep(self.module, objectives).to(device)
+        self.prediction = _Prediction(self.module)
+        frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
+        began = time.perf_counter()
+        transformed = Dataset.of(samples, transforms.inputs, transforms.truth, augment=False).to(device)
+        self.transforming = (time.perf_counter() - began) / len(samples)
+        # Not in groups: whether a batch comes in two depends on the samples, and combinations are compared.
+        encoded = frozen.dataset(samples, augment=False).grouped(())
+        rows = torch.arange(INFERENCE_BATCH) % transformed.size
+        self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
+        self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
+        self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
+        # A training step starts from the features of frozen encoders; a prediction starts from the batch.
+        generator = torch.Generator().manual_seed(0)
+        training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
+        index = torch.arange(training.batch_size) % training_data.size
+        self.make_batch = partial(training_data.batch, index, generator)
+        self.training_batch, self.truth = self.make_batch()
+        self.tuned = [self.module.encoders[self.module.names[name]] for name in frozen.tuned]
+        untuned = replace(frozen, untuned=True).dataset(samples, augment=True).grouped(()) if self.tuned else None
+        self.probe_batch = untuned.draw_copies(generator).batch(index, generator)[0] if untuned else None
+        self.clip = training.clip
+        self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
+
+    def encoders(self, known: dict[str, FrozenEncoder]) -> list[str]:
+        """The names of its frozen encoders; those that are not in `known` are added to it."""
+        names = []
+        for name, encoder in self.frozen.items():
+            names.append(f"encoder of {name}, {id(encoder)}")
+            known.setdefault(names[-1], FrozenEncoder(encoder, self.batch[name], self.one[name], self._forward))
+        return names
+
+    def predict(self) -> None:
+        """Predict a batch from the features of frozen encoders."""
+        self._forward(self.encoded)
+
+    def predict_one(self) -> None:
+        """Predict one sample from the features of frozen encoders."""
+        self._forward(self.encoded_one)
+
+    def _forward(self, batch: Mapping[str, InputBatch], module: nn.Module | None = None) -> None:
+        with torch.inference_mode(), autocast(self.device, self.precision):
+            (module or self.prediction)(batch)
+
+    def probe(self) -> None:
+        """Do one training step of the first phase, in which encoders that are tuned later stay as they came."""
+        with held(self.tuned):
+            self.train(self.probe_batch)
+
+    def train(self, batch: Mapping[str, InputBatch] | None = None) -> None:
+        """Do one training step."""
+        loss = losses(self.step, batch or self.training_batch, self.truth, self.precision)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        if self.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
+        self.optimizer.step()
+
+    def train_from_scratch(self) -> None:
+        """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
+        self.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.state.clear()
+
+    def cost(self, encoders: Sequence[Flops], memory: int | None) -> Cost:
+        """The cost of the model, from the FLOPs of its frozen encoders and its peak memory."""
+        flops = added([flops_per_sample(self.prediction, self.encoded), *encoders])
+        return Cost(*parameters(self.module), flops.per_sample, list(flops.uncounted), memory)
+
+
+class _Prediction(nn.Module):
+    """A whole prediction as one forward pass; texts are generated token by token, as long as the model makes them."""
+
+    def __init__(self, module: Model) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, batch: Mapping[str, InputBatch]) -> Batch:
+        return self.module.predict_batch(batch)
+
+
+class FrozenEncoder:
+    """A frozen encoder that several models share, to be measured, with its batches."""
+
+    def __init__(self, encoder: nn.Module, values: InputBatch, one: InputBatch, forward: Callable[..., None]) -> None:
+        self.module = _EncoderAsModel(encoder)
+        self.values = values
+        self.encode = partial(forward, {"batch": values}, self.module)
+        self.encode_one = partial(forward, {"batch": one}, self.module)
+
+
+class _EncoderAsModel(nn.Module):
+    """An encoder with the signature of a model."""
+
+    def __init__(self, encoder: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, batch: Mapping[str, InputBatch]) -> Features:
+        features: Features = self.encoder(batch["batch"])
+        return Features.of(features.tokens, features.mask, features.pooled)
