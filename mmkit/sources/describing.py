@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array
 from mmkit.sources.description import Description, Request
-from mmkit.sources.duplicates import duplicates
+from mmkit.sources.duplicates import duplicates, equal_inputs
 from mmkit.sources.findings import find, find_files
 from mmkit.sources.forms import dates
 from mmkit.sources.guessing import TABLE, Guess, guesses
@@ -150,11 +151,8 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
     arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
     kinds_of_arrow = {name: kinds[name] for name in arrow}
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
-    copies = (
-        duplicates(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
-        if arrow
-        else None
-    )
+    where: Any = {"files": source.folder, "outside": request.outside, "modalities": media}
+    copies = duplicates(arrow, kinds_of_arrow, **where) if arrow else None
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
     given = None if by_share else given_splits(columns[request.splits])
@@ -176,6 +174,7 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         splits=sides,
         copies=copies,
         groups=groups,
+        same=partial(equal_inputs, arrow, kinds_of_arrow, **where) if len(arrow) == len(kinds) else _never,
         given=not by_share,
         seed=request.split_seed,
     )
@@ -196,6 +195,11 @@ def _split(plain: Description, kinds: Mapping[str, str], specs: Sequence[Modalit
         findings,
         plain.problems,
     )
+
+
+def _never(chosen: Array) -> Array:
+    """No two rows are equal in every input: objects of Python are not compared."""
+    return np.arange(int(chosen.sum()))
 
 
 def _how(request: Request, *, by_share: bool) -> str:
