@@ -11,6 +11,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array, Media
 from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
-from mmkit.sources.duplicates import duplicates, joined, without_values
+from mmkit.sources.duplicates import duplicates, equal_inputs, joined, without_values
 from mmkit.sources.files import find_files
 from mmkit.sources.findings import Finding, find
 from mmkit.sources.folding import sides_of_folds
@@ -183,11 +184,8 @@ def _split(
     arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
     kinds_of_arrow = {name: kinds[name] for name in arrow}
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
-    copies = (
-        duplicates(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
-        if arrow
-        else None
-    )
+    where: Any = {"files": source.folder, "outside": request.outside, "modalities": media}
+    copies = duplicates(arrow, kinds_of_arrow, **where) if arrow else None
     looked, twins = _looked(plain, kinds, media, decoder)
     copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
@@ -217,6 +215,7 @@ def _split(
         splits=sides,
         copies=copies,
         groups=groups,
+        same=partial(equal_inputs, arrow, kinds_of_arrow, **where) if len(arrow) == len(kinds) else _never,
         given=not by_share,
         seed=request.split_seed,
     )
@@ -235,6 +234,11 @@ def _split(
         plain.problems,
         folds,
     )
+
+
+def _never(chosen: Array) -> Array:
+    """No two rows are equal in every input: objects of Python are not compared."""
+    return np.arange(int(chosen.sum()))
 
 
 def _check_folds(request: Request, *, by_share: bool) -> None:

@@ -5,7 +5,6 @@ Axes: N rows.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from rich.cells import cell_len
 
 from mmkit.errors import UsageError
 from mmkit.sources.columns import Array, Lazy, Store
@@ -24,11 +24,12 @@ from mmkit.sources.memory import of_arrow
 from mmkit.sources.reading import Source
 from mmkit.sources.target import Target
 from mmkit.sources.units import SPLITS
+from mmkit.sources.wrapping import cut, padded, wrapped
 from mmkit.system.hashing import fingerprint
 
 SCHEMA = 1
 NARROW = 24
-"""Characters of a column's name that are shown."""
+"""Width of a column's name that is shown."""
 MOST = 12
 """Classes whose counts are shown."""
 SMALL = 1000
@@ -249,7 +250,7 @@ class Description:
 
     def _lines(self, width: int) -> Iterator[str]:
         counts = f"{_count(self.source.rows, 'row')}, {_count(len(self.source.columns), 'column')}"
-        yield from textwrap.wrap(f"{self.source.name}: {counts}", width)
+        yield from wrapped(f"{self.source.name}: {counts}", width)
         rows = [("column", "missing", "is", "because")]
         for name, missing, kind, why in self.told():
             share = "" if missing is None else f"{100 * missing / self.source.rows:.1f} %"
@@ -260,7 +261,7 @@ class Description:
         )
         for line in (f"inputs: {inputs or 'none'}", *self.summary()):
             indent = line[: len(line) - len(line.lstrip())]
-            yield from textwrap.wrap(line, width, subsequent_indent=f"{indent}  ", break_on_hyphens=False)
+            yield from wrapped(line, width, f"{indent}  ")
 
     def _of_target(self) -> Iterator[str]:
         target = self.target
@@ -292,17 +293,17 @@ class Description:
 
 def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:
     """Rows of four columns, the last of them folded."""
-    first, second, third = (max(len(row[place]) for row in rows) for place in range(3))
+    first, second, third = (max(cell_len(row[place]) for row in rows) for place in range(3))
     left = first + second + third + 6
     for name, missing, kind, why in rows:
-        folded = textwrap.wrap(why, max(width - left, 20)) or [""]
-        yield f"{name:<{first}}  {missing:>{second}}  {kind:<{third}}  {folded[0]}".rstrip()
+        folded = wrapped(why, max(width - left, 20)) or [""]
+        yield f"{padded(name, first)}  {missing:>{second}}  {kind:<{third}}  {folded[0]}".rstrip()
         yield from (" " * left + more for more in folded[1:])
 
 
 def _cut(name: str) -> str:
     plain = name if name.isprintable() else repr(name)
-    return plain if len(plain) <= NARROW else f"{plain[: NARROW - 1]}…"
+    return cut(plain, NARROW)
 
 
 def _range(sizes: Sequence[int]) -> str:

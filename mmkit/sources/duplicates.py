@@ -5,7 +5,7 @@ Axes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TypeVar
@@ -27,6 +27,7 @@ WORDS = 5
 _BETWEEN = r"[\p{P}\p{S}\p{Z}\p{C}\s]+"
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _COMMON, _TIMES = 20, 10
+_LARGEST = 0.1  # of the rows: a larger set leaves no room for shares of 60, 15 and 25 %
 
 
 def equal_rows(columns: Mapping[str, pa.ChunkedArray]) -> np.ndarray:
@@ -147,8 +148,10 @@ def duplicates(
     """Rows that are copies of one another, by all of the above: the first row of each set, [N] int64.
 
     Where at least half of the rows equal an earlier one (a few columns of categories), equal rows are no copies, and
-    only files and texts are looked at. Nor is a value that more than 20 rows have, and ten times as many as most do: a
-    picture in place of those that are missing, or a set phrase. Rows without any value are copies of none.
+    only files and texts are looked at. Where these chain more than a tenth of the rows together, texts are set phrases
+    (questions about pictures), and join nothing; if that is not enough, nor do files. Nor is a value that more than 20
+    rows have, and ten times as many as most do: a picture in place of those that are missing, or a set phrase. Rows
+    without any value are copies of none.
 
     Args:
         columns: the inputs [N] each; a column that is ignored takes no part.
@@ -164,15 +167,68 @@ def duplicates(
     alone = np.arange(len(rows))
     empty = without_values(used.values())
     rows[empty] = alone[empty]
-    relations = [rows if (rows != alone).sum() * 2 < len(rows) else alone]
+    whole = rows if (rows != alone).sum() * 2 < len(rows) else alone
+    texts, media = [], []
     for name, column in used.items():
         if kinds[name] == "text" and is_text(column.type):
-            relations.append(equal_texts(column))
+            texts.append(equal_texts(column))
         elif kinds[name] in modalities and is_text(column.type) and files is not None:
-            relations.append(equal_files(_paths(column, files, outside=outside)))
+            media.append(equal_files(_paths(column, files, outside=outside)))
         elif is_member(column.type):
-            relations.append(equal_members(column))
-    return joined(*map(_without_common, relations))
+            media.append(equal_members(column))
+    for relations in ([whole, *media, *texts], [whole, *media]):
+        found = joined(*map(_without_common, relations))
+        if np.bincount(found).max(initial=0) <= max(_COMMON, _LARGEST * len(found)):
+            return found
+    return joined(_without_common(whole))
+
+
+def equal_inputs(
+    columns: Mapping[str, pa.ChunkedArray],
+    kinds: Mapping[str, str],
+    chosen: np.ndarray,
+    *,
+    files: Path | None = None,
+    outside: bool = False,
+    modalities: Sequence[str] = ("image", "audio", "video"),
+) -> np.ndarray:
+    """Which of some rows are equal in every input, files by their bytes and texts as `equal_texts` reads them.
+
+    Args:
+        columns: the inputs [N] each; a column that is ignored takes no part.
+        kinds: the kind of each column.
+        chosen: [N] bool, K of which are true.
+        files: where relative paths begin.
+        outside: True where paths that leave the folder are allowed.
+        modalities: kinds whose strings are names of files.
+
+    Returns:
+        [K] int64: the place among the chosen of the first row that is equal.
+    """
+    mask = pa.array(chosen)
+    found = np.zeros(int(chosen.sum()), np.int64)
+    for name, column in columns.items():
+        kind = kinds.get(name, "ignore")
+        if kind == "ignore":
+            continue
+        some = pa.chunked_array([piece.filter(mask.slice(start, len(piece))) for start, piece in _with_starts(column)])
+        first = firsts(hashes(some))
+        if kind == "text" and is_text(some.type):
+            first = joined(first, equal_texts(some))
+        elif kind in modalities and is_text(some.type) and files is not None:
+            first = joined(first, equal_files(_paths(some, files, outside=outside)))
+        elif is_member(some.type):
+            first = joined(first, equal_members(some))
+        found = np.unique(np.stack([found, first]), axis=1, return_inverse=True)[1].ravel()
+    return firsts(found.astype(np.uint64))
+
+
+def _with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
+    """Each piece, with the number of its first row."""
+    start = 0
+    for piece in pieces(column):
+        yield start, piece
+        start += len(piece)
 
 
 def _without_common(first: np.ndarray) -> np.ndarray:

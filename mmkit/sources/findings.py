@@ -16,6 +16,8 @@ from mmkit.sources.duplicates import without_values
 from mmkit.sources.target import Target
 from mmkit.sources.units import SPLITS
 
+Same = Callable[[np.ndarray], np.ndarray]
+
 _SHOWN = 5
 
 
@@ -42,6 +44,7 @@ def find(
     splits: np.ndarray | None = None,
     copies: np.ndarray | None = None,
     groups: Mapping[str, np.ndarray] | None = None,
+    same: Same | None = None,
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
@@ -54,44 +57,56 @@ def find(
         splits: [N] of each row.
         copies: [N], the first row of each set of copies (`duplicates`).
         groups: [N] by name, numbers of groups.
+        same: which of some copies are equal in every input (`equal_inputs`, of a mask [N]); None where all are.
         given: True where the splits are the user's.
         seed: of the rows that leaks are looked for in.
     """
     found = leaks.leaks(columns, kinds, target, seed=seed)
     findings = [Finding("warning", text, names) for text, names in found]
-    findings += _conflicts(target, copies)
+    findings += _conflicts(target, copies, same)
     findings += _missing(columns, kinds, target)
     findings += _rare(target, splits)
-    findings += _copies(copies, splits, given=given)
+    findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
         findings += _groups(name, labels, splits)
     return sorted(findings, key=lambda finding: finding.level != "warning")
 
 
-def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
-    """Copies whose truth differs."""
+def _conflicts(target: Target, copies: np.ndarray | None, same: Same | None) -> list[Finding]:
+    """Copies whose truth differs, in every input: that they share a text or a file bounds no accuracy."""
     if copies is None or target.kind == "text":
         return []
-    known = target.known
-    sets, of_row, sizes = np.unique(copies[known], return_inverse=True, return_counts=True)
-    if len(sets) == len(of_row):
-        return []
-    repeated = (sizes > 1)[of_row]
-    truth = _truth_codes(target)[known][repeated]
-    width = int(truth.max()) + 1
-    pairs, counts = np.unique(of_row[repeated] * width + truth, return_counts=True)
-    most = np.zeros(len(sets), np.int64)  # rows of each set that have its most frequent truth
-    np.maximum.at(most, pairs // width, counts)
-    most[sizes == 1] = 1
-    differing = most < sizes
-    if not differing.any():
-        return []
-    rows = int(sizes[differing].sum())
-    text = f"{rows:,} rows in {int(differing.sum()):,} sets of copies have different truth"
-    if target.kind == "classes":
-        best = most.sum() / sizes.sum()
-        text += f"; an accuracy above {np.ceil(best * 1000) / 10:.1f} % is not possible by these inputs"
-    return [Finding("warning", text)]
+    codes = _truth_codes(target)
+    rows, sets = _differing(copies, codes, target.known)
+    if rows.size and same is not None:
+        copies = _equal(copies, rows, same)
+        rows, sets = _differing(copies, codes, target.known)
+    found = []
+    if rows.size:
+        text = f"{rows.size:,} rows in {_sets(sets)} of copies have different truth"
+        if target.kind == "classes":
+            known = np.flatnonzero(target.known)
+            width = int(codes.max()) + 1
+            pairs, counts = np.unique(copies[known] * width + codes[known], return_counts=True)
+            most = np.zeros(len(copies), np.int64)  # rows of each set that have its most frequent truth
+            np.maximum.at(most, pairs // width, counts)
+            best = most.sum() / len(known)
+            text += f"; an accuracy above {np.ceil(best * 1000) / 10:.1f} % is not possible by these inputs"
+        found.append(Finding("warning", text))
+    return found
+
+
+def _differing(copies: np.ndarray, codes: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, int]:
+    """The rows of the sets of copies whose truth differs, and the number of these sets."""
+    low, high = np.full(len(copies), np.iinfo(np.int64).max), np.full(len(copies), -1, np.int64)
+    np.minimum.at(low, copies[known], codes[known])
+    np.maximum.at(high, copies[known], codes[known])
+    differ = (low < high)[copies] & known
+    return np.flatnonzero(differ), len(np.unique(copies[differ]))
+
+
+def _sets(number: int) -> str:
+    return f"{number:,} set{'s' * (number != 1)}"
 
 
 def _truth_codes(target: Target) -> np.ndarray:
@@ -144,27 +159,42 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(f"{name:.40}" for name in names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
 
 
-def _copies(copies: np.ndarray | None, splits: np.ndarray | None, *, given: bool) -> list[Finding]:
-    """Rows that repeat others, and whether splits share them."""
+def _equal(copies: np.ndarray, rows: np.ndarray, same: Same) -> np.ndarray:
+    """The first row that is equal in every input, of these rows; of others, their own number. [N] int64."""
+    chosen = np.zeros(len(copies), bool)
+    chosen[rows] = True
+    found = np.arange(len(copies))
+    found[rows] = rows[same(chosen)]
+    return found
+
+
+def _copies(copies: np.ndarray | None, splits: np.ndarray | None, same: Same | None, *, given: bool) -> list[Finding]:
+    """Rows that repeat others, wholly or in a text or a file, and whether splits share them."""
     if copies is None:
         return []
     repeated = int((copies != np.arange(len(copies))).sum())
     if not repeated:
         return []
+    sizes = np.bincount(copies, minlength=len(copies))
+    several = np.flatnonzero(sizes[copies] > 1)
+    whole = repeated
+    if same is not None:
+        whole = int((_equal(copies, several, same) != np.arange(len(copies))).sum())
     rows = _shared(copies, splits)
     if rows:
         whose = "the given splits" if given else "splits"
-        return [
-            Finding(
-                "warning", f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split"
-            )
-        ]
-    told = (
-        "1 row repeats an earlier one, and stays"
-        if repeated == 1
-        else f"{repeated:,} rows repeat an earlier one, and stay"
-    )
-    return [Finding("note", f"{told} in its split")]
+        part = "" if whole == repeated else ", or share a text or a file with it"
+        text = f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split{part}"
+        return [Finding("warning", text)]
+    part = repeated - whole
+    told = [f"{_rows(whole)} repeat{'s' * (whole == 1)} an earlier one"] if whole else []
+    told += [f"{_rows(part)} share{'s' * (part == 1)} a text or a file with an earlier one"] if part else []
+    stay = "and stays in its split" if repeated == 1 else "and stay in its split"
+    return [Finding("note", f"{', '.join(told)}, {stay}")]
+
+
+def _rows(number: int) -> str:
+    return f"{number:,} row{'s' * (number != 1)}"
 
 
 def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Finding]:

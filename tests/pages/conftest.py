@@ -14,6 +14,8 @@ from markdown_it import MarkdownIt
 ROOT = Path(__file__).parents[2]
 # A command that has mmkit write a plugin for the reader.
 BEGIN = re.compile(r"mmkit plugins new [a-z]+ ([a-z][\w-]*)$")
+# A command that makes the table of a scenario, in a folder of the reader's; tests/test_scenario_pages.py runs them all.
+TABLE = re.compile(r"python benchmarks/scenarios/\w+/make\.py ([a-z]+)\b")
 SHELLS = {"sh", "shell", "bash", "console"}
 # Beginnings of commands in blocks that do not say in which language they are.
 PROGRAM = re.compile(r"(mmkit|pip|python|pytest|bash|\.ci/\w+) ")
@@ -110,9 +112,9 @@ class Repository:
 
     @property
     def begun(self):
-        """The commands of all pages that begin a plugin, by its name."""
-        commands = (command for page in self.pages for command in page.commands)
-        return {found[1]: command for command in commands if (found := BEGIN.match(command))}
+        """The commands of all pages that begin a plugin or make a table, by the name of what is there then."""
+        commands = [command for page in self.pages for command in page.commands]
+        return {found[1]: one for one in commands if (found := BEGIN.match(one) or TABLE.match(one))}
 
     def ignores(self, path):
         """Whether git ignores a path: it is there on some machines only."""

@@ -1,0 +1,92 @@
+"""Copies with different truth: only rows that are equal in every input bound the accuracy."""
+
+import numpy as np
+
+import mmkit
+
+SAID = ["the yellow bus was late again", "nobody told us of the change", "the new staff were very kind"]
+
+
+def table(tmp_path, rows):
+    """A table of texts and files; each row is (text, bytes of its file, truth)."""
+    lines = ["text,image,truth"]
+    for number, (text, content, truth) in enumerate(rows):
+        (tmp_path / f"{number}.png").write_bytes(content)
+        lines.append(f"{text},{number}.png,{truth}")
+    path = tmp_path / "rows.csv"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def unlike(count):
+    """Rows that share nothing."""
+    r = np.random.default_rng(0)
+    words = [f"word{number}" for number in range(1000)]
+    return [(" ".join(r.choice(words, 8)), b"%d" % number, "ab"[number % 2]) for number in range(count)]
+
+
+def findings(path):
+    return [(one.level, one.text) for one in mmkit.inspect(path, target="truth").findings]
+
+
+def test_one_text_with_different_files_bounds_nothing(tmp_path):
+    shared = [(SAID[number // 2], b"x%d" % number, "ab"[number % 2]) for number in range(6)]
+    found = findings(table(tmp_path, [*unlike(60), *shared]))
+    assert found == [("note", "3 rows share a text or a file with an earlier one, and stay in its split")]
+
+
+def test_one_file_with_different_texts_bounds_nothing(tmp_path):
+    """As in questions about one picture."""
+    shared = [(f"question number {number} of this test", b"same", "ab"[number % 2]) for number in range(6)]
+    found = findings(table(tmp_path, [*unlike(60), *shared]))
+    assert found == [("note", "5 rows share a text or a file with an earlier one, and stay in its split")]
+
+
+def test_rows_that_are_equal_in_every_input_do(tmp_path):
+    """Their files have the same bytes and other names."""
+    shared = [(SAID[number // 2], b"x%d" % (number // 2), "ab"[number % 2]) for number in range(6)]
+    # 3 of 66 must be wrong: 63 / 66 = 95.45 %.
+    bound = "an accuracy above 95.5 % is not possible by these inputs"
+    assert findings(table(tmp_path, [*unlike(60), *shared])) == [
+        ("warning", f"6 rows in 3 sets of copies have different truth; {bound}"),
+        ("note", "3 rows repeat an earlier one, and stay in its split"),
+    ]
+
+
+def test_where_both_are_there_each_is_said(tmp_path):
+    equal = [(SAID[0], b"x", "ab"[number % 2]) for number in range(2)]
+    shared = [(SAID[1], b"y%d" % number, "ab"[number % 2]) for number in range(2)]
+    # 1 of 64 must be wrong: 63 / 64 = 98.44 %.
+    bound = "an accuracy above 98.5 % is not possible by these inputs"
+    alike = "1 row repeats an earlier one, 1 row shares a text or a file with an earlier one"
+    assert findings(table(tmp_path, [*unlike(60), *equal, *shared])) == [
+        ("warning", f"2 rows in 1 set of copies have different truth; {bound}"),
+        ("note", f"{alike}, and stay in its split"),
+    ]
+
+
+def test_questions_about_pictures_do_not_chain_all_rows_together(tmp_path):
+    """Each picture has three of five questions; pictures stay in one split, questions stand in all."""
+    r = np.random.default_rng(0)
+    asked = [f"what is the {one} of this picture" for one in ("colour", "number", "size", "name", "place")]
+    rows = [(asked[one], b"%d" % picture, "ab"[picture % 2]) for picture in range(60) for one in r.permutation(5)[:3]]
+    found = mmkit.inspect(table(tmp_path, rows), target="truth", columns={"text": "text"})
+    assert (found.count("train"), found.count("validation"), found.count("test")) == (108, 27, 45)
+    side = found.sides.reshape(60, 3)
+    assert (side == side[:, :1]).all()
+    assert [one.text for one in found.findings] == [
+        "120 rows share a text or a file with an earlier one, and stay in its split"
+    ]
+
+
+def test_objects_are_not_compared():
+    """Arrays that are alike may be equal or not: nothing is claimed."""
+    r = np.random.default_rng(1)
+    rows = [
+        (text, r.random((4, 4, 3)), truth) for text, _, truth in [*unlike(60), (SAID[0], b"", "a"), (SAID[0], b"", "b")]
+    ]
+    text, image, truth = (list(column) for column in zip(*rows, strict=True))
+    images = [(255 * one).astype("uint8") for one in image]
+    data = {"text": text, "image": images, "truth": truth}
+    found = mmkit.inspect(data, target="truth", columns={"image": "image"})
+    assert not [one.text for one in found.findings if "not possible" in one.text]

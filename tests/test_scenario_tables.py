@@ -1,0 +1,120 @@
+"""The tables of the scenarios have the structure that their pages tell: what each input can know is counted here."""
+
+import collections
+import csv
+import importlib.util
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
+
+
+def made(name, folder):
+    """The script of a scenario, after it made its table; and the rows of that."""
+    spec = importlib.util.spec_from_file_location(f"make_{name}", FOLDER / name / "make.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.make(folder)
+    (table,) = [path for path in folder.iterdir() if path.is_file()]
+    text = table.read_text("utf-8")
+    rows = (
+        [json.loads(line) for line in text.splitlines()]
+        if table.suffix == ".jsonl"
+        else csv.DictReader(text.splitlines())
+    )
+    return module, list(rows)
+
+
+def known(keys, truth):
+    """How often the most frequent truth of each key is right: the best that can be known by the keys alone."""
+    counts = collections.defaultdict(collections.Counter)
+    for key, value in zip(keys, truth, strict=True):
+        counts[key][value] += 1
+    return sum(max(of.values()) for of in counts.values()) / len(truth)
+
+
+def test_posts_say_it_in_the_text_in_seven_of_ten(tmp_path):
+    module, rows = made("sentiment", tmp_path)
+    said = {
+        pattern.format(topic): feeling
+        for feeling in ("likes", "dislikes")
+        for language in (0, 1)
+        for pattern in module.SAID[feeling][language]
+        for topic in (list(module.TOPICS) if language == 0 else module.TOPICS.values())
+    }
+    told = [said.get(row["text"]) for row in rows]
+    assert all(one in (None, row["feeling"]) for one, row in zip(told, rows, strict=True))
+    assert np.mean([one is not None for one in told]) == pytest.approx(0.7, abs=0.04)
+    # Where the text does not tell, the image does; where there is none, the text tells.
+    assert all(one is not None or row["image"] for one, row in zip(told, rows, strict=True))
+    page = (FOLDER / "sentiment" / "README.md").read_text("utf-8")
+    for word in ("图片", "天安门", "picture"):
+        assert word in page
+        assert not [row for row in rows if word in row["text"]]
+
+
+def test_questions_alone_tell_little(tmp_path):
+    _, rows = made("questions", tmp_path)
+    answers = [row["answer"] for row in rows]
+    assert len(set(answers)) == 15
+    assert known([row["question"] for row in rows], answers) == pytest.approx(0.3, abs=0.02)
+    assert known([(row["picture"], row["question"]) for row in rows], answers) == 1
+
+
+def test_machines_need_both(tmp_path):
+    module, rows = made("triage", tmp_path)
+    truth = [row["to_do"] for row in rows]
+    said = {words: load for load, several in module.SAID.items() for words in several}
+    loads = [next(load for words, load in said.items() if words in row["note"]) for row in rows]
+    runs = [list(module.TO_DO)[place % len(module.TO_DO)][0] for place in range(len(rows))]
+    assert known(loads, truth) == pytest.approx(1 / 2)
+    assert known(runs, truth) == pytest.approx(2 / 3)
+    assert known(zip(runs, loads, strict=True), truth) == 1
+    assert known([(row["hall"], row["shift"]) for row in rows], truth) < 0.4
+
+
+def test_a_history_or_an_item_alone_tell_nothing(tmp_path):
+    module, rows = made("recommendation", tmp_path)
+    truth = [row["buys"] for row in rows]
+    tastes = [
+        collections.Counter(word for word in row["history"].split() if word in module.COLOURS).most_common(1)[0][0]
+        for row in rows
+    ]
+    wanted = [place % 2 == 0 for place in range(len(rows))]
+    assert known(tastes, truth) < 0.56
+    assert known([row["city"] for row in rows], truth) < 0.56
+    assert known(wanted, truth) == pytest.approx(0.95, abs=0.02)
+
+
+def test_findings_need_both(tmp_path):
+    _, rows = made("scans", tmp_path)
+    for row in rows:
+        assert ("urgent" in row["findings"]) == ({"shadow", "fever"} <= set(row["findings"]))
+    gone = [[row[name] is None for row in rows] for name in ("scan", "note")]
+    assert np.mean(gone, axis=1) == pytest.approx(0.1, abs=0.03)
+    assert not np.logical_and(*gone).any()
+
+
+def test_points_have_the_error_that_is_chance(tmp_path):
+    module, rows = made("courses", tmp_path)
+    points = np.array([row["points"] for row in rows])
+    said = {words: float(step) for step, several in zip(module.STEPS, module.SAID, strict=True) for words in several}
+    sure = np.array(
+        [next(said[words] for words in sorted(said, key=len)[::-1] if words in row["text"]) for row in rows]
+    )
+    slope = [
+        np.polyfit(np.arange(len(m)) / np.arange(len(m)).std(), m, 1)[0] / 25 for m in (row["minutes"] for row in rows)
+    ]
+    trend = np.array(slope)
+
+    def error(*inputs):
+        design = np.stack([np.ones(len(points)), *inputs], 1)
+        return np.abs(points - design @ np.linalg.lstsq(design, points, rcond=None)[0]).mean()
+
+    assert error(trend, sure) == pytest.approx(4.8, abs=0.4)
+    assert error(trend) == pytest.approx(9.7, abs=0.6)
+    assert error(sure) == pytest.approx(9.3, abs=0.6)
+    assert error() == pytest.approx(12.4, abs=0.7)
