@@ -86,7 +86,7 @@ def main() -> None:
         "head": f"generation:gguf={GGUF},{HEAD}",
         "training": record.run["training"],
         "seed": record.seed,
-        "samples": record.samples,
+        "samples": dataclasses.asdict(record.samples),
         "history": record.history,
         "best_epoch": record.best_epoch,
         "parameters": {

@@ -40,7 +40,6 @@ from mmkit.fusions.vectors.tensor import TensorFusion
 from mmkit.layers.attention import TransformerLayer
 from mmkit.layers.vectors import Projections
 from mmkit.speed.interleave import interleave
-from mmkit.system.allocator import keep_large_blocks
 from mmkit.system.machine import machine, software
 
 Inputs = list[tuple[Tensor, Tensor]]  # tokens [B T D] and mask [B T] of each input
@@ -239,7 +238,6 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    keep_large_blocks()  # as the command does
     sizes = [(64, 128, 2)] if options.quick else list(product((8, 64, 512), (128, 512), (2, 3)))
     rows = []
     sizes_of = f"{'fusion':16}{'batch':>6}{'width':>6}{'inputs':>7}{'tokens':>7}"

@@ -51,7 +51,7 @@ class Best:
     def restore(self, module: nn.Module, validate: Callable[[], tuple[float, Any]]) -> list[int]:
         """Load the average of the best weights, or the best alone.
 
-        One checkpoint after the other joins the average, from the best on, if that has no worse a validation score.
+        One checkpoint after the other joins the average, from the best on, if that has a better validation score.
 
         Returns:
             The epochs that were averaged.
@@ -60,7 +60,7 @@ class Best:
         for one in self.checkpoints[1:]:
             module.load_state_dict(averaged([*(other.state for other in chosen), one.state]))
             score, _ = validate()
-            if score >= reached:
+            if score > reached:
                 chosen, reached = [*chosen, one], score
         module.load_state_dict(averaged([one.state for one in chosen]))
         return [one.epoch for one in chosen]

@@ -37,6 +37,5 @@ class MeanFusion(nn.Module):
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""
         total, there = self.project(features)  # [B H], [B M]
-        if there is None:
-            return one_token(total / len(self.project.inputs), features, self.project.inputs)
-        return Features.of(total / there.sum(1, keepdim=True).clamp(min=1))
+        count = len(self.project.inputs) if there is None else there.sum(1, keepdim=True).clamp(min=1)
+        return one_token(total / count, features, self.project.inputs)
