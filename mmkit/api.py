@@ -20,7 +20,6 @@ from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out
-from mmkit.features.cache import default_folder
 from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.record import Record
@@ -30,6 +29,7 @@ from mmkit.sources.about import About
 from mmkit.system.bars import Bars
 from mmkit.system.files import at_home
 from mmkit.system.notebook import NotebookBars, in_notebook
+from mmkit.system.places import default_folder
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
 from mmkit.system.settings import OnError, Settings

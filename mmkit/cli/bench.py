@@ -36,11 +36,11 @@ from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.plan import plan
 from mmkit.experiments.suite import Suite, carry_out
-from mmkit.features.cache import default_folder
 from mmkit.report.document import document
 from mmkit.report.labels import plain
 from mmkit.report.tables import show, show_confusion
 from mmkit.system.bars import Bars
+from mmkit.system.places import default_folder
 from mmkit.system.settings import Settings
 
 Several = list[str] | None

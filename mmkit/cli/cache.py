@@ -9,8 +9,9 @@ import typer
 
 from mmkit.cli.results import print_json, print_lines
 from mmkit.errors import UsageError, one_of
-from mmkit.features.cache import CacheEntry, cache_entries, default_folder
+from mmkit.features.cache import CacheEntry, cache_entries
 from mmkit.features.cache import clear as removed
+from mmkit.system.places import default_folder
 
 DAY = 24 * 60 * 60
 

@@ -31,9 +31,9 @@ from mmkit.cli.results import print_json, print_results
 from mmkit.cli.setting import catalog
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
-from mmkit.features.cache import default_folder
 from mmkit.features.sharing import Shared
 from mmkit.system.bars import Bars
+from mmkit.system.places import default_folder
 from mmkit.system.settings import Settings
 
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from mmkit.errors import DataError
 from mmkit.sources.formats import EXTENSIONS, arrow_file, extension, plain_file, read_file, unique
+from mmkit.sources.spooled import LARGE
 
 SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "dev", "test", "testing"})
 """Names of folders that say to which split their files belong."""
@@ -70,7 +71,8 @@ def _files(folder: Path, *, outside: bool) -> Iterator[Path]:
 
 
 def _joined(folder: Path, files: Sequence[Path]) -> pa.Table:
-    tables = [read_file(file) for file in files]
+    large = sum(file.stat().st_size for file in files) >= LARGE
+    tables = [read_file(file, large=large) for file in files]
     first = tables[0].column_names
     for file, table in zip(files, tables, strict=True):
         unique(table.column_names, file)

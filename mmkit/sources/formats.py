@@ -24,6 +24,7 @@ import pyarrow.json
 import pyarrow.parquet
 
 from mmkit.errors import DataError
+from mmkit.sources.spooled import LARGE, ROWS, spooled
 from mmkit.system.files import utf8
 
 DELIMITED = {".csv": "", ".tsv": "\t", ".tab": "\t"}
@@ -48,8 +49,12 @@ def extension(path: Path) -> str:
     return suffixes[-1] if suffixes else ""
 
 
-def read_file(path: Path) -> pa.Table:
-    """The table of a file.
+def read_file(path: Path, *, large: bool = False) -> pa.Table:
+    """The table of a file; of a large one it is mapped.
+
+    Args:
+        path: of the file.
+        large: whether it is one of many, which are large together.
 
     Raises:
         DataError: it is not there, no plain file, of no known kind, or cannot be read.
@@ -58,14 +63,16 @@ def read_file(path: Path) -> pa.Table:
     if kind not in EXTENSIONS:
         raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
     plain_file(path)
+    large = large or path.stat().st_size >= LARGE
     try:
         if kind in DELIMITED:
-            return checked(_delimited(path, DELIMITED[kind]))
+            return checked(_delimited(path, DELIMITED[kind], large=large))
         if kind in LINES:
-            return checked(flat(_json(path)))
+            table = flat(_json(path))
+            return checked(spooled(table.schema, table.to_batches(ROWS), path) if large else table)
         if kind in ARROW:
             return flat(arrow_file(path))
-        return checked(flat(pa.parquet.read_table(path, memory_map=True, partitioning=None)))
+        return checked(_parquet(path, large=large))
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
@@ -124,7 +131,20 @@ def checked(table: pa.Table) -> pa.Table:
     return table
 
 
-def _delimited(path: Path, delimiter: str) -> pa.Table:
+def _parquet(path: Path, *, large: bool) -> pa.Table:
+    with pa.parquet.ParquetFile(path, memory_map=True) as file:
+        if not large:
+            return flat(file.read())
+        schema = flat(file.schema_arrow.empty_table()).schema
+        batches = (
+            part
+            for batch in file.iter_batches(ROWS)
+            for part in flat(pa.table(batch)).combine_chunks().cast(schema).to_batches()
+        )
+        return spooled(schema, batches, path)
+
+
+def _delimited(path: Path, delimiter: str, *, large: bool) -> pa.Table:
     encoding = _encoding(path)
     with io.TextIOWrapper(pa.input_stream(str(path)), encoding, newline="") as text:
         head = list(itertools.islice(iter(lambda: text.readline(CELL), ""), 20))
@@ -135,7 +155,7 @@ def _delimited(path: Path, delimiter: str) -> pa.Table:
     unique((name for name in given if name), path)
     for block in _BLOCKS:
         try:
-            table = pa.csv.read_csv(
+            with pa.csv.open_csv(
                 pa.input_stream(str(path)),
                 pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
                 pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
@@ -145,7 +165,8 @@ def _delimited(path: Path, delimiter: str) -> pa.Table:
                     strings_can_be_null=True,
                     check_utf8=True,
                 ),
-            )
+            ) as reader:
+                table = spooled(reader.schema, reader, path) if large else reader.read_all()
             break
         except pa.ArrowInvalid as error:
             if "straddl" not in str(error) or block == _BLOCKS[-1]:

@@ -1,6 +1,7 @@
 """Any source of a user's own data, read: a file, a folder, or a table in memory.
 
-Arrow files and what `datasets` saved are mapped, and cost no memory; all else is read into memory, up to half of it.
+Arrow files and what `datasets` saved are mapped, and cost no memory; so are other large tables, once they are read, see
+`spooled.py`. JSON alone has to fit into half of the memory for that.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 
 from mmkit.errors import DataError, UsageError
 from mmkit.sources.folders import read_folder
-from mmkit.sources.formats import ARROW, EXTENSIONS, extension, read_file, unique
+from mmkit.sources.formats import EXTENSIONS, LINES, extension, read_file, unique
 from mmkit.sources.memory import PREFIX, Column, held
 
 __all__ = ["Column", "Source", "read", "stamp"]
@@ -122,7 +123,7 @@ def _meant(path: Path) -> str:
 
 
 def _fits(path: Path) -> None:
-    """Check that what is not mapped takes no more than half of the memory.
+    """Check that JSON, which is read at once, takes no more than half of the memory.
 
     Raises:
         DataError: it takes more.
@@ -130,11 +131,7 @@ def _fits(path: Path) -> None:
     if not hasattr(os, "sysconf"):  # Windows
         return
     memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    size = sum(
-        status.st_size
-        for file, status in _stated(path)
-        if extension(file) in EXTENSIONS and extension(file) not in ARROW
-    )
+    size = sum(status.st_size for file, status in _stated(path) if extension(file) in LINES)
     if size > memory / 2:
         raise DataError(
             f"{path} has {size / 2**30:.1f} GiB, and is read into memory, of which there are {memory / 2**30:.1f}; "

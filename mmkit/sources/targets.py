@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,10 @@ import pyarrow.types as pat
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.sources import forms
 from mmkit.sources.hashes import different, pieces
+from mmkit.sources.memory import of_arrow
 from mmkit.sources.sampling import some, strings
 from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
+from mmkit.system.hashing import digest
 from mmkit.transforms.truth import category_name
 
 KINDS = ("classes", "labels", "scalar", "text")
@@ -112,6 +115,38 @@ class Target:
             return numbers[0] if len(numbers) == 1 else numbers
         plain = value.as_py()
         return [self.names[label] for label in plain] if self.kind == "labels" and plain is not None else plain
+
+
+class Truths:
+    """The truth of each row, as a store of a lazy column.
+
+    Args:
+        target: the truth of every row.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all truth."""
+        values = self._target.values
+        if isinstance(values, np.ndarray):
+            return digest([*self._target.names, np.ascontiguousarray(values)])
+        return digest(
+            [
+                *self._target.names,
+                of_arrow(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])),
+            ]
+        )
+
+    def gaps(self, rows: np.ndarray) -> np.ndarray:
+        """[S] bool: True where truth is missing."""
+        return ~self._target.known[rows]
+
+    def value(self, row: int) -> Any:
+        """The raw truth of a row."""
+        return self._target.truth(row)
 
 
 def _rarest(count: int, rows: np.ndarray, flat: np.ndarray, counts: np.ndarray) -> np.ndarray:

@@ -19,11 +19,12 @@ from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
+from mmkit.sources.columns import Lazy, Numbered, Objects
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
 from mmkit.sources.memory import hold
 from mmkit.sources.splitting import SPLITS
-from mmkit.sources.targets import epoch_metric, recommended_epochs
+from mmkit.sources.targets import Truths, epoch_metric, recommended_epochs
 
 
 class OwnData:
@@ -145,12 +146,12 @@ class OwnData:
         found, side = self.found, SPLITS.index(name)
         if found.target is None:
             raise UsageError("the data has no target")
-        rows = found.rows(side).tolist()
+        rows = found.rows(side)
         return Samples(
-            [str(row) if found.ids is None else found.ids[row] for row in rows],
+            Lazy(Numbered() if found.ids is None else Objects(found.ids), rows),
             {one.name: found.column(one, side) for one in found.inputs},
-            [found.target.truth(row) for row in rows],
-            None if found.groups is None else [found.groups[row] for row in rows],
+            Lazy(Truths(found.target), rows),
+            None if found.groups is None else Lazy(Objects(found.groups), rows),
         )
 
 

@@ -9,7 +9,8 @@ import torch
 import mmkit
 import mmkit.cli
 from mmkit.contract import Features
-from mmkit.features.cache import Pass, cache_entries, default_folder, encoded
+from mmkit.features.cache import Pass, cache_entries, encoded
+from mmkit.system.places import default_folder
 
 KEY, OTHER = "0123456789abcdef", "fedcba9876543210"
 

@@ -14,8 +14,8 @@ import pytest
 
 import mmkit
 from mmkit.cli import main
-from mmkit.features.cache import default_folder
 from mmkit.records.file import RecordFile
+from mmkit.system.places import default_folder
 
 SMALL = [
     *("--task", "synthetic-unique:train=48", "--fusion", "concat"),
