@@ -244,7 +244,10 @@ class Samples:
 
     A sequence may be lazy: it is read value by value, in any order, by several threads, and a value that must not be
     read raises a `DataError` then. Where it has a `fingerprint: str`, a hash of its content, it is known by that, and
-    where it has `subset(index)`, a lazy column of some of its values, no value is read to choose samples.
+    where it has `subset(index)`, a lazy column of some of its values, no value is read to choose samples. Two more are
+    used where it has them: `gaps(index)`, [B] bool, True where a value is missing; and, of rows of a table,
+    `arrow(index, names=None)`, their columns as an Arrow batch of numbers (float64) and dictionaries of strings, null
+    where a cell is missing.
 
     Args:
         ids: of each sample, unique over all splits.
@@ -308,9 +311,14 @@ class Transform(Protocol):
 
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
+    # One more attribute is read where a class has it: streams: bool, True where `fit` passes over its values once and
+    #   keeps none. Of values that are larger than memory it then gets all, else at most 20,000 (200,000 texts), drawn
+    #   with seed 0; a record says on how many it was fitted.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
+
+        They need not be a list: they may be read from disk as they are asked for.
 
         Raises:
             DataError: it cannot. The core tries each value alone to name its sample; where none is bad alone, a

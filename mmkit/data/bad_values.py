@@ -9,16 +9,23 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Self
 
+import numpy as np
 import torch
 from torch import Generator
 
 from mmkit.contract import Batch, Samples, Transform
+from mmkit.data.columns import Column
+from mmkit.data.decoded import Decoded
 from mmkit.data.subset import select
 from mmkit.errors import ContractError, DataError, MmkitError, ValuesError
 from mmkit.system.settings import OnError
 
 PROBED = 8
 """How many values are tried alone first: if all fail with the message of the whole column, no value is at fault."""
+MOST_FITTED, MOST_TEXTS = 20_000, 200_000
+"""Values, and texts, of a lazy column on which a transform is fitted that does not stream."""
+MOST_ALONE = 1_000_000
+"""Values that are tried alone at most: to fit a transform on each of more takes hours."""
 TRUTH = "truth"
 """The name of the truth where that of an input is expected; an input may have the same name."""
 
@@ -79,8 +86,13 @@ class RejectedError(DataError):
 
     def among(self, samples: Samples) -> bool:
         """Whether any of the values occurs in these samples."""
-        column = samples.truth if self.of_truth else samples.inputs.get(self.name, [None] * len(samples))
-        return any(s in self.reasons and value is not None for s, value in zip(samples.ids, column, strict=True))
+        rows = [row for row, sample in enumerate(samples.ids) if sample in self.reasons]
+        column = samples.truth if self.of_truth else samples.inputs.get(self.name)
+        if column is None:
+            return False
+        if (lazy := _lazy(column)) is not None:  # a value that cannot be read is not to be tried again
+            return not all(lazy.blank(row) for row in rows)
+        return any(column[row] is not None for row in rows)
 
 
 def without(samples: Samples, rejected: RejectedError, on_error: OnError) -> Samples:
@@ -94,7 +106,9 @@ def without(samples: Samples, rejected: RejectedError, on_error: OnError) -> Sam
     if on_error == "skip":
         return select(samples, [i for i, sample in enumerate(samples.ids) if sample not in rejected.reasons])
 
-    def blank(column: Sequence[Any]) -> list[Any]:
+    def blank(column: Sequence[Any]) -> Sequence[Any]:
+        if (lazy := _lazy(column)) is not None:
+            return Column(lazy.without(row for row, sample in enumerate(samples.ids) if sample in rejected.reasons))
         return [None if i in rejected.reasons else v for i, v in zip(samples.ids, column, strict=True)]
 
     if rejected.of_truth:
@@ -119,7 +133,7 @@ def transform_batch(
         transform: fitted.
         values: to transform.
         generator: random generator of the augmentation.
-        column: all values of the split.
+        column: all values of the split, or of a part of it that holds them: one that is lazy is read for it.
         ids: of the samples of the column.
         of_truth: whether the values are truth.
 
@@ -127,8 +141,12 @@ def transform_batch(
         RejectedError: the transform rejects values of the column.
         ContractError: the batch has no bool leaf `mask`, or another number of rows.
     """
+    if (lazy := _lazy(values)) is not None and lazy.arrow is None:
+        values = list(values)  # read once, whatever the transform does with them
     try:
         batch = transform(values, generator)
+    except RejectedError:
+        raise  # a value that cannot be read
     except Exception as error:  # a transform may raise anything on a value that it was not written for
         reasons = _alone(lambda value: transform([value]), column, ids, error)
         # A transform that fails on every value without blaming the data is broken itself.
@@ -138,21 +156,88 @@ def transform_batch(
     return checked(name, batch, len(values))
 
 
+class Rejected:
+    """What a transform rejects of a lazy column, part by part: all of it is named at once in the end.
+
+    Args:
+        name: of the input.
+        of_truth: whether the values are truth.
+    """
+
+    def __init__(self, name: str, *, of_truth: bool = False) -> None:
+        self.name = name
+        self.of_truth = of_truth
+        self._reasons: dict[str, str] = {}
+
+    def part(
+        self, transform: Transform, values: Sequence[Any], ids: Sequence[Any], start: int, size: int
+    ) -> Batch | None:
+        """The batch of the values from `start`, at most `size`; None if some are rejected, which is remembered.
+
+        Raises:
+            ContractError: the batch has no bool leaf `mask`, or another number of rows.
+        """
+        stop = min(start + size, len(values))
+        part = values[start:stop]
+        try:
+            return transform_batch(
+                self.name, transform, part, column=part, ids=Ids(ids, start, stop), of_truth=self.of_truth
+            )
+        except RejectedError as error:
+            if error.for_all:
+                raise
+            self._reasons |= error.reasons
+            return None
+
+    @property
+    def any(self) -> bool:
+        """Whether anything was rejected so far."""
+        return bool(self._reasons)
+
+    def raise_any(self) -> None:
+        """Raise if anything was rejected.
+
+        Raises:
+            RejectedError: the transform rejects values.
+        """
+        if self._reasons:
+            raise RejectedError(self.name, self._reasons, of_truth=self.of_truth)
+
+
+class Ids(Sequence[Any]):
+    """The ids from `start` to `stop`, of which none is read before it is asked for."""
+
+    def __init__(self, ids: Sequence[Any], start: int, stop: int) -> None:
+        self._ids, self._range = ids, range(start, stop)
+
+    def __getitem__(self, index: Any) -> Any:
+        return self._ids[self._range[index]]
+
+    def __len__(self) -> int:
+        return len(self._range)
+
+
 def fit_transform(
     name: str, transform: Transform, column: Sequence[Any], ids: Sequence[str], *, of_truth: bool = False
 ) -> None:
-    """Fit the transform.
+    """Fit the transform: on all values, but see `fitted_on`.
 
     Raises:
         RejectedError: values that the transform names, or that it cannot be fitted on alone while it can on all others.
     """
+    if (chosen := _fitted_on(transform, column)) is not None:
+        column, ids = Column.of(column).take(chosen), [ids[i] for i in chosen]
     unfitted = copy.deepcopy(transform)
     try:
         transform.fit(column)
     except ValuesError as error:
         reasons = {ids[place]: reason for place, reason in error.reasons.items()}
         raise RejectedError(name, reasons, of_truth=of_truth) from error
+    except RejectedError:
+        raise
     except Exception as error:  # as above
+        if len(column) > MOST_ALONE:
+            raise
 
         def alone(value: Any) -> None:
             copy.deepcopy(unfitted).fit([value])
@@ -167,6 +252,28 @@ def fit_transform(
         if not reasons or len(reasons) == _present(column) or _raised(partial(unfitted.fit, others)):
             raise
         raise RejectedError(name, reasons, of_truth=of_truth) from error
+
+
+def fitted_on(transform: Transform, column: Sequence[Any]) -> int:
+    """How many values a transform is fitted on.
+
+    All, unless they are decoded when they are asked for and the transform does not say that its `fit` streams: then at
+    most 20,000, or 200,000 texts, that are drawn with seed 0.
+    """
+    chosen = _fitted_on(transform, column)
+    return len(column) if chosen is None else len(chosen)
+
+
+def _fitted_on(transform: Transform, column: Sequence[Any]) -> list[int] | None:
+    if _lazy(column) is None or getattr(transform, "streams", False):
+        return None
+    first = next((value for value in column if value is not None), None)
+    most = MOST_TEXTS if isinstance(first, str) else MOST_FITTED
+    if len(column) <= most:
+        return None
+    drawn = np.random.default_rng(0).choice(len(column), most, replace=False)
+    drawn.sort()
+    return [int(i) for i in drawn]
 
 
 def checked(name: str, batch: Batch, size: int) -> Batch:
@@ -201,6 +308,10 @@ def _alone(
         for sample, why in errors.items()
         if why is not None
     }
+
+
+def _lazy(column: Sequence[Any]) -> Decoded | None:
+    return column.lazy if isinstance(column, Column) else None
 
 
 def _present(column: Sequence[Any]) -> int:

@@ -6,13 +6,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, overload
 
+import numpy as np
+
+from mmkit.data.decoded import Decoded, Flags
 from mmkit.system.hashing import digest
 
 
 class Column(Sequence[Any]):
     """Decoded values in the order of their samples; None is a missing one. They must not be changed.
 
-    Work on a column is shared by its `fingerprint`, so that columns of equal content share it.
+    They are in memory, or decoded whenever they are asked for. Work on a column is shared by its `fingerprint`, so that
+    columns of equal content share it.
 
     Args:
         values: decoded.
@@ -22,12 +26,17 @@ class Column(Sequence[Any]):
     """
 
     def __init__(self, values: Iterable[Any]) -> None:
-        self._values = list(values)
+        self._values: Decoded | list[Any] = values if isinstance(values, Decoded) else list(values)
 
     @staticmethod
     def of(values: Sequence[Any]) -> Column:
         """The values as a column: themselves if they are one already."""
         return values if isinstance(values, Column) else Column(values)
+
+    @property
+    def lazy(self) -> Decoded | None:
+        """The values that are decoded when they are asked for; None if they are in memory."""
+        return self._values if isinstance(self._values, Decoded) else None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -36,7 +45,7 @@ class Column(Sequence[Any]):
         Raises:
             TypeError: a value is of a type that cannot be hashed by its content.
         """
-        return digest(self._values)
+        return digest(self._values) if isinstance(self._values, list) else self._values.fingerprint
 
     def same(self, other: Column) -> bool:
         """Whether both columns have equal content; if it cannot be hashed, whether they are the same object."""
@@ -49,14 +58,28 @@ class Column(Sequence[Any]):
 
     def take(self, index: Iterable[int]) -> Column:
         """A column of the values at the given positions."""
+        if isinstance(self._values, Decoded):
+            return Column(self._values.subset(index))
         return Column(self._values[i] for i in index)
+
+    def gaps(self) -> Flags:
+        """[N] bool: True where a value is missing. One that could not be read is, as far as that is known."""
+        if isinstance(self._values, Decoded):
+            return self._values.gaps()
+        return np.fromiter((value is None for value in self._values), bool, len(self))
+
+    @property
+    def arrow(self) -> Any:
+        """Reads rows of a table column by column, where the values are so: `arrow(index, names)`; else None."""
+        return None if self.lazy is None else self.lazy.arrow
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
     @overload
-    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: slice) -> Sequence[Any]: ...
     def __getitem__(self, index: int | slice) -> Any:
-        return self._values[index]
+        found = self._values[index]
+        return Column(found) if isinstance(found, Decoded) else found
 
     def __len__(self) -> int:
         return len(self._values)

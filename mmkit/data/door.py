@@ -23,13 +23,37 @@ def plain_samples(samples: Samples) -> Samples:
     Raises:
         DataError: a column has no order, or an id is neither a string nor a whole number.
     """
-    truth = by_position(samples.truth, "truth")
+    ids, truth = by_position(samples.ids, "ids"), by_position(samples.truth, "truth")
+    groups = None if samples.groups is None else by_position(samples.groups, "groups")
     return Samples(
-        [_id(one) for one in by_position(samples.ids, "ids")],
+        ids if is_lazy(ids) else [_id(one) for one in ids],
         {name: by_position(column, f"input {name}") for name, column in samples.inputs.items()},
-        [None if is_gap(one) else one for one in truth],
-        None if samples.groups is None else list(by_position(samples.groups, "groups")),
+        truth if is_lazy(truth) else [None if is_gap(one) else one for one in truth],
+        groups if groups is None or is_lazy(groups) else list(groups),
     )
+
+
+def is_lazy(column: Any) -> bool:
+    """Whether a column is read value by value, see `Samples`; what it gives is plain already."""
+    return hasattr(column, "subset")
+
+
+def first_repeated(ids: Sequence[Any]) -> Any:
+    """The first id that occurs again; None if each is unique."""
+    hashes = id_hashes(ids)
+    order = np.sort(hashes)
+    repeated = np.unique(order[1:][order[1:] == order[:-1]])
+    seen: set[Any] = set()
+    for place in np.flatnonzero(np.isin(hashes, repeated)).tolist() if len(repeated) else ():
+        if ids[place] in seen:
+            return ids[place]
+        seen.add(ids[place])
+    return None
+
+
+def id_hashes(ids: Sequence[Any]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """[N]: Python's hash of each id, which takes 8 bytes where an id takes 60."""
+    return np.fromiter(map(hash, ids), np.int64, len(ids))
 
 
 def by_position(column: Any, what: str) -> Sequence[Any]:

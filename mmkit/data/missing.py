@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable
+
+import numpy as np
 
 from mmkit.contract import Samples
+from mmkit.data.columns import Column
 from mmkit.data.splits import Splits
 from mmkit.errors import DataError, one_of
 
@@ -16,11 +18,8 @@ def missing_values(samples: Samples, inputs: Iterable[str]) -> dict[str, int]:
     >>> missing_values(Samples(["a", "b", "c"], {"title": ["x", None, None]}, [0, 1, None]), ["title"])
     {'title': 1}
     """
-
-    def count(column: Sequence[Any]) -> int:
-        return sum(v is None and truth is not None for v, truth in zip(column, samples.truth, strict=True))
-
-    return {name: count(samples.inputs[name]) for name in inputs}
+    known = np.fromiter((truth is not None for truth in samples.truth), bool, len(samples))
+    return {name: int((Column.of(samples.inputs[name]).gaps() & known).sum()) for name in inputs}
 
 
 def check_inputs(splits: Splits) -> list[str]:

@@ -1,7 +1,7 @@
 """Readings: what a data set holds of each input, and how the rows of a batch are read from it.
 
-    Whole    transformed once, in memory, see `whole.py`
-    Live     transformed when asked, because the transform augments, or the whole would not fit into memory
+    Whole    transformed once, in memory or on disk, see `whole.py`
+    Live     transformed when asked, because the transform augments, or the whole would fit neither into memory nor disk
     Packed   features of a frozen encoder, see `packed.py`
     Copies   several of those, of augmented copies of the split
 
@@ -20,6 +20,7 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch, Features, Transform
 from mmkit.data.bad_values import transform_batch
+from mmkit.data.columns import Column
 from mmkit.data.grouping import Grouped
 from mmkit.data.packed import Packed
 from mmkit.data.placing import on, pinned
@@ -79,9 +80,15 @@ class Live:
 
     def made(self, index: Tensor, generator: Generator | None = None) -> Batch:
         """The rows of the samples `index` [B], on the host; in pinned memory if the device is CUDA."""
-        chosen = [self.values[i] for i in index.tolist()]
         drawn = generator if self.augment else None
-        batch = transform_batch(self.name, self.transform, chosen, drawn, column=self.values, ids=self.ids)
+        places = index.tolist()
+        if isinstance(self.values, Column) and self.values.lazy is not None:
+            chosen: Sequence[Any] = self.values.take(places)
+            ids = [self.ids[place] for place in places]
+            batch = transform_batch(self.name, self.transform, chosen, drawn, column=chosen, ids=ids)
+        else:
+            chosen = [self.values[i] for i in places]
+            batch = transform_batch(self.name, self.transform, chosen, drawn, column=self.values, ids=self.ids)
         return pinned(batch) if self.device.type == "cuda" else batch
 
     def rows(self, index: Tensor, generator: Generator | None = None, *, host: Tensor | None = None) -> Batch:
@@ -143,10 +150,24 @@ def reading(
     """
     if augment and transform.augments:
         return Live(name, transform, values, ids)
-    if len(values) > AT_ONCE:
-        spread = [values[i] for i in torch.linspace(0, len(values) - 1, PROBED).long().tolist()]
-        probe = transform_batch(name, transform, spread, column=values, ids=ids)
-        bound = (memory() or sys.maxsize) // SHARE if at_most is None else at_most
-        if bytes_of(probe) * len(values) / PROBED > bound:
-            return Live(name, transform, values, ids, augment=False)
+    bound = (memory() or sys.maxsize) // SHARE if at_most is None else at_most
+    if size_of_whole(name, transform, values, ids) > bound:
+        return Live(name, transform, values, ids, augment=False)
     return whole(name, transform, values, ids)
+
+
+def size_of_whole(name: str, transform: Transform, values: Sequence[Any], ids: Sequence[str]) -> float:
+    """About the bytes of a split that is transformed, by some of its values; 0 of a few values, which are no matter.
+
+    Raises:
+        RejectedError: the transform rejects values.
+        ContractError: a batch has no bool leaf `mask`, or another number of rows.
+    """
+    lazy = values.lazy if isinstance(values, Column) else None
+    if len(values) <= (AT_ONCE if lazy is None else PROBED):
+        return 0.0
+    places = torch.linspace(0, len(values) - 1, PROBED).long().tolist()
+    spread = [values[i] for i in places]
+    known = (values, ids) if lazy is None else (spread, [ids[i] for i in places])
+    probe = transform_batch(name, transform, spread, column=known[0], ids=known[1])
+    return bytes_of(probe) * len(values) / PROBED

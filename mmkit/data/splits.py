@@ -7,14 +7,16 @@ hashed before anything is trained: nothing is fitted on a hash, and its values a
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
+
+import numpy as np
 
 from mmkit.contract import Modality, Samples, Split, Task
 from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.content import SplitContent, content_of_split
 from mmkit.data.decoding import decode_all
-from mmkit.data.door import plain_samples
+from mmkit.data.door import id_hashes, plain_samples
 from mmkit.data.subset import small_subset, with_truth
 from mmkit.errors import DataError
 from mmkit.registry.catalog import Catalog
@@ -43,7 +45,7 @@ class Splits:
         self.columns: dict[Split, list[str]] = {}
         """The inputs that the task gave of each split, which may lack some."""
         self._read: dict[Split, Samples] = {}
-        self._ids: dict[Split, set[Any]] = {}
+        self._ids: dict[Split, Sequence[Any]] = {}
         self._unread: dict[Split, list[BadValue]] = {}
         self._with_truth: dict[Split, Samples] = {}
         self._kept: dict[Split, Samples] = {}
@@ -60,7 +62,8 @@ class Splits:
             samples = self._raw[name]
             if self.settings.limit is not None and name == "train":
                 samples = small_subset(samples, self.settings.limit)
-            self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error)
+            kinds = getattr(self.task, "inputs", {})
+            self._read[name], self._unread[name] = decode_all(samples, self.modalities, self.settings.on_error, kinds)
             del self._raw[name]
         samples = self._kept.get(name, self._read[name])
         if not len(samples):
@@ -101,14 +104,18 @@ class Splits:
         return self._content[name]
 
     def _check_ids(self, name: Split, samples: Samples) -> None:
-        ids = set(samples.ids)
-        for other, read in self._ids.items():
-            if shared := ids & read:
+        hashes = id_hashes(samples.ids)
+        for other, ids in self._ids.items():
+            here = np.flatnonzero(np.isin(hashes, id_hashes(ids)))
+            if not len(here):
+                continue
+            # Two ids may have one hash by chance.
+            if shared := {samples.ids[i] for i in here.tolist()} & set(ids):
                 raise DataError(
                     f"sample {min(shared, key=str)}{f' and {len(shared) - 1} more' if len(shared) > 1 else ''} of the "
                     f"{name} split is in the {other} split, too; a sample belongs to one split, and has one id"
                 )
-        self._ids[name] = ids
+        self._ids[name] = samples.ids
 
     @property
     def unread(self) -> dict[Split, list[BadValue]]:

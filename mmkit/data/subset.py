@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 from mmkit.contract import Samples
@@ -13,22 +14,26 @@ from mmkit.modalities.arrays import is_missing
 
 def select(samples: Samples, index: Sequence[int]) -> Samples:
     """The samples with the given indices."""
-
-    def pick(column: Sequence[Any]) -> list[Any]:
-        return [column[i] for i in index]
-
     return Samples(
-        pick(samples.ids),
+        _picked(samples.ids, index),
         {name: _chosen(column, index) for name, column in samples.inputs.items()},
-        pick(samples.truth),
-        None if samples.groups is None else pick(samples.groups),
+        _picked(samples.truth, index),
+        None if samples.groups is None else _picked(samples.groups, index),
     )
 
 
-def _chosen(column: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:
+def _picked(column: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:
     """The values at the given positions; of a lazy column none is read for it."""
     lazily = getattr(column, "subset", None)
-    return Column(column[i] for i in index) if lazily is None else lazily(index)
+    return [column[i] for i in index] if lazily is None else lazily(index)
+
+
+def _chosen(column: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:
+    """The same of an input, whose values are decoded or raw."""
+    if isinstance(column, Column):
+        return column.take(index)
+    picked = _picked(column, index)
+    return Column(picked) if isinstance(picked, list) else picked
 
 
 def first(samples: Samples, count: int) -> Samples:
@@ -55,9 +60,16 @@ def small_subset(samples: Samples, count: int) -> Samples:
         plain = truth.item() if getattr(truth, "ndim", None) == 0 else truth
         if isinstance(plain, str | int):
             firsts.setdefault(str(plain), i)
+            if len(firsts) >= count:
+                break  # no more are taken
     with_input = map(_first_there, samples.inputs.values())
-    by_priority = dict.fromkeys([*with_input, *firsts.values(), *range(len(samples))])
-    return select(samples, sorted(list(by_priority)[:count]))
+    most = min(count, len(samples))
+    chosen: dict[int, None] = {}
+    for i in chain(with_input, firsts.values(), range(len(samples))):
+        if len(chosen) == most:
+            break
+        chosen[i] = None
+    return select(samples, sorted(chosen))
 
 
 def _first_there(column: Sequence[Any]) -> int:
@@ -72,12 +84,13 @@ def _first_there(column: Sequence[Any]) -> int:
 
 
 def with_truth(samples: Samples) -> Samples:
-    """The samples that have truth.
+    """The samples that have truth; all of them are the samples themselves.
 
     >>> with_truth(Samples(["a", "b", "c"], {"title": ["x", "y", "z"]}, [0, None, 1])).ids
     ['a', 'c']
     """
-    return select(samples, [i for i, truth in enumerate(samples.truth) if truth is not None])
+    known = [i for i, truth in enumerate(samples.truth) if truth is not None]
+    return samples if len(known) == len(samples) else select(samples, known)
 
 
 def joined(one: Samples, other: Samples) -> Samples:

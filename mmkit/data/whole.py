@@ -6,16 +6,19 @@ Axes: B samples of a batch, N samples of the split, n of a part of it, T steps, 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import inf
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Generator, Tensor
 
 from mmkit.contract import Batch, Transform
-from mmkit.data.bad_values import transform_batch
+from mmkit.data.bad_values import Rejected, transform_batch
+from mmkit.data.columns import Column
 from mmkit.data.grouping import Grouped, short_and_long
 from mmkit.data.padding import padded, real_steps
 from mmkit.data.placing import on
@@ -41,6 +44,7 @@ class Whole:
         offsets: [N + 1], where each sample begins in the leaves of `fills`; None if all are stored as [N T ...].
         fills: the padding of each leaf that is stored as [R ...].
         grouped: whether a batch may come in groups, see `Grouped`.
+        place: the device of the rows, where the leaves stay on disk; None if they are in memory.
     """
 
     leaves: Batch
@@ -50,14 +54,17 @@ class Whole:
     offsets: Tensor | None = None
     fills: Mapping[str, float] = field(default_factory=dict)
     grouped: bool = False
+    place: torch.device | None = None
 
     @cached_property
     def size(self) -> int:
         """Bytes in memory."""
-        return sum(leaf.numel() * leaf.element_size() for leaf in self.leaves.values())
+        return 0 if self.place is not None else sum(leaf.numel() * leaf.element_size() for leaf in self.leaves.values())
 
     def rows(self, index: Tensor, generator: Generator | None = None, *, host: Tensor | None = None) -> Batch | Grouped:  # noqa: ARG002
         """The rows [B ...], those along T padded to the longest of them; see `Reading`."""
+        if self.place is not None and self.place.type != "cpu":
+            return _placed(replace(self, place=None).rows(index.cpu() if host is None else host), self.place)
         if self.lengths is None:
             return {name: leaf.index_select(0, index) for name, leaf in self.leaves.items()}
         lengths = self.lengths.index_select(0, index.cpu() if host is None else host)  # [B]
@@ -78,9 +85,17 @@ class Whole:
         return found
 
     def to(self, device: torch.device) -> Whole:
-        """The same on a device; the lengths stay on the host."""
+        """The same on a device; the lengths stay on the host, and what is on disk there."""
+        if self.place is not None:
+            return replace(self, place=device)
         offsets = None if self.offsets is None else self.offsets.to(device)
         return replace(self, leaves=on(self.leaves, device), offsets=offsets)
+
+
+def _placed(batch: Batch | Grouped, device: torch.device) -> Batch | Grouped:
+    if isinstance(batch, Grouped):
+        return Grouped([on(group, device) for group in batch.groups], batch.place.to(device))
+    return on(batch, device)
 
 
 def whole(
@@ -99,32 +114,55 @@ def whole(
         RejectedError: the transform rejects values.
         ContractError: a batch has no bool leaf `mask`, or another number of rows.
     """
+    lazy = values.lazy if isinstance(values, Column) else None
+    size = AT_ONCE if lazy is None else lazy.at_once
+    rejected = Rejected(name, of_truth=of_truth)
 
     def transformed(part: Sequence[Any]) -> Batch:
         return transform_batch(name, transform, part, column=values, ids=ids, of_truth=of_truth)
 
     parts: list[Batch] = []
-    for start in range(0, max(len(values), 1), AT_ONCE):
-        parts.append(transformed(values[start : start + AT_ONCE]))
-        if not _alike(parts[0], parts[-1]):
+    for start in range(0, max(len(values), 1), size):
+        if lazy is None:
+            parts.append(transformed(values[start : start + size]))
+        elif (part := rejected.part(transform, values, ids, start, size)) is not None:
+            parts.append(part)
+        if parts and not alike(parts[0], parts[-1]):
             parts = [transformed(values)]  # a leaf that is not along T is as long as the longest value of a call
             break
-    lengths = torch.cat([_lengths(part["mask"]) for part in parts])
+    rejected.raise_any()
+    lengths = torch.cat([lengths_of(part["mask"]) for part in parts])
     padded_to = {part["mask"].shape[1] for part in parts if part["mask"].ndim == 2}
     if of_truth or not padded_to or not len(lengths) or int(lengths.min()) == max(padded_to):
         return _joined(parts if len(padded_to) < 2 else [transformed(values)])  # nothing is padded
-    # What a missing value and some others are padded to alone tells apart what grows with the longest value of a batch
-    # from what has a length of its own.
-    nothing = transformed([None])
-    least = nothing["mask"].shape[1]
-    alone = [transformed(values[i : i + 1]) for i in _of_different_lengths(lengths)]
-    expected = [(one, max(int(_lengths(one["mask"]).max()), least)) for one in (*parts, *alone, nothing)]
-    along = frozenset(leaf for leaf in parts[0] if all(one[leaf].shape[1:2] == (steps,) for one, steps in expected))
-    fills = {leaf: fill for leaf in along if (fill := _fill(leaf, parts)) is not None}
+    along, least = along_steps(parts, lengths, values, transformed)
+    fills = _fills(along, parts)
     others = parts[0].keys() - along
     if len(padded_to) > 1 and (len(fills) < len(along) or any(_differ(leaf, parts) for leaf in others)):
         parts = [transformed(values)]  # padding that cannot be made longer
     return _joined(parts, lengths, least, along, fills) if "mask" in along else _joined(parts)
+
+
+def along_steps(
+    parts: Sequence[Batch], lengths: Tensor, values: Sequence[Any], transformed: Callable[[Sequence[Any]], Batch]
+) -> tuple[frozenset[str], int]:
+    """The leaves along T, and the number of steps that a batch has at least.
+
+    Args:
+        parts: of the first values, transformed together.
+        lengths: of them.
+        values: of the split.
+        transformed: transforms values.
+    """
+    # What a missing value and some others are padded to alone tells apart what grows with the longest value of a batch
+    # from what has a length of its own.
+    nothing = transformed([None])
+    least = nothing["mask"].shape[1]
+    alone = [transformed([values[i]]) for i in _of_different_lengths(lengths)]
+    expected = [(one, max(int(lengths_of(one["mask"]).max()), least)) for one in (*parts, *alone, nothing)]
+    return frozenset(
+        leaf for leaf in parts[0] if all(one[leaf].shape[1:2] == (steps,) for one, steps in expected)
+    ), least
 
 
 def _of_different_lengths(lengths: Tensor) -> list[int]:
@@ -191,32 +229,47 @@ def _rectangle(parts: Sequence[Tensor], steps: int, fill: float) -> Tensor:
     return whole
 
 
-def _fill(leaf: str, parts: Iterable[Batch]) -> float | None:
-    """The value of all padding of a leaf; None if it is not one value."""
-    found: set[float] = set()
+def _fills(along: Iterable[str], parts: Iterable[Batch]) -> dict[str, float]:
+    """The value of all padding of each leaf, where it is one value."""
+    leaves = list(along)
+    found: dict[str, set[float]] = {leaf: set() for leaf in leaves}
     for part in parts:
-        beyond = ~real_steps(_lengths(part["mask"]), part["mask"].shape[1])
+        for leaf, values in paddings(part, leaves).items():
+            found[leaf] |= values
+    return {leaf: next(iter(values), 0) for leaf, values in found.items() if len(values) < 2}
+
+
+def paddings(part: Batch, leaves: Iterable[str]) -> dict[str, set[float]]:
+    """The value that all padding of a leaf has: none where there is no padding, two of several."""
+    mask = part["mask"]
+    beyond = ~real_steps(lengths_of(mask), mask.shape[1])
+    found: dict[str, set[float]] = {}
+    for leaf in leaves:
         padding = part[leaf][beyond]
-        if padding.numel():
+        if not padding.numel():
+            found[leaf] = set()
+        else:
             first = padding.flatten()[0]
-            if not bool((padding == first).all()):
-                return None
-            found.add(first.item())
-    return found.pop() if len(found) == 1 else None if found else 0
+            found[leaf] = {first.item()} if bool((padding == first).all()) else {-inf, inf}
+    return found
 
 
-def _lengths(mask: Tensor) -> Tensor:
+def lengths_of(mask: Tensor) -> Tensor:
     """[n]: the place behind the last True of each row of a mask [n T]; of a mask [n] whether it is True."""
     if mask.ndim == 1:
         return mask.long()
-    return (mask * torch.arange(1, mask.shape[1] + 1)).amax(1) if mask.shape[1] else mask.new_zeros(len(mask)).long()
+    if not mask.shape[1]:
+        return mask.new_zeros(len(mask)).long()
+    flags = mask.numpy()
+    last = flags.shape[1] - flags[:, ::-1].argmax(1)  # of a row without any, T
+    return torch.from_numpy(np.where(flags.any(1), last, 0))
 
 
 def _along(leaf: Tensor, mask: Tensor) -> bool:
     return mask.ndim == 2 and leaf.ndim >= 2 and leaf.shape[1] == mask.shape[1]
 
 
-def _alike(one: Batch, other: Batch) -> bool:
+def alike(one: Batch, other: Batch) -> bool:
     """Whether two parts of a split can be joined: the same leaves of the same shapes, but for N and T."""
 
     def shape(batch: Batch, leaf: str) -> tuple[object, ...]:
@@ -232,5 +285,5 @@ def _alike(one: Batch, other: Batch) -> bool:
 def bytes_of(batch: Batch) -> float:
     """Bytes of a batch, without its padding."""
     mask = batch["mask"]
-    share = float(_lengths(mask).sum()) / max(mask.numel(), 1) if mask.ndim == 2 else 1.0
+    share = float(lengths_of(mask).sum()) / max(mask.numel(), 1) if mask.ndim == 2 else 1.0
     return sum(leaf.nbytes * (share if _along(leaf, mask) else 1) for leaf in batch.values())

@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -33,6 +33,8 @@ from mmkit.features.pieces import LENGTHS, PROGRESS, Part, Pieces
 from mmkit.system.cache_folder import ABOUT, INSTEAD, LOCKS
 from mmkit.system.files import owned, replacing, write_json
 from mmkit.system.progress import SILENT, Progress
+
+Made = TypeVar("Made")
 
 Encode = Callable[[Sequence[Any], int], Features]
 """From decoded values, and the index of the first of them, to their features on the CPU."""
@@ -105,27 +107,46 @@ def encoded(work: Pass, folder: Path, key: str, made_of: Mapping[str, Any]) -> P
         CacheWriteError: the folder cannot be written to, or the disk is full; what is written stays there.
     """
     home = folder / key
-    features = _read_entry(home)
-    if features is None:
+    return made_once(folder, key, lambda: _read_entry(home), lambda: _write_entry(home, work, made_of))
+
+
+def made_once(folder: Path, key: str, read: Callable[[], Made | None], write: Callable[[], None]) -> Made:
+    """What an entry holds, read or else written first. If several processes need it, one writes, the others wait.
+
+    Args:
+        folder: of the cache.
+        key: of the entry.
+        read: gives what a whole entry holds, else None.
+        write: writes it.
+
+    Raises:
+        CacheWriteError: the folder cannot be written to, or the disk is full; what is written stays there.
+    """
+    made = read()
+    if made is None:
         with contextlib.ExitStack() as stack:
-            with _writing(folder):
+            with writing(folder):
                 (folder / LOCKS / key).mkdir(parents=True, exist_ok=True)
             try:
                 stack.enter_context(owned(folder / LOCKS / key, wait=True, instead=INSTEAD))
             except UsageError as error:
                 raise CacheWriteError(str(error)) from error
-            features = _read_entry(home)  # another process may have written it meanwhile
-            if features is None:
-                _write_entry(home, work, made_of)
-                features = _read_entry(home)
-    if features is None:
-        raise CacheWriteError(f"features cannot be read back from {home}; {INSTEAD}")
-    return features
+            made = read()  # another process may have written it meanwhile
+            if made is None:
+                write()
+                made = read()
+    if made is None:
+        raise CacheWriteError(f"features cannot be read back from {folder / key}; {INSTEAD}")
+    return made
 
 
 @contextlib.contextmanager
-def _writing(folder: Path) -> Iterator[None]:
-    """Turn what the system says of the disk into an error of ours."""
+def writing(folder: Path) -> Iterator[None]:
+    """Turn what the system says of the disk into an error of ours.
+
+    Raises:
+        CacheWriteError: the block raises an OSError.
+    """
     try:
         yield
     except OSError as error:
@@ -134,32 +155,33 @@ def _writing(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _opened(home: Path, work: Pass) -> Iterator[Pieces]:
+def opened(home: Path, batch_size: int) -> Iterator[Pieces]:
     """The pieces of an unfinished entry; what was appended is safe when the block ends, even by an error."""
     with contextlib.ExitStack() as stack:
-        with _writing(home):
-            pieces = stack.enter_context(Pieces(home, work.batch_size))
+        with writing(home):
+            pieces = stack.enter_context(Pieces(home, batch_size))
         yield pieces
 
 
 def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
     """Encode all values that are not written yet, and write them; each is written once."""
-    with _writing(home):
+    with writing(home):
         home.mkdir(parents=True, exist_ok=True)
         (home / ABOUT).unlink(missing_ok=True)  # of a damaged entry
-    with _opened(home, work) as pieces:
+    with opened(home, work.batch_size) as pieces:
         for start in work.starts[-(-pieces.samples // work.batch_size) :]:
             part = work.part(start)
-            with _writing(home):
+            with writing(home):
                 pieces.append(part)
-        with _writing(home):
+        with writing(home):
             offsets = pieces.finish()
             with _atomic(home / "offsets.npy") as stream:
                 np.save(stream, offsets)
-            about: dict[str, Any] = {"samples": pieces.samples, "tokens": pieces.tokens, "width": pieces.width}
+            tokens, width = pieces.shape("tokens")
+            about: dict[str, Any] = {"samples": pieces.samples, "tokens": tokens, "width": width}
             about |= {"pooled": "pooled" in pieces.leaves, "made": time.time(), **work.about, "of": made_of}
             write_json(home / ABOUT, about, indent=None)
-    with _writing(home):
+    with writing(home):
         for name in (PROGRESS, LENGTHS):
             (home / name).unlink()
 
@@ -173,7 +195,7 @@ def _atomic(path: Path) -> Iterator[BinaryIO]:
 
 def _read_entry(home: Path) -> Packed | None:
     """The features of an entry; None if it is missing, unfinished or damaged."""
-    about = _about(home)
+    about = about_entry(home)
     if about is None:
         return None
     try:
@@ -197,7 +219,8 @@ def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:
     return torch.from_numpy(array)
 
 
-def _about(home: Path) -> dict[str, Any] | None:
+def about_entry(home: Path) -> dict[str, Any] | None:
+    """What a whole entry says of itself; None if it is missing, unfinished or damaged."""
     try:
         about = json.loads((home / ABOUT).read_text("utf-8"))
     except (OSError, ValueError):
@@ -228,7 +251,7 @@ def cache_entries(folder: Path) -> list[CacheEntry]:
     for home in folder.iterdir() if folder.is_dir() else ():
         if re.fullmatch(r"[0-9a-f]{16}", home.name) and home.is_dir():
             sizes = [status.st_size for path in home.rglob("*") if (status := _status(path)) and path.is_file()]
-            about, status = _about(home), _status(home)
+            about, status = about_entry(home), _status(home)
             made = about["made"] if about else status.st_mtime if status else 0.0
             entries.append(CacheEntry(home.name, sum(sizes), made, about))
     return sorted(entries, key=lambda entry: entry.size, reverse=True)

@@ -1,6 +1,6 @@
-"""Features that are being written: appended to one file a leaf, and made sure of piece by piece.
+"""What is being written to the cache: appended to one file a leaf, and made sure of piece by piece.
 
-HOME/*.npy            tokens, lengths of the samples, pooled vectors: appended behind a header that is filled in last
+HOME/*.npy            lengths of the samples, tokens, ...: appended behind a header that is filled in last
 HOME/progress.json    the pieces that are safe on the disk, each with its checksums; what lies behind does not count
 
 A process that is killed loses what it wrote after the last piece. Whoever goes on reads the pieces once, to check them.
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import time
 import zlib
@@ -32,14 +33,12 @@ SECONDS = 10.0
 """Seconds after which a piece is made sure of even if it is smaller: encoders may be slow."""
 HEADER = 128
 """Bytes of the header of a file, whatever the number of its rows."""
-_TYPES: dict[str, np.dtype[Any]] = {
-    "tokens": np.dtype(np.float32),
-    "pooled": np.dtype(np.float32),
-    "lengths": np.dtype(np.int64),
-}
 
 Part = dict[str, np.ndarray[Any, Any]]
-"""The features of one batch: `tokens` [R D], `lengths` [B] and, if there are any, `pooled` [B D]."""
+"""What is appended of one batch: leaves of rows, the same in each part but for how many rows; `lengths` [B] is one.
+
+Of features, the others are `tokens` [R D] and, if there are any, `pooled` [B D].
+"""
 
 
 class Pieces:
@@ -56,7 +55,9 @@ class Pieces:
     def __init__(self, home: Path, batch_size: int) -> None:
         self.home, self.batch_size = home, batch_size
         self.samples = 0
-        self.width = 0
+        self.note: dict[str, Any] = {}
+        """What the writer wants to know again when it goes on; plain JSON values."""
+        self._kinds: dict[str, tuple[np.dtype[Any], tuple[int, ...]]] = {}  # of a row of each leaf
         self._streams: dict[str, BinaryIO] = {}
         self._rows: dict[str, int] = {}
         self._sums: dict[str, int] = {}
@@ -69,14 +70,15 @@ class Pieces:
             known = json.loads((self.home / PROGRESS).read_text("utf-8"))
             same = known["batch_size"] == self.batch_size
             if same:
-                self._go_on(known["width"], known["pieces"])
+                self.note = known["note"]
+                self._go_on(known["leaves"], known["pieces"])
         except (OSError, ValueError, KeyError, TypeError):
             self._pieces = []  # there are none, or they are damaged
         if not self._pieces:
             self._close()
-            self.samples = 0
-            for leaf in _TYPES:
-                (self.home / f"{leaf}.npy").unlink(missing_ok=True)
+            self.samples, self.note = 0, {}
+            for file in self.home.glob("*.npy"):
+                file.unlink(missing_ok=True)
         return self
 
     def __exit__(
@@ -92,13 +94,12 @@ class Pieces:
 
     @property
     def leaves(self) -> list[str]:
-        """What is written: tokens and lengths, and pooled vectors if there are any."""
+        """What is written: lengths, and of features tokens, and pooled vectors if there are any."""
         return list(self._streams)
 
-    @property
-    def tokens(self) -> int:
-        """R of all that is written."""
-        return self._rows.get("tokens", 0)
+    def shape(self, leaf: str) -> tuple[int, ...]:
+        """Of all that is written of a leaf."""
+        return (self._rows[leaf], *self._kinds[leaf][1])
 
     def append(self, part: Part) -> None:
         """Write the features of the next batch.
@@ -107,12 +108,12 @@ class Pieces:
             OSError: they cannot be written; the pieces before stay.
         """
         if not self._streams:
-            self.width = part["tokens"].shape[1]
-            for leaf in part:
+            for leaf, values in part.items():
+                self._kinds[leaf] = (values.dtype, values.shape[1:])
                 self._streams[leaf] = (self.home / f"{leaf}.npy").open("w+b", buffering=0)
                 self._rows[leaf] = self._sums[leaf] = 0
                 _write(self._streams[leaf], bytes(HEADER))
-        plain = {leaf: np.ascontiguousarray(part[leaf], _TYPES[leaf]) for leaf in self._streams}
+        plain = {leaf: np.ascontiguousarray(part[leaf]) for leaf in self._streams}
         for leaf, values in plain.items():
             _write(self._streams[leaf], values.data.cast("B") if values.size else b"")
         for leaf, values in plain.items():  # only now: a full disk may have left some leaves behind the others
@@ -132,13 +133,11 @@ class Pieces:
         self._make_sure()
         for leaf, stream in self._streams.items():
             stream.seek(0)
-            _write(stream, _header(_TYPES[leaf], self._shape(leaf)))
+            kind, shape = self._kinds[leaf]
+            _write(stream, _header(kind, (self._rows[leaf], *shape)))
             os.fsync(stream.fileno())
         lengths = np.load(self.home / LENGTHS)
         return np.concatenate([[0], lengths.cumsum()]).astype(np.int64)
-
-    def _shape(self, leaf: str) -> tuple[int, ...]:
-        return (self._rows[leaf],) if leaf == "lengths" else (self._rows[leaf], self.width)
 
     def _make_sure(self) -> None:
         """Bring what was appended to the disk, and note it."""
@@ -146,14 +145,15 @@ class Pieces:
             os.fsync(stream.fileno())
         if self._waiting or not self._pieces:
             self._pieces.append({"samples": self.samples, "rows": dict(self._rows), "sums": dict(self._sums)})
-        document = {"batch_size": self.batch_size, "width": self.width, "pieces": self._pieces}
+        leaves = {leaf: [kind.str, list(shape)] for leaf, (kind, shape) in self._kinds.items()}
+        document = {"batch_size": self.batch_size, "leaves": leaves, "note": self.note, "pieces": self._pieces}
         write_json(self.home / PROGRESS, document, indent=None)
         self._waiting, self._safe = 0, time.monotonic()
         self._sums = dict.fromkeys(self._sums, 0)
 
-    def _go_on(self, width: int, pieces: list[Mapping[str, Any]]) -> None:
+    def _go_on(self, leaves: Mapping[str, Any], pieces: list[Mapping[str, Any]]) -> None:
         """Open the files behind the last piece that is whole."""
-        self.width = width
+        self._kinds = {leaf: (np.dtype(kind), tuple(shape)) for leaf, (kind, shape) in leaves.items()}
         for leaf in pieces[0]["rows"]:
             self._streams[leaf] = (self.home / f"{leaf}.npy").open("r+b", buffering=0)
             self._streams[leaf].seek(HEADER)
@@ -180,7 +180,8 @@ class Pieces:
         return found
 
     def _bytes(self, leaf: str) -> int:
-        return _TYPES[leaf].itemsize * (1 if leaf == "lengths" else self.width)
+        kind, shape = self._kinds[leaf]
+        return kind.itemsize * math.prod(shape)
 
     def _close(self) -> None:
         for stream in self._streams.values():

@@ -7,6 +7,8 @@ gets the state that making it again would leave.
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -19,19 +21,26 @@ from torch import Tensor, nn
 from mmkit.contract import Transform
 from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
-from mmkit.data.readings import Live
+from mmkit.data.readings import Live, size_of_whole
 from mmkit.data.whole import Whole
 from mmkit.features.cache import CacheWriteError, Pass, encoded
+from mmkit.features.transformed import Packing, UnpackableError, packed
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
-from mmkit.system.machine import memory
+from mmkit.system.machine import libraries, memory
 from mmkit.system.progress import SILENT, Progress
 
 Made = TypeVar("Made")
 
 AT_MOST = 4 * 2**30
 """Bytes of transformed splits that are kept for later runs, or a quarter of the memory if that is less."""
+
+
+IN_MEMORY = 64 * 2**20
+"""Bytes of a transformed split up to which it stays in memory, though its values do not."""
+KEEP = 20 * 2**30
+"""Bytes of transformed splits on disk at most, unless the user says otherwise."""
 
 
 @dataclass(frozen=True)
@@ -61,14 +70,18 @@ class Shared:
     Args:
         cache: folder of the feature cache; None keeps features in memory only.
         progress: receives reports of progress.
+        keep: bytes of transformed splits that are written to that folder; None is a tenth of what is free there, at
+            most 20 GiB.
     """
 
     cache: Path | None = None
     progress: Progress = SILENT
+    keep: int | None = None
     _kept: dict[Hashable, _Kept] = field(default_factory=dict, init=False)
     _wholes: list[_Transformed] = field(default_factory=list, init=False)
     _digests: dict[Hashable, tuple[object, str]] = field(default_factory=dict, init=False)
     _features: dict[Hashable, tuple[str, Packed]] = field(default_factory=dict, init=False)
+    _on_disk: dict[str, float] = field(default_factory=dict, init=False)
     _warned: set[str] = field(default_factory=set, init=False)
     _codes: dict[tuple[type, ...], str | None] = field(default_factory=dict, init=False)
 
@@ -115,6 +128,66 @@ class Shared:
         while len(self._wholes) > 1 and sum(one.whole.size for one in self._wholes) > bound:
             del self._wholes[0]
         return found.whole
+
+    def packed(self, work: Packing, choice: Choice) -> Whole | None:
+        """A split, transformed once for all processes, and mapped from disk.
+
+        None where it is small, or larger than `keep`, or cannot be kept: it is then transformed in this process.
+
+        Args:
+            work: the pass.
+            choice: the encoder that the transform is of.
+
+        Raises:
+            RejectedError: the transform rejects values.
+        """
+        if self.cache is None or work.values.lazy is None:
+            return None
+        size = size_of_whole(work.name, work.transform, work.values, work.ids)
+        made_of = self._made_of(work, choice) if size > IN_MEMORY else None
+        if made_of is None:
+            return None
+        key = fingerprint(made_of)
+        room = self._room(self.cache) - sum(other for one, other in self._on_disk.items() if one != key)
+        if size > room:
+            self.warn_once(
+                f"input {work.name} would take {size / 2**30:.1f} GiB transformed, more than --keep leaves "
+                f"({max(room, 0) / 2**30:.1f} GiB), so it is transformed in every process"
+            )
+            return None
+        try:
+            whole = packed(work, self.cache, key, made_of)
+        except (UnpackableError, CacheWriteError) as error:
+            self.warn_once(f"{error}; until then input {work.name} is transformed in every process")
+            return None
+        self._on_disk[key] = size
+        return whole
+
+    def _made_of(self, work: Packing, choice: Choice) -> dict[str, Any] | None:
+        """All that determines a transformed split; None where that cannot be known."""
+        code = self.code(choice)
+        factory = type(work.transform)
+        if None in code:
+            return None
+        try:
+            return {
+                "transformed": f"{factory.__module__}.{factory.__qualname__}",
+                "options": json.loads(json.dumps(choice.part(factory), default=str)),
+                "plugins": choice.plugins,
+                "code": code,
+                "libraries": {"torch": torch.__version__, **libraries(choice.plugins)},
+                "transform": digest(work.transform.state()),
+                "values": work.values.fingerprint,
+            }
+        except TypeError as error:
+            self.warn_once(f"{error}, so input {work.name} is transformed in every process")
+            return None
+
+    def _room(self, folder: Path) -> float:
+        if self.keep is not None:
+            return self.keep
+        there = next(one for one in (folder, *folder.parents) if one.exists())
+        return min(KEEP, shutil.disk_usage(there).free / 10)
 
     def encoder(self, name: str, choice: Choice, transform: Transform, make: Callable[[], nn.Module]) -> nn.Module:
         """The encoder of an input. It is shared if it is frozen and its transform does not augment."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import bisect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkit.errors import DataError
+from mmkit.modalities.arrays import is_missing
 from mmkit.sources.formats import CELL
 from mmkit.sources.memory import fingerprint, of_arrow
 from mmkit.sources.paths import located
@@ -47,6 +48,10 @@ class Store(Protocol):
         """
         ...
 
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where the value of a row is missing."""
+        ...
+
 
 class Lazy(Sequence[Any]):
     """The values of some rows of a store, each read when it is asked for.
@@ -70,6 +75,19 @@ class Lazy(Sequence[Any]):
     def subset(self, index: Sequence[int]) -> Lazy:
         """A column of the values at the given positions, of which none is read yet."""
         return Lazy(self._store, self._rows[np.asarray(index, dtype=np.int64)])
+
+    def gaps(self, index: Array | None = None) -> Array:
+        """[S] bool: True where a value is missing, found without decoding any."""
+        rows = self._rows if index is None else self._rows[index]
+        return self._store.gaps(rows)
+
+    @property
+    def arrow(self) -> Callable[..., pa.RecordBatch] | None:
+        """Reads rows of a table column by column: `arrow(index, names=None)`; None where values are no such rows."""
+        found = self._store.arrow if isinstance(self._store, Rows) else None
+        if found is None:
+            return None
+        return lambda index, names=None: found(self._rows[np.asarray(index, dtype=np.int64)], names)
 
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
@@ -107,6 +125,10 @@ class Cells:
     def fingerprint(self) -> str:
         """A hash of type and values."""
         return of_arrow(self._column)
+
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where a cell is null."""
+        return _null(self._column)[rows]
 
     def value(self, row: int) -> Any:
         """The cell; Arrow's own look-up in a column of many chunks is far slower."""
@@ -161,6 +183,23 @@ class Media:
         if isinstance(cell, Mapping):
             cell = None if cell.get("bytes") is not None else cell.get("path")
         return cell if isinstance(cell, str) and cell.strip() and _bytes_in(cell) is None else None
+
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where a cell is null, or blank."""
+        return self._blank[rows]
+
+    @cached_property
+    def _blank(self) -> Array:
+        null = self._cells.gaps(np.arange(self._length))
+        for row in np.flatnonzero(~null).tolist():
+            try:
+                cell = self._cells.value(row)
+            except DataError:
+                continue
+            if isinstance(cell, Mapping):
+                cell = cell.get("bytes") if cell.get("bytes") is not None else cell.get("path")
+            null[row] = cell is None or (isinstance(cell, str) and not cell.strip())
+        return null
 
     def value(self, row: int) -> str | bytes | None:
         """The bytes, or the path of a plain file inside the folder."""
@@ -236,6 +275,10 @@ class Objects:
         """A hash of the values, where they can be hashed by their content."""
         return fingerprint({"": list(self._values)})
 
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where an object says itself that it is none."""
+        return np.fromiter((is_missing(self._values[row]) for row in rows.tolist()), bool, len(rows))
+
     def value(self, row: int) -> Any:
         """The object."""
         return self._values[row]
@@ -265,6 +308,33 @@ class Rows:
             state.update(np.ascontiguousarray(codes, dtype=np.int64).tobytes())
         return state.hexdigest()
 
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where every cell of a row is missing."""
+        found = np.ones(len(rows), bool)
+        for numbers in self.numbers.values():
+            found &= np.isnan(numbers[rows])
+        for codes, _ in self.categories.values():
+            found &= codes[rows] < 0
+        return found
+
+    def arrow(self, rows: Array, names: Iterable[str] | None = None) -> pa.RecordBatch:
+        """The cells of some rows, column by column: float64, or dictionaries of strings; null where missing.
+
+        Args:
+            rows: [S] of them.
+            names: of the columns; None is all.
+        """
+        columns: dict[str, pa.Array] = {}
+        for name in (*self.numbers, *self.categories) if names is None else names:
+            if name in self.numbers:
+                columns[name] = pa.array(self.numbers[name][rows], from_pandas=True)  # NaN is null
+            else:
+                codes, words = self.categories[name]
+                chosen = codes[rows]
+                indices = pa.array(chosen, pa.int32(), mask=chosen < 0)
+                columns[name] = pa.DictionaryArray.from_arrays(indices, pa.array(words, pa.string()))
+        return pa.record_batch(columns)
+
     def value(self, row: int) -> dict[str, float | str | None]:
         """The row: a number, a name or None a column."""
         cells: dict[str, float | str | None] = {}
@@ -275,3 +345,23 @@ class Rows:
             code = codes.item(row)
             cells[name] = None if code < 0 else names[code]
         return cells
+
+
+class Numbered:
+    """The number of each row, as a string."""
+
+    fingerprint = "numbers of rows"
+
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: no row is without a number."""
+        return np.zeros(len(rows), bool)
+
+    def value(self, row: int) -> str:
+        """The number."""
+        return str(row)
+
+
+def _null(column: pa.ChunkedArray) -> Array:
+    """[N] bool: True where a cell is null."""
+    parts = [chunk.is_null().to_numpy(zero_copy_only=False) for chunk in column.chunks]
+    return np.concatenate(parts) if parts else np.zeros(0, bool)

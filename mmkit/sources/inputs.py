@@ -26,6 +26,7 @@ from mmkit.sources.guess import TABLE
 from mmkit.sources.members import Members, is_member
 from mmkit.sources.memory import Column
 from mmkit.sources.numbers import numbers
+from mmkit.sources.spooled import LARGE, ROWS, spooled, spooled_array
 
 MOST_TEXTS = 4
 """More columns of text are joined: the shortest of them into one input."""
@@ -137,15 +138,27 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> pa.ChunkedArray:
-    """One column as it is; several as lines of `name: value`."""
-    found = []
-    for name in names:
-        column = columns[name]
-        found.append(
-            pa.chunked_array([pa.array([None if v is None else str(v) for v in column], pa.large_string())])
-            if isinstance(column, list)
-            else strings(column)
-        )
+    """One column as it is; several as lines of `name: value`. A large one is mapped."""
+    listed = {
+        name: pa.chunked_array([pa.array([None if v is None else str(v) for v in column], pa.large_string())])
+        for name in names
+        if isinstance(column := columns[name], list)
+    }
+    given = [listed[name] if name in listed else columns[name] for name in names]
+    if sum(column.nbytes for column in given) < LARGE:
+        return _lines(names, given)
+    schema = pa.schema([("", pa.large_string())])
+    size = len(given[0])
+    parts = (
+        pa.record_batch([chunk], schema)
+        for start in range(0, size, ROWS)
+        for chunk in _lines(names, [column.slice(start, ROWS) for column in given]).chunks
+    )
+    return spooled(schema, parts, f"the text of {', '.join(names)}").column(0)
+
+
+def _lines(names: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> pa.ChunkedArray:
+    found = [strings(column) for column in columns]
     if len(found) == 1:
         return found[0]
     nothing = pa.scalar("", pa.large_string())
@@ -176,6 +189,8 @@ def _rows(names: Sequence[str], kinds: Mapping[str, str], columns: Mapping[str, 
             days, calendar = _parts(name, dates(column, kind))
             measured |= days
             named |= calendar
+        measured = {one: spooled_array(values, name) for one, values in measured.items()}
+        named = {one: (spooled_array(codes, name), words) for one, (codes, words) in named.items()}
     return Rows(measured, named)
 
 

@@ -6,10 +6,15 @@ Axes: N rows, C classes, labels or numbers a row.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
+
+from mmkit.sources.memory import of_arrow
+from mmkit.system.hashing import digest
 
 TENTHS = 10
 """Parts that numbers are cut into, of which splits keep the shares."""
@@ -91,6 +96,38 @@ class Target:
             return numbers[0] if len(numbers) == 1 else numbers
         plain = value.as_py()
         return [self.names[label] for label in plain] if self.kind == "labels" and plain is not None else plain
+
+
+class Truths:
+    """The truth of each row, as a store of a lazy column.
+
+    Args:
+        target: the truth of every row.
+    """
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all truth."""
+        values = self._target.values
+        if isinstance(values, np.ndarray):
+            return digest([*self._target.names, np.ascontiguousarray(values)])
+        return digest(
+            [
+                *self._target.names,
+                of_arrow(values if isinstance(values, pa.ChunkedArray) else pa.chunked_array([values])),
+            ]
+        )
+
+    def gaps(self, rows: np.ndarray) -> np.ndarray:
+        """[S] bool: True where truth is missing."""
+        return ~self._target.known[rows]
+
+    def value(self, row: int) -> Any:
+        """The raw truth of a row."""
+        return self._target.truth(row)
 
 
 def _rarest(count: int, rows: np.ndarray, flat: np.ndarray, counts: np.ndarray) -> np.ndarray:

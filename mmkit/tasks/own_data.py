@@ -19,10 +19,12 @@ from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
+from mmkit.sources.columns import Lazy, Numbered, Objects
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
 from mmkit.sources.looking import Decode
 from mmkit.sources.memory import hold
+from mmkit.sources.target import Truths
 from mmkit.sources.targets import epoch_metric, recommended_epochs
 from mmkit.sources.units import SPLITS
 
@@ -169,12 +171,12 @@ class OwnData:
                 f"each of {self.folds} folds has splits of its own, and only a comparison (`mmkit bench`) has use for "
                 "all; leave out --folds, or name one with the option fold"
             )
-        rows = found.rows(side).tolist()
+        rows = found.rows(side)
         return Samples(
-            [str(row) if found.ids is None else found.ids[row] for row in rows],
+            Lazy(Numbered() if found.ids is None else Objects(found.ids), rows),
             {one.name: found.column(one, side) for one in found.inputs},
-            [found.target.truth(row) for row in rows],
-            None if found.groups is None else [found.groups[row] for row in rows],
+            Lazy(Truths(found.target), rows),
+            None if found.groups is None else Lazy(Objects(found.groups), rows),
         )
 
 

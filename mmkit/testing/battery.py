@@ -43,6 +43,8 @@ CHECKS: tuple[Check, ...] = (
     Check(transforms.transform_buffer, ("encoder", "head"), BUILT),
     Check(transforms.transform_threads, ("encoder", "head"), (*BUILT, "transform-repeatable")),
     Check(transforms.transform_fit, ("encoder", "head"), BUILT),
+    Check(transforms.transform_lazy, ("encoder", "head"), BUILT),
+    Check(transforms.transform_streams, ("encoder", "head"), BUILT),
     Check(surroundings.global_state, KINDS, BUILT),
     Check(evaluation.deterministic, MODULES, BUILT),
     Check(construction.shapes, MODULES, BUILT),

@@ -7,12 +7,15 @@ from functools import partial
 from typing import cast
 
 from mmkit.contract import Samples, Split, Transform
+from mmkit.data.columns import Column
 from mmkit.data.dataset import Dataset
 from mmkit.data.packed import Packed
-from mmkit.data.readings import Copies, Reading, reading
+from mmkit.data.readings import Copies, Live, Reading, reading
+from mmkit.data.whole import Whole
 from mmkit.features.extraction import Extraction
 from mmkit.features.scaling import Scaling
 from mmkit.features.sharing import Shared
+from mmkit.features.transformed import Packing
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
@@ -84,13 +87,23 @@ class Frozen:
             if name in frozen and self.copies:
                 return Copies([self._features(name, samples, split, copy) for copy in range(self.copies)])
             values = samples.inputs[name]
-            make = partial(reading, name, transform, values, samples.ids, augment=augment)
-            return make() if augmented else self.shared.whole(name, transform, values, make)
+            if augmented:
+                return reading(name, transform, values, samples.ids, augment=True)
+            return self.shared.whole(name, transform, values, partial(self._transformed, name, samples, split))
 
         truth = self.transforms.read_truth(samples, self.shared)
         readings = {name: of_input(name, transform) for name, transform in self.transforms.inputs.items()}
         data = Dataset(len(samples), readings, truth).grouped(self.module.rowwise)
         return data.to(next(self.module.parameters()).device)
+
+    def _transformed(self, name: str, samples: Samples, split: Split | None) -> Whole | Live:
+        """An input that is the same every time: on disk, in memory, or transformed whenever it is read."""
+        choice, transform = self.combination.encoders[name], self.transforms.inputs[name]
+        values = Column.of(samples.inputs[name])
+        about = {"encoder": f"transform of {choice}", "input": name} | ({"split": split} if split else {})
+        work = Packing(name, transform, values, samples.ids, self.shared.progress, about)
+        packed = self.shared.packed(work, choice)
+        return reading(name, transform, values, samples.ids, augment=False) if packed is None else packed
 
     def fit_scaling(self, samples: Samples, data: Dataset) -> None:
         """Fit the scaling of the features on the training split.

@@ -88,26 +88,28 @@ class ImageTransform:
         Raises:
             DataError: there is no image.
         """
-        images = [value for value in values if value is not None]
-        if not images:
+        sizes: list[tuple[int, int]] = []
+        coloured = self.colour == "colour"
+        # An image weighs the same whatever its size; sums of bytes are exact in float64. Images of an input are in grey
+        # until one has colour, so sums are kept for both.
+        grey, colour = torch.zeros(2, 1, dtype=torch.float64), torch.zeros(2, 3, dtype=torch.float64)
+        for image in values:
+            if image is None:
+                continue
+            sizes.append((image.shape[1], image.shape[2]))
+            coloured = coloured or (self.colour == "auto" and len(image) == 3)
+            if self.colour == "grey" or not coloured:
+                of_image = _sums(image, 1)
+                grey += of_image
+                colour += of_image if self.colour == "auto" else 0
+            else:
+                colour += _sums(image, 3)
+        if not sizes:
             raise DataError("the training split has no image in this input; leave the input out")
         if self.size is None:
-            sizes = sorted({(image.shape[1], image.shape[2]) for image in images})
-            side = min(USUAL, round(statistics.median(min(image.shape[1:]) for image in images)))
-            self.size = sizes[0] if len(sizes) == 1 else (side, side)
-        channels = (
-            max(image.shape[0] for image in images) if self.colour == "auto" else 1 + 2 * (self.colour == "colour")
-        )
-        # An image weighs the same whatever its size; sums of bytes are exact in float64.
-        sums = torch.zeros(2, channels, dtype=torch.float64)
-        for image in images:
-            of_image = torch.zeros_like(sums)
-            # A part at a time: in float64, a picture of 100 megapixels takes gigabytes.
-            for part in image.split(max(1, AT_ONCE // image.shape[2]), dim=1):
-                pixels = _channels(part, channels).flatten(1).double() / 255
-                of_image += torch.stack((pixels.sum(1), pixels.square().sum(1)))
-            sums += of_image / (image.shape[1] * image.shape[2])
-        mean, square = sums / len(images)
+            side = min(USUAL, round(statistics.median(map(min, sizes))))
+            self.size = sizes[0] if len(set(sizes)) == 1 else (side, side)
+        mean, square = (colour if coloured else grey) / len(sizes)
         self.mean = mean.tolist()
         # A channel that never changes stays at 0 instead of being blown up.
         self.std = [
@@ -182,6 +184,16 @@ class ImageTransform:
             flipped = torch.rand(len(pixels), 1, 1, 1, generator=generator) < self.flip
             pixels = torch.where(flipped, pixels.flip(-1), pixels)
         return pixels
+
+
+def _sums(image: Tensor, channels: int) -> Tensor:
+    """[2 C] float64: the mean over the pixels of an image, and that of their squares, from 0 to 1."""
+    found = torch.zeros(2, channels, dtype=torch.float64)
+    # A part at a time: in float64, a picture of 100 megapixels takes gigabytes.
+    for part in image.split(max(1, AT_ONCE // image.shape[2]), dim=1):
+        pixels = _channels(part, channels).flatten(1).double() / 255
+        found += torch.stack((pixels.sum(1), pixels.square().sum(1)))
+    return found / (image.shape[1] * image.shape[2])
 
 
 def _channels(image: Tensor, channels: int) -> Tensor:

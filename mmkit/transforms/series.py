@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -16,6 +17,8 @@ from torch import Generator, Tensor
 from mmkit.contract import Batch
 from mmkit.errors import DataError, ValuesError
 
+AT_ONCE = 2**23
+"""Numbers that are in memory at once while a transform is fitted."""
 FAR = 1e3
 """Standard deviations from zero, beyond which a channel is centred in float64."""
 
@@ -43,6 +46,8 @@ class SeriesTransform:
         noise: standard deviation of the noise that is added in training, in standard deviations of the channel; 0 is
             off.
     """
+
+    streams = True
 
     def __init__(
         self,
@@ -73,21 +78,34 @@ class SeriesTransform:
             DataError: there is no series.
             ValuesError: some have another number of channels than most.
         """
-        series = {place: self._cut(value) for place, value in enumerate(values) if value is not None}
-        if not series:
+        channels: dict[int, int] = {}
+        moments: _Moments | None = None
+        waiting: list[Tensor] = []
+        numbers = 0
+        for place, value in enumerate(values):
+            if value is None:
+                continue
+            series = self._cut(value)
+            channels[place] = series.shape[1]
+            if series.shape[1] != next(iter(channels.values())):
+                continue  # an error below, whichever of them most have
+            waiting.append(series)
+            numbers += series.numel()
+            if numbers >= AT_ONCE:
+                moments, waiting, numbers = _merged(moments, waiting), [], 0
+        if not channels:
             raise DataError("the training split has no series in this input; leave the input out")
-        channels = {place: value.shape[1] for place, value in series.items()}
         ((most, _),) = Counter(channels.values()).most_common(1)
         wrong = {place: count for place, count in channels.items() if count != most}
         if wrong:
             said = f"channels; most of the training split have {most}"
             raise ValuesError({place: f"a series has {count} {said}" for place, count in wrong.items()})
-        steps = torch.cat(list(series.values()))  # [N C]
-        rounding = 1e-7 if steps.dtype == torch.float32 else 1e-12  # of a number, relative to it
-        std, self.mean = torch.std_mean(steps.double(), 0, correction=0)
+        found = _merged(moments, waiting) if waiting or moments is None else moments
+        rounding = 1e-7 if found.single else 1e-12  # of a number, relative to it
+        self.mean = found.mean
         # A channel that never changes, but for rounding, stays at 0 instead of being blown up.
-        varies = (steps.amax(0) > steps.amin(0)) & (std > rounding * self.mean.abs())
-        self.std = torch.where(varies, std, 1.0)
+        varies = (found.most > found.least) & (found.std > rounding * self.mean.abs())
+        self.std = torch.where(varies, found.std, 1.0)
 
     def __call__(self, values: Sequence[Tensor | None], generator: Generator | None = None) -> Batch:
         """`steps` [B T C] float32, zero where padded, and `mask` [B T]."""
@@ -129,6 +147,41 @@ class SeriesTransform:
 
     def _cut(self, value: Tensor) -> Tensor:
         return value if self.max_length is None else value[: self.max_length]
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """What is known of the steps of some series, by channel: [C] each, float64 but for the extremes."""
+
+    count: int
+    mean: Tensor
+    std: Tensor
+    least: Tensor
+    most: Tensor
+    single: bool
+    """Whether all are float32."""
+
+
+def _merged(known: _Moments | None, series: Sequence[Tensor]) -> _Moments:
+    """The moments of the known steps and of more: Chan et al., "Updating Formulae and a Pairwise Algorithm for
+    Computing Sample Variances", 1979, equation 2.1.
+    """  # noqa: D205 - one sentence
+    steps = torch.cat(list(series))  # [N C]
+    std, mean = torch.std_mean(steps.double(), 0, correction=0)
+    more = _Moments(len(steps), mean, std, steps.amin(0), steps.amax(0), steps.dtype == torch.float32)
+    if known is None:
+        return more
+    count = known.count + more.count
+    apart = more.mean - known.mean
+    squares = known.count * known.std**2 + more.count * more.std**2 + apart**2 * (known.count * more.count / count)
+    return _Moments(
+        count,
+        known.mean + apart * (more.count / count),
+        (squares / count).sqrt(),
+        torch.minimum(known.least, more.least),
+        torch.maximum(known.most, more.most),
+        known.single and more.single,
+    )
 
 
 def padded(packed: Tensor, lengths: Tensor, mask: Tensor) -> Tensor:

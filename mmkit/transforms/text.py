@@ -49,6 +49,7 @@ class TextTransform:
     """
 
     augments = False
+    streams = True
 
     def __init__(
         self,

@@ -335,7 +335,7 @@ def test_names_that_are_no_files(tmp_path):
 
 
 def test_what_is_too_large_for_this_machine_is_refused_before_it_is_read(written, monkeypatch):
-    text, mapped = written({"a": ["x" * 4000]}, "csv"), written({"a": ["x" * 4000]}, "arrow")
+    text, mapped = written({"a": ["x" * 4000]}, "jsonl"), written({"a": ["x" * 4000]}, "arrow")
     monkeypatch.setattr(os, "sysconf", lambda name: 1 if name == "SC_PHYS_PAGES" else 4096)
     with pytest.raises(DataError, match="is read into memory"):
         read(text, {})

@@ -241,6 +241,36 @@ class AddsKey(Sound):
         return Features.of(batch["features"], batch["mask"])
 
 
+class WantsList(Padded):
+    def fit(self, values):
+        super().fit(values.copy())
+
+
+class OtherOfLazy(Padded):
+    def __call__(self, values, generator=None):
+        batch = super().__call__(values, generator)
+        return batch if isinstance(values, list) else batch | {"steps": batch["steps"] + 1}
+
+
+class ReadsTwice(Padded):
+    streams = True
+
+    def fit(self, values):
+        super().fit(values)
+        super().fit(values)
+
+
+class KeepsValues(Padded):
+    streams = True
+
+    def fit(self, values):
+        super().fit(values)
+        self.kept = list(values)
+
+    def state(self):
+        return super().state()
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`"), (Widthless, "`width`")],
@@ -259,6 +289,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer"), (reading(ShiftsValues), "changes the values")],
     "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
+    "transform-lazy": [(reading(WantsList), "no list: AttributeError"), (reading(OtherOfLazy), "something else")],
+    "transform-streams": [(reading(ReadsTwice), "reads a value 2 times"), (reading(KeepsValues), "still held")],
     "transform-augments": [(reading(Silent), "augments is False"), (reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(NotJson), "raised TypeError")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

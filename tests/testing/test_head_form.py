@@ -137,6 +137,19 @@ class WritesTruth(Sound):
         return super().loss(output, truth)
 
 
+class WantsList(Words):
+    def fit(self, values):
+        super().fit(values.copy())
+
+
+class ReadsTwice(Words):
+    streams = True
+
+    def fit(self, values):
+        super().fit(list(values))
+        super().fit(list(values))
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`")],
@@ -145,6 +158,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer")],
     "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
+    "transform-lazy": [(reading(WantsList), "no list: AttributeError")],
+    "transform-streams": [(reading(ReadsTwice), "reads a value 2 times")],
     "transform-augments": [(reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

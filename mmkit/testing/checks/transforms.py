@@ -6,11 +6,13 @@ Axes: B batch, T tokens.
 from __future__ import annotations
 
 import copy
+import gc
 import json
 import pickle
 import random
 import sys
 import threading
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -178,6 +180,62 @@ def transform_fit(specimen: Specimen) -> str | None:
         twice(values), once(values)
     ):
         raise ContractError("fitted twice it is not what the second fit makes of a new one: fit accumulates")
+    return None
+
+
+class _Lazy(Sequence[Any]):
+    """Values that are handed out one by one, each a new object, as a lazy column does; it counts how often.
+
+    Args:
+        values: what is handed out.
+    """
+
+    def __init__(self, values: Sequence[Any]) -> None:
+        self._values = values
+        self.reads = [0] * len(values)
+        self.handed: list[weakref.ref[Any]] = []
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        value = copy.deepcopy(self._values[index])  # raises IndexError behind the end, which ends an iteration
+        self.reads[index] += 1
+        if isinstance(value, Tensor | np.ndarray):
+            self.handed.append(weakref.ref(value))
+        return value
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+
+def transform_lazy(specimen: Specimen) -> str | None:
+    """`fit` and `__call__` take a sequence that is no list, as a lazy column is, and make the same of it."""
+    values = [*specimen.values(16), None]
+    plain, lazy = specimen.new_transform(), specimen.new_transform()
+    plain.fit(values)
+    try:
+        lazy.fit(_Lazy(values))
+        found = lazy(_Lazy(values))
+    except Exception as error:
+        raise ContractError(f"of a sequence that is no list: {type(error).__name__}: {error}") from error
+    same = json.dumps(plain.state(), sort_keys=True) == json.dumps(lazy.state(), sort_keys=True)
+    if not same or _differs(found, plain(values)):
+        raise ContractError("of a sequence that is no list it makes something else than of a list")
+    return None
+
+
+def transform_streams(specimen: Specimen) -> str | None:
+    """Where a transform says that `fit` streams, it reads each value once, and keeps none."""
+    transform = specimen.new_transform()
+    if not getattr(transform, "streams", False):
+        return None
+    values = _Lazy([*specimen.values(16), None])
+    transform.fit(values)
+    gc.collect()
+    if any(one() is not None for one in values.handed):
+        raise ContractError("streams is True, and after `fit` values are still held")
+    if max(values.reads) > 1:
+        raise ContractError(f"streams is True, and `fit` reads a value {max(values.reads)} times")
     return None
 
 
