@@ -34,6 +34,7 @@ _LONG = 64  # the shortest base64 that is taken for a file
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _ZEROS = re.compile(r"0[0-9]+")
+_DIGITS = 400  # of more no number is made, and Python refuses those of thousands
 _WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0*)?")
 
 
@@ -187,7 +188,7 @@ class Strings:
         signs = tuple(sorted({text for text, value in zip(self.seen, read, strict=True) if np.isnan(value)}))
         said = f"; {', '.join(map(repr, signs[:5]))} read as missing" if signs else ""
         if form.whole and form.style == "plain" and not form.unit:
-            whole = [int(text.partition(".")[0] or 0) for text in self.seen if _WHOLE.fullmatch(text)]
+            whole = [int(text.partition(".")[0][:_DIGITS]) for text in self.seen if _WHOLE.fullmatch(text)]
             column = pa.chunked_array(
                 [
                     pc.if_else(pa.array(~unread[start : start + len(piece)]), piece, pa.scalar(None, piece.type))

@@ -140,7 +140,10 @@ def test_lists_as_json():
 
 @pytest.mark.parametrize(
     "form",
-    ["%b %d %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b-%d-%Y"] + ["%a, %d %b %Y %H:%M:%S GMT"],
+    [
+        *("%b %d %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b-%d-%Y"),
+        "%a, %d %b %Y %H:%M:%S GMT",
+    ],
 )
 def test_dates_with_names_of_months_are_what_python_reads(form):
     days = [dt.datetime(2001, 1, 1) + dt.timedelta(days=97 * i, seconds=3601 * i) for i in range(90)]

@@ -1,8 +1,8 @@
 """Columns of the tables inside the wheels of statsmodels and vega_datasets, each with the reading expected.
 
 The readings were written from the rules before the tables were tried. Seven of them came out otherwise: dates with
-names of months (`Jan 1 2000`, `Jan-1-1995`), quarters (`1974Q1`), whole numbers with a fraction of zeros (`18.0`), numbers like
-`3281.1`, taken for months of years, and a column called `identifier`. The rules have been mended since.
+names of months (`Jan 1 2000`, `Jan-1-1995`), quarters (`1974Q1`), whole numbers with a fraction of zeros (`18.0`),
+numbers like `3281.1`, taken for months of years, and a column called `identifier`. The rules have been mended since.
 """
 
 import importlib.util
