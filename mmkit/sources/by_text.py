@@ -34,7 +34,8 @@ _LONG = 64  # the shortest base64 that is taken for a file
 _DATA = re.compile(r"data:[\w.+-]+/[\w.+-]+(;[\w=.-]+)*;base64,", re.IGNORECASE)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{64,}={0,2}")
 _ZEROS = re.compile(r"0[0-9]+")
-_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)")
+_DIGITS = 400  # of more no number is made, and Python refuses those of thousands
+_WHOLE = re.compile(r"[+-]?(0|[1-9][0-9]*)(\.0*)?")
 
 
 class Strings:
@@ -135,16 +136,15 @@ class Strings:
         return replace(guess_lists(column, self.missing, "lists as JSON"), missing=self.missing)
 
     def of_dates(self) -> Guess | None:
-        """Dates, year first or in one of the two other orders."""
+        """Dates, year first, with names of months, or in one of the two other orders."""
         texts = pa.chunked_array([pa.array(self.seen)])
+        if (what := self._of_worded_dates()) is not None:
+            return Guess("date", what, self._undated("date")) if _are_dates(texts) else None
         if self.share(bool(re.match(r"\d{1,4}[-/.]?\d", text)) for text in self.seen) <= MOST:
             return None
         patterns = re.compile(f"{dates.YEAR_FIRST}|{dates.DIGITS.replace('(?P<', '(?P<a')}")
         if self.share(bool(patterns.match(text)) for text in self.seen) > MOST:
-            moments = dates.dates(texts)
-            if (~np.isnat(moments)).mean() > MOST:
-                return Guess("date", "dates, year first", self._undated("date"))
-            return None
+            return Guess("date", "dates, year first", self._undated("date")) if _are_dates(texts) else None
         first, second = (dates.dates(texts, f"date:{order}") for order in ("dayfirst", "monthfirst"))
         as_day, as_month = ((~np.isnat(moments)).mean() for moments in (first, second))
         if max(as_day, as_month) <= MOST:
@@ -157,6 +157,14 @@ class Strings:
             return Guess("date:dayfirst", "dates, the day or the month first", self.missing, problem)
         kind, order = ("date:dayfirst", "day") if as_day > as_month else ("date:monthfirst", "month")
         return Guess(kind, f"dates, {order} first", self._undated(kind))
+
+    def _of_worded_dates(self) -> str | None:
+        """How the dates are written, where they have words or letters in them."""
+        for what, patterns in dates.WORDS.items():
+            compiled = [re.compile(pattern) for pattern in patterns]
+            if self.share(any(one.match(text) for one in compiled) for text in self.seen) > MOST:
+                return what
+        return None
 
     def _undated(self, kind: str) -> int:
         return int(np.isnat(dates.dates(self.column, kind)).sum())
@@ -180,7 +188,7 @@ class Strings:
         signs = tuple(sorted({text for text, value in zip(self.seen, read, strict=True) if np.isnan(value)}))
         said = f"; {', '.join(map(repr, signs[:5]))} read as missing" if signs else ""
         if form.whole and form.style == "plain" and not form.unit:
-            whole = [int(text) for text in self.seen if _WHOLE.fullmatch(text)]
+            whole = [int(text.partition(".")[0][:_DIGITS]) for text in self.seen if _WHOLE.fullmatch(text)]
             column = pa.chunked_array(
                 [
                     pc.if_else(pa.array(~unread[start : start + len(piece)]), piece, pa.scalar(None, piece.type))
@@ -206,6 +214,10 @@ class Strings:
         if count > rows / 2 and length >= 1.5:
             return Guess("text", f"{length:.1f} words each, {_percent(count, rows)} different", self.missing)
         return Guess("category", f"{count:,} different strings", self.missing)
+
+
+def _are_dates(texts: pa.ChunkedArray) -> bool:
+    return bool((~np.isnat(dates.dates(texts))).mean() > MOST)
 
 
 def _end(name: str) -> str:

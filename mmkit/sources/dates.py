@@ -17,10 +17,24 @@ from mmkit.sources.numbers import by_value, plain_numbers
 from mmkit.sources.types import is_text, usual
 
 _CLOCK = r"(?:[T ,]\s*(?P<h>\d{1,2}):(?P<mi>\d{2})(?::(?P<s>\d{2})(?P<f>[.,]\d{1,9})?)?\s*(?P<half>[AaPp][Mm])?)?"
-_ZONE = r"\s*(?P<zone>Z|UTC|[+-]\d{2}:?\d{2})?"
+_ZONE = r"\s*(?P<zone>Z|UTC|GMT|[+-]\d{2}:?\d{2})?"
 YEAR_FIRST = rf"^(?P<y>\d{{4}})[-/.](?P<m>\d{{1,2}})(?:[-/.](?P<d>\d{{1,2}}){_CLOCK}{_ZONE})?$"
 DIGITS = r"^(?P<y>(?:1[5-9]|20|21)\d{2})(?P<m>0[1-9]|1[0-2])(?P<d>0[1-9]|[12]\d|3[01])$"
 _DAY_FIRST = rf"^(?P<d>\d{{1,2}})[-/.](?P<m>\d{{1,2}})[-/.](?P<y>\d{{4}}|\d{{2}}){_CLOCK}{_ZONE}$"
+_HALF = ("january", "february", "march", "april", "may", "june")
+_MONTHS = (*_HALF, "july", "august", "september", "october", "november", "december")
+_NAME = "(?P<name>(?i:" + "|".join(f"{month[:3]}(?:{month[3:]})?" for month in _MONTHS).replace("sep(", "sept?(") + "))"
+_DAY = r"(?P<d>\d{1,2})(?:st|nd|rd|th)?"
+WORDS = {
+    "dates with names of months": (
+        rf"^{_NAME}[. /-]*{_DAY}[, /-]+(?P<y>\d{{4}}){_CLOCK}{_ZONE}$",
+        rf"^(?:[A-Za-z]{{3,9}},?\s+)?{_DAY}[. /-]*{_NAME}[., /-]*(?P<y>\d{{4}}|\d{{2}}){_CLOCK}{_ZONE}$",
+        rf"^{_NAME}[., /-]*(?P<y>\d{{4}})$",
+    ),
+    "quarters of years": (r"^(?P<y>\d{4})[ /-]?[Qq](?P<q>[1-4])$", r"^[Qq](?P<q>[1-4])[ /-]?(?P<y>\d{4})$"),
+}
+"""How dates are written that have words or letters in them, by what they are; the parts are named."""
+_DECIMAL = r"^\d{4}\.\d{1,2}$"  # a number, and no month of a year
 _MONTH_FIRST = _DAY_FIRST.replace("<d>", "<x>").replace("<m>", "<d>").replace("<x>", "<m>")
 PATTERNS = {"date": YEAR_FIRST, "date:dayfirst": _DAY_FIRST, "date:monthfirst": _MONTH_FIRST}
 """How dates are written, by kind; the parts are named."""
@@ -35,7 +49,7 @@ def dates(column: pa.ChunkedArray, kind: str = "date") -> np.ndarray:
     Args:
         column: [N] dates and times of Arrow, whole numbers (seconds since 1970, thousandths of them, or digits as in
             20240501), or strings.
-        kind: "date" (year first), "date:dayfirst" or "date:monthfirst".
+        kind: "date" (year first, or with the name of the month), "date:dayfirst" or "date:monthfirst".
 
     Returns:
         [N] datetime64[ms], in UTC where a zone is written; NaT where a value is missing, or is no date.
@@ -82,7 +96,11 @@ def _from_texts(array: pa.Array, kind: str) -> np.ndarray:
     found, rest = _by_arrow(text)
     if rest.any():
         other = text.filter(pa.array(rest))
+        other = pc.if_else(pc.match_substring_regex(other, _DECIMAL), pa.scalar(None, pa.string()), other)
         late = _by_pattern(other, YEAR_FIRST)
+        if np.isnat(late).any() and pc.any(pc.match_substring_regex(other, "[A-Za-z]")).as_py():
+            for pattern in (pattern for patterns in WORDS.values() for pattern in patterns):
+                late = np.where(np.isnat(late), _by_pattern(other, pattern), late)
         if np.isnat(late).any():
             digits = _by_pattern(other, DIGITS)
             late = np.where(np.isnat(late), digits, late)
@@ -117,8 +135,17 @@ def _by_pattern(text: pa.Array, pattern: str) -> np.ndarray:
         return pc.fill_null(field.cast(pa.int64()), 0).to_numpy(zero_copy_only=False)
 
     year, month, day = part("y"), part("m"), part("d")
+    if "name" in names:
+        short = pc.utf8_lower(pc.utf8_slice_codeunits(pc.struct_field(parts, "name"), 0, 3))
+        place = pc.index_in(short, pa.array([name[:3] for name in _MONTHS]))
+        month = pc.fill_null(place, -1).to_numpy(zero_copy_only=False).astype(np.int64) + 1
+    elif "q" in names:
+        month = 3 * part("q") - 2
     year = np.where(year < 100, year + np.where(year < 70, 2000, 1900), year)
-    day = np.where(known & (day == 0) & ("h" in names) & _blank(parts, "d", names), 1, day)  # 2024-05 is its first day
+    if "d" not in names:
+        day = np.where(known, 1, day)
+    else:  # 2024-05 is its first day
+        day = np.where(known & (day == 0) & ("h" in names) & _blank(parts, "d", names), 1, day)
     good = known & (month >= 1) & (month <= 12) & (day >= 1)
     first = ((np.where(good, year, 1970) - 1970) * 12 + np.where(good, month - 1, 0)).astype("datetime64[M]")
     length = ((first + 1).astype("datetime64[D]") - first.astype("datetime64[D]")).astype(np.int64)

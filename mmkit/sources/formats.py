@@ -7,6 +7,7 @@ afterwards, when all of it is known.
 from __future__ import annotations
 
 import csv
+import functools
 import io
 import itertools
 import json
@@ -35,6 +36,8 @@ PACKED = (".gz", ".bz2", ".zst")
 
 CELL = 64 * 2**20
 """The most bytes of a cell; a row of CSV or a line of JSON that is longer is refused, too."""
+DEPTH = 64
+"""Lists and objects within each other that a value may have."""
 _BLOCKS = (4 * 2**20, 2 * CELL)
 """Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
 _OTHER_DELIMITERS = ";\t|"
@@ -291,17 +294,20 @@ def flat(table: pa.Table) -> pa.Table:
     return table
 
 
-def _without_views(kind: pa.DataType) -> pa.DataType:
-    if kind in {pa.string_view(), pa.binary_view()}:
-        return pa.large_string() if kind == pa.string_view() else pa.large_binary()
+def _without_views(kind: pa.DataType, depth: int = 0) -> pa.DataType:
+    if depth > DEPTH:  # Arrow's time for a type grows far faster than its depth
+        raise DataError(f"a column holds values nested more than {DEPTH} deep; write them as strings, or leave it out")
+    inner = functools.partial(_without_views, depth=depth + 1)
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        return pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
     if pa.types.is_struct(kind):
-        return pa.struct([pa.field(one.name, _without_views(one.type)) for one in kind])
+        return pa.struct([pa.field(one.name, inner(one.type)) for one in kind])
     if pa.types.is_fixed_size_list(kind):
-        return pa.list_(_without_views(kind.value_type), kind.list_size)
+        return pa.list_(inner(kind.value_type), kind.list_size)
     if pa.types.is_list(kind):
-        return pa.list_(_without_views(kind.value_type))
+        return pa.list_(inner(kind.value_type))
     if pa.types.is_large_list(kind) or pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
-        return pa.large_list(_without_views(kind.value_type))
+        return pa.large_list(inner(kind.value_type))
     return kind
 
 

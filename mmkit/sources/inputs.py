@@ -229,7 +229,7 @@ def _lists(name: str, column: pa.ChunkedArray) -> dict[str, Array]:
     try:
         valid = np.concatenate([chunk.is_valid().to_numpy(zero_copy_only=False) for chunk in column.chunks])
         cells = np.concatenate(
-            [chunk.flatten().cast(pa.float64()).to_numpy(zero_copy_only=False) for chunk in column.chunks]
+            [chunk.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for chunk in column.chunks]
         )
         values = cells.reshape(int(valid.sum()), -1)  # [rows K]
     except (pa.ArrowException, AttributeError, ValueError) as error:

@@ -52,7 +52,7 @@ class Form:
         unit: what stands beside them: "", "money", "%", "sizes" (KB, MB, ...), "many" (k, m, bn), or one unit in lower
             case.
         share: of the values that are no sign for missing, how many are written so.
-        whole: True where none has a fraction.
+        whole: True where none has a fraction but zeros.
     """
 
     style: str
@@ -86,7 +86,7 @@ def form_of(texts: Iterable[str]) -> Form | None:
         if style == "comma":
             whole = not any("," in text for text in fitting)
         else:
-            whole = not any("." in text or "e" in text.lower() for text in fitting)
+            whole = not any(text.partition(".")[2].strip("0") or "e" in text.lower() for text in fitting)
         return Form(style, unit, share, whole)
     return None
 

@@ -33,6 +33,7 @@ LEAST = 3
 COARSE = 1000
 """Rows of validation below which right answers are too few to choose an epoch by."""
 _SHOWN = 3_000_000
+_DIGITS = 400  # of a class whose name is a number
 _BAR = 0.05  # the least share of strings with a | that makes them lists of labels
 
 
@@ -178,7 +179,8 @@ def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, .
 
 def _in_order(codes: np.ndarray, index: Mapping[str, int]) -> tuple[np.ndarray, tuple[str, ...]]:
     """Codes and names with the names in order: as numbers where all are whole, else by letters."""
-    whole = all(name.removeprefix("-").isascii() and name.removeprefix("-").isdecimal() for name in index)
+    digits = [name.removeprefix("-") for name in index]
+    whole = all(one.isascii() and one.isdecimal() and len(one) <= _DIGITS for one in digits)
     names = tuple(sorted(index, key=lambda name: (int(name) if whole else 0, name)))
     place = np.full(len(names) + 1, -1, np.int32)
     for number, name in enumerate(names):

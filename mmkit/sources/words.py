@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 
 _PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
-_IDS = frozenset(("id", "ids", "uuid", "guid", "idx", "index", "rowid", "unnamed", "pk"))
+_IDS = frozenset(("id", "ids", "identifier", "uuid", "guid", "idx", "index", "rowid", "unnamed", "pk"))
 _NO_IDS = frozenset(
     ("acid", "avoid", "bid", "covid", "fluid", "grid", "hybrid", "kid", "paid", "rapid", "solid", "valid")
 )

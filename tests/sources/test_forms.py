@@ -136,3 +136,25 @@ def test_moments_that_are_numbers_and_types_of_arrow():
 def test_lists_as_json():
     assert listed(["[1, 2]", " [] ", None, "[1,", "{}", "[[1], [2]]"]) == [[1, 2], [], None, None, None, [[1], [2]]]
     assert listed(["[" * 100_000 + "]" * 100_000]) == [None]
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        *("%b %d %Y", "%B %d, %Y", "%d %B %Y", "%d-%b-%Y", "%d-%b-%y", "%d%b%Y", "%b-%d-%Y"),
+        "%a, %d %b %Y %H:%M:%S GMT",
+    ],
+)
+def test_dates_with_names_of_months_are_what_python_reads(form):
+    days = [dt.datetime(2001, 1, 1) + dt.timedelta(days=97 * i, seconds=3601 * i) for i in range(90)]
+    texts = [day.strftime(form) for day in days]
+    expected = [np.datetime64(dt.datetime.strptime(text, form), "ms") for text in texts]
+    assert dates(pa.chunked_array([texts])).tolist() == [moment.astype(object) for moment in expected]
+
+
+def test_quarters_and_months_of_years_begin_with_their_first_day_and_other_words_are_no_dates():
+    texts = ["1974Q3", "2020-Q4", "Q2 2021", "May 2020", "Sept 3, 2020", "3rd Oct 1999", "2020-05"]
+    expected = ["1974-07-01", "2020-10-01", "2021-04-01", "2020-05-01", "2020-09-03", "1999-10-03", "2020-05-01"]
+    assert [str(moment)[:10] for moment in dates(pa.chunked_array([texts]))] == expected
+    for text in ("Feb 30 2020", "Mary 5 2000", "3281.1", "2020Q5", "may be 5 of them", "Jan 2000 was cold"):
+        assert np.isnat(dates(pa.chunked_array([[text]]))).all()

@@ -119,6 +119,7 @@ def test_three_sources_give_the_same_record(written, tmp_path):
             seeds=1,
             baselines=False,
             cost=False,
+            yardsticks=False,
             training={"epochs": 2, "lr": 0.003},
             out=tmp_path / kind,
         )
