@@ -154,7 +154,7 @@ def train(
             _one("fusion", chosen["fusion"]) or "attention",
             task=task_of(installed, chosen["task"], {name: chosen[name] for name in OPTIONS}) or "digits",
             encoders=encoders_by_input(chosen["encoder"] or []),
-            heads=[head] if (head := _one("head", chosen["head"])) else [],
+            heads=[one] if (one := _one("head", chosen["head"])) else [],
             objectives=chosen["objective"] or [],
             options=chosen["option"] or [],
             training={"calibrate": True, **chosen["train"]},

@@ -166,11 +166,12 @@ def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
     Raises:
         UsageError: several of a kind are given, or there is no such input; else as `plan`.
     """
-    alone = isinstance(fusion, str) and fusion.startswith(ALONE)
-    made = plan(catalog, fusions=["concat" if alone else fusion], seeds=1, baselines=alone, **given)
-    if not alone:
+    name = fusion.removeprefix(ALONE) if isinstance(fusion, str) and fusion.startswith(ALONE) else None
+    made = plan(
+        catalog, fusions=["concat" if name is not None else fusion], seeds=1, baselines=name is not None, **given
+    )
+    if name is None:
         return replace(made, combinations=(one_of_a_kind(made.combinations),))
-    name = fusion.removeprefix(ALONE)
     found = [one for one in made.baselines if name in one.encoders]
     if not found:
         inputs = [given for one in made.baselines for given in one.encoders]
