@@ -131,11 +131,11 @@ def train(
         KeyboardInterrupt: the user has ended it; what was trained so far is kept.
     """
     combination = one_of_a_kind(planned.all)
+    run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
     folder = at_home(folder)
     _check_free(folder)
     with owned(folder):
         splits = splits_of(planned.task, catalog, planned.settings)
-        run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
         asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
         if (before := read_asked(folder)) is not None:
             check_same(before, asked, folder)
