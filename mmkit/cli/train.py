@@ -129,7 +129,7 @@ def train(
             _one("fusion", chosen["fusion"]) or "attention",
             task=own.among(chosen).task(installed, chosen["task"]) or "digits",
             encoders=encoders_by_input(chosen["encoder"] or []),
-            heads=[head] if (head := _one("head", chosen["head"])) else [],
+            heads=[one] if (one := _one("head", chosen["head"])) else [],
             objectives=chosen["objective"] or [],
             options=chosen["option"] or [],
             training={"calibrate": True, **chosen["train"]},

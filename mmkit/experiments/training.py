@@ -131,11 +131,11 @@ def train(
         KeyboardInterrupt: the user has ended it; what was trained so far is kept.
     """
     combination = one_of_a_kind(planned.all)
+    run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
     folder = at_home(folder)
     _check_free(folder)
     with owned(folder):
         splits = splits_of(planned.task, catalog, planned.settings)
-        run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
         asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
         if (before := read_asked(folder)) is not None:
             check_same(before, asked, folder)
@@ -166,13 +166,14 @@ def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
     Raises:
         UsageError: several of a kind are given, folds are, or there is no such input; else as `plan`.
     """
-    alone = isinstance(fusion, str) and fusion.startswith(ALONE)
-    made = plan(catalog, fusions=["concat" if alone else fusion], seeds=1, baselines=alone, **given)
+    name = fusion.removeprefix(ALONE) if isinstance(fusion, str) and fusion.startswith(ALONE) else None
+    made = plan(
+        catalog, fusions=["concat" if name is not None else fusion], seeds=1, baselines=name is not None, **given
+    )
     if made.folds:
         raise UsageError(f"one model is trained, and {len(made.folds)} folds are for bench; leave out folds")
-    if not alone:
+    if name is None:
         return replace(made, combinations=(one_of_a_kind(made.combinations),))
-    name = fusion.removeprefix(ALONE)
     found = [one for one in made.baselines if name in one.encoders]
     if not found:
         inputs = [given for one in made.baselines for given in one.encoders]

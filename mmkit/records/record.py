@@ -356,6 +356,8 @@ class Record:
 
 def _plain(value: Any) -> Any:
     """A field as JSON values."""
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [_plain(one) for one in value]
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in value.items()}
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value

@@ -134,7 +134,8 @@ def _by_class(record: Record) -> Iterator[str]:
     if not record.confusion or not record.names:
         return
     labels = isinstance(record.confusion[0][0], list)
-    lines = [("label" if labels else "class", "samples", "recall", "precision", "F1"), ("---",) * 5]
+    heads = ("label" if labels else "class", "samples", "recall", "precision", "F1")
+    lines: list[tuple[str, ...]] = [heads, ("---",) * 5]
     for number, name in enumerate(record.names[:MOST]):
         if labels:
             (_, fp), (fn, tp) = record.confusion[number]
@@ -148,9 +149,9 @@ def _by_class(record: Record) -> Iterator[str]:
     yield "## Each of them on test" if labels else "## Each class on test"
     yield _markdown(lines) + (f"\n\nAnd {more} more, in `record.json`." if more > 0 else "")
     if not labels and len(record.names) <= SQUARE:
-        heads = [("true \\ predicted", *map(_cell, record.names)), ("---",) * (len(record.names) + 1)]
+        square = [("true \\ predicted", *map(_cell, record.names)), ("---",) * (len(record.names) + 1)]
         rows = [(_cell(name), *map(str, row)) for name, row in zip(record.names, record.confusion, strict=True)]
-        yield _markdown([*heads, *rows])
+        yield _markdown([*square, *rows])
 
 
 def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator[str]:

@@ -28,6 +28,8 @@ STEPS = 50
 def fitted_temperature(predictions: Iterable[tuple[Batch, Batch]], kind: Literal["classes", "labels"]) -> Temperature:
     """The temperature for predictions of validation; 1 where no other is better.
 
+    Where all answers are right, the surer the better, without an end: validation does not say how sure, and it is 1.
+
     Args:
         predictions: with their truth, batch by batch.
         kind: of target.
@@ -42,8 +44,10 @@ def fitted_temperature(predictions: Iterable[tuple[Batch, Batch]], kind: Literal
     def loss(log_temperature: float) -> float:
         return float(_loss(z / math.exp(log_temperature), y, kind))
 
-    best = golden_section(loss, -math.log(WIDEST), math.log(WIDEST))
-    return Temperature(kind, math.exp(best) if loss(best) < loss(0.0) else 1.0)
+    low, high = -math.log(WIDEST), math.log(WIDEST)
+    best = golden_section(loss, low, high)
+    found = best > low + 1e-3 and loss(best) < loss(0.0)
+    return Temperature(kind, math.exp(best) if found else 1.0)
 
 
 def _loss(z: Tensor, y: Tensor, kind: str) -> Tensor:

@@ -1,0 +1,72 @@
+"""Intervals: those of a mean agree with the formula, and they hold the truth about as often as they say."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+from mmkit.contract import Target
+from mmkit.metrics.intervals import intervals
+from mmkit.metrics.tensors import metric_names, metrics_of
+
+
+def of_classes(right, seed=0, size=3):
+    """Metrics of predictions that are right where they are said to be."""
+    count = len(right)
+    label = torch.randint(size, (count,), generator=torch.Generator().manual_seed(seed))
+    predicted = torch.where(torch.as_tensor(right), label, (label + 1) % size)
+    metrics = metrics_of(Target("classes", size, tuple("abc")))
+    probabilities = 0.7 * torch.nn.functional.one_hot(predicted, size) + 0.1
+    metrics.update({"probabilities": probabilities}, {"label": label, "mask": torch.ones(count, dtype=torch.bool)})
+    return metrics
+
+
+def test_the_interval_of_an_accuracy_is_that_of_a_binomial():
+    right = np.random.default_rng(0).random(1000) < 0.8
+    low, high = intervals(of_classes(right))["accuracy"]
+    expected = stats.binomtest(int(right.sum()), 1000).proportion_ci(method="wilson")
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.006)
+
+
+def test_metrics_of_all_samples_have_intervals_around_them():
+    metrics = of_classes(np.random.default_rng(1).random(400) < 0.7)
+    found, scores = intervals(metrics), metrics.compute()
+    assert found.keys() == set(metric_names("classes")) - {"auroc_macro"}
+    assert all(low <= scores[name] <= high for name, (low, high) in found.items())
+    assert found == intervals(metrics)  # drawn by a seed of their own
+
+
+def test_numbers_and_labels_have_intervals():
+    generator = torch.Generator().manual_seed(0)
+    mask = torch.ones(200, dtype=torch.bool)
+    truth = torch.randn(200, 1, generator=generator, dtype=torch.float64)
+    metrics = metrics_of(Target("scalar", 1, ("y",), mean=(0.0,), std=(1.0,)))
+    noise = torch.randn(200, 1, generator=generator)
+    metrics.update({"values": truth + noise}, {"values": truth, "mask": mask})
+    found, scores = intervals(metrics), metrics.compute()
+    assert found.keys() == set(metric_names("scalar"))
+    assert all(low <= scores[name] <= high for name, (low, high) in found.items())
+    error = np.abs(noise.numpy()).ravel()
+    half = 1.96 * error.std() / np.sqrt(200)
+    assert found["mae"] == pytest.approx((error.mean() - half, error.mean() + half), abs=0.02)
+
+    metrics = metrics_of(Target("labels", 2, ("a", "b")))
+    labels = (torch.rand(200, 2, generator=generator) < 0.5).float()
+    p = torch.rand(200, 2, generator=generator)
+    metrics.update({"probabilities": p}, {"labels": labels, "mask": mask})
+    assert intervals(metrics).keys() == {"accuracy", "subset_accuracy", "log_loss"}
+
+
+def test_of_one_sample_there_is_none():
+    assert intervals(of_classes([True])) == {}
+
+
+@pytest.mark.full
+def test_intervals_hold_the_truth_nineteen_times_in_twenty():
+    """300 splits of 200 samples: binomial (300, .95) has the deviation 3.8, and a bootstrap is slightly narrow."""
+    rng = np.random.default_rng(0)
+    held = sum(
+        low <= 0.75 <= high
+        for low, high in (intervals(of_classes(rng.random(200) < 0.75, seed))["accuracy"] for seed in range(300))
+    )
+    assert 270 <= held <= 297
