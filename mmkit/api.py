@@ -19,7 +19,8 @@ from mmkit.contract import Split
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
 from mmkit.experiments.run import execute
-from mmkit.experiments.suite import Suite, carry_out
+from mmkit.experiments.suite import Suite, carry_out, refuses_unseen
+from mmkit.experiments.task_checks import check_task
 from mmkit.features.cache import default_folder
 from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
@@ -202,8 +203,12 @@ def fit(
         settings=Settings(device, precision, limit, on_error),
         search=False,
     )
+    run = replace(planned.runs()[0], seed=seed)
     with _progress(progress) as shown:
-        record, model = execute(replace(planned.runs()[0], seed=seed), catalog=catalog, shared=Shared(progress=shown))
+        splits = run.splits(catalog)
+        for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
+            shown.note(line)
+        record, model = execute(run, splits, catalog=catalog, shared=Shared(progress=shown))
     return model, record
 
 

@@ -104,9 +104,10 @@ class Splits:
         ids = set(samples.ids)
         for other, read in self._ids.items():
             if shared := ids & read:
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
                 raise DataError(
-                    f"sample {min(shared, key=str)}{f' and {len(shared) - 1} more' if len(shared) > 1 else ''} of the "
-                    f"{name} split is in the {other} split, too; a sample belongs to one split, and has one id"
+                    f"sample {min(shared, key=str)}{more} of the {name} split {'are' if more else 'is'} in the {other} "
+                    "split, too; a sample belongs to one split, and has one id"
                 )
         self._ids[name] = ids
 
