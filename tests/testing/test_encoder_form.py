@@ -241,6 +241,21 @@ class AddsKey(Sound):
         return Features.of(batch["features"], batch["mask"])
 
 
+class CountsMissing(Padded):
+    """What is missing counts as a step of zeros."""
+
+    def fit(self, values):
+        super().fit([torch.zeros(1, 3) if value is None else value for value in values])
+
+
+class Rewards(Sound):
+    """It is rewarded for large features."""
+
+    def forward(self, batch):
+        found = super().forward(batch)
+        return Features.of(found.tokens, found.mask, None, {"size": -found.tokens.square().mean((1, 2))})
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`"), (Widthless, "`width`")],
@@ -259,6 +274,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer"), (reading(ShiftsValues), "changes the values")],
     "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
+    "transform-missing": [(reading(CountsMissing), "leave them out in fit")],
+    "not-negative": [(Rewards, "a penalty is zero or more")],
     "transform-augments": [(reading(Silent), "augments is False"), (reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(NotJson), "raised TypeError")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

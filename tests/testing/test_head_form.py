@@ -137,6 +137,13 @@ class WritesTruth(Sound):
         return super().loss(output, truth)
 
 
+class MissingIsAClass(Words):
+    """What is missing has a class of its own."""
+
+    def fit(self, values):
+        super().fit([str(value) for value in values])
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`")],
@@ -145,6 +152,7 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-buffer": [(reading(ReusesBuffer), "reuses a buffer")],
     "transform-threads": [(reading(KeepsCall), "keep nothing of a call in self")],
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
+    "transform-missing": [(reading(MissingIsAClass), "leave them out in fit")],
     "transform-augments": [(reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
     "transform-pickle": [(reading(Unpicklable), "raised")],
