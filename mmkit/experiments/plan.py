@@ -210,8 +210,8 @@ def plan(
     ]
     return Plan(
         chosen_task,
-        tuple(combinations),
-        tuple(alone) if baselines else (),
+        _once(combinations),
+        _once(alone) if baselines else (),
         tuple(range(seeds)),
         training_options,
         settings or Settings(),
@@ -222,6 +222,14 @@ def plan(
             one.key for one in (*combinations, *alone) if any(c is known for c in one.choices() for known in optional)
         ),
     )
+
+
+def _once(combinations: Iterable[Combination]) -> tuple[Combination, ...]:
+    """Each combination once: two choices may be the same, one of them with a default written out."""
+    found: dict[str, Combination] = {}
+    for one in combinations:
+        found.setdefault(one.key, one)
+    return tuple(found.values())
 
 
 def _training(
