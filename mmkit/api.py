@@ -20,7 +20,8 @@ from mmkit.contract import Split
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
 from mmkit.experiments.run import execute
-from mmkit.experiments.suite import Suite, carry_out
+from mmkit.experiments.suite import Suite, carry_out, refuses_unseen
+from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.training import Keeping, plan_of_one, train
 from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
@@ -225,7 +226,10 @@ def fit(
     with _progress(progress) as shown:
         if out is None and not (search or refit):
             run = replace(planned.runs()[0], seed=seed)
-            record, model = execute(run, catalog=catalog, shared=Shared(progress=shown))
+            splits = run.splits(catalog)
+            for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
+                shown.note(line)
+            record, model = execute(run, splits, catalog=catalog, shared=Shared(progress=shown))
             return model, record
         keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
         with TemporaryDirectory() if out is None else nullcontext(out) as folder:

@@ -111,9 +111,10 @@ class Splits:
                 continue
             # Two ids may have one hash by chance.
             if shared := {samples.ids[i] for i in here.tolist()} & set(ids):
+                more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
                 raise DataError(
-                    f"sample {min(shared, key=str)}{f' and {len(shared) - 1} more' if len(shared) > 1 else ''} of the "
-                    f"{name} split is in the {other} split, too; a sample belongs to one split, and has one id"
+                    f"sample {min(shared, key=str)}{more} of the {name} split {'are' if more else 'is'} in the {other} "
+                    "split, too; a sample belongs to one split, and has one id"
                 )
         self._ids[name] = samples.ids
 

@@ -220,8 +220,8 @@ def plan(
     ]
     return Plan(
         chosen_task,
-        tuple(combinations),
-        tuple(alone) if baselines else (),
+        _once(combinations),
+        _once(alone) if baselines else (),
         tuple(range(seeds)),
         training_options,
         settings or Settings(),
@@ -239,6 +239,14 @@ def _folds(choice: Choice, task: Task) -> tuple[Choice, ...]:
     """The task of each fold; none where the task has one split, or is one fold of several."""
     count = 0 if getattr(task, "fold", 0) else getattr(task, "folds", 0)
     return tuple(replace(choice, options={**choice.options, "fold": number}) for number in range(1, count + 1))
+
+
+def _once(combinations: Iterable[Combination]) -> tuple[Combination, ...]:
+    """Each combination once: two choices may be the same, one of them with a default written out."""
+    found: dict[str, Combination] = {}
+    for one in combinations:
+        found.setdefault(one.key, one)
+    return tuple(found.values())
 
 
 def _training(

@@ -60,7 +60,7 @@ def linear(parts: Parts, truth: Array, score: Score, *, classes: bool) -> tuple[
         predict = model.predict_proba if classes else model.predict
         fitted.append((score(_columns(predict(parts["validation"]))), strength, predict))
     _, strength, predict = max(fitted, key=lambda one: one[0])
-    answers = {part: _columns(predict(parts[part])) for part in EVALUATED}
+    answers = {part: _columns(predict(parts[part])) for part in EVALUATED if part in parts}
     return answers, {"C" if classes else "alpha": strength}
 
 
@@ -101,7 +101,9 @@ def boosting(
             if found > best[0]:
                 best = (found, step, number, staged)
     _, step, number, staged = best
-    answers = {part: _columns(next(islice(staged(parts[part]), number - 1, None))) for part in EVALUATED}
+    answers = {
+        part: _columns(next(islice(staged(parts[part]), number - 1, None))) for part in EVALUATED if part in parts
+    }
     return answers, {"learning_rate": step, "trees": number}
 
 

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from mmkit.contract import Batch, Samples, Split, Target
+from mmkit.data.bad_values import RejectedError, fit_transform, transform_batch
 from mmkit.data.packed import Packed
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError, UnavailableError
@@ -66,6 +67,14 @@ class Fit(NamedTuple):
     chosen: dict[str, dict[str, Any]]
 
 
+class Evaluated(NamedTuple):
+    """A yardstick that was fitted and measured; `on_test` is None where no sample of test has truth."""
+
+    chosen: dict[str, dict[str, Any]]
+    on_validation: Metrics
+    on_test: Metrics | None
+
+
 def wanted(asked: bool | None, splits: Splits) -> bool:
     """Whether yardsticks are fitted: as asked; else where scikit-learn is installed and the training split is small.
 
@@ -85,12 +94,14 @@ class Yardstick:
     Args:
         name: as its row is called.
         run: of a combination that has the encoders whose features, or the inputs whose values, it reads.
-        fit: makes predictions, and says what it chose.
+        data: what it is fitted on.
+        way: makes predictions, and says what it chose.
     """
 
     name: str
     run: Run
-    fit: Callable[[], tuple[Fit, _Data]]
+    data: _Data
+    way: Callable[[], Fit]
 
     def id(self, splits: Splits) -> str:
         """A hash over its name, its data, and the encoders of its inputs; of the run's fusion it does not depend."""
@@ -122,9 +133,7 @@ def yardsticks(done: Iterable[tuple[Run, Record]], splits: Splits, shared: Share
         if record.status == "ok" and set(record.encoded_once) == set(encoders):
             data = _Data(run, splits, shared)
             several = len(encoders) > 1
-            ways: dict[str, Callable[[], tuple[Fit, _Data]]] = {
-                "joined" if several else next(iter(encoders)): data.joined
-            }
+            ways: dict[str, Callable[[], Fit]] = {"joined" if several else next(iter(encoders)): data.joined}
             # Those of a single input beside those of all would be rows that nobody asked for.
             if several:
                 ways["late"] = data.late
@@ -132,13 +141,14 @@ def yardsticks(done: Iterable[tuple[Run, Record]], splits: Splits, shared: Share
                     ways["product"] = data.product
             if several or len(splits.task.inputs) == 1:
                 for way, fit in ways.items():
-                    found.setdefault((str(encoders), way), Yardstick(f"yardstick: {kind}, {way}", run, fit))
+                    found.setdefault((str(encoders), way), Yardstick(f"yardstick: {kind}, {way}", run, data, fit))
         for name in encoders if boosts else ():
             if splits.task.inputs[name] == "table" and record.status == "ok":
                 single = Combination({name: run.combination.encoders[name]}, None, run.combination.head)
                 alone = replace(run, combination=single)
-                fit = _Data(alone, splits, shared).boosted
-                found.setdefault((name, "boosting"), Yardstick(f"yardstick: boosting of {name}", alone, fit))
+                data = _Data(alone, splits, shared)
+                boosted = Yardstick(f"yardstick: boosting of {name}", alone, data, data.boosted)
+                found.setdefault((name, "boosting"), boosted)
     return list(found.values())
 
 
@@ -162,12 +172,12 @@ def measured(yardstick: Yardstick, splits: Splits) -> Record:
     learn = {"scikit-learn": importlib.metadata.version("scikit-learn")}
     known |= {"plugins": {**known["plugins"], **learn}, "libraries": {**known["libraries"], **libraries(learn)}}
     try:
-        fit, data = yardstick.fit()
+        found = yardstick.data.evaluated(yardstick.way)
     except (ValueError, MmkitError) as error:  # data that scikit-learn does not take: it costs its own record only
         return Record(
             **known, status="failed", error=f"{type(error).__name__}: {error}", exit_code=getattr(error, "exit_code", 1)
         )
-    on_validation, on_test = (data.metrics(part, fit.answers[part]) for part in EVALUATED)
+    data, on_validation, on_test = yardstick.data, found.on_validation, found.on_test
     metric = splits.task.metric
     return Record(
         **known,
@@ -175,11 +185,11 @@ def measured(yardstick: Yardstick, splits: Splits) -> Record:
         metric=metric,
         epoch_metric=metric,
         higher_is_better=higher_is_better(metric),
-        metrics=on_test.compute(),
+        metrics=on_test.compute() if on_test else {},
         validation=on_validation.compute(),
-        chosen=fit.chosen,
+        chosen=found.chosen,
         names=list(data.target.names),
-        samples=SampleCounts(len(data.samples("train")), on_validation.samples, on_test.samples, {}),
+        samples=SampleCounts(len(data.samples("train")), on_validation.samples, on_test.samples if on_test else 0, {}),
         seconds=time.time() - began,
     )
 
@@ -196,12 +206,41 @@ class _Data:
     def __init__(self, run: Run, splits: Splits, shared: Shared) -> None:
         self.run, self.shared = run, shared
         self._truths: dict[Split, Batch] = {}
-        self._splits = splits
+        self._splits = splits.own()
         self.classes = splits.task.target == "classes"
 
     def samples(self, part: Split) -> Samples:
         """Those of a split that have truth."""
         return self._splits.with_truth(part)
+
+    def evaluated(self, way: Callable[[], Fit]) -> Evaluated:
+        """Fit and measure. Values that a transform rejects are dropped as the settings say, as in a run.
+
+        Raises:
+            RejectedError: a value is rejected, and they say that nothing is dropped.
+        """
+
+        def once(_: Splits) -> Evaluated:
+            try:
+                fit = way()
+                found = {part: self.metrics(part, answer) for part, answer in fit.answers.items()}
+            except RejectedError:
+                self._forget()
+                raise
+            return Evaluated(fit.chosen, found["validation"], found.get("test"))
+
+        return self._splits.retry_without_rejected(once)
+
+    def _forget(self) -> None:
+        """Forget what was made of the samples."""
+        for name in ("_parts", "_transforms", "_features", "target", "_by", "_known", "_singles"):
+            self.__dict__.pop(name, None)
+        self._truths.clear()
+
+    @cached_property
+    def _parts(self) -> tuple[Split, ...]:
+        """The splits that have truth: test may have none."""
+        return PARTS if any(one is not None for one in self._splits("test").truth) else PARTS[:2]
 
     @cached_property
     def _transforms(self) -> Transforms:
@@ -218,7 +257,7 @@ class _Data:
             module, _ = build_model(combination, self._transforms, self.shared)
         frozen = Frozen(module.to(device), combination, self._transforms, self.run.settings, shared=self.shared)
         found: dict[str, dict[Split, Array]] = {name: {} for name in combination.encoders}
-        for part in PARTS:
+        for part in self._parts:
             samples = self.samples(part)
             data = frozen.dataset(samples, augment=False, split=part)
             for name, stored in data.inputs.items():
@@ -242,10 +281,11 @@ class _Data:
         return self._truths[part]
 
     def _read_truth(self, part: Split) -> Batch:
-        truth = self.samples(part).truth
+        samples = self.samples(part)
+        read = self._transforms.read_truth(samples, self.shared)
         if self.classes:
-            return self._transforms.truth(truth)
-        rows = torch.tensor([numbers_of(one) for one in truth], dtype=torch.float64)
+            return read
+        rows = torch.tensor([numbers_of(one) for one in samples.truth], dtype=torch.float64)
         return {"values": rows, "mask": torch.ones(len(rows), dtype=torch.bool)}
 
     def metrics(self, part: Split, answer: Array) -> Metrics:
@@ -270,11 +310,11 @@ class _Data:
         """Of the training split, classes [N] or numbers [N C]."""
         return self.truth("train")["label" if self.classes else "values"].numpy()
 
-    def joined(self) -> tuple[Fit, _Data]:
+    def joined(self) -> Fit:
         """One regression of all features."""
-        parts = {part: np.concatenate([of[part] for of in self._features.values()], 1) for part in PARTS}
+        parts = {part: np.concatenate([of[part] for of in self._features.values()], 1) for part in self._parts}
         answers, chosen = linear(parts, self._known, self._score, classes=self.classes)
-        return Fit(answers, {"regression": chosen}), self
+        return Fit(answers, {"regression": chosen})
 
     @cached_property
     def _singles(self) -> dict[str, tuple[Answers, dict[str, Any]]]:
@@ -283,24 +323,31 @@ class _Data:
             for name, of in self._features.items()
         }
 
-    def _combined(self, way: Callable[[Sequence[Array]], Array]) -> tuple[Fit, _Data]:
-        answers = {part: way([answers[part] for answers, _ in self._singles.values()]) for part in EVALUATED}
+    def _combined(self, way: Callable[[Sequence[Array]], Array]) -> Fit:
+        parts = [part for part in EVALUATED if part in self._parts]
+        answers = {part: way([answers[part] for answers, _ in self._singles.values()]) for part in parts}
         chosen = {f"regression of {name}": chosen for name, (_, chosen) in self._singles.items()}
-        return Fit(answers, chosen), self
+        return Fit(answers, chosen)
 
-    def late(self) -> tuple[Fit, _Data]:
+    def late(self) -> Fit:
         """The mean of the predictions of one regression an input."""
         return self._combined(averaged)
 
-    def product(self) -> tuple[Fit, _Data]:
+    def product(self) -> Fit:
         """The product of the probabilities of one regression an input."""
         return self._combined(multiplied)
 
-    def boosted(self) -> tuple[Fit, _Data]:
+    def boosted(self) -> Fit:
         """Boosted trees of the table."""
         (name,) = self.run.combination.encoders
         transform = TableTransform()
-        transform.fit(self.samples("train").inputs[name])
-        parts, categorical = table_of({part: transform(self.samples(part).inputs[name]) for part in PARTS})
+        columns = {part: (self.samples(part).inputs[name], self.samples(part).ids) for part in self._parts}
+        fit_transform(name, transform, *columns["train"])
+        parts, categorical = table_of(
+            {
+                part: transform_batch(name, transform, values, column=values, ids=ids)
+                for part, (values, ids) in columns.items()
+            }
+        )
         answers, chosen = boosting(parts, categorical, self._known, self._score, classes=self.classes)
-        return Fit(answers, {f"boosting of {name}": chosen}), self
+        return Fit(answers, {f"boosting of {name}": chosen})

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from mmkit.records.folds import MEANS
 from mmkit.report.summary import Row, names
 
+NAMED = 4
+"""Rows that a sentence names; of more it gives the number."""
+
 
 def notes(found: Sequence[Row]) -> list[str]:
     """A sentence for each thing that bears on how the tables are to be read."""
@@ -36,5 +39,6 @@ def notes(found: Sequence[Row]) -> list[str]:
         if row in ours and all(record.still_improving for record in row.trainings)
     ]
     if late:
-        said.append(f"Still improving when training ended, with every seed: {', '.join(late)}; more --epochs may help.")
+        which = ", ".join(late) if len(late) <= NAMED else f"{len(late)} of {len(ours)} rows"
+        said.append(f"Still improving when training ended, with every seed: {which}; more --epochs may help.")
     return said

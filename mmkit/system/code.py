@@ -12,6 +12,7 @@ Nothing here is called at import, or when components are only listed.
 from __future__ import annotations
 
 import contextlib
+import dis
 import functools
 import pickle
 import sys
@@ -147,7 +148,7 @@ class _Reached:
 
     def _function(self, function: types.FunctionType) -> None:
         self.loaded.add(digest(_of_code(function.__code__)))
-        named = {name for code in _codes(function.__code__) for name in code.co_names}
+        named = {name for code in _codes(function.__code__) for name in _globals_of(code)}
         held = {name: function.__globals__[name] for name in sorted(named) if name in function.__globals__}
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             with contextlib.suppress(ValueError):  # not assigned yet
@@ -205,6 +206,11 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             yield from _codes(constant)
+
+
+def _globals_of(code: types.CodeType) -> set[str]:
+    """The names that code reads from its module; `co_names` has those of attributes, too."""
+    return {one.argval for one in dis.get_instructions(code) if one.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
 
 
 def _of_code(code: types.CodeType) -> list[Any]:

@@ -69,5 +69,5 @@ def test_a_source_that_breaks_off_leaves_nothing_behind(folder):
 def test_a_folder_that_cannot_be_written_is_said(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "file" / "cache"))
-    with pytest.raises(DataError, match="a table is too large for memory.*set MMKIT_CACHE"):
+    with pytest.raises(DataError, match=r"a table is too large for memory.*set MMKIT_CACHE"):
         spooled.spooled(table().schema, table().to_batches(), "a table")

@@ -139,3 +139,17 @@ def test_of_a_script_the_values_that_arguments_set_count(tmp_path):
 
     assert found(1, 1) == found(1, 1, "2")  # in another process, too
     assert len({found(1, 1), found(2, 1), found(1, 2)}) == 3
+
+
+def test_a_global_that_has_the_name_of_an_attribute_is_not_read():
+    """A notebook has many short names, and a component may have attributes of the same."""
+    cell = """
+        class Fusion(Base):
+            def forward(self, x):
+                return x.mean() * self.width
+        """
+    scope = {"__name__": "__main__", "Base": nn.Module}
+    exec(textwrap.dedent(cell), scope)
+    first = code_of(scope["Fusion"])
+    scope |= {"width": 5, "mean": {"a": 1}}
+    assert code_of(scope["Fusion"]) == first

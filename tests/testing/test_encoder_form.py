@@ -271,6 +271,21 @@ class KeepsValues(Padded):
         return super().state()
 
 
+class CountsMissing(Padded):
+    """What is missing counts as a step of zeros."""
+
+    def fit(self, values):
+        super().fit([torch.zeros(1, 3) if value is None else value for value in values])
+
+
+class Rewards(Sound):
+    """It is rewarded for large features."""
+
+    def forward(self, batch):
+        found = super().forward(batch)
+        return Features.of(found.tokens, found.mask, None, {"size": -found.tokens.square().mean((1, 2))})
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`"), (Widthless, "`width`")],
@@ -291,6 +306,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-lazy": [(reading(WantsList), "no list: AttributeError"), (reading(OtherOfLazy), "something else")],
     "transform-streams": [(reading(ReadsTwice), "reads a value 2 times"), (reading(KeepsValues), "still held")],
+    "transform-missing": [(reading(CountsMissing), "leave them out in fit")],
+    "not-negative": [(Rewards, "a penalty is zero or more")],
     "transform-augments": [(reading(Silent), "augments is False"), (reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(NotJson), "raised TypeError")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

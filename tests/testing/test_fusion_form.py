@@ -151,7 +151,16 @@ class AddsKey(Sound):
         return super().forward(features)
 
 
+class Rewards(Sound):
+    """It is rewarded for large features."""
+
+    def forward(self, features):
+        fused = self.fused(features)
+        return Features.of(fused, None, None, {"size": -fused.square().mean(1)})
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
+    "not-negative": [(Rewards, "a penalty is zero or more")],
     "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
     "builds": [(Widthless, "width"), (PlainObject, "nn.Module")],
     "deterministic": [(DropsInEvaluation, "random number"), (DrawsLayers, "random number")],

@@ -150,6 +150,13 @@ class ReadsTwice(Words):
         super().fit(list(values))
 
 
+class MissingIsAClass(Words):
+    """What is missing has a class of its own."""
+
+    def fit(self, values):
+        super().fit([str(value) for value in values])
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(Undocumented, "rate")],
     "builds": [(ReadsNothing, "`reads`")],
@@ -160,6 +167,7 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "transform-fit": [(reading(Accumulates), "fit accumulates")],
     "transform-lazy": [(reading(WantsList), "no list: AttributeError")],
     "transform-streams": [(reading(ReadsTwice), "reads a value 2 times")],
+    "transform-missing": [(reading(MissingIsAClass), "leave them out in fit")],
     "transform-augments": [(reading(Boasts), "augments is True")],
     "transform-state": [(reading(Forgets), "lacks something"), (reading(ForgetsTarget), "its target is")],
     "transform-pickle": [(reading(Unpicklable), "raised")],

@@ -282,6 +282,21 @@ class FirstToken(Sound):
         return (self.maps[name](first) - found.fused.vector()).square().mean(1)
 
 
+class MeansPadding(Sound):
+    """Tokens are averaged with those of padding."""
+
+    def distance(self, found, name):
+        tokens = self.maps[name](found.features[name].tokens.mean(1))
+        return (tokens - found.fused.vector()).square().mean(1) * found.features[name].present()
+
+
+class WeighedTwice(Sound):
+    """The weight is multiplied in two places."""
+
+    def forward(self, found, truth):
+        return self.weight * super().forward(found, truth)
+
+
 SPECS = {
     Sound: ObjectiveSpec("sound", "", "", vectors=True),
     Single: ObjectiveSpec("single", "", "", unimodal=True),
@@ -294,6 +309,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "deterministic": [(DropsInEvaluation, "random number")],
     "shapes": [(MeanLoss, r"the loss is torch.float32 \[\]")],
     "one-sample": [(Squeezes, r"one sample in evaluation: the loss is torch.float32 \[\]")],
+    "padding": [(MeansPadding, "with more padding")],
+    "weight": [(WeighedTwice, "twice the weight")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],

@@ -61,8 +61,20 @@ def prediction(specimen: HeadSpecimen) -> str | None:
         total = found[leaf].sum(1)
         if specimen.target == "classes" and (total - 1).abs().max() > 1e-4:
             raise ContractError(f"the probabilities of the classes sum to one; got {total.tolist()}")
+        _graded(specimen)
     _inverse(specimen, found)
     return None
+
+
+def _graded(specimen: HeadSpecimen) -> None:
+    """A little other output gives little other probabilities; a mere choice would not."""
+    module, generator = specimen.module.eval(), torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        output = module(*specimen.draw(4)[:1])
+        other = output + 0.01 * torch.randn(output.shape, generator=generator).to(output)
+        found, changed = (module.predict(one)["probabilities"] for one in (output, other))  # type: ignore[operator]
+    if torch.equal(found, changed):
+        raise ContractError("probabilities say how sure the output is; these are the same for another output")
 
 
 def _texts(specimen: HeadSpecimen, found: Batch) -> None:

@@ -13,9 +13,12 @@ from torch import Tensor
 
 from mmkit.contract import Batch, Features
 from mmkit.errors import ContractError, DataError
+from mmkit.registry.options import options_of
+from mmkit.testing.specimens.encoder import EncoderSpecimen
+from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import copied, expect_same
+from mmkit.testing.trees import copied, expect_same, leaves
 
 STEPS = 400
 """Of training on a few samples, at most."""
@@ -23,6 +26,8 @@ LOOK = 25
 """Steps between two looks at the answers."""
 BATCHES = (16, 128)
 """Sizes over which the loss of a sample stays of its size."""
+SURE = 0.6
+"""The probability of a truth that was learnt, at least; smoothed labels come near to 0.9."""
 ANSWERS = {"classes": ("label",), "labels": ("labels",), "scalar": ("value", "values"), "text": ("text",)}
 """What `inverse` gives, by kind of target."""
 
@@ -31,7 +36,8 @@ def learns_the_truth(specimen: HeadSpecimen) -> str | None:
     """Trained until its loss is small, it predicts the truth, and its inverse says it in the user's words.
 
     The head and the features of six samples are trained together, so that any head can fit them. A loss of the wrong
-    sign, a prediction in other units than the truth, and an inverse that names other classes show here.
+    sign, a prediction in other units than the truth, and an inverse that names other classes show here. So do
+    probabilities that are not those of the loss: of what is learnt they are sure.
     """
     values = specimen.values(6)
     truth = dict(specimen.transform(values))
@@ -46,8 +52,10 @@ def learns_the_truth(specimen: HeadSpecimen) -> str | None:
         output = module(Features.of(tokens, drawn.mask))
         if step % LOOK == 0:
             with torch.no_grad():
-                answers = specimen.transform.inverse(module.predict(output))  # type: ignore[operator]
-            if all(_right(specimen, a, v, values) for a, v in zip(answers, values, strict=True)):
+                predicted = module.predict(output)  # type: ignore[operator]
+                answers = specimen.transform.inverse(predicted)
+            right = all(_right(specimen, a, v, values) for a, v in zip(answers, values, strict=True))
+            if right and (sure := _sure(specimen, predicted, truth)) > SURE:
                 return None
         found: Tensor = module.loss(output, truth).sum()  # type: ignore[operator]
         losses.append(found.item())
@@ -57,11 +65,26 @@ def learns_the_truth(specimen: HeadSpecimen) -> str | None:
         rate.step()
     if specimen.target == "text" and losses[-1] > losses[0] / 10 and losses[-1] < losses[0]:
         return f"{STEPS} steps took its loss from {losses[0]:.3g} to {losses[-1]:.3g}, too little for texts"
+    if right:
+        raise ContractError(
+            f"trained on six samples its loss went from {losses[0]:.3g} to {losses[-1]:.3g}, and of what is true its "
+            f"prediction says {sure:.2f}; probabilities are those that the loss reads"
+        )
     row = next(i for i, v in enumerate(values) if not _right(specimen, answers[i], v, values))
     raise ContractError(
         f"trained on six samples its loss went from {losses[0]:.3g} to {losses[-1]:.3g}, and where the truth is "
         f"{values[row]!r} the inverse of its prediction says {answers[row]!r:.80}"
     )
+
+
+def _sure(specimen: HeadSpecimen, predicted: Batch, truth: Batch) -> float:
+    """The least probability of what is true, over samples; one where the target has none."""
+    if specimen.target == "classes":
+        return float(predicted["probabilities"].gather(1, truth["label"].unsqueeze(1)).min())
+    if specimen.target == "labels":
+        there = truth["labels"] > 0.5
+        return float(torch.where(there, predicted["probabilities"], 1 - predicted["probabilities"]).min())
+    return 1.0
 
 
 def _right(specimen: HeadSpecimen, answer: Any, value: Any, values: list[Any]) -> bool:
@@ -83,11 +106,13 @@ def _right(specimen: HeadSpecimen, answer: Any, value: Any, values: list[Any]) -
     return all(torch.equal(leaf[0], leaf[1]) for leaf in batch.values())
 
 
-def not_negative(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
+def not_negative(specimen: EncoderSpecimen | FusionSpecimen | HeadSpecimen | ObjectiveSpecimen) -> str | None:
     """Its loss is not negative, in training and in evaluation; a head's for numbers may be, as a density's is.
 
-    Where the least value of a loss is known and negative, its constant is added.
+    Where the least value of a loss is known and negative, its constant is added. Penalties of features are losses, too.
     """
+    if isinstance(specimen, EncoderSpecimen | FusionSpecimen):
+        return _penalties_not_negative(specimen)
     if isinstance(specimen, HeadSpecimen) and specimen.target not in {"classes", "labels", "text"}:
         return "a density of numbers may be above one"
     for seed in range(2):
@@ -98,6 +123,32 @@ def not_negative(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
         ):
             if (found < -1e-6).any():
                 raise ContractError(f"in {when} it gives {found.min().item():.3g}; a loss is zero or more")
+    return None
+
+
+def _penalties_not_negative(specimen: EncoderSpecimen | FusionSpecimen) -> str | None:
+    said = False
+    for seed in range(2):
+        inputs = specimen.draw(6, seed=seed, absent={specimen.names[0]: (1,)})
+        for place, found in leaves(specimen.differentiate(inputs)[0]):
+            if "penalties" in place:
+                said = True
+                if (found < -1e-6).any():
+                    raise ContractError(f"its penalty {place} is {found.min().item():.3g}; a penalty is zero or more")
+    return None if said else "it has no penalty"
+
+
+def weight(specimen: ObjectiveSpecimen) -> str | None:
+    """Where it has an option `weight`, the loss is that many times as large."""
+    options = options_of(specimen.component)
+    if "weight" not in options or not isinstance(options["weight"].default, int | float):
+        return "it has no option weight"
+    given = float(specimen.options.get("weight", options["weight"].default)) or 1.0
+    inputs, losses = specimen.draw(6), []
+    for factor in (1, 2):
+        specimen.options["weight"] = factor * given
+        losses.append(specimen.evaluate(inputs, specimen.build())["loss"])
+    expect_same(losses[1], 2 * losses[0], "twice the weight, and the loss", 1e-5)
     return None
 
 

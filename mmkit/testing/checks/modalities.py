@@ -12,8 +12,10 @@ from mmkit.testing.specimens.modality import ModalitySpecimen
 def example_decodes(specimen: ModalitySpecimen) -> str | None:
     """An example is a value in memory: `decode` gives it back as it is."""
     modality = specimen.build()
-    for value in specimen.examples(4):
+    for value, kept in zip(specimen.examples(4), specimen.examples(4), strict=True):
         found = modality.decode(value)
+        if not alike(value, kept):
+            raise ContractError(f"decode changes the value that it is given: {value!r:.80} was {kept!r:.80}; copy it")
         if not alike(found, value):
             raise ContractError(f"decode gives {found!r:.80} for the example {value!r:.80}")
     return None

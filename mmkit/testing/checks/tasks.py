@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
+from typing import Any
 
 from mmkit.contract import Samples
 from mmkit.errors import ContractError, UsageError
@@ -112,8 +113,12 @@ def seen_classes(specimen: TaskSpecimen) -> str | None:
     return None
 
 
+OFTEN = 5
+"""Samples of a truth, on average, from which on one value for each is no chance."""
+
+
 def given_away(specimen: TaskSpecimen) -> str | None:
-    """No input says the truth word for word: neither a value, nor a column of a table."""
+    """No input says the truth word for word, or by a code of its own for each: no value, and no column of a table."""
     samples = specimen.splits["test"]
     truths = [None if truth is None else str(truth) for truth in samples.truth]
     if len(set(truths) - {None}) < 2:
@@ -125,7 +130,19 @@ def given_away(specimen: TaskSpecimen) -> str | None:
             if len(pairs) > 1 and all(isinstance(x, str | int | float) and str(x) == truth for x, truth in pairs):
                 where = f"input {name}" if cell is None else f"column {cell} of input {name}"
                 raise ContractError(f"{where} is the truth in all {len(pairs)} samples of test that have it")
+            if _coded(pairs):
+                where = f"input {name}" if cell is None else f"column {cell} of input {name}"
+                raise ContractError(f"{where} has one value for each truth, in all {len(pairs)} samples of test")
     return None
+
+
+def _coded(pairs: Sequence[tuple[Any, str]]) -> bool:
+    """Whether each truth has one plain value, and each value one truth, of truths that occur again and again."""
+    if not all(isinstance(value, str | int | float) for value, _ in pairs):
+        return False
+    both = {(str(value), truth) for value, truth in pairs}
+    values, truths = {value for value, _ in both}, {truth for _, truth in both}
+    return len(both) == len(values) == len(truths) > 1 and len(pairs) >= OFTEN * len(truths)
 
 
 def groups_apart(specimen: TaskSpecimen) -> str | None:

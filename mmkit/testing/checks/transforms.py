@@ -239,6 +239,19 @@ def transform_streams(specimen: Specimen) -> str | None:
     return None
 
 
+def transform_missing(specimen: Specimen) -> str | None:
+    """Missing values change nothing that is fitted: they are no zeros, no empty texts, and no class of their own."""
+    values = specimen.values(16)
+    with_gaps = [None, *(one for value in values for one in (value, None))]
+    found, expected = specimen.new_transform(), specimen.new_transform()
+    found.fit(with_gaps)
+    expected.fit(values)
+    some = specimen.values(4)
+    if _differs(found(some), expected(some)):
+        raise ContractError("fitted with missing values among the others it gives other batches; leave them out in fit")
+    return None
+
+
 def transform_augments(specimen: Specimen) -> str | None:
     """`augments` says whether a generator changes anything."""
     transform, values = specimen.transform, specimen.values(4)

@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D width of an input, H fused width, C size of the targe
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from torch import Generator, Tensor, nn
 from mmkit.contract import Batch, ModelOutput, Target
 from mmkit.plugin import ObjectiveSpec
 from mmkit.testing.specimens.fusion import INPUTS, LONG, MANY
-from mmkit.testing.specimens.module import Absent, ModuleSpecimen, random_features
+from mmkit.testing.specimens.module import Absent, ModuleSpecimen, longer, random_features
 from mmkit.testing.trees import with_gradient
 
 WIDTH = 10
@@ -105,6 +106,12 @@ class ObjectiveSpecimen(ModuleSpecimen):
         found: ModelOutput = inputs[0]
         backwards = dict(reversed(found.features.items())), dict(reversed(found.unimodal.items()))
         return (ModelOutput(backwards[0], found.fused, found.output, backwards[1]), inputs[1])
+
+    def padded(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Every input with more tokens of padding."""
+        found: ModelOutput = inputs[0]
+        features = {name: longer(part, 3) for name, part in found.features.items()}
+        return (replace(found, features=features), inputs[1])
 
     def differentiable(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """With a gradient asked for all that the model gives."""
