@@ -308,6 +308,8 @@ class Transform(Protocol):
 
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
+    # One more method is read where a class has it: told(values) -> str, what the fitted transform takes of such values
+    #   in a few words, where that is not all of them; `mmkit data inspect` shows it.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
