@@ -37,7 +37,7 @@ def advice(found: Description, catalog: Catalog) -> list[str]:
         rows = found.count("train")
         epochs = recommended_epochs(rows)
         lines.append(
-            f"epochs: {epochs} for {rows:,} training rows, since {SHOWN // 10**6} million samples are shown in 2 to 40; "
+            f"epochs: {epochs} for {rows:,} training rows, as {SHOWN // 10**6} million samples are shown in 2 to 40; "
             "more where train.min_steps needs them (--epochs)"
         )
         lines += [line for one in found.inputs if (line := _encoders(one, catalog))]
