@@ -311,9 +311,11 @@ class Transform(Protocol):
 
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
-    # One more attribute is read where a class has it: streams: bool, True where `fit` passes over its values once and
-    #   keeps none. Of values that are larger than memory it then gets all, else at most 20,000 (200,000 texts), drawn
-    #   with seed 0; a record says on how many it was fitted.
+    # Two more are read where a class has them.
+    # streams: bool, True where `fit` passes over its values once and keeps none. Of values that are larger than memory it
+    #   then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many it was fitted.
+    # told(values) -> str, what the fitted transform takes of such values in a few words, where that is not all of them;
+    #   `mmkit data inspect` shows it.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.

@@ -102,6 +102,8 @@ class EncoderSpec(Spec):
         modality: name of the modality that it reads.
         fullgraph: False where `torch.compile(fullgraph=True)` cannot take it (`nn.LSTM` and `nn.GRU`).
         example: options with which the conformance kit builds it, where the defaults need a download.
+        pretrained: the option by which it reads pretrained weights of this machine, "model=FOLDER"; empty where an
+            installed package holds them; None where it has none, and learns from random weights.
     """
 
     kind: ClassVar[str] = "encoder"
@@ -109,6 +111,7 @@ class EncoderSpec(Spec):
     modality: str = field(kw_only=True)
     fullgraph: bool = field(default=True, kw_only=True)
     example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
+    pretrained: str | None = field(default=None, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -93,6 +93,7 @@ class Description:
         how: how the splits were made, in words.
         findings: what the user should know.
         problems: columns whose kind the user must say, and how.
+        advice: lines that a user may want to read before the first training.
         folds: [K N] the split of each row in each fold; None where there are none. `sides` are those of one of them.
     """
 
@@ -109,6 +110,7 @@ class Description:
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()
     folds: Array | None = None
+    advice: Sequence[str] = ()
     _stores: dict[str, Store] = field(default_factory=dict, init=False)
 
     @property
@@ -259,7 +261,7 @@ class Description:
         inputs = ", ".join(
             one.name if one.name == one.modality else f"{one.name} ({one.modality})" for one in self.inputs
         )
-        for line in (f"inputs: {inputs or 'none'}", *self.summary()):
+        for line in (f"inputs: {inputs or 'none'}", *self.summary(), *self.advice):
             indent = line[: len(line) - len(line.lstrip())]
             yield from wrapped(line, width, f"{indent}  ")
 

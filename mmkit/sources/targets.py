@@ -32,7 +32,7 @@ LEAST = 3
 """Rows of a class that can stand in train, validation and test."""
 COARSE = 1000
 """Rows of validation below which right answers are too few to choose an epoch by."""
-_SHOWN = 3_000_000
+SHOWN = 3_000_000
 _DIGITS = 400  # of a class whose name is a number
 _BAR = 0.05  # the least share of strings with a | that makes them lists of labels
 
@@ -309,4 +309,4 @@ def recommended_epochs(rows: int) -> int:
     >>> [recommended_epochs(rows) for rows in (60, 100_000, 300_000, 2_000_000)]
     [40, 30, 10, 2]
     """
-    return int(np.clip(_SHOWN // max(1, rows), 2, 40))
+    return int(np.clip(SHOWN // max(1, rows), 2, 40))

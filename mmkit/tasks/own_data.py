@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +20,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
+from mmkit.sources.advice import advice
 from mmkit.sources.columns import Lazy, Numbered, Objects
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
@@ -137,7 +139,8 @@ class OwnData:
             UsageError: an option that there is not, or cannot be followed.
             DataError: data that cannot be read, or has nothing to learn from.
         """
-        return describe_installed(request_of(validated("data", options, options_of(OwnData))))
+        found = describe_installed(request_of(validated("data", options, options_of(OwnData))))
+        return replace(found, advice=advice(found, installed()))
 
     def told(self, width: int) -> str:
         """What was found, as lines of at most `width` characters."""

@@ -129,6 +129,17 @@ class ImageTransform:
             pixels[mask] = self._moved(pixels[mask], generator)
         return {"pixels": pixels, "mask": mask}
 
+    def told(self, values: Sequence[Tensor | None]) -> str:
+        """To which size such images are brought, and why."""
+        sizes = [(image.shape[2], image.shape[1]) for image in values if image is not None]
+        height, width = self.shape
+        if len(set(sizes)) == 1:
+            return (
+                "" if sizes[0] == (width, height) else f"{width}x{height} pixels; they have {sizes[0][0]}x{sizes[0][1]}"
+            )
+        middle = "x".join(f"{statistics.median(side):.0f}" for side in zip(*sizes, strict=True))
+        return f"{width}x{height} pixels; they have several sizes, the median is {middle} (size)"
+
     def state(self) -> dict[str, Any]:
         """The size, and each channel's mean and deviation."""
         return {"size": None if self.size is None else list(self.size), "mean": self.mean, "std": self.std}

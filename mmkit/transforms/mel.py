@@ -62,7 +62,7 @@ class MelTransform:
         hop: Annotated[float, Gt(0)] = 0.01,
         low: Annotated[float, Ge(0)] = 20.0,
         high: Annotated[float, Gt(0)] | None = None,
-        seconds: Annotated[float, Gt(0)] | None = None,
+        seconds: Annotated[float, Gt(0)] | None = 30.0,
         mix: Mix = "mean",
         time_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
         band_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
@@ -133,6 +133,15 @@ class MelTransform:
             bands = torch.full_like(lengths, self.mels)
             mel = mel.masked_fill(span(bands, self.mels, self.band_mask, generator).unsqueeze(1), 0)
         return {"mel": mel, "mask": mask}
+
+    def told(self, values: Sequence[tuple[Tensor, int] | None]) -> str:
+        """What is read of such clips, where it is not all."""
+        lasting = [clip.shape[-1] / rate for clip, rate in (value for value in values if value is not None)]
+        most = None if self.longest is None else self.longest / self.rate
+        longer = [seconds for seconds in lasting if most is not None and seconds > most]
+        if not longer:
+            return ""
+        return f"the first {most:g} s; {len(longer)} of {len(lasting)} last longer, up to {max(longer):.0f} s (seconds)"
 
     def state(self) -> dict[str, Any]:
         """Mean and deviation of each band."""

@@ -53,7 +53,7 @@ class SeriesTransform:
         self,
         *,
         standardize: bool = True,
-        max_length: Annotated[int, Gt(0)] | None = None,
+        max_length: Annotated[int, Gt(0)] | None = 4096,
         time_mask: Annotated[float, Ge(0), Le(1)] = 0.2,
         noise: Annotated[float, Ge(0)] = 0.1,
     ) -> None:
@@ -135,6 +135,15 @@ class SeriesTransform:
             hidden = span(lengths, longest, self.time_mask, generator).unsqueeze(2)
             steps = steps.masked_fill(hidden, 0) if self.standardize else torch.where(hidden, self.mean.float(), steps)
         return {"steps": steps, "mask": mask}
+
+    def told(self, values: Sequence[Tensor | None]) -> str:
+        """What is read of such series, where it is not all."""
+        lengths = [len(value) for value in values if value is not None]
+        longer = [length for length in lengths if self.max_length is not None and length > self.max_length]
+        if not longer:
+            return ""
+        said = f"{len(longer)} of {len(lengths)} are longer, up to {max(longer):,}"
+        return f"the first {self.max_length:,} steps; {said} (max_length)"
 
     def state(self) -> dict[str, Any]:
         """Mean and deviation of each channel."""

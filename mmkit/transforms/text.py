@@ -113,6 +113,16 @@ class TextTransform:
         padded[mask] = np.fromiter(chain.from_iterable(tokens), dtype=np.int64, count=int(lengths.sum()))
         return {"tokens": torch.from_numpy(padded), "mask": torch.from_numpy(mask)}
 
+    def told(self, values: Sequence[str | None]) -> str:
+        """What is read of such texts, where it is not all."""
+        encode = self._fitted().encode
+        lengths = [len(encode(self._pieces(text))) for text in values if text is not None]
+        longer = [length for length in lengths if length > self.max_length]
+        if not longer:
+            return ""
+        said = f"{len(longer)} of {len(lengths)} are longer, up to {max(longer):,}"
+        return f"the first {self.max_length} tokens; {said} (max_length)"
+
     def state(self) -> dict[str, Any]:
         """The tokens by row, merges of byte pairs, stop words, and the width of the vectors (not the vectors)."""
         vocabulary = self._fitted()

@@ -25,6 +25,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_open_clip.image:OpenClipImageEncoder",
         "Image tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
         modality="image",
+        pretrained="pretrained=FILE",
         example=example,
         paper=_PAPER,
     )
@@ -33,6 +34,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_open_clip.text:OpenClipTextEncoder",
         "Text tower of any model of open_clip (CLIP, SigLIP, ...), frozen, adapted or fine-tuned",
         modality="text",
+        pretrained="pretrained=FILE",
         example=example,
         paper=_PAPER,
     )

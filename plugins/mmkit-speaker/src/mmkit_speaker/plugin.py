@@ -15,6 +15,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_speaker.encoder:SpeakerEncoder",
         "Speaker encoder: a pretrained LSTM over mel frames, which distinguishes voices",
         modality="audio",
+        pretrained="",
         fullgraph=False,
         paper='Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, '
         "https://arxiv.org/abs/1710.10467",

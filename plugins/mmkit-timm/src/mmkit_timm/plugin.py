@@ -15,6 +15,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_timm.encoder:TimmEncoder",
         "Any image model of timm, frozen, adapted or fine-tuned",
         modality="image",
+        pretrained="weights=FILE",
         example=(("model", "test_vit"), ("weights", "none")),
         paper='Wightman, "PyTorch Image Models", 2019, https://github.com/huggingface/pytorch-image-models',
     )

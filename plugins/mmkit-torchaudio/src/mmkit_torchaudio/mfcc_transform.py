@@ -56,7 +56,7 @@ class MfccTransform:
         hop: Annotated[float, Gt(0)] = 0.01,
         low: Annotated[float, Ge(0)] = 20.0,
         high: Annotated[float, Gt(0)] | None = None,
-        seconds: Annotated[float, Gt(0)] | None = None,
+        seconds: Annotated[float, Gt(0)] | None = 30.0,
         mix: Mix = "mean",
     ) -> None:
         if coefficients > mels:
@@ -101,6 +101,10 @@ class MfccTransform:
         batch = self.spectrogram(values)
         steps = (batch["mel"] @ self.cosines - self.mean) / self.std
         return {"steps": steps.masked_fill_(~batch["mask"].unsqueeze(2), 0), "mask": batch["mask"]}
+
+    def told(self, values: Sequence[tuple[Tensor, int] | None]) -> str:
+        """What is read of such clips, where it is not all."""
+        return self.spectrogram.told(values)
 
     def state(self) -> dict[str, Any]:
         """Mean and deviation of each coefficient."""

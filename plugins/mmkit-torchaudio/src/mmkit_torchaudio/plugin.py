@@ -15,6 +15,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_torchaudio.encoder:TorchaudioEncoder",
         "Speech models of torchaudio's bundles (wav2vec2, HuBERT, WavLM), frozen, adapted or fine-tuned",
         modality="audio",
+        pretrained="weights=FILE",
         paper='Yang et al., "TorchAudio: Building Blocks for Audio and Speech Processing", ICASSP 2022, '
         "https://arxiv.org/abs/2110.15018",
         example=(("bundle", "SMALL"), ("weights", "none")),

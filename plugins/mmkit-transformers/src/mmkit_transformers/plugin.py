@@ -32,6 +32,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_transformers.text:TransformersTextEncoder",
         "Any text model of transformers (BERT, RoBERTa, MiniLM, ...), frozen, adapted or fine-tuned",
         modality="text",
+        pretrained="model=FOLDER",
         example=(("model", str(EXAMPLE)),),
         paper=_PAPER,
     )
@@ -40,6 +41,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_transformers.image:TransformersImageEncoder",
         "Any image model of transformers (ViT, DINOv2, SigLIP, Swin, ...), frozen, adapted or fine-tuned",
         modality="image",
+        pretrained="model=FOLDER",
         example=(("model", str(IMAGE_EXAMPLE)),),
         paper=_PAPER,
     )
@@ -48,6 +50,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_transformers.audio:TransformersAudioEncoder",
         "Any audio model of transformers (wav2vec2, Whisper, CLAP, ...), frozen, adapted or fine-tuned",
         modality="audio",
+        pretrained="model=FOLDER",
         example=(("model", str(AUDIO_EXAMPLE)),),
         paper=_PAPER,
     )
@@ -56,6 +59,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         "mmkit_transformers.video:TransformersVideoEncoder",
         "Any video model of transformers (VideoMAE, ViViT, TimeSformer), frozen, adapted or fine-tuned",
         modality="video",
+        pretrained="model=FOLDER",
         requires=("mmkit-video>=0.1",),
         example=(("model", str(VIDEO_EXAMPLE)),),
         paper=_PAPER,

@@ -1,0 +1,108 @@
+"""What a user may want to know before the first training: what is read of the inputs, how long, with which encoders.
+
+It is said with the reason, and with the option that changes it. Some values are decoded for it; nothing is trained.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import fields
+
+import numpy as np
+
+from mmkit.errors import DataError, MmkitError
+from mmkit.plugin import EncoderSpec, ModalitySpec
+from mmkit.registry.catalog import Catalog
+from mmkit.sources.description import Description, Request
+from mmkit.sources.inputs import Input
+from mmkit.sources.memory import PREFIX
+from mmkit.sources.targets import SHOWN, recommended_epochs
+
+LOOKED = 32
+"""Values of an input that are looked at, of the training split."""
+
+
+def advice(found: Description, catalog: Catalog) -> list[str]:
+    """A line for each thing, the command that goes on last.
+
+    Args:
+        found: in the data, with a target.
+        catalog: the installed encoders.
+    """
+    lines = []
+    if found.target is not None and not found.problems:
+        read = [f"{one.name}: {said}" for one in found.inputs if (said := _read(one, found, catalog))]
+        lines += [f"read of {line}" for line in read]
+        rows = found.count("train")
+        epochs = recommended_epochs(rows)
+        lines.append(
+            f"epochs: {epochs} for {rows:,} training rows, as {SHOWN // 10**6} million samples are shown in 2 to 40; "
+            "more where train.min_steps needs them (--epochs)"
+        )
+        lines += [line for one in found.inputs if (line := _encoders(one, catalog))]
+    return [*lines, *_next(found)]
+
+
+def _read(one: Input, found: Description, catalog: Catalog) -> str:
+    """What the default encoder of an input reads of some of its values; empty where it reads all, or cannot tell."""
+    modality = catalog.find("modality", one.modality)
+    spec = modality.spec
+    if not isinstance(spec, ModalitySpec) or not spec.encoder:
+        return ""
+    transform = catalog.find("encoder", spec.encoder).load().reads()
+    if not hasattr(transform, "told"):
+        return ""
+    column, decode = found.column(one, 0), modality.load()().decode
+    values = []
+    for row in np.linspace(0, len(column) - 1, min(LOOKED, len(column))).astype(int).tolist():
+        try:
+            raw = column[row]
+            values.append(None if raw is None else decode(raw))
+        except (DataError, OSError):
+            continue  # values that cannot be read are told of elsewhere
+    try:
+        transform.fit(values)
+    except MmkitError:
+        return ""
+    said: str = transform.told(values)
+    return said
+
+
+def _encoders(one: Input, catalog: Catalog) -> str:
+    """The default encoder of an input, and the installed ones with pretrained weights."""
+    specs = [e.spec for e in catalog.available("encoder")]
+    modality = catalog.find("modality", one.modality).spec
+    kinds = {one.modality, getattr(modality, "values", None)}
+    able = [s for s in specs if isinstance(s, EncoderSpec) and s.modality in kinds and s.pretrained is not None]
+    default = getattr(modality, "encoder", None)
+    if not able or default is None:
+        return ""
+    asked = [f"{spec.name}:{spec.pretrained}" if spec.pretrained else spec.name for spec in able]
+    told = ", ".join(f"--encoder {one.name}={text}" for text in asked)
+    return f"encoder of {one.name}: {default}, from scratch; with pretrained weights of this machine: {told}"
+
+
+def _next(found: Description) -> Iterator[str]:
+    """The command that goes on; none for a table in memory, or where the user has to decide first."""
+    request = found.request
+    if request.data.startswith(PREFIX) or found.problems:
+        return
+    if found.target is None:
+        yield f"next: mmkit data inspect {shlex.quote(request.data)} --target COLUMN"
+        return
+    parts = ["mmkit", "bench", "--data", request.data]
+    for field in fields(Request):
+        value = getattr(request, field.name)
+        if field.name in {"data", "fold"} or value == field.default:
+            continue
+        flag = "--" + field.name.replace("_", "-")
+        if field.name == "columns":
+            parts += [text for name, kind in value for text in ("--column", f"{name}={kind}")]
+        elif field.name == "target":
+            parts += [flag, ",".join(value)]
+        elif isinstance(value, tuple):
+            parts += [text for name in value for text in (flag, name)]
+        else:
+            parts += [flag] if value is True else [flag, str(value)]
+    yield f"next: {shlex.join(parts)}"
