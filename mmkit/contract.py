@@ -312,8 +312,8 @@ class Transform(Protocol):
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
     # Two more are read where a class has them.
-    # streams: bool, True where `fit` passes over its values once and keeps none. Of values that are larger than memory it
-    #   then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many it was fitted.
+    # streams: bool, True where `fit` passes over its values once and keeps none. Of values that are larger than memory
+    #   it then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many.
     # told(values) -> str, what the fitted transform takes of such values in a few words, where that is not all of them;
     #   `mmkit data inspect` shows it.
 
