@@ -1,9 +1,10 @@
 """Every command of every page is taken by the command line: run, tried by a dry run, or, with placeholders, parsed.
 
 Commands are collected from all pages, so those of a new page are tested unasked. Of the shell blocks, each command of
-mmkit is run, a bench as a dry run, a train for one epoch. Where a component needs weights it gets the options of its spec's example, so that
-nothing is downloaded. With a placeholder (NAME, FILE, TASK) or a name that a page makes up, a command is parsed, and
-the components that it names are looked up with their options; so is code within a line, which may be a part of one.
+mmkit is run, a bench as a dry run, a train for one epoch. Where a component needs weights it gets the options of its
+spec's example, so that nothing is downloaded. With a placeholder (NAME, FILE, TASK) or a name that a page makes up, a
+command is parsed, and the components that it names are looked up with their options; so is code within a line, which
+may be a part of one.
 """
 
 import re
