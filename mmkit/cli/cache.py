@@ -1,4 +1,4 @@
-"""`mmkit cache`: list and remove cached features of frozen encoders."""
+"""`mmkit cache`: list and remove cached features of frozen encoders, and transformed splits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = 24 * 60 * 60
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List cached features, the largest first: key, size, samples, date, input and split, precision, encoder."""
+    """List cached features and transformed splits, the largest first: key, size, samples, date, input, encoder."""
     folder = default_folder()
     cached = cache_entries(folder)
     if as_json:
@@ -51,7 +51,7 @@ def clear(
         float | None, typer.Option(metavar="DAYS", help="Remove entries at least this many days old.")
     ] = None,
 ) -> None:
-    """Remove cached features; they are computed again when needed."""
+    """Remove cached features and transformed splits; they are computed again when needed."""
     folder = default_folder()
     cached = cache_entries(folder)
     known = [entry.key for entry in cached]

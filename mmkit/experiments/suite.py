@@ -132,6 +132,7 @@ def carry_out(
     cost: bool = True,
     yardsticks: bool | None = None,
     cache: Path | None = None,
+    keep: int | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
     """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
@@ -145,7 +146,9 @@ def carry_out(
         cost: also measure speed, memory and FLOPs.
         yardsticks: also fit what a user could do without mmkit; None does so where scikit-learn is installed and the
             training split is small.
-        cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
+        cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
+            keeps them in memory, for this suite.
+        keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
         progress: receives reports of progress.
 
     Raises:
@@ -175,7 +178,7 @@ def carry_out(
         if kept.finished:
             progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
         progress.update("runs", kept.finished, kept.runs)
-        steps = Steps(splits, catalog, file, known, kept, Shared(cache, progress))
+        steps = Steps(splits, catalog, file, known, kept, Shared(cache, progress, keep))
         with kept.told(progress):
             if pending or unsearched:
                 progress.stage("checks of the task")
