@@ -29,7 +29,7 @@ Table = Mapping[str, "tuple[str, str] | Table"]
 COMMANDS: Table = {
     "bench": ("mmkit.cli.bench:bench", "Compare encoders, fusions and heads on a task."),
     "cache": {
-        "list": ("mmkit.cli.cache:show", "List cached features and tables with their sizes."),
+        "list": ("mmkit.cli.cache:show", "List what is cached, with sizes."),
         "clear": ("mmkit.cli.cache:clear", "Remove cached features and tables."),
     },
     "data": {

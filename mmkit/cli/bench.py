@@ -27,6 +27,7 @@ from mmkit.report.tables import show, show_confusion
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
 from mmkit.system.settings import Settings
+from mmkit.system.sizes import bytes_in
 
 Several = list[str] | None
 
@@ -95,6 +96,10 @@ def bench(
         bool, typer.Option("--mix", help="Continue in DIR on another machine, or with other versions, data or code.")
     ] = False,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Disk for what is transformed once. [10 % of what is free, at most 20GiB]"),
+    ] = None,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also show the best combination's confusion matrix on test.")
     ] = False,
@@ -117,6 +122,7 @@ def bench(
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
+    kept = None if keep is None else bytes_in(keep, "--keep")
     prepare(chosen["threads"])
     installed = catalog(ctx)
     with redirect_stdout(sys.stderr):
@@ -156,6 +162,7 @@ def bench(
             cost=chosen["cost"] is not False,
             yardsticks=chosen["yardsticks"],
             cache=None if no_cache else default_folder(),
+            keep=kept,
             progress=progress,
         )
     tell_unread(suite.unread, planned.settings.on_error, str(folder / "unread.parquet"))

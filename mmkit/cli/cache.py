@@ -1,4 +1,4 @@
-"""`mmkit cache`: list and remove what is cached: features of frozen encoders, and tables that were read once."""
+"""`mmkit cache`: list and remove what is cached: features, transformed splits, and tables that were read once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DAY = 24 * 60 * 60
 def show(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
-    """List cached features and tables, the largest first: key, size, samples, date, of what, precision, encoder."""
+    """List what is cached, the largest first: key, size, samples, date, of what, precision, encoder."""
     folder = default_folder()
     cached = cache_entries(folder)
     if as_json:
@@ -51,7 +51,7 @@ def clear(
         float | None, typer.Option(metavar="DAYS", help="Remove entries at least this many days old.")
     ] = None,
 ) -> None:
-    """Remove cached features and tables; they are made again when needed."""
+    """Remove cached features, transformed splits and tables; they are made again when needed."""
     folder = default_folder()
     cached = cache_entries(folder)
     known = [entry.key for entry in cached]

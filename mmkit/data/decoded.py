@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import PurePath
 from typing import Any
 
@@ -30,6 +30,10 @@ PROBED = 64
 """Values by which the size of a column is estimated."""
 EAGER = 128 * 2**20
 """Bytes of decoded values up to which a column is decoded at once, and stays in memory."""
+TOGETHER = 4096
+"""Raw values that are read together."""
+UNREAD = object()
+"""In place of a raw value that is not read yet."""
 CHUNK = 32 * 2**20
 """Bytes of decoded values that are in memory at once."""
 
@@ -51,14 +55,24 @@ class Raw:
         """Why values could not be read, by place, as far as they were asked for."""
         self._lock = threading.Lock()
 
-    def __getitem__(self, place: int) -> Any:
-        """The decoded value; None where it is missing.
+    def decoded(self, raw: Any) -> Any:
+        """The decoded value of a raw one; None where it is missing.
 
         Raises:
             DataError: it cannot be read.
         """
-        raw = self.values[place]
-        return None if is_missing(raw) else self.modality.decode(raw)
+        return None if raw is None or is_missing(raw) else self.modality.decode(raw)
+
+    def several(self, places: Places) -> Sequence[Any] | None:
+        """The raw values at some places, where they are read faster together; else None."""
+        take = getattr(self.values, "take", None)
+        if take is None:
+            return None
+        try:
+            found: Sequence[Any] = take(places)
+        except DataError:
+            return None  # one of them must not be read; which, is found value by value
+        return found
 
     def note(self, place: int, reason: str) -> bool:
         """Remember that a value could not be read; False if that was known."""
@@ -155,11 +169,13 @@ class Decoded(Sequence[Any]):
         return int(self._places[index]) in self._blank
 
     def _value(self, index: int) -> Any:
-        place = int(self._places[index])
+        return self._at(int(self._places[index]), UNREAD)
+
+    def _at(self, place: int, raw: Any) -> Any:
         if place in self._blank:
             return None
         try:
-            return self._raw[place]
+            return self._raw.decoded(self._raw.values[place] if raw is UNREAD else raw)
         except DataError as error:
             return self._bad(place, error)
 
@@ -175,7 +191,13 @@ class Decoded(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         with Loader() as load:  # by several threads, where decoding is slow
-            yield from load(self._value, len(self))
+            for start in range(0, len(self), TOGETHER):
+                places = self._places[start : start + TOGETHER]
+                yield from load(partial(self._of_known, places.tolist(), self._raw.several(places)), len(places))
+
+    def _of_known(self, places: Sequence[int], known: Sequence[Any] | None, index: int) -> Any:
+        """The value at one of some places, whose raw values are known already where that is cheap."""
+        return self._at(places[index], UNREAD if known is None else known[index])
 
 
 def bytes_in_memory(value: Any) -> int:

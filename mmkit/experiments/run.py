@@ -14,6 +14,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from mmkit.contract import Split, Task
+from mmkit.data.bad_values import fitted_on
 from mmkit.data.dataset import Dataset
 from mmkit.data.missing import check_inputs, missing_values
 from mmkit.data.splits import Splits, splits_of
@@ -207,6 +208,7 @@ def _executed(
         encoded_once=[name for name in result.frozen.inputs if name not in augmented],
         encoded_in_copies=augmented if run.training.copies else [],
         encoded_anew=[] if run.training.copies else augmented,
+        fitted_on=_fitted_on(own, result.transforms),
         loading=Loading(trained.loading, trained.loading / trained.seconds, trained.workers),
         cost=Cost(parameters(result.module)[0]),
         seconds=time.time() - began,
@@ -273,6 +275,13 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
 
 
+def _fitted_on(splits: Splits, transforms: Transforms) -> dict[str, int]:
+    """How many samples a transform was fitted on, by input, where that is not all of them."""
+    train = splits.with_truth("train")
+    counts = {name: fitted_on(one, train.inputs[name]) for name, one in transforms.inputs.items()}
+    return {name: count for name, count in counts.items() if count < len(train)}
+
+
 def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
     """Evaluate the trained model on test, which is decoded here for the first time."""
     test = splits("test")
@@ -330,8 +339,11 @@ def _scores(splits: Splits, values: Sequence[float] | None) -> Scores | None:
         return None
     task, used = splits.task, splits("test")
     ids = task.order if fold_of(task) else splits.content("test").ids  # type: ignore[attr-defined]  # folds have it
+    known = [row for row, truth in enumerate(used.truth) if truth is not None]
+    if len(used) == len(ids):  # none was dropped
+        return Scores.of(values, known, len(ids))
     places = {id_: row for row, id_ in enumerate(ids)}
-    rows = [places[id_] for id_, truth in zip(used.ids, used.truth, strict=True) if truth is not None]
+    rows = [places[used.ids[row]] for row in known]
     return Scores.of(values, rows, len(ids))
 
 

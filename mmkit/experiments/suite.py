@@ -126,6 +126,7 @@ def carry_out(
     cost: bool = True,
     yardsticks: bool | None = None,
     cache: Path | None = None,
+    keep: int | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
     """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
@@ -139,7 +140,9 @@ def carry_out(
         cost: also measure speed, memory and FLOPs.
         yardsticks: also fit what a user could do without mmkit; None does so where scikit-learn is installed and the
             training split is small.
-        cache: folder for the features of frozen encoders; None keeps them in memory, for this suite.
+        cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
+            keeps them in memory, for this suite.
+        keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
         progress: receives reports of progress.
 
     Raises:
@@ -160,7 +163,7 @@ def carry_out(
         known = file.read()
         parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
         kept = _begun(plan, parts, known, folder, progress)
-        shared = Shared(cache, progress)
+        shared = Shared(cache, progress, keep)
         with kept.told(progress):
             if any(part.unsearched or part.pending(known) for part in parts):
                 _check(plan, parts, progress)

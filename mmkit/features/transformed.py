@@ -145,9 +145,10 @@ class _Layout:
                     raise UnpackableError(f"the padding of {leaf} is not one value")
                 for value in found:
                     self.fills[leaf] = value
-            real = real_steps(lengths, batch["mask"].shape[1])
+            real = np.flatnonzero(real_steps(lengths, batch["mask"].shape[1]).numpy())
         for leaf, file in self.files.items():
-            part[file] = (batch[leaf][real] if leaf in self.along else batch[leaf]).numpy()
+            values = batch[leaf].numpy()
+            part[file] = values.reshape(-1, *values.shape[2:])[real] if leaf in self.along else values
         return part
 
 

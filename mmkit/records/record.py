@@ -251,6 +251,8 @@ class Record:
         encoded_once: inputs whose frozen encoder ran once; training used its features.
         encoded_in_copies: inputs whose frozen encoder ran on several augmented copies.
         encoded_anew: inputs whose frozen encoder ran in every epoch.
+        fitted_on: on how many training samples the transform of an input was fitted, where they were not all: those of
+            inputs larger than memory, of transforms that need all values at once.
         loading: the time that training waited for batches.
         throughput: speed of the combination; None if not measured.
         cost: parameters, FLOPs and memory.
@@ -304,6 +306,7 @@ class Record:
     encoded_once: list[str] = field(default_factory=list)
     encoded_in_copies: list[str] = field(default_factory=list)
     encoded_anew: list[str] = field(default_factory=list)
+    fitted_on: dict[str, int] = field(default_factory=dict)
     loading: Loading | None = None
     throughput: Speed | None = None
     cost: Cost | None = None

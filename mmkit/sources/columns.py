@@ -91,7 +91,10 @@ class Lazy(Sequence[Any]):
 
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
-        return [self._store.value(int(self._rows[i])) for i in index]
+        rows = self._rows[np.fromiter(index, np.int64)]
+        if isinstance(self._store, Cells):
+            return self._store.take(rows)
+        return [self._store.value(row) for row in rows.tolist()]
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -130,13 +133,31 @@ class Cells:
         """[S] bool: True where a cell is null."""
         return _null(self._column)[rows]
 
+    def take(self, rows: Array) -> list[Any]:
+        """The cells of some rows: chunk by chunk, as Arrow would copy whole columns of many chunks.
+
+        Raises:
+            DataError: one of them must not be read.
+        """
+        chunks = np.searchsorted(self._starts, rows, side="right") - 1
+        order = np.argsort(chunks, kind="stable")
+        bounds = np.searchsorted(chunks[order], np.arange(len(self._chunks) + 1))
+        found = np.empty(len(rows), object)
+        for number, chunk in enumerate(self._chunks):
+            here = order[bounds[number] : bounds[number + 1]]
+            if len(here):
+                found[here] = _listed(chunk.take(pa.array(rows[here] - self._starts[number])))
+        return [self._checked(row, cell) for row, cell in zip(rows.tolist(), found.tolist(), strict=True)]
+
+    def _checked(self, row: int, cell: Any) -> Any:
+        if isinstance(cell, str | bytes) and len(cell) > CELL:
+            raise DataError(f"row {row} holds {len(cell):,} bytes in one cell; at most {CELL:,} are read")
+        return cell
+
     def value(self, row: int) -> Any:
         """The cell; Arrow's own look-up in a column of many chunks is far slower."""
         chunk = bisect.bisect_right(self._starts, row) - 1
-        found = self._chunks[chunk][row - self._starts[chunk]].as_py()
-        if isinstance(found, str | bytes) and len(found) > CELL:
-            raise DataError(f"row {row} holds {len(found):,} bytes in one cell; at most {CELL:,} are read")
-        return found
+        return self._checked(row, self._chunks[chunk][row - self._starts[chunk]].as_py())
 
 
 class Media:
@@ -359,6 +380,14 @@ class Numbered:
     def value(self, row: int) -> str:
         """The number."""
         return str(row)
+
+
+def _listed(array: pa.Array) -> Array:
+    """The cells as Python values; each stays one, though it may be a list."""
+    found = np.empty(len(array), object)
+    for place, cell in enumerate(array.to_pylist()):
+        found[place] = cell
+    return found
 
 
 def _null(column: pa.ChunkedArray) -> Array:

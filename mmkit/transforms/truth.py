@@ -110,7 +110,8 @@ class Categories:
         """
         mask = torch.tensor([value is not None for value in values], dtype=torch.bool)
         if self.kind == "classes":
-            label = [0 if value is None else self._number(category_name(value)) for value in values]
+            known: dict[tuple[type, Any], int] = {}  # of plain values, most of which occur many times
+            label = [0 if value is None else self._label(value, known) for value in values]
             return {"label": torch.tensor(label, dtype=torch.long), "mask": mask}
         labels = torch.zeros(len(values), len(self.names))
         for row, value in zip(labels, values, strict=True):
@@ -156,6 +157,14 @@ class Categories:
         if len(names) > len(set(names)) and FLAGS.issuperset(names):
             raise DataError(_FLAGS_SAID.format(value))
         return set(names)
+
+    def _label(self, value: Any, known: dict[tuple[type, Any], int]) -> int:
+        if type(value) not in {str, int, bool}:
+            return self._number(category_name(value))
+        key = (type(value), value)
+        if (number := known.get(key)) is None:
+            number = known[key] = self._number(category_name(value))
+        return number
 
     def _number(self, name: str) -> int:
         number = self._index.get(name)
