@@ -169,6 +169,7 @@ def _executed(run: Run, splits: Splits, shared: Shared, purpose: Purpose) -> tup
         splits.modalities,
         task.target,
         run.settings.precision,
+        task.layout() if hasattr(task, "layout") else None,
     )
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented

@@ -6,13 +6,14 @@ afterwards, when all of it is known.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import json
 import stat
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def read_file(path: Path) -> pa.Table:
     if kind not in EXTENSIONS:
         raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
     plain_file(path)
-    try:
+    with told(path):
         if kind in DELIMITED:
             return checked(_delimited(path, DELIMITED[kind]))
         if kind in LINES:
@@ -66,13 +67,24 @@ def read_file(path: Path) -> pa.Table:
         if kind in ARROW:
             return flat(arrow_file(path))
         return checked(flat(pa.parquet.read_table(path, memory_map=True, partitioning=None)))
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in one line what Arrow says of a file that cannot be read.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
         said = " ".join(str(error).split())
         if "UTF8" in said:
             raise DataError(f"{path} is not UTF-8; convert it") from error
-        raise DataError(f"{path} cannot be read as {kind[1:]}: {said[:300]}") from error
+        raise DataError(f"{path} cannot be read as {extension(path)[1:]}: {said[:300]}") from error
 
 
 def plain_file(path: Path) -> None:
@@ -125,6 +137,29 @@ def checked(table: pa.Table) -> pa.Table:
 
 
 def _delimited(path: Path, delimiter: str) -> pa.Table:
+    for block in _BLOCKS:
+        try:
+            table = pa.csv.read_csv(pa.input_stream(str(path)), *csv_options(path, delimiter, block))
+            break
+        except pa.ArrowInvalid as error:
+            if "straddl" not in str(error) or block == _BLOCKS[-1]:
+                raise
+    return table.rename_columns(csv_names(table.column_names, path))
+
+
+def csv_options(
+    path: Path, delimiter: str, block: int = _BLOCKS[0]
+) -> tuple[pa.csv.ReadOptions, pa.csv.ParseOptions, pa.csv.ConvertOptions]:
+    """How Arrow reads a file of CSV: every cell is a string, and an empty one is missing.
+
+    Args:
+        path: of the file.
+        delimiter: between cells; "" is found in the first line.
+        block: bytes that are parsed at once.
+
+    Raises:
+        DataError: it is empty, or has two columns of one name.
+    """
     encoding = _encoding(path)
     with io.TextIOWrapper(pa.input_stream(str(path)), encoding, newline="") as text:
         head = list(itertools.islice(iter(lambda: text.readline(CELL), ""), 20))
@@ -133,26 +168,27 @@ def _delimited(path: Path, delimiter: str) -> pa.Table:
     delimiter = delimiter or _delimiter(head[0])
     given = next(csv.reader(head, delimiter=delimiter))
     unique((name for name in given if name), path)
-    for block in _BLOCKS:
-        try:
-            table = pa.csv.read_csv(
-                pa.input_stream(str(path)),
-                pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
-                pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
-                pa.csv.ConvertOptions(
-                    column_types=dict.fromkeys(given, pa.string()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                    check_utf8=True,
-                ),
-            )
-            break
-        except pa.ArrowInvalid as error:
-            if "straddl" not in str(error) or block == _BLOCKS[-1]:
-                raise
-    names = [name.strip() or f"column_{place}" for place, name in enumerate(table.column_names, 1)]
+    return (
+        pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
+        pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        pa.csv.ConvertOptions(
+            column_types=dict.fromkeys(given, pa.string()),
+            null_values=[""],
+            strings_can_be_null=True,
+            check_utf8=True,
+        ),
+    )
+
+
+def csv_names(given: Sequence[str], path: Path) -> list[str]:
+    """The names of the columns of a file of CSV, without space around them; one without a name gets its place.
+
+    Raises:
+        DataError: two are the same.
+    """
+    names = [name.strip() or f"column_{place}" for place, name in enumerate(given, 1)]
     unique(names, path)
-    return table.rename_columns(names)
+    return names
 
 
 def _encoding(path: Path) -> str:

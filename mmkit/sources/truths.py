@@ -1,0 +1,122 @@
+"""The truth of a labelled table, read as that of training was: for measuring a saved model on new rows.
+
+Axes: N rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmkit.errors import DataError
+from mmkit.sources import tabular
+from mmkit.sources.forms import ABSENT
+from mmkit.sources.memory import Column
+from mmkit.sources.sampling import some
+from mmkit.sources.sampling import strings as texts_in
+from mmkit.sources.targets import Target
+from mmkit.sources.types import is_list, is_text, usual
+from mmkit.transforms.truth import TWINS, category_name
+
+
+def truth_layout(names: Sequence[str], target: Target, columns: Mapping[str, Column]) -> dict[str, Any]:
+    """How the truth is made of columns, as plain JSON.
+
+    Args:
+        names: of the target's columns.
+        target: as it was read.
+        columns: of the source.
+    """
+    numbers = {}
+    for name in names if target.kind == "scalar" else ():
+        column = columns[name]
+        if not isinstance(column, list) and not is_list(column.type):
+            numbers[name] = tabular.fit(name, "number", column, np.arange(0))
+    joined = False
+    if target.kind == "labels" and not isinstance(column := columns[names[0]], list) and is_text(usual(column).type):
+        joined = any(not text.strip().startswith("[") for text in texts_in(some(usual(column))))
+    return {"columns": list(names), "kind": target.kind, "numbers": numbers, "joined": joined}
+
+
+def truths(
+    layout: Mapping[str, Any], known: Sequence[str], columns: Mapping[str, Column]
+) -> tuple[list[Any], dict[int, str]]:
+    """The raw truth of each row, None where it is missing, and why that of others cannot be taken.
+
+    Args:
+        layout: what `truth_layout` gave.
+        known: the classes or labels of the model, in order.
+        columns: of the table; those of the target are among them.
+
+    Returns:
+        [N] raw truth; and reasons by row, of rows whose truth is None though something is there.
+    """
+    kind, names = layout["kind"], layout["columns"]
+    if kind == "scalar":
+        return _numbers(layout, columns)
+    column = columns[names[0]]
+    cells = list(column) if isinstance(column, list) else usual(column).to_pylist()
+    found: list[Any] = []
+    wrong: dict[int, str] = {}
+    for row, cell in enumerate(cells):
+        truth = None
+        try:
+            truth = _of_cell(kind, cell, set(known), joined=layout["joined"])
+        except DataError as error:
+            wrong[row] = str(error)
+        found.append(truth)
+    return found, wrong
+
+
+def _of_cell(kind: str, cell: Any, known: set[str], *, joined: bool) -> Any:
+    if cell is None or (isinstance(cell, float) and cell != cell) or (isinstance(cell, str) and not cell.strip()):  # noqa: PLR0124 (NaN)
+        return None
+    if kind == "text":
+        return str(cell)
+    if kind == "classes":
+        return _category("class", cell, known)
+    if isinstance(cell, str):
+        lists = tabular.lists_in(pa.chunked_array([[cell]]))[0].as_py() if not joined else cell.split("|")
+        if lists is None:
+            raise DataError(f"{cell!r} is no list of labels")
+        cell = lists
+    if not isinstance(cell, Sequence):
+        raise DataError(f"{cell!r} is no list of labels")
+    return [_category("label", one, known) for one in cell if one is not None and str(one).strip()]
+
+
+def _category(what: str, cell: Any, known: set[str]) -> str | None:
+    """The class or label of the model that a cell names; None where it is a sign for "missing" among numbers.
+
+    Raises:
+        DataError: the model knows none of that name.
+    """
+    name = category_name(cell if isinstance(cell, str | int | float | bool) else str(cell))
+    for given in (name, TWINS.get(name, name), name.removesuffix(".0")):
+        if given in known:
+            return given
+    if what == "class" and name.lower() in ABSENT and all(one.removeprefix("-").isdecimal() for one in known):
+        return None
+    raise DataError(f"{what} {name!r} is none that the model knows")
+
+
+def _numbers(layout: Mapping[str, Any], columns: Mapping[str, Column]) -> tuple[list[Any], dict[int, str]]:
+    parts: list[np.ndarray[Any, np.dtype[Any]]] = []
+    wrong: dict[int, str] = {}
+    for name in layout["columns"]:
+        if name in layout["numbers"]:
+            cells = tabular.read(name, layout["numbers"][name], columns[name])
+            parts.append(cells.numbers[name][:, None])
+            for row in np.flatnonzero(cells.wrong).tolist():
+                wrong.setdefault(row, f"column {name}: {columns[name][row]!s} is not {cells.expected}")
+            continue
+        rows = [None if cell is None else list(cell) for cell in usual(columns[name]).to_pylist()]  # type: ignore[arg-type]
+        size = max((len(row) for row in rows if row is not None), default=1)
+        parts.append(np.array([[np.nan] * size if row is None else row for row in rows], float).reshape(-1, size))
+    values = np.concatenate(parts, 1)
+    finite = np.isfinite(values).all(1)
+    whole = [row.tolist() if good else None for row, good in zip(values, finite.tolist(), strict=True)]
+    return [row if row is None or len(row) > 1 else row[0] for row in whole], wrong
