@@ -10,9 +10,8 @@ from typing import Annotated
 
 import typer
 
-from mmkit.cli.own_data import Files, Outside
 from mmkit.cli.process import prepare
-from mmkit.cli.saved_model import load
+from mmkit.cli.saved_model import BatchSize, Device, Files, Folder, OnError, Outside, Rows, Threads, load
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, Summary, check_out, write_answers
@@ -22,25 +21,21 @@ from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
 from mmkit.system.files import at_home
 
-OnErrorOption = Annotated[
-    str, typer.Option(help="If a value cannot be used: fail, missing (the value) or skip (its row).")
-]
-
 
 def predict(
     ctx: typer.Context,
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")],
-    data: Annotated[str, typer.Option(metavar="PATH", help="Table with the rows to answer, or a folder.")],
+    model: Folder,
+    data: Rows,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Answers: .parquet, .csv, .tsv, .jsonl or .arrow.")],
     include: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN", help="Column to copy beside the answers; repeatable.")
     ] = None,
-    on_error: OnErrorOption = "fail",
-    batch_size: Annotated[int, typer.Option(help="Rows that the model takes at once.")] = 256,
-    device: Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")] = "auto",
-    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    on_error: OnError = "fail",
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    threads: Threads = None,
     files: Files = None,
-    outside: Outside = None,
+    outside: Outside = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE, and begin anew.")] = False,
 ) -> None:
     """Answer the rows of a table with a saved model.
@@ -55,7 +50,7 @@ def predict(
     job = Job(
         loaded,
         digest_of(at_home(model)),
-        stream_of(data, installed, files=files, outside=bool(outside)),
+        stream_of(data, installed, files=files, outside=outside),
         Asked(tuple(include or ()), on_error, batch_size),  # type: ignore[arg-type]  # checked there
         out,
         force,

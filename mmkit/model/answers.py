@@ -147,8 +147,23 @@ def _answered(model: MultimodalModel, layout: Layout, stream: Stream, piece: Pie
     return Answered(pa.table(columns), rows.unread, piece.rows - len(rows.read.samples), rows.missing, absent)
 
 
-def rows_of(model: MultimodalModel, layout: Layout, stream: Stream, piece: Piece, on_error: OnError) -> Rows:
+def rows_of(
+    model: MultimodalModel,
+    layout: Layout,
+    stream: Stream,
+    piece: Piece,
+    on_error: OnError,
+    truth: Sequence[Any] | None = None,
+) -> Rows:
     """The rows of a piece, decoded and as tensors.
+
+    Args:
+        model: trained.
+        layout: how its inputs are made of columns.
+        stream: the table.
+        piece: of it.
+        on_error: what to do with a value that cannot be used.
+        truth: [N] raw, where it is known; rows without it are left out then.
 
     Raises:
         DataError: a value cannot be used, and `on_error` is "fail".
@@ -160,10 +175,12 @@ def rows_of(model: MultimodalModel, layout: Layout, stream: Stream, piece: Piece
             f"in training{_others(wrong)}; --on-error missing takes such values as missing, skip leaves out their rows"
         )
     unread = [Unread(piece.start + one.row, one.column, one.reason) for one in wrong]
-    left = sorted(set(range(piece.rows)) - ({one.row for one in wrong} if on_error == "skip" else set()))
+    left = [row for row in range(piece.rows) if truth is None or truth[row] is not None]
+    if on_error == "skip":
+        left = sorted(set(left) - {one.row for one in wrong})
     index = np.array(left, dtype=np.int64)
     inputs = {name: Lazy(store, index) for name, store in stores.items()}
-    samples = Samples([str(row) for row in left], inputs, [None] * len(left))
+    samples = Samples([str(row) for row in left], inputs, [None if truth is None else truth[row] for row in left])
     try:
         read = model.decoded(samples, on_error)
     except DataError as error:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
@@ -25,6 +26,9 @@ from mmkit.system.files import at_home
 from mmkit.system.precision import Precision
 from mmkit.system.settings import OnError, Settings, device_of
 from mmkit.system.state import own_state
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class Read(NamedTuple):
@@ -110,6 +114,44 @@ class MultimodalModel:
             predicted += self.transforms.truth.inverse(prediction)
         answers = dict(zip(read.samples.ids, predicted, strict=True))
         return [answers.get(sample) for sample in ids]
+
+    def answers(
+        self,
+        data: Any,
+        *,
+        include: Sequence[str] = (),
+        on_error: OnError = "fail",
+        batch_size: int = 256,
+        files: str | Path | None = None,
+        outside: bool = False,
+        catalog: Catalog | None = None,
+    ) -> Iterator[pa.Table]:
+        """The answers to the rows of a table, 4,096 rows at a time, in their order: what `mmkit predict` writes.
+
+        A table has a name or the number of each row, the columns to include, and the answer: for classes `label` and
+        `probability_NAME` of each, for a scalar `value`. Columns are read by their names, as in training; of those that
+        are not there, all values are missing.
+
+        Args:
+            data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
+            include: columns of the table that stand beside the answers.
+            on_error: for a value that cannot be read or transformed: "fail" raises, "missing" treats it as missing,
+                "skip" leaves the answer of its row empty.
+            batch_size: rows that the model takes at once.
+            files: where names of files in cells begin; None is the folder of the table.
+            outside: True where files may lie outside of that folder.
+            catalog: of the modalities, which know their files; None is what is installed.
+
+        Raises:
+            UsageError: a column to include that the table does not have, or an option that there is not.
+            DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
+                `on_error` is "fail".
+        """
+        # Both import pyarrow, which only tables need.
+        tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in ("model.answers", "sources.streaming"))
+        asked = tables.Asked(tuple(include), on_error, batch_size)
+        stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
+        return (answered.table for answered in tables.answers(self, stream, asked))
 
     def decoded(self, samples: Samples, on_error: OnError = "fail") -> Read:
         """Raw samples in memory and as tensors, without those that cannot be used.

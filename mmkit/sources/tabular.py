@@ -45,6 +45,10 @@ _EPOCH = np.datetime64("2000-01-01", "ms")
 _NOT_A_TIME = np.datetime64("NaT", "ms")
 
 
+PLAIN_NUMBER: Mapping[str, Any] = {"kind": "number", "form": {"style": "plain", "unit": ""}, "absent": []}
+"""A column of numbers of which nothing is known."""
+
+
 @dataclass
 class RowCells:
     """What a column gives to the rows of a table.

@@ -41,6 +41,17 @@ def truth_layout(names: Sequence[str], target: Target, columns: Mapping[str, Col
     return {"columns": list(names), "kind": target.kind, "numbers": numbers, "joined": joined}
 
 
+def plain_truth(names: Sequence[str], kind: str) -> dict[str, Any]:
+    """How truth is read that no table of training has said anything of: numbers as they are, labels as lists or `a|b`.
+
+    Args:
+        names: of the target's columns.
+        kind: of the target.
+    """
+    numbers = dict.fromkeys(names, tabular.PLAIN_NUMBER) if kind == "scalar" else {}
+    return {"columns": list(names), "kind": kind, "numbers": numbers, "joined": True}
+
+
 def truths(
     layout: Mapping[str, Any], known: Sequence[str], columns: Mapping[str, Column]
 ) -> tuple[list[Any], dict[int, str]]:
