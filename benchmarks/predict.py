@@ -10,8 +10,9 @@ A table of numbers, categories, a date and a text of a dozen words, as Parquet, 
 
     python benchmarks/predict.py FOLDER
 
-FOLDER keeps the tables and the model. It ends with 1 where a goal is missed: 20,000 rows a second on two cores, and
-700 MiB.
+FOLDER keeps the tables and the model. It ends with 1 where a goal is missed: 20,000 rows a second of CPU (what other
+programs do then does not count; the wall is recorded beside it), 256 MiB above torch's own, of which a process that
+only imports it has the more the more libraries its wheel brings, and 64 MiB more for ten times the rows.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from mmkit.system.machine import machine, software
 RECORD = Path(__file__).parent / "records" / "predict.json"
 ROWS = {"few": 20_000, "many": 200_000}
 ROUNDS = 5
-GOAL = {"rows_per_second": 20_000, "memory_mib": 700}
+GOAL = {"rows_per_second": 20_000, "memory_above_torch_mib": 256, "growth_mib": 64}
 WORDS = [f"{a}{b}" for a in ("ba", "do", "ki", "mu", "re", "si", "to", "wa") for b in ("l", "n", "r", "s", "t", "x")]
 TRAINED_ON = 4000
 
@@ -88,6 +89,12 @@ def command(model: Path, data: Path, out: Path) -> list[str]:
     return [sys.executable, "-c", code, *asked]
 
 
+def of_torch() -> int:
+    """The memory of a process that imports torch and pyarrow, and does nothing, in MiB."""
+    code = "import resource, torch, pyarrow; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)"
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
+
+
 def timed(arguments: list[str]) -> tuple[float, float, int]:
     """Wall and CPU seconds of a process, and its highest memory in MiB."""
     before, began = os.times(), time.perf_counter()
@@ -116,7 +123,7 @@ def measured(model: Path, tables: dict[str, Path], folder: Path) -> dict[str, An
             name: {"wall": [r[0] for r in rounds], "cpu": [r[1] for r in rounds]} for name, rounds in found.items()
         },
         "rows_per_second": {clock: more / seconds for clock, seconds in of.items()},
-        "memory_mib": {name: max(r[2] for r in rounds) for name, rounds in found.items()},
+        "memory_mib": {name: max(r[2] for r in rounds) for name, rounds in found.items()} | {"torch": of_torch()},
     }
 
 
@@ -150,9 +157,14 @@ def main() -> int:
         **found,
     }
     RECORD.write_text(json.dumps(record, indent=1) + "\n")
-    rate, memory = found["rows_per_second"], max(found["memory_mib"].values())
-    print(f"{rate['wall']:,.0f} rows a second ({rate['cpu']:,.0f} a second of CPU), {memory} MiB, {found['killed']}")
-    good = rate["wall"] >= GOAL["rows_per_second"] and memory <= GOAL["memory_mib"] and found["killed"]["equal"]
+    rate, memory = found["rows_per_second"], found["memory_mib"]
+    print(f"{rate['cpu']:,.0f} rows a second of CPU ({rate['wall']:,.0f} of the wall), MiB {memory}, {found['killed']}")
+    good = (
+        rate["cpu"] >= GOAL["rows_per_second"]
+        and memory["many"] - memory["torch"] <= GOAL["memory_above_torch_mib"]
+        and memory["many"] - memory["few"] <= GOAL["growth_mib"]
+        and found["killed"]["equal"]
+    )
     print("no goal is missed" if good else "a goal is missed")
     return int(not good)
 

@@ -69,13 +69,11 @@ def evaluate(
 
 def lines(name: str, found: Evaluated) -> Iterator[str]:
     """What was found, as lines."""
-    left = [
-        *([f"{found.without_truth:,} without truth"] if found.without_truth else []),
-        *([f"{found.skipped:,} with values that cannot be used"] if found.skipped else []),
-        *(f"{count:,}: {reason}" for reason, count in found.unknown.items()),
-    ]
-    out = f"; left out {', '.join(left)}" if left else ""
-    yield f"{name}: {found.measured:,} of {found.rows:,} rows measured{out}"
+    yield f"{name}: {found.measured:,} of {found.rows:,} rows measured"
+    reasons = {"the truth is missing": found.without_truth, "a value cannot be used": found.skipped, **found.unknown}
+    for reason, count in reasons.items():
+        if count:
+            yield f"  {count:,} left out: {reason}"
     gaps = ", ".join(f"{one} {count:,}" for one, count in found.missing.items() if count)
     if gaps:
         yield f"rows in which an input is missing: {gaps}"

@@ -26,7 +26,7 @@ from mmkit.errors import DataError, UsageError
 from mmkit.model.answers import Answered, Asked, Unread, answers
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.formats import extension
-from mmkit.sources.streaming import PIECE, Stream
+from mmkit.sources.streaming import Stream
 from mmkit.system.files import owned, replacing, utf8, write_json
 from mmkit.system.progress import Progress
 
@@ -101,7 +101,7 @@ class Job:
             "files": self.stream.files,
             "outside": self.stream.outside,
             "device": next(self.model.module.parameters()).device.type,
-            "rows of a part": PIECE,
+            "rows of a part": self.stream.size,
         }
 
     def done(self) -> int:
@@ -157,14 +157,14 @@ def _written(job: Job, progress: Progress) -> Summary:
         done = job.done()
         total = job.stream.count()
         if done:
-            progress.note(f"{done * PIECE:,} rows were answered before; it goes on behind them")
-        if total is None or done * PIECE < total:
+            progress.note(f"{done * job.stream.size:,} rows were answered before; it goes on behind them")
+        if total is None or done * job.stream.size < total:
             for number, answered in enumerate(answers(job.model, job.stream, job.asked, skip=done), done):
                 if number == 0:
                     for line in answered.absent.values():
                         progress.note(line)
                 _write_part(job.part(number), answered)
-                rows = number * PIECE + answered.table.num_rows
+                rows = number * job.stream.size + answered.table.num_rows
                 progress.update("rows", rows, total)
         summary = _summary(job)
         schema = _schema(job)

@@ -44,9 +44,11 @@ from mmkit.sources.memory import PREFIX, Column, hold
 from mmkit.sources.reading import read, stamp
 from mmkit.system.hashing import fingerprint
 
+_LONG = 2 * CELL  # bytes of a row of CSV
+
+
 PIECE = 4096
 """Rows that are read, predicted and written at once."""
-_LONG = 2 * CELL  # bytes of a row of CSV
 
 
 @dataclass(frozen=True)
@@ -76,12 +78,14 @@ class Stream:
         media: the extensions of files of each modality, by modality.
         files: where relative names of files begin; None is the folder of the table.
         outside: True where what lies outside of that folder may be read.
+        size: rows of a piece.
     """
 
     data: str
     media: Mapping[str, Sequence[str]]
     files: str | None = None
     outside: bool = False
+    size: int = PIECE
 
     @property
     def name(self) -> str:
@@ -111,7 +115,7 @@ class Stream:
             return found
 
     def pieces(self) -> Iterator[Piece]:
-        """The rows in order, `PIECE` of them at a time, but for the last.
+        """The rows in order, `size` of them at a time, but for the last.
 
         Raises:
             DataError: the table is not there, cannot be read, or has no row.
@@ -120,12 +124,12 @@ class Stream:
         by_piece = not self.data.startswith(PREFIX) and path.is_file() and extension(path) in _PIECEWISE
         if not by_piece:
             source = read(self.data, self.media, files=self.files, outside=self.outside)
-            for start in range(0, source.rows, PIECE):
-                yield Piece(start, {name: column[start : start + PIECE] for name, column in source.columns.items()})
+            for start in range(0, source.rows, self.size):
+                yield Piece(start, {name: column[start : start + self.size] for name, column in source.columns.items()})
             return
         plain_file(path)
         start = 0
-        for table in _recut(_tables(path)):
+        for table in _recut(_tables(path), self.size):
             unique(table.column_names, path)
             yield Piece(start, dict(zip(table.column_names, table.columns, strict=True)))
             start += len(table)
@@ -219,14 +223,14 @@ def _object(row: object, number: int, path: Path) -> Mapping[str, object]:
     return row
 
 
-def _recut(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The same rows in tables of `PIECE` rows; columns that a table lacks are null, where they are cut together."""
+def _recut(tables: Iterable[pa.Table], size: int) -> Iterator[pa.Table]:
+    """The same rows in tables of so many rows; columns that a table lacks are null, where they are cut together."""
     held: list[pa.Table] = []
     rows = 0
     for table in tables:
         start = 0
-        while rows + len(table) - start >= PIECE:
-            end = start + PIECE - rows
+        while rows + len(table) - start >= size:
+            end = start + size - rows
             yield _joined([*held, table.slice(start, end - start)])
             held, rows, start = [], 0, end
         if start < len(table):

@@ -287,7 +287,7 @@ def _blank(column: pa.ChunkedArray) -> Array:
     """[N]: strings without a sign."""
     if not is_text(column.type):
         return np.zeros(len(column), dtype=bool)
-    return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), value=False).to_numpy()
+    return pc.fill_null(pc.equal(pc.utf8_trim_whitespace(column), ""), fill_value=False).to_numpy()
 
 
 def _tag_cells(column: pa.ChunkedArray) -> list[set[str] | None]:
@@ -352,7 +352,7 @@ def moments_of(column: pa.ChunkedArray, kind: str, unit: str | None) -> Array:
             return dates(pa.chunked_array([whole.cast(pa.int64(), safe=False).cast(pa.string())]), kind)
         return _counted(values, unit)
     if unit in {"s", "ms"} and is_text(column.type):
-        counts = pc.fill_null(pc.match_substring_regex(column, _SINCE_1970), value=False)
+        counts = pc.fill_null(pc.match_substring_regex(column, _SINCE_1970), fill_value=False)
         number = pc.if_else(counts, column, pa.scalar(None, column.type))
         other = pc.if_else(counts, pa.scalar(None, column.type), column)
         values = _counted(pc.utf8_trim_whitespace(number).cast(pa.float64()).to_numpy(), unit)
