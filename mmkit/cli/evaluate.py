@@ -104,7 +104,7 @@ def _interval(one: Metric, name: str) -> str:
 
 
 def _classes(classes: Sequence[OfClass]) -> Iterator[str]:
-    rows = [("class", "rows", "precision", "recall", "F1")]
+    rows: list[tuple[str, ...]] = [("class", "rows", "precision", "recall", "F1")]
     for one in classes:
         shares = (f"{100 * share:.1f}" if one.rows else "-" for share in (one.precision, one.recall, one.f1))
         rows.append((_short(one.name), f"{one.rows:,}", *shares))

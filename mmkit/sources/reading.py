@@ -41,7 +41,14 @@ class Source:
         return len(next(iter(self.columns.values())))
 
 
-def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = None, outside: bool = False) -> Source:
+def read(
+    data: str,
+    media: Mapping[str, Sequence[str]],
+    *,
+    files: str | None = None,
+    outside: bool = False,
+    labelled: bool = True,
+) -> Source:
     """Read a source.
 
     Args:
@@ -49,6 +56,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
         media: the extensions of files of each modality, by modality.
         files: where the relative names of files begin; None is the folder of the table.
         outside: True where what lies outside of that folder may be read.
+        labelled: False where images, sounds and videos of a folder need no sub-folder that is their class.
 
     Raises:
         UsageError: no data was named, or `files` is no folder.
@@ -64,7 +72,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
     made: frozenset[str] = frozenset()
     if _is(path, Path.is_dir):
         _fits(path)
-        (table, made), folder = read_folder(path, media, outside=outside), path
+        (table, made), folder = read_folder(path, media, outside=outside, labelled=labelled), path
     elif not _is(path, Path.exists):
         raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
     else:

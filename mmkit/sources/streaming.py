@@ -123,7 +123,7 @@ class Stream:
         path = Path(self.data)
         by_piece = not self.data.startswith(PREFIX) and path.is_file() and extension(path) in _PIECEWISE
         if not by_piece:
-            source = read(self.data, self.media, files=self.files, outside=self.outside)
+            source = read(self.data, self.media, files=self.files, outside=self.outside, labelled=False)
             for start in range(0, source.rows, self.size):
                 yield Piece(start, {name: column[start : start + self.size] for name, column in source.columns.items()})
             return

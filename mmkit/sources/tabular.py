@@ -396,7 +396,7 @@ def _dates(name: str, fitted: Mapping[str, Any], column: pa.ChunkedArray) -> Row
     safe = np.where(gone, _EPOCH, moments)
     days = np.where(gone, np.nan, (safe - _EPOCH) / np.timedelta64(1, "D"))
     calendar = _calendar(moments)
-    found = {
+    found: dict[str, tuple[Array, Sequence[str]]] = {
         f"{name}.{part}": (np.where(gone, -1, calendar[part]).astype(np.int32), _WORDS[part])
         for part in fitted["parts"]
     }

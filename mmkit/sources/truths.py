@@ -59,7 +59,7 @@ def truths(
 
     Args:
         layout: what `truth_layout` gave.
-        known: the classes or labels of the model, in order.
+        known: the classes, labels or numbers of the model, in order.
         columns: of the table; those of the target are among them.
 
     Returns:
@@ -67,7 +67,7 @@ def truths(
     """
     kind, names = layout["kind"], layout["columns"]
     if kind == "scalar":
-        return _numbers(layout, columns)
+        return _numbers(layout, len(known), columns)
     column = columns[names[0]]
     cells = list(column) if isinstance(column, list) else usual(column).to_pylist()
     found: list[Any] = []
@@ -114,20 +114,17 @@ def _category(what: str, cell: Any, known: set[str]) -> str | None:
     raise DataError(f"{what} {name!r} is none that the model knows")
 
 
-def _numbers(layout: Mapping[str, Any], columns: Mapping[str, Column]) -> tuple[list[Any], dict[int, str]]:
+def _numbers(layout: Mapping[str, Any], size: int, columns: Mapping[str, Column]) -> tuple[list[Any], dict[int, str]]:
+    """The numbers of each row, from a column each or from one of lists."""
     parts: list[np.ndarray[Any, np.dtype[Any]]] = []
     wrong: dict[int, str] = {}
     for name in layout["columns"]:
-        if name in layout["numbers"]:
-            cells = tabular.read(name, layout["numbers"][name], columns[name])
-            parts.append(cells.numbers[name][:, None])
-            for row in np.flatnonzero(cells.wrong).tolist():
-                wrong.setdefault(row, f"column {name}: {columns[name][row]!s} is not {cells.expected}")
-            continue
-        rows = [None if cell is None else list(cell) for cell in usual(columns[name]).to_pylist()]  # type: ignore[arg-type]
-        size = max((len(row) for row in rows if row is not None), default=1)
-        parts.append(np.array([[np.nan] * size if row is None else row for row in rows], float).reshape(-1, size))
-    values = np.concatenate(parts, 1)
-    finite = np.isfinite(values).all(1)
-    whole = [row.tolist() if good else None for row, good in zip(values, finite.tolist(), strict=True)]
+        fitted = layout["numbers"].get(name, {"kind": "numbers", "size": size})
+        cells = tabular.read(name, fitted, columns[name])
+        parts += cells.numbers.values()
+        for row in np.flatnonzero(cells.wrong).tolist():
+            wrong.setdefault(row, f"column {name}: {columns[name][row]!s} is not {cells.expected}")
+    values = np.stack(parts, 1)  # [N C]
+    finite = np.isfinite(values).all(1).tolist()
+    whole = [row if good else None for row, good in zip(values.tolist(), finite, strict=True)]
     return [row if row is None or len(row) > 1 else row[0] for row in whole], wrong

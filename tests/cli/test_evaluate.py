@@ -17,6 +17,7 @@ from mmkit.model.answers import Asked
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
 from mmkit.sources.streaming import stream_of
+from mmkit.tasks.own_data import OwnData
 
 QUICK = {"epochs": 2, "min_steps": 0, "batch_size": 16}
 
@@ -78,6 +79,18 @@ def test_its_metrics_are_those_of_scikit_learn_on_the_answers(run, model):
         expected = [precision[place], recall[place], f1[place]]
         assert [one["precision"], one["recall"], one["f1"]] == pytest.approx(expected)
     assert (document["rows"], document["measured"], document["without_truth"]) == (120, 120, 0)
+
+
+def test_the_rows_of_test_give_the_metrics_of_the_record(tmp_path):
+    model, record = mmkit.fit(data=FRUIT, target="fruit", fusion="late", training=QUICK, progress=False, device="cpu")
+    model.save(tmp_path / "model")
+    lines = Path(FRUIT).read_text().splitlines()
+    rows = sorted(int(one) for one in OwnData(data=FRUIT, target="fruit").split("test").ids)
+    Path("test.csv").write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
+    found = measured(mmkit.load(tmp_path / "model"), "test.csv")
+    assert found.measured == len(rows) == record.samples.test
+    assert found.confusion == record.confusion
+    assert {name: one.value for name, one in found.metrics.items()} == pytest.approx(record.metrics, abs=1e-6)
 
 
 def test_what_is_printed_fits_eighty_columns(run, model):
@@ -160,6 +173,17 @@ def test_numbers_are_measured_as_they_are_answered():
     assert low < found.metrics["mae"].value < high
     bad = measured(model, table | {"price": ["dear", *table["price"][1:]]}, on_error="skip")
     assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
+
+
+def test_lists_of_numbers_are_measured_in_csv_as_well():
+    table = {"x": [i / 7 for i in range(60)], "y": [[i / 3, i / 5] for i in range(60)]}
+    model = fitted(table, "y")
+    found = measured(model, table)
+    written = measured(model, {"x": table["x"], "y": [str(one) for one in table["y"]]})
+    assert found.metrics == written.metrics
+    assert found.measured == 60
+    bad = measured(model, {"x": [1.0, 2.0], "y": ["[1, 2, 3]", "[1, 2]"]}, on_error="skip")
+    assert (bad.measured, sum(bad.unknown.values())) == (1, 1)
 
 
 def test_labels_are_measured_as_they_are_answered():

@@ -19,6 +19,7 @@ import pytest
 import mmkit
 import mmkit.cli
 from mmkit.model import answer_files
+from mmkit.model.answers import answers
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.sources import streaming
 
@@ -215,10 +216,10 @@ def test_a_call_that_was_interrupted_goes_on_to_the_same_bytes(run, model, data,
     assert f"mmkit: 2 parts of the answers are in {broken}.parts; the same command goes on" in err
     assert not broken.exists()
     ends_at(99, KeyboardInterrupt())
-    answers_, seen = answer_files.answers, []
+    seen = []
 
     def counted(*arguments, **options):
-        for answered in answers_(*arguments, **options):
+        for answered in answers(*arguments, **options):
             seen.append(answered.table.num_rows)
             yield answered
 

@@ -213,9 +213,9 @@ def test_columns_are_what_inverse_says():
     prediction = {"probabilities": torch.tensor([[0.2, 0.5, 0.3], [0.4, 0.4, 0.2]])}
     found, answers_ = classes.columns(prediction), classes.inverse(prediction)
     assert found["label"] == [one["label"] for one in answers_] == ["b", "a"]
-    assert found["probability_c"].tolist() == [one["probabilities"]["c"] for one in answers_]
+    assert list(found["probability_c"]) == [one["probabilities"]["c"] for one in answers_]
     prediction = {"values": torch.zeros(2, 1), "standardised": torch.tensor([[0.0], [1.0]])}
-    assert numbers.columns(prediction)["value"].tolist() == [one["value"] for one in numbers.inverse(prediction)]
+    assert list(numbers.columns(prediction)["value"]) == [one["value"] for one in numbers.inverse(prediction)]
 
 
 def test_the_layout_is_signed_with_the_model(model, tmp_path):
