@@ -176,10 +176,11 @@ def test_numbers_are_measured_as_they_are_answered():
 
 
 def test_lists_of_numbers_are_measured_in_csv_as_well():
-    table = {"x": [i / 7 for i in range(60)], "y": [[i / 3, i / 5] for i in range(60)]}
+    pairs = [[i / 3, i / 5] for i in range(60)]
+    table = {"x": [i / 7 for i in range(60)], "y": pairs}
     model = fitted(table, "y")
     found = measured(model, table)
-    written = measured(model, {"x": table["x"], "y": [str(one) for one in table["y"]]})
+    written = measured(model, {"x": table["x"], "y": [str(one) for one in pairs]})
     assert found.metrics == written.metrics
     assert found.measured == 60
     bad = measured(model, {"x": [1.0, 2.0], "y": ["[1, 2, 3]", "[1, 2]"]}, on_error="skip")
@@ -187,12 +188,13 @@ def test_lists_of_numbers_are_measured_in_csv_as_well():
 
 
 def test_labels_are_measured_as_they_are_answered():
-    table = {"x": [i / 7 for i in range(60)], "kind": ["a|b", "a", "b", "b|c"] * 15}
+    kinds = ["a|b", "a", "b", "b|c"] * 15
+    table = {"x": [i / 7 for i in range(60)], "kind": kinds}
     model = fitted(table, "kind")
     found = measured(model, table)
     said = pa.concat_tables(list(model.answers(table)))["labels"].to_pylist()
     names = ["a", "b", "c"]
-    true = np.array([[name in one.split("|") for name in names] for one in table["kind"]])
+    true = np.array([[name in one.split("|") for name in names] for one in kinds])
     answered = np.array([[name in one for name in names] for one in said])
     expected = sk.f1_score(true, answered, average="macro", zero_division=0)
     assert found.metrics["f1_macro"].value == pytest.approx(expected)
