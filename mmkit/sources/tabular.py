@@ -22,8 +22,9 @@ import pyarrow.compute as pc
 
 from mmkit.errors import DataError
 from mmkit.sources.columns import Array
-from mmkit.sources.forms import ABSENT, SECONDS, Form, dates, form_of, listed, numbers
+from mmkit.sources.forms import ABSENT, Form, form_of, listed, numbers
 from mmkit.sources.memory import Column
+from mmkit.sources.moments import EPOCH, WORDS, calendar_of, moments_of, parts_in, unit_of
 from mmkit.sources.sampling import some
 from mmkit.sources.sampling import strings as texts_in
 from mmkit.sources.types import is_list, is_number, is_text, usual
@@ -34,15 +35,6 @@ MOST_TAGS = 50
 _FLAGS = frozenset({"true", "false"})
 _WHOLE = re.compile(r"-?(0|[1-9][0-9]*)")
 _POINT = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
-_SINCE_1970 = r"^\s*\d{9,13}\s*$"
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_WORDS = {
-    "month": tuple(f"{n:02}" for n in range(1, 13)),
-    "weekday": _DAYS,
-    "hour": tuple(f"{n:02}" for n in range(24)),
-}
-_EPOCH = np.datetime64("2000-01-01", "ms")
-_NOT_A_TIME = np.datetime64("NaT", "ms")
 
 
 PLAIN_NUMBER: Mapping[str, Any] = {"kind": "number", "form": {"style": "plain", "unit": ""}, "absent": []}
@@ -91,7 +83,7 @@ def fit(name: str, kind: str, column: Column, train: Array, absent: Sequence[str
     if kind == "tags":
         return {"kind": kind, "tags": _tags_in(lists_in(column), train)}
     unit = unit_of(column)
-    return {"kind": kind, "unit": unit, "parts": _parts_in(moments_of(column, kind, unit))}
+    return {"kind": kind, "unit": unit, "parts": parts_in(moments_of(column, kind, unit))}
 
 
 def read(name: str, fitted: Mapping[str, Any], column: Column) -> RowCells:
@@ -139,7 +131,7 @@ def _nothing(name: str, fitted: Mapping[str, Any], cells: RowCells) -> RowCells:
     if kind == "category":
         cells.categories = {name: (gap, ())}
     elif kind not in {"number", "numbers", "tags"}:
-        cells.categories = {f"{name}.{part}": (gap, _WORDS[part]) for part in fitted["parts"]}
+        cells.categories = {f"{name}.{part}": (gap, WORDS[part]) for part in fitted["parts"]}
     return cells
 
 
@@ -319,71 +311,6 @@ def _tags(name: str, fitted: Mapping[str, Any], given: pa.ChunkedArray) -> RowCe
 # Dates.
 
 
-def unit_of(column: pa.ChunkedArray) -> str | None:
-    """What whole numbers that are dates count: "digits" (as in 20240501), "s" or "ms"; None of other dates."""
-    if is_text(column.type):
-        seen = texts_in(some(column))
-        counts = [int(text) for text in seen if re.match(_SINCE_1970, text)]
-        if not counts or 2 * len(counts) <= len(seen):
-            return None
-        return "ms" if float(np.median(counts)) > SECONDS[1] else "s"
-    if not is_number(column.type):
-        return None
-    values = np.abs(numbers(column))
-    values = values[np.isfinite(values)]
-    if values.max(initial=0) < 1e8:
-        return "digits"
-    return "ms" if float(np.median(values)) > SECONDS[1] else "s"
-
-
-def moments_of(column: pa.ChunkedArray, kind: str, unit: str | None) -> Array:
-    """[N] datetime64[ms], NaT where a cell is missing, or is no date.
-
-    Args:
-        column: [N].
-        kind: "date", "date:dayfirst" or "date:monthfirst".
-        unit: of whole numbers, as `unit_of` has it; None finds it in the column itself.
-    """
-    if is_number(column.type):
-        unit = unit_of(column) if unit is None else unit
-        values = numbers(column)
-        if unit == "digits":
-            whole = pa.array(np.where(np.abs(values) < 1e15, values, np.nan), from_pandas=True)
-            return dates(pa.chunked_array([whole.cast(pa.int64(), safe=False).cast(pa.string())]), kind)
-        return _counted(values, unit)
-    if unit in {"s", "ms"} and is_text(column.type):
-        counts = pc.fill_null(pc.match_substring_regex(column, _SINCE_1970), fill_value=False)
-        number = pc.if_else(counts, column, pa.scalar(None, column.type))
-        other = pc.if_else(counts, pa.scalar(None, column.type), column)
-        values = _counted(pc.utf8_trim_whitespace(number).cast(pa.float64()).to_numpy(), unit)
-        return np.where(counts.to_numpy(), values, dates(other, kind))
-    return dates(column, kind)
-
-
-def _counted(values: Array, unit: str | None) -> Array:
-    thousandths = values * (1 if unit == "ms" else 1000)
-    found = np.full(len(values), _NOT_A_TIME)
-    known = np.isfinite(thousandths) & (np.abs(thousandths) < 1e15)
-    found[known] = np.round(thousandths[known]).astype(np.int64).astype("datetime64[ms]")
-    return found
-
-
-def _parts_in(moments: Array) -> list[str]:
-    """Of month, weekday and hour those that vary."""
-    gone = np.isnat(moments)
-    return [part for part, codes in _calendar(moments).items() if len(np.unique(codes[~gone])) > 1]
-
-
-def _calendar(moments: Array) -> dict[str, Array]:
-    safe = np.where(np.isnat(moments), _EPOCH, moments).astype("datetime64[ms]")
-    whole = safe.astype("datetime64[D]")
-    return {
-        "month": safe.astype("datetime64[M]").astype(np.int64) % 12,
-        "weekday": (whole.astype(np.int64) + 3) % 7,  # 1970 began on a Thursday
-        "hour": (safe - whole) // np.timedelta64(1, "h"),
-    }
-
-
 def _dates(name: str, fitted: Mapping[str, Any], column: pa.ChunkedArray) -> RowCells:
     """Days since 2000, and the parts of the calendar that varied in training."""
     kind = fitted["kind"]
@@ -393,11 +320,10 @@ def _dates(name: str, fitted: Mapping[str, Any], column: pa.ChunkedArray) -> Row
         return _nothing(name, fitted, RowCells(_there(column), expected))
     moments = moments_of(column, kind, fitted["unit"]).astype("datetime64[ms]")
     gone = np.isnat(moments)
-    safe = np.where(gone, _EPOCH, moments)
-    days = np.where(gone, np.nan, (safe - _EPOCH) / np.timedelta64(1, "D"))
-    calendar = _calendar(moments)
+    safe = np.where(gone, EPOCH, moments)
+    days = np.where(gone, np.nan, (safe - EPOCH) / np.timedelta64(1, "D"))
+    calendar = calendar_of(moments)
     found: dict[str, tuple[Array, Sequence[str]]] = {
-        f"{name}.{part}": (np.where(gone, -1, calendar[part]).astype(np.int32), _WORDS[part])
-        for part in fitted["parts"]
+        f"{name}.{part}": (np.where(gone, -1, calendar[part]).astype(np.int32), WORDS[part]) for part in fitted["parts"]
     }
     return RowCells(_unread(column, gone), expected, {f"{name}.days": days}, found)
