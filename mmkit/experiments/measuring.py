@@ -1,8 +1,4 @@
-"""A saved model measured on a labelled table: all metrics, with what chance alone would let them be.
-
-An interval is the middle 95 % of a metric over samples drawn anew with replacement (Efron and Tibshirani, "An
-Introduction to the Bootstrap", Chapman and Hall 1993, chapter 13: percentiles). It says how much hangs on which rows
-were measured; of the model's training it says nothing.
+"""A saved model measured on a labelled table: all metrics with their intervals, each class, and what was left out.
 
 Axes: N samples with truth, B samples of a batch, C size of the target, R resamples.
 """
@@ -10,10 +6,9 @@ Axes: N samples with truth, B samples of a batch, C size of the target, R resamp
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,6 +17,7 @@ from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.evaluation import answered_numbers
 from mmkit.metrics.answers import Answers, measures_of
 from mmkit.metrics.formulas import rates
+from mmkit.metrics.resampling import LEAST, drawn_anew, interval, resamples_of
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
 from mmkit.model.answers import Asked, Unread, layout_of, rows_of
 from mmkit.model.prediction import losses_of_samples, predictions
@@ -34,11 +30,6 @@ from mmkit.system.settings import OnError
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import numbers_of
 
-RESAMPLES = 1000
-"""R, where there are few samples."""
-LEAST = 200
-"""R of many."""
-_CELLS = 5_000_000
 _CURVES = 200_000  # cells [N C] up to which areas under curves are computed anew R times
 
 
@@ -276,9 +267,9 @@ def _evaluated(
         names = metric_names(collected.target.kind)
         whole = collected.metrics(names)
         values = whole.compute()
-        resamples = _resamples(measured * collected.target.size)
+        resamples = resamples_of(measured * collected.target.size)
         chosen = [n for n in names if n != "auroc_macro" or measured * collected.target.size <= _CURVES]
-        drawn = _drawn(measured, resamples, lambda index: collected.metrics(chosen, index).compute())
+        drawn = drawn_anew(measured, resamples, lambda index: collected.metrics(chosen, index).compute())
         if collected.target.kind != "scalar":
             confusion = whole.confusion()
             classes = _of_classes(collected.target.kind, collected.target.names, confusion)
@@ -288,8 +279,8 @@ def _evaluated(
         answers = _answers(measures, losses, collected, None)
         values = answers.compute()
         resamples = LEAST
-        drawn = _drawn(measured, resamples, lambda index: _answers(measures, losses, collected, index).compute())
-    metrics = {name: Metric(value, *_interval(drawn.get(name, []))) for name, value in values.items()}
+        drawn = drawn_anew(measured, resamples, lambda index: _answers(measures, losses, collected, index).compute())
+    metrics = {name: Metric(value, *interval(drawn.get(name, []))) for name, value in values.items()}
     return Evaluated(
         len(found), measured, without, unknown, skipped, missing, metrics, resamples, classes, confusion, unread, absent
     )
@@ -305,29 +296,6 @@ def _answers(measures: Mapping[str, Any], losses: Tensor, collected: _Collected,
         [collected.truths[i] for i in places],
         [collected.answers[i] for i in places] if measures else None,
     )
-
-
-def _resamples(cells: int) -> int:
-    return int(np.clip(_CELLS // max(1, cells), LEAST, RESAMPLES))
-
-
-def _drawn(
-    count: int, resamples: int, measure: Callable[[Tensor], Mapping[str, float | None]]
-) -> dict[str, list[float]]:
-    """Each metric of R resamples; those in which it is not defined are left out."""
-    generator = torch.Generator().manual_seed(0)
-    found: dict[str, list[float]] = {}
-    for _ in range(resamples if count > 1 else 0):
-        for name, value in measure(torch.randint(count, (count,), generator=generator)).items():
-            found.setdefault(name, []).extend([] if value is None else [value])
-    return {name: values for name, values in found.items() if len(values) >= resamples * 0.95}
-
-
-def _interval(values: Sequence[float]) -> tuple[float | None, float | None]:
-    if not values:
-        return None, None
-    low, high = np.quantile(values, (0.025, 0.975))
-    return float(low), float(high)
 
 
 def _of_classes(kind: str, names: Sequence[str], confusion: Sequence[Any]) -> list[OfClass]:

@@ -12,17 +12,16 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from mmkit.errors import DataError, UsageError
+from mmkit.model.answer_formats import EXTENSIONS, write
 from mmkit.model.answers import Answered, Asked, Unread, answers
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.formats import extension
@@ -30,9 +29,6 @@ from mmkit.sources.streaming import Stream
 from mmkit.system.files import owned, replacing, utf8, write_json
 from mmkit.system.progress import Progress
 
-PARQUET, CSV, LINES, ARROW = (".parquet", ".pq"), (".csv", ".tsv"), (".jsonl", ".ndjson"), (".arrow", ".feather")
-EXTENSIONS = (*PARQUET, *CSV, *LINES, *ARROW)
-"""Of the files that answers are written to."""
 GROUP = 16
 """Parts that become one row group of Parquet, which is 65,536 rows."""
 _NOTE = b"mmkit"
@@ -169,8 +165,8 @@ def _written(job: Job, progress: Progress) -> Summary:
         summary = _summary(job)
         schema = _schema(job)
         _unread_file(job, summary)
-        with replacing(job.out) as (fresh,):
-            _join(job, fresh, schema)
+        with _writing(job.out), replacing(job.out) as (fresh,):
+            write(fresh, extension(job.out), schema, _groups(job, schema))
         shutil.rmtree(job.parts)
     return summary
 
@@ -302,67 +298,3 @@ def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for one in schema
     ]
     return pa.table(columns, schema=schema)
-
-
-def _join(job: Job, path: Path, schema: pa.Schema) -> None:
-    kind = extension(job.out)
-    with _writing(job.out):
-        if kind in PARQUET:
-            with pa.parquet.ParquetWriter(path, schema) as writer:
-                for table in _groups(job, schema):
-                    writer.write_table(table)
-        elif kind in ARROW:
-            with pa.ipc.new_file(str(path), schema) as file:
-                for table in _groups(job, schema):
-                    file.write_table(table)
-        elif kind in CSV:
-            plain = _plain_schema(schema)
-            options = pa.csv.WriteOptions(delimiter="\t" if kind == ".tsv" else ",")
-            with pa.csv.CSVWriter(str(path), plain, write_options=options) as sheet:
-                for table in _groups(job, schema):
-                    sheet.write_table(_plain(table, plain))
-        else:
-            with path.open("wb") as lines:
-                for table in _groups(job, schema):
-                    lines.writelines(_lines(table))
-
-
-def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    """The columns as a file of CSV has them: lists and objects are strings."""
-    plain = [pa.field(one.name, pa.string() if pa.types.is_nested(one.type) else one.type) for one in schema]
-    return pa.schema(plain)
-
-
-def _plain(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        pa.array(list(map(_in_a_cell, column.to_pylist())), pa.string()) if pa.types.is_nested(column.type) else column
-        for column in table.columns
-    ]
-    return pa.table(columns, schema=schema)
-
-
-def _in_a_cell(value: Any) -> str | None:
-    """A list of strings with | between them, as it is read back; anything else nested as JSON."""
-    if value is None:
-        return None
-    joined = isinstance(value, list) and all(isinstance(one, str) and "|" not in one for one in value)
-    return "|".join(value) if joined else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _lines(table: pa.Table) -> Iterator[bytes]:
-    names: Sequence[str] = table.column_names
-    rows = zip(*(_json_values(column) for column in table.columns), strict=True)
-    for row in rows:
-        cells: Mapping[str, Any] = dict(zip(names, row, strict=True))
-        yield utf8(json.dumps(cells, ensure_ascii=False, default=str)) + b"\n"
-
-
-def _json_values(column: pa.ChunkedArray) -> list[Any]:
-    """Values that JSON has; numbers of 32 bits as the shortest that reads back to them."""
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
-        raise UsageError("JSON lines take no bytes; --include no column of them, or write Parquet")
-    values = column.to_pylist()
-    if pa.types.is_float32(column.type):
-        short = (None if value is None else float(str(np.float32(value))) for value in values)
-        return [None if value is None or value != value else value for value in short]  # noqa: PLR0124 (NaN)
-    return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124 (NaN)

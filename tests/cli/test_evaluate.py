@@ -12,7 +12,8 @@ from sklearn import metrics as sk
 
 import mmkit
 import mmkit.cli
-from mmkit.experiments.measuring import _drawn, _interval, evaluate_table
+from mmkit.experiments.measuring import evaluate_table
+from mmkit.metrics.resampling import drawn_anew, interval
 from mmkit.model.answers import Asked
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
@@ -225,10 +226,10 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
     import torch
 
     values = torch.from_numpy(np.random.default_rng(0).normal(size=100))
-    drawn = _drawn(100, 2000, lambda index: {"mean": float(values[index].mean())})
-    low, high = _interval(drawn["mean"])
+    drawn = drawn_anew(100, 2000, lambda index: {"mean": float(values[index].mean())})
+    low, high = interval(drawn["mean"])
     error = 1.96 * float(values.std(correction=0)) / 10
     assert low == pytest.approx(float(values.mean()) - error, abs=0.03)
     assert high == pytest.approx(float(values.mean()) + error, abs=0.03)
     sometimes = iter([None, 1.0] * 50)
-    assert _drawn(5, 100, lambda _: {"undefined": next(sometimes)}) == {}
+    assert drawn_anew(5, 100, lambda _: {"undefined": next(sometimes)}) == {}

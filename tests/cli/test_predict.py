@@ -19,6 +19,7 @@ import pytest
 import mmkit
 import mmkit.cli
 from mmkit.model import answer_files
+from mmkit.model.answer_formats import write
 from mmkit.model.answers import answers
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.sources import streaming
@@ -247,16 +248,14 @@ def test_parts_of_another_job_are_not_gone_on_with(run, model, data, ends_at):
 
 @pytest.mark.usefixtures("small_pieces")
 def test_a_process_that_ended_while_joining_joins_again(run, model, data, monkeypatch):
-    join = answer_files._join
-
-    def broken(job, path, schema):
-        join(job, path, schema)
+    def broken(*arguments):
+        write(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(answer_files, "_join", broken)
+    monkeypatch.setattr(answer_files, "write", broken)
     assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
     assert not data.with_name("a.csv").exists()
-    monkeypatch.setattr(answer_files, "_join", join)
+    monkeypatch.setattr(answer_files, "write", write)
     assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 0
     assert len(answered(data.with_name("a.csv"))) == ROWS
 
