@@ -373,6 +373,8 @@ class TruthTransform(Transform, Protocol):
 
     # One more attribute is read where a class has it: measures: Mapping[str, Measure], by the names of metrics, for a
     #   kind of target that mmkit does not know. `head_loss`, the head's own loss, is a metric of every such kind.
+    # And one more method: columns(prediction: Batch) -> Mapping[str, Sequence], the answers of a batch as columns of a
+    #   table, one value a sample, of one type each whatever the batch. Without it they are made of `inverse`.
 
     def target(self) -> Target:
         """What was fitted; the core hands it to the head."""
@@ -469,9 +471,10 @@ class Task(Protocol):
     # One more is read where a task has it: epoch_metric: str, by which the best epoch is chosen in place of `metric`,
     #   where that one is costly to measure after every epoch (texts are made token by token; `head_loss` is not), or
     #   where validation is so small that it is noise (of 200 samples right or wrong says less than `log_loss`).
-    # Two more are of tasks whose samples hang on their options: identity: str, by which a run is known in place of
+    # Three more are of tasks whose samples hang on their options: identity: str, by which a run is known in place of
     #   those options, so that the same samples from another place are the same run; and document() -> dict, of plain
-    #   JSON values, what was found in the data, which a suite keeps as `data.json`.
+    #   JSON values, what was found in the data, which a suite keeps as `data.json`; and layout() -> dict, of plain JSON
+    #   values, how inputs and truth are made of columns, which a saved model keeps to read new rows by.
     # Three more are of tasks whose samples are each tested once, in folds: folds: int, how many, 0 being none; fold:
     #   int, from 1, whose splits are those of one, and 0 for all, which have none; and order: Sequence[str], the ids of
     #   all samples, in which the scores of the folds are joined. Such a task has an option `fold`.

@@ -35,7 +35,9 @@ COMMANDS: Table = {
     "data": {
         "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
     },
+    "evaluate": ("mmkit.cli.evaluate:evaluate", "Measure a saved model on labelled rows."),
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "List installed components with their status."),
+    "predict": ("mmkit.cli.predict:predict", "Answer the rows of a table with a saved model."),
     "plugins": {
         "list": ("mmkit.cli.list_plugins:list_plugins", "The same as list-plugins."),
         "show": ("mmkit.cli.plugins_show:show", "Show one component or plugin with its options."),

@@ -47,7 +47,7 @@ def evaluate(
         for prediction, truth in predictions(module, data, precision):
             if target.kind == "scalar":
                 raw = truths[start : (start := start + len(truth["mask"]))]
-                metrics.update({"values": _answered(transform.inverse(prediction))}, _known(raw, target.size))
+                metrics.update({"values": answered_numbers(transform.inverse(prediction))}, _known(raw, target.size))
             else:
                 metrics.update(prediction, truth)
         return metrics
@@ -58,7 +58,7 @@ def evaluate(
     return Answers(measures_of(transform, target.kind), losses, known, truths, answers)
 
 
-def _answered(answers: Sequence[Any]) -> Tensor:
+def answered_numbers(answers: Sequence[Any]) -> Tensor:
     """[B C] float64 of the answers to a scalar: what the user gets is what is measured."""
     rows = [answer["values"] if "values" in answer else [answer["value"]] for answer in answers]
     return torch.tensor(rows, dtype=torch.float64)

@@ -177,6 +177,7 @@ def _executed(
         splits.modalities,
         task.target,
         run.settings.precision,
+        task.layout() if hasattr(task, "layout") else None,
     )
     on_validation, trained = result.on_validation, result.trained
     augmented = result.frozen.augmented

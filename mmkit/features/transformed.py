@@ -25,8 +25,9 @@ from mmkit.data.bad_values import Rejected
 from mmkit.data.columns import Column
 from mmkit.data.padding import real_steps
 from mmkit.data.whole import AT_ONCE, Whole, alike, along_steps, lengths_of, paddings
-from mmkit.features.cache import ABOUT, about_entry, made_once, opened, writing
+from mmkit.features.cache import about_entry, made_once, opened, writing
 from mmkit.features.pieces import LENGTHS, PROGRESS, Part
+from mmkit.system.cache_folder import ABOUT
 from mmkit.system.files import replacing, write_json
 from mmkit.system.progress import SILENT, Progress
 

@@ -5,11 +5,12 @@ https://doi.org/10.1214/aos/1176344552: percentiles of the metric over draws of 
 say what other samples of the same kind would have given for this one model; what another seed would have given they do
 not.
 
-Axes: N samples.
+Axes: N samples, R draws.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -19,10 +20,11 @@ from torch import Generator, Tensor
 from mmkit.metrics.formulas import Measures
 
 DRAWS = 1000
+"""R, where there are few samples."""
 FEWER = 200
-"""Draws from more than `MANY` samples."""
-MANY = 20_000
+"""R of many."""
 LEVEL = 0.95
+_CELLS = 5_000_000
 
 
 class Resampled(Protocol):
@@ -38,21 +40,39 @@ class Resampled(Protocol):
 
 
 def intervals(measured: Resampled) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric that can be computed again; of one that is not defined on some draws none."""
-    count = measured.samples
-    if count < 2:
-        return {}
+    """The 95 % interval of each metric that can be computed again, and is defined on nearly all draws."""
+
+    def values(index: Tensor) -> dict[str, float | None]:
+        return {name: measure() for name, measure in measured.resampled(index).items()}
+
+    found = drawn_anew(measured.samples, draws_of(measured.samples), values)
+    return {name: interval(numbers) for name, numbers in found.items()}
+
+
+def draws_of(cells: int) -> int:
+    """R of so many predicted numbers."""
+    return int(np.clip(_CELLS // max(1, cells), FEWER, DRAWS))
+
+
+def drawn_anew(
+    count: int, draws: int, measure: Callable[[Tensor], Mapping[str, float | None]]
+) -> dict[str, list[float]]:
+    """Each metric of R draws; one that is not defined in more than a twentieth of them is left out.
+
+    Args:
+        count: N.
+        draws: R.
+        measure: the metrics of the samples [N] of a draw.
+    """
     generator = Generator().manual_seed(0)
-    values: dict[str, list[float | None]] = {}
-    for _ in range(DRAWS if count <= MANY else FEWER):
-        index = torch.randint(count, (count,), generator=generator)
-        for name, measure in measured.resampled(index).items():
-            values.setdefault(name, []).append(measure())
-    ends = (1 - LEVEL) / 2, (1 + LEVEL) / 2
-    found = {}
-    for name, drawn in values.items():
-        numbers = [value for value in drawn if value is not None]
-        if len(numbers) == len(drawn):
-            low, high = np.quantile(numbers, ends)
-            found[name] = float(low), float(high)
-    return found
+    found: dict[str, list[float]] = {}
+    for _ in range(draws if count > 1 else 0):
+        for name, value in measure(torch.randint(count, (count,), generator=generator)).items():
+            found.setdefault(name, []).extend([] if value is None else [value])
+    return {name: values for name, values in found.items() if len(values) >= draws * 0.95}
+
+
+def interval(values: Sequence[float]) -> tuple[float, float]:
+    """The middle 95 % of at least one value."""
+    low, high = np.quantile(values, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
+    return float(low), float(high)

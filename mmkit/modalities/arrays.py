@@ -13,6 +13,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 KINDS = "biufc"
 """Kinds of dtype that numpy gives numbers: bool, signed, unsigned, float, complex."""
 
+PLAIN = frozenset({str, int, float, bool})
+"""Types of values that are themselves."""
+
 
 def is_gap(raw: Any) -> bool:
     """Whether a value is a mark of nothing: None, those of pandas, which compare unlike any other, or numpy's mask."""
@@ -21,6 +24,8 @@ def is_gap(raw: Any) -> bool:
 
 def is_missing(raw: Any) -> bool:
     """Whether a value says itself that it is not there: a mark of nothing, or NaN of any float type."""
+    if type(raw) in PLAIN:  # most values are, and are known at once
+        return bool(raw != raw)  # noqa: PLR0124 (NaN)
     if is_gap(raw):
         return True
     if isinstance(raw, np.ndarray | np.generic | Tensor) and raw.ndim == 0:

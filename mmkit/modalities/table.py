@@ -65,6 +65,8 @@ def decode_cell(column: str, value: Any) -> Cell:
     """
     if is_missing(value):
         return None
+    if type(value) is float and math.isfinite(value):  # most cells are, and are known at once
+        return value
     if getattr(value, "ndim", None) == 0:
         value = value.item()  # a numpy scalar, or a tensor without axes
     if isinstance(value, str) and not value.strip():

@@ -32,7 +32,7 @@ from mmkit.system.files import replacing, utf8
 from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
 
-SCHEMA = 2
+SCHEMA = 3
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 BEGUN = frozenset({".lock", "train.json", ".train.json.fresh", "checkpoint", "tensorboard"})
@@ -50,6 +50,8 @@ class Saved(NamedTuple):
         modalities: that decode the inputs.
         target: the kind of target.
         precision: of the forward pass that it was trained with.
+        layout: how inputs and truth are made of the columns of a table, as plain JSON; None where a task that is no
+            table says nothing of it.
     """
 
     module: Model
@@ -59,6 +61,7 @@ class Saved(NamedTuple):
     modalities: Mapping[str, Modality]
     target: str
     precision: Precision
+    layout: Mapping[str, Any] | None = None
 
 
 def write(model: Saved, directory: Path) -> None:
@@ -90,6 +93,7 @@ def write(model: Saved, directory: Path) -> None:
         "code": _code_of(model.combination, model.modalities),
         "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
         "truth": model.transforms.truth.state(),
+        "layout": model.layout,
     }
     try:
         json.dumps(description, allow_nan=False)
@@ -154,7 +158,17 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         raise DataError(f"{weights} holds NaN in {nan}; give a model that `save` wrote")
     if has_temperature(target) and description["temperature"] is not None:
         module.temperature = Temperature(target, description["temperature"])
-    return Saved(module, combination, transforms, inputs, modalities, target, precision)
+    return Saved(module, combination, transforms, inputs, modalities, target, precision, description["layout"])
+
+
+def digest_of(directory: Path) -> str:
+    """The hash of the model in a folder: of all that predictions hang on.
+
+    Raises:
+        DataError: the folder holds no model, or one that is damaged.
+    """
+    digest: str = _described(directory)["digest"]
+    return digest
 
 
 def _code_of(combination: Combination, modalities: Mapping[str, Modality]) -> dict[str, str]:
@@ -178,6 +192,7 @@ def _described(directory: Path) -> dict[str, Any]:
         description = json.loads((directory / DESCRIPTION).read_text("utf-8"), parse_constant=_refuse)
         schema = description["schema"]
         wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
+        wrong += ["layout"] if schema == SCHEMA and not isinstance(description["layout"], dict | None) else []
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"

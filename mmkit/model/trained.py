@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
-from mmkit.contract import Modality, Samples
-from mmkit.data.bad_values import RejectedError, without
+from mmkit.contract import Batch, Modality, Samples
+from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.dataset import Dataset
 from mmkit.data.decoding import decode_all
 from mmkit.errors import UsageError, one_of
@@ -26,6 +27,23 @@ from mmkit.system.precision import Precision
 from mmkit.system.settings import OnError, Settings, device_of
 from mmkit.system.state import own_state
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+class Read(NamedTuple):
+    """Samples that a model can predict.
+
+    Args:
+        samples: decoded, without those that were skipped.
+        data: their tensors; None where no sample is left.
+        bad: a line for each value that could not be used.
+    """
+
+    samples: Samples
+    data: Dataset | None
+    bad: list[BadValue]
+
 
 @dataclass(frozen=True, repr=False)
 class MultimodalModel:
@@ -39,6 +57,8 @@ class MultimodalModel:
         modalities: that decode the inputs.
         target: the kind of target.
         precision: of the forward pass, that of its training.
+        layout: how inputs and truth are made of the columns of a table, as plain JSON; None says that each input is the
+            column of its name.
     """
 
     module: Model
@@ -48,6 +68,7 @@ class MultimodalModel:
     modalities: Mapping[str, Modality]
     target: str
     precision: Precision = "float32"
+    layout: Mapping[str, Any] | None = None
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} ({self.inputs[name]})" for name in sorted(self.combination.encoders))
@@ -87,21 +108,78 @@ class MultimodalModel:
             return []
         columns = {name: [sample.get(name) for sample in samples] for name in self.inputs}
         ids = [str(number) for number in range(len(samples))]
-        raw, _ = decode_all(Samples(ids, columns, [None] * len(samples)), self.modalities, on_error)
+        read = self.decoded(Samples(ids, columns, [None] * len(samples)), on_error)
+        predicted: list[Any] = []
+        for prediction in self.predictions(read, batch_size):
+            predicted += self.transforms.truth.inverse(prediction)
+        answers = dict(zip(read.samples.ids, predicted, strict=True))
+        return [answers.get(sample) for sample in ids]
+
+    def answers(
+        self,
+        data: Any,
+        *,
+        include: Sequence[str] = (),
+        on_error: OnError = "fail",
+        batch_size: int = 256,
+        files: str | Path | None = None,
+        outside: bool = False,
+        catalog: Catalog | None = None,
+    ) -> Iterator[pa.Table]:
+        """The answers to the rows of a table, 4,096 rows at a time, in their order: what `mmkit predict` writes.
+
+        A table has a name or the number of each row, the columns to include, and the answer: for classes `label` and
+        `probability_NAME` of each, for a scalar `value`. Columns are read by their names, as in training; of those that
+        are not there, all values are missing.
+
+        Args:
+            data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
+            include: columns of the table that stand beside the answers.
+            on_error: for a value that cannot be read or transformed: "fail" raises, "missing" treats it as missing,
+                "skip" leaves the answer of its row empty.
+            batch_size: rows that the model takes at once.
+            files: where names of files in cells begin; None is the folder of the table.
+            outside: True where files may lie outside of that folder.
+            catalog: of the modalities, which know their files; None is what is installed.
+
+        Raises:
+            UsageError: a column to include that the table does not have, or an option that there is not.
+            DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
+                `on_error` is "fail".
+        """
+        # Both import pyarrow, which only tables need.
+        tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in ("model.answers", "sources.streaming"))
+        asked = tables.Asked(tuple(include), on_error, batch_size)
+        stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
+        return (answered.table for answered in tables.answers(self, stream, asked))
+
+    def decoded(self, samples: Samples, on_error: OnError = "fail") -> Read:
+        """Raw samples in memory and as tensors, without those that cannot be used.
+
+        Args:
+            samples: raw; their truth is not looked at.
+            on_error: what to do with a value that cannot be read or transformed.
+
+        Raises:
+            DataError: there is one, and `on_error` is "fail".
+        """
+        raw, bad = decode_all(samples, self.modalities, on_error)
         data = None
         while len(raw) and data is None:
             try:
                 data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False)
             except RejectedError as rejected:
                 raw = without(raw, rejected, on_error)
-        if data is None:
-            return [None] * len(samples)
-        data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)
-        predicted: list[Any] = []
-        for prediction, _ in predictions(self.module, data, self.precision, batch_size):
-            predicted += self.transforms.truth.inverse(prediction)
-        answers = dict(zip(raw.ids, predicted, strict=True))
-        return [answers.get(sample) for sample in ids]
+                bad = bad + rejected.lines
+        if data is not None:
+            data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)
+        return Read(raw, data, bad)
+
+    def predictions(self, read: Read, batch_size: int = 256) -> Iterator[Batch]:
+        """What the head predicts of samples, batch by batch, in their order; all answers of a model come from here."""
+        if read.data is not None:
+            for prediction, _ in predictions(self.module, read.data, self.precision, batch_size):
+                yield prediction
 
     def save(self, directory: str | Path) -> None:
         """Write the model to a folder: readable JSON, and weights as safetensors.

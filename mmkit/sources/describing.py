@@ -58,7 +58,7 @@ def describe(request: Request, modalities: Iterable[ModalitySpec], decoder: Call
     """
     specs = tuple(modalities)
     if request.fold:
-        return describe(replace(request, fold=0), specs).of_fold(request.fold)
+        return describe(replace(request, fold=0), specs, decoder).of_fold(request.fold)
     key = (request, stamps(request.data, request.splits), tuple(spec.name for spec in specs))
     if (kept := _described.get(key)) is None or kept[1] != _named_files(kept[0]):
         found = _describe(request, specs, decoder)
@@ -73,7 +73,7 @@ def _named_files(found: Description) -> list[str]:
     """What changes when files that cells name do."""
     source, outside = found.source, found.request.outside
     stores = [
-        store_of(one, found.kinds, source.columns, np.arange(0), files=source.folder, outside=outside)
+        store_of(one, {}, source.columns, files=source.folder, outside=outside)
         for one in found.inputs
         if one.modality not in {"table", "text"}
     ]
@@ -186,7 +186,7 @@ def _split(
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
     where: Any = {"files": source.folder, "outside": request.outside, "modalities": media}
     copies = duplicates(arrow, kinds_of_arrow, **where) if arrow else None
-    looked, twins = _looked(plain, kinds, media, decoder)
+    looked, twins = _looked(plain, media, decoder)
     copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
     by_share = bool(_SHARES.fullmatch(request.splits))
@@ -260,7 +260,7 @@ def _check_folds(request: Request, *, by_share: bool) -> None:
 
 
 def _looked(
-    plain: Description, kinds: Mapping[str, str], media: Sequence[str], decoder: Callable[[str], Decode]
+    plain: Description, media: Sequence[str], decoder: Callable[[str], Decode]
 ) -> tuple[list[Finding], list[Array]]:
     """What values tell that are read, and pictures that are nearly the same."""
     request, source = plain.request, plain.source
@@ -278,7 +278,7 @@ def _looked(
             findings += found
         else:
             there = ~without_values([source.columns[name] for name in one.columns])
-        store = store_of(one, kinds, source.columns, np.arange(0), files=source.folder, outside=request.outside)
+        store = store_of(one, {}, source.columns, files=source.folder, outside=request.outside)
         seen = look(one.name, store, there, decoder(one.modality), deep=request.deep)
         findings += seen.findings
         if seen.twins is not None:

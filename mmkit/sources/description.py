@@ -22,7 +22,9 @@ from mmkit.sources.guess import Guess
 from mmkit.sources.inputs import Input, store_of
 from mmkit.sources.memory import of_arrow
 from mmkit.sources.reading import Source
+from mmkit.sources.tabular import fit
 from mmkit.sources.target import Target
+from mmkit.sources.truths import truth_layout
 from mmkit.sources.units import SPLITS
 from mmkit.sources.wrapping import cut, padded, wrapped
 from mmkit.system.hashing import fingerprint
@@ -148,14 +150,36 @@ class Description:
         if one.name not in self._stores:
             self._stores[one.name] = store_of(
                 one,
-                self.kinds,
+                self._fitted,
                 self.source.columns,
-                self.rows(0),
                 files=self.source.folder,
                 outside=self.request.outside,
                 deep=self.request.deep,
             )
         return self._stores[one.name]
+
+    @cached_property
+    def _fitted(self) -> dict[str, dict[str, Any]]:
+        """How each column of the table's row is read, by name."""
+        return {
+            name: fit(name, self.kinds[name], self.source.columns[name], self.rows(0), self.guesses[name].absent)
+            for one in self.inputs
+            if one.modality == "table"
+            for name in one.columns
+        }
+
+    def layout(self) -> dict[str, Any]:
+        """How inputs and truth are made of columns, as plain JSON: what a saved model keeps, and `Layout` reads."""
+        target = self.target
+        return {
+            "inputs": [{"name": i.name, "modality": i.modality, "columns": list(i.columns)} for i in self.inputs],
+            "columns": {
+                **{name: {"kind": kind} for name, kind in self.kinds.items()},
+                **self._fitted,
+            },
+            "target": target and truth_layout(self.request.target, target, self.source.columns),
+            "id": self.request.id,
+        }
 
     @cached_property
     def identity(self) -> str:

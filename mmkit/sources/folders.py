@@ -22,7 +22,7 @@ SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "d
 
 
 def read_folder(
-    folder: Path, media: Mapping[str, Sequence[str]], *, outside: bool = False
+    folder: Path, media: Mapping[str, Sequence[str]], *, outside: bool = False, labelled: bool = True
 ) -> tuple[pa.Table, frozenset[str]]:
     """The table of a folder, and the columns that are made of names of folders: `label`, `split`.
 
@@ -34,6 +34,7 @@ def read_folder(
         folder: to be read, all its sub-folders included.
         media: the extensions of files of each modality, by modality.
         outside: True where links that lead out of the folder are followed.
+        labelled: False where files need no class, and may be in no sub-folder.
 
     Raises:
         DataError: there is nothing to read, or files that do not go together.
@@ -52,7 +53,7 @@ def read_folder(
         raise DataError(
             f"{folder} holds no table ({', '.join(EXTENSIONS)}) and no file of {', '.join(media) or 'a modality'}"
         )
-    table = _by_class(folder, of_kind)
+    table = _by_class(folder, of_kind, labelled=labelled)
     return table, frozenset(table.column_names) & {"label", "split"}
 
 
@@ -90,7 +91,7 @@ def joined(where: object, files: Sequence[Path]) -> pa.Table:
         raise DataError(f"the tables in {where} do not go together: {' '.join(str(error).split())}") from error
 
 
-def _by_class(folder: Path, files: Iterable[tuple[Path, str]]) -> pa.Table:
+def _by_class(folder: Path, files: Iterable[tuple[Path, str]], *, labelled: bool) -> pa.Table:
     rows = [(file.relative_to(folder), kind) for file, kind in files]
     counts = Counter(kind for _, kind in rows)
     kind = counts.most_common(1)[0][0]
@@ -99,7 +100,10 @@ def _by_class(folder: Path, files: Iterable[tuple[Path, str]]) -> pa.Table:
             f"{folder} holds files of several modalities ({', '.join(sorted(counts))}); write a table that says which "
             "of them belong together, with a column of names for each"
         )
-    if top := [path for path, _ in rows if len(path.parts) == 1]:
+    top = [path for path, _ in rows if len(path.parts) == 1]
+    if top and not labelled:
+        return pa.table({kind: [path.as_posix() for path, _ in rows]})
+    if top:
         raise DataError(f"{top[0]} is in no sub-folder of {folder}; the sub-folder is the class of a file")
     split = {path.parts[0].lower() for path, _ in rows} <= SPLIT_FOLDERS
     if split and any(len(path.parts) < 3 for path, _ in rows):

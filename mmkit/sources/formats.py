@@ -6,6 +6,7 @@ afterwards, when all of it is known.
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import functools
 import io
@@ -71,7 +72,7 @@ def parts_of(path: Path) -> Iterator[pa.Table]:
     if kind not in EXTENSIONS:
         raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
     plain_file(path)
-    try:
+    with told(path):
         if kind in DELIMITED:
             yield from map(checked, _delimited(path, DELIMITED[kind]))
         elif kind in LINES:
@@ -80,13 +81,24 @@ def parts_of(path: Path) -> Iterator[pa.Table]:
             yield flat(arrow_file(path))
         else:
             yield from (checked(flat(part)) for part in _parquet(path))
+
+
+@contextlib.contextmanager
+def told(path: Path) -> Iterator[None]:
+    """Say in one line what Arrow says of a file that cannot be read.
+
+    Raises:
+        DataError: it cannot.
+    """
+    try:
+        yield
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
         said = " ".join(str(error).split())
         if "UTF8" in said:
             raise DataError(f"{path} is not UTF-8; convert it") from error
-        raise DataError(f"{path} cannot be read as {kind[1:]}: {said[:300]}") from error
+        raise DataError(f"{path} cannot be read as {extension(path)[1:]}: {said[:300]}") from error
 
 
 def _parquet(path: Path) -> Iterator[pa.Table]:

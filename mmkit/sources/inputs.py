@@ -3,13 +3,11 @@
 Every image, audio, video, series or text column is an input by its own name. All columns of numbers, categories, dates,
 lists of numbers and tags are one input, `table`.
 
-Axes: N rows, K numbers of a list, V tags.
+Axes: N rows.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,22 +17,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.errors import DataError
+from mmkit.sources import tabular
 from mmkit.sources.columns import Array, Cells, Media, Objects, Rows, Store
-from mmkit.sources.dates import dates
 from mmkit.sources.guess import TABLE
 from mmkit.sources.members import Members, is_member
 from mmkit.sources.memory import Column
-from mmkit.sources.numbers import numbers
 from mmkit.sources.spooled import LARGE, ROWS, spooled, spooled_array
 
 MOST_TEXTS = 4
 """More columns of text are joined: the shortest of them into one input."""
-MOST_TAGS = 50
-"""Tags of a column that become numbers, the most frequent in training."""
-_BOOLS = {"true": "true", "false": "false"}
-_DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
-_EPOCH = np.datetime64("2000-01-01", "ms")
 
 
 @dataclass(frozen=True)
@@ -76,9 +67,8 @@ def inputs_of(kinds: Mapping[str, str], columns: Mapping[str, Column]) -> list[I
 
 def store_of(
     one: Input,
-    kinds: Mapping[str, str],
+    fitted: Mapping[str, Mapping[str, Any]],
     columns: Mapping[str, Column],
-    train: Array,
     *,
     files: Path,
     outside: bool = False,
@@ -88,9 +78,8 @@ def store_of(
 
     Args:
         one: the input.
-        kinds: of its columns.
+        fitted: how the columns of a row are read, by name; see `tabular`.
         columns: of the source.
-        train: the rows of the training split, in which tags are counted.
         files: where relative names of files begin.
         outside: True where a name may lead out of that folder.
         deep: True where files are known by their content.
@@ -100,13 +89,13 @@ def store_of(
     """
     first = columns[one.columns[0]]
     if one.modality == "table":
-        return _rows(one.columns, kinds, columns, train)
+        return _rows(one.columns, fitted, columns)
     if isinstance(first, list):
         return Objects(first)
     if one.modality == "text":
         return Cells(_texts(one.columns, columns))
     if one.modality == "series":
-        return Cells(first)
+        return Cells(tabular.lists_in(first))
     if is_member(first.type):
         return Members(first)
     return Media(_plain(first), files, outside=outside, deep=deep)
@@ -170,101 +159,11 @@ def _lines(names: Sequence[str], columns: Sequence[pa.ChunkedArray]) -> pa.Chunk
     return pc.if_else(pc.equal(whole, ""), pa.scalar(None, pa.large_string()), whole)
 
 
-def _rows(names: Sequence[str], kinds: Mapping[str, str], columns: Mapping[str, Column], train: Array) -> Rows:
+def _rows(names: Sequence[str], fitted: Mapping[str, Mapping[str, Any]], columns: Mapping[str, Column]) -> Rows:
     measured: dict[str, Array] = {}
     named: dict[str, tuple[Array, Sequence[str]]] = {}
     for name in names:
-        kind, column = kinds[name], columns[name]
-        if isinstance(column, list):
-            raise DataError(f"column {name} holds objects of Python, and cannot be {kind}; --column {name}=ignore")
-        if kind == "number":
-            measured[name] = numbers(column)
-        elif kind == "category":
-            named[name] = categories(column)
-        elif kind == "numbers":
-            measured |= _lists(name, column)
-        elif kind == "tags":
-            measured |= _tags(name, column, train)
-        else:
-            days, calendar = _parts(name, dates(column, kind))
-            measured |= days
-            named |= calendar
-        measured = {one: spooled_array(values, name) for one, values in measured.items()}
-        named = {one: (spooled_array(codes, name), words) for one, (codes, words) in named.items()}
+        cells = tabular.read(name, fitted[name], columns[name])
+        measured |= {one: spooled_array(values, name) for one, values in cells.numbers.items()}
+        named |= {one: (spooled_array(codes, name), words) for one, (codes, words) in cells.categories.items()}
     return Rows(measured, named)
-
-
-def categories(column: pa.ChunkedArray) -> tuple[Array, tuple[str, ...]]:
-    """Numbers [N] of names, -1 where a cell is missing, and the names in order.
-
-    A name is the same whatever the source: of 3, 3.0 and "3" it is "3", of true, True and "TRUE" it is "true" where the
-    column holds nothing but yes and no.
-    """
-    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    encoded = encoded.unify_dictionaries().combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0)
-    given = [_name(value) for value in encoded.dictionary.to_pylist()]
-    if {name.lower() for name in given if name} <= set(_BOOLS):
-        given = [name.lower() if name else name for name in given]
-    names = sorted({name for name in given if name})
-    places = {name: place for place, name in enumerate(names)}
-    codes = np.array([*(places[name] if name else -1 for name in given), -1], dtype=np.int32)
-    found = encoded.indices.fill_null(len(given)).to_numpy(zero_copy_only=False)
-    return codes[found.astype(np.int64)], tuple(names)
-
-
-def _name(value: Any) -> str | None:
-    if value is None or value != value:  # noqa: PLR0124 (NaN)
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer():
-        return str(int(value))
-    return unicodedata.normalize("NFC", str(value)).strip() or None
-
-
-def _lists(name: str, column: pa.ChunkedArray) -> dict[str, Array]:
-    """Columns of numbers from lists [N K]."""
-    try:
-        valid = np.concatenate([chunk.is_valid().to_numpy(zero_copy_only=False) for chunk in column.chunks])
-        cells = np.concatenate(
-            [chunk.flatten().cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False) for chunk in column.chunks]
-        )
-        values = cells.reshape(int(valid.sum()), -1)  # [rows K]
-    except (pa.ArrowException, AttributeError, ValueError) as error:
-        raise DataError(
-            f"column {name} is no list of equally many numbers in every row; --column {name}=series"
-        ) from error
-    whole = np.full((len(valid), values.shape[1]), np.nan)
-    whole[valid] = values
-    return {f"{name}.{place}": np.ascontiguousarray(column) for place, column in enumerate(whole.T)}
-
-
-def _tags(name: str, column: pa.ChunkedArray, train: Array) -> dict[str, Array]:
-    """A column of 0 and 1 for each of the most frequent tags of the training rows."""
-    cells = [None if row is None else [_name(tag) for tag in row] for row in column.to_pylist()]
-    counts = Counter(tag for row in train.tolist() for tag in set(cells[row] or ()) if tag)
-    chosen = sorted(tag for tag, _ in sorted(counts.items(), key=lambda one: (-one[1], one[0]))[:MOST_TAGS])
-    return {
-        f"{name}={tag}": np.array([np.nan if row is None else float(tag in row) for row in cells]) for tag in chosen
-    }
-
-
-def _parts(name: str, moments: Array) -> tuple[dict[str, Array], dict[str, tuple[Array, Sequence[str]]]]:
-    """Days since 2000, and of month, weekday and hour those that vary."""
-    moments = moments.astype("datetime64[ms]")
-    gone = np.isnat(moments)
-    safe = np.where(gone, _EPOCH, moments)
-    days = np.where(gone, np.nan, (safe - _EPOCH) / np.timedelta64(1, "D"))
-    whole = safe.astype("datetime64[D]")
-    parts: dict[str, tuple[Array, Sequence[str]]] = {
-        "month": (safe.astype("datetime64[M]").astype(np.int64) % 12, [f"{n:02}" for n in range(1, 13)]),
-        "weekday": ((whole.astype(np.int64) + 3) % 7, _DAYS),  # 1970 began on a Thursday
-        "hour": ((safe - whole) // np.timedelta64(1, "h"), [f"{n:02}" for n in range(24)]),
-    }
-    found: dict[str, tuple[Array, Sequence[str]]] = {}
-    for part, (codes, words) in parts.items():
-        if len(np.unique(codes[~gone])) > 1:
-            found[f"{name}.{part}"] = np.where(gone, -1, codes).astype(np.int32), words
-    return {f"{name}.days": days}, found

@@ -53,7 +53,14 @@ class Source:
         return len(next(iter(self.columns.values())))
 
 
-def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = None, outside: bool = False) -> Source:
+def read(
+    data: str,
+    media: Mapping[str, Sequence[str]],
+    *,
+    files: str | None = None,
+    outside: bool = False,
+    labelled: bool = True,
+) -> Source:
     """Read a source.
 
     Args:
@@ -61,6 +68,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
         media: the extensions of files of each modality, by modality.
         files: where the relative names of files begin; None is the folder of the table.
         outside: True where what lies outside of that folder may be read.
+        labelled: False where images, sounds and videos of a folder need no sub-folder that is their class.
 
     Raises:
         UsageError: no data was named, or `files` is no folder.
@@ -84,7 +92,7 @@ def read(data: str, media: Mapping[str, Sequence[str]], *, files: str | None = N
             (table, told), made = _of_tars(data, tars, media), frozenset({KEY})
         else:
             _fits(path)
-            table, made = read_folder(path, media, outside=outside)
+            table, made = read_folder(path, media, outside=outside, labelled=labelled)
     elif not _is(path, Path.exists) and not is_pattern(data):
         raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
     else:

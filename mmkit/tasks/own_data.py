@@ -164,6 +164,10 @@ class OwnData:
         """What was found, for `data.json`."""
         return self.found.document()
 
+    def layout(self) -> dict[str, Any]:
+        """How inputs and truth are made of columns, which a saved model keeps."""
+        return self.found.layout()
+
     def split(self, name: Split) -> Samples:
         """The rows of a split that have truth, in an order that no column decides."""
         found, side = self.found, SPLITS.index(name)

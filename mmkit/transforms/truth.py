@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Generator
+from torch import Generator, Tensor
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import DataError, ValuesError, one_of
@@ -127,6 +127,18 @@ class Categories:
         """Of each sample the likeliest `label`, or the `labels` above one half; and `probabilities` by name."""
         rows = prediction["probabilities"].tolist()  # B of C
         return [self._answer(dict(zip(self.names, row, strict=True))) for row in rows]
+
+    def columns(self, prediction: Batch) -> dict[str, Sequence[Any]]:
+        """The `label` or `labels` of each sample, and a column `probability_NAME` [B] float32 of each category."""
+        probabilities = prediction["probabilities"]  # [B C]
+        found: dict[str, Sequence[Any]] = {}
+        if self.kind == "classes":
+            found["label"] = [self.names[number] for number in probabilities.numpy().argmax(1).tolist()]
+        else:
+            rows = (probabilities > 0.5).tolist()
+            found["labels"] = [[name for name, yes in zip(self.names, row, strict=True) if yes] for row in rows]
+        each = probabilities.T.contiguous().numpy()  # [C B]
+        return found | {f"probability_{name}": row for name, row in zip(self.names, each, strict=True)}
 
     def state(self) -> dict[str, Any]:
         """The categories, in order."""
@@ -257,12 +269,20 @@ class Numbers:
 
         They are made of `standardised` [B C] where the prediction has it, in float64, else of `values` [B C].
         """
-        values = prediction["values"]
-        if "standardised" in prediction:
-            mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
-            values = mean + std * prediction["standardised"].cpu().double()
-        rows = values.tolist()  # B of C
+        rows = self._values(prediction).tolist()  # B of C
         return [{"value": row[0]} if len(row) == 1 else {"values": row} for row in rows]
+
+    def columns(self, prediction: Batch) -> dict[str, Sequence[Any]]:
+        """The `value` of each sample, [B] float64, or of several `value_0`, `value_1`, ..."""
+        values = self._values(prediction).double().T.contiguous().numpy()  # [C B]
+        return {"value": values[0]} if len(values) == 1 else {f"value_{i}": one for i, one in enumerate(values)}
+
+    def _values(self, prediction: Batch) -> Tensor:
+        """[B C]: the numbers, where the prediction has it of `standardised`."""
+        if "standardised" not in prediction:
+            return prediction["values"]
+        mean, std = torch.tensor([self.mean, self.std], dtype=torch.float64)
+        return mean + std * prediction["standardised"].cpu().double()
 
     def state(self) -> dict[str, Any]:
         """The scale of each number."""

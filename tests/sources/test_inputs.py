@@ -13,7 +13,8 @@ from PIL import Image
 
 from mmkit.errors import DataError
 from mmkit.sources.columns import Cells, Lazy, Media
-from mmkit.sources.inputs import MOST_TAGS, Input, categories, inputs_of, store_of
+from mmkit.sources.inputs import Input, inputs_of, store_of
+from mmkit.sources.tabular import MOST_TAGS, categories, fit
 
 
 def chunked(values, kind=None, cuts=(2,)):
@@ -26,7 +27,9 @@ def chunked(values, kind=None, cuts=(2,)):
 def table(kinds, columns, tmp_path, train=None):
     one = Input("table", "table", tuple(kinds))
     count = len(next(iter(columns.values())))
-    store = store_of(one, kinds, columns, np.arange(count) if train is None else train, files=tmp_path)
+    rows = np.arange(count) if train is None else train
+    fitted = {name: fit(name, kind, columns[name], rows) for name, kind in kinds.items()}
+    store = store_of(one, fitted, columns, files=tmp_path)
     return [store.value(row) for row in range(count)]
 
 
@@ -106,7 +109,7 @@ def test_each_column_of_text_is_an_input_and_more_than_four_are_joined(tmp_path)
         ("texts", ("t1", "t2", "t3")),
         ("table_2", ("n",)),
     ]
-    store = store_of(found[4], kinds, columns, np.arange(3), files=tmp_path)
+    store = store_of(found[4], {}, columns, files=tmp_path)
     assert [store.value(row) for row in range(3)] == [
         "t1: word\nt2: word word\nt3: word word word",
         None,
@@ -115,9 +118,7 @@ def test_each_column_of_text_is_an_input_and_more_than_four_are_joined(tmp_path)
 
 
 def test_a_blank_text_is_missing(tmp_path):
-    store = store_of(
-        Input("t", "text", ("t",)), {"t": "text"}, {"t": chunked(["a", " ", None])}, np.arange(3), files=tmp_path
-    )
+    store = store_of(Input("t", "text", ("t",)), {}, {"t": chunked(["a", " ", None])}, files=tmp_path)
     assert [store.value(row) for row in range(3)] == ["a", None, None]
 
 

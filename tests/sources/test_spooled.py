@@ -46,12 +46,12 @@ def test_a_spooled_array_is_the_array(folder, monkeypatch):
     assert list(folder.iterdir()) == []
 
 
-def test_texts_that_are_joined_are_spooled_where_they_are_large(folder, monkeypatch):
+def test_texts_that_are_joined_are_spooled_where_they_are_large(folder, tmp_path, monkeypatch):
     texts = {"a": pa.chunked_array([["one", None]]), "b": pa.chunked_array([["two", "three"]])}
     both = Input("a+b", "text", ("a", "b"))
-    plain = store_of(both, dict.fromkeys(texts, "text"), texts, np.arange(2))
+    plain = store_of(both, {}, texts, files=tmp_path)
     monkeypatch.setattr(inputs, "LARGE", 0)
-    mapped = store_of(both, dict.fromkeys(texts, "text"), texts, np.arange(2))
+    mapped = store_of(both, {}, texts, files=tmp_path)
     assert [mapped.value(row) for row in range(2)] == [plain.value(row) for row in range(2)]
     assert [plain.value(row) for row in range(2)] == ["a: one\nb: two", "b: three"]
 

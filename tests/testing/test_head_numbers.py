@@ -152,6 +152,18 @@ class OneForAll(Words):
         return super().inverse(prediction)[0]
 
 
+class ShortColumn(Words):
+    def columns(self, prediction):
+        return {"label": [answer["label"] for answer in self.inverse(prediction)[1:]]}
+
+
+class OtherColumn(Words):
+    """The column names the classes in another order than the inverse."""
+
+    def columns(self, prediction):
+        return {"label": [self.names[-1 - i] for i in prediction["probabilities"].argmax(1)]}
+
+
 class MakesOnCpu(Sound):
     def loss(self, output, truth):
         return super().loss(output, truth) * torch.ones(len(output), dtype=output.dtype)
@@ -179,6 +191,8 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (Sigmoids, "sum to one"),
         (OtherLeaf, "has the leaf probabilities"),
         (reading(OneForAll), "list of 4 values"),
+        (reading(ShortColumn), "as many values; label has 3"),
+        (reading(OtherColumn), "the column label says"),
     ],
     "learns-the-truth": [
         (Opposite, "where the truth is 'ash'"),

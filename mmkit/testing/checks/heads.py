@@ -62,7 +62,7 @@ def prediction(specimen: HeadSpecimen) -> str | None:
         if specimen.target == "classes" and (total - 1).abs().max() > 1e-4:
             raise ContractError(f"the probabilities of the classes sum to one; got {total.tolist()}")
         _graded(specimen)
-    _inverse(specimen, found)
+    _columns(specimen, found, _inverse(specimen, found))
     return None
 
 
@@ -84,9 +84,26 @@ def _texts(specimen: HeadSpecimen, found: Batch) -> None:
         raise ContractError(f"a prediction of texts has tokens [4 T] and a mask [4 T]; got {got}")
     if tokens.dtype != torch.long or mask.dtype != torch.bool:
         raise ContractError(f"tokens are long and their mask is bool; got {tokens.dtype} and {mask.dtype}")
-    for answer in _inverse(specimen, found):
+    answers = _inverse(specimen, found)
+    _columns(specimen, found, answers)
+    for answer in answers:
         if not isinstance(answer, Mapping) or not isinstance(answer.get("text"), str):
             raise ContractError(f"the inverse gives a mapping with the str `text`; got {answer!r:.80}")
+
+
+def _columns(specimen: HeadSpecimen, found: Batch, answers: list[Any]) -> None:
+    """Where the transform gives the answers as columns, they are one value a sample each, and what its inverse says."""
+    if not hasattr(specimen.transform, "columns"):
+        return
+    columns = specimen.transform.columns(found)
+    for name, values in columns.items():
+        if len(values) != len(answers):
+            raise ContractError(
+                f"the columns of {len(answers)} predictions have as many values; {name} has {len(values)}"
+            )
+        said = [answer[name] for answer in answers if isinstance(answer, Mapping) and name in answer]
+        if said and list(values) != said:
+            raise ContractError(f"the column {name} says {list(values)!r:.60}, and the inverse {said!r:.60}")
 
 
 def _inverse(specimen: HeadSpecimen, found: Batch) -> list[Any]:

@@ -1,0 +1,138 @@
+"""`mmkit evaluate`: a saved model measured on a labelled table."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import redirect_stdout
+from typing import Annotated
+
+import typer
+from rich.cells import cell_len
+
+from mmkit.cli.process import prepare
+from mmkit.cli.results import print_json
+from mmkit.cli.saved_model import BatchSize, Device, Files, Folder, OnError, Outside, Rows, Threads, load
+from mmkit.cli.setting import catalog, setting
+from mmkit.cli.unread import tell_unread
+from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
+from mmkit.model.answers import Asked
+from mmkit.report.labels import plain
+from mmkit.report.sheets import TITLES
+from mmkit.report.verdict import written
+from mmkit.sources.streaming import stream_of
+from mmkit.system.bars import Bars
+
+WIDTH, NARROW = 80, 24
+MANY = 12
+"""More classes have no confusion matrix here; `--json` has it."""
+
+
+def evaluate(
+    ctx: typer.Context,
+    model: Folder,
+    data: Rows,
+    target: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN[,COLUMN]", help="Column with the truth. [the one that the model learnt]"),
+    ] = None,
+    on_error: OnError = "fail",
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    threads: Threads = None,
+    files: Files = None,
+    outside: Outside = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+) -> None:
+    """Measure a saved model on labelled rows: all metrics with intervals, each class, and what was left out.
+
+    The truth is read from the column that the model was trained to tell, or from --target. Whether rows were among
+    those of training cannot be told from the model: keep them apart yourself.
+    """
+    prepare(threads)
+    installed = catalog(ctx)
+    loaded = load(model, installed, device)
+    stream = stream_of(data, installed, files=files, outside=outside)
+    columns = [part.strip() for part in (target or "").split(",") if part.strip()]
+    with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
+        found = evaluate_table(
+            loaded, stream, columns, Asked((), on_error, batch_size), progress=progress  # type: ignore[arg-type]  # checked there
+        )  # fmt: skip
+    for line in found.absent:
+        print(f"mmkit: {line}", file=sys.stderr)
+    tell_unread([f"row {row}, {column}: {reason}" for row, column, reason in found.unread], on_error)
+    if as_json:
+        print_json({"model": str(model), "data": stream.name, **found.document()})
+    else:
+        print("\n".join(lines(stream.name, found)))
+
+
+def lines(name: str, found: Evaluated) -> Iterator[str]:
+    """What was found, as lines."""
+    yield f"{name}: {found.measured:,} of {found.rows:,} rows measured"
+    reasons = {"the truth is missing": found.without_truth, "a value cannot be used": found.skipped, **found.unknown}
+    for reason, count in reasons.items():
+        if count:
+            yield f"  {count:,} left out: {reason}"
+    gaps = ", ".join(f"{one} {count:,}" for one, count in found.missing.items() if count)
+    if gaps:
+        yield f"rows in which an input is missing: {gaps}"
+    yield ""
+    yield from _metrics(found)
+    if found.classes:
+        yield ""
+        yield from _classes(found.classes)
+    if found.confusion and isinstance(found.confusion[0][0], int):
+        yield ""
+        yield from _confusion([one.name for one in found.classes], found.confusion)
+
+
+def _metrics(found: Evaluated) -> Iterator[str]:
+    rows = [("metric", "value", "95 % interval")]
+    for name, one in found.metrics.items():
+        rows.append((TITLES.get(name, name.replace("_", " ")), _figure(one.value, name), _interval(one, name)))
+    yield from _aligned(rows)
+    yield f"shares in percent; intervals over {found.resamples:,} draws of the rows, not over trainings"
+
+
+def _figure(value: float | None, name: str) -> str:
+    return "-" if value is None else written(value, name)
+
+
+def _interval(one: Metric, name: str) -> str:
+    return "-" if one.low is None or one.high is None else f"{written(one.low, name)} to {written(one.high, name)}"
+
+
+def _classes(classes: Sequence[OfClass]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("class", "rows", "precision", "recall", "F1")]
+    for one in classes:
+        shares = (f"{100 * share:.1f}" if one.rows else "-" for share in (one.precision, one.recall, one.f1))
+        rows.append((_short(one.name), f"{one.rows:,}", *shares))
+    yield from _aligned(rows)
+
+
+def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Iterator[str]:
+    """The matrix, with numbers of classes above where their names take too much room."""
+    above = [_short(name) for name in names]
+    room = max(map(len, above)) + sum(max(len(name), 5) + 2 for name in above)
+    if len(names) > MANY:
+        yield f"confusion of {len(names)} classes: --json has it"
+        return
+    if room > WIDTH:
+        above = [str(number) for number in range(1, len(names) + 1)]
+    side = [f"{number} {_short(name)}" if room > WIDTH else _short(name) for number, name in enumerate(names, 1)]
+    yield "confusion: a row is the truth, a column what it was taken for"
+    yield from _aligned([("", *above), *((one, *map(str, row)) for one, row in zip(side, counts, strict=True))])
+
+
+def _short(name: str) -> str:
+    shown = plain(name)
+    return shown if len(shown) <= NARROW else f"{shown[: NARROW - 1]}…"
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Rows with the first column to the left and the others to the right."""
+    widths = [max(cell_len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for first, *others in rows:
+        cells = (" " * (width - cell_len(cell)) + cell for cell, width in zip(others, widths[1:], strict=True))
+        yield "  ".join([first + " " * (widths[0] - cell_len(first)), *cells]).rstrip()

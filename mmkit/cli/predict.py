@@ -1,0 +1,84 @@
+"""`mmkit predict`: the answers of a saved model to the rows of a table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmkit.cli.process import prepare
+from mmkit.cli.saved_model import BatchSize, Device, Files, Folder, OnError, Outside, Rows, Threads, load
+from mmkit.cli.setting import catalog, setting
+from mmkit.cli.unread import tell_unread
+from mmkit.model.answer_files import Job, Summary, check_out, write_answers
+from mmkit.model.answers import Asked
+from mmkit.model.saving import digest_of
+from mmkit.sources.streaming import stream_of
+from mmkit.system.bars import Bars
+from mmkit.system.files import at_home
+
+
+def predict(
+    ctx: typer.Context,
+    model: Folder,
+    data: Rows,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Answers: .parquet, .csv, .tsv, .jsonl or .arrow.")],
+    include: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column to copy beside the answers; repeatable.")
+    ] = None,
+    on_error: OnError = "fail",
+    batch_size: BatchSize = 256,
+    device: Device = "auto",
+    threads: Threads = None,
+    files: Files = None,
+    outside: Outside = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace FILE, and begin anew.")] = False,
+) -> None:
+    """Answer the rows of a table with a saved model.
+
+    Columns are read by their names, as in training; of those that are not there, all values are missing. The answers
+    stand in the order of the rows. A call that was interrupted, even killed, goes on where it stopped.
+    """
+    prepare(threads)
+    check_out(out, data)
+    installed = catalog(ctx)
+    loaded = load(model, installed, device)
+    job = Job(
+        loaded,
+        digest_of(at_home(model)),
+        stream_of(data, installed, files=files, outside=outside),
+        Asked(tuple(include or ()), on_error, batch_size),  # type: ignore[arg-type]  # checked there
+        out,
+        force,
+    )
+    began = time.perf_counter()
+    try:
+        with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
+            summary = write_answers(job, progress)
+    except KeyboardInterrupt:
+        _tell_how_to_go_on(job)
+        raise
+    _tell(summary, on_error, time.perf_counter() - began)
+
+
+def _tell_how_to_go_on(job: Job) -> None:
+    if done := job.done():
+        print(f"mmkit: {done} parts of the answers are in {job.parts}; the same command goes on", file=sys.stderr)
+
+
+def _tell(summary: Summary, on_error: str, seconds: float) -> None:
+    values = [f"row {row}, {column}: {reason}" for row, column, reason in summary.first_unread]
+    tell_unread(values, on_error, str(summary.unread_in), count=summary.unread)
+    for name, rows in summary.absent.items():
+        if rows < summary.rows:  # what is never there was said at the beginning
+            print(f"mmkit: column {name} is not there in {rows:,} of {summary.rows:,} rows", file=sys.stderr)
+    gaps = ", ".join(f"{name} {count:,}" for name, count in summary.missing.items() if count)
+    if gaps:
+        print(f"mmkit: rows in which an input is missing: {gaps}", file=sys.stderr)
+    answered = summary.rows - summary.skipped
+    left = f" ({summary.skipped:,} without an answer)" if summary.skipped else ""
+    print(f"{summary.out}: {answered:,} answers to {summary.rows:,} rows{left} in {seconds:.1f} s")

@@ -1,0 +1,39 @@
+"""A saved model for a command: the options that say on which rows it runs and how, and loading it."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mmkit.model.trained import MultimodalModel
+from mmkit.registry.catalog import Catalog
+
+Folder = Annotated[Path, typer.Argument(metavar="MODEL", help="Folder of a saved model.")]
+Rows = Annotated[str, typer.Option("--data", metavar="PATH", help="Rows: a table, or a folder.")]
+OnError = Annotated[str, typer.Option(help="If a value cannot be used: fail, missing (the value) or skip (its row).")]
+BatchSize = Annotated[int, typer.Option(help="Rows that the model takes at once.")]
+Device = Annotated[str, typer.Option(help="Device: auto, cpu, cuda or mps.", envvar="MMKIT_DEVICE")]
+Threads = Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")]
+Files = Annotated[
+    str | None, typer.Option(metavar="DIR", help="Where names of files in cells begin. [the folder of the table]")
+]
+Outside = Annotated[bool, typer.Option("--outside", help="Allow files outside of that folder.")]
+
+
+def load(directory: Path, catalog: Catalog, device: str) -> MultimodalModel:
+    """The model in a folder; what there is to know of it is told on stderr.
+
+    Raises:
+        DataError: the folder holds no model, or one that is damaged.
+        UnavailableError: a plugin or a device that it needs is not available.
+    """
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        model = MultimodalModel.load(directory, catalog=catalog, device=device)
+    for one in told:
+        print(f"mmkit: {one.message}", file=sys.stderr)
+    return model

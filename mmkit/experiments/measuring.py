@@ -1,0 +1,313 @@
+"""A saved model measured on a labelled table: all metrics with their intervals, each class, and what was left out.
+
+Axes: N samples with truth, B samples of a batch, C size of the target, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from mmkit.contract import Samples
+from mmkit.errors import DataError, UsageError, one_of
+from mmkit.experiments.evaluation import answered_numbers
+from mmkit.metrics.answers import Answers, measures_of
+from mmkit.metrics.formulas import rates
+from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
+from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
+from mmkit.model.answers import Asked, Unread, layout_of, rows_of
+from mmkit.model.prediction import losses_of_samples, predictions
+from mmkit.model.trained import MultimodalModel
+from mmkit.sources.layout import Layout
+from mmkit.sources.streaming import Stream
+from mmkit.sources.truths import plain_truth, truths
+from mmkit.system.progress import SILENT, Progress
+from mmkit.system.settings import OnError
+from mmkit.system.state import own_state
+from mmkit.transforms.truth import numbers_of
+
+_CURVES = 200_000  # cells [N C] up to which areas under curves are computed anew R times
+
+
+class Metric(NamedTuple):
+    """A metric with its interval.
+
+    Args:
+        value: over all samples; None where it is not defined.
+        low: lower end of the 95 % interval; None where there is none.
+        high: upper end.
+    """
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+
+
+class OfClass(NamedTuple):
+    """How one class or label is told.
+
+    Args:
+        name: of it.
+        rows: that truly have it.
+        precision: the share of those said to have it that do.
+        recall: the share of those that have it which were found.
+        f1: the harmonic mean of both.
+    """
+
+    name: str
+    rows: int
+    precision: float
+    recall: float
+    f1: float
+
+
+class Evaluated(NamedTuple):
+    """A model measured on a table.
+
+    Args:
+        rows: of the table.
+        measured: those with truth and an answer.
+        without_truth: those whose truth is missing.
+        unknown: rows that were left out because their truth cannot be taken, by the reason.
+        skipped: rows with truth that were left out because of a value that cannot be used.
+        missing: rows measured in which an input is missing, by input.
+        metrics: by name.
+        resamples: R.
+        classes: each class or label; empty of others.
+        confusion: counts by true class (row) and predicted class (column), of labels [[TN, FP], [FN, TP]] each.
+        unread: values that could not be used.
+        absent: lines on columns that the model reads and the table lacks.
+    """
+
+    rows: int
+    measured: int
+    without_truth: int
+    unknown: dict[str, int]
+    skipped: int
+    missing: dict[str, int]
+    metrics: dict[str, Metric]
+    resamples: int
+    classes: list[OfClass]
+    confusion: list[Any] | None
+    unread: list[Unread]
+    absent: list[str]
+
+    def document(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        whole = self._asdict()
+        whole["metrics"] = {name: one._asdict() for name, one in self.metrics.items()}
+        whole["classes"] = [one._asdict() for one in self.classes]
+        whole["unread"] = [one._asdict() for one in self.unread]
+        return whole
+
+
+class _Collected:
+    """Predictions and truth of all samples, and what was left out."""
+
+    def __init__(self, model: MultimodalModel) -> None:
+        self.target = model.transforms.truth.target()
+        self.predicted: list[Tensor] = []
+        self.true: list[Tensor] = []
+        self.losses: list[Tensor] = []
+        self.answers: list[Any] = []
+        self.truths: list[Any] = []
+
+    def metrics(self, names: Sequence[str], index: Tensor | None = None) -> Metrics:
+        """The metrics of all samples, or of those drawn."""
+        predicted, true = torch.cat(self.predicted), torch.cat(self.true)
+        chosen = (predicted, true) if index is None else (predicted[index], true[index])
+        return self._measured(names, *chosen)
+
+    def _measured(self, names: Sequence[str], predicted: Tensor, true: Tensor) -> Metrics:
+        leaves = {"classes": ("probabilities", "label"), "labels": ("probabilities", "labels")}
+        leaf, truth = leaves.get(self.target.kind, ("values", "values"))
+        metrics = metrics_of(self.target, names)
+        metrics.update({leaf: predicted}, {truth: true, "mask": torch.ones(len(true), dtype=torch.bool)})
+        return metrics
+
+
+@own_state()
+def evaluate_table(
+    model: MultimodalModel,
+    stream: Stream,
+    target: Sequence[str] = (),
+    asked: Asked | None = None,
+    *,
+    progress: Progress = SILENT,
+) -> Evaluated:
+    """Measure a model on a labelled table.
+
+    Args:
+        model: trained.
+        stream: the table.
+        target: the columns that hold the truth; none are those of its training.
+        asked: what to do with a value that cannot be used, and how many rows the model takes at once; rows whose truth
+            cannot be taken are left out by "missing" and "skip". None fails at the first.
+        progress: what is told of the rows.
+
+    Raises:
+        UsageError: the table has no such column.
+        DataError: the table cannot be read, no row has truth, or a value cannot be used and `on_error` is "fail".
+    """
+    asked = asked or Asked()
+    layout = layout_of(model)
+    known = _target_layout(model, layout, target)
+    names = model.transforms.truth.target().names
+    found, unknown, absent = _truths(stream, layout, known, names, asked.on_error)
+    collected, missing, skipped = _Collected(model), Counter[str](), 0
+    unread: list[Unread] = []
+    for piece in stream.pieces():
+        mine = found[piece.start : piece.start + piece.rows]
+        rows = rows_of(model, layout, stream, piece, asked.on_error, mine)
+        unread += rows.unread
+        missing.update(rows.missing)
+        there = sum(truth is not None for truth in mine)
+        skipped += there - sum(truth is not None for truth in rows.read.samples.truth)
+        if rows.read.data is not None:
+            _collect(model, collected, rows.read.samples, rows.read.data, asked.batch_size)
+        progress.update("rows", piece.start + piece.rows, len(found))
+    return _evaluated(model, collected, found, unknown, skipped, dict(missing), unread, absent)
+
+
+def _target_layout(model: MultimodalModel, layout: Layout, target: Sequence[str]) -> Mapping[str, Any]:
+    """How the truth is read: as in training, from the columns that the user names, where they are others."""
+    if layout.target is None:
+        if not target:
+            raise UsageError("which column holds the truth? --target COLUMN: the model was trained without a table")
+        return plain_truth(target, model.target)
+    if not target or list(target) == layout.target["columns"]:
+        return layout.target
+    before = layout.target["columns"]
+    if len(before) != len(target):
+        raise UsageError(f"--target: the model was trained to tell {', '.join(before)}; name as many columns")
+    renamed = dict(zip(before, target, strict=True))
+    numbers = {renamed[name]: one for name, one in layout.target["numbers"].items()}
+    return {**layout.target, "columns": list(target), "numbers": numbers}
+
+
+def _truths(
+    stream: Stream, layout: Layout, known: Mapping[str, Any], names: Sequence[str], on_error: OnError
+) -> tuple[list[Any], dict[str, int], list[str]]:
+    """The truth of each row, reasons of what cannot be taken, and lines on columns that are not there."""
+    found: list[Any] = []
+    reasons: Counter[str] = Counter()
+    first = -1
+    absent: list[str] = []
+    for piece in stream.pieces():
+        for column in known["columns"]:
+            if column not in piece.columns:
+                raise UsageError(f"--target: {stream.name} has no column {column}; {one_of(piece.columns, column)}")
+        if piece.start == 0:
+            layout.check(piece.columns, stream.name)
+            absent = list(layout.absent(piece.columns, stream.name).values())
+        mine, wrong = truths(known, names, piece.columns)
+        found += mine
+        reasons.update(wrong.values())
+        if wrong and first < 0:
+            first = piece.start + min(wrong)
+    if reasons and on_error == "fail":
+        shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(10))
+        more = f", and {len(reasons) - 10} more" if len(reasons) > 10 else ""
+        knows = f"; the model knows {', '.join(names[:20])}{' and more' if len(names) > 20 else ''}" if names else ""
+        raise DataError(
+            f"{stream.name}: the truth of {reasons.total():,} rows, row {first} the first, cannot be taken: {shown}"
+            f"{more}{knows}; --on-error skip leaves such rows out"
+        )
+    if not any(truth is not None for truth in found):
+        raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured")
+    return found, dict(reasons), absent
+
+
+def _collect(model: MultimodalModel, into: _Collected, samples: Samples, data: Any, batch_size: int) -> None:
+    truth = model.transforms.truth
+    start = 0
+    tensors = measured_as_tensors(into.target.kind)
+    if not tensors:
+        losses, mask = losses_of_samples(model.module, data, model.precision, batch_size)
+        into.losses.append(losses[mask])
+    for prediction, true in predictions(model.module, data, model.precision, batch_size):
+        mask = true["mask"]
+        raw = samples.truth[start : (start := start + len(mask))]
+        if not tensors:
+            answers = truth.inverse(prediction)
+            into.answers += [one for one, keep in zip(answers, mask.tolist(), strict=True) if keep]
+            into.truths += [one for one in raw if one is not None]
+        elif into.target.kind == "scalar":
+            values = answered_numbers(truth.inverse(prediction))
+            rows = [numbers_of(one) for one in raw if one is not None]
+            into.predicted.append(values[mask])
+            into.true.append(torch.tensor(rows, dtype=torch.float64).view(-1, into.target.size))
+        else:
+            leaf = "label" if into.target.kind == "classes" else "labels"
+            into.predicted.append(prediction["probabilities"][mask])
+            into.true.append(true[leaf][mask])
+
+
+def _evaluated(
+    model: MultimodalModel,
+    collected: _Collected,
+    found: Sequence[Any],
+    unknown: dict[str, int],
+    skipped: int,
+    missing: dict[str, int],
+    unread: list[Unread],
+    absent: list[str],
+) -> Evaluated:
+    without = sum(truth is None for truth in found) - sum(unknown.values())
+    measured = len(found) - without - sum(unknown.values()) - skipped
+    if not measured:
+        raise DataError("no row with truth is left to measure; see why with --on-error fail")
+    classes: list[OfClass] = []
+    confusion = None
+    if measured_as_tensors(collected.target.kind):
+        names = metric_names(collected.target.kind)
+        whole = collected.metrics(names)
+        values = whole.compute()
+        resamples = draws_of(measured * collected.target.size)
+        chosen = [n for n in names if n != "auroc_macro" or measured * collected.target.size <= _CURVES]
+        drawn = drawn_anew(measured, resamples, lambda index: collected.metrics(chosen, index).compute())
+        if collected.target.kind != "scalar":
+            confusion = whole.confusion()
+            classes = _of_classes(collected.target.kind, collected.target.names, confusion)
+    else:
+        measures = measures_of(model.transforms.truth, collected.target.kind)
+        losses = torch.cat(collected.losses)
+        answers = _answers(measures, losses, collected, None)
+        values = answers.compute()
+        resamples = FEWER
+        drawn = drawn_anew(measured, resamples, lambda index: _answers(measures, losses, collected, index).compute())
+    ends = {name: interval(numbers) for name, numbers in drawn.items()}
+    metrics = {name: Metric(value, *ends.get(name, ())) for name, value in values.items()}
+    return Evaluated(
+        len(found), measured, without, unknown, skipped, missing, metrics, resamples, classes, confusion, unread, absent
+    )
+
+
+def _answers(measures: Mapping[str, Any], losses: Tensor, collected: _Collected, index: Tensor | None) -> Answers:
+    places = range(len(losses)) if index is None else index.tolist()
+    chosen = losses if index is None else losses[index]
+    return Answers(
+        measures,
+        chosen,
+        torch.ones(len(chosen), dtype=torch.bool),
+        [collected.truths[i] for i in places],
+        [collected.answers[i] for i in places] if measures else None,
+    )
+
+
+def _of_classes(kind: str, names: Sequence[str], confusion: Sequence[Any]) -> list[OfClass]:
+    cells = torch.tensor(confusion, dtype=torch.float64)
+    if kind == "classes":
+        tp = cells.diagonal()
+        counts = (tp, cells.sum(0) - tp, cells.sum() - cells.sum(0) - cells.sum(1) + tp, cells.sum(1) - tp)
+    else:
+        (tn, fp), (fn, tp) = cells[:, 0].T, cells[:, 1].T
+        counts = (tp, fp, tn, fn)
+    support = counts[0] + counts[3]
+    recall, precision, f1 = (one.tolist() for one in rates(torch.stack((*counts, support), -1)))
+    rows = support.long().tolist()
+    return [OfClass(*one) for one in zip(names, rows, precision, recall, f1, strict=True)]

@@ -1,0 +1,235 @@
+"""`mmkit evaluate`: a saved model on labelled rows; its metrics against scikit-learn's, from the file of answers."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+from sklearn import metrics as sk
+
+import mmkit
+import mmkit.cli
+from mmkit.experiments.measuring import evaluate_table
+from mmkit.metrics.intervals import drawn_anew, interval
+from mmkit.model.answers import Asked
+from mmkit.registry.builtin.tasks import FRUIT
+from mmkit.registry.catalog import installed
+from mmkit.sources.streaming import stream_of
+from mmkit.tasks.own_data import OwnData
+
+QUICK = {"epochs": 2, "min_steps": 0, "batch_size": 16}
+
+
+def fitted(data, target, **about):
+    return mmkit.fit(data=data, target=target, fusion="late", training=QUICK, progress=False, device="cpu", **about)[0]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    fitted(FRUIT, "fruit").save(folder)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run_(*arguments):
+        with pytest.raises(SystemExit) as end:
+            mmkit.cli.main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run_
+
+
+def measured(model, data, target=(), **asked):
+    return evaluate_table(model, stream_of(data, installed()), target, Asked(**asked))
+
+
+def test_its_metrics_are_those_of_scikit_learn_on_the_answers(run, model):
+    code, out, _ = run("evaluate", model, "--data", FRUIT, "--json")
+    assert code == 0
+    document = json.loads(out)
+    (found,) = mmkit.load(model).answers(FRUIT)
+    with Path(FRUIT).open(newline="") as file:
+        truth = [row["fruit"] for row in csv.DictReader(file)]
+    names = ["apple", "pear", "plum"]
+    said = found["label"].to_pylist()
+    shares = np.stack([found[f"probability_{name}"] for name in names], 1).astype(float)
+    values = {name: one["value"] for name, one in document["metrics"].items()}
+    assert values["accuracy"] == pytest.approx(sk.accuracy_score(truth, said))
+    assert values["f1_macro"] == pytest.approx(sk.f1_score(truth, said, average="macro", zero_division=0))
+    assert values["log_loss"] == pytest.approx(sk.log_loss(truth, shares / shares.sum(1, keepdims=True)), abs=1e-5)
+    assert values["auroc_macro"] == pytest.approx(sk.roc_auc_score(truth, shares, multi_class="ovr"), abs=1e-6)
+    assert document["confusion"] == sk.confusion_matrix(truth, said, labels=names).tolist()
+    precision, recall, f1, support = sk.precision_recall_fscore_support(truth, said, labels=names, zero_division=0)
+    for place, one in enumerate(document["classes"]):
+        assert (one["name"], one["rows"]) == (names[place], support[place])
+        expected = [precision[place], recall[place], f1[place]]
+        assert [one["precision"], one["recall"], one["f1"]] == pytest.approx(expected)
+    assert (document["rows"], document["measured"], document["without_truth"]) == (120, 120, 0)
+
+
+def test_the_rows_of_test_give_the_metrics_of_the_record(tmp_path):
+    model, record = mmkit.fit(data=FRUIT, target="fruit", fusion="late", training=QUICK, progress=False, device="cpu")
+    model.save(tmp_path / "model")
+    lines = Path(FRUIT).read_text().splitlines()
+    rows = sorted(int(one) for one in OwnData(data=FRUIT, target="fruit").split("test").ids)
+    Path("test.csv").write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
+    found = measured(mmkit.load(tmp_path / "model"), "test.csv")
+    assert found.measured == len(rows) == record.samples.test
+    assert found.confusion == record.confusion
+    assert {name: one.value for name, one in found.metrics.items()} == pytest.approx(record.metrics, abs=1e-6)
+
+
+def test_what_is_printed_fits_eighty_columns(run, model):
+    code, out, err = run("evaluate", model, "--data", FRUIT)
+    assert (code, err) == (0, "")
+    lines = out.splitlines()
+    assert max(map(len, lines[1:])) <= 80
+    assert lines[0] == f"{FRUIT}: 120 of 120 rows measured"
+    assert any(line.startswith("accuracy  ") for line in lines)
+    assert "confusion: a row is the truth, a column what it was taken for" in lines
+
+
+def test_truth_that_the_model_does_not_know_is_listed(run, model):
+    Path("labelled.csv").write_text("weight,fruit\n100,apple\n110,mango\n120,kiwi\n130,mango\n140,\n150, pear \n")
+    code, _, err = run("evaluate", model, "--data", "labelled.csv")
+    assert code == 4
+    assert (
+        "the truth of 3 rows, row 1 the first, cannot be taken: class 'mango' is none that the model knows (2)" in err
+    )
+    assert "class 'kiwi' is none that the model knows (1); the model knows apple, pear, plum" in err
+    code, out, _ = run("evaluate", model, "--data", "labelled.csv", "--on-error", "skip")
+    assert code == 0
+    assert out.splitlines()[:4] == [
+        "labelled.csv: 2 of 6 rows measured",
+        "  1 left out: the truth is missing",
+        "  2 left out: class 'mango' is none that the model knows",
+        "  1 left out: class 'kiwi' is none that the model knows",
+    ]
+
+
+def test_values_that_cannot_be_read_are_counted(run, model):
+    Path("labelled.csv").write_text("weight,fruit\nheavy,apple\n110,plum\n120,pear\n")
+    code, _, err = run("evaluate", model, "--data", "labelled.csv")
+    assert (code, "row 0, column weight: 'heavy' is not a number" in err) == (4, True)
+    code, out, err = run("evaluate", model, "--data", "labelled.csv", "--on-error", "skip")
+    assert (code, "  1 left out: a value cannot be used" in out, "row 0, weight" in err) == (0, True, True)
+    code, out, _ = run("evaluate", model, "--data", "labelled.csv", "--on-error", "missing")
+    assert (code, out.splitlines()[0]) == (0, "labelled.csv: 3 of 3 rows measured")
+    assert "rows in which an input is missing: note 3, table 1" in out
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("weight,frut\n1,apple\n", 2, "has no column fruit; did you mean frut?"),
+        ("weight,fruit\n1,\n", 4, "no row has truth in fruit"),
+        ("other,fruit\n1,apple\n", 4, "no column that the model reads"),
+    ],
+)
+def test_a_mistake_is_one_line(run, model, text, code, said):
+    Path("labelled.csv").write_text(text)
+    found, out, err = run("evaluate", model, "--data", "labelled.csv")
+    assert (found, out) == (code, "")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_truth_in_a_column_of_another_name(run, model):
+    text = Path(FRUIT).read_text().replace("fruit", "truth", 1)
+    Path("labelled.csv").write_text(text)
+    code, out, _ = run("evaluate", model, "--data", "labelled.csv", "--target", "truth", "--json")
+    expected = run("evaluate", model, "--data", FRUIT, "--json")[1]
+    assert (code, json.loads(out)["metrics"]) == (0, json.loads(expected)["metrics"])
+
+
+def test_numbers_are_measured_as_they_are_answered():
+    count = 80
+    generator = np.random.default_rng(0)
+    table = {"x": generator.normal(size=count).tolist(), "colour": ["red", "blue"] * (count // 2)}
+    table["price"] = [f"${1000 + 300 * x:,.2f}" if i % 8 else None for i, x in enumerate(table["x"])]
+    model = fitted(table, "price")
+    found = measured(model, table)
+    said = pa.concat_tables(list(model.answers(table)))["value"].to_numpy()
+    true = np.array([np.nan if one is None else float(one[1:].replace(",", "")) for one in table["price"]])
+    known = ~np.isnan(true)
+    assert (found.measured, found.without_truth) == (70, 10)
+    assert found.metrics["mae"].value == pytest.approx(sk.mean_absolute_error(true[known], said[known]))
+    assert found.metrics["r2"].value == pytest.approx(sk.r2_score(true[known], said[known]))
+    low, high = found.metrics["mae"][1:]
+    assert low < found.metrics["mae"].value < high
+    bad = measured(model, table | {"price": ["dear", *table["price"][1:]]}, on_error="skip")
+    assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
+
+
+def test_lists_of_numbers_are_measured_in_csv_as_well():
+    pairs = [[i / 3, i / 5] for i in range(60)]
+    table = {"x": [i / 7 for i in range(60)], "y": pairs}
+    model = fitted(table, "y")
+    found = measured(model, table)
+    written = measured(model, {"x": table["x"], "y": [str(one) for one in pairs]})
+    assert found.metrics == written.metrics
+    assert found.measured == 60
+    bad = measured(model, {"x": [1.0, 2.0], "y": ["[1, 2, 3]", "[1, 2]"]}, on_error="skip")
+    assert (bad.measured, sum(bad.unknown.values())) == (1, 1)
+
+
+def test_labels_are_measured_as_they_are_answered():
+    kinds = ["a|b", "a", "b", "b|c"] * 15
+    table = {"x": [i / 7 for i in range(60)], "kind": kinds}
+    model = fitted(table, "kind")
+    found = measured(model, table)
+    said = pa.concat_tables(list(model.answers(table)))["labels"].to_pylist()
+    names = ["a", "b", "c"]
+    true = np.array([[name in one.split("|") for name in names] for one in kinds])
+    answered = np.array([[name in one for name in names] for one in said])
+    expected = sk.f1_score(true, answered, average="macro", zero_division=0)
+    assert found.metrics["f1_macro"].value == pytest.approx(expected)
+    assert [one.rows for one in found.classes] == true.sum(0).tolist()
+    assert found.confusion == sk.multilabel_confusion_matrix(true, answered).tolist()
+
+
+def test_a_model_of_a_task_needs_the_name_of_the_truth(everything, tmp_path):
+    model, _ = mmkit.fit(task=everything, fusion="late", training=QUICK, progress=False, device="cpu")
+    table = {"title": ["a word", "another", "third"], "y": ["a", "b", "a"]}
+    with pytest.raises(mmkit.MmkitError, match="which column holds the truth"):
+        measured(model, table)
+    assert measured(model, table, ["y"]).measured == 3
+
+
+def test_pieces_and_their_size_change_no_metric(model):
+    import dataclasses
+
+    loaded, stream = mmkit.load(model), stream_of(FRUIT, installed())
+    whole = evaluate_table(loaded, stream)
+    cut = evaluate_table(loaded, dataclasses.replace(stream, size=17))
+    for name, one in whole.metrics.items():
+        assert cut.metrics[name].value == pytest.approx(one.value, abs=1e-6)
+
+
+def test_intervals_cover_the_mean_as_often_as_they_say():
+    """Of a mean of 100 numbers the bootstrap's interval is close to the normal one, 1.96 standard errors."""
+    import torch
+
+    values = torch.from_numpy(np.random.default_rng(0).normal(size=100))
+    drawn = drawn_anew(100, 2000, lambda index: {"mean": float(values[index].mean())})
+    low, high = interval(drawn["mean"])
+    error = 1.96 * float(values.std(correction=0)) / 10
+    assert low == pytest.approx(float(values.mean()) - error, abs=0.03)
+    assert high == pytest.approx(float(values.mean()) + error, abs=0.03)
+    sometimes = iter([None, 1.0] * 50)
+    assert drawn_anew(5, 100, lambda _: {"undefined": next(sometimes)}) == {}

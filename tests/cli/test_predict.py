@@ -1,0 +1,296 @@
+"""`mmkit predict` from outside: files of answers, and what becomes of them when the process is killed."""
+
+import csv
+import dataclasses
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet
+import pytest
+
+import mmkit
+import mmkit.cli
+from mmkit.model import answer_files
+from mmkit.model.answer_formats import write
+from mmkit.model.answers import answers
+from mmkit.registry.builtin.tasks import FRUIT
+from mmkit.sources import streaming
+
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A model of the table of fruit, saved."""
+    folder = tmp_path_factory.mktemp("saved") / "model"
+    training = {"epochs": 2, "min_steps": 0}
+    mmkit.fit(data=FRUIT, target="fruit", fusion="late", training=training, progress=False, device="cpu")[0].save(
+        folder
+    )
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def run(capsys):
+    """Runs the command line in this process: exit code, stdout, stderr."""
+
+    def run_(*arguments):
+        with pytest.raises(SystemExit) as end:
+            mmkit.cli.main([*map(str, arguments)])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run_
+
+
+@pytest.fixture
+def data(tmp_path):
+    """New rows, without the target."""
+    with Path(FRUIT).open(newline="") as file:
+        rows = list(csv.DictReader(file))[:ROWS]
+    path = tmp_path / "new.csv"
+    with path.open("w", newline="") as file:
+        names = [name for name in rows[0] if name != "fruit"]
+        sheet = csv.DictWriter(file, names, extrasaction="ignore")
+        sheet.writeheader()
+        sheet.writerows(rows)
+    return path
+
+
+@pytest.fixture
+def small_pieces(monkeypatch):
+    """Ten rows a part."""
+
+    def in_tens(*arguments, **options):
+        return dataclasses.replace(streaming.stream_of(*arguments, **options), size=10)
+
+    monkeypatch.setattr("mmkit.cli.predict.stream_of", in_tens)
+
+
+def answered(path):
+    """The rows of a file of answers, as text, whatever it is."""
+    if path.suffix == ".parquet":
+        rows = pa.parquet.read_table(path).to_pylist()
+    elif path.suffix == ".arrow":
+        rows = pa.ipc.open_file(path).read_all().to_pylist()
+    elif path.suffix == ".jsonl":
+        rows = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    else:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t" if path.suffix == ".tsv" else ","))
+    return [{name: "" if cell is None else cell for name, cell in row.items()} for row in rows]
+
+
+def test_every_format_holds_the_same_answers(run, model, data):
+    expected = mmkit.load(model).answers(data, include=["colour"])
+    rows = pa.concat_tables(list(expected)).to_pylist()
+    for kind in ("parquet", "csv", "tsv", "jsonl", "arrow"):
+        out = data.with_name(f"out.{kind}")
+        code, said, _ = run("predict", model, "--data", data, "--out", out, "--include", "colour")
+        assert code == 0
+        assert said.startswith(f"{out}: {ROWS} answers to {ROWS} rows in ")
+        found = answered(out)
+        assert [row["label"] for row in found] == [row["label"] for row in rows], kind
+        assert [str(row["row"]) for row in found] == [str(i) for i in range(ROWS)]
+        assert [row["colour"] for row in found] == [row["colour"] or "" for row in rows]
+        for row, its in zip(found, rows, strict=True):
+            assert np.float32(row["probability_plum"]) == np.float32(its["probability_plum"])
+        assert not out.with_name(f"{out.name}.parts").exists()
+
+
+def test_lists_are_read_back_from_csv_and_bytes_are_refused_in_json(run, model, data):
+    table = pa.table({"note": ["a", "b"], "tags": [["x", "y"], None], "raw": [b"\x00", b"\x01"]})
+    pa.parquet.write_table(table, "more.parquet")
+    assert run("predict", model, "--data", "more.parquet", "--out", "a.csv", "--include", "tags")[0] == 0
+    assert [row["tags"] for row in answered(data.with_name("a.csv"))] == ["x|y", ""]
+    code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", "raw")
+    assert (code, "JSON lines take no bytes" in err) == (2, True)
+
+
+def test_what_is_there_is_not_written_over(run, model, data):
+    out = data.with_name("out.csv")
+    out.write_text("mine")
+    code, _, err = run("predict", model, "--data", data, "--out", out)
+    assert (code, out.read_text()) == (2, "mine")
+    assert err.splitlines()[-1] == f"mmkit: error: {out} exists; name another file with --out, or --force replaces it"
+    assert run("predict", model, "--data", data, "--out", out, "--force")[0] == 0
+    assert len(answered(out)) == ROWS
+    before = data.read_bytes()
+    code, _, err = run("predict", model, "--data", data, "--out", data, "--force")
+    assert (code, data.read_bytes()) == (2, before)
+    assert "is the table of --data" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--out", "a.txt"], 2, "--out takes a file of .parquet"),
+        (["--out", "none/a.csv"], 2, "there is no folder none"),
+        (["--out", "a.csv", "--data", "none.csv"], 4, "there is no file"),
+        (["--out", "a.csv", "--include", "color"], 2, "did you mean colour?"),
+        (["--out", "a.csv", "--on-error", "drop"], 2, "on_error is one of"),
+        (["--out", "a.csv", "--batch-size", "0"], 2, "batch_size is 1 or more"),
+        (["--out", "a.csv", "--files", "none"], 2, "--files takes a folder"),
+        (["--out", "a.csv", "--device", "gpu"], 2, "a GPU is cuda here"),
+    ],
+)
+def test_a_mistake_is_one_line_and_leaves_nothing(run, model, data, arguments, code, said):
+    found, out, err = run("predict", model, "--data", data, *arguments)
+    assert (found, out) == (code, "")
+    assert err.startswith("mmkit: error: ")
+    assert said in err
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in data.parent.iterdir()) == ["new.csv"]
+
+
+def test_a_folder_without_a_model_is_named(run, data):
+    code, _, err = run("predict", data.parent, "--data", data, "--out", "a.csv")
+    assert (code, "holds no readable model" in err) == (4, True)
+
+
+def test_values_that_cannot_be_read(run, model, data):
+    lines = data.read_text().splitlines()
+    lines[3] = "heavy" + lines[3][lines[3].index(",") :]
+    data.write_text("\n".join(lines) + "\n")
+    out = data.with_name("out.parquet")
+    code, _, err = run("predict", model, "--data", data, "--out", out)
+    assert code == 4
+    assert "new.csv, row 2, column weight: 'heavy' is not a number" in err
+    assert not out.exists()
+    code, said, err = run("predict", model, "--data", data, "--out", out, "--on-error", "skip")
+    assert (code, f"{ROWS - 1} answers to {ROWS} rows (1 without an answer)" in said) == (0, True)
+    assert "mmkit: 1 values could not be used and their samples are left out:\n  row 2, weight: 'heavy' is" in err
+    assert pa.parquet.read_table(out)["label"].is_valid().to_pylist() == [row != 2 for row in range(ROWS)]
+    (unread,) = pa.parquet.read_table(f"{out}.unread.parquet").to_pylist()
+    assert (unread["row"], unread["column"]) == (2, "weight")
+
+
+def test_missing_columns_are_said_once_and_inputs_counted(run, model):
+    Path("few.csv").write_text("Weight,colour\n1,red\n2,\n")
+    code, _, err = run("predict", model, "--data", "few.csv", "--out", "a.csv")
+    assert code == 0
+    assert err.count("column weight is not in few.csv") == 1
+    assert "did you mean its column Weight?" in err
+    assert "mmkit: rows in which an input is missing: note 2, table 1" in err
+
+
+@pytest.fixture
+def ends_at(monkeypatch):
+    """Lets the process end before a part is written."""
+    write = answer_files._write_part
+
+    def end(number, error):
+        def written(path, answered):
+            if path.name == f"{number:06}.parquet":
+                raise error
+            write(path, answered)
+
+        monkeypatch.setattr(answer_files, "_write_part", written)
+
+    yield end
+    monkeypatch.setattr(answer_files, "_write_part", write)
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("kind", ["parquet", "csv", "jsonl", "arrow"])
+def test_a_call_that_was_interrupted_goes_on_to_the_same_bytes(run, model, data, ends_at, monkeypatch, kind):
+    whole, broken = data.with_name(f"whole.{kind}"), data.with_name(f"broken.{kind}")
+    assert run("predict", model, "--data", data, "--out", whole)[0] == 0
+    ends_at(2, KeyboardInterrupt())
+    code, _, err = run("predict", model, "--data", data, "--out", broken)
+    assert code == 130
+    assert f"mmkit: 2 parts of the answers are in {broken}.parts; the same command goes on" in err
+    assert not broken.exists()
+    ends_at(99, KeyboardInterrupt())
+    seen = []
+
+    def counted(*arguments, **options):
+        for answered in answers(*arguments, **options):
+            seen.append(answered.table.num_rows)
+            yield answered
+
+    monkeypatch.setattr(answer_files, "answers", counted)
+    code, _, err = run("predict", model, "--data", data, "--out", broken)
+    assert (code, seen) == (0, [10, 10])
+    assert "mmkit: 20 rows were answered before" in err
+    assert broken.read_bytes() == whole.read_bytes()
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_parts_of_another_job_are_not_gone_on_with(run, model, data, ends_at):
+    ends_at(2, KeyboardInterrupt())
+    assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
+    ends_at(9, KeyboardInterrupt())
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv", "--on-error", "skip")
+    assert code == 2
+    assert "a.csv.parts holds the answers of another job: on_error was 'fail' and is 'skip'" in err
+    data.write_text(data.read_text() + "1,red,2024-01-01,x\n")
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
+    assert (code, "content of the data was " in err) == (2, True)
+    assert run("predict", model, "--data", data, "--out", "a.csv", "--force")[0] == 0
+    assert len(answered(data.with_name("a.csv"))) == ROWS + 1
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_process_that_ended_while_joining_joins_again(run, model, data, monkeypatch):
+    def broken(*arguments):
+        write(*arguments)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(answer_files, "write", broken)
+    assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
+    assert not data.with_name("a.csv").exists()
+    monkeypatch.setattr(answer_files, "write", write)
+    assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 0
+    assert len(answered(data.with_name("a.csv"))) == ROWS
+
+
+def test_two_processes_do_not_write_to_one_file(run, model, data):
+    from mmkit.system.files import owned
+
+    with owned(data.with_name("a.csv.parts")):
+        code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
+    assert (code, "another process is writing to a.csv.parts" in err) == (2, True)
+
+
+@pytest.mark.full
+def test_killed_and_called_again_it_gives_the_same_bytes(model, tmp_path):
+    draw = random.Random(0)
+    rows = {
+        "weight": [draw.randrange(90, 200) for _ in range(60_000)],
+        "note": [f"a fruit {draw.random()}" for _ in range(60_000)],
+    }
+    pa.parquet.write_table(pa.table(rows), tmp_path / "new.parquet")
+
+    def command(out):
+        line = [sys.executable, "-m", "mmkit", "predict", str(model), "--data", "new.parquet", "--out", out]
+        return [*line, "--threads", "1", "--device", "cpu"]
+
+    quiet = {"cwd": tmp_path, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    subprocess.run(command("whole.parquet"), check=True, **quiet)
+    parts = tmp_path / "broken.parquet.parts"
+    for count in (2, 6, 10):
+        process = subprocess.Popen(command("broken.parquet"), **quiet)
+        while len(list(parts.glob("0*.parquet"))) < count and process.poll() is None:
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.wait()
+        assert not (tmp_path / "broken.parquet").exists()
+    subprocess.run(command("broken.parquet"), check=True, **quiet)
+    assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
+    assert not parts.exists()
