@@ -69,7 +69,10 @@ class Estimate:
             "runs": self.runs,
         }
         told = ", ".join(f"{name} {in_words(part)}" for name, part in parts.items() if part >= self.total / 20)
-        return f"it will take about {in_words(self.total)}, less where training stops early ({told})"
+        about = in_words(self.total)
+        if self.total < 10:
+            return f"it will take {about}"
+        return f"it will take about {about}, less where training stops early ({told})"
 
     def document(self) -> dict[str, float]:
         """As plain values, in seconds."""

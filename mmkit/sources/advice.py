@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import fields
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,22 @@ from mmkit.sources.targets import SHOWN, recommended_epochs
 
 LOOKED = 32
 """Values of an input that are looked at, of the training split."""
+
+
+WIDE = 200
+"""Columns of a table beyond which its default encoder is the perceptron: attention between columns grows with their
+square, and of 2,000 a batch of 32 rows takes gigabytes."""
+
+
+def recommended_encoders(found: Description) -> dict[str, str]:
+    """Encoders of inputs, where the default one of their modality does not suit what they hold."""
+    return {one.name: "table-mlp" for one in found.inputs if one.modality == "table" and _width(one, found) > WIDE}
+
+
+def _width(one: Input, found: Description) -> int:
+    """The columns of a table as its encoder sees them: a list of numbers is many."""
+    column = found.column(one, 0)
+    return len(column[0] or ()) if len(column) else 0
 
 
 def advice(found: Description, catalog: Catalog) -> list[str]:
@@ -40,6 +57,10 @@ def advice(found: Description, catalog: Catalog) -> list[str]:
             f"epochs: {epochs} for {rows:,} training rows, as {SHOWN // 10**6} million samples are shown in 2 to 40; "
             "more where train.min_steps needs them (--epochs)"
         )
+        lines += [
+            f"encoder of {name}: {encoder}, as there are more than {WIDE} columns"
+            for name, encoder in recommended_encoders(found).items()
+        ]
         lines += [line for one in found.inputs if (line := _encoders(one, catalog))]
     return [*lines, *_next(found)]
 
@@ -50,7 +71,8 @@ def _read(one: Input, found: Description, catalog: Catalog) -> str:
     spec = modality.spec
     if not isinstance(spec, ModalitySpec) or not spec.encoder:
         return ""
-    transform = catalog.find("encoder", spec.encoder).load().reads()
+    encoder: Any = catalog.find("encoder", spec.encoder).load()
+    transform = encoder.reads()
     if not hasattr(transform, "told"):
         return ""
     column, decode = found.column(one, 0), modality.load()().decode

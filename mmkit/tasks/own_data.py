@@ -20,7 +20,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of, validated
 from mmkit.sources.about import About
-from mmkit.sources.advice import advice
+from mmkit.sources.advice import advice, recommended_encoders
 from mmkit.sources.columns import Lazy, Numbered, Objects
 from mmkit.sources.describing import describe
 from mmkit.sources.description import Description, Request
@@ -115,7 +115,7 @@ class OwnData:
         self.target = found.target.kind
         self.metric = found.target.metric
         self.epoch_metric = epoch_metric(found.target, found.count("validation"))
-        self.encoders: Mapping[str, str] = {}
+        self.encoders: Mapping[str, str] = recommended_encoders(found)
         self.training: Mapping[str, Any] = {"epochs": recommended_epochs(found.count("train"))}
 
     @staticmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,13 @@ import mmkit
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of
+from mmkit.sources.memory import hold
 from mmkit.tasks.own_data import OwnData
 from mmkit.transforms.mel import MelTransform
 from mmkit.transforms.series import SeriesTransform
+
+
+ENCODERS = [e.spec for e in installed().available("encoder") if isinstance(e.spec, EncoderSpec)]
 
 
 def lines(found, begins):
@@ -77,11 +82,7 @@ def test_epochs_hang_on_the_rows():
 
 def test_installed_encoders_with_weights_are_offered_by_their_specs():
     found = mmkit.inspect(table(note=[f"the cat sat on mat number {n} today" for n in range(20)]), target="label")
-    offered = {
-        entry.spec.name: entry.spec.pretrained
-        for entry in installed().available("encoder")
-        if entry.spec.modality == "text" and entry.spec.pretrained is not None
-    }
+    offered = {s.name: s.pretrained for s in ENCODERS if s.modality == "text" and s.pretrained is not None}
     told = " ".join(lines(found, "encoder of note: "))
     assert bool(told) == bool(offered)
     for name, option in offered.items():
@@ -89,12 +90,9 @@ def test_installed_encoders_with_weights_are_offered_by_their_specs():
     assert "note=text-rnn" not in told
 
 
-@pytest.mark.parametrize(
-    "spec", [e.spec for e in installed().available("encoder") if e.spec.pretrained], ids=lambda spec: spec.name
-)
+@pytest.mark.parametrize("spec", [one for one in ENCODERS if one.pretrained], ids=lambda spec: spec.name)
 def test_the_option_that_a_spec_names_is_one_of_its_encoder(spec):
-    assert isinstance(spec, EncoderSpec)
-    encoder = installed().find("encoder", spec.name).load()
+    encoder: Any = installed().find("encoder", spec.name).load()
     option, equals, value = spec.pretrained.partition("=")
     assert option in options_of(encoder, encoder.reads)
     assert equals
@@ -116,3 +114,15 @@ def test_the_next_command_asks_for_what_was_asked(tmp_path):
 
 def test_a_table_in_memory_has_no_command():
     assert lines(mmkit.inspect(table(price=[float(n * n) for n in range(40)]), target="label"), "next") == []
+
+
+def test_a_wide_table_gets_an_encoder_whose_cost_grows_with_its_columns():
+    wide = table(**{f"c{n}": [float((row * row * n) % 9973) for row in range(30)] for n in range(2, 260)})
+    task = OwnData(data=hold(wide), target="label")
+    assert task.encoders == {"table": "table-mlp"}
+    assert (
+        "encoder of table: table-mlp, as there are more than 200 columns" in mmkit.inspect(wide, target="label").advice
+    )
+    lists = table(vector=[[float((row * n) % 13) for n in range(260)] for row in range(30)])
+    assert OwnData(data=hold(lists), target="label").encoders == {"table": "table-mlp"}
+    assert OwnData(data=hold(table(x=[float(n * n) for n in range(30)])), target="label").encoders == {}
