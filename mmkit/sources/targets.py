@@ -131,11 +131,9 @@ def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) ->
         raise UsageError(f"target {name}: each of its {rows:,} values is a class of its own; there is nothing to learn")
     largest = int(counts.argmax())
     balanced = counts[largest] > rows / 2
-    measured = (
-        f"balanced_accuracy, since {names[largest]} is {100 * counts[largest] / rows:.0f} % of all"
-        if balanced
-        else "accuracy"
-    )
+    percent = f"{100 * counts[largest] / rows:.0f} %"
+    share = "more than half" if percent == "50 %" else percent
+    measured = f"balanced_accuracy, since {names[largest]} is {share} of all" if balanced else "accuracy"
     return Target(
         "classes",
         codes,
