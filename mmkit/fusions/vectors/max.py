@@ -15,7 +15,7 @@ from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.layers.vectors import one_token, projected, there
