@@ -6,6 +6,7 @@ Axes: B batch, M inputs, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -51,12 +52,12 @@ def projected(features: Inputs, project: nn.ModuleDict, neutral: float | Tensor)
     output, forward and backward.
     """
     found = []
-    for name, linear in project.items():
-        of_input = features[name]
+    for name in project:
+        linear, of_input = cast(nn.Linear, project[name]), features[name]
         if of_input.complete:
             found.append(linear(of_input.vector()))
         else:
-            bias = torch.where(there(of_input), linear.bias, neutral)  # [B H]
+            bias = linear.bias.where(there(of_input), neutral)  # [B H]
             found.append(torch.addmm(bias, of_input.vector(), linear.weight.t()))
     return found
 
