@@ -115,8 +115,8 @@ def epoch(kind: str, fusion: str, folder: Path, rounds: int) -> dict[str, Any]:
     scalings = {name: Scaling(whole.width, vectors=vectors) for name in encoders}
     for scaling in scalings.values():
         scaling.fit(stored)
-    judge = built(head, None, fused.width, truth.target(), truth)
-    step = TrainingStep(Model(encoders, fused, judge, scalings=scalings))
+    output_head = built(head, None, fused.width, truth.target(), truth)
+    step = TrainingStep(Model(encoders, fused, output_head, scalings=scalings))
     data = Dataset(SAMPLES, {"input": stored, "other": stored}, truth(labels))
     plain = InMemory(whole)
     memory = replace(data, inputs={"input": plain, "other": plain})

@@ -68,8 +68,8 @@ class Absent(nn.Module):
 
 def prepared(catalog: Catalog, fusion: str, head: str, widths: Mapping[str, int]) -> tuple[list[TrainingStep], Dataset]:
     """A model for each seed, and the features of a training split, one token a sample."""
-    chosen, judge = catalog.choose("fusion", fusion), catalog.choose("head", head)
-    truth = built(judge, reads(judge), "classes")
+    chosen, output_head = catalog.choose("fusion", fusion), catalog.choose("head", head)
+    truth = built(output_head, reads(output_head), "classes")
     labels = [str(i % CLASSES) for i in range(SAMPLES)]
     truth.fit(labels)
     target = truth.target()
@@ -79,11 +79,11 @@ def prepared(catalog: Catalog, fusion: str, head: str, widths: Mapping[str, int]
         encoders = {name: Absent(width) for name, width in widths.items()}
         named = encoder_widths(encoders)
         if chosen.spec.combines == "outputs":
-            heads = {name: built(judge, None, width, target, truth) for name, width in widths.items()}
+            heads = {name: built(output_head, None, width, target, truth) for name, width in widths.items()}
             model = Model(encoders, built(chosen, None, dict.fromkeys(named, target.size), target), None, heads)
         else:
             module = built(chosen, None, named)
-            model = Model(encoders, module, built(judge, None, module.width, target, truth))
+            model = Model(encoders, module, built(output_head, None, module.width, target, truth))
         steps.append(TrainingStep(model))
     generator = Generator().manual_seed(0)
     ready = {
