@@ -19,7 +19,6 @@ from mmkit.tasks.own_data import OwnData
 from mmkit.transforms.mel import MelTransform
 from mmkit.transforms.series import SeriesTransform
 
-
 ENCODERS = [e.spec for e in installed().available("encoder") if isinstance(e.spec, EncoderSpec)]
 
 
