@@ -247,8 +247,8 @@ class Ended(ConcatFusion):
     """Ends its process, or raises, at a training step that is counted in `sys`."""
 
     def forward(self, features):
-        sys.steps = getattr(sys, "steps", 0) + self.training
-        if sys.steps == getattr(sys, "end", -1):
+        vars(sys)["steps"] = vars(sys).get("steps", 0) + self.training
+        if vars(sys)["steps"] == vars(sys).get("end"):
             raise KeyboardInterrupt
         return super().forward(features)
 
@@ -269,10 +269,10 @@ def ending():
     """Sets the step at which a training ends; None is never."""
 
     def at(step):
-        sys.steps, sys.end = 0, -1 if step is None else step
+        vars(sys).update(steps=0, end=step)
 
     yield at
-    del sys.steps, sys.end
+    del vars(sys)["steps"], vars(sys)["end"]
 
 
 def test_a_training_that_is_ended_goes_on_to_the_same_bits(tmp_path, ending):
@@ -286,19 +286,19 @@ def test_a_training_that_is_ended_goes_on_to_the_same_bits(tmp_path, ending):
     }
     ending(None)
     made(tmp_path / "plain", **given)
-    steps = sys.steps
+    steps = vars(sys)["steps"]
     told = Told()
     went = 0
     for end in (3, 2, 5, 4, 3):
         ending(end)
         with pytest.raises(KeyboardInterrupt):
             made(tmp_path / "ended", **{**given, "progress": told})
-        went += sys.steps
+        went += vars(sys)["steps"]
     assert told.notes.count(f"the training is kept in {tmp_path}/ended/checkpoint; the same command goes on there") == 5
     assert told.notes.count(f"going on from the checkpoint in {tmp_path}/ended") == 4
     ending(None)
     made(tmp_path / "ended", **given)
-    assert sys.steps < steps
+    assert vars(sys)["steps"] < steps
     assert content(tmp_path / "ended") == content(tmp_path / "plain")
     assert not (tmp_path / "ended" / "checkpoint").exists()
 

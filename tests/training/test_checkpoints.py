@@ -149,7 +149,12 @@ def test_checkpoints_are_written_by_time_and_by_epoch(tmp_path):
     def count(minutes, epochs):
         written = []
         one = Checkpoints(tmp_path / "c.safetensors", minutes, epochs, clock=lambda: now)
-        one.write = lambda state: (written.append((state["epoch"], state["number"])), setattr(one, "_last", now))
+
+        def write(state):
+            written.append((state["epoch"], state["number"]))
+            one._last = now
+
+        one.write = write
         nonlocal_time(one)
         run(one)
         return written
@@ -199,7 +204,7 @@ def test_an_interruption_ends_after_the_step_with_a_checkpoint(tmp_path, number)
     handlers = signal.getsignal(signal.SIGINT), signal.getsignal(signal.SIGTERM)
 
     class Interrupted(Net):
-        def forward(self, batch, truth):
+        def forward(self, batch, truth, count=None):
             if self.training and self.passes == 5:  # the sixth, of four an epoch
                 os.kill(os.getpid(), number)
             return super().forward(batch, truth)
