@@ -184,6 +184,9 @@ def _begin(job: Job) -> None:
         before = {}
     if before == job.manifest:
         return
+    if before == {**job.manifest, "on_error": "fail"}:  # every value of these parts could be read
+        write_json(note, job.manifest)
+        return
     if before is not None and job.done() and not job.force:
         changed = [
             f"{name} was {before.get(name)!r} and is {now!r}"

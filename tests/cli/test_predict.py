@@ -236,14 +236,27 @@ def test_parts_of_another_job_are_not_gone_on_with(run, model, data, ends_at):
     ends_at(2, KeyboardInterrupt())
     assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
     ends_at(9, KeyboardInterrupt())
-    code, _, err = run("predict", model, "--data", data, "--out", "a.csv", "--on-error", "skip")
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv", "--batch-size", "8")
     assert code == 2
-    assert "a.csv.parts holds the answers of another job: on_error was 'fail' and is 'skip'" in err
+    assert "a.csv.parts holds the answers of another job: batch_size was 256 and is 8. Give what was given" in err
     data.write_text(data.read_text() + "1,red,2024-01-01,x\n")
     code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
     assert (code, "content of the data was " in err) == (2, True)
     assert run("predict", model, "--data", data, "--out", "a.csv", "--force")[0] == 0
     assert len(answered(data.with_name("a.csv"))) == ROWS + 1
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_what_was_answered_before_a_bad_value_is_gone_on_with(run, model, data):
+    lines = data.read_text().splitlines()
+    lines[26] = "heavy" + lines[26][lines[26].index(",") :]
+    data.write_text("\n".join(lines) + "\n")
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
+    assert (code, "row 25, column weight" in err) == (4, True)
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv", "--on-error", "skip")
+    assert (code, "mmkit: 20 rows were answered before" in err) == (0, True)
+    run("predict", model, "--data", data, "--out", "b.csv", "--on-error", "skip")
+    assert data.with_name("a.csv").read_bytes() == data.with_name("b.csv").read_bytes()
 
 
 @pytest.mark.usefixtures("small_pieces")

@@ -111,3 +111,12 @@ def test_columns_that_a_piece_of_json_lacks_are_null_in_it(tmp_path):
     path.write_text('{"a": 1}\n{"b": 2}\n')
     assert pieces(path)[0].columns["a"].to_pylist() == [1, None]
     assert pa.types.is_integer(pieces(path, 1)[0].columns["a"].type)
+
+
+def test_a_folder_of_files_needs_no_classes(tmp_path):
+    for name in ("b.png", "a.png", "note.txt"):
+        (tmp_path / name).write_bytes(b"")
+    (piece,) = Stream(str(tmp_path), {"image": (".png",)}).pieces()
+    assert {name: column.to_pylist() for name, column in piece.columns.items()} == {"image": ["a.png", "b.png"]}
+    with pytest.raises(DataError, match="is in no sub-folder"):
+        read(str(tmp_path), {"image": (".png",)})
