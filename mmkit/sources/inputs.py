@@ -128,20 +128,22 @@ def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 def _texts(names: Sequence[str], columns: Mapping[str, Column]) -> pa.ChunkedArray:
     """One column as it is; several as lines of `name: value`. A large one is mapped."""
-    listed = {
-        name: pa.chunked_array([pa.array([None if v is None else str(v) for v in column], pa.large_string())])
-        for name in names
-        if isinstance(column := columns[name], list)
-    }
-    given = [listed[name] if name in listed else columns[name] for name in names]
-    if sum(column.nbytes for column in given) < LARGE:
+    given: list[pa.ChunkedArray] = []
+    for name in names:
+        column = columns[name]
+        if isinstance(column, list):
+            texts = [None if value is None else str(value) for value in column]
+            given.append(pa.chunked_array([pa.array(texts, pa.large_string())]))
+        else:
+            given.append(column)
+    if sum(one.nbytes for one in given) < LARGE:
         return _lines(names, given)
     schema = pa.schema([("", pa.large_string())])
     size = len(given[0])
     parts = (
         pa.record_batch([chunk], schema)
         for start in range(0, size, ROWS)
-        for chunk in _lines(names, [column.slice(start, ROWS) for column in given]).chunks
+        for chunk in _lines(names, [one.slice(start, ROWS) for one in given]).chunks
     )
     return spooled(schema, parts, f"the text of {', '.join(names)}").column(0)
 
