@@ -21,7 +21,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array, Media
 from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
-from mmkit.sources.duplicates import duplicates, joined, without_values
+from mmkit.sources.duplicates import duplicates, joined, same_inputs, without_values
 from mmkit.sources.files import find_files
 from mmkit.sources.findings import Finding, find
 from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
@@ -185,6 +185,11 @@ def _split(
         if arrow
         else None
     )
+    same = (
+        same_inputs(arrow, kinds_of_arrow, files=source.folder, outside=request.outside, modalities=media)
+        if copies is not None and len(arrow) == len(kinds) and (copies != np.arange(len(copies))).any()
+        else None
+    )
     looked, twins = _looked(plain, kinds, media, decoder)
     copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
@@ -208,6 +213,7 @@ def _split(
         target,
         splits=sides,
         copies=copies,
+        same=same,
         groups=groups,
         given=not by_share,
         seed=request.split_seed,

@@ -175,6 +175,37 @@ def duplicates(
     return joined(*map(_without_common, relations))
 
 
+def same_inputs(
+    columns: Mapping[str, pa.ChunkedArray],
+    kinds: Mapping[str, str],
+    *,
+    files: Path,
+    outside: bool = False,
+    modalities: Sequence[str] = ("image", "audio", "video"),
+) -> np.ndarray:
+    """The first row that has the same values in all inputs, files being known by their content; [N] int64.
+
+    Rows without any value are like no other; where at least half of the rows equal an earlier one (a few columns of
+    categories), all are. The arguments are those of `duplicates`.
+    """
+    used = {name: column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"}
+    known = {}
+    for name, column in used.items():
+        known[name] = column
+        if kinds[name] in modalities and is_text(column.type):
+            paths = _paths(column, files, outside=outside)
+            there = np.array([path is not None for path in paths], bool)
+            own = hashes(column)
+            known[name] = pa.chunked_array([pa.array(np.where(there, equal_files(paths).astype(np.uint64), own))])
+        elif is_member(column.type):
+            known[name] = pa.chunked_array([pa.array(equal_members(column))])
+    rows = equal_rows(known)
+    empty = without_values(used.values())
+    rows[empty] = np.flatnonzero(empty)
+    alone = np.arange(len(rows))
+    return rows if (rows != alone).sum() * 2 < len(rows) else alone
+
+
 def _without_common(first: np.ndarray) -> np.ndarray:
     """The same without the sets that are far larger than the others."""
     sizes = np.bincount(first)

@@ -41,6 +41,7 @@ def find(
     *,
     splits: np.ndarray | None = None,
     copies: np.ndarray | None = None,
+    same: np.ndarray | None = None,
     groups: Mapping[str, np.ndarray] | None = None,
     given: bool = False,
     seed: int = 0,
@@ -52,14 +53,15 @@ def find(
         kinds: the kind of each.
         target: the truth.
         splits: [N] of each row.
-        copies: [N], the first row of each set of copies (`duplicates`).
+        copies: [N], the first row of each set of copies (`duplicates`), which stay together.
+        same: [N], the first row with the same inputs (`same_inputs`), which no model can tell apart.
         groups: [N] by name, numbers of groups.
         given: True where the splits are the user's.
         seed: of the rows that leaks are looked for in.
     """
     found = leaks.leaks(columns, kinds, target, seed=seed)
     findings = [Finding("warning", text, names) for text, names in found]
-    findings += _conflicts(target, copies)
+    findings += _conflicts(target, same)
     findings += _missing(columns, kinds, target)
     findings += _rare(target, splits)
     findings += _copies(copies, splits, given=given)
@@ -69,7 +71,7 @@ def find(
 
 
 def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
-    """Copies whose truth differs."""
+    """Rows of the same inputs whose truth differs."""
     if copies is None or target.kind == "text":
         return []
     known = target.known
@@ -87,7 +89,7 @@ def _conflicts(target: Target, copies: np.ndarray | None) -> list[Finding]:
     if not differing.any():
         return []
     rows = int(sizes[differing].sum())
-    text = f"{rows:,} rows in {int(differing.sum()):,} sets of copies have different truth"
+    text = f"{rows:,} rows in {int(differing.sum()):,} sets of the same inputs have different truth"
     if target.kind == "classes":
         best = most.sum() / sizes.sum()
         text += f"; an accuracy above {np.ceil(best * 1000) / 10:.1f} % is not possible by these inputs"

@@ -1,10 +1,12 @@
 """Findings: what is planted in random tables is found, and nothing else."""
 
+from pathlib import Path
+
 import numpy as np
 import pyarrow as pa
 import pytest
 
-from mmkit.sources.duplicates import duplicates
+from mmkit.sources.duplicates import duplicates, same_inputs
 from mmkit.sources.findings import find
 from mmkit.sources.splitting import split, trainable
 from mmkit.sources.targets import read_target
@@ -44,7 +46,8 @@ def all_found(columns, kinds, target, **about):
     sides = about.pop("splits", None)
     if sides is None:
         sides = trainable(split(target.strata, units=copies), target, copies)
-    return find(columns, kinds, target, splits=sides, copies=copies, **about)
+    same = same_inputs(columns, kinds, files=Path())
+    return find(columns, kinds, target, splits=sides, copies=copies, same=same, **about)
 
 
 def test_nothing_is_found_where_nothing_is_planted():
@@ -128,8 +131,8 @@ def test_copies_with_different_truth_bound_the_accuracy():
         answers[100 + row] = next(name for name in ("fraud", "spam", "good") if name != answers[row])
     found = all_found(twice, kinds, read_target({"y": column(answers)}))
     # 3 of 110 rows must be wrong: 107 / 110 = 97.27 %, which is below 97.3 %.
-    told = "6 rows in 3 sets of copies have different truth; an accuracy above 97.3 % is not possible by these inputs"
-    assert texts(found, "warning") == [told]
+    told = "6 rows in 3 sets of the same inputs have different truth; an accuracy above 97.3 % is not possible"
+    assert texts(found, "warning") == [f"{told} by these inputs"]
     assert texts(found, "note") == ["10 rows repeat an earlier one, and stay in its split"]
 
 
