@@ -383,8 +383,8 @@ def inspect(
     Nothing is trained. In a notebook and by `print` the result shows itself as `mmkit data inspect` does.
 
     Args:
-        data: a path (CSV, TSV, JSON lines, Parquet, Arrow, a folder of those, of images, sounds or videos whose
-            sub-folder is the class, or of `datasets`), a frame (pandas, polars, pyarrow, duckdb), or a mapping of
+        data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, of images, sounds or videos
+            whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a mapping of
             column to sequence.
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});

@@ -71,7 +71,9 @@ def read_tars(files: Sequence[Path], media: Mapping[str, Sequence[str]]) -> tupl
     Raises:
         DataError: one is no tar, is compressed, cut off or damaged, or holds no row.
     """
-    tables, left_out, firsts = [], Counter[str](), {}
+    tables: list[pa.Table] = []
+    left_out: Counter[str] = Counter()
+    firsts: dict[str, str] = {}
     for path in files:
         read = _read(path)
         if read.rows:
@@ -111,7 +113,7 @@ def _read(path: Path) -> Read:
 def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
         yield member
-        tar.members = []  # or all would be kept
+        tar.members = []  # type: ignore[attr-defined]  # or all would be kept
 
 
 def _ended(found: Read, path: Path, offset: int, length: int) -> None:

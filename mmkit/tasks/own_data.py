@@ -37,8 +37,8 @@ class OwnData:
     What is left out is found, with the reason: `mmkit data inspect` shows it.
 
     Args:
-        data: CSV, TSV, JSON lines, Parquet, Arrow, a folder of those, a folder of images, sounds or videos whose
-            sub-folder is the class, or a folder that `datasets` saved.
+        data: CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, a folder of images, sounds or videos
+            whose sub-folder is the class, a folder that `datasets` saved, or hub:NAME, what it has in its cache.
         target: the column that is to be predicted; several, with commas between them, are one target of numbers.
         target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
         columns: kinds of columns, by name: a modality, "number", "category", "date", "date:dayfirst", "numbers", "tags"
