@@ -62,7 +62,7 @@ class MelTransform:
         hop: Annotated[float, Gt(0)] = 0.01,
         low: Annotated[float, Ge(0)] = 20.0,
         high: Annotated[float, Gt(0)] | None = None,
-        seconds: Annotated[float, Gt(0)] | None = 30.0,
+        seconds: Annotated[float, Gt(0)] | None = 10.0,
         mix: Mix = "mean",
         time_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
         band_mask: Annotated[float, Ge(0), Le(1)] = 0.0,
