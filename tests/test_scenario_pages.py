@@ -6,8 +6,6 @@ may not: it is checked on the page and on the output.
 
 import importlib.util
 import re
-import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -31,7 +29,8 @@ def runner():
 def scores(output):
     """The score on test of each row of the table: the cell that ends where the first title `test` ends."""
     lines = output.splitlines()
-    head = next(at for at, line in enumerate(lines) if line.startswith("fusion "))
+    titles = [at for at, line in enumerate(lines) if line.startswith("fusion ")]
+    head = next(at for at in titles if re.search(r"\btest\b", lines[at - 1]))
     end = re.search(r"\btest\b", lines[head - 1]).end()
     return {
         name: float(re.findall(r"(-?[\d.]+)(?: ± [\d.e-]+)?(?=\s|$)", line[:end])[-1])
@@ -40,8 +39,8 @@ def scores(output):
 
 
 def rows(lines):
-    """(name, line) of the rows of a table: up to the first line that is no row."""
-    for line in lines:
+    """(name, line) of the rows of a table: what follows its rule, up to the first line that is no row."""
+    for line in lines[1:]:
         found = re.match(r"(\S.*?)\s{2,}-?\d", line)
         if not found:
             return
@@ -72,19 +71,6 @@ def questions(shown):
     assert both > table["only:picture"] + 20
 
 
-def catalogue(shown):
-    table = scores(shown[2])
-    both, alone = best(table)
-    assert both > alone
-    assert min(table["only:image"], table["only:title"], table["only:table"]) > 100 / 13
-
-
-def packages(shown):
-    table = scores(shown[2])
-    assert table["only:description"] > table["only:table"] + 10
-    assert best(table)[0] > table["only:description"] - 3
-
-
 def triage(shown):
     table = scores(shown[2])
     both, alone = best(table)
@@ -101,13 +87,6 @@ def recommendation(shown):
     assert both < 99  # 95 by the rule
 
 
-def events(shown):
-    table = scores(shown[2])
-    both, alone = best(table)
-    assert both > 90
-    assert alone < 70  # 50 by the rule
-
-
 def scans(shown):
     both, alone = best(scores(shown[2]))
     assert both > alone + 10
@@ -119,11 +98,7 @@ def courses(shown):
     assert alone > 8  # 9.3 by the rule
 
 
-CLAIMS = {
-    claim.__name__: claim
-    for claim in (sentiment, questions, catalogue, packages, triage, recommendation, events, scans, courses)
-}
-CHANGING = {"packages"}  # the list that they are made of changes from day to day
+CLAIMS = {claim.__name__: claim for claim in (sentiment, questions, triage, recommendation, scans, courses)}
 
 
 def masked(output):
@@ -151,14 +126,6 @@ def test_a_page_fits_eighty_columns(name):
 @pytest.mark.full
 @pytest.mark.parametrize("name", PAGES)
 def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
-    if "apt-cache" in PAGES[name]:
-        listed = shutil.which("apt-cache") and subprocess.run(
-            ["apt-cache", "dumpavail"], capture_output=True, check=True
-        ).stdout.count(b"\nPackage: ")
-        if not listed or listed < 20_000:
-            pytest.skip("this machine has no list of Debian's packages")
-    if name == "events":
-        pytest.importorskip("mmkit_video")
     runner.prepare(tmp_path)
     shown = []
     for block in runner.blocks(PAGES[name]):
@@ -170,6 +137,6 @@ def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
             assert set(scores(output)) == set(scores(block.shown))
         elif block.language == "python":
             assert masked(output.splitlines()) == masked(block.shown.splitlines())
-        elif name not in CHANGING:
+        else:
             assert output == block.shown
     CLAIMS[name](shown)

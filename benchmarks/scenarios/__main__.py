@@ -10,10 +10,12 @@ as a terminal would.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import re
 import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -53,15 +55,32 @@ class Block:
             call = ["bash", "-euo", "pipefail", "-c", PROGRAMS + self.code]
         environment = os.environ | {
             "COLUMNS": "80",
+            "TERM": "dumb",
             "PYTHONUTF8": "1",
             "PYTHON": sys.executable,
             "MMKIT_CACHE": str(folder.resolve() / "cache"),
         }
-        done = subprocess.run(call, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-        if done.returncode:
-            raise SystemExit(f"this failed:\n{self.code}\n{done.stdout}{done.stderr}")
-        lines = [part for line in done.stdout.splitlines() for part in textwrap.wrap(line, 80, **FOLDED) or [""]]
+        printed, told, code = _at_a_terminal(call, folder, environment)
+        if code:
+            raise SystemExit(f"this failed:\n{self.code}\n{printed}{told}")
+        lines = [part for line in printed.splitlines() for part in textwrap.wrap(line, 80, **FOLDED) or [""]]
         return "".join(f"{line}\n" for line in lines)
+
+
+def _at_a_terminal(call: list[str], folder: Path, environment: dict[str, str]) -> tuple[str, str, int]:
+    """What a call writes to stdout, which is a terminal to it, and to stderr; and its exit status."""
+    ours, its = os.openpty()
+    parts = []
+    with tempfile.TemporaryFile() as told:
+        started = subprocess.Popen(call, cwd=folder, env=environment, stdout=its, stderr=told, stdin=subprocess.DEVNULL)
+        os.close(its)
+        with contextlib.suppress(OSError):  # as Linux ends what is read of a terminal
+            while part := os.read(ours, 65_536):
+                parts.append(part)
+        os.close(ours)
+        code = started.wait()
+        told.seek(0)
+        return b"".join(parts).decode().replace("\r\n", "\n"), told.read().decode(), code
 
 
 def blocks(page: str) -> Iterator[Block]:
