@@ -19,8 +19,9 @@ class Notes(Progress):
         self.lines.append(message)
 
 
-def task(truths, metric="accuracy", target="classes", shift=0.0):
+def task(truths, ranked="accuracy", kind="classes", shift=0.0):
     class Task:
+        target, metric = kind, ranked
         description = "A number a sample."
         inputs = {"row": "table"}  # noqa: RUF012
         encoders = {}  # noqa: RUF012
@@ -31,7 +32,6 @@ def task(truths, metric="accuracy", target="classes", shift=0.0):
             rows = [{"a": start + i} for i in range(len(truths[name]))]
             return Samples([f"{name}{i}" for i in range(len(rows))], {"row": rows}, truths[name])
 
-    Task.metric, Task.target = metric, target
     return Task
 
 

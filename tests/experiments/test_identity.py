@@ -170,7 +170,7 @@ class TestData:
             def split(self, name):
                 return Samples([f"{name}{i}" for i in range(8)], {"s": [Odd(i) for i in range(8)]}, ["y", "n"] * 4)
 
-        said = "train, input s: values of type Odd cannot be hashed by their content and 2 more cannot be told"
+        said = "train, input s: values of type Odd cannot be hashed by their content and 2 more cannot be compared"
         for count in (1, 2):
             with pytest.warns(UserWarning, match=said) as told:
                 assert bench(Task, tmp_path / "out").records[0].status == "ok"

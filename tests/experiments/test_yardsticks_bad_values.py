@@ -18,19 +18,19 @@ def _cheap(monkeypatch):
     monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
-def task(modality, changed, target="classes"):
+def task(modality, changed, kind="classes"):
     """One input that says the class, or a number of it; `changed` gives truths of a split by place."""
 
     class Task:
         description = "d"
         inputs = {"x": modality, "y": "series"}  # noqa: RUF012
-        metric = "accuracy" if target == "classes" else "rmse"
+        target, metric = kind, "accuracy" if kind == "classes" else "rmse"
         encoders = {}  # noqa: RUF012
         training = {}  # noqa: RUF012
 
         def split(self, name):
             start = 1000 * ["train", "validation", "test"].index(name)
-            truth = ["ab"[i % 2] if target == "classes" else float(i % 2) for i in range(60)]
+            truth = ["ab"[i % 2] if kind == "classes" else float(i % 2) for i in range(60)]
             for place, one in changed.get(name, {}).items():
                 truth[place] = one
             series = [torch.tensor([[i % 2, i / 60 + start / 1e6, 0.0]]) for i in range(60)]
@@ -38,7 +38,6 @@ def task(modality, changed, target="classes"):
             ids = [f"{name}{i}" for i in range(60)]
             return Samples(ids, {"x": cells if modality == "table" else series, "y": series}, truth)
 
-    Task.target = target
     return Task
 
 
