@@ -354,8 +354,8 @@ def inspect(
 
     Args:
         data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, of images, sounds or videos
-            whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a mapping of
-            column to sequence.
+            whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a
+            mapping of column to sequence.
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from mmkit.sources.findings import Finding
 from mmkit.sources.hashes import pieces
-from mmkit.sources.paths import located
+from mmkit.sources.paths import State, located
 
 SHOWN = 3
 """Names of files that a finding shows."""
@@ -42,7 +43,7 @@ def find_files(
         outside: True where paths that leave it are allowed.
     """
     rows: dict[str, int] = {}
-    states: dict[str, str] = {}
+    states: dict[str, State | Literal["empty"]] = {}
     there = []
     for piece in pieces(column):
         for text in piece.to_pylist():
