@@ -44,8 +44,8 @@ def inspect(
     """Show what each column of a table is and why, the target, the splits, and what to know before training.
 
     A table is CSV, TSV, JSON lines, Parquet, Arrow or tar shards ('s-{000..099}.tar'); a folder holds several of one
-    table, or images, sounds or videos whose sub-folder is the class, or what `datasets` saved; hub:NAME is what it has in its
-    cache. Nothing is trained and nothing is changed.
+    table, or images, sounds or videos whose sub-folder is the class, or what `datasets` saved; hub:NAME is what it has
+    in its cache. Nothing is trained and nothing is changed.
     """
     given = {
         "data": data, "target": target, "target_kind": target_kind, "column": column, "group": group, "time": time,

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 
 from mmkit.sources.findings import Finding
 from mmkit.sources.hashes import pieces
-from mmkit.sources.paths import State, located
+from mmkit.sources.paths import located
 
 SHOWN = 3
 """Names of files that a finding shows."""
@@ -43,7 +42,7 @@ def find_files(
         outside: True where paths that leave it are allowed.
     """
     rows: dict[str, int] = {}
-    states: dict[str, State | Literal["empty"]] = {}
+    states: dict[str, str] = {}
     there = []
     for piece in pieces(column):
         for text in piece.to_pylist():
@@ -52,12 +51,14 @@ def find_files(
                 continue
             if text not in rows:
                 path, state = located(text, files, outside=outside)
-                states[text] = "empty" if state == "file" and not path.stat().st_size else state
+                states[text] = str(state)
+                if state == "file" and not path.stat().st_size:
+                    states[text] = "empty"
             rows[text] = rows.get(text, 0) + 1
             there.append(states[text] == "file")
     found = []
-    for state, what in _STATES.items():
-        if names := [text for text, of in states.items() if of == state]:
+    for why, what in _STATES.items():
+        if names := [text for text, of in states.items() if of == why]:
             count = sum(rows[text] for text in names)
             files_that = what.format(are="is" if count == 1 else "are")
             told = f"{name}: {count:,} {'row names a file' if count == 1 else 'rows name files'} {files_that}"
