@@ -51,12 +51,14 @@ def find_files(
                 continue
             if text not in rows:
                 path, state = located(text, files, outside=outside)
-                states[text] = "empty" if state == "file" and not path.stat().st_size else state
+                states[text] = str(state)
+                if state == "file" and not path.stat().st_size:
+                    states[text] = "empty"
             rows[text] = rows.get(text, 0) + 1
             there.append(states[text] == "file")
     found = []
-    for state, what in _STATES.items():
-        if names := [text for text, of in states.items() if of == state]:
+    for why, what in _STATES.items():
+        if names := [text for text, of in states.items() if of == why]:
             count = sum(rows[text] for text in names)
             files_that = what.format(are="is" if count == 1 else "are")
             told = f"{name}: {count:,} {'row names a file' if count == 1 else 'rows name files'} {files_that}"

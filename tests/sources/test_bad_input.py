@@ -111,10 +111,10 @@ def test_files_with_a_few_bytes_changed(written, tmp_path, kind):
     whole = path.read_bytes()
     draw = random.Random(0)
     for _ in range(60):
-        content = bytearray(whole)
+        changed = bytearray(whole)
         for _ in range(draw.randrange(1, 4)):
-            content[draw.randrange(len(content))] = draw.randrange(256)
-        path.write_bytes(content[: draw.choice([len(content), draw.randrange(len(content))])])
+            changed[draw.randrange(len(changed))] = draw.randrange(256)
+        path.write_bytes(changed[: draw.choice([len(changed), draw.randrange(len(changed))])])
         found = tried(path)
         if found is not None:
             for column in found.source.columns.values():

@@ -112,10 +112,10 @@ def test_what_is_not_in_the_cache_is_said_with_how_to_get_it(cache, monkeypatch)
         r"hub:acme/other is not in the cache of datasets, .*cache, and nothing is fetched here; where there is a "
         r"network: python -c \"import datasets; datasets.load_dataset\('acme/other'\)\"$"
     )
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
     with pytest.raises(DataError, match=said):
         read("hub:acme/other", {})
-    monkeypatch.setattr(hub.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(DataError, match=r"network: pip install 'mmkit-core\[hub\]', then python -c .*'x', 'small'"):
         read("hub:x:small", {})
 
