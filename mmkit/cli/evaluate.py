@@ -18,7 +18,7 @@ from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
 from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
-from mmkit.report.sheets import TITLES
+from mmkit.report.titles import title_of
 from mmkit.report.verdict import written
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
@@ -90,7 +90,7 @@ def lines(name: str, found: Evaluated) -> Iterator[str]:
 def _metrics(found: Evaluated) -> Iterator[str]:
     rows = [("metric", "value", "95 % interval")]
     for name, one in found.metrics.items():
-        rows.append((TITLES.get(name, name.replace("_", " ")), _figure(one.value, name), _interval(one, name)))
+        rows.append((title_of(name), _figure(one.value, name), _interval(one, name)))
     yield from _aligned(rows)
     yield f"shares in percent; intervals over {found.resamples:,} draws of the rows, not over trainings"
 

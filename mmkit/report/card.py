@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
-from mmkit.report.sheets import TITLES
+from mmkit.report.titles import title_of
 from mmkit.report.verdict import is_share, written
 
 CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
@@ -66,7 +66,7 @@ def score_rows(record: Record) -> list[tuple[str, str, str]]:
 
     return [
         (
-            f"{_title(name)}{' %' if is_share(name) else ''}",
+            f"{title_of(name)}{' %' if is_share(name) else ''}",
             told(record.validation, intervals.get("validation", {}), name),
             told(record.metrics, intervals.get("test", {}), name),
         )
@@ -186,7 +186,7 @@ def _made(record: Record, command: str) -> Iterator[str]:
     rate = f"learning rate {training['lr']:g}"
     if record.search is not None:
         tried = ", ".join(f"{one.lr:g}" for one in record.search.tried)
-        rate += f", the best of {tried} on validation by {_title(record.search.metric)}"
+        rate += f", the best of {tried} on validation by {title_of(record.search.metric)}"
     epochs = ", ".join(map(str, (record.refit.epochs if record.refit else record.averaged_epochs)))
     kept = f"epoch {epochs} of {record.phases[-1].planned}" if record.phases else f"epoch {epochs}"
     yield f"Seed {record.seed}; {rate}; batches of {training['batch_size']}; kept is {kept}."
@@ -199,17 +199,6 @@ def _made(record: Record, command: str) -> Iterator[str]:
     made |= {name: record.software.get(name) for name in ("torch", "python")}
     yield "Made with " + ", ".join(f"{name} {version}" for name, version in made.items()) + "."
     yield "Every option, the course of the training and hashes of the data stand in `record.json`."
-
-
-def _title(name: str) -> str:
-    """The name of a metric in words.
-
-    >>> _title("auroc_macro"), _title("log_loss"), _title("mae")
-    ('macro AUROC', 'log loss', 'MAE')
-    """
-    words = TITLES.get(name, name.replace("_", " ")).split()
-    words = sorted(words, key=lambda word: word not in {"macro", "micro"})
-    return " ".join(word.upper() if word in {"auroc", "f1", "mae", "rmse", "r2"} else word for word in words)
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

@@ -8,22 +8,13 @@ from dataclasses import dataclass, field
 
 from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.summary import Row, Spread, by_which, tied
+from mmkit.report.titles import title_of
 from mmkit.report.verdict import written
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""
 SHORT = 12
 """The most classes, and the longest name of one, that stand above the columns of a confusion matrix in words."""
-TITLES = {
-    "accuracy": "accuracy",
-    "f1_macro": "macro F1",
-    "recall_macro": "macro recall",
-    "rouge_l": "ROUGE-L",
-    "bleu": "BLEU",
-    "exact_match": "exact match",
-    "log_loss": "log loss",
-    "head_loss": "head's loss",
-}
 
 
 @dataclass(frozen=True)
@@ -142,13 +133,13 @@ def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
         on_test = [_spread(row.spread(name), name) for name in shown]
         rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
         lines.append([*names, *chosen_by, *on_test, *rate, seeds])
-    titles = [*(f"validation\n{TITLES.get(name, name)}" for name in on_validation)]
+    titles = [*(f"validation\n{title_of(name)}" for name in on_validation)]
     titles += [
-        *(f"test\n{TITLES.get(name, name)}" for name in shown),
+        *(f"test\n{title_of(name)}" for name in shown),
         *(["learning\nrate"] if searched else []),
         "seeds",
     ]
-    how = "" if by == metric else f" by {TITLES.get(by, by)}"
+    how = "" if by == metric else f" by {title_of(by)}"
     level = "; =: level" if len(on_top) > 1 else ""
     macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(

@@ -23,6 +23,7 @@ import numpy as np
 from mmkit.records.folds import join
 from mmkit.records.record import Record
 from mmkit.report.summary import Row, names, tied
+from mmkit.report.titles import title_of
 
 _OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
@@ -78,7 +79,7 @@ class Verdict:
         size = written(abs(self.difference), metric)
         points = " points" if is_share(metric) else ""
         difference = f"{size}{points} {'worse' if self.difference < 0 else 'better'}"
-        figures = f"{metric} {scores[0]} against {scores[1]}, {difference}"
+        figures = f"{title_of(metric)} {scores[0]} against {scores[1]}, {difference}"
         level = (
             f", where {' and '.join(self.level)} {'was' if len(self.level) == 1 else 'were'} level"
             if self.level

@@ -115,7 +115,7 @@ def test_if_lower_is_better_a_lower_value_is_above():
     )
     assert found.finding == "above"
     assert found.difference == pytest.approx(1)
-    assert "rmse 1.05 against 2.05, 1 better" in found.sentence()
+    assert "RMSE 1.05 against 2.05, 1 better" in found.sentence()
 
 
 def test_only_seeds_that_both_have_are_compared():
