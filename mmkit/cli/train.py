@@ -36,7 +36,9 @@ Several = list[str] | None
 @takes_own_data(before="config")
 def train(
     ctx: typer.Context,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the model; an ended training goes on in it.")],
+    out: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder of the model; an interrupted training goes on in it.")
+    ],
     task: Annotated[
         str | None, typer.Option(metavar="NAME", help="Task to train for. [digits]", envvar="MMKIT_TASK")
     ] = None,

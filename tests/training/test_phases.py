@@ -7,12 +7,14 @@ from torch import nn
 import mmkit
 from mmkit.contract import Features
 from mmkit.encoders.fcn import FcnEncoder
+from mmkit.experiments.beside import Beside
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Tuned
 from mmkit.system.settings import Settings
 from mmkit.training import phases
+from mmkit.training.checkpoints import Checkpoints
 from mmkit.training.loop import fit
 from mmkit.training.phases import held
 
@@ -46,7 +48,7 @@ class Pretrained(nn.Module):
         return Features.of(*self.tuned(batch))
 
 
-def trained(tune, *, noise=0.0, purpose="comparison", **training):
+def trained(tune, *, noise=0.0, beside=None, purpose="comparison", **training):
     chosen = mmkit.installed().choose(
         "encoder",
         Pretrained,
@@ -63,7 +65,7 @@ def trained(tune, *, noise=0.0, purpose="comparison", **training):
         baselines=False,
         settings=Settings("cpu"),
     )
-    return execute(asked.runs()[0], purpose=purpose)
+    return execute(asked.runs()[0], beside=beside, purpose=purpose)
 
 
 def best(record):
@@ -159,3 +161,32 @@ def test_what_is_held_is_trained_again_afterwards_also_after_an_error():
     with pytest.raises(RuntimeError, match="stop"):
         stop()
     assert (module.weight.requires_grad, module.bias.requires_grad) == (True, False)
+
+
+class Ending(Checkpoints):
+    """Ends the training after a number of checkpoints."""
+
+    left = 0
+
+    def write(self, state):
+        super().write(state)
+        Ending.left -= 1
+        if not Ending.left:
+            raise KeyboardInterrupt
+
+
+def test_a_training_that_ends_in_either_phase_goes_on_to_the_same_bits(tmp_path):
+    (plain, one), phases_seen = trained("full", epochs=2), []
+    for left in (3, 1, 1, 2):  # of four in each phase: within probing, at its end, and twice within tuning
+        Ending.left = left
+        with pytest.raises(KeyboardInterrupt):
+            trained("full", epochs=2, beside=Beside(Ending(tmp_path / "c.safetensors", 1e-9, 1, "x")))
+        phases_seen.append(
+            Checkpoints(tmp_path / "c.safetensors", of=["x", 64, plain.samples.validation]).read()["phase"]
+        )
+    again, other = trained("full", epochs=2, beside=Beside(Checkpoints(tmp_path / "c.safetensors", of="x")))
+    assert phases_seen[0] == "probing"
+    assert phases_seen[-1] == "tuning"
+    assert (again.history, again.phases, again.metrics) == (plain.history, plain.phases, plain.metrics)
+    ours, theirs = one.module.state_dict(), other.module.state_dict()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
