@@ -24,7 +24,6 @@ from mmkit.records.record import Purpose, Record
 from mmkit.system.times import in_words
 from mmkit.training.optimisation import Training
 
-
 SHORT = 10.0
 """Seconds below which nothing is said before the first run."""
 
