@@ -24,6 +24,9 @@ from mmkit.records.record import Purpose, Record
 from mmkit.system.times import in_words
 from mmkit.training.optimisation import Training
 
+SHORT = 10.0
+"""Seconds below which nothing is said before the first run."""
+
 
 @dataclass(frozen=True)
 class Sizes:
@@ -70,7 +73,7 @@ class Estimate:
         }
         told = ", ".join(f"{name} {in_words(part)}" for name, part in parts.items() if part >= self.total / 20)
         about = in_words(self.total)
-        if self.total < 10:
+        if self.total < SHORT:
             return f"it will take {about}"
         return f"it will take about {about}, less where training stops early ({told})"
 

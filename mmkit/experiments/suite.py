@@ -19,7 +19,7 @@ from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.forecast import forecast_of
+from mmkit.experiments.forecast import SHORT, forecast_of
 from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.parts import Part
@@ -180,7 +180,8 @@ def carry_out(
             )
             if pending:
                 estimate = forecast.estimate()
-                progress.note(estimate.sentence())
+                if estimate.total >= SHORT:
+                    progress.note(estimate.sentence())
                 progress.remaining(estimate.total)
             steps = [
                 Steps(part, number, catalog, file, known, kept, shared, forecast) for number, part in enumerate(parts)
