@@ -95,7 +95,7 @@ def test_findings_need_both(tmp_path):
         assert ("urgent" in row["findings"]) == ({"shadow", "fever"} <= set(row["findings"]))
     gone = [[row[name] is None for row in rows] for name in ("scan", "note")]
     assert np.mean(gone, axis=1) == pytest.approx(0.1, abs=0.03)
-    assert not np.logical_and(*gone).any()
+    assert not np.all(gone, axis=0).any()
 
 
 def test_points_have_the_error_that_is_chance(tmp_path):

@@ -186,9 +186,9 @@ def _copies(copies: np.ndarray | None, splits: np.ndarray | None, same: Same | N
         part = "" if whole == repeated else ", or share a text or a file with it"
         text = f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split{part}"
         return [Finding("warning", text)]
-    part = repeated - whole
+    shared = repeated - whole
     told = [f"{_rows(whole)} repeat{'s' * (whole == 1)} an earlier one"] if whole else []
-    told += [f"{_rows(part)} share{'s' * (part == 1)} a text or a file with an earlier one"] if part else []
+    told += [f"{_rows(shared)} share{'s' * (shared == 1)} a text or a file with an earlier one"] if shared else []
     stay = "and stays in its split" if repeated == 1 else "and stay in its split"
     return [Finding("note", f"{', '.join(told)}, {stay}")]
 
