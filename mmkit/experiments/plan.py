@@ -243,9 +243,10 @@ def _folds(choice: Choice, task: Task) -> tuple[Choice, ...]:
 
 def _once(combinations: Iterable[Combination]) -> tuple[Combination, ...]:
     """Each combination once: two choices may be the same, one of them with a default written out."""
-    found: dict[str, Combination] = {}
+    found: dict[tuple[object, ...], Combination] = {}
     for one in combinations:
-        found.setdefault(one.key, one)
+        classes = (choice.factories for choice in one.choices())  # two of one name are refused, not taken for one
+        found.setdefault((one.key, *classes), one)
     return tuple(found.values())
 
 
