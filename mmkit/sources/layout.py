@@ -229,3 +229,7 @@ class _Records:
             return value.as_py() if hasattr(value, "as_py") else value
         cells = {name: store.value(row) for name, store in self._cells.items()}
         return cells if any(cell is not None for cell in cells.values()) else None
+
+    def gaps(self, rows: Array) -> Array:
+        """[S] bool: True where every cell of a row is missing."""
+        return np.array([self.value(row) is None for row in rows.tolist()], bool)

@@ -86,6 +86,11 @@ class Members:
             state.update(of_arrow(pa.chunked_array(chunks, pa.int64())).encode())
         return state.hexdigest()
 
+    def gaps(self, rows: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+        """[S] bool: True where there is no member."""
+        found: np.ndarray[Any, np.dtype[Any]] = self._column.is_null().to_numpy()[rows]
+        return found
+
     def value(self, row: int) -> bytes | None:
         """The bytes of the member."""
         chunk = int(np.searchsorted(self._starts, row, side="right")) - 1

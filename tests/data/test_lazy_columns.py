@@ -73,7 +73,7 @@ def given(column):
 def test_nothing_is_decoded_before_it_is_asked_for(paths):
     modality = Read()
     found, _ = decode_all(given(paths), {"n": modality}, "missing")
-    column = found.inputs["n"]
+    column = Column.of(found.inputs["n"])
     assert column.lazy is not None
     assert len(modality.calls) <= 64  # a few, to know their size
     chosen = select(found, [3, 7, 250])
@@ -86,9 +86,9 @@ def test_nothing_is_decoded_before_it_is_asked_for(paths):
 
 
 def test_the_values_are_those_of_a_column_in_memory(paths, monkeypatch):
-    lazy = decode_all(given(paths), {"n": Read()}, "missing")[0].inputs["n"]
+    lazy = Column.of(decode_all(given(paths), {"n": Read()}, "missing")[0].inputs["n"])
     monkeypatch.setattr(decoding, "EAGER", 1 << 40)
-    plain = decode_all(given(paths), {"n": Read()}, "missing")[0].inputs["n"]
+    plain = Column.of(decode_all(given(paths), {"n": Read()}, "missing")[0].inputs["n"])
     assert plain.lazy is None
     assert [v is None for v in lazy] == [v is None for v in plain]
     one, other = (whole("n", Plain(), c, [str(i) for i in range(300)]) for c in (lazy, plain))
@@ -121,9 +121,9 @@ def test_a_live_reading_names_the_value_that_it_cannot_read(paths):
     with pytest.raises(RejectedError, match="sample s200") as caught:
         live.rows(torch.tensor([3, 200]))
     left = without(samples, caught.value, "missing")
-    assert left.inputs["n"].lazy is not None
+    assert Column.of(left.inputs["n"]).lazy is not None
     assert left.inputs["n"][200] is None
-    assert left.inputs["n"].fingerprint != samples.inputs["n"].fingerprint
+    assert Column.of(left.inputs["n"]).fingerprint != Column.of(samples.inputs["n"]).fingerprint
     with pytest.raises(RejectedError):  # it does not occur there any more
         without(left, caught.value, "missing")
 
@@ -167,11 +167,12 @@ def test_a_fit_that_does_not_stream_gets_some_values_of_a_large_column(values):
 
 
 def test_a_file_that_changes_is_another_column(paths):
-    column = decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"]
-    again = decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"]
+    column = Column.of(decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"])
+    again = Column.of(decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"])
     assert column.same(again)
     Path(paths[3]).write_text("30")
-    assert not column.same(decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"])
+    changed = Column.of(decode_all(given(paths), {"n": Read()}, "missing", {"n": "image"})[0].inputs["n"])
+    assert not column.same(changed)
 
 
 def test_all_samples_with_truth_are_the_samples():

@@ -18,6 +18,7 @@ from mmkit.features import pieces
 from mmkit.features.cache import cache_entries, clear
 from mmkit.features.sharing import Shared
 from mmkit.features.transformed import Packing, UnpackableError, packed
+from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import installed
 from mmkit.transforms.series import SeriesTransform
 from mmkit.transforms.text import TextTransform
@@ -53,6 +54,7 @@ def transforms():
     found = []
     for entry in catalog.available("encoder"):
         spec = entry.spec
+        assert isinstance(spec, EncoderSpec)
         modality = catalog.find("modality", spec.modality).load()()
         generator = Generator().manual_seed(0)
         values = [modality.example(generator) for _ in range(5 * FEW)]
@@ -186,7 +188,7 @@ class Slow(TextTransform):
 
 def _pack(folder, log):
     pieces.SECONDS = 0.0  # each part is made sure of
-    Decoded.at_once = FEW
+    setattr(Decoded, "at_once", FEW)  # noqa: B010 (a property, in this process for good)
     values = texts(400)
     transform = Slow()
     transform.log = str(log)

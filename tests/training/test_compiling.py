@@ -3,7 +3,6 @@
 import pytest
 import torch
 
-from mmkit.training import compiling
 from mmkit.training.compiling import Compiled
 
 
@@ -25,7 +24,7 @@ def test_what_cannot_be_compiled_is_said_once_and_runs(monkeypatch):
 
         return call
 
-    monkeypatch.setattr(compiling.torch, "compile", compile_)
+    monkeypatch.setattr(torch, "compile", compile_)
     said = []
     step = Compiled(Step(), said.append)
     assert [step(torch.tensor([2.0])).item() for _ in range(2)] == [2.0, 2.0]
