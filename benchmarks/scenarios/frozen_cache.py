@@ -1,6 +1,7 @@
 """A frozen encoder runs once: what it gives is kept on the disk, and shared by fusions, heads, seeds and later suites.
 
-The few images that the second suite encodes are those of its dry run, which tries each combination on some samples.
+The few images that the second suite encodes are those of its dry run, which tries each combination on some samples, and
+of the estimate of its time.
 """
 
 from torch import nn

@@ -75,6 +75,7 @@ def paces(
         shared: what the runs share.
     """
     found = {}
+    encode: dict[tuple[str, str], float] = {}
     features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     for key, combination in combinations.items():
         shared.progress.stage(f"pace of {combination.label}")
@@ -82,34 +83,44 @@ def paces(
         try:
             with own_state(settings.device, seed=0):
                 subject = splits.own().retry_without_rejected(make)
-                found[key] = _pace(subject, combination, training, settings)
+                found[key] = _pace(subject, combination, training, settings, encode)
         except (MmkitError, RuntimeError, ValueError):
             continue  # its runs will fail in the same way and record the reason
     return found
 
 
-def _pace(subject: Subject, combination: Combination, training: Training, settings: Settings) -> Pace:
+def _pace(
+    subject: Subject,
+    combination: Combination,
+    training: Training,
+    settings: Settings,
+    encode: dict[tuple[str, str], float],
+) -> Pace:
+    """The pace of one; the seconds of a sample in each frozen encoder are added to `encode`, once for all of them."""
     timed = partial(seconds_of, device=settings.device)
     encoders: dict[str, FrozenEncoder] = {}
-    names = dict(zip(subject.frozen, subject.encoders(encoders), strict=True))
     subject.module.eval()
-    encode = {name: timed(encoders[slot].encode) / INFERENCE_BATCH for name, slot in names.items()}
+    for name, slot in zip(subject.frozen, subject.encoders(encoders), strict=True):
+        key = name, str(combination.encoders[name])
+        if key not in encode:  # warm from the samples that the subject has encoded
+            encode[key] = timed(encoders[slot].encode, calls=0) / INFERENCE_BATCH
     predict = timed(subject.predict) / INFERENCE_BATCH
     subject.step.train()
     made = timed(subject.make_batch)
     train = (made + timed(subject.train)) / training.batch_size
     probe = timed(subject.probe) / training.batch_size if subject.tuned else None
     share = subject.transforming / len(combination.encoders)
-    once = {(name, str(choice)): share + encode.get(name, 0.0) for name, choice in combination.encoders.items()}
+    keys = [(name, str(choice)) for name, choice in combination.encoders.items()]
+    once = {key: share + encode.get(key, 0.0) for key in keys}
     return Pace(subject.building, train, predict, probe, once)
 
 
-def seconds_of(call: Call, *, device: torch.device | str) -> float:
-    """The median wall time of a few calls, the first left out where there is time for more."""
+def seconds_of(call: Call, *, device: torch.device | str, calls: int = CALLS) -> float:
+    """The median wall time of `calls` calls after a first one, which counts where there is no time for more."""
     synchronize = synchronizer(device)
     synchronize()
     seconds: list[float] = []
-    while len(seconds) <= CALLS and sum(seconds) < LONG:
+    while len(seconds) <= calls and sum(seconds) < LONG:
         began = time.perf_counter()
         call()
         synchronize()

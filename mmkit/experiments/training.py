@@ -137,7 +137,7 @@ def train(
     with owned(folder):
         splits = splits_of(planned.task, catalog, planned.settings)
         asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
-        if (before := read_asked(folder)) is not None:
+        if (before := read_asked(folder)) is not None and _holds(folder):
             check_same(before, asked, folder)
             if (known := _finished(folder)) is not None:
                 model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
@@ -353,6 +353,14 @@ def _check_free(folder: Path) -> None:
         raise UsageError(f"{folder} holds other files and no training; choose an empty or a new folder with --out")
 
 
+def _holds(folder: Path) -> bool:
+    """Whether a training has left anything in its folder: its record, a checkpoint, or runs of its search."""
+    if (folder / RECORD).exists() or any((folder / CHECKPOINT).glob("*.safetensors")):
+        return True
+    searches = folder / CHECKPOINT / "records.jsonl"
+    return searches.exists() and searches.stat().st_size > 0
+
+
 def _finished(folder: Path) -> Record | None:
     """The record of a training that has ended; None if it has not.
 
@@ -400,7 +408,7 @@ def _told(folder: Path, progress: Progress) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        if any((folder / CHECKPOINT).glob("*.safetensors")) or (folder / CHECKPOINT / "records.jsonl").stat().st_size:
+        if _holds(folder):
             progress.note(f"the training is kept in {folder / CHECKPOINT}; the same command goes on there")
         else:
             progress.note("nothing was trained yet; the same command begins anew")

@@ -14,7 +14,7 @@ import numpy as np
 from torch import Tensor
 
 from mmkit.errors import DataError
-from mmkit.sources.columns import Array, Store
+from mmkit.sources.columns import Array, Media, Store
 from mmkit.sources.findings import Finding
 from mmkit.sources.twins import alike, difference_hash
 
@@ -62,7 +62,7 @@ def look(name: str, store: Store, there: Array, decode: Decode, *, deep: bool = 
         read += 1
         try:
             raw = store.value(row)
-            total += _size(raw)
+            total += _size(raw) if isinstance(store, Media) or isinstance(raw, bytes) else 0
             value = decode(raw)
         except DataError as error:
             broken.append((row, str(error)))
@@ -73,10 +73,9 @@ def look(name: str, store: Store, there: Array, decode: Decode, *, deep: bool = 
     return Looked(findings, alike(looks) if looks.any() else None)
 
 
-def _size(raw: Any) -> int:
-    if isinstance(raw, bytes):
-        return len(raw)
-    return Path(raw).stat().st_size if isinstance(raw, str) and len(raw) < 4096 and Path(raw).is_file() else 0
+def _size(raw: str | bytes | None) -> int:
+    """The bytes of a file, or of what a cell holds."""
+    return len(raw) if isinstance(raw, bytes) else Path(raw).stat().st_size if raw else 0
 
 
 def _told(name: str, broken: list[tuple[int, str]], read: int, *, whole: bool) -> Finding:

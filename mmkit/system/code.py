@@ -132,6 +132,7 @@ class _Reached:
 
     def _class(self, component: type) -> None:
         hidden, live = _file_of(component.__module__) is None, _is_live(component.__module__)
+        written = _written_by(component) if live else frozenset()
         for name, value in vars(component).items():
             inner = _within(value)
             if isinstance(inner, property):
@@ -139,7 +140,7 @@ class _Reached:
                     self.take(function)
             elif isinstance(inner, types.FunctionType | type):
                 self.take(inner)
-            elif not live or name.startswith("__"):
+            elif not live or name.startswith("__") or name in written:
                 continue
             elif hidden and callable(inner) and not isinstance(inner, _CONSTANTS):
                 raise _HiddenError(f"{component.__qualname__}.{name}")
@@ -211,6 +212,13 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
 def _globals_of(code: types.CodeType) -> set[str]:
     """The names that code reads from its module; `co_names` has those of attributes, too."""
     return {one.argval for one in dis.get_instructions(code) if one.opname in {"LOAD_GLOBAL", "LOAD_NAME"}}
+
+
+def _written_by(component: type) -> frozenset[str]:
+    """The attributes that a class itself writes, such as a count of its calls: what it makes, not what it is given."""
+    inner = map(_within, vars(component).values())
+    codes = [code for one in inner if isinstance(one, types.FunctionType) for code in _codes(one.__code__)]
+    return frozenset(one.argval for code in codes for one in dis.get_instructions(code) if one.opname == "STORE_ATTR")
 
 
 def _of_code(code: types.CodeType) -> list[Any]:

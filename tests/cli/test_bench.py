@@ -140,8 +140,9 @@ class TestDryRun:
     def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
         assert (code, err) == (0, SPEAKERS)
-        assert out.splitlines()[-2] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
-        assert len(out.splitlines()) == 10
+        assert out.splitlines()[-3] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
+        assert out.splitlines()[-1].startswith("it will take about ")
+        assert len(out.splitlines()) == 11
         assert list(tmp_path.iterdir()) == []
 
     @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ class TestDryRun:
     def test_the_number_of_search_runs_is_said(self, bench):
         code, out, _ = bench(*SMALL, "--dry-run")
         assert code == 0
-        assert out.splitlines()[-2:] == [
+        assert out.splitlines()[-3:-1] == [
             "3 combinations x 3 seeds = 9 runs on task synthetic-unique:train=48, cpu, float32",
             "before them 9 to 12 search runs, which choose a learning rate of 0.0005, 0.002, 0.01 on validation",
         ]

@@ -15,7 +15,7 @@ from mmkit.features.sharing import Shared
 from mmkit.transforms.table import TableTransform
 from mmkit.transforms.truth import Categories
 
-TASK = "synthetic-redundant:modality=table,train=64"
+TASK = "synthetic-redundant:modality=table,train=72"
 SMALL = {"epochs": 1, "min_steps": 0}
 
 
@@ -47,8 +47,8 @@ def test_a_suite_of_thirty_runs_transforms_each_split_once(seen, tmp_path):
     for size in sizes.values():
         assert seen["TableTransform", "__call__", size] == 2  # two inputs
         assert seen["Categories", "__call__", size] == 1
-    assert seen["TableTransform", "fit", 64] == 2
-    assert seen["Categories", "fit", 64] == 1
+    assert seen["TableTransform", "fit", 72] == 2
+    assert seen["Categories", "fit", 72] == 1
 
 
 class TestKept:

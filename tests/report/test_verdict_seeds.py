@@ -31,7 +31,7 @@ def test_a_seed_on_which_a_metric_is_not_defined_counts_for_neither():
     assert found.difference == pytest.approx(0.25)
     deviation = statistics.stdev([0.5 - 0.4, 0.7 - 0.3])
     assert found.margin == pytest.approx(2 * deviation / 2**0.5)
-    assert "r2 0.6 against 0.35" in found.sentence()
+    assert "R2 0.6 against 0.35" in found.sentence()
     assert "over 2 of 3 seeds" in found.sentence()
     assert found.document()["asked"] == 3
 
@@ -45,7 +45,7 @@ def test_a_seed_that_failed_counts_for_neither():
     )
     assert found.scores == (0.5, 0.4)
     assert (found.seeds, found.asked, found.margin) == (1, 2, None)
-    assert "r2 0.5 against 0.4" in found.sentence()
+    assert "R2 0.5 against 0.4" in found.sentence()
     assert found.sentence().startswith("One seed gives no verdict, and of 2 only one counts: ")
     assert "(1 of 2 seeds; both chosen on validation)" in found.sentence()
 

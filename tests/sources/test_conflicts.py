@@ -1,17 +1,25 @@
 """Copies with different truth: only rows that are equal in every input bound the accuracy."""
 
+import hashlib
+
 import numpy as np
+from PIL import Image
 
 import mmkit
 
 SAID = ["the yellow bus was late again", "nobody told us of the change", "the new staff were very kind"]
 
 
+def picture(content):
+    """A picture: the same of the same bytes, and another of others."""
+    return Image.frombytes("RGB", (4, 4), hashlib.blake2b(content, digest_size=48).digest())
+
+
 def table(tmp_path, rows):
-    """A table of texts and files; each row is (text, bytes of its file, truth)."""
+    """A table of texts and pictures; each row is (text, what its picture is made of, truth)."""
     lines = ["text,image,truth"]
     for number, (text, content, truth) in enumerate(rows):
-        (tmp_path / f"{number}.png").write_bytes(content)
+        picture(content).save(tmp_path / f"{number}.png")
         lines.append(f"{text},{number}.png,{truth}")
     path = tmp_path / "rows.csv"
     path.write_text("\n".join(lines) + "\n")

@@ -140,8 +140,8 @@ def test_near_twins_of_pictures_stay_in_one_split_with_deep(tmp_path):
         names += [f"{i}.png", f"{i}.jpg"]
     data = table(tmp_path, names, [["a", "b"][i // 2 % 2] for i in range(80)])
     found = OwnData(data=data, target="label", deep=True).found
-    (told,) = [one.text for one in found.findings if "repeat an earlier one" in one.text]
-    assert told == "40 rows repeat an earlier one, and stay in its split"
+    (told,) = [one.text for one in found.findings if "an earlier one" in one.text]
+    assert told == "40 rows share a text or a file with an earlier one, and stay in its split"
     sides = found.sides.reshape(-1, 2)
     assert (sides[:, 0] == sides[:, 1]).all()
     plain = OwnData(data=data, target="label").found
@@ -216,4 +216,4 @@ def test_rows_conflict_where_all_inputs_are_the_same_and_not_where_a_picture_is(
         {"image": names, "size": [float(i) + 0.5 for i in range(22)], "label": labels}, target="label", files=tmp_path
     )
     assert warnings(found) == []
-    assert "2 rows repeat an earlier one" in str(found.findings)
+    assert "2 rows share a text or a file with an earlier one" in str(found.findings)

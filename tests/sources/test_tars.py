@@ -92,7 +92,7 @@ def test_shards_are_what_a_table_with_files_is(tmp_path):
     assert columns[1:] == [{key: one[key] for key in ("name", "missing", "is")} for one in its["columns"]]
     for part in ("inputs", "target", "splits", "findings", "problems"):
         assert mine[part] == its[part]
-    assert "10 rows repeat an earlier one" in str(mine["findings"])
+    assert "10 rows share a text or a file with an earlier one" in str(mine["findings"])
     for name in ("train", "validation", "test"):
         one, other = tars.split(name), files.split(name)
         assert (list(one.ids), list(one.truth)) == (list(other.ids), list(other.truth))

@@ -153,3 +153,21 @@ def test_a_global_that_has_the_name_of_an_attribute_is_not_read():
     first = code_of(scope["Fusion"])
     scope |= {"width": 5, "mean": {"a": 1}}
     assert code_of(scope["Fusion"]) == first
+
+
+def test_a_count_that_a_class_keeps_of_itself_is_no_setting():
+    cell = """
+        class Encoder(Base):
+            calls, size = 0, 8
+            def forward(self, x):
+                Encoder.calls += 1
+                return x[: self.size]
+        """
+    scope = {"__name__": "__main__", "Base": nn.Module}
+    exec(textwrap.dedent(cell), scope)
+    encoder = scope["Encoder"]
+    first = code_of(encoder)
+    encoder.calls = 7
+    assert code_of(encoder) == first
+    encoder.size = 16
+    assert code_of(encoder) != first
