@@ -7,6 +7,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+from typing import Any
 
 import pytest
 from torch import nn
@@ -165,7 +166,7 @@ def test_a_count_that_a_class_keeps_of_itself_is_no_setting():
         """
     scope = {"__name__": "__main__", "Base": nn.Module}
     exec(textwrap.dedent(cell), scope)
-    encoder = scope["Encoder"]
+    encoder: Any = scope["Encoder"]
     first = code_of(encoder)
     encoder.calls = 7
     assert code_of(encoder) == first
