@@ -305,7 +305,7 @@ class Description:
             sizes = ", ".join(f"{name} {self.count(name):,}" for name in SPLITS)
             yield f"splits: {sizes} ({self.how})"
             if self._few:
-                yield f"  fewer than {SMALL:,} rows: --folds 5 tests each once, by a model that has not seen it"
+                yield f"  fewer than {SMALL:,} rows: mmkit bench --folds 5 tests each of them once"
             return
         sizes = ", ".join(
             f"{name} {_range([int((sides == side).sum()) for sides in self.folds])}" for side, name in enumerate(SPLITS)
