@@ -64,7 +64,7 @@ def find(
     found = leaks.leaks(columns, kinds, target, seed=seed)
     findings = [Finding("warning", text, names) for text, names in found]
     findings += _conflicts(target, copies, same)
-    findings += _missing(columns, kinds, target)
+    findings += _missing(columns, kinds)
     findings += _rare(target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
@@ -119,11 +119,9 @@ def _truth_codes(target: Target) -> np.ndarray:
     return np.unique(words, return_inverse=True)[1]
 
 
-def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], target: Target) -> list[Finding]:
-    """Rows without truth, and rows without any input."""
+def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str]) -> list[Finding]:
+    """Rows without any input."""
     found = []
-    if target.missing:
-        found.append(Finding("note", f"{target.missing:,} rows have no truth, and are left out"))
     used = [column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"]
     if used:
         empty = without_values(used)
