@@ -68,7 +68,7 @@ def one_token(values: Tensor, features: Inputs, names: Iterable[str]) -> Feature
         mask = features[name].mask
         if features[name].complete and mask.shape[1] == 1:  # all True: a new mask would cost as much as a small sum
             return Features(values.unsqueeze(1), mask, complete=True)
-    mask = torch.ones(len(values), 1, dtype=torch.bool, device=values.device)
+    mask = torch.ones(values.shape[0], 1, dtype=torch.bool, device=values.device)
     return Features(values.unsqueeze(1), mask, complete=True)
 
 
