@@ -36,6 +36,17 @@ def known(keys, truth):
     return sum(max(of.values()) for of in counts.values()) / len(truth)
 
 
+def read(path):
+    """Sound [T] and pictures [F H W 3] of a clip."""
+    import av
+
+    with av.open(str(path)) as file:
+        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+        file.seek(0)
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    return wave, pictures
+
+
 def test_posts_say_it_in_the_text_in_seven_of_ten(tmp_path):
     module, rows = made("sentiment", tmp_path)
     said = {
@@ -64,6 +75,17 @@ def test_questions_alone_tell_little(tmp_path):
     assert known([(row["picture"], row["question"]) for row in rows], answers) == 1
 
 
+@pytest.mark.full
+def test_drawings_are_those_of_the_collection(tmp_path):
+    _, rows = made("catalogue", tmp_path)
+    page = (FOLDER / "catalogue" / "README.md").read_text("utf-8")
+    authors = len({row["author"] for row in rows} - {""})
+    sections = len({row["section"] for row in rows})
+    for told in (f"{len(rows):,} drawings", f"by {authors} authors", f"one of {sections},"):
+        assert told in page
+    assert all((tmp_path / row["image"]).is_file() for row in rows)
+
+
 def test_machines_need_both(tmp_path):
     module, rows = made("triage", tmp_path)
     truth = [row["to_do"] for row in rows]
@@ -87,6 +109,21 @@ def test_a_history_or_an_item_alone_tell_nothing(tmp_path):
     assert known(tastes, truth) < 0.56
     assert known([row["city"] for row in rows], truth) < 0.56
     assert known(wanted, truth) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.full
+def test_clips_need_both(tmp_path):
+    pytest.importorskip("av")
+    _, rows = made("events", tmp_path)
+    truth, opens, knocks = [row["event"] for row in rows], [], []
+    for row in rows:
+        wave, pictures = read(tmp_path / row["heard"])
+        dark = (pictures.min(-1) < 100).mean((1, 2))
+        opens.append(bool(dark[-1] > dark[0]))
+        knocks.append(bool((abs(wave) > 0.1).mean() < 0.25))  # a buzzer is as loud for half of the time
+    assert known(opens, truth) == pytest.approx(1 / 2)
+    assert known(knocks, truth) == pytest.approx(1 / 2)
+    assert known(zip(opens, knocks, strict=True), truth) == 1
 
 
 def test_findings_need_both(tmp_path):
