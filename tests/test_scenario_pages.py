@@ -6,7 +6,9 @@ may not: it is checked on the page and on the output.
 
 import csv
 import importlib.util
+import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -78,6 +80,12 @@ def catalogue(shown):
     assert table["late"] > max(table["only:image"], table["only:table"])
 
 
+def packages(shown):
+    table = scores(shown[2])
+    assert table["only:description"] > table["only:table"] + 10
+    assert abs(table["concat"] - table["only:description"]) < 10
+
+
 def triage(shown):
     table = scores(shown[2])
     both, alone = best(table)
@@ -114,9 +122,18 @@ def courses(shown):
 
 
 CLAIMS = {
-    claim.__name__: claim for claim in (sentiment, questions, catalogue, triage, recommendation, events, scans, courses)
+    claim.__name__: claim
+    for claim in (sentiment, questions, catalogue, packages, triage, recommendation, events, scans, courses)
 }
 NEEDS = {"events": "av"}  # modules that mmkit itself does without
+CHANGING = {"packages"}  # the list that they are made of changes from day to day
+
+
+def debian():
+    """Whether this machine is a Debian that knows its packages."""
+    if not Path("/etc/os-release").exists() or platform.freedesktop_os_release()["ID"] != "debian":
+        return False
+    return len(subprocess.run(["apt-cache", "dumpavail"], capture_output=True, check=True).stdout) > 10_000_000
 
 
 def anywhere(output):
@@ -151,6 +168,8 @@ def test_a_page_fits_eighty_columns(name):
 def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
     if name in NEEDS:
         pytest.importorskip(NEEDS[name])
+    if name in CHANGING and not debian():
+        pytest.skip("the list of packages is not on this machine")
     runner.prepare(tmp_path)
     shown = []
     for block in runner.blocks(PAGES[name]):
@@ -160,7 +179,9 @@ def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
         shown.append(output)
         if "mmkit bench" in block.code:
             assert set(scores(output)) == set(scores(block.shown))
-        elif re.search(r"mmkit (train|predict)", block.code):
+        elif name in CHANGING:
+            assert output
+        elif re.search(r"mmkit (train|predict)|/model/", block.code):
             assert masked(output.splitlines()) == masked(block.shown.splitlines())
         else:
             assert anywhere(output) == anywhere(block.shown)

@@ -12,12 +12,12 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 
 
-def made(name, folder):
-    """The script of a scenario, after it made its table; and the rows of that."""
+def made(name, folder, *given):
+    """The script of a scenario, after it made its table of what is given; and the rows of that."""
     spec = importlib.util.spec_from_file_location(f"make_{name}", FOLDER / name / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.make(folder)
+    module.make(folder, *given)
     (table,) = [path for path in folder.iterdir() if path.is_file()]
     text = table.read_text("utf-8")
     rows = (
@@ -84,6 +84,26 @@ def test_drawings_are_those_of_the_collection(tmp_path):
     for told in (f"{len(rows):,} drawings", f"by {authors} authors", f"one of {sections},"):
         assert told in page
     assert all((tmp_path / row["image"]).is_file() for row in rows)
+
+
+def test_packages_are_taken_by_their_source(tmp_path):
+    listed = tmp_path / "available.txt"
+    listed.write_text(
+        "\n\n".join(
+            f"Package: p{number}-{part}\nSource: s{number} (1.0)\nSection: {section}\nSize: {number + 1}\n"
+            f"Depends: libc6 (>= 2), perl | sh\nDescription: tool {number}"
+            for number in range(600)
+            for part, section in enumerate(("net", "games", "libs"))
+        ),
+        "utf-8",
+    )
+    _, rows = made("packages", tmp_path / "packages", listed)
+    sources = collections.Counter(row["source"] for row in rows)
+    assert set(sources.values()) == {2}  # all of a source, or none; libs is none of the 16 sections
+    assert len(sources) == pytest.approx(100, abs=30)
+    assert {row["section"] for row in rows} == {"net", "games"}
+    assert {(row["n_depends"], row["needs_libc6"], row["needs_libqt"]) for row in rows} == {("2", "True", "False")}
+    assert all(row["description"] == f"tool {int(row['size'].split('.')[0]) - 1}" for row in rows)
 
 
 def test_machines_need_both(tmp_path):
