@@ -4,8 +4,11 @@ Figures may differ from machine to machine, and so may which of several fusions 
 may not: it is checked on the page and on the output.
 """
 
+import csv
 import importlib.util
+import platform
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -56,11 +59,11 @@ def best(found, *, least=False):
 
 
 def sentiment(shown):
-    table, answers = scores(shown[2]), shown[3].splitlines()
+    table, answers = scores(shown[2]), list(csv.DictReader(shown[4].splitlines()[1:]))
     both, alone = best(table)
     assert both > 93
     assert alone < 91  # 85 by the rule that made the posts, and what a test of 225 posts adds by chance
-    assert [line.split()[1] for line in answers] == ["likes", "dislikes", "likes", "likes", "dislikes"]
+    assert [answer["label"] for answer in answers] == ["likes", "dislikes", "likes", "likes", "dislikes"]
 
 
 def questions(shown):
@@ -69,6 +72,18 @@ def questions(shown):
     assert table["only:question"] < 36  # some 30 by the rule
     assert both > table["only:question"] + 20
     assert both > table["only:picture"] + 20
+
+
+def catalogue(shown):
+    table = scores(shown[2])
+    assert min(table["only:image"], table["only:title"], table["only:table"]) > 2 * 100 / 13
+    assert table["late"] > max(table["only:image"], table["only:table"])
+
+
+def packages(shown):
+    table = scores(shown[2])
+    assert table["only:description"] > table["only:table"] + 10
+    assert abs(table["concat"] - table["only:description"]) < 10
 
 
 def triage(shown):
@@ -87,9 +102,17 @@ def recommendation(shown):
     assert both < 99  # 95 by the rule
 
 
+def events(shown):
+    table = scores(shown[2])
+    both, alone = best(table)
+    assert both > 90
+    assert alone < 70  # 50 by the rule
+
+
 def scans(shown):
     both, alone = best(scores(shown[2]))
-    assert both > alone + 10
+    assert both > 85
+    assert alone < 80  # 78 by the rule: its own label, and the two others guessed
 
 
 def courses(shown):
@@ -98,7 +121,24 @@ def courses(shown):
     assert alone > 8  # 9.3 by the rule
 
 
-CLAIMS = {claim.__name__: claim for claim in (sentiment, questions, triage, recommendation, scans, courses)}
+CLAIMS = {
+    claim.__name__: claim
+    for claim in (sentiment, questions, catalogue, packages, triage, recommendation, events, scans, courses)
+}
+NEEDS = {"events": "av"}  # modules that mmkit itself does without
+CHANGING = {"packages"}  # the list that they are made of changes from day to day
+
+
+def debian():
+    """Whether this machine is a Debian that knows its packages."""
+    if not Path("/etc/os-release").exists() or platform.freedesktop_os_release()["ID"] != "debian":
+        return False
+    return len(subprocess.run(["apt-cache", "dumpavail"], capture_output=True, check=True).stdout) > 10_000_000
+
+
+def anywhere(output):
+    """Without the encoders that `mmkit data inspect` offers: they depend on the plugins that are installed."""
+    return re.sub(r"^encoder of .*?(?=^next: )", "", output, flags=re.MULTILINE | re.DOTALL)
 
 
 def masked(output):
@@ -126,6 +166,10 @@ def test_a_page_fits_eighty_columns(name):
 @pytest.mark.full
 @pytest.mark.parametrize("name", PAGES)
 def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
+    if name in NEEDS:
+        pytest.importorskip(NEEDS[name])
+    if name in CHANGING and not debian():
+        pytest.skip("the list of packages is not on this machine")
     runner.prepare(tmp_path)
     shown = []
     for block in runner.blocks(PAGES[name]):
@@ -135,8 +179,10 @@ def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
         shown.append(output)
         if "mmkit bench" in block.code:
             assert set(scores(output)) == set(scores(block.shown))
-        elif block.language == "python":
+        elif name in CHANGING:
+            assert output
+        elif re.search(r"mmkit (train|predict)|/model/", block.code):
             assert masked(output.splitlines()) == masked(block.shown.splitlines())
         else:
-            assert output == block.shown
+            assert anywhere(output) == anywhere(block.shown)
     CLAIMS[name](shown)

@@ -12,12 +12,12 @@ import pytest
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 
 
-def made(name, folder):
-    """The script of a scenario, after it made its table; and the rows of that."""
+def made(name, folder, *given):
+    """The script of a scenario, after it made its table of what is given; and the rows of that."""
     spec = importlib.util.spec_from_file_location(f"make_{name}", FOLDER / name / "make.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    module.make(folder)
+    module.make(folder, *given)
     (table,) = [path for path in folder.iterdir() if path.is_file()]
     text = table.read_text("utf-8")
     rows = (
@@ -34,6 +34,17 @@ def known(keys, truth):
     for key, value in zip(keys, truth, strict=True):
         counts[key][value] += 1
     return sum(max(of.values()) for of in counts.values()) / len(truth)
+
+
+def read(path):
+    """Sound [T] and pictures [F H W 3] of a clip."""
+    import av
+
+    with av.open(str(path)) as file:
+        pictures = np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+        file.seek(0)
+        wave = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    return wave, pictures
 
 
 def test_posts_say_it_in_the_text_in_seven_of_ten(tmp_path):
@@ -64,6 +75,37 @@ def test_questions_alone_tell_little(tmp_path):
     assert known([(row["picture"], row["question"]) for row in rows], answers) == 1
 
 
+@pytest.mark.full
+def test_drawings_are_those_of_the_collection(tmp_path):
+    _, rows = made("catalogue", tmp_path)
+    page = (FOLDER / "catalogue" / "README.md").read_text("utf-8")
+    authors = len({row["author"] for row in rows} - {""})
+    sections = len({row["section"] for row in rows})
+    for told in (f"{len(rows):,} drawings", f"by {authors} authors", f"one of {sections},"):
+        assert told in page
+    assert all((tmp_path / row["image"]).is_file() for row in rows)
+
+
+def test_packages_are_taken_by_their_source(tmp_path):
+    listed = tmp_path / "available.txt"
+    listed.write_text(
+        "\n\n".join(
+            f"Package: p{number}-{part}\nSource: s{number} (1.0)\nSection: {section}\nSize: {number + 1}\n"
+            f"Depends: libc6 (>= 2), perl | sh\nDescription: tool {number}"
+            for number in range(600)
+            for part, section in enumerate(("net", "games", "libs"))
+        ),
+        "utf-8",
+    )
+    _, rows = made("packages", tmp_path / "packages", listed)
+    sources = collections.Counter(row["source"] for row in rows)
+    assert set(sources.values()) == {2}  # all of a source, or none; libs is none of the 16 sections
+    assert len(sources) == pytest.approx(100, abs=30)
+    assert {row["section"] for row in rows} == {"net", "games"}
+    assert {(row["n_depends"], row["needs_libc6"], row["needs_libqt"]) for row in rows} == {("2", "True", "False")}
+    assert all(row["description"] == f"tool {int(row['size'].split('.')[0]) - 1}" for row in rows)
+
+
 def test_machines_need_both(tmp_path):
     module, rows = made("triage", tmp_path)
     truth = [row["to_do"] for row in rows]
@@ -87,6 +129,21 @@ def test_a_history_or_an_item_alone_tell_nothing(tmp_path):
     assert known(tastes, truth) < 0.56
     assert known([row["city"] for row in rows], truth) < 0.56
     assert known(wanted, truth) == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.full
+def test_clips_need_both(tmp_path):
+    pytest.importorskip("av")
+    _, rows = made("events", tmp_path)
+    truth, opens, knocks = [row["event"] for row in rows], [], []
+    for row in rows:
+        wave, pictures = read(tmp_path / row["heard"])
+        dark = (pictures.min(-1) < 100).mean((1, 2))
+        opens.append(bool(dark[-1] > dark[0]))
+        knocks.append(bool((abs(wave) > 0.1).mean() < 0.25))  # a buzzer is as loud for half of the time
+    assert known(opens, truth) == pytest.approx(1 / 2)
+    assert known(knocks, truth) == pytest.approx(1 / 2)
+    assert known(zip(opens, knocks, strict=True), truth) == 1
 
 
 def test_findings_need_both(tmp_path):
