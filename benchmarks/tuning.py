@@ -8,8 +8,9 @@ the defaults of training, was chosen on validation of seed 0. Weights and data c
     apt-get update && apt-cache dumpavail > FOLDER/available.txt
     python benchmarks/tuning.py FOLDER [--seeds 3] [--epochs 4] [--modes full lora ...] [--memory]
 
-FOLDER keeps each run and the features; begun again, it goes on where it stopped. With --memory the record also has the
-highest mark of a process that tunes in full for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
+FOLDER keeps each run and the features; begun again, it goes on where it stopped. A mode of fewer seeds is compared with
+the frozen encoder of the same seeds. With --memory the record also has the highest mark of a process that tunes in full
+for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
 """
 
 import argparse
@@ -108,6 +109,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=int, default=4, help="of tuning")
     parser.add_argument("--modes", nargs="+", choices=MODES, default=MODES, help="of tuning, each beside frozen")
+    parser.add_argument("--kept", action="store_true", help="record the seeds that FOLDER holds of each mode; run none")
     parser.add_argument("--memory", action="store_true", help="measure memory, too")
     asked = parser.parse_args()
     file = asked.folder / "available.txt"
@@ -115,18 +117,22 @@ def main() -> None:
     for seed in range(asked.seeds):
         for mode, results in found.items():
             kept = asked.folder / f"{mode.replace(':', '-')}-{seed}-{asked.epochs}.json"
+            if asked.kept and not kept.exists():
+                continue
             if not kept.exists():
                 kept.write_text(json.dumps(figures(file, mode, seed, asked.epochs)))
             results.append(json.loads(kept.read_text()))
             print(mode, seed, {part: results[-1][part] for part in ("best_epoch", "validation", "test")}, flush=True)
     memory = measured(file) if asked.memory else None
     spread = {
-        mode: {
+        mode: {"seeds": len(seeds)}
+        | {
             name: {
                 "mean": statistics.mean(each := [one["test"][name] for one in seeds]),
                 "std": statistics.stdev(each) if len(each) > 1 else None,
                 "above_frozen": statistics.mean(
-                    one["test"][name] - frozen["test"][name] for one, frozen in zip(seeds, found["frozen"], strict=True)
+                    one["test"][name] - frozen["test"][name]
+                    for one, frozen in zip(seeds, found["frozen"], strict=False)
                 ),
             }
             for name in FIGURES
