@@ -66,7 +66,9 @@ class Raw:
     def several(self, places: Places) -> Sequence[Any] | None:
         """The raw values at some places, where they are read faster together; else None."""
         take = getattr(self.values, "take", None)
-        if take is None or not hasattr(self.values, "fingerprint"):  # arrays and frames have a `take` of their own
+        if take is None or not hasattr(
+            type(self.values), "fingerprint"
+        ):  # arrays and frames have a `take` of their own
             return None
         try:
             found: Sequence[Any] = take(places)

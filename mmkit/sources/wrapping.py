@@ -11,12 +11,14 @@ from rich.cells import cell_len, chop_cells
 def wrapped(text: str, width: int, indent: str = "") -> list[str]:
     """A text as lines of at most `width` columns, broken at spaces; words that are wider are broken.
 
+    What a terminal would obey instead of showing it is escaped.
+
     Args:
         text: in one line; spaces at its beginning stay.
         width: of the terminal.
         indent: what all lines but the first begin with.
     """
-    words = [piece for word in text.split() for piece in _pieces(word, width - cell_len(indent))]
+    words = [piece for word in text.split() for piece in _pieces(_visible(word), width - cell_len(indent))]
     line = text[: len(text) - len(text.lstrip())]
     lines, empty = [], True
     for word in words:
@@ -26,6 +28,10 @@ def wrapped(text: str, width: int, indent: str = "") -> list[str]:
         line += word if empty else f" {word}"
         empty = False
     return lines if empty else [*lines, line]
+
+
+def _visible(word: str) -> str:
+    return word if word.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in word)
 
 
 def _pieces(word: str, width: int) -> list[str]:

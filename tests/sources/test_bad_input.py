@@ -16,6 +16,7 @@ import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from rich.cells import cell_len
 
 import mmkit
 from mmkit.errors import MmkitError
@@ -37,7 +38,7 @@ def tried(path, **options):
     if found is None:
         assert 0 < len(said) < 2000
         return None
-    assert all(len(line) <= 80 for line in found.text(80).splitlines() if " " in line.strip())
+    assert all(cell_len(line) <= 80 for line in found.text(80).splitlines() if " " in line.strip())
     json.dumps(found.document(), allow_nan=False)
     return found
 

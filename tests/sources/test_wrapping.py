@@ -56,3 +56,10 @@ def test_the_columns_of_a_description_stand_below_each_other():
     starts.add(wide(table[1].split("text")[0]) + len("target  "))
     assert len(starts) == 1
     assert max(map(wide, lines)) <= 80
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    assert wrapped("label \x1b[31m\ufeffred", 80) == ["label \\x1b[31m\\ufeffred"]
+    lines = wrapped("\x1b" * 40, 20)
+    assert "".join(lines) == "\\x1b" * 40
+    assert all(len(line) <= 20 for line in lines)
