@@ -39,6 +39,7 @@ def test_an_error_of_the_step_itself_is_raised():
 
 
 @pytest.mark.full
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where inductor is imported
 def test_a_step_that_can_be_compiled_gives_the_same():
     said = []
     step = Step()
