@@ -46,8 +46,8 @@ def evaluate(
 ) -> None:
     """Measure a saved model on labelled rows: all metrics with intervals, each class, and what was left out.
 
-    The truth is read from the column that the model was trained to tell, or from --target. Whether rows were among
-    those of training cannot be told from the model: keep them apart yourself.
+    The truth is read from the column that the model was trained to predict, or from --target. The model does not know
+    which rows it was trained on: keep them apart yourself.
     """
     prepare(threads)
     installed = catalog(ctx)

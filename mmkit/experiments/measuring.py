@@ -183,7 +183,7 @@ def _target_layout(model: MultimodalModel, layout: Layout, target: Sequence[str]
         return layout.target
     before = layout.target["columns"]
     if len(before) != len(target):
-        raise UsageError(f"--target: the model was trained to tell {', '.join(before)}; name as many columns")
+        raise UsageError(f"--target: the model was trained to predict {', '.join(before)}; name as many columns")
     renamed = dict(zip(before, target, strict=True))
     numbers = {renamed[name]: one for name, one in layout.target["numbers"].items()}
     return {**layout.target, "columns": list(target), "numbers": numbers}

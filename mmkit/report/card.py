@@ -163,7 +163,7 @@ def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator
         source, target = data["source"], data["target"]
         yield (
             f"A table of {source['rows']:,} rows and {source['columns']} columns; its content has the fingerprint "
-            f"`{data['fingerprint']}`. To be told: {', '.join(target['columns'])} ({target['kind']})."
+            f"`{data['fingerprint']}`. Target: {', '.join(target['columns'])} ({target['kind']})."
         )
         rows = [(_cell(one["name"]), one["is"], _cell(one["because"])) for one in data["columns"][:MOST]]
         more = len(data["columns"]) - MOST
