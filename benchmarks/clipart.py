@@ -34,7 +34,7 @@ from mmkit.system.machine import machine, software
 
 RECORD = Path(__file__).parent / "records" / "clipart.json"
 SPLITS = range(5)
-FUSIONS = ("concat", "late", "gated", "product")
+FUSIONS = ("concat", "late", "log-pool", "gated", "product")
 FIGURES = ("accuracy", "log_loss")
 
 

@@ -27,6 +27,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Features, Target
 from mmkit.fusions.outputs.late import LateFusion
+from mmkit.fusions.outputs.log_pool import LogPoolFusion
 from mmkit.fusions.tokens.attention import AttentionFusion
 from mmkit.fusions.tokens.cross_attention import CrossAttentionFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
@@ -56,6 +57,7 @@ FUSIONS: dict[str, Callable[[dict[str, int], int], nn.Module]] = {
     "attention": lambda widths, width: AttentionFusion(widths, width=width, dropout=0.0),
     "cross-attention": lambda widths, width: CrossAttentionFusion(widths, width=width, dropout=0.0),
     "late": lambda widths, width: LateFusion(widths, Target("classes", width)),
+    "log-pool": lambda widths, width: LogPoolFusion(widths, Target("classes", width)),
 }
 
 
@@ -105,6 +107,10 @@ def tensor(fusion: TensorFusion, vectors: list[Tensor]) -> Tensor:
 def late(_: LateFusion, vectors: list[Tensor]) -> Tensor:
     # The logarithm of a mean of softmaxes is shorter to write, and -inf where every head is sure.
     return torch.stack(vectors, 1).log_softmax(2).logsumexp(1) - math.log(len(vectors))
+
+
+def pool(_: LogPoolFusion, vectors: list[Tensor]) -> Tensor:
+    return reduce(torch.add, vectors)
 
 
 def transformer(layer: TransformerLayer, tokens: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
@@ -161,6 +167,7 @@ OVER_VECTORS: dict[str, Callable[..., Tensor]] = {
     "low-rank": low_rank,
     "tensor": tensor,
     "late": late,
+    "log-pool": pool,
 }
 
 

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import softplus
 
 from mmkit.contract import Features, Target
 from mmkit.fusions.outputs.late import LateFusion
+from mmkit.fusions.outputs.log_pool import LogPoolFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.fusions.vectors.gated import GatedFusion
 from mmkit.fusions.vectors.low_rank import LowRankFusion
@@ -70,6 +72,15 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, list[Tensor]], Te
         lambda f, x: torch.einsum("m,mbc->bc", f.scores.softmax(0), torch.stack(x).sigmoid()).logit(),
     ),
     "late-scalar": (lambda: LateFusion(ALIKE, Target("scalar", 4)), lambda _, x: torch.stack(x).mean(0)),
+    "log-pool": (lambda: LogPoolFusion(ALIKE, Target("classes", 4)), lambda _, x: torch.stack(x).sum(0)),
+    "log-pool-mean": (
+        lambda: LogPoolFusion(ALIKE, Target("labels", 4), weights="mean"),
+        lambda _, x: torch.stack(x).mean(0),
+    ),
+    "log-pool-learned": (
+        lambda: LogPoolFusion(ALIKE, Target("scalar", 4), weights="learned"),
+        lambda f, x: torch.einsum("m,mbc->bc", softplus(f.scores) / softplus(f.scores).sum(), torch.stack(x)),
+    ),
 }
 
 
@@ -78,7 +89,7 @@ def test_told_or_not_it_is_the_formula_without_masks(name: str) -> None:
     make, formula = CASES[name]
     torch.manual_seed(0)
     fusion = make().double()
-    widths = ALIKE if name.startswith("late") else WIDTHS
+    widths = ALIKE if name.startswith(("late", "log-pool")) else WIDTHS
     with torch.no_grad():
         for parameter in fusion.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

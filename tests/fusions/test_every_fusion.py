@@ -6,6 +6,7 @@ from torch.func import functional_call, stack_module_state
 
 from mmkit.contract import Features, Target
 from mmkit.fusions.outputs.late import LateFusion
+from mmkit.fusions.outputs.log_pool import LogPoolFusion
 from mmkit.fusions.tokens.attention import AttentionFusion
 from mmkit.fusions.tokens.cross_attention import CrossAttentionFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
@@ -35,7 +36,12 @@ FUSIONS = {
     "late-classes": lambda widths: LateFusion(widths, Target("classes", SIZE), weights="learned"),
     "late-labels": lambda widths: LateFusion(widths, Target("labels", SIZE), weights="learned"),
     "late-scalar": lambda widths: LateFusion(widths, Target("scalar", SIZE), weights="learned"),
+    "log-pool-classes": lambda widths: LogPoolFusion(widths, Target("classes", SIZE), weights="learned"),
+    "log-pool-labels": lambda widths: LogPoolFusion(widths, Target("labels", SIZE), weights="learned"),
+    "log-pool-scalar": lambda widths: LogPoolFusion(widths, Target("scalar", SIZE), weights="learned"),
 }
+OF_OUTPUTS = [build for name, build in FUSIONS.items() if name.startswith(("late", "log-pool"))]
+MEANS = [build for name, build in FUSIONS.items() if name.startswith("late") or name == "log-pool-scalar"]
 
 
 @pytest.fixture(params=FUSIONS)
@@ -47,7 +53,7 @@ def build(request):
 def alike(request, make, build):
     """Features for any fusion: outputs of size C for those that combine outputs."""
     case = make(request.param, dtype=torch.float32)
-    if build not in [FUSIONS[name] for name in FUSIONS if name.startswith("late")]:
+    if build not in OF_OUTPUTS:
         return case
     features = {name: Features.of(torch.randn(case.batch, SIZE), f.present()) for name, f in case.features.items()}
     return type(case)(dict.fromkeys(case.widths, SIZE), features)
@@ -99,7 +105,7 @@ def test_missing_inputs_leave_everything_finite(build, alike, train):
 
 def test_every_parameter_and_every_input_counts(build, alike):
     fusion = build(alike.widths)
-    if isinstance(fusion, LateFusion) and fusion.scores is not None and len(alike.widths) == 1:
+    if build in MEANS and len(alike.widths) == 1:
         pytest.skip("one input has nothing to be weighed against")
     leaves, features = _leaves(alike.features)
     fused = fusion.eval()(features)

@@ -97,3 +97,10 @@ def mmkit_fusions() -> Iterator[FusionSpec]:
         combines="outputs",
         paper='Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881',
     )
+    yield FusionSpec(
+        "log-pool",
+        "mmkit.fusions.outputs.log_pool:LogPoolFusion",
+        "Logarithmic pool: the product of the probabilities that each input gives, which is the sum of their logits",
+        combines="outputs",
+        paper='Kittler, Hatef, Duin and Matas, "On Combining Classifiers", TPAMI 1998, https://doi.org/10.1109/34.667881',
+    )
