@@ -48,7 +48,7 @@ def bench(
         Several,
         typer.Option(
             metavar="NAME[:K=V,...]",
-            help="Fusion, or `all`; repeatable. [concat, late, attention]",
+            help="Fusion, or `all`; repeatable. [concat, log-pool, attention]",
             envvar="MMKIT_FUSION",
         ),
     ] = None,

@@ -98,9 +98,9 @@ def test_heads_of_all_are_left_out_alike(distribution, tmp_path):
 
 
 class TestDefault:
-    def test_without_a_name_the_three_plainest_are_compared(self):
+    def test_without_a_name_one_of_each_level_is_compared(self):
         asked = plan(mmkit.installed(), task="synthetic-unique")
-        assert [one.label for one in asked.combinations] == ["concat", "late", "attention"]
+        assert [one.label for one in asked.combinations] == ["concat", "log-pool", "attention"]
 
     def test_those_that_do_not_suit_the_task_are_left_out_with_the_reason(self):
         asked = (

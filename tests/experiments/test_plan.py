@@ -34,7 +34,7 @@ def test_the_default_is_three_fusions_on_digits_with_each_input_alone_and_three_
     asked = planned()
     assert (asked.task.name, labels(asked.combinations), asked.seeds) == (
         "digits",
-        ["concat", "late", "attention"],
+        ["concat", "log-pool", "attention"],
         (0, 1, 2),
     )
     assert sorted(labels(asked.baselines)) == ["only:spoken", "only:written"]
