@@ -79,7 +79,8 @@ def bench(
         data: your own, in place of a task: as `inspect` takes it.
         target: the column of `data` to predict; several of numbers are one target.
         encoders: by input or by modality, one or several; several of one input are compared.
-        fusion: one or several; "all" is every installed fusion that suits the task, None is concat, log-pool and attention.
+        fusion: one or several; "all" is every installed fusion that suits the task, None is concat, log-pool and
+            attention.
         head: one or several; "all" is every installed head that suits the task, none is the first of them.
         objectives: losses besides the head's, in every combination.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.

@@ -2,7 +2,7 @@
 
 Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy without increasing
 inference time", ICML 2022, https://arxiv.org/abs/2203.05482 (the greedy soup). What differs: the candidates are epochs
-of one training, and one joins the average only where that gets better; in the paper it joins where it stays as good, too.
+of one training, and one joins the average only where that gets better; in the paper also where it stays as good.
 """
 
 from __future__ import annotations
