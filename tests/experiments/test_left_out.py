@@ -109,7 +109,7 @@ class TestDefault:
         if asked is None:
             pytest.skip("no head for texts is installed")
         assert [one.label for one in asked.combinations] == ["concat", "attention"]
-        assert dict(asked.left_out)["fusion late"].startswith("combines outputs that are vectors")
+        assert dict(asked.left_out)["fusion log-pool"].startswith("combines outputs that are vectors")
 
 
 def _generates():

@@ -258,6 +258,6 @@ class TestTexts:
         spec = HeadSpec("writer", "", "", targets=("text",))
         writer = Choice("head", "writer", spec, (Writer,), {})
         asked = plan(without, task="clipart-captions", heads=[writer], fusions=["all"])
-        assert {name for name, _ in asked.left_out} == {"fusion mmkit-core/late"}
+        assert {name for name, _ in asked.left_out} == {"fusion mmkit-core/late", "fusion mmkit-core/log-pool"}
         with pytest.raises(UsageError, match="fusion late combines outputs that are vectors"):
             plan(without, task="clipart-captions", heads=[writer], fusions=["late"])
