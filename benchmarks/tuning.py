@@ -8,7 +8,8 @@ the defaults of training, was chosen on validation of seed 0. Weights and data c
     apt-get update && apt-cache dumpavail > FOLDER/available.txt
     python benchmarks/tuning.py FOLDER [--seeds 3] [--epochs 4] [--modes full lora ...] [--memory]
 
-FOLDER keeps each run and the features; begun again, it goes on where it stopped. A mode of fewer seeds is compared with
+FOLDER keeps each run and the features; begun again, it goes on where it stopped. It does not know by which code a run
+was made: where training has changed, begin with another folder. A mode of fewer seeds is compared with
 the frozen encoder of the same seeds. With --memory the record also has the highest mark of a process that tunes in full
 for batches of 32 texts of 128 tokens, in micro-batches of 32 and of 8.
 """
