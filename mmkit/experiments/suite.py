@@ -6,6 +6,8 @@ DIR/scores/         the score of each test sample, a file a run
 DIR/splits.parquet  the id, the split and the groups of each sample
 DIR/unread.parquet  the values that could not be used
 DIR/models/         the model of the best seed of each combination, with --save
+DIR/worst/          the worst errors of each run with their samples, with --with-samples
+DIR/command.txt     the command that asked for it
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.yardsticks import wanted
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.records.file import RecordFile
+from mmkit.records.file import COMMAND, RecordFile
 from mmkit.records.record import Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
@@ -38,7 +40,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
-from mmkit.system.files import at_home, owned, write_json
+from mmkit.system.files import at_home, owned, write_json, write_text
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories
@@ -125,6 +127,8 @@ def carry_out(
     mix: bool = False,
     cost: bool = True,
     yardsticks: bool | None = None,
+    samples: bool = False,
+    command: str = "",
     cache: Path | None = None,
     keep: int | None = None,
     progress: Progress = SILENT,
@@ -140,6 +144,8 @@ def carry_out(
         cost: also measure speed, memory and FLOPs.
         yardsticks: also fit what a user could do without mmkit; None does so where scikit-learn is installed and the
             training split is small.
+        samples: keep the worst errors on test of each run, with their samples.
+        command: that asked for it, for a reader; empty if none did.
         cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
             keeps them in memory, for this suite.
         keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
@@ -162,7 +168,7 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
-        kept = _begun(plan, parts, known, folder, progress)
+        kept = _begun(plan, parts, known, folder, progress, command)
         shared = Shared(cache, progress, keep)
         with kept.told(progress):
             if any(part.unsearched or part.pending(known) for part in parts):
@@ -184,7 +190,8 @@ def carry_out(
                     progress.note(estimate.sentence())
                 progress.remaining(estimate.total)
             steps = [
-                Steps(part, number, catalog, file, known, kept, shared, forecast) for number, part in enumerate(parts)
+                Steps(part, number, catalog, file, known, kept, shared, forecast, samples)
+                for number, part in enumerate(parts)
             ]
             costs = steps[0].costs(buildable if cost else {}) if tried else Costs({}, {})
             for step, runs in zip(steps, uncosted, strict=True):
@@ -200,7 +207,9 @@ def carry_out(
     return Suite(folder, plan, [*done, *beside])
 
 
-def _begun(plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folder: Path, progress: Progress) -> Kept:
+def _begun(
+    plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folder: Path, progress: Progress, command: str
+) -> Kept:
     """Write what a folder says of its data, and tell what it holds.
 
     Raises:
@@ -214,6 +223,8 @@ def _begun(plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folde
     with kept.writing():
         if document := getattr(built(plan.task), "document", None):
             write_json(folder / "data.json", document())
+        if command:
+            write_text(folder / COMMAND, f"{command}\n")
         write_splits(folder, [{name: part.splits.content(name) for name in SPLITS} for part in parts])
     kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
     if kept.finished:

@@ -1,0 +1,183 @@
+"""The charts of a page: score against cost, the seeds of each row, and how honest probabilities are."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+
+from mmkit.records.record import ReliabilityBin
+from mmkit.report.page.drawing import ACCENT, GRID, INK, PAPER, SECOND, SOFT, canvas
+from mmkit.report.page.measured import Measured, pareto
+from mmkit.report.titles import title_of
+from mmkit.report.verdict import is_share, written
+
+MOST = 40
+"""Rows that a chart shows."""
+NAMED = 14
+"""Points that have their names beside them; of more the chart has numbers."""
+LONG = 30
+"""Letters of a name in a chart."""
+_LETTER = 5.6
+"""Width of a letter in units."""
+_LINE = 12.0
+"""Height of a line in units."""
+
+
+def short(name: str) -> str:
+    """A name as a chart has room for it."""
+    return name if len(name) <= LONG else f"{name[: LONG - 1]}…"
+
+
+def against_cost(found: Sequence[Measured], chosen: int) -> str:
+    """Score on test against the time of a prediction, with intervals on both axes and the Pareto front.
+
+    Args:
+        found: the rows; empty text comes of less than two that have both.
+        chosen: the number of the row that is proposed.
+    """
+    known = [one for one in found if one.score is not None and one.milliseconds is not None][:MOST]
+    if len(known) < 2:
+        return ""
+    metric = known[0].row.metric
+    size = 100 if is_share(metric) else 1
+    unit = " %" if is_share(metric) else ""
+    front = pareto(known)
+    title = f"{title_of(metric)} on test against the time of a prediction; {len(known)} rows, which the table lists"
+    with canvas("cost", title, 9.4, 4.9) as drawn:
+        axes = drawn.axes
+        axes.grid(visible=True)
+        for one in known:
+            x, y = one.milliseconds or 0, size * (one.score or 0)
+            colour = ACCENT if one.number == chosen else (INK if one in front else SOFT)
+            if one.quartiles:
+                axes.plot(one.quartiles, [y, y], color=colour, lw=1, solid_capstyle="butt")
+            if one.interval:
+                axes.plot([x, x], [size * end for end in one.interval], color=colour, lw=1, solid_capstyle="butt")
+            face = colour if not one.row.alone else PAPER
+            axes.plot(x, y, "o", ms=8 if one.number == chosen else 6, mfc=face, mec=colour, mew=1.5, zorder=3)
+        line = [(one.milliseconds or 0, size * (one.score or 0)) for one in front]
+        axes.plot(*zip(*line, strict=True), color=ACCENT, lw=1, ls=(0, (4, 3)), zorder=1, alpha=0.8)
+        axes.set_xscale("log")
+        _ticks(axes)
+        axes.set_xlabel("milliseconds a sample, in batches")
+        axes.set_ylabel(f"{title_of(metric)} on test{unit}")
+        axes.margins(x=0.14, y=0.12)
+        if not known[0].row.higher_is_better:
+            axes.invert_yaxis()
+        _name(drawn, known, size, chosen)
+    return drawn.svg
+
+
+def _ticks(axes: object) -> None:
+    """Plain numbers at 1, 2 and 5 of each power of ten."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 (an extra)
+
+    axis = axes.xaxis  # type: ignore[attr-defined]
+    axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _name(drawn: object, known: Sequence[Measured], size: float, chosen: int) -> None:
+    """Names beside points, each where it is clear of points, of other names and of the edge."""
+    axes = drawn.axes  # type: ignore[attr-defined]
+    axes.figure.draw_without_rendering()  # so that places are known
+    box = axes.get_window_extent()
+    scale = 72 / axes.figure.dpi
+    places = [
+        [scale * each for each in axes.transData.transform((one.milliseconds or 0, size * (one.score or 0)))]
+        for one in known
+    ]
+    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    frame = (scale * box.x0, scale * box.y0, scale * box.x1, scale * box.y1)
+    for one, (x, y) in sorted(zip(known, places, strict=True), key=lambda pair: pair[0].number != chosen):
+        text = short(one.name) if len(known) <= NAMED else str(one.number)
+        width = _LETTER * len(text)
+        best, least = (x + 9, y - _LINE / 2), math.inf
+        shifts = itertools.product((9, -9 - width, -width / 2), (0, 11, -11, 18, -18, 28, -28, 40, -40))
+        for rank, (dx, dy) in enumerate(shifts):
+            if abs(dx) > 9 and dx != -9 - width and abs(dy) < 11:
+                continue  # on the point
+            corner = (x + dx, y + dy - _LINE / 2)
+            mine = (*corner, corner[0] + width, corner[1] + _LINE)
+            outside = mine[0] < frame[0] or mine[2] > frame[2] + 30 or mine[1] < frame[1] or mine[3] > frame[3]
+            cost = sum(_shared(mine, other) for other in taken) + 1000 * outside + 0.3 * rank + 0.4 * abs(dy)
+            if cost < least:
+                best, least = corner, cost
+        taken.append((*best, best[0] + width, best[1] + _LINE))
+        axes.annotate(
+            text,
+            (one.milliseconds or 0, size * (one.score or 0)),
+            (best[0] - x, best[1] - y + 2.5),
+            textcoords="offset points",
+            color=ACCENT if one.number == chosen else INK,
+            fontweight="bold" if one.number == chosen else "normal",
+            annotation_clip=False,
+        )
+
+
+def _shared(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    """The area that two boxes share."""
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    return max(wide, 0) * max(high, 0)
+
+
+def seeds(found: Sequence[Measured], chosen: int) -> str:
+    """The score of each seed of each row, its mean, and its interval; empty text where no row has two seeds."""
+    known = [one for one in found if one.seeds][:MOST]
+    if not any(len(one.seeds) > 1 for one in known):
+        return ""
+    metric = known[0].row.metric
+    size, unit = (100, " %") if is_share(metric) else (1, "")
+    title = f"{title_of(metric)} on test of each seed, by row; means are {_told(known)}"
+    with canvas("seeds", title, 9.4, 0.75 + 0.29 * len(known)) as drawn:
+        axes = drawn.axes
+        axes.grid(visible=True, axis="x")
+        for place, one in enumerate(known):
+            colour = ACCENT if one.number == chosen else INK
+            if one.interval:
+                axes.plot([size * end for end in one.interval], [place] * 2, color=colour, lw=1.2, zorder=2)
+            axes.plot([size * v for v in one.seeds.values()], [place] * len(one.seeds), "o", ms=5, mfc=SECOND, mec="none")
+            if one.score is not None:
+                axes.plot(size * one.score, place, "|", ms=13, mec=colour, mew=2, zorder=3)
+        axes.set_yticks(range(len(known)), [short(one.name) for one in known])
+        for label, one in zip(axes.get_yticklabels(), known, strict=True):
+            label.set_color(ACCENT if one.number == chosen else INK)
+        axes.tick_params(axis="y", length=0)
+        axes.spines["left"].set_visible(False)
+        axes.set_ylim(len(known) - 0.4, -0.6)
+        axes.set_xlabel(f"{title_of(metric)} on test{unit}")
+    return drawn.svg
+
+
+def _told(known: Sequence[Measured]) -> str:
+    said = (f"{one.name} {written(one.score, one.row.metric)}" for one in known if one.score is not None)
+    return ", ".join(said)
+
+
+def reliability(bins: Sequence[ReliabilityBin]) -> str:
+    """How often answers were right by how sure the model was; empty text without bins."""
+    if not bins:
+        return ""
+    total = sum(one.answers for one in bins)
+    title = "Share of answers that were right by how sure the model was: " + ", ".join(
+        f"{100 * one.right:.0f} % of {one.answers} at {100 * one.sure:.0f} %" for one in bins
+    )
+    with canvas("reliability", title, 4.6, 4.2) as drawn:
+        axes = drawn.axes
+        axes.grid(visible=True)
+        axes.plot([0, 100], [0, 100], color=GRID, lw=1.4, zorder=1)
+        for one in bins:
+            axes.bar(100 * one.sure, 100 * one.answers / total, width=4.6, color=SECOND, alpha=0.55, zorder=1)
+            error = 200 * math.sqrt(one.right * (1 - one.right) / one.answers)
+            x, y = 100 * one.sure, 100 * one.right
+            axes.plot([x, x], [max(y - error, 0), min(y + error, 100)], color=ACCENT, lw=1, zorder=2)
+        axes.plot([100 * one.sure for one in bins], [100 * one.right for one in bins], "o-", color=ACCENT, ms=4, lw=1)
+        axes.set_xlim(0, 101)
+        axes.set_ylim(0, 101)
+        axes.set_aspect("equal")
+        axes.set_xlabel("how sure the model was, %")
+        axes.set_ylabel("how often it was right, %")
+    return drawn.svg

@@ -1,0 +1,108 @@
+"""What to deploy, and why: from the verdict's finding and from what the rows cost."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mmkit.report.page.measured import Measured
+from mmkit.report.summary import Row, best
+from mmkit.report.titles import title_of
+from mmkit.report.verdict import Verdict, is_share, written
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A proposal.
+
+    Args:
+        chosen: the row that is proposed.
+        sentence: the proposal with its main reason.
+        reasons: what else speaks for it or against it, a sentence each.
+    """
+
+    chosen: Measured
+    sentence: str
+    reasons: list[str]
+
+
+def choice(found: Sequence[Measured], verdict: Verdict | None) -> Choice | None:
+    """What is proposed; None where no combination was completed.
+
+    A fusion is proposed where it scored above every single input; where it did not, the single input, which costs less.
+    """
+    ours = [one for one in found if not one.row.yardstick]
+    if not ours:
+        return None
+    rows = [one.row for one in ours]
+    finding = verdict.document()["finding"] if verdict else ""
+    fusion, single = (_of(ours, best(rows, alone=alone)) for alone in (False, True))
+    first = _of(ours, best(rows)) or ours[0]
+    if fusion is None or single is None or finding not in {"above", "below", "unclear", "equal"}:
+        chosen = first
+        why = "it is the best on validation" if len(ours) > 1 else "it is the only combination"
+        open_ = "; whether inputs together beat the best of them is open" if fusion and single else ""
+        sentence = f"{chosen.name} is proposed, since {why}{open_}."
+    elif finding == "above":
+        chosen = fusion
+        times = _times(fusion, single)
+        sentence = f"Deploy {fusion.name}: what it scores above {single.name} is more than chance" + (
+            f", and it {times}." if times else "."
+        )
+    else:
+        chosen = single
+        other = "it scored better" if finding == "below" else f"that {fusion.name} is better is not shown"
+        times = _times(fusion, single)
+        sentence = f"Deploy {single.name}: {other}, and {fusion.name} needs further inputs" + (
+            f" and {times}." if times else "."
+        )
+    return Choice(chosen, sentence, list(_reasons(chosen, found)))
+
+
+def _of(found: Sequence[Measured], row: Row | None) -> Measured | None:
+    return next((one for one in found if one.row is row), None)
+
+
+def _times(one: Measured, other: Measured) -> str:
+    """How long a prediction of one takes beside that of the other."""
+    if not one.milliseconds or not other.milliseconds:
+        return ""
+    ratio = one.milliseconds / other.milliseconds
+    if 0.95 < ratio < 1.05:
+        return "takes as long a prediction"
+    return f"takes {ratio:.2g} times as long a prediction" if ratio > 1 else f"is {1 / ratio:.2g} times as fast"
+
+
+def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
+    metric, sign = chosen.row.metric, 1 if chosen.row.higher_is_better else -1
+    said = []
+    if chosen.score is not None and chosen.interval:
+        low, high = sorted(chosen.interval)
+        unit = " %" if is_share(metric) else ""
+        said.append(
+            f"On test its {title_of(metric)} is {written(chosen.score, metric)}{unit}; two standard errors to either "
+            f"side are {written(low, metric)} to {written(high, metric)}{unit}."
+        )
+    ours = [one for one in found if not one.row.yardstick and one.score is not None]
+    faster = [
+        one
+        for one in ours
+        if one is not chosen
+        and one.milliseconds
+        and chosen.milliseconds
+        and one.milliseconds < chosen.milliseconds
+        and sign * ((one.score or 0) - (chosen.score or 0)) >= 0
+    ]
+    if faster:
+        said.append(
+            f"{faster[0].name} was faster and scored no worse on test; it was not chosen, since test chooses nothing."
+        )
+    elif chosen.milliseconds:
+        said.append("No row that is faster scored as well on test.")
+    for one in found:
+        if one.row.yardstick and one.score is not None and sign * (one.score - (chosen.score or 0)) > 0:
+            said.append(
+                f"{one.name}, of scikit-learn, scored {written(one.score, metric)} on test, which is better: look there "
+                "before you deploy anything."
+            )
+    return said
