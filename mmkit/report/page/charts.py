@@ -5,12 +5,16 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from mmkit.records.record import ReliabilityBin
-from mmkit.report.page.drawing import ACCENT, GRID, INK, PAPER, SECOND, SOFT, canvas
+from mmkit.report.page.drawing import ACCENT, INK, PAPER, SECOND, SOFT, Canvas, canvas
 from mmkit.report.page.measured import Measured, pareto
 from mmkit.report.titles import title_of
 from mmkit.report.verdict import is_share, written
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MOST = 40
 """Rows that a chart shows."""
@@ -24,27 +28,28 @@ _LINE = 12.0
 """Height of a line in units."""
 
 
-def short(name: str) -> str:
+def short(name: str, letters: int = LONG) -> str:
     """A name as a chart has room for it."""
-    return name if len(name) <= LONG else f"{name[: LONG - 1]}…"
+    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
-def against_cost(found: Sequence[Measured], chosen: int) -> str:
+def against_cost(found: Sequence[Measured], chosen: int, *, narrow: bool = False) -> str:
     """Score on test against the time of a prediction, with intervals on both axes and the Pareto front.
 
     Args:
         found: the rows; empty text comes of less than two that have both.
         chosen: the number of the row that is proposed.
+        narrow: for a phone.
     """
     known = [one for one in found if one.score is not None and one.milliseconds is not None][:MOST]
     if len(known) < 2:
         return ""
     metric = known[0].row.metric
     size = 100 if is_share(metric) else 1
-    unit = " %" if is_share(metric) else ""
+    unit = ", %" if is_share(metric) else ""
     front = pareto(known)
     title = f"{title_of(metric)} on test against the time of a prediction; {len(known)} rows, which the table lists"
-    with canvas("cost", title, 9.4, 4.9) as drawn:
+    with canvas("narrow-cost" if narrow else "cost", title, *((4.8, 4.6) if narrow else (9.4, 4.9))) as drawn:
         axes = drawn.axes
         axes.grid(visible=True)
         for one in known:
@@ -62,26 +67,34 @@ def against_cost(found: Sequence[Measured], chosen: int) -> str:
         _ticks(axes)
         axes.set_xlabel("milliseconds a sample, in batches")
         axes.set_ylabel(f"{title_of(metric)} on test{unit}")
-        axes.margins(x=0.14, y=0.12)
+        axes.margins(x=0.3 if narrow else 0.14, y=0.12)
         if not known[0].row.higher_is_better:
             axes.invert_yaxis()
-        _name(drawn, known, size, chosen)
+        _name(drawn, known, size, chosen, line, narrow=narrow)
     return drawn.svg
 
 
-def _ticks(axes: object) -> None:
+def _ticks(axes: Axes) -> None:
     """Plain numbers at 1, 2 and 5 of each power of ten."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 (an extra)
 
-    axis = axes.xaxis  # type: ignore[attr-defined]
+    axis = axes.xaxis
     axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
-def _name(drawn: object, known: Sequence[Measured], size: float, chosen: int) -> None:
-    """Names beside points, each where it is clear of points, of other names and of the edge."""
-    axes = drawn.axes  # type: ignore[attr-defined]
+def _name(
+    drawn: Canvas,
+    known: Sequence[Measured],
+    size: float,
+    chosen: int,
+    line: Sequence[tuple[float, float]],
+    *,
+    narrow: bool,
+) -> None:
+    """Names beside points, each where it is clear of points, of other names, of the line and of the edge."""
+    axes = drawn.axes
     axes.figure.draw_without_rendering()  # so that places are known
     box = axes.get_window_extent()
     scale = 72 / axes.figure.dpi
@@ -90,9 +103,13 @@ def _name(drawn: object, known: Sequence[Measured], size: float, chosen: int) ->
         for one in known
     ]
     taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
+    for (x0, y0), (x1, y1) in itertools.pairwise(scale * axes.transData.transform(line)):
+        steps = int(max(abs(x1 - x0), abs(y1 - y0)) // 4) + 1
+        along = [(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps) for step in range(steps)]
+        taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in along]
     frame = (scale * box.x0, scale * box.y0, scale * box.x1, scale * box.y1)
     for one, (x, y) in sorted(zip(known, places, strict=True), key=lambda pair: pair[0].number != chosen):
-        text = short(one.name) if len(known) <= NAMED else str(one.number)
+        text = short(one.name, 16 if narrow else LONG) if len(known) <= NAMED else str(one.number)
         width = _LETTER * len(text)
         best, least = (x + 9, y - _LINE / 2), math.inf
         shifts = itertools.product((9, -9 - width, -width / 2), (0, 11, -11, 18, -18, 28, -28, 40, -40))
@@ -124,25 +141,33 @@ def _shared(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(wide, 0) * max(high, 0)
 
 
-def seeds(found: Sequence[Measured], chosen: int) -> str:
-    """The score of each seed of each row, its mean, and its interval; empty text where no row has two seeds."""
+def seeds(found: Sequence[Measured], chosen: int, *, narrow: bool = False) -> str:
+    """The score of each seed of each row, its mean, and its interval; empty text where no row has two seeds.
+
+    Args:
+        found: the rows.
+        chosen: the number of the row that is proposed.
+        narrow: for a phone.
+    """
     known = [one for one in found if one.seeds][:MOST]
     if not any(len(one.seeds) > 1 for one in known):
         return ""
     metric = known[0].row.metric
-    size, unit = (100, " %") if is_share(metric) else (1, "")
+    size, unit = (100, ", %") if is_share(metric) else (1, "")
     title = f"{title_of(metric)} on test of each seed, by row; means are {_told(known)}"
-    with canvas("seeds", title, 9.4, 0.75 + 0.29 * len(known)) as drawn:
+    size_of = (4.8 if narrow else 9.4, 0.75 + 0.29 * len(known))
+    with canvas("narrow-seeds" if narrow else "seeds", title, *size_of) as drawn:
         axes = drawn.axes
         axes.grid(visible=True, axis="x")
         for place, one in enumerate(known):
             colour = ACCENT if one.number == chosen else INK
             if one.interval:
                 axes.plot([size * end for end in one.interval], [place] * 2, color=colour, lw=1.2, zorder=2)
-            axes.plot([size * v for v in one.seeds.values()], [place] * len(one.seeds), "o", ms=5, mfc=SECOND, mec="none")
+            scores = [size * score for score in one.seeds.values()]
+            axes.plot(scores, [place] * len(scores), "o", ms=5.5, mfc=SECOND, mec=PAPER, mew=0.6, zorder=3)
             if one.score is not None:
-                axes.plot(size * one.score, place, "|", ms=13, mec=colour, mew=2, zorder=3)
-        axes.set_yticks(range(len(known)), [short(one.name) for one in known])
+                axes.plot(size * one.score, place, "|", ms=13, mec=colour, mew=2, zorder=2)
+        axes.set_yticks(range(len(known)), [short(one.name, 16 if narrow else LONG) for one in known])
         for label, one in zip(axes.get_yticklabels(), known, strict=True):
             label.set_color(ACCENT if one.number == chosen else INK)
         axes.tick_params(axis="y", length=0)
@@ -168,16 +193,26 @@ def reliability(bins: Sequence[ReliabilityBin]) -> str:
     with canvas("reliability", title, 4.6, 4.2) as drawn:
         axes = drawn.axes
         axes.grid(visible=True)
-        axes.plot([0, 100], [0, 100], color=GRID, lw=1.4, zorder=1)
+        axes.plot([0, 100], [0, 100], color=SOFT, lw=1, zorder=1)
         for one in bins:
-            axes.bar(100 * one.sure, 100 * one.answers / total, width=4.6, color=SECOND, alpha=0.55, zorder=1)
-            error = 200 * math.sqrt(one.right * (1 - one.right) / one.answers)
             x, y = 100 * one.sure, 100 * one.right
-            axes.plot([x, x], [max(y - error, 0), min(y + error, 100)], color=ACCENT, lw=1, zorder=2)
-        axes.plot([100 * one.sure for one in bins], [100 * one.right for one in bins], "o-", color=ACCENT, ms=4, lw=1)
-        axes.set_xlim(0, 101)
-        axes.set_ylim(0, 101)
+            low, high = wilson(one.right, one.answers)
+            axes.plot([x, x], [100 * low, 100 * high], color=ACCENT, lw=1, zorder=2, alpha=0.8)
+            axes.plot(x, y, "o", color=ACCENT, ms=3 + 12 * math.sqrt(one.answers / total), mec=PAPER, zorder=3)
+        axes.set_xlim(-2, 102)
+        axes.set_ylim(-2, 102)
         axes.set_aspect("equal")
         axes.set_xlabel("how sure the model was, %")
         axes.set_ylabel("how often it was right, %")
     return drawn.svg
+
+
+def wilson(share: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a share of independent answers.
+
+    Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.
+    """
+    z = 1.96
+    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
+    half = z * math.sqrt(share * (1 - share) / count + (z / (2 * count)) ** 2) / (1 + z * z / count)
+    return max(middle - half, 0.0), min(middle + half, 1.0)

@@ -69,8 +69,12 @@ def _times(one: Measured, other: Measured) -> str:
         return ""
     ratio = one.milliseconds / other.milliseconds
     if 0.95 < ratio < 1.05:
-        return "takes as long a prediction"
-    return f"takes {ratio:.2g} times as long a prediction" if ratio > 1 else f"is {1 / ratio:.2g} times as fast"
+        return "takes no longer"
+    return f"takes {_factor(ratio)} as long" if ratio > 1 else f"is {_factor(1 / ratio)} as fast"
+
+
+def _factor(ratio: float) -> str:
+    return f"{ratio:.1f} times" if ratio < 10 else f"{ratio:,.0f} times"
 
 
 def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from mmkit.report.page.folder import Folder
 from mmkit.report.summary import Row, names
+from mmkit.report.verdict import is_share
 
 
 @dataclass(frozen=True)
@@ -45,10 +46,11 @@ class Measured:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The score less and plus two standard errors."""
+        """The score less and plus two standard errors; of a share within 0 and 1."""
         if self.score is None or self.error is None:
             return None
-        return self.score - 2 * self.error, self.score + 2 * self.error
+        low, high = self.score - 2 * self.error, self.score + 2 * self.error
+        return (max(low, 0.0), min(high, 1.0)) if is_share(self.row.metric) else (low, high)
 
 
 def measured(folder: Folder) -> list[Measured]:

@@ -18,7 +18,7 @@ from mmkit.report.page.classes import classes
 from mmkit.report.page.errors import worst_of
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import Measured, measured, pareto
-from mmkit.report.page.table import table_of
+from mmkit.report.page.table import details_of, table_of
 from mmkit.report.page.trust import checks
 from mmkit.report.summary import names
 from mmkit.report.titles import title_of
@@ -88,6 +88,7 @@ def _given(folder: Folder) -> dict[str, Any]:
         "finding": said.document()["finding"] if said else "",
         "metric": title_of(found[0].row.metric) if found else "",
         "table": table_of(found) if found else None,
+        "details": details_of(row) if row else [],
         "front": [one.name for one in pareto(ours)],
         "classes": of_classes,
         "bins": reliability_of(row.trainings) if row else [],
@@ -119,7 +120,9 @@ def _drawings(given: Mapping[str, Any]) -> dict[str, str]:
     ours = [one for one in given["found"] if not one.row.yardstick]
     return {
         "cost": against_cost(ours, number),
+        "narrow_cost": against_cost(ours, number, narrow=True),
         "seeds": seeds(given["found"], number),
+        "narrow_seeds": seeds(given["found"], number, narrow=True),
         "reliability": reliability(given["bins"]),
     }
 

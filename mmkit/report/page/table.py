@@ -55,7 +55,7 @@ class Line:
         one: what was measured.
         kind: of row.
         cells: one a column.
-        details: encoders, head and objectives, as name and value.
+        details: encoders, head and objectives that differ between rows, as name and value.
         front: whether it is on the Pareto front.
         first: whether it is best on validation.
     """
@@ -90,7 +90,7 @@ def table_of(found: Sequence[Measured]) -> Table:
     by = by_which(rows).metric or metric
     lower = not found[0].row.higher_is_better
     on_validation = list(dict.fromkeys((metric, by)))
-    beside = [name for name in BESIDE if name != metric and any(row.spread(name) for row in rows)][:3]
+    beside = [name for name in BESIDE if name != metric and any(row.spread(name) for row in rows)][:1 if by != metric else 2]
     columns = [Column("test", f"{title_of(metric)} on test", _unit(metric), lower)]
     columns += [Column(f"test-{name}", title_of(name), f"test{_comma(name)}", _lower(name)) for name in beside]
     columns += [
@@ -110,8 +110,17 @@ def table_of(found: Sequence[Measured]) -> Table:
     cells = [_cells(one, beside, on_validation) for one in found]
     used = [at for at in range(len(columns)) if any(line[at].value is not None for line in cells)]
     front, top = [one.number for one in pareto(_ours(found))], [id(row) for row in tied(rows)]
+    every = {detail for one in _ours(found) for detail in details_of(one.row)}
+    names = [name for name, _ in every]
     lines = [
-        Line(one, _kind(one.row), [line[at] for at in used], _details(one.row), one.number in front, id(one.row) in top)
+        Line(
+            one,
+            _kind(one.row),
+            [line[at] for at in used],
+            [detail for detail in details_of(one.row) if names.count(detail[0]) > 1],
+            one.number in front,
+            id(one.row) in top,
+        )
         for one, line in zip(found, cells, strict=True)
     ]
     return Table([columns[at] for at in used], lines, title_of(by))
@@ -176,7 +185,8 @@ def _number(value: float | None) -> str:
     return "-" if value is None else f"{value:.3g}"
 
 
-def _details(row: Row) -> list[tuple[str, str]]:
+def details_of(row: Row) -> list[tuple[str, str]]:
+    """Encoders, head and objectives of a row, as name and value."""
     found = list(row.encoders.items())
     found += [("head", row.head)] if row.head else []
     return found + ([("objectives", ", ".join(row.objectives))] if row.objectives else [])

@@ -74,14 +74,15 @@ def _samples(records: Sequence[Record]) -> Iterator[Check]:
         "after each training had ended, and chose nothing."
     )
     yield Check(good=(one.test or 0) >= 200, title="Samples", text=text)
-    if any(count != one for count in counts):
+    if len({(count.train, count.validation, count.test) for count in counts}) > 1:
         yield Check(good=False, title="Samples differ", text="Not all runs used the same number of samples.")
 
 
 def _groups(folder: Folder) -> Iterator[Check]:
     for factor, labels in folder.groups.items():
         count = len(set(labels))
-        text = f"Test has {count:,} groups ({factor}); intervals in this page are over groups, not over samples."
+        said = [one["name"] for one in folder.data.get("columns", []) if one["is"] == "group"]
+        text = f"Test has {count:,} groups ({', '.join(said) or factor}); intervals in this page are over groups, not over samples."
         yield Check(good=count >= 10, title="Groups", text=text)
     how = (folder.data.get("splits") or {}).get("how")
     if how:
@@ -102,8 +103,8 @@ def _timing(found: Sequence[Measured]) -> Iterator[Check]:
     if not ratios:
         return
     text = (
-        f"Times come from interleaved rounds on an idle or a busy machine alike; between the quartiles of the rounds "
-        f"the time of a row varied by {100 * (max(ratios) - 1):.0f} % at most."
+        f"Rows were timed in turns, so that what else the machine did met all of them; between the quartiles of the "
+        f"rounds the time of a row differs by {100 * (max(ratios) - 1):.0f} % at most."
     )
     yield Check(good=max(ratios) < UNSTEADY, title="Timing", text=text)
 
