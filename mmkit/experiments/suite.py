@@ -38,6 +38,7 @@ from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
+from mmkit.report.page.page import page
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import at_home, owned, write_json, write_text
@@ -108,6 +109,21 @@ class Suite:
         if not any(count for record in self.records for count in record.unread.values()):
             return []
         return list(dict.fromkeys(value.line for value in read_unread(self.folder)))  # of folds, several read a value
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page of the suite, one HTML file; its path.
+
+        Args:
+            path: of the file; None is `report.html` in the folder of the suite.
+
+        Raises:
+            UnavailableError: what draws it is not installed.
+            DataError: something in the folder cannot be read.
+            OSError: the file cannot be written.
+        """
+        file = self.folder / "report.html" if path is None else at_home(path)
+        write_text(file, page(self.folder))
+        return file
 
     def table(self) -> list[dict[str, Cell]]:
         """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.

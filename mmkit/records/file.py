@@ -87,8 +87,7 @@ def read_records(path: Path) -> dict[str, Record]:
             ) from error
         if record is None:
             raise DataError(
-                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
-                "another --out"
+                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose another --out"
             )
         if record.scores is not None and not (path.parent / record.scores_file).is_file():
             raise DataError(

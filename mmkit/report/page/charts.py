@@ -64,22 +64,24 @@ def against_cost(found: Sequence[Measured], chosen: int, *, narrow: bool = False
         line = [(one.milliseconds or 0, size * (one.score or 0)) for one in front]
         axes.plot(*zip(*line, strict=True), color=ACCENT, lw=1, ls=(0, (4, 3)), zorder=1, alpha=0.8)
         axes.set_xscale("log")
-        _ticks(axes)
+        axes.margins(x=0.3 if narrow else 0.14, y=0.12)
+        _ticks(axes, narrow=narrow)
         axes.set_xlabel("milliseconds a sample, in batches")
         axes.set_ylabel(f"{title_of(metric)} on test{unit}")
-        axes.margins(x=0.3 if narrow else 0.14, y=0.12)
         if not known[0].row.higher_is_better:
             axes.invert_yaxis()
         _name(drawn, known, size, chosen, line, narrow=narrow)
     return drawn.svg
 
 
-def _ticks(axes: Axes) -> None:
-    """Plain numbers at 1, 2 and 5 of each power of ten."""
+def _ticks(axes: Axes, *, narrow: bool) -> None:
+    """Plain numbers, at 1, 2 and 5 of each power of ten where there is room, else at 1."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415 (an extra)
 
     axis = axes.xaxis
-    axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0)))
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if decades < (2 if narrow else 4) else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
 

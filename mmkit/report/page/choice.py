@@ -103,10 +103,10 @@ def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
         )
     elif chosen.milliseconds:
         said.append("No row that is faster scored as well on test.")
-    for one in found:
-        if one.row.yardstick and one.score is not None and sign * (one.score - (chosen.score or 0)) > 0:
-            said.append(
-                f"{one.name}, of scikit-learn, scored {written(one.score, metric)} on test, which is better: look there "
-                "before you deploy anything."
-            )
-    return said
+    better = [one for one in found if one.row.yardstick and sign * ((one.score or 0) - (chosen.score or 0)) > 0]
+    return said + [
+        f"{one.name}, of scikit-learn, scored {written(one.score or 0, metric)} on test, which is better: look there "
+        "before you deploy anything."
+        for one in better
+        if one.score is not None
+    ]

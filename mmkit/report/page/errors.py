@@ -86,5 +86,3 @@ def _outline(low: Sequence[float], high: Sequence[float]) -> str:
     edge = [(at * step, value) for at, value in enumerate(high)]
     edge += [(at * step, value) for at, value in reversed(list(enumerate(low)))]
     return " ".join(f"{x:.1f},{40 - 40 * (value - bottom) / size:.1f}" for x, value in edge)
-
-

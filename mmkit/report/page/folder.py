@@ -62,7 +62,9 @@ class Folder:
             raise DataError(f"{error.filename or file}: {error.strerror}") from error
         compared = [record for record in known if record.purpose != "search"]
         if not compared:
-            raise UsageError(f"{file} holds no run that was compared yet; the same command of mmkit bench goes on there")
+            raise UsageError(
+                f"{file} holds no run that was compared yet; the same command of mmkit bench goes on there"
+            )
         of_plan = _of_last_plan(compared)
         left = sum(one.purpose == "comparison" for one in compared)
         left -= sum(one.purpose == "comparison" for one in of_plan)

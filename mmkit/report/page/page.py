@@ -57,7 +57,11 @@ def page(folder: Path) -> str:
     from markupsafe import Markup  # noqa: PLC0415
 
     environment = Environment(
-        loader=FunctionLoader(_template), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=FunctionLoader(_template),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     given = _given(Folder.read(folder))
     drawn = {name: Markup(svg) for name, svg in _drawings(given).items()}  # noqa: S704 (matplotlib escapes names)

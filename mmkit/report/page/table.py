@@ -90,7 +90,9 @@ def table_of(found: Sequence[Measured]) -> Table:
     by = by_which(rows).metric or metric
     lower = not found[0].row.higher_is_better
     on_validation = list(dict.fromkeys((metric, by)))
-    beside = [name for name in BESIDE if name != metric and any(row.spread(name) for row in rows)][:1 if by != metric else 2]
+    beside = [name for name in BESIDE if name != metric and any(row.spread(name) for row in rows)][
+        : 1 if by != metric else 2
+    ]
     columns = [Column("test", f"{title_of(metric)} on test", _unit(metric), lower)]
     columns += [Column(f"test-{name}", title_of(name), f"test{_comma(name)}", _lower(name)) for name in beside]
     columns += [

@@ -1,4 +1,4 @@
-"""Whether the numbers of a suite can be trusted: what its records say of seeds, samples, groups, timing and training."""
+"""Whether the numbers of a suite can be trusted: what its folder says of seeds, samples, groups and timing."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ def checks(folder: Folder, found: Sequence[Measured], classes: Classes | None) -
     if folder.left_out:
         text = f"{folder.left_out} runs of other plans are in the folder; this page is of the plan of the last run."
         said.append(Check(good=False, title="Other plans", text=text))
-    said += [Check(good=False, title="Missing values", text=f"{line[0].upper()}{line[1:]}.") for line in missing(records)]
+    said += [
+        Check(good=False, title="Missing values", text=f"{line[0].upper()}{line[1:]}.") for line in missing(records)
+    ]
     unread = max((sum(record.unread.values()) for record in records), default=0)
     if unread:
         text = f"Up to {unread} values of a run could not be used; unread.parquet names them."
@@ -82,7 +84,8 @@ def _groups(folder: Folder) -> Iterator[Check]:
     for factor, labels in folder.groups.items():
         count = len(set(labels))
         said = [one["name"] for one in folder.data.get("columns", []) if one["is"] == "group"]
-        text = f"Test has {count:,} groups ({', '.join(said) or factor}); intervals in this page are over groups, not over samples."
+        called = ", ".join(said) or factor
+        text = f"Test has {count:,} groups ({called}); intervals in this page are over groups, not over samples."
         yield Check(good=count >= 10, title="Groups", text=text)
     how = (folder.data.get("splits") or {}).get("how")
     if how:
