@@ -61,7 +61,8 @@ def canvas(name: str, title: str, width: float, height: float) -> Iterator[Canva
     from matplotlib import rc_context  # noqa: PLC0415 (an extra, and slow)
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    with rc_context({**_SETTINGS, "svg.hashsalt": name}), warnings.catch_warnings():
+    settings: Any = {**_SETTINGS, "svg.hashsalt": name}
+    with rc_context(settings), warnings.catch_warnings():
         # The page has letters that the font of the layout lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
         figure = Figure(figsize=(width, height), layout="constrained")
