@@ -300,7 +300,7 @@ def test_a_fusion_is_proposed_only_where_it_scored_above(made, tmp_path):
     ]
     (tmp_path / "level").mkdir()
     shown = Parsed(page(suite(tmp_path / "level", level)))
-    assert "Deploy only:photo: that concat is better is not shown" in shown.text
+    assert "Deploy only:photo: that concat is better is not shown yet" in shown.text
 
 
 def test_the_interval_is_of_seeds_and_samples(tmp_path):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmkit.records.record import ReliabilityBin
-from mmkit.report.page.drawing import ACCENT, INK, PAPER, SECOND, SOFT, Canvas, canvas
+from mmkit.report.page.drawing import ACCENT, INK, PAPER, SECOND, SOFT, canvas
 from mmkit.report.page.measured import Measured, pareto
+from mmkit.report.page.naming import LONG, NARROW, name_points, short
 from mmkit.report.titles import title_of
 from mmkit.report.verdict import is_share, written
 
@@ -18,19 +18,6 @@ if TYPE_CHECKING:
 
 MOST = 40
 """Rows that a chart shows."""
-NAMED = 14
-"""Points that have their names beside them; of more the chart has numbers."""
-LONG = 30
-"""Letters of a name in a chart."""
-_LETTER = 5.6
-"""Width of a letter in units."""
-_LINE = 12.0
-"""Height of a line in units."""
-
-
-def short(name: str, letters: int = LONG) -> str:
-    """A name as a chart has room for it."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
 
 
 def against_cost(found: Sequence[Measured], chosen: int, *, narrow: bool = False) -> str:
@@ -70,7 +57,7 @@ def against_cost(found: Sequence[Measured], chosen: int, *, narrow: bool = False
         axes.set_ylabel(f"{title_of(metric)} on test{unit}")
         if not known[0].row.higher_is_better:
             axes.invert_yaxis()
-        _name(drawn, known, size, chosen, line, narrow=narrow)
+        name_points(drawn.axes, known, size, chosen, line, narrow=narrow)
     return drawn.svg
 
 
@@ -84,63 +71,6 @@ def _ticks(axes: Axes, *, narrow: bool) -> None:
     axis.set_major_locator(LogLocator(10, (1.0, 2.0, 5.0) if decades < (2 if narrow else 4) else (1.0,)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.3g}"))
     axis.set_minor_formatter(NullFormatter())
-
-
-def _name(
-    drawn: Canvas,
-    known: Sequence[Measured],
-    size: float,
-    chosen: int,
-    line: Sequence[tuple[float, float]],
-    *,
-    narrow: bool,
-) -> None:
-    """Names beside points, each where it is clear of points, of other names, of the line and of the edge."""
-    axes = drawn.axes
-    axes.figure.draw_without_rendering()  # so that places are known
-    box = axes.get_window_extent()
-    scale = 72 / axes.figure.dpi
-    places = [
-        [scale * each for each in axes.transData.transform((one.milliseconds or 0, size * (one.score or 0)))]
-        for one in known
-    ]
-    taken = [(x - 6, y - 6, x + 6, y + 6) for x, y in places]
-    for (x0, y0), (x1, y1) in itertools.pairwise(scale * axes.transData.transform(line)):
-        steps = int(max(abs(x1 - x0), abs(y1 - y0)) // 4) + 1
-        along = [(x0 + (x1 - x0) * step / steps, y0 + (y1 - y0) * step / steps) for step in range(steps)]
-        taken += [(x - 1, y - 1, x + 1, y + 1) for x, y in along]
-    frame = (scale * box.x0, scale * box.y0, scale * box.x1, scale * box.y1)
-    for one, (x, y) in sorted(zip(known, places, strict=True), key=lambda pair: pair[0].number != chosen):
-        text = short(one.name, 16 if narrow else LONG) if len(known) <= NAMED else str(one.number)
-        width = _LETTER * len(text)
-        best, least = (x + 9, y - _LINE / 2), math.inf
-        shifts = itertools.product((9, -9 - width, -width / 2), (0, 11, -11, 18, -18, 28, -28, 40, -40))
-        for rank, (dx, dy) in enumerate(shifts):
-            if abs(dx) > 9 and dx != -9 - width and abs(dy) < 11:
-                continue  # on the point
-            corner = (x + dx, y + dy - _LINE / 2)
-            mine = (*corner, corner[0] + width, corner[1] + _LINE)
-            outside = mine[0] < frame[0] or mine[2] > frame[2] + 30 or mine[1] < frame[1] or mine[3] > frame[3]
-            cost = sum(_shared(mine, other) for other in taken) + 1000 * outside + 0.3 * rank + 0.4 * abs(dy)
-            if cost < least:
-                best, least = corner, cost
-        taken.append((*best, best[0] + width, best[1] + _LINE))
-        axes.annotate(
-            text,
-            (one.milliseconds or 0, size * (one.score or 0)),
-            (best[0] - x, best[1] - y + 2.5),
-            textcoords="offset points",
-            color=ACCENT if one.number == chosen else INK,
-            fontweight="bold" if one.number == chosen else "normal",
-            annotation_clip=False,
-        )
-
-
-def _shared(one: tuple[float, ...], other: tuple[float, ...]) -> float:
-    """The area that two boxes share."""
-    wide = min(one[2], other[2]) - max(one[0], other[0])
-    high = min(one[3], other[3]) - max(one[1], other[1])
-    return max(wide, 0) * max(high, 0)
 
 
 def seeds(found: Sequence[Measured], chosen: int, *, narrow: bool = False) -> str:
@@ -169,7 +99,7 @@ def seeds(found: Sequence[Measured], chosen: int, *, narrow: bool = False) -> st
             axes.plot(scores, [place] * len(scores), "o", ms=5.5, mfc=SECOND, mec=PAPER, mew=0.6, zorder=3)
             if one.score is not None:
                 axes.plot(size * one.score, place, "|", ms=13, mec=colour, mew=2, zorder=2)
-        axes.set_yticks(range(len(known)), [short(one.name, 16 if narrow else LONG) for one in known])
+        axes.set_yticks(range(len(known)), [short(one.name, NARROW if narrow else LONG) for one in known])
         for label, one in zip(axes.get_yticklabels(), known, strict=True):
             label.set_color(ACCENT if one.number == chosen else INK)
         axes.tick_params(axis="y", length=0)

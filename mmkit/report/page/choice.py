@@ -51,11 +51,13 @@ def choice(found: Sequence[Measured], verdict: Verdict | None) -> Choice | None:
         )
     else:
         chosen = single
-        other = "it scored better" if finding == "below" else f"that {fusion.name} is better is not shown"
+        why = {
+            "below": f"{fusion.name} scored worse",
+            "equal": f"{fusion.name} is no better",
+            "unclear": f"that {fusion.name} is better is not shown yet",
+        }[finding]
         times = _times(fusion, single)
-        sentence = f"Deploy {single.name}: {other}, and {fusion.name} needs further inputs" + (
-            f" and {times}." if times else "."
-        )
+        sentence = f"Deploy {single.name}: {why}, and it needs further inputs{f' and {times}' if times else ''}."
     return Choice(chosen, sentence, list(_reasons(chosen, found)))
 
 
@@ -98,8 +100,9 @@ def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
         and sign * ((one.score or 0) - (chosen.score or 0)) >= 0
     ]
     if faster:
+        other = max(faster, key=lambda one: sign * (one.score or 0))
         said.append(
-            f"{faster[0].name} was faster and scored no worse on test; it was not chosen, since test chooses nothing."
+            f"{other.name} was faster and scored no worse on test; it was not chosen, since test chooses nothing."
         )
     elif chosen.milliseconds:
         said.append("No row that is faster scored as well on test.")

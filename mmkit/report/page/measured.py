@@ -29,7 +29,7 @@ class Measured:
         row: of the summary.
         score: mean of the metric on test over seeds; None where it is not defined.
         error: the standard error of the score over seeds and, where each sample has a score, over samples; None with
-            one seed, or where neither can be had.
+            one seed, and where nothing varied, which says nothing of what else could be.
         seeds: the score of each seed on test, by seed.
         milliseconds: a prediction of one sample within a batch; None where speed was not measured.
         quartiles: of `milliseconds` over the rounds of the measurement.
@@ -90,7 +90,10 @@ def _time(one: Measured) -> float:
 
 
 def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Sequence[str | None]]) -> float | None:
-    """The standard error of a mean score: over seeds, and over samples, or the groups that they stem from."""
+    """The standard error of a mean score: over seeds, and over samples, or the groups that they stem from.
+
+    None with one seed, and where nothing varies.
+    """
     if len(of_seeds) < 2:
         return None
     variance = statistics.variance(of_seeds) / len(of_seeds)
@@ -101,7 +104,7 @@ def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Sequence[st
         factors = [[column[at] for at in there] for column in groups.values() if len(column) == len(means)]
         if len(there) > 1:
             variance += max(_over(means[there], labels) for labels in factors or [None])
-    return math.sqrt(variance)
+    return math.sqrt(variance) if variance else None
 
 
 def _over(means: Any, labels: Sequence[str | None] | None) -> float:

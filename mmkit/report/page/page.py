@@ -12,6 +12,7 @@ from typing import Any
 from mmkit.errors import UnavailableError
 from mmkit.records.folds import reliability_of
 from mmkit.records.record import Record
+from mmkit.records.worst import read_worst
 from mmkit.report.page.charts import against_cost, reliability, seeds
 from mmkit.report.page.choice import Choice, choice
 from mmkit.report.page.classes import classes
@@ -159,7 +160,9 @@ def _absent(given: Mapping[str, Any], ours: Sequence[Measured]) -> list[str]:
     if kind and ours:
         said.append("Classes, confusion and calibration: numbers, texts and more than 100 classes have none.")
     if ours and not given["errors"]:
-        said.append("The worst errors with their samples: bench --with-samples keeps them.")
+        kept = given["choice"] and read_worst(folder.path, [one.id for one in given["choice"].chosen.row.trainings])
+        whose = f"{given['choice'].chosen.name} has none" if kept else "bench --with-samples keeps them"
+        said.append(f"The worst errors with their samples: {whose}.")
     if not folder.data:
         said.append("A description of columns: the task is no table of one's own.")
     if not folder.command:
