@@ -309,7 +309,7 @@ def test_the_interval_is_of_seeds_and_samples(tmp_path):
     means = np.stack(scores).mean(0)
     error = math.sqrt(np.var([0.95, 0.96, 0.97], ddof=1) / 3 + means.var(ddof=1) / 400)
     assert first.error == pytest.approx(error)
-    assert first.interval == (pytest.approx(first.score - 2 * error), min(first.score + 2 * error, 1.0))
+    assert list(first.interval) == pytest.approx([first.score - 2 * error, min(first.score + 2 * error, 1.0)])
 
 
 def test_over_groups_it_is_the_jackknife():

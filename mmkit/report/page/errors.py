@@ -60,12 +60,12 @@ def worst_of(folder: Folder, row: Row) -> list[ShownError]:
     ]
     shown.sort(key=lambda one: (-one.often / one.of, -sum(one.losses) / len(one.losses)))
     room = ROOM
-    for error in shown[:MOST]:
-        for name, value in error.one.inputs.items():
+    for entry in shown[:MOST]:
+        for name, value in entry.one.inputs.items():
             ready = [_embedded(folder, file) for file in value.pictures]
             if ready and sum(map(len, ready)) <= room:
                 room -= sum(map(len, ready))
-                error.pictures[name] = ready
+                entry.pictures[name] = ready
     return shown[:MOST]
 
 

@@ -100,10 +100,11 @@ def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Sequence[st
     values = [one.scores.values for one in row.records if one.scores is not None]
     if len(values) == len(row.records) and len({len(one) for one in values}) == 1:
         means = np.mean([one.astype(np.float64) for one in values], axis=0)  # [N]
-        there = np.flatnonzero(~np.isnan(means))
+        there = np.flatnonzero(~np.isnan(means)).tolist()
         factors = [[column[at] for at in there] for column in groups.values() if len(column) == len(means)]
         if len(there) > 1:
-            variance += max(_over(means[there], labels) for labels in factors or [None])
+            known = means[there]
+            variance += max(_over(known, labels) for labels in factors) if factors else _over(known, None)
     return math.sqrt(variance) if variance else None
 
 

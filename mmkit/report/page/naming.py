@@ -49,7 +49,7 @@ def name_points(
         line: the corners of the line through the front.
         narrow: for a phone.
     """
-    axes.figure.draw_without_rendering()  # so that places are known
+    axes.get_figure(root=True).draw_without_rendering()  # so that places are known
     box = axes.get_window_extent()
     scale = 72 / axes.figure.dpi
     places = [
