@@ -49,9 +49,11 @@ def name_points(
         line: the corners of the line through the front.
         narrow: for a phone.
     """
-    axes.get_figure(root=True).draw_without_rendering()  # so that places are known
+    figure = axes.get_figure(root=True)
+    assert figure is not None  # noqa: S101 (these axes are in one)
+    figure.draw_without_rendering()  # so that places are known
     box = axes.get_window_extent()
-    scale = 72 / axes.figure.dpi
+    scale = 72 / figure.dpi
     places = [
         [scale * each for each in axes.transData.transform((one.milliseconds or 0, size * (one.score or 0)))]
         for one in known
