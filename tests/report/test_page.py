@@ -275,13 +275,25 @@ def test_a_failed_seed_is_counted_and_told(made):
 
 def test_folds_are_joined(made):
     records = [
-        replace(record(fusion, 0, score), fold=Fold(number, 2), scores=None)
+        replace(
+            record(fusion, 0, score, data={"test": {"truth": str(number)}}),
+            task=f"pets:fold={number}",
+            run={"task": f"pets:fold={number}", "training": {}},
+            fold=Fold(number, 2),
+            scores=None,
+        )
         for fusion, scores in (("concat", (0.9, 0.7)), ("only:photo", (0.8, 0.5)))
         for number, score in enumerate(scores, start=1)
     ]
     shown = made(records)
+    assert "other plans" not in shown.text
     assert [row["test"] for row in shown.figures()] == pytest.approx([0.8, 0.65])  # folds of one size
     assert "2 folds" in shown.text
+
+
+def test_where_not_all_folds_are_done_that_is_said(made):
+    shown = made([replace(record("concat"), fold=Fold(1, 2))])
+    assert "No combination was completed, so there is nothing to compare. Not all of its folds are done." in shown.text
 
 
 def test_the_page_is_of_the_plan_of_the_last_run_and_tells_of_others(made):

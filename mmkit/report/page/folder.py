@@ -17,7 +17,7 @@ from mmkit.report.summary import Row, rows
 
 _OF_SAMPLES = ("row", "id", "split", "fold", "content")
 """Columns of splits.parquet that are no groups."""
-_VARYING = ("encoders", "fusion", "head", "objectives", "seed")
+_VARYING = ("task", "encoders", "fusion", "head", "objectives", "seed")
 """What the runs of one plan may differ in."""
 
 
@@ -137,10 +137,12 @@ def _of_last_plan(records: Sequence[Record]) -> list[Record]:
 
 
 def _plan_of(record: Record) -> str:
-    """What all runs of a plan share. A search gives each combination a rate and a length of its own."""
+    """What all runs of a plan share. A search gives each combination a rate and a length of its own.
+
+    The task is not in it: a folder belongs to one, and each fold has one of its own, with its own splits.
+    """
     run = {name: value for name, value in record.run.items() if name not in _VARYING}
     searched = ("lr", "epochs")
     training = {name: value for name, value in run.get("training", {}).items() if name not in searched}
-    # The content of a fold's splits is its own; which folds there are belongs to the task.
-    data = None if record.fold else record.data
-    return json.dumps([record.task, {**run, "training": training}, data], sort_keys=True)
+    content = [record.fold.of] if record.fold else record.data
+    return json.dumps([{**run, "training": training}, content], sort_keys=True)

@@ -81,8 +81,9 @@ def _given(folder: Folder) -> dict[str, Any]:
     chosen = choice(found, said)
     row = chosen.chosen.row if chosen else None
     of_classes = classes(row) if row else None
-    any_record = next((one for one in folder.records if one.status == "ok"), folder.records[0])
     ours = [one for one in found if not one.row.yardstick]
+    # That of folds is joined, and knows all samples.
+    any_record = ours[0].row.records[0] if ours else folder.records[0]
     given: dict[str, Any] = {
         "folder": folder,
         "task": _task(folder, any_record),

@@ -36,7 +36,14 @@ class Check(NamedTuple):
 def checks(folder: Folder, found: Sequence[Measured], classes: Classes | None) -> list[Check]:
     """All that can be looked at in a folder; what it does not hold is not in the list."""
     records = [record for record in folder.records if record.status == "ok" and record.purpose == "comparison"]
-    said = [*_seeds(found), *_samples(records), *_groups(folder), *_rare(classes), *_timing(found), *_mixed(records)]
+    said = [
+        *_seeds(found),
+        *_samples([record for one in found if not one.row.yardstick for record in one.row.records]),
+        *_groups(folder),
+        *_rare(classes),
+        *_timing(found),
+        *_mixed(records),
+    ]
     if folder.left_out:
         text = f"{folder.left_out} runs of other plans are in the folder; this page is of the plan of the last run."
         said.append(Check(good=False, title="Other plans", text=text))
@@ -59,7 +66,7 @@ def _seeds(found: Sequence[Measured]) -> Iterator[Check]:
         return
     told = str(min(counts)) if len(counts) == 1 else f"{min(counts)} to {max(counts)}"
     if min(counts) < 2:
-        text = f"{told} trainings a combination: how much a score changes with the seed is not known everywhere."
+        text = f"{told} training{'s' * (told != '1')} a combination: how far seeds differ is not known everywhere."
         yield Check(good=False, title="Seeds", text=text)
     else:
         text = f"{told} trainings a combination, each with a seed of its own; the dots above show how far they differ."
