@@ -35,8 +35,11 @@ def choice(found: Sequence[Measured], verdict: Verdict | None) -> Choice | None:
     if not ours:
         return None
     rows = [one.row for one in ours]
-    finding = verdict.document()["finding"] if verdict else ""
-    fusion, single = (_of(ours, best(rows, alone=alone)) for alone in (False, True))
+    told = verdict.document() if verdict else {"finding": "", "fusion": "", "single": ""}
+    finding = told["finding"]
+    # Those of the verdict; of folds it may speak of several at once.
+    fusion = _called(ours, told["fusion"]) or _of(ours, best(rows, alone=False))
+    single = _called(ours, told["single"]) or _of(ours, best(rows, alone=True))
     first = _of(ours, best(rows)) or ours[0]
     if fusion is None or single is None or finding not in {"above", "below", "unclear", "equal"}:
         chosen = first
@@ -59,6 +62,11 @@ def choice(found: Sequence[Measured], verdict: Verdict | None) -> Choice | None:
         times = _times(fusion, single)
         sentence = f"Deploy {single.name}: {why}, and it needs further inputs{f' and {times}' if times else ''}."
     return Choice(chosen, sentence, list(_reasons(chosen, found)))
+
+
+def _called(found: Sequence[Measured], fusion: str) -> Measured | None:
+    """The row with that fusion, of several the one that is best on validation."""
+    return next((one for one in found if one.row.fusion == fusion), None)
 
 
 def _of(found: Sequence[Measured], row: Row | None) -> Measured | None:
