@@ -37,6 +37,7 @@ RECORD_PARTS = (
     record.Phase,
     record.Calibrated,
     record.Reliability,
+    record.ReliabilityBin,
     record.Refit,
     record.Loading,
     record.Speed,

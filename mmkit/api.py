@@ -65,6 +65,7 @@ def bench(
     mix: bool = False,
     cost: bool = True,
     yardsticks: bool | None = None,
+    samples: bool = False,
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
@@ -99,6 +100,7 @@ def bench(
         cost: also measure speed, memory and FLOPs of each combination.
         yardsticks: also fit what scikit-learn does with the same frozen features, or with a table: records and rows of
             their own. None does so where scikit-learn is installed and there are at most 5,000 training samples.
+        samples: keep the worst errors on test of each run with their samples, for `Suite.report`.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
@@ -135,6 +137,7 @@ def bench(
             mix=mix,
             cost=cost,
             yardsticks=yardsticks,
+            samples=samples,
             cache=_cache(cache),
             progress=shown,
         )

@@ -44,6 +44,7 @@ COMMANDS: Table = {
         "check": ("mmkit.cli.plugins_check:check", "Check that a component keeps the contract."),
         "new": ("mmkit.cli.plugins_new:new", "Write a new plugin as a whole distribution that works."),
     },
+    "report": ("mmkit.cli.report:report", "Write the answer of a suite as a page to send."),
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
     "train": ("mmkit.cli.train:train", "Train one model, and keep it."),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),

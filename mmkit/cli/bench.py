@@ -14,7 +14,7 @@ from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
 from mmkit.cli.encoders import encoders_by_input
 from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
-from mmkit.cli.process import prepare
+from mmkit.cli.process import command_of, prepare
 from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
@@ -103,6 +103,10 @@ def bench(
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also show the best combination's confusion matrix on test.")
     ] = False,
+    with_samples: Annotated[
+        bool,
+        typer.Option("--with-samples", help="Keep the worst errors on test with their samples, for `mmkit report`."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, build each combination and do one step, then stop.")
     ] = False,
@@ -161,6 +165,8 @@ def bench(
             mix=mix,
             cost=chosen["cost"] is not False,
             yardsticks=chosen["yardsticks"],
+            samples=with_samples,
+            command=command_of(ctx),
             cache=None if no_cache else default_folder(),
             keep=kept,
             progress=progress,

@@ -15,7 +15,7 @@ from rich.text import Text
 from mmkit.cli.configuration import merged
 from mmkit.cli.encoders import encoders_by_input
 from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
-from mmkit.cli.process import prepare
+from mmkit.cli.process import command_of, prepare
 from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
@@ -123,7 +123,7 @@ def train(
         epochs=1 if chosen["checkpoint_epochs"] is None else chosen["checkpoint_epochs"],
         tensorboard=bool(chosen["tensorboard"]),
         licence=chosen["licence"],
-        command=_command(ctx),
+        command=command_of(ctx),
     )
     with redirect_stdout(sys.stderr):
         planned = plan_of_one(
@@ -164,22 +164,6 @@ def _one(kind: str, given: list[str] | None) -> str | None:
     if given and len(given) > 1:
         raise UsageError(f"one model has one {kind}; got {', '.join(given)}: mmkit bench compares them")
     return given[0] if given else None
-
-
-def _command(ctx: typer.Context) -> str:
-    """The command as it was given, for the card."""
-    words = ["mmkit", "train"]
-    for parameter in ctx.command.params:
-        source = ctx.get_parameter_source(parameter.name or "")
-        if source is None or source.name != "COMMANDLINE":
-            continue
-        value = ctx.params[parameter.name or ""]
-        if isinstance(value, bool):
-            words.append(parameter.opts[-1] if value else parameter.secondary_opts[-1])
-            continue
-        for one in value if isinstance(value, list | tuple) else [value]:
-            words += [parameter.opts[-1], str(one)]
-    return shlex.join(words)
 
 
 def _show(made: Made, console: Console, *, data: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from mmkit.contract import Split
 from mmkit.data.dataset import Dataset
@@ -26,7 +27,7 @@ from mmkit.training.phases import PROBING, TRAINING, TUNING, Chosen
 
 @dataclass(frozen=True)
 class Beside:
-    """What goes beside a training; a run that is compared has none of it.
+    """What goes beside a training; a run that is compared has none of it, but for its worst errors where asked.
 
     Args:
         checkpoints: from which training goes on, and into which it is kept.
@@ -34,12 +35,14 @@ class Beside:
         refit: the record of the same run, whose epochs are trained again on train and validation together; None trains
             on train.
         intervals: whether the record has intervals of its metrics.
+        worst: the folder of a suite that keeps the worst errors on test with their samples; None keeps none.
     """
 
     checkpoints: Checkpoints | None = None
     events: Events | None = None
     refit: Record | None = None
     intervals: bool = False
+    worst: Path | None = None
 
 
 def phases_of(trained: Trained, *, tuned: bool) -> list[Phase]:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmkit.contract import Split, Task
@@ -23,6 +24,7 @@ from mmkit.errors import UsageError, one_of
 from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
 from mmkit.experiments.evaluation import evaluate
 from mmkit.experiments.identity import code_of_run, data_of, fold_of, identity, known_by
+from mmkit.experiments.worst import worst_errors
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.tensors import Metrics
@@ -30,10 +32,11 @@ from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
-from mmkit.records.record import Cost, Loading, Purpose, Record, SampleCounts
+from mmkit.records.record import Cost, Loading, Purpose, Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
+from mmkit.records.worst import Worst
 from mmkit.registry.blame import blaming, chosen
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
@@ -203,6 +206,7 @@ def _executed(
         scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test) if on_test else None,
+        reliability=_reliability(on_test) if on_test else [],
         samples=_sample_counts(own, on_validation, on_test, run.combination.encoders),
         unread={name: len(values) for name, values in own.unread.items()},
         unread_values=_unread_values(own),
@@ -215,6 +219,8 @@ def _executed(
         seconds=time.time() - began,
         **surroundings(run),
     )
+    if on_test and beside.worst is not None:
+        _worst(record.id, run, result, beside.worst, own).write(beside.worst)
     return record, model
 
 
@@ -288,6 +294,13 @@ def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answer
     test = splits("test")
     data = result.frozen.dataset(test, augment=False, split="test")
     return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
+
+
+def _worst(id_: str, run: Run, result: _TrainingResult, folder: Path, splits: Splits) -> Worst:
+    """The worst errors on test, which has been measured by now."""
+    test = splits("test")
+    data = result.frozen.dataset(test, augment=False, split="test")
+    return worst_errors(id_, result.module, result.transforms.truth, data, test, run.settings.precision, folder)
 
 
 def failed(run: Run, splits: Splits, error: Exception, purpose: Purpose = "comparison") -> Record:
@@ -377,6 +390,11 @@ def _confusion(measured: Metrics | Answers) -> list[Any] | None:
     if isinstance(measured, Answers) or measured.target.kind == "scalar" or measured.target.size > MAX_CLASSES:
         return None
     return measured.confusion()
+
+
+def _reliability(measured: Metrics | Answers) -> list[ReliabilityBin]:
+    """How sure the answers were, and how often right; empty for other targets than classes and labels."""
+    return [] if isinstance(measured, Answers) else [ReliabilityBin(*one) for one in measured.reliability()]
 
 
 def _sample_counts(

@@ -12,6 +12,7 @@ from functools import partial
 
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits
+from mmkit.experiments.beside import Beside
 from mmkit.experiments.costs import Costs, measure_costs
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
@@ -28,8 +29,9 @@ from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import SCHEMA, Purpose, Record
+from mmkit.records.worst import worst_file
 from mmkit.registry.catalog import Catalog
-from mmkit.report.summary import Row, names
+from mmkit.report.summary import Row, best, names, rows
 from mmkit.report.verdict import written
 from mmkit.system.files import write_json
 from mmkit.system.machine import machine, software
@@ -48,6 +50,7 @@ class Steps:
         kept: how far it has come.
         shared: what its runs share.
         forecast: of the time that is left.
+        samples: whether the worst errors of its runs are kept with their samples.
     """
 
     part: Part
@@ -58,6 +61,7 @@ class Steps:
     kept: Kept
     shared: Shared
     forecast: Forecast
+    samples: bool = False
 
     @property
     def splits(self) -> Splits:
@@ -73,7 +77,11 @@ class Steps:
     @property
     def perform(self) -> Execute:
         """Does a run that is compared."""
-        return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared)
+        return partial(execute, splits=self.splits, catalog=self.catalog, shared=self.shared, beside=self._beside)
+
+    @property
+    def _beside(self) -> Beside:
+        return Beside(worst=self.kept.folder if self.samples else None)
 
     @property
     def _fold(self) -> str:
@@ -89,9 +97,22 @@ class Steps:
         self.run(pending_of(runs, self.known), costs, save=save)
         if save:
             with self.kept.writing():
-                best = BestModels(self.kept.folder, part.splits, self.known)
-                best.complete(runs.values(), self.perform, self.shared.progress.note)
+                models = BestModels(self.kept.folder, part.splits, self.known)
+                models.complete(runs.values(), self.perform, self.shared.progress.note)
+        if self.samples:
+            self._complete_samples(runs)
         return [(run, self.known[id_]) for id_, run in runs.items()]
+
+    def _complete_samples(self, runs: Mapping[str, Run]) -> None:
+        """Train again what is best on validation where its worst errors were not kept: it was recorded without them."""
+        chosen = best(rows([replace(self.known[id_], fold=None) for id_ in runs]))  # each fold chooses for itself
+        for record in chosen.records if chosen else []:
+            run = runs[record.id]
+            if not worst_file(self.kept.folder, record.id).is_file():
+                self.shared.progress.note(
+                    f"{run.combination.label}, {self._fold}seed {run.seed} is trained again to keep its worst errors"
+                )
+                self.perform(run)
 
     def add_costs(self, runs: Mapping[str, Run], costs: Costs) -> None:
         """Add costs to the records of completed runs that lack them."""
@@ -169,7 +190,7 @@ class Steps:
         """Do the runs that are compared, and save models that are the best."""
         plan, searched = self.part.plan, self.part.searched
         progress, kept, called = self.shared.progress, self.kept, called_by_key(plan)
-        best = BestModels(kept.folder, self.splits, self.known) if save else None
+        models = BestModels(kept.folder, self.splits, self.known) if save else None
         for run in pending.values():
             name = f"{called[run.combination.key]}, {self._fold}seed {run.seed}"
             progress.stage(name)
@@ -177,9 +198,9 @@ class Steps:
             record = replace(record, search=searched.records.get(run.combination.key))
             if record.status == "ok" and (found := costs.of.get(run.combination.key)):
                 record = replace(record, throughput=found.throughput, cost=found.cost)
-            if best and model:
+            if models and model:
                 with kept.writing():
-                    best.keep(run, record, model)
+                    models.keep(run, record, model)
             self.add(record)
             kept.finished += 1
             self._ended(run, record)
@@ -206,7 +227,14 @@ class Steps:
 
     def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
         try:
-            return execute(run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose)
+            return execute(
+                run,
+                self.splits,
+                catalog=self.catalog,
+                shared=self.shared,
+                purpose=purpose,
+                beside=self._beside,
+            )
         except Exception as error:
             if isinstance(error, RejectedError) and error.for_all:
                 raise  # the test split is unusable, and every other run would fail after its training

@@ -6,6 +6,8 @@ DIR/scores/         the score of each test sample, a file a run
 DIR/splits.parquet  the id, the split and the groups of each sample
 DIR/unread.parquet  the values that could not be used
 DIR/models/         the model of the best seed of each combination, with --save
+DIR/worst/          the worst errors of each run with their samples, with --with-samples
+DIR/command.txt     the command that asked for it
 """
 
 from __future__ import annotations
@@ -30,15 +32,16 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.yardsticks import wanted
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.records.file import RecordFile
+from mmkit.records.file import COMMAND, RecordFile
 from mmkit.records.record import Record
 from mmkit.records.splits import write_splits
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
+from mmkit.report.page.page import page
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
-from mmkit.system.files import at_home, owned, write_json
+from mmkit.system.files import at_home, owned, write_json, write_text
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories
@@ -107,6 +110,21 @@ class Suite:
             return []
         return list(dict.fromkeys(value.line for value in read_unread(self.folder)))  # of folds, several read a value
 
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page of the suite, one HTML file; its path.
+
+        Args:
+            path: of the file; None is `report.html` in the folder of the suite.
+
+        Raises:
+            UnavailableError: what draws it is not installed.
+            DataError: something in the folder cannot be read.
+            OSError: the file cannot be written.
+        """
+        file = self.folder / "report.html" if path is None else at_home(path)
+        write_text(file, page(self.folder))
+        return file
+
     def table(self) -> list[dict[str, Cell]]:
         """One row per combination as plain values, the best on validation first: `pandas.DataFrame(suite.table())`.
 
@@ -125,6 +143,8 @@ def carry_out(
     mix: bool = False,
     cost: bool = True,
     yardsticks: bool | None = None,
+    samples: bool = False,
+    command: str = "",
     cache: Path | None = None,
     keep: int | None = None,
     progress: Progress = SILENT,
@@ -140,6 +160,8 @@ def carry_out(
         cost: also measure speed, memory and FLOPs.
         yardsticks: also fit what a user could do without mmkit; None does so where scikit-learn is installed and the
             training split is small.
+        samples: keep the worst errors on test of each run, with their samples.
+        command: that asked for it, for a reader; empty if none did.
         cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
             keeps them in memory, for this suite.
         keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
@@ -162,7 +184,7 @@ def carry_out(
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
-        kept = _begun(plan, parts, known, folder, progress)
+        kept = _begun(plan, parts, known, folder, progress, command)
         shared = Shared(cache, progress, keep)
         with kept.told(progress):
             if any(part.unsearched or part.pending(known) for part in parts):
@@ -184,7 +206,8 @@ def carry_out(
                     progress.note(estimate.sentence())
                 progress.remaining(estimate.total)
             steps = [
-                Steps(part, number, catalog, file, known, kept, shared, forecast) for number, part in enumerate(parts)
+                Steps(part, number, catalog, file, known, kept, shared, forecast, samples)
+                for number, part in enumerate(parts)
             ]
             costs = steps[0].costs(buildable if cost else {}) if tried else Costs({}, {})
             for step, runs in zip(steps, uncosted, strict=True):
@@ -200,7 +223,9 @@ def carry_out(
     return Suite(folder, plan, [*done, *beside])
 
 
-def _begun(plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folder: Path, progress: Progress) -> Kept:
+def _begun(
+    plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folder: Path, progress: Progress, command: str
+) -> Kept:
     """Write what a folder says of its data, and tell what it holds.
 
     Raises:
@@ -214,6 +239,8 @@ def _begun(plan: Plan, parts: Sequence[Part], known: Mapping[str, Record], folde
     with kept.writing():
         if document := getattr(built(plan.task), "document", None):
             write_json(folder / "data.json", document())
+        if command:
+            write_text(folder / COMMAND, f"{command}\n")
         write_splits(folder, [{name: part.splits.content(name) for name in SPLITS} for part in parts])
     kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
     if kept.finished:

@@ -48,28 +48,69 @@ def calibration(
     return [one.result() for one in sums]
 
 
+class Bin(NamedTuple):
+    """The answers of one bin.
+
+    Args:
+        answers: number of them.
+        sure: their mean probability.
+        right: the share that was right.
+    """
+
+    answers: int
+    sure: float
+    right: float
+
+
+class Bins:
+    """Answers by how sure a model was of them, in bins of equal width, counted while batches come."""
+
+    def __init__(self) -> None:
+        self.sums = torch.zeros(3, BINS, dtype=torch.float64)  # of each bin: answers, how sure, how often right
+
+    def add(self, probabilities: Tensor, truth: Tensor) -> None:
+        """Add a batch of samples with truth.
+
+        Args:
+            probabilities: [B C].
+            truth: classes [B], or labels [B C] of 0 and 1.
+        """
+        if truth.ndim == 1:
+            sure, answer = probabilities.double().max(-1)
+            right = (answer == truth).double()
+        else:
+            sure, right = probabilities.double().flatten(), truth.double().flatten()
+        place = (sure * BINS).ceil().long().sub(1).clamp(0, BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
+        for row, values in enumerate((torch.ones_like(sure), sure, right)):
+            self.sums[row].index_add_(0, place, values)
+
+    def error(self) -> float:
+        """The expected calibration error."""
+        count, sure, right = self.sums
+        return float((sure - right).abs().sum() / count.sum())
+
+    def filled(self) -> list[Bin]:
+        """The bins that have answers, from the least sure."""
+        return [Bin(int(n), sure / n, right / n) for n, sure, right in self.sums.T.tolist() if n]
+
+
 class _Sums:
     def __init__(self) -> None:
         self.loss = 0.0
         self.samples = 0
-        self.bins = torch.zeros(3, BINS, dtype=torch.float64)  # of each bin: answers, how sure, how often right
+        self.bins = Bins()
 
     def add(self, probabilities: Tensor, truth: Batch, kind: str) -> None:
         known = truth["mask"]
         if kind == "classes":
             label = truth["label"][known]
             self.loss += float(negative_log_likelihood(probabilities, label).sum())
-            sure, answer = probabilities.max(-1)
-            right = (answer == label).double()
+            self.bins.add(probabilities, label)
         else:
             labels = truth["labels"][known].double()
             self.loss += float(negative_log_likelihood_of_labels(probabilities, labels).sum())
-            sure, right = probabilities.flatten(), labels.flatten()
+            self.bins.add(probabilities, labels)
         self.samples += int(known.sum())
-        place = (sure * BINS).ceil().long().sub(1).clamp(0, BINS - 1)  # (0, 1/15], (1/15, 2/15], ...
-        for row, values in enumerate((torch.ones_like(sure), sure, right)):
-            self.bins[row].index_add_(0, place, values)
 
     def result(self) -> Calibration:
-        count, sure, right = self.bins
-        return Calibration(self.loss / self.samples, float((sure - right).abs().sum() / count.sum()))
+        return Calibration(self.loss / self.samples, self.bins.error())

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
+from mmkit.metrics.calibration import Bin, Bins
 from mmkit.metrics.collected import Collected, OfClasses, OfLabels, OfNumbers
 from mmkit.metrics.formulas import Measures
 
@@ -56,6 +57,7 @@ class Metrics:
             if target.kind == "scalar"
             else (OfClasses if target.kind == "classes" else OfLabels)(target.size, areas=areas)
         )
+        self._bins = Bins() if names is None and target.kind != "scalar" else None
         self._bad = 0
         self.samples = 0
         """The number of samples with truth."""
@@ -73,6 +75,8 @@ class Metrics:
         self._bad += int((~finite).sum())
         if len(values) and not self._bad:  # of predictions that are not finite nothing will be computed
             self._collected.update(values, known)
+            if self._bins is not None:
+                self._bins.add(values, known)
 
     @property
     def binned(self) -> list[str]:
@@ -131,6 +135,15 @@ class Metrics:
             raise UsageError("a scalar target has no confusion matrix; only classes and labels have one")
         self._check()
         return self._collected.confusion()
+
+    def reliability(self) -> list[Bin]:
+        """How sure the answers were, and how often right; empty for scalars, and where only some metrics are collected.
+
+        Raises:
+            MmkitError: a prediction is not finite.
+        """
+        self._check()
+        return [] if self._bins is None else self._bins.filled()
 
     def _check(self) -> None:
         if self._bad:

@@ -64,12 +64,28 @@ def predictions(
 ) -> Iterator[tuple[Batch, Batch]]:
     """The predictions of a split, and its truth, batch by batch; on the CPU, floats in float32."""
 
-    def predict(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
-        predicted = model.predict(output.float())
-        prediction = {n: (leaf.float() if leaf.is_floating_point() else leaf).cpu() for n, leaf in predicted.items()}
-        return prediction, {name: leaf.cpu() for name, leaf in truth.items()}
+    def use(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
+        return _predicted(model, output), {name: leaf.cpu() for name, leaf in truth.items()}
 
-    return each_batch(model, data, predict, precision, batch_size)
+    return each_batch(model, data, use, precision, batch_size)
+
+
+def predictions_at(model: Model, data: Dataset, index: Tensor, precision: Precision = "float32") -> Batch:
+    """The predictions of the samples of a split at some places, as one batch; on the CPU, floats in float32.
+
+    Args:
+        model: on the data's device, in evaluation mode.
+        data: the split.
+        index: [B] places.
+        precision: of the forward pass.
+    """
+    ahead = data.made_ahead(index) if data.live else None
+    return _used(model, data, lambda output, _: _predicted(model, output), precision, index, ahead)
+
+
+def _predicted(model: Model, output: Tensor) -> Batch:
+    predicted = model.predict(output.float())
+    return {name: (leaf.float() if leaf.is_floating_point() else leaf).cpu() for name, leaf in predicted.items()}
 
 
 def losses_of_samples(

@@ -14,6 +14,9 @@ from mmkit.records.record import SCHEMA, Record
 from mmkit.records.unread import add_unread
 from mmkit.system.files import utf8
 
+COMMAND = "command.txt"
+"""The file of a suite's folder that holds the command which asked for it."""
+
 
 class RecordFile:
     """The records of a suite.
@@ -45,28 +48,7 @@ class RecordFile:
         Raises:
             DataError: a line is no record, or has another schema.
         """
-        records: dict[str, Record] = {}
-        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
-            try:
-                document = json.loads(line)
-                schema = document["schema"]
-                record = Record.of(document, self.path.parent) if schema == SCHEMA else None
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{self.path}, line {number} is no record ({error}); remove the line, or choose another --out"
-                ) from error
-            if record is None:
-                raise DataError(
-                    f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
-                    "another --out"
-                )
-            if record.scores is not None and not (self.path.parent / record.scores_file).is_file():
-                raise DataError(
-                    f"{self.path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
-                    "back, or remove the line to have its run done again"
-                )
-            records[record.id] = record
-        return records
+        return read_records(self.path)
 
     def append(self, record: Record) -> None:
         """Add a line and flush it to the disk; before it, the files that it speaks of.
@@ -83,3 +65,34 @@ class RecordFile:
             file.write(utf8(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def read_records(path: Path) -> dict[str, Record]:
+    """The records of a file by id, in the order of their first lines; an incomplete last line is none.
+
+    Raises:
+        DataError: a line is no record, or has another schema.
+        OSError: the file cannot be read.
+    """
+    content = path.read_bytes()
+    records: dict[str, Record] = {}
+    for number, line in enumerate(content[: content.rfind(b"\n") + 1].splitlines(), start=1):
+        try:
+            document = json.loads(line)
+            schema = document["schema"]
+            record = Record.of(document, path.parent) if schema == SCHEMA else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}, line {number} is no record ({error}); remove the line, or choose another --out"
+            ) from error
+        if record is None:
+            raise DataError(
+                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose another --out"
+            )
+        if record.scores is not None and not (path.parent / record.scores_file).is_file():
+            raise DataError(
+                f"{path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
+                "back, or remove the line to have its run done again"
+            )
+        records[record.id] = record
+    return records

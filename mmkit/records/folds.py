@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from mmkit.metrics.calibration import BINS
 from mmkit.metrics.formulas import of_counts
-from mmkit.records.record import Record, SampleCounts
+from mmkit.records.record import Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.system.hashing import fingerprint
 
@@ -74,6 +75,7 @@ def join(parts: Sequence[Record]) -> Record:
         },
         names=names,
         confusion=confusion,
+        reliability=reliability_of(parts),
         scores=_scores(parts),
         samples=_samples(parts),
         seconds=sum(one.seconds or 0.0 for one in parts),
@@ -126,6 +128,16 @@ def _summed(parts: Sequence[Record], names: Sequence[str]) -> list[Any] | None:
         at = np.array([place[name] for name in one.names])
         total[at if matrix.ndim == 3 else np.ix_(at, at)] += matrix
     return None if total is None else total.tolist()
+
+
+def reliability_of(parts: Sequence[Record]) -> list[ReliabilityBin]:
+    """How sure the answers of several records were, and how often right, bin by bin."""
+    sums: dict[int, list[float]] = {}
+    for one in (one for part in parts for one in part.reliability):
+        of_bin = sums.setdefault(min(max(math.ceil(one.sure * BINS) - 1, 0), BINS - 1), [0.0, 0.0, 0.0])
+        for place, value in enumerate((one.answers, one.answers * one.sure, one.answers * one.right)):
+            of_bin[place] += value
+    return [ReliabilityBin(int(n), sure / n, right / n) for _, (n, sure, right) in sorted(sums.items())]
 
 
 def _scores(parts: Sequence[Record]) -> Scores | None:

@@ -185,6 +185,21 @@ class Calibrated:
 
 
 @dataclass(frozen=True)
+class ReliabilityBin:
+    """Answers on test of which a model was about equally sure, one of 15 bins of equal width.
+
+    Args:
+        answers: number of them; for labels each label of a sample counts as one.
+        sure: the mean probability of the answer; for labels that of the label.
+        right: the share of answers that were right; for labels how often the label applies.
+    """
+
+    answers: int
+    sure: float
+    right: float
+
+
+@dataclass(frozen=True)
 class Refit:
     """A training on train and validation together, with the options and the epochs that an earlier one had chosen.
 
@@ -245,6 +260,8 @@ class Record:
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
+        reliability: how sure the answers on test were, and how often right, from the least sure; bins without answers
+            are left out. Empty for numbers and texts.
         samples: the number of samples used.
         unread: number of values that could not be read or transformed, by split.
         unread_values: which those are, of a run of this process; not in a line, but in `unread.parquet`.
@@ -300,6 +317,7 @@ class Record:
     scores: Scores | None = None
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
+    reliability: list[ReliabilityBin] = field(default_factory=list)
     samples: SampleCounts | None = None
     unread: dict[Split, int] = field(default_factory=dict)
     unread_values: list[Unread] = field(default_factory=list, compare=False)

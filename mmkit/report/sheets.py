@@ -160,13 +160,13 @@ def _costs(found: Sequence[Row], labels: _Labels) -> Sheet:
         lines.append(
             [
                 *names,
-                _count(speed.inference_samples_per_s if speed else None),
-                _count(speed.train_samples_per_s if speed else None),
+                count_of(speed.inference_samples_per_s if speed else None),
+                count_of(speed.train_samples_per_s if speed else None),
                 "-" if latency is None else f"{latency:.2f}",
                 "-" if row.loading is None else f"{100 * row.loading:.1f} %",
-                _count(cost.parameters if cost else None),
-                _count(cost.flops_per_sample if cost else None),
-                _bytes(cost.peak_memory_bytes if cost else None),
+                count_of(cost.parameters if cost else None),
+                count_of(cost.flops_per_sample if cost else None),
+                bytes_of(cost.peak_memory_bytes if cost else None),
             ]
         )
     speeds = ["inference\nsamples/s", "training\nsamples/s", "latency\np50 ms", "loading\nshare"]
@@ -219,7 +219,8 @@ def _spread(spread: Spread | None, metric: str) -> str:
     return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
 
 
-def _count(value: float | None) -> str:
+def count_of(value: float | None) -> str:
+    """A count in three digits, with k, M or G."""
     if value is None:
         return "-"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
@@ -228,7 +229,8 @@ def _count(value: float | None) -> str:
     return f"{value:.3g}"
 
 
-def _bytes(value: int | None) -> str:
+def bytes_of(value: int | None) -> str:
+    """Bytes in MiB or GiB."""
     if value is None:
         return "-"
     return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

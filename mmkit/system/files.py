@@ -56,8 +56,17 @@ def write_json(path: Path, document: object, *, indent: int | None = 1) -> None:
         ValueError: the document holds NaN or infinity.
     """
     text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, f"{text}\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in UTF-8 atomically.
+
+    Raises:
+        OSError: it cannot be written.
+    """
     with replacing(path) as (fresh,):
-        fresh.write_bytes(utf8(text) + b"\n")
+        fresh.write_bytes(utf8(text))
 
 
 @contextlib.contextmanager

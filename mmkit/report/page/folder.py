@@ -1,0 +1,148 @@
+"""What the folder of a suite holds, read for its page; nothing in it is changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmkit.errors import DataError, UsageError
+from mmkit.records.file import COMMAND, read_records
+from mmkit.records.record import Record
+from mmkit.records.splits import FILE as SPLITS
+from mmkit.report.summary import Row, rows
+
+_OF_SAMPLES = ("row", "id", "split", "fold", "content")
+"""Columns of splits.parquet that are no groups."""
+_VARYING = ("task", "encoders", "fusion", "head", "objectives", "seed")
+"""What the runs of one plan may differ in."""
+
+
+@dataclass(frozen=True)
+class Folder:
+    """The folder of a suite.
+
+    Args:
+        path: of the folder.
+        records: of one plan, that of the last run: compared runs and yardsticks.
+        left_out: number of compared runs of other plans.
+        costs: `suite.json`; empty where costs were not measured.
+        data: `data.json`; empty where the task is no table of one's own.
+        command: that asked for the suite; empty where it is not known.
+    """
+
+    path: Path
+    records: list[Record]
+    left_out: int = 0
+    costs: dict[str, Any] = field(default_factory=dict)
+    data: dict[str, Any] = field(default_factory=dict)
+    command: str = ""
+
+    @staticmethod
+    def read(path: Path) -> Folder:
+        """Read a folder.
+
+        Raises:
+            UsageError: it is no folder of a suite.
+            DataError: something in it cannot be read.
+        """
+        file = path / "records.jsonl"
+        if not path.is_dir():
+            raise UsageError(f"{path} is no folder; expected that of a suite, which mmkit bench --out names")
+        if not file.is_file():
+            model = "; it is that of a model, whose report is its README.md" if (path / "record.json").is_file() else ""
+            raise UsageError(f"{path} holds no records.jsonl{model}; expected a folder of mmkit bench")
+        try:
+            known = list(read_records(file).values())
+            command = (path / COMMAND).read_text("utf-8").strip() if (path / COMMAND).is_file() else ""
+        except OSError as error:
+            raise DataError(f"{error.filename or file}: {error.strerror}") from error
+        compared = [record for record in known if record.purpose != "search"]
+        if not compared:
+            raise UsageError(
+                f"{file} holds no run that was compared yet; the same command of mmkit bench goes on there"
+            )
+        of_plan = _of_last_plan(compared)
+        left = sum(one.purpose == "comparison" for one in compared)
+        left -= sum(one.purpose == "comparison" for one in of_plan)
+        return Folder(path, of_plan, left, _json(path / "suite.json"), _json(path / "data.json"), command)
+
+    @cached_property
+    def rows(self) -> list[Row]:
+        """One row per combination, the best on validation first."""
+        return rows(self.records)
+
+    @cached_property
+    def groups(self) -> dict[str, list[str | None]]:
+        """The group of each test sample by factor, in the order of the split; empty where the task gives none.
+
+        Of folds they are those of all rows.
+        """
+        import pyarrow as pa  # noqa: PLC0415 (60 ms, as everywhere)
+        from pyarrow import parquet  # noqa: PLC0415
+
+        try:
+            table = parquet.read_table(self.path / SPLITS)
+        except (OSError, pa.ArrowInvalid):
+            return {}
+        factors = [name for name in table.column_names if name not in _OF_SAMPLES]
+        if not factors or "fold" in table.column_names:
+            return {}
+        columns = {name: table.column(name).to_pylist() for name in ("split", "row", *factors)}
+        places = [at for at, split in enumerate(columns["split"]) if split == "test"]
+        places.sort(key=columns["row"].__getitem__)
+        return {factor: [columns[factor][at] for at in places] for factor in factors}
+
+    @cached_property
+    def models(self) -> dict[str, Path]:
+        """Folders of saved models by the id of their run."""
+        found = {}
+        for note in sorted((self.path / "models").glob("*.score.json")):
+            folder = note.with_name(note.name.removesuffix(".score.json"))
+            if (folder / "model.json").is_file() and (id_ := _json(note).get("id")):
+                found[str(id_)] = folder
+        return found
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """A JSON object of a file; empty where there is none.
+
+    Raises:
+        DataError: it is something else.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}); remove it to do without") from error
+    if not isinstance(found, dict):
+        raise DataError(f"{path} holds a {type(found).__name__}; expected an object; remove it to do without")
+    return found
+
+
+def _of_last_plan(records: Sequence[Record]) -> list[Record]:
+    """The records of the plan that the last compared run belongs to; a folder may have been used for several."""
+    compared = [one for one in records if one.purpose == "comparison"] or list(records)
+    last = _plan_of(compared[-1])
+    data = {json.dumps(one.data, sort_keys=True) for one in compared if _plan_of(one) == last}
+    return [
+        one
+        for one in records
+        if (_plan_of(one) == last if one.purpose == "comparison" else json.dumps(one.data, sort_keys=True) in data)
+    ]
+
+
+def _plan_of(record: Record) -> str:
+    """What all runs of a plan share. A search gives each combination a rate and a length of its own.
+
+    The task is not in it: a folder belongs to one, and each fold has one of its own, with its own splits.
+    """
+    run = {name: value for name, value in record.run.items() if name not in _VARYING}
+    searched = ("lr", "epochs")
+    training = {name: value for name, value in run.get("training", {}).items() if name not in searched}
+    content = [record.fold.of] if record.fold else record.data
+    return json.dumps([{**run, "training": training}, content], sort_keys=True)
