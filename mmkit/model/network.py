@@ -52,8 +52,8 @@ class OnlyFusion(nn.Module):
         ((self.input, self.width),) = widths.items()
 
     def forward(self, features: Mapping[str, Features]) -> Features:
-        """The features of the only input; its encoder's penalties count once, as the encoder's."""
-        return replace(features[self.input], penalties={})
+        """The features of the only input; its encoder's penalties and details count once, as the encoder's."""
+        return replace(features[self.input], penalties={}, details={})
 
 
 class Model(nn.Module):
@@ -132,7 +132,7 @@ class Model(nn.Module):
 
     def _encoded(self, name: str, batch: Batch) -> Features:
         encoded: Features = self.encoders[name](batch)
-        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
         return replace(zeroed, complete=encoded.complete)
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:
