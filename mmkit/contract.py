@@ -324,9 +324,9 @@ class Transform(Protocol):
     #   it then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many.
     # told(values) -> str, what the fitted transform takes of such values in a few words, where that is not all of them;
     #   `mmkit data inspect` shows it.
-    # spans(value) -> list of (start, end) or None, of a transform of texts: which characters of the text each real token
-    #   of its batch stands for, two equal numbers for none of them; None where that is not known. `mmkit explain` colours
-    #   texts by it, and without it leaves out word after word.
+    # spans(value) -> list of (start, end) or None, of a transform of texts: which characters of the text each real
+    #   token of its batch stands for, two equal numbers for none of them; None where that is not known. `mmkit explain`
+    #   colours texts by it, and without it leaves out word after word.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.

@@ -68,9 +68,7 @@ class ToPadding(Detailed):
 
     def details(self, fused, features):
         sizes = [part.tokens.shape[1] for part in features.values()]
-        return {
-            f"attention.{name}": part.mask / sum(sizes) for name, part in features.items()
-        }
+        return {f"attention.{name}": part.mask / sum(sizes) for name, part in features.items()}
 
 
 class OutOfBounds(Detailed):

@@ -40,7 +40,9 @@ def details(specimen: FusionSpecimen) -> str | None:
     expect_finite(dict(told.details), "in details")
     for part in ([0], [1, 2, 3]):
         apart = _features(specimen, module, rows(inputs, part)).details
-        expect_same(dict(apart), rows(dict(told.details), part), f"details of rows {part} of {COUNT} without the others")
+        expect_same(
+            dict(apart), rows(dict(told.details), part), f"details of rows {part} of {COUNT} without the others"
+        )
     return None
 
 
