@@ -149,7 +149,7 @@ def _columns(found: Found, parts: Columns) -> str:
     rows = [
         (
             parts.names[place],
-            "empty" if parts.cells[place] is None else str(parts.cells[place]),
+            words.cell(parts.cells[place]),
             words.change(found, parts.values[place]),
             parts.values[place],
         )
@@ -158,22 +158,27 @@ def _columns(found: Found, parts: Columns) -> str:
     return bars(("column", "cell", "gives"), rows)
 
 
-def bars(heads: Sequence[str], rows: Sequence[tuple[str, str, str, float | None]]) -> str:
+MIDDLE = '<span class="middle"></span>'
+
+
+def bars(heads: Sequence[str], rows: Sequence[tuple[str, str, str, float | None]], *, shares: bool = False) -> str:
     """A table with a bar in each row: to the right for what speaks for the output, to the left for what speaks against.
 
     Args:
         heads: of the three columns of text.
         rows: a name, a note, a figure, and its value; None draws no bar.
+        shares: the values speak neither for nor against; all bars begin at the left.
     """
     most = max([abs(value) for *_, value in rows if value is not None], default=0.0) or 1.0
     lines = []
     for name, note, text, value in rows:
-        share = 50 * abs(value or 0) / most
+        share = (100 if shares else 50) * abs(value or 0) / most
         kind, side = ("for", "left:50%") if (value or 0) > 0 else ("against", "right:50%")
+        kind, side = ("share", "left:0") if shares else (kind, side)
         bar = f'<span class="{kind}" style="--a:.9;{side};width:{share:.1f}%"></span>' if share else ""
         lines.append(
             f'<tr><th scope="row" dir="auto">{escape(name)}</th><td dir="auto">{escape(note)}</td>'
-            f'<td class="figure">{escape(text)}</td><td class="bar"><span class="middle"></span>{bar}</td></tr>'
+            f'<td class="figure">{escape(text)}</td><td class="bar">{"" if shares else MIDDLE}{bar}</td></tr>'
         )
     head = "".join(f'<th scope="col"{" class=figure" if at == 2 else ""}>{h}</th>' for at, h in enumerate(heads))
     hidden = '<td class="bar" aria-hidden="true"></td>'

@@ -30,13 +30,15 @@ vertical-align:top;overflow-wrap:break-word}
 .mmx td.bar{position:relative;width:38%;padding:0}.mmx td.bar span{position:absolute;top:.35em;height:1em;
 border-radius:2px}.mmx td.bar .middle{left:50%;width:1px;top:0;height:100%;background:var(--line);border-radius:0}
 .mmx .for{background:rgb(var(--for)/calc(var(--a)*.62));fill:rgb(var(--for)/calc(var(--a)*.7))}
-.mmx .against{background:rgb(var(--against)/calc(var(--a)*.62));fill:rgb(var(--against)/calc(var(--a)*.7))}
+.mmx .share{background:var(--soft)}
+.mmx .against{background:rgb(var(--against)/calc(var(--a)*.62));
+fill:rgb(var(--against)/calc(var(--a)*.7))}
 .mmx .text{font-size:1.1rem;line-height:1.9;white-space:pre-wrap;border-left:3px solid var(--line);padding-left:.8em}
 .mmx .text[dir=auto]:dir(rtl){border-left:0;border-right:3px solid var(--line);padding:0 .8em 0 0}
 .mmx .pictures{display:flex;flex-wrap:wrap;gap:1rem}.mmx figure{margin:.4em 0;flex:0 1 20rem}
 .mmx .picture{position:relative}.mmx .picture img{width:100%;height:100%;display:block}
 .mmx .picture .sharp{image-rendering:pixelated}.mmx .picture .over{position:absolute;inset:0}
-.mmx .under img:first-child{filter:grayscale(1) contrast(.55) brightness(1.15)}
+.mmx .under img:first-child{filter:grayscale(1) contrast(.4) brightness(1.45)}
 .mmx svg{width:100%;height:auto;display:block}.mmx polyline{fill:none;stroke:var(--ink);stroke-width:1.1;
 vector-effect:non-scaling-stroke;stroke-linejoin:round}.mmx svg text{fill:var(--soft);font-size:12px}
 .mmx .key span{border-radius:2px;padding:.1em .4em}.mmx ul{margin:.4em 0;padding-left:1.2em}
@@ -97,7 +99,7 @@ def _section(found: Found) -> str:
         parts += [_paragraph(words.inside(found, one), "note")]
     for kind in dict.fromkeys(one.kind for one in found.details):
         rows = [(one.name, "", words.detail(one), one.value) for one in found.details if one.kind == kind]
-        parts += [f"<h3>What the fusion weighs: {escape(kind)}</h3>", bars(("input", "", kind), rows)]
+        parts += [f"<h3>What the fusion weighs: {escape(kind)}</h3>", bars(("input", "", kind), rows, shares=True)]
         parts += [_paragraph("The fusion says this of itself; it is not what decides.", "note")]
     parts += [_paragraph(remark, "note") for remark in words.remarks(found)]
     return "\n".join([*parts, "</section>"])

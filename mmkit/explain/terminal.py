@@ -87,7 +87,7 @@ def _named(one: Inside) -> tuple[list[str], list[float]]:
         return [parts.text[start:end] for start, end in parts.spans], parts.values
     if isinstance(parts, Columns):
         cells = zip(parts.names, parts.cells, strict=True)
-        return [f"{name} = {'(empty)' if cell is None else cell}" for name, cell in cells], parts.values
+        return [f"{name} = {words.cell(cell)}" for name, cell in cells], parts.values
     if isinstance(parts, Curve):
         count = min(STRETCHES, len(parts.values))
         cuts = [place * len(parts.values) // count for place in range(count + 1)]

@@ -20,7 +20,7 @@ LIMITS = (
         "Like contributions, they are a mean over which of the other inputs are there."
     ),
     "What the fusion says of itself (attention, gates) is what it weighs, not what decides.",
-    "It is one sample. What an input is worth on all of them, `mmkit bench` measures.",
+    "It is one sample. What an input is worth on all of them, mmkit bench measures.",
 )
 """What an explanation is not."""
 NOTHING = ("0", "0.0")
@@ -127,6 +127,13 @@ def remarks(found: Found) -> Iterator[str]:
         yield f"Not looked into, since mmkit does not know what its parts are: {', '.join(found.unknown)}."
     if found.precision != "float32":
         yield f"The model predicts in {found.precision}; this is in float32, which may differ in the last digits."
+
+
+def cell(value: object) -> str:
+    """A cell of a row: numbers with five digits."""
+    if value is None:
+        return "(empty)"
+    return f"{value:.5g}" if isinstance(value, float) else str(value)
 
 
 def detail(one: Detail) -> str:
