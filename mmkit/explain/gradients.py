@@ -25,6 +25,8 @@ FEWEST, MOST = 32, 256
 """Steps of the integral."""
 AT_ONCE = 64
 """Steps that pass the fusion together, each with several subsets of the other inputs."""
+ROWS = 4096
+"""Vectors of an embedding that are in memory at once."""
 CLOSE = 0.02
 """The gap that is let pass, as a share of what the output gains; and of the unit of the output, in thousandths."""
 
@@ -136,6 +138,18 @@ def embedded(sample: Sample, name: str, batch: Mapping[str, Tensor], leaf: str, 
         for hook in hooks:
             hook.remove()
     return found[0] if found else None
+
+
+def mean_vector(module: nn.Embedding) -> Tensor:
+    """[D], the mean of what an embedding gives for all that it knows.
+
+    Zeros would be a point at which a model that normalises its vectors without an offset (T5, Qwen) jumps.
+    """
+    total = torch.zeros(1, dtype=torch.float64, device=module.weight.device)
+    with torch.no_grad():
+        for part in torch.arange(module.num_embeddings, device=module.weight.device).split(ROWS):
+            total = total + module(part).double().sum(0)
+    return total / module.num_embeddings
 
 
 def with_vectors(sample: Sample, name: str, at: Embedded, batch: Mapping[str, Tensor], vectors: Tensor) -> Tensor:

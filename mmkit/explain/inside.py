@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from mmkit.explain import occlusion
-from mmkit.explain.gradients import Integral, embedded, integrated, repeated, with_vectors
+from mmkit.explain.gradients import Integral, embedded, integrated, mean_vector, repeated, with_vectors
 from mmkit.explain.parts import Columns, Curve, Inside, Parts, Picture, TextParts
 from mmkit.explain.sample import Sample, differentiable
 from mmkit.transforms.table import MISSING, TableTransform
@@ -61,7 +61,7 @@ def _by_place(attributions: Tensor) -> Tensor:
 
 
 def text(sample: Sample, name: str) -> Inside | str:
-    """Of the vectors of tokens, compared with vectors of zeros. A reason where it cannot be."""
+    """Of the vectors of tokens, compared with their mean over the vocabulary. A reason where it cannot be."""
     spans = getattr(sample.model.transforms.inputs[name], "spans", None)
     if spans is None:
         return "its tokenizer does not say where tokens stand"
@@ -76,7 +76,8 @@ def text(sample: Sample, name: str) -> Inside | str:
     real = batch["mask"][0]  # [T]
     of_text = torch.zeros_like(real)
     of_text[real] = torch.tensor([start < end for start, end in places], device=real.device)
-    baseline = at.vectors.masked_fill((of_text | ~real)[None, :, None], 0)  # tokens that the model adds stay
+    mean = mean_vector(at.module).to(at.vectors.dtype)
+    baseline = torch.where(of_text[None, :, None], mean, at.vectors)  # tokens that the model adds stay
 
     def forward(vectors: Tensor) -> Tensor:
         return with_vectors(sample, name, at, repeated(batch, len(vectors)), vectors)
@@ -85,9 +86,22 @@ def text(sample: Sample, name: str) -> Inside | str:
     if integral is None:
         return NO_GRADIENT
     values = _by_place(integral.attributions[0])[real].tolist()
-    shown = [(span, value) for span, value in zip(places, values, strict=True) if span[0] < span[1]]
-    parts = TextParts(sample.values[name], [span for span, _ in shown], [value for _, value in shown])
-    return _found(parts, integral, "tokens whose vectors are zero, which say nothing")
+    parts = _joined(sample.values[name], places, values)
+    return _found(parts, integral, "tokens that are the mean of all that the model knows")
+
+
+def _joined(text: str, places: Sequence[tuple[int, int]], values: Sequence[float]) -> TextParts:
+    """Tokens that share letters, as bytes of one letter do, joined to one."""
+    spans: list[tuple[int, int]] = []
+    sums: list[float] = []
+    for (start, end), value in sorted(zip(places, values, strict=True)):
+        if spans and start < spans[-1][1] and end > start:
+            spans[-1] = (spans[-1][0], max(end, spans[-1][1]))
+            sums[-1] += value
+        elif end > start:
+            spans.append((start, end))
+            sums.append(value)
+    return TextParts(text, spans, sums)
 
 
 def text_occluded(sample: Sample, name: str, reason: str) -> Inside:
