@@ -72,7 +72,10 @@ def test_words_and_cells_are_taken_away_as_predictions_without_them_are(model, g
                     for row in kept
                 ]
                 answers.append(
-                    sum(float(w) * a["probabilities"]["good"] for w, a in zip(weights, model.predict(asked), strict=True))
+                    sum(
+                        float(w) * a["probabilities"]["good"]
+                        for w, a in zip(weights, model.predict(asked), strict=True)
+                    )
                 )
             assert loss == pytest.approx(answers[0] - answers[1], abs=1e-5)
 

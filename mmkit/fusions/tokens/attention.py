@@ -19,7 +19,7 @@ Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Ge, Gt, Lt
@@ -77,7 +77,7 @@ class AttentionFusion(nn.Module):
         weights: list[Tensor] = []
         for layer in self.layers:
             if self.detailed:
-                weights.append(layer.weights(tokens, seen))
+                weights.append(cast(TransformerLayer, layer).weights(tokens, seen))
             tokens = layer(tokens, seen)
         tokens = self.norm(tokens)
         details = self._attention(weights, features, mask) if self.detailed else None
