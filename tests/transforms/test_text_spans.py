@@ -16,7 +16,7 @@ TEXTS = {
     "hangul": "\u1112\u1161\u11ab\u1100\u1173\u11af 한국어",
     "sharp": "STRAẞE İstanbul",
     "emoji": "so good 👍🏽 👩‍👩‍👧 !",
-    "wide": "Ｆｕｌｌ　ｗｉｄｔｈ",
+    "wide": "\uff26\uff55\uff4c\uff4c\u3000\uff57\uff49\uff44\uff54\uff48",
 }
 
 

@@ -38,10 +38,10 @@ def details(specimen: FusionSpecimen) -> str | None:
     expect_same({"tokens": told.tokens, "mask": told.mask, "vector": told.vector()}, without, "with details")
     _expect_details(told.details, inputs[0])
     expect_finite(dict(told.details), "in details")
-    for part in ([0], [1, 2, 3]):
-        apart = _features(specimen, module, rows(inputs, part)).details
+    for some in ([0], [1, 2, 3]):
+        apart = _features(specimen, module, rows(inputs, some)).details
         expect_same(
-            dict(apart), rows(dict(told.details), part), f"details of rows {part} of {COUNT} without the others"
+            dict(apart), rows(dict(told.details), some), f"details of rows {some} of {COUNT} without the others"
         )
     return None
 
