@@ -119,8 +119,8 @@ def _curve(found: Found, parts: Curve, scale: float) -> str:
             f'height="{total - 16}">{tip}</rect>'
         )
     lines = [_line(signal[:, c], width, high, c * (high + gap)) for c in range(signal.shape[1])]
-    end = f"{parts.length:.2f} s" if parts.unit == "s" else f"{parts.length:.0f} steps"
-    marks = f'<text x="0" y="{total - 3}">0</text><text x="{width}" y="{total - 3}" text-anchor="end">{end}</text>'
+    last = f"{parts.length:.2f} s" if parts.unit == "s" else f"{parts.length:.0f} steps"
+    marks = f'<text x="0" y="{total - 3}">0</text><text x="{width}" y="{total - 3}" text-anchor="end">{last}</text>'
     more = parts.signal.shape[1] - signal.shape[1]
     note = f'<p class="note">{more} more channels are not drawn; bands are sums over all of them.</p>' if more else ""
     return (

@@ -113,7 +113,8 @@ def _places(parts: Picture) -> tuple[list[str], list[float]]:
 def _bars(rows: Sequence[Row]) -> list[str]:
     if not rows:
         return []
-    name, figure, error = (max(cell_len(row[place]) for row in rows) for place in range(3))
+    name, figure = max(cell_len(row.name) for row in rows), max(cell_len(row.figure) for row in rows)
+    error = max(cell_len(row.error) for row in rows)
     room = min(BAR, WIDTH - 6 - name - figure - (error + 1 if error else 0))
     most = max(abs(row.value) for row in rows)
     found = []
