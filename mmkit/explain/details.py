@@ -20,6 +20,7 @@ def details_of(sample: Sample) -> tuple[Detail, ...]:
         kind, _, of = name.partition(".")
         if of in given:
             tokens = detail[0][here[of].mask[0]].tolist() if detail.shape == here[of].mask.shape else None
-            value = detail[0].double().sum() if kind == "attention" else detail[0].double().mean()
+            own = detail[0].cpu().double()
+            value = own.sum() if kind == "attention" else own.mean()
             found.append(Detail(kind, given[of], float(value), tokens))
     return tuple(found)

@@ -37,7 +37,7 @@ class Integral(NamedTuple):
     """What integrated gradients found.
 
     Args:
-        attributions: of each tensor that was varied, in its shape [1 ...].
+        attributions: of each tensor that was varied, in its shape [1 ...], on the CPU.
         gained: the output less that at the baselines.
         gap: by how much the sum of the attributions misses it.
         steps: of the integral.
@@ -90,7 +90,7 @@ def integrated(
         found = captum.IntegratedGradients(forward, multiply_by_inputs=True).attribute(
             tuple(inputs), tuple(baselines), n_steps=steps, method="gausslegendre", internal_batch_size=batch
         )
-        parts = tuple(one.detach() for one in found)
+        parts = tuple(one.detach().cpu() for one in found)  # MPS has no float64
         gap = abs(sum(float(one.double().sum()) for one in parts) - gained)
         if gap <= close or steps >= MOST:
             return Integral(parts, gained, gap, steps)
@@ -145,10 +145,10 @@ def mean_vector(module: nn.Embedding) -> Tensor:
 
     Zeros would be a point at which a model that normalises its vectors without an offset (T5, Qwen) jumps.
     """
-    total = torch.zeros(1, dtype=torch.float64, device=module.weight.device)
+    total = torch.zeros(1, dtype=torch.float64)
     with torch.no_grad():
         for part in torch.arange(module.num_embeddings, device=module.weight.device).split(ROWS):
-            total = total + module(part).double().sum(0)
+            total = total + module(part).cpu().double().sum(0)
     return total / module.num_embeddings
 
 

@@ -76,7 +76,7 @@ def text(sample: Sample, name: str) -> Inside | str:
     real = batch["mask"][0]  # [T]
     of_text = torch.zeros_like(real)
     of_text[real] = torch.tensor([start < end for start, end in places], device=real.device)
-    mean = mean_vector(at.module).to(at.vectors.dtype)
+    mean = mean_vector(at.module).to(at.vectors)
     baseline = torch.where(of_text[None, :, None], mean, at.vectors)  # tokens that the model adds stay
 
     def forward(vectors: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ def text(sample: Sample, name: str) -> Inside | str:
     integral = integrated(sample, name, forward, [at.vectors], [baseline])
     if integral is None:
         return NO_GRADIENT
-    values = _by_place(integral.attributions[0])[real].tolist()
+    values = _by_place(integral.attributions[0])[real.cpu()].tolist()
     parts = _joined(sample.values[name], places, values)
     return _found(parts, integral, "tokens that are the mean of all that the model knows")
 
@@ -120,7 +120,7 @@ def picture(sample: Sample, name: str) -> Inside | str:
         return "its batch has no pixels"
     whole = batch[leaf]
     pixels = whole.float()  # [1 C H W]
-    baseline = pixels.double().mean((2, 3), keepdim=True).float().expand_as(pixels)
+    baseline = pixels.cpu().double().mean((2, 3), keepdim=True).to(pixels).expand_as(pixels)
 
     def forward(changed: Tensor) -> Tensor:
         own = {**repeated(batch, len(changed)), leaf: changed}
@@ -145,7 +145,7 @@ def _pooled(values: Tensor) -> Tensor:
     side = max(1, math.ceil(max(values.shape) / CELLS))
     height, width = values.shape
     full = F.pad(values, (0, -width % side, 0, -height % side))
-    return F.avg_pool2d(full[None], side)[0].cpu() * side**2
+    return F.avg_pool2d(full[None], side)[0] * side**2
 
 
 def _bytes(pixels: Tensor) -> Tensor:
@@ -174,8 +174,9 @@ def curve(sample: Sample, name: str) -> Inside | str:
         return "its batch has no steps in time"
     steps = batch[leaf]  # [1 T] or [1 T C]
     real = mask.view(*mask.shape, *[1] * (steps.ndim - 2))
-    mean = steps.double().masked_fill(~real, 0).sum(1, keepdim=True) / real.sum(1, keepdim=True).clamp(min=1)
-    baseline = torch.where(real, mean.to(steps.dtype).expand_as(steps), steps)
+    total = steps.cpu().double().masked_fill(~real.cpu(), 0).sum(1, keepdim=True)
+    mean = total / mask.sum().cpu().clamp(min=1)  # of one sample
+    baseline = torch.where(real, mean.to(steps).expand_as(steps), steps)
 
     def forward(changed: Tensor) -> Tensor:
         own = {**repeated(batch, len(changed)), leaf: changed}
@@ -184,7 +185,7 @@ def curve(sample: Sample, name: str) -> Inside | str:
     integral = integrated(sample, name, forward, [steps], [baseline])
     if integral is None:
         return NO_GRADIENT
-    parts = _over_time(sample, name, _by_place(integral.attributions[0])[mask[0]].cpu())
+    parts = _over_time(sample, name, _by_place(integral.attributions[0])[mask[0].cpu()])
     return _found(parts, integral, "a signal that stays at its own mean")
 
 

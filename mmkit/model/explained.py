@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 
@@ -16,6 +17,16 @@ class Explained(Protocol):
     @property
     def nothing(self) -> float:
         """The same, where every input is missing: contributions begin there."""
+        ...
+
+    @property
+    def contributions(self) -> Sequence[Any]:
+        """What each input gave, the greatest first: `name`, `modality`, `value` and `error` of each."""
+        ...
+
+    @property
+    def inside(self) -> Mapping[str, Any]:
+        """By input, what each part of it gave: `parts`, `values`, and how they were found."""
         ...
 
     def document(self) -> dict[str, Any]:
