@@ -100,6 +100,10 @@ class Features:
         complete: True where it is known, without looking at values, that no row is missing. A component may branch on
             it, and then leaves out what only a missing row needs; it gives the same without being told. Export and
             `torch.func` forget it.
+        details: [B ...] each, by name: what objectives and explanations read beside the features (gates, attention,
+            confidence). They are not masked, and the cache of features drops them. "NAME.INPUT" is of one input: of
+            `attention.INPUT` [B T], the share of the attention that each of its tokens gets, the sum over all inputs
+            is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1.
     """
 
     tokens: Tensor
@@ -107,6 +111,7 @@ class Features:
     pooled: Tensor | None = None
     penalties: dict[str, Tensor] = field(default_factory=dict)
     complete: bool = False
+    details: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -114,6 +119,7 @@ class Features:
         mask: Tensor | None = None,
         pooled: Tensor | None = None,
         penalties: Mapping[str, Tensor] | None = None,
+        details: Mapping[str, Tensor] | None = None,
     ) -> Features:
         """Features of [B T D] tokens, or of [B D] vectors as one token each, zeroed where nothing is there.
 
@@ -128,6 +134,7 @@ class Features:
             mask: [B T] bool, or [B] for vectors; None is all True, so that the features are `complete`.
             pooled: [B D].
             penalties: [B] each.
+            details: [B ...] each.
 
         Raises:
             ValueError: a shape or a dtype is not as above.
@@ -151,7 +158,7 @@ class Features:
                 )
             if not everything:
                 pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
-        return Features(tokens, mask, pooled, dict(penalties or {}), everything)
+        return Features(tokens, mask, pooled, dict(penalties or {}), everything, dict(details or {}))
 
     @property
     def width(self) -> int:
@@ -182,7 +189,8 @@ class Features:
     def _map(self, change: Any) -> Features:
         pooled = None if self.pooled is None else change(self.pooled)
         penalties = {name: change(penalty) for name, penalty in self.penalties.items()}
-        return Features(change(self.tokens), change(self.mask), pooled, penalties, self.complete)
+        details = {name: change(detail) for name, detail in self.details.items()}
+        return Features(change(self.tokens), change(self.mask), pooled, penalties, self.complete, details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,7 +213,7 @@ class ModelOutput:
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
 register_dataclass(
     Features,
-    field_names=["tokens", "mask", "pooled", "penalties"],
+    field_names=["tokens", "mask", "pooled", "penalties", "details"],
     drop_field_names=["complete"],  # no tensor; without it a component looks at the mask
     serialized_type_name="mmkit.Features",
 )
@@ -311,11 +319,14 @@ class Transform(Protocol):
 
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
-    # Two more are read where a class has them.
+    # Three more are read where a class has them.
     # streams: bool, True where `fit` passes over its values once and keeps none. Of values that are larger than memory
     #   it then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many.
     # told(values) -> str, what the fitted transform takes of such values in a few words, where that is not all of them;
     #   `mmkit data inspect` shows it.
+    # spans(value) -> list of (start, end) or None, of a transform of texts: which characters of the text each real
+    #   token of its batch stands for, two equal numbers for none of them; None where that is not known. `mmkit explain`
+    #   colours texts by it, and without it leaves out word after word.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
@@ -395,7 +406,7 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
-    # Four more attributes are read where a module has them:
+    # Five more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
     #   rowwise: bool, True where in training, too, nothing of a row hangs on its mates, as it does by the statistics of
@@ -404,6 +415,8 @@ class Encoder(Protocol):
     #     it, with shares of their learning rate, `train.tune_lr`. Features of such an encoder are scaled likewise.
     #   chosen: Mapping[str, Any], of any component: options that it chose for itself when it was built, which are
     #     recorded and shown by a dry run.
+    #   detailed: bool, False, of a fusion or any module in it: the core sets it where somebody reads the `details` of
+    #     its features, which are given then, and only then; the features are the same but for rounding.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""

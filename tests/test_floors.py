@@ -42,6 +42,7 @@ FLOORS = (
     "training",
     "records",
     "report",
+    "explain",
     "experiments",
     "alignment",
     "api",

@@ -36,6 +36,7 @@ COMMANDS: Table = {
         "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
     },
     "evaluate": ("mmkit.cli.evaluate:evaluate", "Measure a saved model on labelled rows."),
+    "explain": ("mmkit.cli.explain:explain", "Show what in a row led a saved model to its answer."),
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "List installed components with their status."),
     "predict": ("mmkit.cli.predict:predict", "Answer the rows of a table with a saved model."),
     "plugins": {

@@ -59,7 +59,17 @@ class Grouped:
             None if features[0].pooled is None else whole([one.pooled for one in features if one.pooled is not None]),
             {name: whole([one.penalties[name] for one in features]) for name in features[0].penalties},
             all(one.complete for one in features),
+            {name: whole(_alike([one.details[name] for one in features])) for name in features[0].details},
         )
+
+
+def _alike(parts: Sequence[Tensor]) -> list[Tensor]:
+    """Tensors [B ...] with zeros behind each, so that they differ in B alone."""
+    most = [max(sizes) for sizes in zip(*(part.shape[1:] for part in parts), strict=True)]
+    return [
+        F.pad(part, [side for size, now in zip(most[::-1], part.shape[:0:-1], strict=True) for side in (0, size - now)])
+        for part in parts
+    ]
 
 
 def short_and_long(lengths: Tensor) -> tuple[Tensor, Tensor] | None:

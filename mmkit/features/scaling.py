@@ -63,9 +63,10 @@ class Scaling(nn.Module):
         features = replace(features, tokens=_wide(features.tokens), pooled=pooled)
         if self.vectors:
             there = None if features.complete else features.present()
-            features = Features.of(features.vector(), there, penalties=features.penalties)
+            features = Features.of(features.vector(), there, None, features.penalties, features.details)
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
-        scaled = Features.of(self._scaled("tokens", features.tokens), features.mask, pooled, features.penalties)
+        tokens = self._scaled("tokens", features.tokens)
+        scaled = Features.of(tokens, features.mask, pooled, features.penalties, features.details)
         return replace(scaled, complete=features.complete)
 
     def _scaled(self, leaf: str, values: Tensor) -> Tensor:

@@ -51,6 +51,15 @@ class Attention(nn.Module):
             attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None, None, :], dropout_p=dropout)
         return self.out(attended.transpose(1, 2).flatten(2))
 
+    def weights(self, queries: Tensor, context: Tensor, mask: Tensor) -> Tensor:
+        """[B N T S], what each query takes of each part of the context, as `forward` does without dropout.
+
+        They sum to 1 over S; in a row without any key they are zero.
+        """
+        q = self.query(queries).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B N T D/N]
+        keys = self.key_value(context).unflatten(-1, (2, self.heads, -1))[:, :, 0].transpose(1, 2)  # [B N S D/N]
+        return _weights(q, keys, mask) * mask.any(1)[:, None, None, None]
+
 
 def _under_vmap(tensor: Tensor) -> bool:
     """Whether a transform of `torch.func` is active; under vmap the fast CPU kernel would run in a loop."""
@@ -61,10 +70,14 @@ def _under_vmap(tensor: Tensor) -> bool:
 
 def _materialised(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, dropout: float) -> Tensor:
     """`scaled_dot_product_attention` by operations that vmap supports: [B N T D], zero in rows without any key."""
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B N T S]
-    scores = scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min)
-    weights = F.dropout(scores.softmax(-1), dropout).to(v.dtype)  # autocast's softmax is in float32
+    weights = F.dropout(_weights(q, k, mask), dropout).to(v.dtype)  # autocast's softmax is in float32
     return (weights @ v) * mask.any(1)[:, None, None, None]
+
+
+def _weights(q: Tensor, k: Tensor, mask: Tensor) -> Tensor:
+    """[B N T S], with sum 1 over S; even in rows without any key, which the caller has to zero."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)  # [B N T S]
+    return scores.masked_fill(~mask[:, None, None, :], torch.finfo(scores.dtype).min).softmax(-1)
 
 
 class TransformerLayer(nn.Module):
@@ -105,3 +118,9 @@ class TransformerLayer(nn.Module):
             attended = self.attention(normed, self.before_context(context), mask)
         tokens = tokens + self.dropout(attended)
         return tokens + self.dropout(self.feed_forward(tokens))
+
+    def weights(self, tokens: Tensor, mask: Tensor, context: Tensor | None = None) -> Tensor:
+        """[B N T S], the weights of the attention in `forward`; see `Attention.weights`."""
+        normed = self.before_attention(tokens)
+        seen = normed if context is None or self.before_context is None else self.before_context(context)
+        return self.attention.weights(normed, seen, mask)

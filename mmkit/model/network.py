@@ -52,8 +52,8 @@ class OnlyFusion(nn.Module):
         ((self.input, self.width),) = widths.items()
 
     def forward(self, features: Mapping[str, Features]) -> Features:
-        """The features of the only input; its encoder's penalties count once, as the encoder's."""
-        return replace(features[self.input], penalties={})
+        """The features of the only input; its encoder's penalties and details count once, as the encoder's."""
+        return replace(features[self.input], penalties={}, details={})
 
 
 class Model(nn.Module):
@@ -117,22 +117,23 @@ class Model(nn.Module):
             batch: of each input by its own name: a batch, in groups or not, or features that a frozen encoder gave
                 before.
         """
-        features = {}
-        for given, name in self.names.items():
-            of_input = batch[given]
-            if isinstance(of_input, Features):
-                features[name] = of_input
-            elif isinstance(of_input, Grouped):
-                features[name] = of_input.joined([self._encoded(name, group) for group in of_input.groups])
-            else:
-                features[name] = self._encoded(name, of_input)
-            if name in self.scalings:
-                features[name] = self.scalings[name](features[name])
+        return {name: self.encode_input(name, batch[given]) for given, name in self.names.items()}
+
+    def encode_input(self, name: str, of_input: InputBatch) -> Features:
+        """The features of the input whose module is called `name`, as `encode` gives them."""
+        if isinstance(of_input, Features):
+            features = of_input
+        elif isinstance(of_input, Grouped):
+            features = of_input.joined([self._encoded(name, group) for group in of_input.groups])
+        else:
+            features = self._encoded(name, of_input)
+        if name in self.scalings:
+            features = self.scalings[name](features)
         return features
 
     def _encoded(self, name: str, batch: Batch) -> Features:
         encoded: Features = self.encoders[name](batch)
-        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties)
+        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
         return replace(zeroed, complete=encoded.complete)
 
     def fuse(self, features: Mapping[str, Features]) -> ModelOutput:

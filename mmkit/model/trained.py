@@ -17,6 +17,7 @@ from mmkit.data.decoding import decode_all
 from mmkit.errors import UsageError, one_of
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
+from mmkit.model.explained import Explained
 from mmkit.model.network import Model
 from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
@@ -152,6 +153,25 @@ class MultimodalModel:
         asked = tables.Asked(tuple(include), on_error, batch_size)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
         return (answered.table for answered in tables.answers(self, stream, asked))
+
+    def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
+        """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
+
+        Args:
+            sample: raw values by input; a value that is None or left out is missing.
+            output: the class, label or number that is explained; None takes the likeliest, or the first number.
+            parts: whether inputs are looked into, too, which needs captum.
+
+        Raises:
+            UsageError: the model has no such input or output, or none that can be explained.
+            DataError: a value cannot be read or transformed.
+            UnavailableError: inputs are to be looked into, and captum is not installed.
+        """
+        # A floor above, since it is made of what models do; a start does without it.
+        found: Explained = importlib.import_module("mmkit.explain.explaining").explain(
+            self, sample, output=output, parts=parts
+        )
+        return found
 
     def decoded(self, samples: Samples, on_error: OnError = "fail") -> Read:
         """Raw samples in memory and as tensors, without those that cannot be used.

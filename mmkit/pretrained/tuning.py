@@ -70,7 +70,8 @@ class Tuned(nn.Module):
         decay: factor of the learning rate from each block to the one before it, for modes full and partial; 1 is no
             decay: Howard and Ruder, "Universal Language Model Fine-tuning for Text Classification", ACL 2018,
             https://arxiv.org/abs/1801.06146.
-        through: let gradients pass through a frozen backbone, because its inputs come from trained modules.
+        through: let gradients pass through a frozen backbone, because its inputs come from trained modules; an
+            explanation sets it for a while.
         checkpointing: recompute the activations inside a block in the backward pass instead of storing them: Chen et
             al., "Training Deep Nets with Sublinear Memory Cost", 2016, https://arxiv.org/abs/1604.06174.
 
@@ -123,7 +124,7 @@ class Tuned(nn.Module):
             block.forward = partial(_checkpointed, block.forward, _batch_norms(block))
         self.backbone = backbone
         self._trained = trained
-        self._through = through
+        self.through = through
 
     def train(self, mode: bool = True) -> Tuned:
         """Set the mode of the trained parts; the others stay in evaluation mode."""
@@ -134,7 +135,7 @@ class Tuned(nn.Module):
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The output of the backbone, without a graph if it is frozen and no gradient passes through it."""
-        if self.frozen and not self._through:
+        if self.frozen and not self.through:
             with torch.no_grad():
                 return self.backbone(*inputs, **named)
         return self.backbone(*inputs, **named)

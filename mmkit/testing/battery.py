@@ -5,6 +5,7 @@ from __future__ import annotations
 from mmkit.testing.checks import (
     company,
     construction,
+    details,
     devices,
     evaluation,
     gradients,
@@ -58,6 +59,7 @@ CHECKS: tuple[Check, ...] = (
     Check(company.alone, ("encoder",), STEADY),
     Check(rowwise.rowwise, ("encoder",), STEADY),
     Check(company.penalties, ("fusion",), SOUND),
+    Check(details.details, ("fusion",), STEADY),
     Check(company.order, ("fusion", "objective"), STEADY),
     Check(company.input_counts, ("fusion", "objective"), SOUND),
     Check(missing.garbage, ("encoder",), STEADY),

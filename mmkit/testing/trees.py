@@ -21,8 +21,10 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Features):
-        tokens, mask, pooled, penalties = mapped([tree.tokens, tree.mask, tree.pooled, dict(tree.penalties)], change)
-        return Features(tokens, mask, pooled, penalties, tree.complete)
+        tokens, mask, pooled, penalties, details = mapped(
+            [tree.tokens, tree.mask, tree.pooled, dict(tree.penalties), dict(tree.details)], change
+        )
+        return Features(tokens, mask, pooled, penalties, tree.complete, details)
     if isinstance(tree, ModelOutput):
         return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal], change))
     if isinstance(tree, Mapping):

@@ -44,7 +44,8 @@ def micro_batches(
 def _part(given: InputBatch, at: slice) -> InputBatch:
     if isinstance(given, Features):
         pooled = None if given.pooled is None else given.pooled[at]
-        return Features(given.tokens[at], given.mask[at], pooled, {n: p[at] for n, p in given.penalties.items()})
+        penalties, details = ({n: part[at] for n, part in of.items()} for of in (given.penalties, given.details))
+        return Features(given.tokens[at], given.mask[at], pooled, penalties, details=details)
     if isinstance(given, Grouped):
         return given.part(at)
     return {name: leaf[at] for name, leaf in given.items()}

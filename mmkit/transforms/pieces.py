@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Callable
 from functools import lru_cache
 
 # Unicode blocks: Chinese, Japanese (kana too), Bopomofo, Yi, Thai, Lao, Khmer, Burmese.
@@ -42,6 +43,38 @@ def pieces(text: str) -> list[str]:
     ['don', "'", 't', ':', '我', '爱', 'ハ', 'ロー']
     """
     return _pattern().findall(text)
+
+
+def cut(text: str) -> list[tuple[int, int]]:
+    """Where each piece of `pieces` begins and ends.
+
+    >>> cut("don't")
+    [(0, 3), (3, 4), (4, 5)]
+    """
+    return [found.span() for found in _pattern().finditer(text)]
+
+
+def places(text: str, normalised: str, normalise: Callable[[str], str]) -> list[tuple[int, int]] | None:
+    """Of each character of a normalised text, which characters of the text it is made of: start and end.
+
+    The text is normalised letter by letter, each with its marks. None where that gives another length than the whole.
+
+    >>> places("ﬁ x", "fi x", lambda text: unicodedata.normalize("NFKC", text))
+    [(0, 1), (0, 1), (1, 2), (2, 3)]
+    """
+    found: list[tuple[int, int]] = []
+    start = 0
+    for end in range(1, len(text) + 1):
+        if end < len(text) and _joins(text[end]):
+            continue
+        found += [(start, end)] * len(normalise(text[start:end]))
+        start = end
+    return found if len(found) == len(normalised) else None
+
+
+def _joins(letter: str) -> bool:
+    """Whether a character is part of the letter before it: a mark, a joiner, or a vowel or an end of Hangul."""
+    return unicodedata.category(letter).startswith("M") or letter in JOINERS or "\u1160" <= letter <= "\u11ff"
 
 
 @lru_cache

@@ -21,7 +21,7 @@ from torch import Generator, Tensor
 
 from mmkit.contract import Batch
 from mmkit.transforms.languages import Stemmer, StopWords, stem, stop_words
-from mmkit.transforms.pieces import normal, pieces
+from mmkit.transforms.pieces import cut, normal, pieces, places
 from mmkit.transforms.vocabulary import PADDING, UNKNOWN, BytePairs, Words
 from mmkit.transforms.word_vectors import read_word_vectors
 
@@ -122,6 +122,28 @@ class TextTransform:
             return ""
         said = f"{len(longer)} of {len(lengths)} are longer, up to {max(longer):,}"
         return f"the first {self.max_length} tokens; {said} (max_length)"
+
+    def spans(self, value: str) -> list[tuple[int, int]] | None:
+        """Where the tokens of a text stand in it; see `Transform`."""
+        vocabulary = self._fitted()
+        normalised = self._normal(value)
+        origin = places(value, normalised, self._normal)
+        if origin is None:
+            return None
+        found: list[tuple[int, int]] = []
+        for start, end in cut(normalised):
+            piece = normalised[start:end]
+            if piece.lower() in self.left_out:
+                continue
+            if isinstance(vocabulary, BytePairs):
+                token = piece if self.stemmer is None else stem(self.stemmer, piece)
+                parts = vocabulary.parts(token)
+                if token != piece:  # parts of a stem have no places of their own
+                    parts = [(0, len(piece))] * len(parts)
+            else:
+                parts = [(0, len(piece))]
+            found += [(origin[start + first][0], origin[start + last - 1][1]) for first, last in parts]
+        return found[: self.max_length] or [(0, len(value))]
 
     def state(self) -> dict[str, Any]:
         """The tokens by row, merges of byte pairs, stop words, and the width of the vectors (not the vectors)."""

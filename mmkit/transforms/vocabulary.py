@@ -91,3 +91,10 @@ class BytePairs:
                     self.remembered[piece] = parts
             rows += parts
         return rows
+
+    def parts(self, piece: str) -> list[tuple[int, int]]:
+        """Where each part of a piece begins and ends, in characters."""
+        places = [0]  # of each byte
+        for place, letter in enumerate(piece, start=1):
+            places += [place] * len(letter.encode())
+        return [(places[token.offsets[0]], places[token.offsets[1]]) for token in self.model.tokenize(piece)]

@@ -1,6 +1,7 @@
 """Each check of fusions has a control, and forbids no sound fusion."""
 
 from mmkit.testing import checks_of
+from tests.testing import test_details_control as details
 from tests.testing import test_fusion_form as form
 from tests.testing import test_fusion_numbers as numbers
 from tests.testing import test_fusion_rows as rows
@@ -8,5 +9,5 @@ from tests.testing.test_surroundings import HERE
 
 
 def test_every_check_has_a_control():
-    planted = {*form.CONTROLS, *rows.CONTROLS, *numbers.CONTROLS}
+    planted = {*details.CONTROLS, *form.CONTROLS, *rows.CONTROLS, *numbers.CONTROLS}
     assert planted == {c.name for c in checks_of("fusion", full=True)} - HERE

@@ -18,12 +18,12 @@ Axes: B batch, T tokens of all inputs, D an input's width, H fused width.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Annotated, Literal
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal, cast
 
 import torch
 from annotated_types import Ge, Gt, Lt
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.layers.attention import TransformerLayer
@@ -33,7 +33,7 @@ class AttentionFusion(nn.Module):
     """Pre-norm transformer layers over the tokens of all inputs.
 
     Missing inputs and padding are masked as keys. The result has all tokens and one vector: their masked mean, or the
-    state of a learned token.
+    state of a learned token. Its details, where they are asked for, are the attention that each token gets.
 
     Args:
         widths: D of each input, by name.
@@ -59,6 +59,7 @@ class AttentionFusion(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
+        self.detailed = False
         # The bias of a projection is the embedding of its input: both are one vector added to each of its tokens.
         self.project = nn.ModuleDict({name: nn.Linear(d, width) for name, d in widths.items()})
         self.cls = nn.Parameter(torch.randn(width) * 0.02) if pool == "cls" else None
@@ -73,9 +74,31 @@ class AttentionFusion(nn.Module):
         if self.cls is not None:
             tokens = torch.cat([self.cls.to(tokens.dtype).expand(tokens.shape[0], 1, -1), tokens], 1)  # [B 1+T H]
             seen = torch.cat([torch.ones_like(mask[:, :1]), mask], 1)
+        weights: list[Tensor] = []
         for layer in self.layers:
+            if self.detailed:
+                weights.append(cast(TransformerLayer, layer).weights(tokens, seen))
             tokens = layer(tokens, seen)
         tokens = self.norm(tokens)
+        details = self._attention(weights, features, mask) if self.detailed else None
         if self.cls is None:
-            return Features.of(tokens, mask)
-        return Features.of(tokens[:, 1:], mask, tokens[:, 0])
+            return Features.of(tokens, mask, details=details)
+        return Features.of(tokens[:, 1:], mask, tokens[:, 0], details=details)
+
+    def _attention(
+        self, weights: Sequence[Tensor], features: Mapping[str, Features], mask: Tensor
+    ) -> dict[str, Tensor]:
+        """`attention.INPUT` [B T] of each input: what its tokens get, as a mean over layers, heads and real queries.
+
+        Where the vector is the state of the learned token, that is the query of the last layer, and counts alone; what
+        it gives to itself is left out of the shares.
+        """
+        mean = torch.stack([each.mean(1) for each in weights], 1)  # [B L T S]
+        if self.cls is None:
+            got = (mean.mean(1) * mask.unsqueeze(2)).sum(1) / mask.sum(1, keepdim=True).clamp(min=1)  # [B S]
+        else:
+            got = mean[:, -1, 0, 1:]
+            total = got.sum(1, keepdim=True)
+            got = got / total.where(total > 0, 1)
+        sizes = [features[name].tokens.shape[1] for name in self.project]
+        return {f"attention.{name}": part for name, part in zip(self.project, got.split(sizes, 1), strict=True)}

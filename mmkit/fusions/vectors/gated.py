@@ -8,11 +8,12 @@ Axes: B batch, M inputs, D an input's width, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import torch
 from annotated_types import Gt
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.layers.vectors import one_token
@@ -22,7 +23,7 @@ class GatedFusion(nn.Module):
     """Sum over the inputs of `sigmoid(gate(all vectors)) * tanh(project(vector))`.
 
     As in the paper there are no biases: a missing input is a vector of zeros, so it adds `tanh(0) = 0` and changes no
-    gate. Where all inputs are missing, the result is zero.
+    gate. Where all inputs are missing, the result is zero. Its details, where they are asked for, are the gates.
 
     Args:
         widths: D of each input, by name.
@@ -39,6 +40,7 @@ class GatedFusion(nn.Module):
             raise ValueError(f"tied gates are for two inputs; got {len(widths)} ({', '.join(widths)}): use tied=false")
         self.width = width
         self.tied = tied
+        self.detailed = False
         self.project = nn.ModuleDict({name: nn.Linear(d, width, bias=False) for name, d in widths.items()})
         gates = 1 if tied else len(widths)
         self.gate = nn.Linear(sum(widths.values()), gates * width, bias=False)
@@ -55,4 +57,10 @@ class GatedFusion(nn.Module):
             fused = first[0] * first[1]
             for gate, value in others:
                 fused = torch.addcmul(fused, gate, value)
-        return one_token(fused, features, self.project)
+        found = one_token(fused, features, self.project)
+        return replace(found, details=self._gates(gates)) if self.detailed else found
+
+    def _gates(self, gates: Tensor) -> dict[str, Tensor]:
+        """`gate.INPUT` [B H] of each input."""
+        each = (gates, 1 - gates) if self.tied else gates.split(self.width, 1)
+        return {f"gate.{name}": gate for name, gate in zip(self.project, each, strict=True)}

@@ -76,6 +76,10 @@ class OpenClipTextTransform:
         tokens, mask = self._tokenize(["" if value is None else value for value in values])
         return {"tokens": tokens, "mask": mask & torch.tensor([value is not None for value in values])[:, None]}
 
+    def spans(self, value: str) -> list[tuple[int, int]] | None:
+        """Where the tokens of a text stand in it; None where the model's tokenizer does not say so."""
+        return self._tokenize.spans(value) if isinstance(self._tokenize, _Fast) else None
+
     def state(self) -> dict[str, Any]:
         """Configurations, and the tokenizer whole where it is not open_clip's own."""
         return {"config": self.config, "transformer": self.transformer, "tokenizer": self._fast}
@@ -131,6 +135,13 @@ class _Fast:
         if self.separator is not None:
             tokens = tokens.masked_fill(tokens == self.separator, 0)
         return tokens, mask
+
+    def spans(self, text: str) -> list[tuple[int, int]] | None:
+        """Of each real token; None where the text is cleaned of something first, which moves what follows."""
+        if self.clean(text) != text:
+            return None
+        found = self.tokenizer.encode(text)
+        return [span for span, real in zip(found.offsets, found.attention_mask, strict=True) if real]
 
 
 def _read_fast(source: str, text: Mapping[str, Any]) -> dict[str, Any]:

@@ -105,6 +105,11 @@ class TransformersTextTransform:
         tokens[mask] = np.fromiter((token for row in rows for token in row), dtype=np.int64, count=int(lengths.sum()))
         return {"tokens": torch.from_numpy(tokens), "mask": torch.from_numpy(mask)}
 
+    def spans(self, value: str) -> list[tuple[int, int]]:
+        """Where the tokens of a text stand in it; those that the model adds stand for nothing of it."""
+        offsets: list[tuple[int, int]] = self._fitted().encode(value).offsets
+        return offsets
+
     def state(self) -> dict[str, Any]:
         """The tokenizer, whole, and the model's configuration: no file and no hub is needed to restore it."""
         return {"tokenizer": self._fitted().to_str(), "padding": self._padding, "config": self.config}

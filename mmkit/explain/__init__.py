@@ -1,0 +1,1 @@
+"""Explanations of one answer: what each input gave to it, and which part of the input."""
