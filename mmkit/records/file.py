@@ -45,28 +45,7 @@ class RecordFile:
         Raises:
             DataError: a line is no record, or has another schema.
         """
-        records: dict[str, Record] = {}
-        for number, line in enumerate(self.path.read_bytes().splitlines(), start=1):
-            try:
-                document = json.loads(line)
-                schema = document["schema"]
-                record = Record.of(document, self.path.parent) if schema == SCHEMA else None
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"{self.path}, line {number} is no record ({error}); remove the line, or choose another --out"
-                ) from error
-            if record is None:
-                raise DataError(
-                    f"{self.path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
-                    "another --out"
-                )
-            if record.scores is not None and not (self.path.parent / record.scores_file).is_file():
-                raise DataError(
-                    f"{self.path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
-                    "back, or remove the line to have its run done again"
-                )
-            records[record.id] = record
-        return records
+        return records_in(self.path.read_bytes(), self.path)
 
     def append(self, record: Record) -> None:
         """Add a line and flush it to the disk; before it, the files that it speaks of.
@@ -83,3 +62,36 @@ class RecordFile:
             file.write(utf8(line) + b"\n")
             file.flush()
             os.fsync(file.fileno())
+
+
+def records_in(content: bytes, path: Path) -> dict[str, Record]:
+    """The records of a file by id, in the order of their first lines.
+
+    Args:
+        content: of the file.
+        path: where it is.
+
+    Raises:
+        DataError: a line is no record, or has another schema.
+    """
+    records: dict[str, Record] = {}
+    for number, line in enumerate(content.splitlines(), start=1):
+        try:
+            document = json.loads(line)
+            schema = document["schema"]
+            record = Record.of(document, path.parent) if schema == SCHEMA else None
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{path}, line {number} is no record ({error}); remove the line, or choose another folder"
+            ) from error
+        if record is None:
+            raise DataError(
+                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose another folder"
+            )
+        if record.scores is not None and not (path.parent / record.scores_file).is_file():
+            raise DataError(
+                f"{path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
+                "back, or remove the line to have its run done again"
+            )
+        records[record.id] = record
+    return records

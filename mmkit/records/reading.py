@@ -1,0 +1,65 @@
+"""Suites that are only read: of a folder, of a folder of suites, or of one file; nothing of them is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mmkit.errors import DataError
+from mmkit.records.file import records_in
+from mmkit.records.record import Record
+from mmkit.system.files import at_home
+
+FILE = "records.jsonl"
+
+
+@dataclass(frozen=True)
+class Read:
+    """The records of one suite.
+
+    Args:
+        folder: of the suite.
+        records: all of them, in the order of their first lines.
+    """
+
+    folder: Path
+    records: list[Record]
+
+
+def read_suites(path: str | Path) -> list[Read]:
+    """The suites that a path holds, in the order of their names; of two lines with one id the later one counts.
+
+    A line that another process is just writing is not read.
+
+    Args:
+        path: the folder of a suite, a folder that holds such folders at any depth, or a file of records.
+
+    Raises:
+        DataError: there is no record, or one that cannot be read.
+    """
+    found = [Read(file.parent, list(_records(file).values())) for file in _files(at_home(path))]
+    if not any(one.records for one in found):
+        raise DataError(f"{path} holds no record yet; a suite writes one when a run ends")
+    return found
+
+
+def _files(path: Path) -> Sequence[Path]:
+    """The files of records of a path."""
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DataError(f"{path} is not there; expected the folder of a suite, as `mmkit bench --out` writes it")
+    if (path / FILE).is_file():
+        return [path / FILE]
+    if not (found := sorted(path.rglob(FILE))):
+        raise DataError(f"{path} holds no {FILE}; expected the folder of a suite, or a folder of such folders")
+    return found
+
+
+def _records(file: Path) -> dict[str, Record]:
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise DataError(f"cannot read {file}: {error.strerror}") from error
+    return records_in(content[: content.rfind(b"\n") + 1], file)
