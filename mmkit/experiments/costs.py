@@ -12,6 +12,7 @@ lets times be told apart. Beside them runs a fixed program, by which times of tw
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -49,6 +50,10 @@ TWICE = 2
 """How often a round times each candidate: itself, and its twin."""
 LATENCY = 0.1
 """The share of `MAX_SECONDS` that the latency of one module takes at most."""
+
+
+_QUARTILE = 0.67449
+"""The third quartile of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -147,7 +152,9 @@ def _measured(
     stage("throughput of training")
     for subject in subjects.values():
         subject.step.train()
-    timed, twins_train = time({key: subject.train for key, subject in subjects.items()}, {key: [key] for key in subjects})
+    timed, twins_train = time(
+        {key: subject.train for key, subject in subjects.items()}, {key: [key] for key in subjects}
+    )
     steps = Throughput(timed, training.batch_size)
     wait = partial(waits, device=device, max_seconds=max_seconds * LATENCY)
     stage("latency of frozen encoders")
@@ -199,7 +206,15 @@ def _with_twins(
     of_twins = timed.summed({key: [f"{name}, twin" for name in of] for key, of in parts.items()})
     pace = 1000 * timed.median("reference")
     compared = {key: compare(of_twins.seconds[key], found.seconds[key]) for key in parts}
-    return found, {key: Twin(one.ratio, one.low, one.high, pace) for key, one in compared.items()}
+    return found, {
+        key: Twin(one.ratio, one.low, one.high, _spread(found.quartiles(key)), pace) for key, one in compared.items()
+    }
+
+
+def _spread(quartiles: tuple[float, float]) -> float:
+    """The standard deviation of the logarithms of times with these quartiles, were they normal."""
+    low, high = quartiles
+    return (math.log(high) - math.log(low)) / (2 * _QUARTILE)
 
 
 def _speed(*, twins: Mapping[Literal["inference", "train"], Mapping[str, float]], **rest: Any) -> Speed:

@@ -86,7 +86,8 @@ def records_in(content: bytes, path: Path) -> dict[str, Record]:
             ) from error
         if record is None:
             raise DataError(
-                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose another folder"
+                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
+                "another folder"
             )
         if record.scores is not None and not (path.parent / record.scores_file).is_file():
             raise DataError(

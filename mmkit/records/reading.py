@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmkit.errors import DataError
+from mmkit.records import splits
 from mmkit.records.file import records_in
 from mmkit.records.record import Record
 from mmkit.system.files import at_home
@@ -42,6 +43,30 @@ def read_suites(path: str | Path) -> list[Read]:
     if not any(one.records for one in found):
         raise DataError(f"{path} holds no record yet; a suite writes one when a run ends")
     return found
+
+
+def test_groups(folder: Path) -> dict[str, list[str | None]] | str | None:
+    """The groups of the samples of the test split, by factor, in its order.
+
+    None where the samples are in no groups; a text where that cannot be known, which says why.
+
+    Args:
+        folder: of the suite.
+    """
+    import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing runs needs none)
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        names = parquet.read_schema(folder / splits.FILE).names
+        factors = [name for name in names if name not in splits.OF_EACH]
+        if not factors:
+            return None
+        if splits.FOLD in names:
+            return "samples in groups, in folds"
+        table = parquet.read_table(folder / splits.FILE, filters=[("split", "=", "test")]).sort_by("row")
+    except (OSError, pa.ArrowInvalid):
+        return f"no {splits.FILE} that tells groups"
+    return {name: table.column(name).to_pylist() for name in factors}
 
 
 def _files(path: Path) -> Sequence[Path]:

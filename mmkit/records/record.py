@@ -72,12 +72,14 @@ class Twin:
         ratio: of the second time to the first; 1 where nothing disturbs.
         low: lower end of its 95 % interval; None with fewer than 6 rounds.
         high: upper end.
+        spread: standard deviation of the logarithm of the time over the rounds, by its quartiles: 0.1 is about 10 %.
         reference_ms: milliseconds of a fixed program in these rounds: how fast the machine was just then.
     """
 
     ratio: float
     low: float | None
     high: float | None
+    spread: float
     reference_ms: float
 
 

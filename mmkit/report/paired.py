@@ -63,7 +63,9 @@ def _squared(parts: Sequence[Part], level: float) -> float:
     """The square of the margin of one source; at least that of its greatest part."""
     from scipy.special import stdtrit  # noqa: PLC0415 (slow to import, and only a comparison needs it)
 
-    squares = [float(stdtrit(part.degrees, 1 - level / 2)) ** 2 * part.variance if part.variance else 0 for part in parts]
+    squares = [
+        float(stdtrit(part.degrees, 1 - level / 2)) ** 2 * part.variance if part.variance else 0 for part in parts
+    ]
     return max(sum(squares), *squares, 0.0)
 
 
@@ -111,7 +113,9 @@ def of_samples(difference: Array, groups: Mapping[str, Sequence[Any]] | None = N
         groups: labels by factor; None takes each sample as a group of its own.
     """
     rest = difference - difference.mean()
-    factors = [np.unique(np.array(list(map(str, labels))), return_inverse=True)[1] for labels in (groups or {}).values()]
+    factors = [
+        np.unique(np.array(list(map(str, labels))), return_inverse=True)[1] for labels in (groups or {}).values()
+    ]
     parts = [_left_out(rest, factor) for factor in factors or [np.arange(len(rest))]]
     if any(part.degrees < FEW for part in parts):
         return ()

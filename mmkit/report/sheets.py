@@ -160,12 +160,12 @@ def _costs(found: Sequence[Row], labels: _Labels) -> Sheet:
         lines.append(
             [
                 *names,
-                _count(speed.inference_samples_per_s if speed else None),
-                _count(speed.train_samples_per_s if speed else None),
+                count(speed.inference_samples_per_s if speed else None),
+                count(speed.train_samples_per_s if speed else None),
                 "-" if latency is None else f"{latency:.2f}",
                 "-" if row.loading is None else f"{100 * row.loading:.1f} %",
-                _count(cost.parameters if cost else None),
-                _count(cost.flops_per_sample if cost else None),
+                count(cost.parameters if cost else None),
+                count(cost.flops_per_sample if cost else None),
                 _bytes(cost.peak_memory_bytes if cost else None),
             ]
         )
@@ -219,7 +219,8 @@ def _spread(spread: Spread | None, metric: str) -> str:
     return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
 
 
-def _count(value: float | None) -> str:
+def count(value: float | None) -> str:
+    """A large number in three digits."""
     if value is None:
         return "-"
     for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):

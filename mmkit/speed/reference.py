@@ -20,7 +20,9 @@ def reference(device: torch.device | str = "cpu") -> Call:
         device: on which it computes.
     """
     generator = torch.Generator().manual_seed(0)
-    x, up, down = (torch.randn(*shape, generator=generator) for shape in ((ROWS, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH)))
+    x, up, down = (
+        torch.randn(*shape, generator=generator) for shape in ((ROWS, WIDTH), (WIDTH, WIDTH), (WIDTH, WIDTH))
+    )
     x, up, down = x.to(device), up.to(device) / WIDTH**0.5, down.to(device) / WIDTH**0.5
 
     def call() -> torch.Tensor:
