@@ -120,9 +120,11 @@ def _value(change: Change, value: float) -> str:
 
 def _signed(change: Change, value: float) -> str:
     """A change with its sign: in percent, in points or in units."""
-    if change.relative:
-        return f"{100 * value:+.1f} %"
-    return f"{100 * value:+.1f}" if is_share(change.quantity) else f"{value:+.3g}"
+    if not (change.relative or is_share(change.quantity)):
+        return f"{value:+.3g}" if value else "0"
+    text = f"{100 * value:+.1f}"
+    text = "0.0" if float(text) == 0 else text
+    return f"{text} %" if change.relative else text
 
 
 def _range(change: Change, found: tuple[float, float]) -> str:

@@ -15,9 +15,8 @@ from mmkit.records.reading import Read, test_groups
 from mmkit.records.record import Record
 from mmkit.report.change_tables import as_line, as_words, listed, said, sheet_of, told
 from mmkit.report.changes import SIZES, TIMES, Change, metric_change, size_change, time_change
-from mmkit.report.conditions import Check, Condition, exit_code
+from mmkit.report.conditions import Check, Condition, exit_code, level_of
 from mmkit.report.html import paragraph, table
-from mmkit.report.paired import LEVEL
 from mmkit.report.sheets import Sheet
 from mmkit.report.sides import Side, paired
 from mmkit.report.summary import Cell, Row, names, rows
@@ -137,7 +136,7 @@ class SuiteComparison:
                 if found := [f"{one.combination} ({one.why})" for one in of if one.outcome == outcome]:
                     parts.append(f"{words} {listed(found)}")
             yield f"{text}: {'; '.join(parts) or 'kept'}."
-        if len(self.checks) > 1 and self.exit_code:
+        if len(self.checks) > 2 and self.exit_code:  # of one or two they are those of the tables
             yield f"Intervals of conditions are wide enough for {len(self.checks)} checks together."
 
 
@@ -270,7 +269,7 @@ def _checks(conditions: Sequence[Condition], whole: SuiteComparison) -> Iterator
                 yield Check(condition, name, "unclear", "not measured on both sides")
                 continue
             outcome = condition.outcome(of[name], count)
-            yield Check(condition, name, outcome, as_words(of[name], LEVEL / count))
+            yield Check(condition, name, outcome, as_words(of[name], level_of(count)))
         for failure in whole.failed:
             if failure.where == "B":
                 yield Check(condition, failure.combination, "broken", f"it failed: {failure.error}")

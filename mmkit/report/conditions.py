@@ -2,7 +2,8 @@
 
 A change meets a condition for sure when its whole interval lies beyond the limit, and does not when the whole interval
 lies on this side of it. Else the runs are too few or the machine too noisy to tell. With several combinations and
-conditions, one may go beyond its limit by chance, so the interval that proves it is wider, by Bonferroni.
+conditions, one may go beyond its limit by chance, so the interval that proves it is wider, by Bonferroni: that any
+condition is called broken though none is happens in at most 5 % of comparisons.
 """
 
 from __future__ import annotations
@@ -18,7 +19,14 @@ from mmkit.report.paired import LEVEL
 from mmkit.report.verdict import is_share
 
 Outcome = Literal["kept", "broken", "unclear"]
+_ALARMS = 0.05
+"""The share of comparisons in which a condition may be called broken though none is."""
 _FORM = re.compile(r"\s*([a-z0-9_]+)\s*([<>])\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*(%?)\s*")
+
+
+def level_of(checks: int) -> float:
+    """The level of the interval that proves a condition broken: of its two ends one alone counts."""
+    return min(LEVEL, 2 * _ALARMS / checks)
 
 
 @dataclass(frozen=True)
@@ -74,7 +82,7 @@ class Condition:
         if change.same:
             beyond = self.limit < 0 if self.above else self.limit > 0
             return "broken" if beyond else "kept"
-        wide, usual = change.interval(LEVEL / checks), change.interval()
+        wide, usual = change.interval(level_of(checks)), change.interval()
         if wide is None or usual is None:
             return "unclear"
         if wide[0] > self.limit if self.above else wide[1] < self.limit:

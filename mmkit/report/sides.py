@@ -93,7 +93,8 @@ def _why(a: Sequence[Side], b: Sequence[Side], names: tuple[str, str]) -> str:
         return f"no suite of {names[0]} is of the same data as one of {names[1]}"
     then, now = a[0], b[0]
     if then.data.keys() != now.data.keys():
-        shapes = ["one split" if 0 in side.data else f"{len(side.data)} folds" for side in (then, now)]
+        folds = [side.records[0].fold for side in (then, now)]
+        shapes = ["one split" if fold is None else f"{fold.of} folds" for fold in folds]
         return f"{names[0]} has {shapes[0]} and {names[1]} {shapes[1]}; only runs on the same samples are compared"
     if then.data == now.data:
         metrics = [side.records[0].metric for side in (then, now)]
