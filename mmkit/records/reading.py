@@ -45,7 +45,7 @@ def read_suites(path: str | Path) -> list[Read]:
     return found
 
 
-def test_groups(folder: Path) -> dict[str, list[str | None]] | str | None:
+def groups_of_test(folder: Path) -> dict[str, list[str | None]] | str | None:
     """The groups of the samples of the test split, by factor, in its order.
 
     None where the samples are in no groups; a text where that cannot be known, which says why.

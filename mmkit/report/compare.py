@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmkit.errors import UsageError, one_of
-from mmkit.records.reading import Read, test_groups
+from mmkit.records.reading import Read, groups_of_test
 from mmkit.records.record import Record
 from mmkit.report.change_tables import as_line, as_words, listed, said, sheet_of, told
 from mmkit.report.changes import SIZES, TIMES, Change, metric_change, size_change, time_change
@@ -188,7 +188,7 @@ def _compare(pair: tuple[Side, Side], asked: Sequence[str], whole: SuiteComparis
     called = dict(zip(every, (f"{task}: {name}" if prefix else name for name in names(union)), strict=True))
     first = next((record for record in pair[0].records if record.status == "ok"), pair[0].records[0])
     why_not = _surroundings(pair)
-    groups = test_groups(pair[0].read.folder)
+    groups = groups_of_test(pair[0].read.folder)
     before = len(whole.changes)
     found: dict[str, list[Change | None]] = {}
     for key, name in called.items():

@@ -58,8 +58,13 @@ def suite(tmp_path):
         columns = {"row": [2, 1, 0], "id": ["c", "b", "a"], "split": ["test"] * 3, "content": [0, 0, 0]}
         if groups is not None:
             size = len(groups)
-            columns = {"row": range(size), "id": map(str, range(size)), "split": ["test"] * size, "group": groups}
-        parquet.write_table(pa.table({key: list(values) for key, values in columns.items()}), folder / "splits.parquet")
+            columns = {
+                "row": list(range(size)),
+                "id": list(map(str, range(size))),
+                "split": ["test"] * size,
+                "group": groups,
+            }
+        parquet.write_table(pa.table(columns), folder / "splits.parquet")
         return [Read(folder, list(records))]
 
     return made
