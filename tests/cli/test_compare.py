@@ -2,8 +2,10 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 
 import mmkit
 import mmkit.cli
@@ -150,3 +152,18 @@ def test_python_takes_suites_as_well_as_folders(suite):
         training={"epochs": 1, "min_steps": 0, "lr": 0.002}, yardsticks=False, device="cpu",
     )  # fmt: skip
     assert mmkit.compare(again, suite).sentence.startswith("B is the same as A: ")
+
+
+def test_the_page_compares_as_it_says(suite, tmp_path, monkeypatch, capsys):
+    """The Python of the page about records, between a suite and a slower copy."""
+    page = Path(mmkit.__file__).parent / "records" / "README.md"
+    blocks = [one.content for one in MarkdownIt("commonmark").parse(page.read_text("utf-8")) if one.info == "python"]
+    (source,) = (one for one in blocks if "mmkit.compare" in one)
+    for name in ("main", "change"):
+        shutil.copytree(suite, tmp_path / "runs" / name)
+    edit(tmp_path / "runs" / "change", lambda record: record.update(throughput=times(800.0)))
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(source, str(page), "exec"), names)
+    assert capsys.readouterr().out.rstrip().endswith(" 0")
+    assert {line["quantity"] for line in names["worse"]} == {"time", "train_time"}
