@@ -96,10 +96,13 @@ def said(quantity: str, changes: Sequence[Change]) -> str:
             verb = "is" if len(found) == 1 else "are"
             word = _WORDS[finding] if quantity in TIMES else finding
             parts.append(f"{listed([f'{one.combination} ({as_words(one)})' for one in found])} {verb} {word}")
-    if same := sum(change.same for change in changes):
-        parts.append(f"{same} of {len(changes)} the same")
-    if unclear := sum(change.finding == "unclear" for change in changes):
-        parts.append(f"{unclear} of {len(changes)} cannot be told apart")
+    if same := [change for change in changes if change.same]:
+        parts.append("the same" if len(changes) == 1 else f"{len(same)} of {len(changes)} the same")
+    if unclear := [change for change in changes if change.finding == "unclear"]:
+        which = f"{len(unclear)} of {len(changes)}"
+        if len(changes) == 1:
+            which = f"{unclear[0].combination} ({as_words(unclear[0])})"
+        parts.append(f"{which} cannot be told apart")
     return f"{told(quantity)[0].upper()}{told(quantity)[1:]}, B against A: {'; '.join(parts)}."
 
 

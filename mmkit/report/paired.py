@@ -5,9 +5,9 @@ margins add up (the method of variance estimates recovery; Zou and Donner, "Cons
 effect measures", Statistics in Medicine 2008, https://doi.org/10.1002/sim.3095). One quantile for the sum of both, with
 degrees of freedom after Satterthwaite, is too narrow where seeds are few.
 
-What is of one seed and one sample alone is in both variances. Taking it from one of them would be exact with many
-seeds; with two or three the difference of two estimates is too small too often, and equal combinations are told apart
-in up to 13 % of cases. So it stays in both: at most 5 %, for a margin that is a tenth wider (benchmarks/compare.py).
+What is of one seed and one sample alone is in both variances, and stays there: to take an estimate of it from the other
+is right on average, but with two or three seeds the rest is too small too often. How often equal combinations are told
+apart is measured by benchmarks/compare.py.
 
 Axes: S seeds, N samples of the test split.
 """

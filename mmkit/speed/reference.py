@@ -5,15 +5,15 @@ It never changes with mmkit, so what it takes in two measurements on one machine
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch.nn import functional as F
-
-from mmkit.speed.stopwatch import Call
 
 ROWS, WIDTH = 64, 256
 
 
-def reference(device: torch.device | str = "cpu") -> Call:
+def reference(device: torch.device | str = "cpu") -> Callable[[], torch.Tensor]:
     """A call that does the same work each time: two matrix products, a normalisation and what lies between.
 
     Args:

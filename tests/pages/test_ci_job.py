@@ -2,6 +2,7 @@
 
 import shlex
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -24,7 +25,7 @@ def commands():
 
 
 def test_each_command_is_taken_and_the_second_reads_what_the_first_writes(commands):
-    group = typer.main.get_command(mmkit.cli._app())
+    group: Any = typer.main.get_command(mmkit.cli._app())
     found = {}
     for words in commands:
         context = group.make_context("mmkit", list(words))
