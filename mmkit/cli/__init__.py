@@ -32,7 +32,7 @@ COMMANDS: Table = {
         "list": ("mmkit.cli.cache:show", "List what is cached, with sizes."),
         "clear": ("mmkit.cli.cache:clear", "Remove cached features and tables."),
     },
-    "compare": ("mmkit.cli.compare:compare", "Compare two suites on the same data, for continuous integration."),
+    "compare": ("mmkit.cli.compare:compare", "Compare two suites on the same data."),
     "data": {
         "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
     },

@@ -9,7 +9,7 @@ says by how much the machine itself was slower. And one program takes a percent 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -204,15 +204,9 @@ def _noise(twins: Sequence[Twin | None]) -> tuple[tuple[tuple[Part, ...], ...], 
 
 def size_change(name: str, quantity: str, a: Row, b: Row) -> Change | None:
     """How a count of a combination has changed; None where one side does not know it."""
-    of: Callable[[Row], float | None] = (
-        (lambda row: row.cost.parameters if row.cost else None)
-        if quantity == "parameters"
-        else (lambda row: row.cost.flops_per_sample if row.cost else None)
-    )
-    before, after = of(a), of(b)
+    before, after = _size(a, quantity), _size(b, quantity)
     if not before or not after:
         return None
-    difference = Difference(math.log(after / before))
     return Change(
         name,
         quantity,
@@ -220,6 +214,21 @@ def size_change(name: str, quantity: str, a: Row, b: Row) -> Change | None:
         b=after,
         relative=True,
         higher_is_better=False,
-        difference=difference,
+        difference=Difference(math.log(after / before)),
         same=before == after,
     )
+
+
+def _size(row: Row, quantity: str) -> float | None:
+    if row.cost is None:
+        return None
+    return row.cost.parameters if quantity == "parameters" else row.cost.flops_per_sample
+
+
+def has(row: Row, quantity: str) -> bool:
+    """Whether a combination has a quantity: a metric on test of at least one seed, a time, a count."""
+    if quantity in TIMES:
+        return row.speed is not None
+    if quantity in SIZES:
+        return bool(_size(row, quantity))
+    return any(record.metrics.get(quantity) is not None for record in row.records)

@@ -14,7 +14,7 @@ from mmkit.errors import UsageError, one_of
 from mmkit.records.reading import Read, groups_of_test
 from mmkit.records.record import Record
 from mmkit.report.change_tables import as_line, as_words, listed, said, sheet_of, told
-from mmkit.report.changes import SIZES, TIMES, Change, metric_change, size_change, time_change
+from mmkit.report.changes import SIZES, TIMES, Change, has, metric_change, size_change, time_change
 from mmkit.report.conditions import Check, Condition, exit_code, level_of
 from mmkit.report.html import paragraph, table
 from mmkit.report.sheets import Sheet
@@ -48,6 +48,7 @@ class SuiteComparison:
         only_a: combinations that only A has.
         only_b: combinations that only B has.
         failed: combinations that both have, whose runs all failed on one side.
+        one_sided: names of combinations of which one side alone has a quantity, by quantity.
         notes: what else a reader has to know.
         checks: the conditions, on each combination.
     """
@@ -58,6 +59,7 @@ class SuiteComparison:
     only_a: list[str] = field(default_factory=list)
     only_b: list[str] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
+    one_sided: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     checks: list[Check] = field(default_factory=list)
 
@@ -102,6 +104,7 @@ class SuiteComparison:
             "only_a": self.only_a,
             "only_b": self.only_b,
             "failed": [asdict(one) for one in self.failed],
+            "one_sided": self.one_sided,
             "notes": self.notes,
             "checks": [
                 {"fail_if": one.condition.text, "combination": one.combination, "outcome": one.outcome, "why": one.why}
@@ -117,6 +120,7 @@ class SuiteComparison:
     def lines(self) -> list[str]:
         """What stands below the tables: what is not compared, and the outcome of each condition."""
         found = [f"Only in {side}: {', '.join(of)}." for side, of in (("A", self.only_a), ("B", self.only_b)) if of]
+        found += [f"Only one side has the {told(what)} of {', '.join(of)}." for what, of in self.one_sided.items()]
         found += [f"{one.combination} failed in {one.where}: {one.error}" for one in self.failed]
         return [*found, *self.notes, *self._outcomes()]
 
@@ -201,17 +205,20 @@ def _compare(pair: tuple[Side, Side], asked: Sequence[str], whole: SuiteComparis
             errors = (one if where == "A" else other).errors
             whole.failed.append(Failure(name, where, errors[0] if errors else "not all of its folds ended"))
             continue
-        for metric in dict.fromkeys([first.metric, *asked]):
-            found.setdefault(metric, []).append(metric_change(name, metric, one, other, groups))
-        for quantity in TIMES:
-            found.setdefault(quantity, []).append(time_change(name, quantity, one, other, why_not))
-        for quantity in SIZES:
-            found.setdefault(quantity, []).append(size_change(name, quantity, one, other))
+        new: dict[str, Change | None] = {
+            metric: metric_change(name, metric, one, other, groups) for metric in dict.fromkeys([first.metric, *asked])
+        }
+        new |= {quantity: time_change(name, quantity, one, other, why_not) for quantity in TIMES}
+        new |= {quantity: size_change(name, quantity, one, other) for quantity in SIZES}
+        for quantity, change in new.items():
+            found.setdefault(quantity, []).append(change)
+            if change is None and has(one, quantity) != has(other, quantity):
+                whole.one_sided.setdefault(quantity, []).append(name)
     whole.changes.extend(change for of in found.values() for change in of if change is not None)
-    new = whole.changes[before:]
-    if why_not and any(change.quantity in TIMES for change in new):
+    added = whole.changes[before:]
+    if why_not and any(change.quantity in TIMES for change in added):
         whole.notes.append(f"Times are not compared: {why_not}.")
-    whole.notes.extend(_notes(pair, new))
+    whole.notes.extend(_notes(pair, added))
 
 
 def _key(row: Row) -> str:
@@ -260,13 +267,16 @@ def _notes(pair: tuple[Side, Side], changes: Sequence[Change]) -> Iterator[str]:
 
 def _checks(conditions: Sequence[Condition], whole: SuiteComparison) -> Iterator[Check]:
     """Each condition on each combination."""
-    combinations = list(dict.fromkeys(change.combination for change in whole.changes))
+    partly = [name for of in whole.one_sided.values() for name in of]
+    combinations = list(dict.fromkeys([*(change.combination for change in whole.changes), *partly]))
     count = max(len(conditions) * len(combinations), 1)
     for condition in conditions:
         of = {change.combination: change for change in whole.changes if change.quantity == condition.quantity}
         for name in combinations:
             if name not in of:
-                yield Check(condition, name, "unclear", "not measured on both sides")
+                # What neither side has of this combination, and both have of others, was not meant to be there.
+                if not of or name in whole.one_sided.get(condition.quantity, ()):
+                    yield Check(condition, name, "unclear", "not measured on both sides")
                 continue
             outcome = condition.outcome(of[name], count)
             yield Check(condition, name, outcome, as_words(of[name], level_of(count)))

@@ -259,6 +259,15 @@ def test_a_condition_on_what_was_not_measured_cannot_be_told(suite):
     assert [check.outcome for check in compared(a, a, fail_if=["time>5%"]).checks] == ["unclear"]
 
 
+def test_a_combination_that_neither_side_has_tested_is_not_checked_and_one_that_one_side_has_cannot_be_told(suite):
+    untested = [replace(one, metrics={}, scores=None) for one in drawn("late", 0.8)]
+    a, b = suite("a", *drawn("sum", 0.8), *untested), suite("b", *drawn("sum", 0.8), *drawn("late", 0.8))
+    assert {one.combination for one in compared(a, a, fail_if=["accuracy<-1"]).checks} == {"sum"}
+    found = compared(a, b, fail_if=["accuracy<-1"])
+    assert {one.combination: one.outcome for one in found.checks} == {"sum": "kept"} | {"late": "unclear"}
+    assert "Only one side has the accuracy of late." in found.lines()
+
+
 def test_counts_have_no_noise(suite):
     a = drawn("sum", 0.8, cost=Cost(100, 100, 10.0))
     b = drawn("sum", 0.8, cost=Cost(104, 104, 10.0))
