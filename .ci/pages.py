@@ -41,6 +41,7 @@ RECORD_PARTS = (
     record.Refit,
     record.Loading,
     record.Speed,
+    record.Twin,
     record.Cost,
 )
 READS = {"vectors": "one vector of each input", "tokens": "all tokens of each input", "outputs": "a prediction of each"}

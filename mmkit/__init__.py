@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from mmkit.alignment.retrieval import Retrieval as Retrieval
     from mmkit.alignment.zero_shot import ZeroShot as ZeroShot
     from mmkit.api import bench as bench
+    from mmkit.api import compare as compare
     from mmkit.api import fit as fit
     from mmkit.api import inspect as inspect
     from mmkit.api import load as load
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from mmkit.model.trained import MultimodalModel as MultimodalModel
     from mmkit.records.record import Record as Record
     from mmkit.registry.catalog import installed as installed
+    from mmkit.report.compare import SuiteComparison as SuiteComparison
     from mmkit.report.verdict import Verdict as Verdict
 
     __version__: str
@@ -34,9 +36,11 @@ _PUBLIC = {
     "Retrieval": "mmkit.alignment.retrieval",
     "Samples": "mmkit.contract",
     "Suite": "mmkit.experiments.suite",
+    "SuiteComparison": "mmkit.report.compare",
     "Verdict": "mmkit.report.verdict",
     "ZeroShot": "mmkit.alignment.zero_shot",
     "bench": "mmkit.api",
+    "compare": "mmkit.api",
     "fit": "mmkit.api",
     "inspect": "mmkit.api",
     "installed": "mmkit.registry.catalog",
@@ -53,9 +57,11 @@ __all__ = [
     "Retrieval",
     "Samples",
     "Suite",
+    "SuiteComparison",
     "Verdict",
     "ZeroShot",
     "bench",
+    "compare",
     "fit",
     "inspect",
     "installed",

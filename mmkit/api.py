@@ -1,4 +1,4 @@
-"""The Python interface: `bench`, `retrieve` and `zero_shot` as on the command line, and `fit` and `load` for models."""
+"""The Python interface: `bench`, `compare`, `retrieve`, `zero_shot` as on the command line; `fit` and `load` models."""
 
 from __future__ import annotations
 
@@ -25,9 +25,12 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.training import Keeping, plan_of_one, train
 from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
+from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
+from mmkit.report.compare import SuiteComparison
+from mmkit.report.compare import compare as compare_suites
 from mmkit.sources.about import About
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
@@ -66,6 +69,8 @@ def bench(
     cost: bool = True,
     yardsticks: bool | None = None,
     samples: bool = False,
+    tensorboard: bool = False,
+    profile: str | bool = False,
     cache: str | Path | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
@@ -101,6 +106,8 @@ def bench(
         yardsticks: also fit what scikit-learn does with the same frozen features, or with a table: records and rows of
             their own. None does so where scikit-learn is installed and there are at most 5,000 training samples.
         samples: keep the worst errors on test of each run with their samples, for `Suite.report`.
+        tensorboard: also write event files of the runs that are done now to `out`, a folder each.
+        profile: also write traces of PyTorch's profiler to `out`, of one combination: its name; True is the only one.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
@@ -138,9 +145,43 @@ def bench(
             cost=cost,
             yardsticks=yardsticks,
             samples=samples,
+            tensorboard=tensorboard,
+            profile=profile,
             cache=_cache(cache),
             progress=shown,
         )
+
+
+def compare(
+    a: Suite | str | Path,
+    b: Suite | str | Path,
+    *,
+    fail_if: str | Sequence[str] = (),
+    metrics: str | Sequence[str] = (),
+) -> SuiteComparison:
+    """Compare two suites on the same data, combination by combination and seed by seed.
+
+    Args:
+        a: what was: a suite, its folder, or a folder of such folders.
+        b: what is: the same.
+        fail_if: limits of the change, such as "time>5%" or "accuracy<-1"; `checks` then says which are broken.
+        metrics: on test, to compare beside the one that ranks.
+
+    Raises:
+        UsageError: they are of different data, or a name or a condition is not possible.
+        DataError: there is no record, or one that cannot be read.
+    """
+    folders = [str(side.folder if isinstance(side, Suite) else side) for side in (a, b)]
+    before, after = (
+        [Read(side.folder, side.records)] if isinstance(side, Suite) else read_suites(side) for side in (a, b)
+    )
+    return compare_suites(
+        before,
+        after,
+        (folders[0], folders[1]),
+        fail_if=[fail_if] if isinstance(fail_if, str) else fail_if,
+        metrics=[metrics] if isinstance(metrics, str) else metrics,
+    )
 
 
 def fit(

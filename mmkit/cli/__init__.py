@@ -32,6 +32,7 @@ COMMANDS: Table = {
         "list": ("mmkit.cli.cache:show", "List what is cached, with sizes."),
         "clear": ("mmkit.cli.cache:clear", "Remove cached features and tables."),
     },
+    "compare": ("mmkit.cli.compare:compare", "Compare two suites on the same data."),
     "data": {
         "inspect": ("mmkit.cli.data:inspect", "Show what each column of a table is, and why."),
     },
@@ -47,6 +48,7 @@ COMMANDS: Table = {
     },
     "report": ("mmkit.cli.report:report", "Write the answer of a suite as a page to send."),
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
+    "runs": ("mmkit.cli.runs:runs", "List the runs of a folder."),
     "train": ("mmkit.cli.train:train", "Train one model, and keep it."),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
@@ -58,7 +60,7 @@ GROUPS = {
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run one command and exit: 0 success, 1 failure, 2 usage, 3 unavailable, 4 data, 130 interrupted.
+    """Run one command and exit: 0 success, 1 failure, 2 usage, 3 unavailable, 4 data, 5 too noisy, 130 interrupted.
 
     Args:
         arguments: of the command line; None is those of the process.

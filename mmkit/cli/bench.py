@@ -84,6 +84,16 @@ def bench(
         bool | None,
         typer.Option(help="Also fit what scikit-learn does with the same features or table. [where that is cheap]"),
     ] = None,
+    tensorboard: Annotated[
+        bool | None, typer.Option("--tensorboard", help="Write event files to DIR/tensorboard, a folder a run. [no]")
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Write traces of PyTorch's profiler to DIR/profile, of one combination.")
+    ] = False,
+    profile_of: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Profile this one of several combinations, as the tables name it."),
+    ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
         Path | None,
@@ -122,6 +132,7 @@ def bench(
         "objective": objective, "option": option,
         "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
+        "tensorboard": tensorboard,
         **own.given,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -169,6 +180,8 @@ def bench(
             command=command_of(ctx),
             cache=None if no_cache else default_folder(),
             keep=kept,
+            tensorboard=bool(chosen["tensorboard"]),
+            profile=profile_of or profile,
             progress=progress,
         )
     tell_unread(suite.unread, planned.settings.on_error, str(folder / "unread.parquet"))

@@ -9,8 +9,9 @@ from typing import Any
 
 from mmkit.data.splits import Splits
 from mmkit.errors import DataError, UsageError
-from mmkit.experiments.identity import changed_columns, code_of_run, data_of, known_by, same_hash
+from mmkit.experiments.identity import code_of_run, data_of, known_by
 from mmkit.experiments.run import Run, surroundings
+from mmkit.records.content import changed_columns, same_hash
 
 ASKED = "train.json"
 SCHEMA = 1

@@ -5,25 +5,31 @@ it is compared, all combinations are timed in one process, in interleaved rounds
 
 Combinations share frozen encoders. Each of these is timed once per round, and its time is added to that of the trained
 part of each combination; otherwise a large encoder would run once for each combination.
+
+Everything is timed twice in each round, as a candidate and as its twin: how far the two differ says how far the machine
+lets times be told apart. Beside them runs a fixed program, by which times of two suites can be compared.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError
 from mmkit.experiments.subject import INFERENCE_BATCH, FrozenEncoder, Subject
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.records.record import Cost, Speed
+from mmkit.records.record import Cost, Speed, Twin
 from mmkit.speed.flops import flops_per_sample
-from mmkit.speed.interleave import interleave
+from mmkit.speed.interleave import Timings, compare, interleave
 from mmkit.speed.memory import peak_memory
-from mmkit.speed.throughput import Throughput, percentiles, throughput, waits
+from mmkit.speed.reference import reference
+from mmkit.speed.stopwatch import Call
+from mmkit.speed.throughput import Throughput, percentiles, waits
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
 from mmkit.training.optimisation import Training
@@ -40,8 +46,14 @@ ROUNDS = 60
 """Interleaved rounds of a measurement, at most."""
 MAX_SECONDS = 20.0
 """Seconds that the throughput of inference takes at most, and that of training."""
+TWICE = 2
+"""How often a round times each candidate: itself, and its twin."""
 LATENCY = 0.1
 """The share of `MAX_SECONDS` that the latency of one module takes at most."""
+
+
+_QUARTILE = 0.67449
+"""The third quartile of the standard normal distribution."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +77,7 @@ class Costs:
     def of_document(document: Mapping[str, Any]) -> Costs:
         """The costs that `document` wrote."""
         costs = {
-            key: CombinationCost(Speed(**one["throughput"]), Cost(**one["cost"]))
+            key: CombinationCost(_speed(**one["throughput"]), Cost(**one["cost"]))
             for key, one in document["costs"].items()
         }
         return Costs(costs, document["rounds"])
@@ -134,18 +146,16 @@ def _measured(
     parts = {key: [f"{key} trained part", *subject.encoders(encoders)] for key, subject in subjects.items()}
     calls = {f"{key} trained part": subject.predict for key, subject in subjects.items()}
     calls |= {name: encoder.encode for name, encoder in encoders.items()}
-    timed = interleave(calls, rounds=rounds, device=device, max_seconds=max_seconds)
-    inference = Throughput(timed.summed(parts), INFERENCE_BATCH)
+    time = partial(_with_twins, rounds=rounds, device=device, max_seconds=max_seconds)
+    timed, twins_inference = time(calls, parts)
+    inference = Throughput(timed, INFERENCE_BATCH)
     stage("throughput of training")
     for subject in subjects.values():
         subject.step.train()
-    steps = throughput(
-        {key: subject.train for key, subject in subjects.items()},
-        training.batch_size,
-        rounds=rounds,
-        device=device,
-        max_seconds=max_seconds,
+    timed, twins_train = time(
+        {key: subject.train for key, subject in subjects.items()}, {key: [key] for key in subjects}
     )
+    steps = Throughput(timed, training.batch_size)
     wait = partial(waits, device=device, max_seconds=max_seconds * LATENCY)
     stage("latency of frozen encoders")
     latencies = {name: wait(encoder.encode_one) for name, encoder in encoders.items()}
@@ -162,6 +172,51 @@ def _measured(
             percentiles([sum(each) for each in zip(*of_parts, strict=False)]),
             inference.samples,
             steps.samples,
+            {"inference": twins_inference[key], "train": twins_train[key]},
         )
         costs[key] = CombinationCost(speed, subject.cost([flops[name] for name in parts[key][1:]], memory))
     return Costs(costs, {"inference": inference.as_json(), "train": steps.as_json()})
+
+
+def _with_twins(
+    calls: Mapping[str, Call],
+    parts: Mapping[str, Sequence[str]],
+    *,
+    rounds: int,
+    device: str,
+    max_seconds: float,
+) -> tuple[Timings, dict[str, Twin]]:
+    """Time calls, each with its twin, and a fixed program beside them.
+
+    Args:
+        calls: by name.
+        parts: the calls that each candidate consists of, by its name.
+        rounds: see `interleave`.
+        device: see `interleave`.
+        max_seconds: see `interleave`.
+
+    Returns:
+        The timings of the candidates, and the twin of each.
+    """
+    twins = {f"{name}, twin": call for name, call in calls.items()}
+    timed = interleave(
+        {**calls, **twins, "reference": reference(device)}, rounds=rounds, device=device, max_seconds=max_seconds
+    )
+    found = timed.summed(parts)
+    of_twins = timed.summed({key: [f"{name}, twin" for name in of] for key, of in parts.items()})
+    pace = 1000 * timed.median("reference")
+    compared = {key: compare(of_twins.seconds[key], found.seconds[key]) for key in parts}
+    return found, {
+        key: Twin(one.ratio, one.low, one.high, _spread(found.quartiles(key)), pace) for key, one in compared.items()
+    }
+
+
+def _spread(quartiles: tuple[float, float]) -> float:
+    """The standard deviation of the logarithms of times with these quartiles, were they normal."""
+    low, high = quartiles
+    return (math.log(high) - math.log(low)) / (2 * _QUARTILE)
+
+
+def _speed(*, twins: Mapping[Literal["inference", "train"], Mapping[str, float]], **rest: Any) -> Speed:
+    """The speed of a document."""
+    return Speed(**rest, twins={name: Twin(**one) for name, one in twins.items()})

@@ -15,6 +15,7 @@ from mmkit.data.content import UNKNOWN
 from mmkit.data.splits import Splits
 from mmkit.errors import UsageError
 from mmkit.model.combination import Combination
+from mmkit.records.content import changed_columns, same_hash
 from mmkit.records.record import Fold, Record
 from mmkit.records.splits import Row, id_as_text, read_splits
 from mmkit.registry.options import Choice
@@ -142,24 +143,6 @@ def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]
 
 def _folds(fold: Fold | None) -> str:
     return "one split" if fold is None else f"{fold.of} folds"
-
-
-def changed_columns(
-    then: Mapping[Split, Mapping[str, str]], now: Mapping[Split, Mapping[str, str]]
-) -> dict[Split, list[str]]:
-    """The columns that are not what they were, by split."""
-    changed: dict[Split, list[str]] = {}
-    for split in SPLITS:
-        before, after = then.get(split, {}), now[split]
-        names = dict.fromkeys([*after, *before])
-        if found := [name for name in names if not same_hash(before.get(name, ""), after.get(name, ""))]:
-            changed[split] = found
-    return changed
-
-
-def same_hash(then: str, now: str) -> bool:
-    """Whether two hashes are the same, or one is of what cannot be known."""
-    return then == now or then.startswith(UNKNOWN) or now.startswith(UNKNOWN)
 
 
 def _shown(changed: Mapping[Split, Sequence[str]], splits: Splits, folder: Path) -> str:

@@ -17,7 +17,7 @@ import torch
 
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError
-from mmkit.experiments.costs import LATENCY, MAX_SECONDS, ROUNDS
+from mmkit.experiments.costs import LATENCY, MAX_SECONDS, ROUNDS, TWICE
 from mmkit.experiments.subject import INFERENCE_BATCH, FrozenEncoder, Subject
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
@@ -54,7 +54,7 @@ class Pace:
     def rounds(self) -> float:
         """Seconds of its interleaved rounds where costs are measured, about."""
         shortest = stopwatch().min_block
-        return sum(ROUNDS * max(call * INFERENCE_BATCH, shortest) for call in (self.predict, self.train))
+        return sum(TWICE * ROUNDS * max(call * INFERENCE_BATCH, shortest) for call in (self.predict, self.train))
 
     @property
     def measuring(self) -> float:

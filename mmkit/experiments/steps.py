@@ -9,11 +9,13 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits
 from mmkit.experiments.beside import Beside
 from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.event_files import events_of
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.kept import Kept
@@ -51,6 +53,7 @@ class Steps:
         shared: what its runs share.
         forecast: of the time that is left.
         samples: whether the worst errors of its runs are kept with their samples.
+        events: the folder of the suite, where event files are written; None writes none.
     """
 
     part: Part
@@ -62,6 +65,7 @@ class Steps:
     shared: Shared
     forecast: Forecast
     samples: bool = False
+    events: Path | None = None
 
     @property
     def splits(self) -> Splits:
@@ -227,14 +231,11 @@ class Steps:
 
     def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
         try:
-            return execute(
-                run,
-                self.splits,
-                catalog=self.catalog,
-                shared=self.shared,
-                purpose=purpose,
-                beside=self._beside,
-            )
+            with events_of(self.events, run, purpose, fold_of(self.splits.task)) as events:
+                beside = replace(self._beside, events=events)
+                return execute(
+                    run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose, beside=beside
+                )
         except Exception as error:
             if isinstance(error, RejectedError) and error.for_all:
                 raise  # the test split is unusable, and every other run would fail after its training

@@ -8,6 +8,8 @@ DIR/unread.parquet  the values that could not be used
 DIR/models/         the model of the best seed of each combination, with --save
 DIR/worst/          the worst errors of each run with their samples, with --with-samples
 DIR/command.txt     the command that asked for it
+DIR/tensorboard/    event files, a folder a run, with --tensorboard
+DIR/profile/        traces of one combination, with --profile
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan
+from mmkit.experiments.profiling import profiled_one, write_traces
 from mmkit.experiments.saving import model_folder
 from mmkit.experiments.steps import Steps, rows_of
 from mmkit.experiments.task_checks import check_task
@@ -44,6 +47,7 @@ from mmkit.report.verdict import Verdict, verdict
 from mmkit.system.files import at_home, owned, write_json, write_text
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.state import own_state
+from mmkit.training.events import check_installed
 from mmkit.transforms.truth import Categories
 
 
@@ -147,6 +151,8 @@ def carry_out(
     command: str = "",
     cache: Path | None = None,
     keep: int | None = None,
+    tensorboard: bool = False,
+    profile: str | bool = False,
     progress: Progress = SILENT,
 ) -> Suite:
     """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
@@ -165,12 +171,14 @@ def carry_out(
         cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
             keeps them in memory, for this suite.
         keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
+        tensorboard: also write event files of the runs that are done now.
+        profile: also trace one combination: its name, or True for the only one.
         progress: receives reports of progress.
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another task; or of another machine,
-            other versions, other data or other code.
-        UnavailableError: yardsticks are asked for, and scikit-learn is not installed.
+            other versions, other data or other code; or several combinations are to be traced.
+        UnavailableError: yardsticks or event files are asked for, and what they need is not installed.
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
@@ -180,6 +188,11 @@ def carry_out(
             f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "
             "the rows; leave out --folds to save models"
         )
+    if tensorboard:
+        check_installed()
+    traced = profiled_one(
+        plan, {called: one for one, called in zip(plan.all, names(rows_of(plan)), strict=True)}, profile
+    )
     with owned(folder):  # first, because opening the records removes a line that another process is writing
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
@@ -205,10 +218,15 @@ def carry_out(
                 if estimate.total >= SHORT:
                     progress.note(estimate.sentence())
                 progress.remaining(estimate.total)
+            events = folder if tensorboard else None
             steps = [
-                Steps(part, number, catalog, file, known, kept, shared, forecast, samples)
+                Steps(part, number, catalog, file, known, kept, shared, forecast, samples, events)
                 for number, part in enumerate(parts)
             ]
+            if traced is not None:
+                progress.stage(f"profile of {traced.label}")
+                for path in write_traces(traced, plan, parts[0].splits, folder, shared):
+                    progress.note(f"{path} is a trace for Perfetto or chrome://tracing")
             costs = steps[0].costs(buildable if cost else {}) if tried else Costs({}, {})
             for step, runs in zip(steps, uncosted, strict=True):
                 step.add_costs(runs, costs)

@@ -83,11 +83,12 @@ def read_records(path: Path) -> dict[str, Record]:
             record = Record.of(document, path.parent) if schema == SCHEMA else None
         except (ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{path}, line {number} is no record ({error}); remove the line, or choose another --out"
+                f"{path}, line {number} is no record ({error}); remove the line, or choose another folder"
             ) from error
         if record is None:
             raise DataError(
-                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose another --out"
+                f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
+                "another folder"
             )
         if record.scores is not None and not (path.parent / record.scores_file).is_file():
             raise DataError(

@@ -65,6 +65,25 @@ class Loading:
 
 
 @dataclass(frozen=True)
+class Twin:
+    """How far a measurement of time is to be trusted: the same model was timed twice in the same rounds.
+
+    Args:
+        ratio: of the second time to the first; 1 where nothing disturbs.
+        low: lower end of its 95 % interval; None with fewer than 6 rounds.
+        high: upper end.
+        spread: standard deviation of the logarithm of the time over the rounds, by its quartiles: 0.1 is about 10 %.
+        reference_ms: milliseconds of a fixed program in these rounds: how fast the machine was just then.
+    """
+
+    ratio: float
+    low: float | None
+    high: float | None
+    spread: float
+    reference_ms: float
+
+
+@dataclass(frozen=True)
 class Speed:
     """The speed of a combination, timed in interleaved rounds with the other combinations of its suite.
 
@@ -74,6 +93,7 @@ class Speed:
         latency_ms: of a prediction of one sample, by percentile ("p50"); None if too few calls were timed.
         inference_batch_size: samples per prediction.
         train_batch_size: samples per training step.
+        twins: of predictions and of training steps; empty in records that were written before there were any.
     """
 
     inference_samples_per_s: float
@@ -81,6 +101,7 @@ class Speed:
     latency_ms: dict[str, float | None]
     inference_batch_size: int
     train_batch_size: int
+    twins: dict[Literal["inference", "train"], Twin] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

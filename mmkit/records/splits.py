@@ -18,6 +18,8 @@ GROUP = "group"
 """The column of the factor that samples are grouped by."""
 CONTENT = "content"
 FOLD = "fold"
+OF_EACH = ("row", "id", "split", FOLD, CONTENT)
+"""The columns of every table; the others are factors that samples are grouped by."""
 _NOTE = b"mmkit.data"
 
 

@@ -287,7 +287,7 @@ pip install ./acme-fusion -e '.[test]' && python -m mmkit && pytest tests/test_f
 def test_the_records_page_reads_records(repository, tmp_path, monkeypatch):
     """Its Python, run on two lines with one id."""
     (page,) = (page for page in repository.pages if page.path == "mmkit/records/README.md")
-    (source,) = (content for language, content in page.blocks if language == "python")
+    source, _ = (content for language, content in page.blocks if language == "python")
     file = tmp_path / "runs" / "low-rank" / "records.jsonl"
     file.parent.mkdir(parents=True)
     file.write_text('{"id": "a", "status": "failed"}\n{"id": "b", "status": "ok"}\n{"id": "a", "status": "ok"}\n')

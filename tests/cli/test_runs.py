@@ -1,0 +1,104 @@
+"""`mmkit runs` from outside: what is listed, chosen and sorted, beside the lines of the file itself."""
+
+import json
+
+import pytest
+
+import mmkit
+import mmkit.cli
+
+
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory):
+    """The folder of a suite with a search and a failed run, and its records as plain values."""
+    folder = tmp_path_factory.mktemp("runs")
+    mmkit.bench(
+        task="synthetic-unique:train=64", fusion=["concat", "sum"], seeds=2, out=folder / "one", cost=False,
+        training={"epochs": 1, "min_steps": 0, "rates": [0.001, 0.002]}, yardsticks=False, device="cpu", progress=False,
+    )  # fmt: skip
+    file = folder / "one" / "records.jsonl"
+    found = [json.loads(line) for line in file.read_text().splitlines()]
+    bad = {**found[-1], "id": "bad", "status": "failed", "error": "MmkitError: it\ndiverged", "metrics": {}}
+    bad |= {"validation": {}, "scores": None, "seconds": None}
+    file.write_text(file.read_text() + json.dumps(bad) + "\n")
+    return folder, [*found, bad]
+
+
+@pytest.fixture
+def runs(capsys, lines):
+    def run(*arguments):
+        with pytest.raises(SystemExit) as end:
+            mmkit.cli.main(["runs", str(lines[0]), *arguments])
+        out, err = capsys.readouterr()
+        return end.value.code, out, err
+
+    return run
+
+
+def listed(out):
+    return [one["record"] for one in json.loads(out)["runs"]]
+
+
+def test_every_run_is_listed_with_its_error_at_the_end(runs, lines):
+    code, out, err = runs()
+    assert code == 0
+    cells = [line.split("\t") for line in out.splitlines()]
+    assert [line[-2] for line in cells] == [record["id"][:8] for record in lines[1]]
+    assert cells[-1][-1] == "MmkitError: it diverged"
+    assert err.splitlines()[-1] == f"mmkit: {len(lines[1])} runs"
+
+
+def test_json_is_the_records(runs, lines):
+    assert listed(runs("--json")[1]) == lines[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "chosen"),
+    [
+        (["--status", "failed"], lambda r: r["status"] == "failed"),
+        (["--where", "fusion=sum"], lambda r: r["fusion"] == "sum"),
+        (
+            ["--where", "seed=1", "--where", "purpose=comparison"],
+            lambda r: r["seed"] == 1 and r["purpose"] == "comparison",
+        ),
+        (["--where", "train.lr=0.001"], lambda r: r["run"]["training"]["lr"] == 0.001),
+        (["--where", "train.lr=1e-3"], lambda r: r["run"]["training"]["lr"] == 0.001),
+        (["--where", "still_improving=true"], lambda r: r["still_improving"]),
+        (["--where", "fusion=nothing"], lambda r: False),
+    ],
+)
+def test_runs_are_chosen_by_what_their_records_say(runs, lines, arguments, chosen):
+    code, out, _ = runs("--json", *arguments)
+    assert code == 0
+    assert listed(out) == [record for record in lines[1] if chosen(record)]
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("accuracy", lambda r: -r["metrics"].get("accuracy", float("-inf"))),
+        ("validation.log_loss", lambda r: r["validation"].get("log_loss", float("inf"))),
+        ("seconds", lambda r: r["seconds"] or float("inf")),
+    ],
+)
+def test_the_best_come_first_and_those_without_a_value_last(runs, lines, sort, key):
+    assert [record["id"] for record in listed(runs("--json", "--sort", sort)[1])] == [
+        record["id"] for record in sorted(lines[1], key=key)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--status", "done"], "unknown --status done; "),
+        (["--where", "fusion"], "--where takes KEY=VALUE, such as fusion=attention; got 'fusion'"),
+        (["--where", "fusio=sum"], "no run has fusio; did you mean fusion?"),
+        (["--where", "train.lrr=1"], "no run has train.lrr; did you mean train.lr?"),
+        (["--sort", "acuracy"], "--sort acuracy: no run has it; did you mean accuracy?"),
+    ],
+)
+def test_what_is_not_there_is_one_line(runs, arguments, message):
+    code, out, err = runs(*arguments)
+    assert (code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert message in line
