@@ -195,7 +195,11 @@ class Decoded(Sequence[Any]):
         with Loader() as load:  # by several threads, where decoding is slow
             for start in range(0, len(self), TOGETHER):
                 places = self._places[start : start + TOGETHER]
-                yield from load(partial(self._of_known, places.tolist(), self._raw.several(places)), len(places))
+                known = self._raw.several(places)
+                if known is not None and self._raw.kind in TEXTS:  # which takes less than to hand it to a thread
+                    yield from map(self._at, places.tolist(), known)
+                else:
+                    yield from load(partial(self._of_known, places.tolist(), known), len(places))
 
     def _of_known(self, places: Sequence[int], known: Sequence[Any] | None, index: int) -> Any:
         """The value at one of some places, whose raw values are known already where that is cheap."""

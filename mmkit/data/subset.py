@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from mmkit.contract import Samples
 from mmkit.data.columns import Column
 from mmkit.errors import DataError
@@ -89,7 +91,11 @@ def with_truth(samples: Samples) -> Samples:
     >>> with_truth(Samples(["a", "b", "c"], {"title": ["x", "y", "z"]}, [0, None, 1])).ids
     ['a', 'c']
     """
-    known = [i for i, truth in enumerate(samples.truth) if truth is not None]
+    gaps = getattr(samples.truth, "gaps", None)  # of a lazy column, which is not read for it
+    if gaps is not None:
+        known = np.flatnonzero(~gaps()).tolist()
+    else:
+        known = [i for i, truth in enumerate(samples.truth) if truth is not None]
     return samples if len(known) == len(samples) else select(samples, known)
 
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, overload, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -53,6 +53,19 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class Several(Protocol):
+    """A store that reads several values faster together."""
+
+    def take(self, rows: Array) -> list[Any]:
+        """The raw values of some rows.
+
+        Raises:
+            DataError: one of them must not be read.
+        """
+        ...
+
+
 class Lazy(Sequence[Any]):
     """The values of some rows of a store, each read when it is asked for.
 
@@ -89,10 +102,15 @@ class Lazy(Sequence[Any]):
             return None
         return lambda index, names=None: found(self._rows[np.asarray(index, dtype=np.int64)], names)
 
+    @property
+    def numbers(self) -> Array | None:
+        """[S] the rows, where each value is the number of its row; else None."""
+        return self._rows if isinstance(self._store, Numbered) else None
+
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
         rows = self._rows[np.fromiter(index, np.int64)]
-        if isinstance(self._store, Cells):
+        if isinstance(self._store, Several):
             return self._store.take(rows)
         return [self._store.value(row) for row in rows.tolist()]
 
@@ -376,6 +394,10 @@ class Numbered:
     def gaps(self, rows: Array) -> Array:
         """[S] bool: no row is without a number."""
         return np.zeros(len(rows), bool)
+
+    def take(self, rows: Array) -> list[str]:
+        """The numbers of some rows."""
+        return [str(row) for row in rows.tolist()]
 
     def value(self, row: int) -> str:
         """The number."""
