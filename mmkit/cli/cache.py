@@ -1,4 +1,4 @@
-"""`mmkit cache`: list and remove what is cached: features, transformed splits, tables that were read once, descriptions."""
+"""`mmkit cache`: list and remove what is cached: features, transformed splits, tables as read, and descriptions."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 import bisect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
 from pathlib import Path
@@ -28,6 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE = 256 * 2**20
 """The most bytes of a file that a cell names."""
+TOGETHER = 4096
+"""Values that are read together."""
 ENCODED = 64
 """Fewest characters of a string that is taken for bytes in base64."""
 
@@ -122,6 +124,12 @@ class Lazy(Sequence[Any]):
         if isinstance(index, slice):
             return self.take(range(*index.indices(len(self))))
         return self._store.value(int(self._rows[index]))
+
+    def __iter__(self) -> Iterator[Any]:
+        together = isinstance(self._store, Several)
+        for start in range(0, len(self), TOGETHER):
+            rows = self._rows[start : start + TOGETHER]
+            yield from self._store.take(rows) if together else map(self._store.value, rows.tolist())
 
     def __len__(self) -> int:
         return len(self._rows)
