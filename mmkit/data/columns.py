@@ -20,13 +20,15 @@ class Column(Sequence[Any]):
 
     Args:
         values: decoded.
+        source: the same values, decoded whenever they are asked for, where they are in memory because they are few.
 
     >>> Column(["a cat", None]).fingerprint == Column(["a cat", None]).fingerprint
     True
     """
 
-    def __init__(self, values: Iterable[Any]) -> None:
+    def __init__(self, values: Iterable[Any], source: Decoded | None = None) -> None:
         self._values: Decoded | list[Any] = values if isinstance(values, Decoded) else list(values)
+        self.source = self._values if isinstance(self._values, Decoded) else source
 
     @staticmethod
     def of(values: Sequence[Any]) -> Column:
@@ -60,7 +62,18 @@ class Column(Sequence[Any]):
         """A column of the values at the given positions."""
         if isinstance(self._values, Decoded):
             return Column(self._values.subset(index))
-        return Column(self._values[i] for i in index)
+        chosen = list(index)
+        values = [self._values[i] for i in chosen]
+        return Column(values, None if self.source is None else self.source.subset(chosen))
+
+    def joined(self, other: Sequence[Any]) -> Column:
+        """These values and then the others; of a column that is read lazily none is read for it, where that can be."""
+        if self.lazy is not None or (isinstance(other, Column) and other.lazy is not None):
+            source = other.source if isinstance(other, Column) else None
+            lazy = None if self.source is None or source is None else self.source.joined(source)
+            if lazy is not None:
+                return Column(lazy)
+        return Column([*self, *other])
 
     def gaps(self) -> Flags:
         """[N] bool: True where a value is missing. One that could not be read is, as far as that is known."""

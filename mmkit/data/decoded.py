@@ -176,6 +176,23 @@ class Decoded(Sequence[Any]):
         chosen = index if isinstance(index, np.ndarray) else np.fromiter(index, np.int64)
         return Decoded(self._raw, self._bad, self._places[chosen], self._blank)
 
+    def joined(self, other: Decoded) -> Decoded | None:
+        """These values and then the others, of which none is read; None where the raw values cannot be joined so."""
+        join = getattr(self._raw.values, "joined", None)
+        values = None if join is None else join(other._raw.values)
+        if values is None:
+            return None
+        first = len(self._raw.values)
+        raw = Raw(values, self._raw.modality, self._raw.kind)
+        raw.unread = self._raw.unread | {place + first: why for place, why in other._raw.unread.items()}
+
+        def bad(place: int, error: DataError) -> Any:
+            raw.note(place, str(error))
+            return self._bad(place, error) if place < first else other._bad(place - first, error)
+
+        places = np.concatenate([self._places, other._places + first])
+        return Decoded(raw, bad, places, self._blank | {place + first for place in other._blank})
+
     def without(self, index: Iterable[int]) -> Decoded:
         """The same values without those at the given positions, which are missing now."""
         return Decoded(self._raw, self._bad, self._places, self._blank | {int(self._places[i]) for i in index})

@@ -67,7 +67,7 @@ def decode_all(
                 for _ in decoded:  # which samples there are must be known
                     pass
         else:
-            columns[name] = Column(list(decoded))
+            columns[name] = Column(list(decoded), decoded)
         dropped |= raw.unread.keys()
     samples = replace(samples, inputs=columns)
     if on_error == "skip" and dropped:

@@ -102,8 +102,17 @@ def with_truth(samples: Samples) -> Samples:
 def joined(one: Samples, other: Samples) -> Samples:
     """The samples of two splits with the same inputs, one after the other; without groups.
 
+    What is read lazily stays so, where both are of one table.
+
     >>> joined(Samples(["a"], {"title": ["x"]}, [0]), Samples(["b"], {"title": ["y"]}, [1])).ids
     ['a', 'b']
     """
-    inputs = {name: Column([*column, *other.inputs[name]]) for name, column in one.inputs.items()}
-    return Samples([*one.ids, *other.ids], inputs, [*one.truth, *other.truth])
+    inputs = {name: Column.of(column).joined(other.inputs[name]) for name, column in one.inputs.items()}
+    return Samples(_behind(one.ids, other.ids), inputs, _behind(one.truth, other.truth))
+
+
+def _behind(one: Sequence[Any], other: Sequence[Any]) -> Sequence[Any]:
+    """The values of both; of lazy columns none is read for it, where they can be joined so."""
+    join = getattr(one, "joined", None)
+    both = None if join is None else join(other)
+    return [*one, *other] if both is None else both

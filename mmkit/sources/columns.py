@@ -77,44 +77,50 @@ class Lazy(Sequence[Any]):
     """
 
     def __init__(self, store: Store, rows: Array) -> None:
-        self._store = store
-        self._rows = rows
+        self.store = store
+        self.rows = rows
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the content, found without decoding any value."""
-        state = blake2b(self._store.fingerprint.encode(), digest_size=16)
-        state.update(np.ascontiguousarray(self._rows, dtype=np.int64).tobytes())
+        state = blake2b(self.store.fingerprint.encode(), digest_size=16)
+        state.update(np.ascontiguousarray(self.rows, dtype=np.int64).tobytes())
         return state.hexdigest()
 
     def subset(self, index: Sequence[int]) -> Lazy:
         """A column of the values at the given positions, of which none is read yet."""
-        return Lazy(self._store, self._rows[np.asarray(index, dtype=np.int64)])
+        return Lazy(self.store, self.rows[np.asarray(index, dtype=np.int64)])
+
+    def joined(self, other: object) -> Lazy | None:
+        """These values and then the others, none of which is read; None where they are not of one store."""
+        if not isinstance(other, Lazy) or other.store is not self.store:
+            return None
+        return Lazy(self.store, np.concatenate([self.rows, other.rows]))
 
     def gaps(self, index: Array | None = None) -> Array:
         """[S] bool: True where a value is missing, found without decoding any."""
-        rows = self._rows if index is None else self._rows[index]
-        return self._store.gaps(rows)
+        rows = self.rows if index is None else self.rows[index]
+        return self.store.gaps(rows)
 
     @property
     def arrow(self) -> Callable[..., pa.RecordBatch] | None:
         """Reads rows of a table column by column: `arrow(index, names=None)`; None where values are no such rows."""
-        found = self._store.arrow if isinstance(self._store, Rows) else None
+        found = self.store.arrow if isinstance(self.store, Rows) else None
         if found is None:
             return None
-        return lambda index, names=None: found(self._rows[np.asarray(index, dtype=np.int64)], names)
+        return lambda index, names=None: found(self.rows[np.asarray(index, dtype=np.int64)], names)
 
     @property
     def numbers(self) -> Array | None:
         """[S] the rows, where each value is the number of its row; else None."""
-        return self._rows if isinstance(self._store, Numbered) else None
+        return self.rows if isinstance(self.store, Numbered) else None
 
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
-        rows = self._rows[np.fromiter(index, np.int64)]
-        if isinstance(self._store, Several):
-            return self._store.take(rows)
-        return [self._store.value(row) for row in rows.tolist()]
+        rows = self.rows[np.fromiter(index, np.int64)]
+        if isinstance(self.store, Several):
+            return self.store.take(rows)
+        return [self.store.value(row) for row in rows.tolist()]
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -123,16 +129,16 @@ class Lazy(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return self.take(range(*index.indices(len(self))))
-        return self._store.value(int(self._rows[index]))
+        return self.store.value(int(self.rows[index]))
 
     def __iter__(self) -> Iterator[Any]:
-        together = isinstance(self._store, Several)
+        together = isinstance(self.store, Several)
         for start in range(0, len(self), TOGETHER):
-            rows = self._rows[start : start + TOGETHER]
-            yield from self._store.take(rows) if together else map(self._store.value, rows.tolist())
+            rows = self.rows[start : start + TOGETHER]
+            yield from self.store.take(rows) if together else map(self.store.value, rows.tolist())
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __repr__(self) -> str:
         return f"<Lazy column of {len(self)} values>"
