@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from mmkit.data.decoded import Decoded, Flags
+from mmkit.data.decoded import Decoded, Flags, Origin
 from mmkit.system.hashing import digest
 
 
@@ -49,6 +49,14 @@ class Column(Sequence[Any]):
         """
         return digest(self._values) if isinstance(self._values, list) else self._values.fingerprint
 
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The table that the values are of, and the number of each row; None where that is not known."""
+        try:
+            return None if self.source is None else self.source.origin
+        except TypeError:
+            return None
+
     def same(self, other: Column) -> bool:
         """Whether both columns have equal content; if it cannot be hashed, whether they are the same object."""
         if self is other:
@@ -68,12 +76,11 @@ class Column(Sequence[Any]):
 
     def joined(self, other: Sequence[Any]) -> Column:
         """These values and then the others; of a column that is read lazily none is read for it, where that can be."""
-        if self.lazy is not None or (isinstance(other, Column) and other.lazy is not None):
-            source = other.source if isinstance(other, Column) else None
-            lazy = None if self.source is None or source is None else self.source.joined(source)
-            if lazy is not None:
-                return Column(lazy)
-        return Column([*self, *other])
+        one, source = self.source, Column.of(other).source
+        joined = None if one is None or source is None else one.joined(source)
+        if joined is not None and not (self.lazy is None and Column.of(other).lazy is None):
+            return Column(joined)
+        return Column([*self, *other], joined)
 
     def gaps(self) -> Flags:
         """[N] bool: True where a value is missing. One that could not be read is, as far as that is known."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -38,6 +38,18 @@ CHUNK = 32 * 2**20
 """Bytes of decoded values that are in memory at once."""
 
 
+class Origin(NamedTuple):
+    """Where values are from.
+
+    Args:
+        table: a hash of a column of a table, and of the code that decodes it.
+        rows: [S] the numbers of their rows there.
+    """
+
+    table: str
+    rows: Places
+
+
 class Raw:
     """The raw values of a column, and how each is read.
 
@@ -62,6 +74,18 @@ class Raw:
             DataError: it cannot be read.
         """
         return None if raw is None or is_missing(raw) else self.modality.decode(raw)
+
+    def decoder(self) -> tuple[str, str]:
+        """What decodes the values: a name, and a hash of its code.
+
+        Raises:
+            TypeError: its code cannot be seen.
+        """
+        kind = type(self.modality)
+        code = code_of(kind)
+        if code is None:
+            raise TypeError(f"the code of modality {self.kind or kind.__qualname__} cannot be seen")
+        return f"{kind.__module__}.{kind.__qualname__}", code
 
     def several(self, places: Places) -> Sequence[Any] | None:
         """The raw values at some places, where they are read faster together; else None."""
@@ -129,15 +153,24 @@ class Decoded(Sequence[Any]):
         Raises:
             TypeError: a value, or the code, cannot be known by its content.
         """
-        kind = type(self._raw.modality)
-        code = code_of(kind)
-        if code is None:
-            raise TypeError(f"the code of modality {self._raw.kind or kind.__qualname__} cannot be seen")
+        decoder = self._raw.decoder()
         own = getattr(self._raw.values, "subset", None)
         values = [self._raw.values[i] for i in self._places.tolist()] if own is None else own(self._places)
         content = content_of(values, files=self._raw.kind not in TEXTS).fingerprint
         blank = [] if not self._blank else np.flatnonzero(np.isin(self._places, list(self._blank))).tolist()
-        return digest([content, f"{kind.__module__}.{kind.__qualname__}", code, blank])
+        return digest([content, *decoder, blank])
+
+    @property
+    def origin(self) -> Origin | None:
+        """The table that the values are of, and the number of each row; None where they are of none, or some are gone.
+
+        Raises:
+            TypeError: the code that decodes them cannot be known by its content.
+        """
+        values = self._raw.values
+        if self._blank or self._raw.unread or not (hasattr(values, "store") and hasattr(values, "rows")):
+            return None
+        return Origin(digest([values.store.fingerprint, *self._raw.decoder()]), values.rows[self._places])
 
     @cached_property
     def _gaps(self) -> Flags:
