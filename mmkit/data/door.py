@@ -42,10 +42,10 @@ def in_both(ids: Sequence[Any], other: Sequence[Any]) -> list[int]:
     """The places of those ids that are among the others, and of few more: two may have one hash by chance."""
     numbers = [getattr(one, "numbers", None) for one in (ids, other)]
     if any(one is None for one in numbers):
-        hashes = [np.fromiter(map(hash, one), np.int64, len(one)) for one in (ids, other)]
+        here, there = (np.fromiter(map(hash, one), np.int64, len(one)) for one in (ids, other))
     else:
-        hashes = [id_hashes(ids), id_hashes(other)]
-    return np.flatnonzero(np.isin(*hashes)).tolist()
+        here, there = id_hashes(ids), id_hashes(other)
+    return np.flatnonzero(np.isin(here, there)).tolist()
 
 
 def first_repeated(ids: Sequence[Any]) -> Any:

@@ -132,10 +132,10 @@ class Lazy(Sequence[Any]):
         return self.store.value(int(self.rows[index]))
 
     def __iter__(self) -> Iterator[Any]:
-        together = isinstance(self.store, Several)
+        store = self.store
         for start in range(0, len(self), TOGETHER):
             rows = self.rows[start : start + TOGETHER]
-            yield from self.store.take(rows) if together else map(self.store.value, rows.tolist())
+            yield from store.take(rows) if isinstance(store, Several) else map(store.value, rows.tolist())
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -110,11 +110,13 @@ class TextTransform:
         """`tokens` [B T] long and `mask` [B T]; a text of which no token is left has one unknown token."""
         values = values if isinstance(values, list) else list(values)
         lengths = np.zeros(len(values), np.int64)
-        plain = [i for i, text in enumerate(values) if text is not None and text.isascii()]
-        together = plain if len(plain) >= WORTHWHILE else []
-        rows, lengths[together] = self._encoded_together([values[i] for i in together]) if together else ([], 0)
-        known = set(together)
-        alone = {i: self._encoded(text) for i, text in enumerate(values) if text is not None and i not in known}
+        rows = np.zeros(0, np.int64)
+        together = {i: text for i, text in enumerate(values) if text is not None and text.isascii()}
+        if len(together) >= WORTHWHILE:
+            rows, lengths[list(together)] = self._encoded_together(list(together.values()))
+        else:
+            together = {}
+        alone = {i: self._encoded(text) for i, text in enumerate(values) if text is not None and i not in together}
         lengths[list(alone)] = [len(tokens) for tokens in alone.values()]
         mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # [B T]
         padded = np.full(mask.shape, PADDING, dtype=np.int64)

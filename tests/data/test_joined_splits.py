@@ -6,7 +6,7 @@ import pyarrow.parquet
 import pytest
 import torch
 
-from mmkit.data import decoded, decoding
+from mmkit.data import decoding
 from mmkit.data.bad_values import RejectedError, without
 from mmkit.data.columns import Column
 from mmkit.data.splits import splits_of
@@ -40,6 +40,10 @@ def splits(tmp_path, monkeypatch):
     )
 
 
+def columns_of(samples):
+    return {name: Column.of(column) for name, column in samples.inputs.items()}
+
+
 def both(splits):
     return splits("train"), splits("validation")
 
@@ -47,10 +51,11 @@ def both(splits):
 def test_joined_is_lazy_and_equal(splits):
     train, validation = both(splits)
     together = joined(train, validation)
-    assert {name for name in train.inputs if train.inputs[name].lazy is not None} == {"table", "text"}
-    assert validation.inputs["text"].lazy is None
-    assert all(column.lazy is not None for column in together.inputs.values())
-    for name, column in together.inputs.items():
+    columns = columns_of(together)
+    assert {name for name, column in columns_of(train).items() if column.lazy is not None} == {"table", "text"}
+    assert columns_of(validation)["text"].lazy is None
+    assert all(column.lazy is not None for column in columns.values())
+    for name, column in columns.items():
         expected = [*train.inputs[name], *validation.inputs[name]]
         assert list(column) == expected
         assert list(column.take([len(train) + 1, 0, len(train)])) == [
@@ -60,7 +65,7 @@ def test_joined_is_lazy_and_equal(splits):
     assert not isinstance(together.ids, list)
     assert list(together.ids) == [*train.ids, *validation.ids]
     assert list(together.truth) == [*train.truth, *validation.truth]
-    assert together.inputs["text"].fingerprint != train.inputs["text"].fingerprint
+    assert columns["text"].fingerprint != columns_of(train)["text"].fingerprint
 
 
 @pytest.mark.parametrize(("name", "transform"), [("table", TableTransform), ("text", TextTransform)])
@@ -83,7 +88,7 @@ def test_dropped_values_stay_dropped(splits):
     place = next(i for i, value in enumerate(train.inputs["text"]) if value is not None)
     rejected = RejectedError("text", {train.ids[place]: "no"})
     fewer = without(train, rejected, "missing")
-    column = joined(fewer, validation).inputs["text"]
+    column = columns_of(joined(fewer, validation))["text"]
     assert column.lazy is not None
     assert column[place] is None
     assert column.gaps()[place]
@@ -92,7 +97,10 @@ def test_dropped_values_stay_dropped(splits):
 
 def test_of_two_tables_all_is_in_memory(splits):
     train, validation = both(splits)
-    values = Column(list(validation.inputs["text"]))
-    assert train.inputs["text"].joined(values).lazy is None
-    assert list(train.inputs["text"].joined(values)) == [*train.inputs["text"], *values]
-    assert decoded.Decoded.joined(train.inputs["text"].lazy, train.inputs["table"].lazy) is None
+    values, text = Column(list(validation.inputs["text"])), columns_of(train)["text"]
+    assert text.joined(values).lazy is None
+    assert list(text.joined(values)) == [*text, *values]
+    first, other = text.lazy, columns_of(train)["table"].lazy
+    assert first is not None
+    assert other is not None
+    assert first.joined(other) is None

@@ -15,9 +15,13 @@ def test_one_item_is_made_ahead_and_an_error_has_its_turn():
         return number
 
     taken = []
-    with Loader(workers=1, ahead=1) as load, pytest.raises(ValueError, match="five"):
+
+    def take(load):
         for item in load(make, 100):
             taken.append(item)
             assert max(made) <= item + 1
+
+    with Loader(workers=1, ahead=1) as loader, pytest.raises(ValueError, match="five"):
+        take(loader)
     assert taken == [0, 1, 2, 3, 4]
     assert max(made) <= 6
