@@ -284,7 +284,7 @@ def measured_table(folder: Path, rows: int) -> dict[str, Any]:
         for _ in range(2)
     )
     path.unlink()
-    shutil.rmtree(cache)
+    shutil.rmtree(cache, ignore_errors=True)  # few rows need none
     return {**first, "second_start": {name: second[name] for name in ("first_batch", "described_cpu_seconds")}}
 
 
