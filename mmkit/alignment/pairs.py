@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 
 from mmkit.contract import Samples
+from mmkit.data.subset import select
 from mmkit.errors import DataError
 from mmkit.metrics.ranking import ranks
 from mmkit.system.hashing import digest
+
+MOST = 10_000
+"""Samples that are queries at most: all pairs of more take hours, and shares of these are known to half a point."""
 
 
 def with_both(samples: Samples, a: str, b: str) -> Samples:
@@ -20,11 +24,11 @@ def with_both(samples: Samples, a: str, b: str) -> Samples:
     Raises:
         DataError: there are fewer than two.
     """
-    kept = [i for i in range(len(samples)) if samples.inputs[a][i] is not None and samples.inputs[b][i] is not None]
+    both = zip(samples.inputs[a], samples.inputs[b], strict=True)
+    kept = [place for place, (one, other) in enumerate(both) if one is not None and other is not None]
     if len(kept) < 2:
         raise DataError(f"{len(kept)} samples have both inputs {a} and {b}; expected two or more")
-    inputs = {name: [column[i] for i in kept] for name, column in samples.inputs.items()}
-    return Samples([samples.ids[i] for i in kept], inputs, [samples.truth[i] for i in kept])
+    return select(samples, kept)
 
 
 def equal_values(samples: Samples, inputs: Sequence[str]) -> Tensor:
@@ -40,6 +44,15 @@ def _plain(value: Any) -> str:
     return " ".join(value.casefold().split()) if isinstance(value, str) else digest(value)
 
 
+def queries_of(count: int) -> Tensor:
+    """The places [Q] of the samples that are asked for: all, or `MOST` of them, drawn with seed 0."""
+    if count <= MOST:
+        return torch.arange(count)
+    return torch.randperm(count, generator=torch.Generator().manual_seed(0))[:MOST].sort().values
+
+
 def ranks_both_ways(a: Tensor, b: Tensor, same: Tensor) -> tuple[Tensor, Tensor]:
-    """[N] ranks of the right answers in b for each row of a, and in a for each row of b; see `ranks`."""
-    return ranks(a, b, (same, same)), ranks(b, a, (same, same))
+    """[Q] ranks of the right answers in b for the rows of a that are queries, and the other way; see `ranks`."""
+    chosen = queries_of(len(a))
+    labels = same[chosen], same
+    return ranks(a[chosen], b, labels), ranks(b[chosen], a, labels)

@@ -12,7 +12,7 @@ from typing import Any
 from mmkit.alignment.embedder import embedder_of, encoders_of
 from mmkit.alignment.mapping import best_map, check_widths
 from mmkit.alignment.options import AlignmentOptions
-from mmkit.alignment.pairs import equal_values, ranks_both_ways, with_both
+from mmkit.alignment.pairs import equal_values, queries_of, ranks_both_ways, with_both
 from mmkit.contract import Split
 from mmkit.data.splits import splits_of
 from mmkit.errors import UsageError
@@ -34,7 +34,8 @@ class Retrieval:
         task: with its options.
         options: split, map, seed and settings.
         encoders: by input, in the order given.
-        samples: number of samples that have both inputs, each a query and a candidate.
+        samples: number of samples that have both inputs, each a candidate.
+        queries: how many of them are also queries: all, or 10,000 that are drawn with seed 0.
         left_out: number of samples that lack one of them.
         directions: metrics by direction, "image -> title".
         chance: recall at 1 of random answers, in either direction.
@@ -47,6 +48,7 @@ class Retrieval:
     options: AlignmentOptions
     encoders: dict[str, str]
     samples: int
+    queries: int
     left_out: int
     directions: dict[str, dict[str, float | None]]
     chance: float
@@ -73,6 +75,8 @@ class Retrieval:
     def sentence(self) -> str:
         """The samples that were used, and the ridge map if there is one."""
         sentence = f"{self.samples} samples of the {self.options.split} split of {self.task}"
+        if self.queries < self.samples:
+            sentence += f", {self.queries:,} of them, drawn with seed 0, are queries"
         if self.left_out:
             sentence += f"; {self.left_out} lack an input"
         if self.strength is not None:
@@ -131,9 +135,10 @@ def measure_retrieval(
         options=options,
         encoders={name: str(choice) for name, choice in choices.items()},
         samples=len(samples),
+        queries=len(a_to_b),
         left_out=len(splits(options.split)) - len(samples),
         directions=directions,
-        chance=chance(same),
+        chance=chance(same, queries_of(len(samples))),
         strength=ridge_map.strength if ridge_map else None,
         unread=splits.unread,
         plugins={**chosen_task.plugins, **{n: v for choice in choices.values() for n, v in choice.plugins.items()}},

@@ -1,4 +1,4 @@
-"""`mmkit cache`: list and remove what is cached: features, transformed splits, and tables that were read once."""
+"""`mmkit cache`: list and remove what is cached: features, transformed splits, tables as read, and descriptions."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def clear(
         float | None, typer.Option(metavar="DAYS", help="Remove entries at least this many days old.")
     ] = None,
 ) -> None:
-    """Remove cached features, transformed splits and tables; they are made again when needed."""
+    """Remove cached features, transformed splits, tables and descriptions; they are made again when needed."""
     folder = default_folder()
     cached = cache_entries(folder)
     known = [entry.key for entry in cached]

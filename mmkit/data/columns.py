@@ -8,7 +8,7 @@ from typing import Any, overload
 
 import numpy as np
 
-from mmkit.data.decoded import Decoded, Flags
+from mmkit.data.decoded import Decoded, Flags, Origin
 from mmkit.system.hashing import digest
 
 
@@ -20,13 +20,15 @@ class Column(Sequence[Any]):
 
     Args:
         values: decoded.
+        source: the same values, decoded whenever they are asked for, where they are in memory because they are few.
 
     >>> Column(["a cat", None]).fingerprint == Column(["a cat", None]).fingerprint
     True
     """
 
-    def __init__(self, values: Iterable[Any]) -> None:
+    def __init__(self, values: Iterable[Any], source: Decoded | None = None) -> None:
         self._values: Decoded | list[Any] = values if isinstance(values, Decoded) else list(values)
+        self.source = self._values if isinstance(self._values, Decoded) else source
 
     @staticmethod
     def of(values: Sequence[Any]) -> Column:
@@ -47,6 +49,14 @@ class Column(Sequence[Any]):
         """
         return digest(self._values) if isinstance(self._values, list) else self._values.fingerprint
 
+    @cached_property
+    def origin(self) -> Origin | None:
+        """The table that the values are of, and the number of each row; None where that is not known."""
+        try:
+            return None if self.source is None else self.source.origin
+        except TypeError:
+            return None
+
     def same(self, other: Column) -> bool:
         """Whether both columns have equal content; if it cannot be hashed, whether they are the same object."""
         if self is other:
@@ -60,7 +70,17 @@ class Column(Sequence[Any]):
         """A column of the values at the given positions."""
         if isinstance(self._values, Decoded):
             return Column(self._values.subset(index))
-        return Column(self._values[i] for i in index)
+        chosen = list(index)
+        values = [self._values[i] for i in chosen]
+        return Column(values, None if self.source is None else self.source.subset(chosen))
+
+    def joined(self, other: Sequence[Any]) -> Column:
+        """These values and then the others; of a column that is read lazily none is read for it, where that can be."""
+        one, source = self.source, Column.of(other).source
+        joined = None if one is None or source is None else one.joined(source)
+        if joined is not None and not (self.lazy is None and Column.of(other).lazy is None):
+            return Column(joined)
+        return Column([*self, *other], joined)
 
     def gaps(self) -> Flags:
         """[N] bool: True where a value is missing. One that could not be read is, as far as that is known."""

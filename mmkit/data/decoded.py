@@ -10,7 +10,7 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property, partial
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
@@ -38,6 +38,18 @@ CHUNK = 32 * 2**20
 """Bytes of decoded values that are in memory at once."""
 
 
+class Origin(NamedTuple):
+    """Where values are from.
+
+    Args:
+        table: a hash of a column of a table, and of the code that decodes it.
+        rows: [S] the numbers of their rows there.
+    """
+
+    table: str
+    rows: Places
+
+
 class Raw:
     """The raw values of a column, and how each is read.
 
@@ -63,6 +75,18 @@ class Raw:
         """
         return None if raw is None or is_missing(raw) else self.modality.decode(raw)
 
+    def decoder(self) -> tuple[str, str]:
+        """What decodes the values: a name, and a hash of its code.
+
+        Raises:
+            TypeError: its code cannot be seen.
+        """
+        kind = type(self.modality)
+        code = code_of(kind)
+        if code is None:
+            raise TypeError(f"the code of modality {self.kind or kind.__qualname__} cannot be seen")
+        return f"{kind.__module__}.{kind.__qualname__}", code
+
     def several(self, places: Places) -> Sequence[Any] | None:
         """The raw values at some places, where they are read faster together; else None."""
         take = getattr(self.values, "take", None)
@@ -74,6 +98,20 @@ class Raw:
             found: Sequence[Any] = take(places)
         except DataError:
             return None  # one of them must not be read; which, is found value by value
+        return found
+
+    def decoded_together(self, raws: Sequence[Any]) -> Sequence[Any] | None:
+        """The decoded values of raw ones, where the modality decodes them faster together; else None.
+
+        So it is where one of them cannot be read: which, is found value by value.
+        """
+        many = getattr(self.modality, "decode_many", None)
+        if many is None or not _beside(type(self.modality), "decode", "decode_many"):
+            return None
+        try:
+            found: Sequence[Any] = many(raws)
+        except DataError:
+            return None
         return found
 
     def note(self, place: int, reason: str) -> bool:
@@ -115,15 +153,24 @@ class Decoded(Sequence[Any]):
         Raises:
             TypeError: a value, or the code, cannot be known by its content.
         """
-        kind = type(self._raw.modality)
-        code = code_of(kind)
-        if code is None:
-            raise TypeError(f"the code of modality {self._raw.kind or kind.__qualname__} cannot be seen")
+        decoder = self._raw.decoder()
         own = getattr(self._raw.values, "subset", None)
         values = [self._raw.values[i] for i in self._places.tolist()] if own is None else own(self._places)
         content = content_of(values, files=self._raw.kind not in TEXTS).fingerprint
         blank = [] if not self._blank else np.flatnonzero(np.isin(self._places, list(self._blank))).tolist()
-        return digest([content, f"{kind.__module__}.{kind.__qualname__}", code, blank])
+        return digest([content, *decoder, blank])
+
+    @property
+    def origin(self) -> Origin | None:
+        """The table that the values are of, and the number of each row; None where they are of none, or some are gone.
+
+        Raises:
+            TypeError: the code that decodes them cannot be known by its content.
+        """
+        values = self._raw.values
+        if self._blank or self._raw.unread or not (hasattr(values, "store") and hasattr(values, "rows")):
+            return None
+        return Origin(digest([values.store.fingerprint, *self._raw.decoder()]), values.rows[self._places])
 
     @cached_property
     def _gaps(self) -> Flags:
@@ -162,6 +209,23 @@ class Decoded(Sequence[Any]):
         chosen = index if isinstance(index, np.ndarray) else np.fromiter(index, np.int64)
         return Decoded(self._raw, self._bad, self._places[chosen], self._blank)
 
+    def joined(self, other: Decoded) -> Decoded | None:
+        """These values and then the others, of which none is read; None where the raw values cannot be joined so."""
+        join = getattr(self._raw.values, "joined", None)
+        values = None if join is None else join(other._raw.values)
+        if values is None:
+            return None
+        first = len(self._raw.values)
+        raw = Raw(values, self._raw.modality, self._raw.kind)
+        raw.unread = self._raw.unread | {place + first: why for place, why in other._raw.unread.items()}
+
+        def bad(place: int, error: DataError) -> Any:
+            raw.note(place, str(error))
+            return self._bad(place, error) if place < first else other._bad(place - first, error)
+
+        places = np.concatenate([self._places, other._places + first])
+        return Decoded(raw, bad, places, self._blank | {place + first for place in other._blank})
+
     def without(self, index: Iterable[int]) -> Decoded:
         """The same values without those at the given positions, which are missing now."""
         return Decoded(self._raw, self._bad, self._places, self._blank | {int(self._places[i]) for i in index})
@@ -195,11 +259,22 @@ class Decoded(Sequence[Any]):
         with Loader() as load:  # by several threads, where decoding is slow
             for start in range(0, len(self), TOGETHER):
                 places = self._places[start : start + TOGETHER]
-                yield from load(partial(self._of_known, places.tolist(), self._raw.several(places)), len(places))
+                known = self._raw.several(places)
+                decoded = None if known is None or self._blank else self._raw.decoded_together(known)
+                if decoded is not None:
+                    yield from decoded
+                else:
+                    yield from load(partial(self._of_known, places.tolist(), known), len(places))
 
     def _of_known(self, places: Sequence[int], known: Sequence[Any] | None, index: int) -> Any:
         """The value at one of some places, whose raw values are known already where that is cheap."""
         return self._at(places[index], UNREAD if known is None else known[index])
+
+
+def _beside(kind: type, name: str, other: str) -> bool:
+    """Whether two methods stand in one class: a modality that changes the one may have inherited the other."""
+    first = next((base for base in kind.__mro__ if name in vars(base)), None)
+    return first is not None and other in vars(first)
 
 
 def bytes_in_memory(value: Any) -> int:

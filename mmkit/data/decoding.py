@@ -11,7 +11,7 @@ from mmkit.contract import Modality, Samples
 from mmkit.data.bad_values import BadValue, RejectedError
 from mmkit.data.columns import Column
 from mmkit.data.decoded import EAGER, Decoded, Raw
-from mmkit.data.door import first_repeated, plain_samples
+from mmkit.data.door import first_repeated, is_lazy, plain_samples
 from mmkit.data.subset import select
 from mmkit.errors import DataError
 from mmkit.system.settings import OnError
@@ -67,7 +67,7 @@ def decode_all(
                 for _ in decoded:  # which samples there are must be known
                     pass
         else:
-            columns[name] = Column(list(decoded))
+            columns[name] = Column(list(decoded), decoded if is_lazy(column) else None)
         dropped |= raw.unread.keys()
     samples = replace(samples, inputs=columns)
     if on_error == "skip" and dropped:

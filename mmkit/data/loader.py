@@ -40,10 +40,12 @@ class Loader:
     Args:
         workers: number of threads; 0 makes each item when it is needed. None times the first items, and uses a thread
             for each core but one if they are slow enough.
+        ahead: how many items are prefetched per thread.
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, ahead: int = AHEAD) -> None:
         self.workers = workers or 0
+        self._ahead = ahead
         self._fastest = float("inf") if workers is None else 0.0
         self._timed = 0 if workers is None else TIMED_ITEMS
         self._pool: ThreadPoolExecutor | None = None
@@ -82,7 +84,7 @@ class Loader:
         try:
             for index in range(start, count):
                 waiting.append(self._pool.submit(make, index))
-                if len(waiting) > AHEAD * self.workers:
+                if len(waiting) > self._ahead * self.workers:
                     yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()

@@ -10,13 +10,11 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
-import numpy as np
-
 from mmkit.contract import Modality, Samples, Split, Task
 from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.content import SplitContent, content_of_split
 from mmkit.data.decoding import decode_all
-from mmkit.data.door import id_hashes, plain_samples
+from mmkit.data.door import in_both, plain_samples
 from mmkit.data.subset import small_subset, with_truth
 from mmkit.errors import DataError
 from mmkit.registry.catalog import Catalog
@@ -104,13 +102,9 @@ class Splits:
         return self._content[name]
 
     def _check_ids(self, name: Split, samples: Samples) -> None:
-        hashes = id_hashes(samples.ids)
         for other, ids in self._ids.items():
-            here = np.flatnonzero(np.isin(hashes, id_hashes(ids)))
-            if not len(here):
-                continue
-            # Two ids may have one hash by chance.
-            if shared := {samples.ids[i] for i in here.tolist()} & set(ids):
+            here = in_both(samples.ids, ids)
+            if here and (shared := {samples.ids[i] for i in here} & set(ids)):
                 more = f" and {len(shared) - 1} more" if len(shared) > 1 else ""
                 raise DataError(
                     f"sample {min(shared, key=str)}{more} of the {name} split {'are' if more else 'is'} in the {other} "

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import Any
 
+import numpy as np
+
 from mmkit.contract import Samples
 from mmkit.data.columns import Column
 from mmkit.errors import DataError
@@ -89,15 +91,28 @@ def with_truth(samples: Samples) -> Samples:
     >>> with_truth(Samples(["a", "b", "c"], {"title": ["x", "y", "z"]}, [0, None, 1])).ids
     ['a', 'c']
     """
-    known = [i for i, truth in enumerate(samples.truth) if truth is not None]
+    gaps = getattr(samples.truth, "gaps", None)  # of a lazy column, which is not read for it
+    if gaps is not None:
+        known = np.flatnonzero(~gaps()).tolist()
+    else:
+        known = [i for i, truth in enumerate(samples.truth) if truth is not None]
     return samples if len(known) == len(samples) else select(samples, known)
 
 
 def joined(one: Samples, other: Samples) -> Samples:
     """The samples of two splits with the same inputs, one after the other; without groups.
 
+    What is read lazily stays so, where both are of one table.
+
     >>> joined(Samples(["a"], {"title": ["x"]}, [0]), Samples(["b"], {"title": ["y"]}, [1])).ids
     ['a', 'b']
     """
-    inputs = {name: Column([*column, *other.inputs[name]]) for name, column in one.inputs.items()}
-    return Samples([*one.ids, *other.ids], inputs, [*one.truth, *other.truth])
+    inputs = {name: Column.of(column).joined(other.inputs[name]) for name, column in one.inputs.items()}
+    return Samples(_behind(one.ids, other.ids), inputs, _behind(one.truth, other.truth))
+
+
+def _behind(one: Sequence[Any], other: Sequence[Any]) -> Sequence[Any]:
+    """The values of both; of lazy columns none is read for it, where they can be joined so."""
+    join = getattr(one, "joined", None)
+    both = None if join is None else join(other)
+    return [*one, *other] if both is None else both

@@ -1,7 +1,7 @@
 """The feature cache: features of frozen encoders on disk, memory-mapped, with a key over all that determines them.
 
 FOLDER/KEY/about.json     what determines the features; written last, so an entry without it is unfinished
-FOLDER/KEY/*.npy          packed tokens, offsets and pooled vectors
+FOLDER/KEY/*.npy          packed tokens, offsets and pooled vectors; the numbers of the rows of the table
 FOLDER/KEY/progress.json  how far an unfinished entry is written, from which the next process continues: `pieces.py`
 FOLDER/.locks/KEY/        lock of an entry; never removed, because two processes could then lock two files of that name
 
@@ -27,14 +27,19 @@ from torch import Tensor
 
 from mmkit.contract import Features
 from mmkit.data.columns import Column
+from mmkit.data.decoded import Origin
 from mmkit.data.packed import Packed
 from mmkit.errors import MmkitError, UsageError
+from mmkit.features.known_rows import Encoded, KnownRows
 from mmkit.features.pieces import LENGTHS, PROGRESS, Part, Pieces
 from mmkit.system.cache_folder import ABOUT, INSTEAD, LOCKS
 from mmkit.system.files import owned, replacing, write_json
 from mmkit.system.progress import SILENT, Progress
 
 Made = TypeVar("Made")
+
+ROWS = "rows.npy"
+"""The numbers of the samples in the table that they are of, where they are of one."""
 
 Encode = Callable[[Sequence[Any], int], Features]
 """From decoded values, and the index of the first of them, to their features on the CPU."""
@@ -55,6 +60,8 @@ class Pass:
         progress: receives the number of encoded samples.
         what: name of the pass, for `progress`: "features of image".
         about: information for `mmkit cache list` that does not determine the features: the input, and the split.
+        origin: the table that the values are of, where they are of one.
+        known: gives the features of rows that were encoded in another split of the same table; asked when it begins.
     """
 
     encode: Encode
@@ -63,6 +70,8 @@ class Pass:
     progress: Progress = SILENT
     what: str = "features"
     about: Mapping[str, str] = field(default_factory=dict)
+    origin: Origin | None = None
+    known: Callable[[], KnownRows | None] = lambda: None
 
     @property
     def starts(self) -> range:
@@ -72,16 +81,32 @@ class Pass:
     @torch.no_grad()
     def part(self, start: int) -> Part:
         """The features of a batch, without padding."""
-        features = self.encode(self.values[start : start + self.batch_size], start)
+        return self._part(self.values[start : start + self.batch_size], start)
+
+    def of(self, places: Sequence[int]) -> Part:
+        """The features of the samples at some places, without padding."""
+        return self._part(self.values.take(places), places[0])
+
+    def parts(self, first: int = 0) -> Iterator[Part]:
+        """The features of the batches from that of sample `first` on, in order."""
+        parts = map(self.part, self.starts[-(-first // self.batch_size) :])
+        known, done = self.known(), first
+        for part in parts if known is None else known.parts(first, self.of):
+            done += len(part["lengths"])
+            self.progress.update(self.what, done, len(self.values))
+            yield part
+
+    @torch.no_grad()
+    def _part(self, values: Sequence[Any], start: int) -> Part:
+        features = self.encode(values, start)
         part = {"tokens": features.tokens[features.mask].float().numpy(), "lengths": features.mask.sum(1).numpy()}
         if features.pooled is not None:
             part["pooled"] = features.pooled.float().numpy()
-        self.progress.update(self.what, min(start + self.batch_size, len(self.values)), len(self.values))
         return part
 
     def in_memory(self) -> Packed:
         """The features of all samples, without the cache."""
-        parts = [self.part(start) for start in self.starts]
+        parts = list(self.parts())
         tokens, lengths = (torch.from_numpy(np.concatenate([part[name] for part in parts])) for name in _EVERY)
         pooled = torch.from_numpy(np.concatenate([p["pooled"] for p in parts])) if "pooled" in parts[0] else None
         return Packed.of(tokens, torch.cat((lengths.new_zeros(1), lengths.cumsum(0))), pooled)
@@ -169,8 +194,7 @@ def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
         home.mkdir(parents=True, exist_ok=True)
         (home / ABOUT).unlink(missing_ok=True)  # of a damaged entry
     with opened(home, work.batch_size) as pieces:
-        for start in work.starts[-(-pieces.samples // work.batch_size) :]:
-            part = work.part(start)
+        for part in work.parts(pieces.samples):
             with writing(home):
                 pieces.append(part)
         with writing(home):
@@ -180,6 +204,10 @@ def _write_entry(home: Path, work: Pass, made_of: Mapping[str, Any]) -> None:
             tokens, width = pieces.shape("tokens")
             about: dict[str, Any] = {"samples": pieces.samples, "tokens": tokens, "width": width}
             about |= {"pooled": "pooled" in pieces.leaves, "made": time.time(), **work.about, "of": made_of}
+            if work.origin is not None:
+                with _atomic(home / ROWS) as stream:
+                    np.save(stream, work.origin.rows)
+                about["table"] = work.origin.table
             write_json(home / ABOUT, about, indent=None)
     with writing(home):
         for name in (PROGRESS, LENGTHS):
@@ -209,6 +237,25 @@ def _read_entry(home: Path) -> Packed | None:
     if offsets[0] != 0 or offsets[-1] != about["tokens"] or bool((offsets.diff() < 0).any()):
         return None
     return Packed.of(leaves["tokens"], offsets, leaves.get("pooled"))
+
+
+def encoded_rows(folder: Path, made_of: Mapping[str, Any], table: str) -> Iterator[Encoded]:
+    """The features of other splits of a table, which differ in nothing but the samples.
+
+    Args:
+        folder: of the cache.
+        made_of: all that determines the features; the values may be others.
+        table: what the table is known by.
+    """
+    for home in sorted(folder.iterdir()) if folder.is_dir() else ():
+        about = about_entry(home)
+        if about is None or about.get("table") != table or {**about["of"], "values": ""} != {**made_of, "values": ""}:
+            continue
+        packed = _read_entry(home)
+        with contextlib.suppress(OSError, ValueError, EOFError):
+            rows = np.load(home / ROWS)
+            if packed is not None and rows.shape == (about["samples"],):
+                yield Encoded(packed, rows)
 
 
 def _mapped(path: Path, shape: tuple[int, ...]) -> Tensor:

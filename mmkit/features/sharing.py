@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -23,7 +23,8 @@ from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.data.readings import Live, size_of_whole
 from mmkit.data.whole import Whole
-from mmkit.features.cache import CacheWriteError, Pass, encoded
+from mmkit.features.cache import CacheWriteError, Pass, encoded, encoded_rows
+from mmkit.features.known_rows import Encoded, KnownRows
 from mmkit.features.transformed import Packing, UnpackableError, packed
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
@@ -81,6 +82,8 @@ class Shared:
     _wholes: list[_Transformed] = field(default_factory=list, init=False)
     _digests: dict[Hashable, tuple[object, str]] = field(default_factory=dict, init=False)
     _features: dict[Hashable, tuple[str, Packed]] = field(default_factory=dict, init=False)
+    _encoded: dict[Hashable, list[Encoded]] = field(default_factory=dict, init=False)
+    _agrees: dict[Hashable, bool] = field(default_factory=dict, init=False)
     _on_disk: dict[str, float] = field(default_factory=dict, init=False)
     _warned: set[str] = field(default_factory=set, init=False)
     _codes: dict[tuple[type, ...], str | None] = field(default_factory=dict, init=False)
@@ -249,8 +252,28 @@ class Shared:
         key = fingerprint(made_of)
         place = (slot, made_of["values"])
         if place not in self._features or self._features[place][0] != key:
+            origin = work.values.origin
+            of = (slot, _without_values(made_of), None if origin is None else origin.table)
+            work = replace(work, origin=origin, known=partial(self._known, of, replace(work, origin=origin), made_of))
             self._features[place] = key, self._read(work, key, made_of)
+            if origin is not None and "copy" not in made_of:
+                self._encoded.setdefault(of, []).append(Encoded(self._features[place][1], origin.rows))
         return self._features[place][1]
+
+    def _known(self, of: Hashable, work: Pass, made_of: Mapping[str, Any]) -> KnownRows | None:
+        """What other splits of the same table have had encoded, if it is enough, and has the same bits."""
+        origin = work.origin
+        if origin is None or "copy" in made_of:
+            return None
+        before = list(self._encoded.get(of, ()))
+        if self.cache is not None:
+            before += encoded_rows(self.cache, made_of, origin.table)
+        known = KnownRows(origin.rows, before, work.batch_size)
+        if not known.worthwhile:
+            return None
+        if of not in self._agrees:
+            self._agrees[of] = known.agrees(work.of)
+        return known if self._agrees[of] else None
 
     def _read(self, work: Pass, key: str, made_of: Mapping[str, Any]) -> Packed:
         hidden = None in made_of.get("code", ())
@@ -280,6 +303,10 @@ class Shared:
 def _same(values: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether two columns have equal content; others than `Column`, whether they are the same object."""
     return values is other or (isinstance(values, Column) and isinstance(other, Column) and values.same(other))
+
+
+def _without_values(made_of: Mapping[str, Any]) -> str:
+    return fingerprint({name: value for name, value in made_of.items() if name != "values"})
 
 
 def _identity(choice: Choice) -> Hashable:

@@ -65,12 +65,17 @@ def ranks(
     return torch.cat(all_ranks) if all_ranks else torch.zeros(0, dtype=torch.long)
 
 
-def chance(same: Tensor) -> float:
-    """Recall at 1 of random answers among N candidates that are also the queries; `same` [N 2] as in `ranks`."""
+def chance(same: Tensor, queries: Tensor) -> float:
+    """Recall at 1 of random answers among N candidates, of which some are the queries.
+
+    Args:
+        same: [N 2] as in `ranks`.
+        queries: [Q] the places of the queries.
+    """
     one, other = same.T
     both = torch.stack((one, other)).unique(dim=1, return_inverse=True)[1]
     right = sum(sign * labels.bincount()[labels] for sign, labels in ((1, one), (1, other), (-1, both)))
-    return float(torch.as_tensor(right).double().mean() / len(same))
+    return float(torch.as_tensor(right)[queries].double().mean() / len(same))
 
 
 def rank_metrics(ranks: Tensor, at: Sequence[int] = AT) -> dict[str, float | None]:

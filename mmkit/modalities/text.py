@@ -5,6 +5,7 @@ A string is the text itself. A file is named by a `pathlib.Path`, since a string
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,17 @@ class Text:
         if not raw.strip():
             raise DataError(f"an empty text{where}; a missing one is None")
         return str(raw)
+
+    def decode_many(self, raws: Sequence[Any]) -> list[str | None]:
+        """What `decode` gives of each; strings of ASCII, as most are, need no more than a look.
+
+        Raises:
+            DataError: as `decode`, of the first that it is of.
+        """
+        return [
+            raw if type(raw) is str and raw.isascii() and raw.strip() else None if raw is None else self.decode(raw)
+            for raw in raws
+        ]
 
     def example(self, generator: Generator) -> str:
         """From 1 to 12 words of two scripts, in random order."""

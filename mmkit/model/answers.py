@@ -5,6 +5,7 @@ Axes: N rows of a piece, B rows of a batch.
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkit.contract import Batch, Samples, TruthTransform
+from mmkit.data.loader import Loader
 from mmkit.data.missing import missing_values
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.model.trained import MultimodalModel, Read
@@ -113,19 +115,35 @@ def answers(model: MultimodalModel, stream: Stream, asked: Asked, *, skip: int =
             `on_error` is "fail".
     """
     layout = layout_of(model)
-    for number, piece in enumerate(stream.pieces()):
+    pieces = stream.pieces()
+
+    @own_state()
+    def ready(number: int) -> tuple[Piece, Rows | None] | None:
+        """The next piece, and its rows if they are to be answered; None at the end."""
+        piece = next(pieces, None)
+        if piece is None:
+            return None
         if number == 0:
             layout.check(piece.columns, stream.name)
             for name in asked.include:
                 if name not in piece.columns:
                     raise UsageError(f"--include: {stream.name} has no column {name}; {one_of(piece.columns, name)}")
-        if number >= skip:
-            yield _answered(model, layout, stream, piece, asked)
+        return piece, rows_of(model, layout, stream, piece, asked.on_error) if number >= skip else None
+
+    # A thread reads and decodes the next piece while this one is answered and written.
+    with Loader(workers=1, ahead=1) as load:
+        for found in load(ready, sys.maxsize):
+            if found is None:
+                return
+            piece, rows = found
+            if rows is not None:
+                yield _answered(model, layout, stream, piece, rows, asked)
 
 
 @own_state()
-def _answered(model: MultimodalModel, layout: Layout, stream: Stream, piece: Piece, asked: Asked) -> Answered:
-    rows = rows_of(model, layout, stream, piece, asked.on_error)
+def _answered(
+    model: MultimodalModel, layout: Layout, stream: Stream, piece: Piece, rows: Rows, asked: Asked
+) -> Answered:
     batches = [
         columns_of(model.transforms.truth, batch, layout) for batch in model.predictions(rows.read, asked.batch_size)
     ]

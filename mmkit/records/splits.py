@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,8 @@ CONTENT = "content"
 FOLD = "fold"
 OF_EACH = ("row", "id", "split", FOLD, CONTENT)
 """The columns of every table; the others are factors that samples are grouped by."""
+AT_ONCE = 65_536
+"""Samples that are written together."""
 _NOTE = b"mmkit.data"
 
 
@@ -51,7 +54,11 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
     import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing plugins needs none)
     from pyarrow import parquet  # noqa: PLC0415
 
-    note = fingerprint([{name: [one.columns, _labels(one)] for name, one in fold.items()} for fold in folds]).encode()
+    labels = [
+        {name: [one.columns, None if one.groups is None else _labels(one, slice(None))] for name, one in fold.items()}
+        for fold in folds
+    ]
+    note = fingerprint(labels).encode()
     path = folder / FILE
     try:
         if (parquet.read_schema(path).metadata or {}).get(_NOTE) == note:
@@ -59,19 +66,31 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
     except (OSError, pa.ArrowInvalid):
         pass  # missing or damaged: written anew
     parts = [(number, name, one) for number, fold in enumerate(folds, start=1) for name, one in fold.items()]
-    contents = [one for _, _, one in parts]
-    columns: dict[str, Any] = {
-        "row": pa.array(np.concatenate([np.arange(len(one.ids)) for one in contents])),
-        "id": pa.array([id_as_text(id_) for one in contents for id_ in one.ids], pa.string()),
-        "split": pa.array([name for _, name, one in parts for _ in one.ids], pa.string()).dictionary_encode(),
-    }
-    if len(folds) > 1:
-        columns[FOLD] = pa.array([number for number, _, one in parts for _ in one.ids], pa.int32())
-    if any(one.groups is not None for one in contents):
-        columns[GROUP] = pa.array([label for one in contents for label in _labels(one)], pa.string())
-    columns[CONTENT] = pa.array(np.concatenate([one.rows for one in contents]))
-    with replacing(path) as (fresh,):
-        parquet.write_table(pa.table(columns).replace_schema_metadata({_NOTE: note}), fresh)
+    names = pa.array(list(dict.fromkeys(name for _, name, _ in parts)), pa.string())
+    grouped = any(one.groups is not None for _, _, one in parts)
+
+    def table_of(number: int, name: Split, one: SplitContent, start: int) -> Any:
+        """Some samples of a split, as `AT_ONCE` bounds what is in memory."""
+        rows = np.arange(start, min(start + AT_ONCE, len(one.ids)))
+        these = slice(start, start + AT_ONCE)
+        split = np.full(len(rows), names.to_pylist().index(name), np.int32)
+        columns: dict[str, Any] = {
+            "row": pa.array(rows),
+            "id": pa.array([id_as_text(id_) for id_ in one.ids[these]], pa.string()),
+            "split": pa.DictionaryArray.from_arrays(split, names),
+        }
+        if len(folds) > 1:
+            columns[FOLD] = pa.array(np.full(len(rows), number, np.int32))
+        if grouped:
+            columns[GROUP] = pa.array(_labels(one, these), pa.string())
+        columns[CONTENT] = pa.array(one.rows[these])
+        return pa.table(columns).replace_schema_metadata({_NOTE: note})
+
+    tables = (table_of(*part, start) for part in parts for start in range(0, len(part[2].ids), AT_ONCE))
+    first = next(tables)  # no split is empty
+    with replacing(path) as (fresh,), parquet.ParquetWriter(fresh, first.schema) as writer:
+        for table in itertools.chain([first], tables):
+            writer.write_table(table)
 
 
 def read_splits(folder: Path, fold: int = 0) -> dict[str, dict[str, Row]]:
@@ -100,7 +119,8 @@ def id_as_text(id_: Any) -> str:
     return utf8(str(id_)).decode()
 
 
-def _labels(content: SplitContent) -> list[str | None]:
+def _labels(content: SplitContent, these: slice) -> list[str | None]:
+    """The labels of some samples."""
     if content.groups is None:
-        return [None] * len(content.ids)
-    return [None if label is None else id_as_text(label) for label in content.groups]
+        return [None] * len(range(len(content.ids))[these])
+    return [None if label is None else id_as_text(label) for label in content.groups[these]]

@@ -8,11 +8,11 @@ from __future__ import annotations
 import base64
 import binascii
 import bisect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from hashlib import blake2b, file_digest
 from pathlib import Path
-from typing import Any, Protocol, overload
+from typing import Any, Protocol, overload, runtime_checkable
 from urllib.parse import unquote_to_bytes
 
 import numpy as np
@@ -28,6 +28,8 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FILE = 256 * 2**20
 """The most bytes of a file that a cell names."""
+TOGETHER = 4096
+"""Values that are read together."""
 ENCODED = 64
 """Fewest characters of a string that is taken for bytes in base64."""
 
@@ -53,6 +55,19 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
+class Several(Protocol):
+    """A store that reads several values faster together."""
+
+    def take(self, rows: Array) -> list[Any]:
+        """The raw values of some rows.
+
+        Raises:
+            DataError: one of them must not be read.
+        """
+        ...
+
+
 class Lazy(Sequence[Any]):
     """The values of some rows of a store, each read when it is asked for.
 
@@ -62,39 +77,50 @@ class Lazy(Sequence[Any]):
     """
 
     def __init__(self, store: Store, rows: Array) -> None:
-        self._store = store
-        self._rows = rows
+        self.store = store
+        self.rows = rows
 
     @cached_property
     def fingerprint(self) -> str:
         """A hash of the content, found without decoding any value."""
-        state = blake2b(self._store.fingerprint.encode(), digest_size=16)
-        state.update(np.ascontiguousarray(self._rows, dtype=np.int64).tobytes())
+        state = blake2b(self.store.fingerprint.encode(), digest_size=16)
+        state.update(np.ascontiguousarray(self.rows, dtype=np.int64).tobytes())
         return state.hexdigest()
 
     def subset(self, index: Sequence[int]) -> Lazy:
         """A column of the values at the given positions, of which none is read yet."""
-        return Lazy(self._store, self._rows[np.asarray(index, dtype=np.int64)])
+        return Lazy(self.store, self.rows[np.asarray(index, dtype=np.int64)])
+
+    def joined(self, other: object) -> Lazy | None:
+        """These values and then the others, none of which is read; None where they are not of one store."""
+        if not isinstance(other, Lazy) or other.store is not self.store:
+            return None
+        return Lazy(self.store, np.concatenate([self.rows, other.rows]))
 
     def gaps(self, index: Array | None = None) -> Array:
         """[S] bool: True where a value is missing, found without decoding any."""
-        rows = self._rows if index is None else self._rows[index]
-        return self._store.gaps(rows)
+        rows = self.rows if index is None else self.rows[index]
+        return self.store.gaps(rows)
 
     @property
     def arrow(self) -> Callable[..., pa.RecordBatch] | None:
         """Reads rows of a table column by column: `arrow(index, names=None)`; None where values are no such rows."""
-        found = self._store.arrow if isinstance(self._store, Rows) else None
+        found = self.store.arrow if isinstance(self.store, Rows) else None
         if found is None:
             return None
-        return lambda index, names=None: found(self._rows[np.asarray(index, dtype=np.int64)], names)
+        return lambda index, names=None: found(self.rows[np.asarray(index, dtype=np.int64)], names)
+
+    @property
+    def numbers(self) -> Array | None:
+        """[S] the rows, where each value is the number of its row; else None."""
+        return self.rows if isinstance(self.store, Numbered) else None
 
     def take(self, index: Iterable[int]) -> list[Any]:
         """The values at the given positions."""
-        rows = self._rows[np.fromiter(index, np.int64)]
-        if isinstance(self._store, Cells):
-            return self._store.take(rows)
-        return [self._store.value(row) for row in rows.tolist()]
+        rows = self.rows[np.fromiter(index, np.int64)]
+        if isinstance(self.store, Several):
+            return self.store.take(rows)
+        return [self.store.value(row) for row in rows.tolist()]
 
     @overload
     def __getitem__(self, index: int) -> Any: ...
@@ -103,10 +129,16 @@ class Lazy(Sequence[Any]):
     def __getitem__(self, index: int | slice) -> Any:
         if isinstance(index, slice):
             return self.take(range(*index.indices(len(self))))
-        return self._store.value(int(self._rows[index]))
+        return self.store.value(int(self.rows[index]))
+
+    def __iter__(self) -> Iterator[Any]:
+        store = self.store
+        for start in range(0, len(self), TOGETHER):
+            rows = self.rows[start : start + TOGETHER]
+            yield from store.take(rows) if isinstance(store, Several) else map(store.value, rows.tolist())
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def __repr__(self) -> str:
         return f"<Lazy column of {len(self)} values>"
@@ -376,6 +408,10 @@ class Numbered:
     def gaps(self, rows: Array) -> Array:
         """[S] bool: no row is without a number."""
         return np.zeros(len(rows), bool)
+
+    def take(self, rows: Array) -> list[str]:
+        """The numbers of some rows."""
+        return [str(row) for row in rows.tolist()]
 
     def value(self, row: int) -> str:
         """The number."""

@@ -30,6 +30,7 @@ from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, store_of, strings
+from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.reading import Column, Source, read
@@ -61,7 +62,7 @@ def describe(request: Request, modalities: Iterable[ModalitySpec], decoder: Call
         return describe(replace(request, fold=0), specs, decoder).of_fold(request.fold)
     key = (request, stamps(request.data, request.splits), tuple(spec.name for spec in specs))
     if (kept := _described.get(key)) is None or kept[1] != _named_files(kept[0]):
-        found = _describe(request, specs, decoder)
+        found = _read_and_described(request, specs, decoder, key[1])
         _described[key] = found, _named_files(found)
         while len(_described) > _KEPT:
             _described.popitem(last=False)
@@ -80,14 +81,31 @@ def _named_files(found: Description) -> list[str]:
     return [store.fingerprint for store in stores if isinstance(store, Media)]
 
 
-def _describe(request: Request, specs: Sequence[ModalitySpec], decoder: Callable[[str], Decode]) -> Description:
+def _read_and_described(
+    request: Request, specs: Sequence[ModalitySpec], decoder: Callable[[str], Decode], files: object
+) -> Description:
+    """The description, which of a large table may be kept from an earlier process."""
+    source = _read(request, specs)
+    installed = [[spec.name, list(spec.extensions), [repr(one) for one in spec.magic]] for spec in specs]
+    asked = Asked(request, {"files": repr(files), "modalities": installed}, decoder)
+    found = kept(asked, source, _named, _named_files)
+    if found is None:
+        found = _describe(request, source, specs, decoder)
+        keep(asked, found, _named_files)
+    return found
+
+
+def _read(request: Request, specs: Sequence[ModalitySpec]) -> Source:
     media = {spec.name: spec.extensions for spec in specs if spec.extensions}
     parts = files_of_splits(request.splits)
     if parts is None:
-        source = read(request.data, media, files=request.files, outside=request.outside)
-    else:
-        paths = paths_of(request.data, parts)
-        source = read_splits(paths, media, files=request.files, outside=request.outside)
+        return read(request.data, media, files=request.files, outside=request.outside)
+    return read_splits(paths_of(request.data, parts), media, files=request.files, outside=request.outside)
+
+
+def _describe(
+    request: Request, source: Source, specs: Sequence[ModalitySpec], decoder: Callable[[str], Decode]
+) -> Description:
     request = _completed(request, source)
     roles = _roles(request, source)
     given = dict(request.columns)
@@ -180,7 +198,7 @@ def _split(
     """The description with target, splits and findings."""
     request, source, columns = plain.request, plain.source, plain.source.columns
     target = read_target({name: columns[name] for name in request.target}, request.target_kind)
-    ids = _ids(request, source)
+    names = _named(request, source)
     arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
     kinds_of_arrow = {name: kinds[name] for name in arrow}
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
@@ -227,8 +245,8 @@ def _split(
         plain.inputs,
         target,
         sides,
-        ids,
-        _words(columns[request.group[0]]) if request.group else None,
+        names["ids"],
+        names["groups"],
         _how(request, source, by_share=by_share, cut=cut),
         sorted([*plain.findings, *findings, *looked], key=lambda one: one.level != "warning"),
         plain.problems,
@@ -302,6 +320,12 @@ def _times(column: pa.ChunkedArray) -> Array:
     if pa.types.is_integer(column.type) and column.null_count == 0:
         return column.to_numpy()
     return dates(column)
+
+
+def _named(request: Request, source: Source) -> dict[str, list[str] | None]:
+    """The names of rows, and of the groups that they belong to, where columns have them."""
+    groups = _words(source.columns[request.group[0]]) if request.group else None
+    return {"ids": _ids(request, source), "groups": groups}
 
 
 def _words(column: pa.ChunkedArray) -> list[str]:

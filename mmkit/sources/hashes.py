@@ -119,11 +119,25 @@ def _of_numbers(array: pa.Array) -> np.ndarray:
 def _of_lists(array: pa.Array) -> np.ndarray:
     lengths = pc.fill_null(pc.list_value_length(array), -1).to_numpy(zero_copy_only=False).astype(np.int64)
     values, _ = _hashed(pc.list_flatten(array), repeats=True)
-    size = np.maximum(lengths, 0)
+    found = of_sequences(values, np.maximum(lengths, 0))
+    found[lengths < 0] = MISSING
+    return found
+
+
+def of_names(names: Sequence[str]) -> np.ndarray:
+    """Python's hash of each name, its bits mixed; [N] uint64."""
+    return mixed(np.fromiter(map(hash, names), np.int64, len(names)).view(np.uint64))
+
+
+def of_sequences(values: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """A hash of each of N sequences.
+
+    Args:
+        values: uint64, the hashes of their elements, one sequence behind the other.
+        size: [N] int64, how many each has.
+    """
     ends = np.cumsum(size)
     place = np.arange(len(values), dtype=np.int64) - np.repeat(ends - size, size)
     salted = mixed(values + mixed(place.astype(np.uint64) + np.uint64(1)))
     sums = np.concatenate([np.zeros(1, np.uint64), np.cumsum(salted, dtype=np.uint64)])
-    found = mixed(sums[ends] - sums[ends - size] + mixed(size.astype(np.uint64)))
-    found[lengths < 0] = MISSING
-    return found
+    return mixed(sums[ends] - sums[ends - size] + mixed(size.astype(np.uint64)))

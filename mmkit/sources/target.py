@@ -125,6 +125,14 @@ class Truths:
         """[S] bool: True where truth is missing."""
         return ~self._target.known[rows]
 
+    def take(self, rows: np.ndarray) -> list[Any]:
+        """The raw truth of some rows."""
+        if self._target.kind == "classes":
+            names = np.array([*self._target.names, None], object)  # of the class -1, the last
+            found: list[Any] = names[self._target.values[rows]].tolist()
+            return found
+        return [self._target.truth(row) for row in rows.tolist()]
+
     def value(self, row: int) -> Any:
         """The raw truth of a row."""
         return self._target.truth(row)

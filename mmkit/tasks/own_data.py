@@ -168,11 +168,25 @@ class OwnData:
         """How inputs and truth are made of columns, which a saved model keeps."""
         return self.found.layout()
 
+    @cached_property
+    def _names(self) -> Numbered | Objects:
+        """The ids of all rows: one store, so that splits can be joined."""
+        return Numbered() if self.found.ids is None else Objects(self.found.ids)
+
+    @cached_property
+    def _truths(self) -> Truths:
+        """The truth of all rows.
+
+        Raises:
+            UsageError: the data has no target.
+        """
+        if self.found.target is None:
+            raise UsageError("the data has no target")
+        return Truths(self.found.target)
+
     def split(self, name: Split) -> Samples:
         """The rows of a split that have truth, in an order that no column decides."""
         found, side = self.found, SPLITS.index(name)
-        if found.target is None:
-            raise UsageError("the data has no target")
         if self.folds and not self.fold:
             raise UsageError(
                 f"each of {self.folds} folds has splits of its own, and only a comparison (`mmkit bench`) has use for "
@@ -180,9 +194,9 @@ class OwnData:
             )
         rows = found.rows(side)
         return Samples(
-            Lazy(Numbered() if found.ids is None else Objects(found.ids), rows),
+            Lazy(self._names, rows),
             {one.name: found.column(one, side) for one in found.inputs},
-            Lazy(Truths(found.target), rows),
+            Lazy(self._truths, rows),
             None if found.groups is None else Lazy(Objects(found.groups), rows),
         )
 

@@ -22,6 +22,7 @@ from torch import Generator, Tensor
 from mmkit.contract import Batch
 from mmkit.transforms.languages import Stemmer, StopWords, stem, stop_words
 from mmkit.transforms.pieces import cut, normal, pieces, places
+from mmkit.transforms.together import WORTHWHILE, Array, batches, cut_ascii
 from mmkit.transforms.vocabulary import PADDING, UNKNOWN, BytePairs, Words
 from mmkit.transforms.word_vectors import read_word_vectors
 
@@ -97,7 +98,9 @@ class TextTransform:
         words = () if self.language is None else stop_words(self.language)
         # A stop word of several pieces ("don't") is left out where its pieces are.
         self.left_out = frozenset(p[0] for word in words if len(p := pieces(self._normal(word))) == 1)
-        counts = Counter(chain.from_iterable(self._pieces(text) for text in values if text is not None))
+        counts: Counter[str] = Counter()
+        for texts in batches(values):
+            counts.update(self._counted(texts))
         kind = Words if self.tokenizer == "word" else BytePairs
         self.vocabulary = kind.learn(counts, self.most, self.min_count)
         self.vectors = None if self.vectors_file is None else self._read_vectors(Path(self.vectors_file))
@@ -105,12 +108,22 @@ class TextTransform:
 
     def __call__(self, values: Sequence[str | None], generator: Generator | None = None) -> Batch:  # noqa: ARG002
         """`tokens` [B T] long and `mask` [B T]; a text of which no token is left has one unknown token."""
-        encode, most = self._fitted().encode, self.max_length
-        tokens = [[] if text is None else encode(self._pieces(text)[:most])[:most] or [UNKNOWN] for text in values]
-        lengths = np.fromiter(map(len, tokens), dtype=np.int64, count=len(tokens))
+        values = values if isinstance(values, list) else list(values)
+        lengths = np.zeros(len(values), np.int64)
+        rows = np.zeros(0, np.int64)
+        together = {i: text for i, text in enumerate(values) if text is not None and text.isascii()}
+        if len(together) >= WORTHWHILE:
+            rows, lengths[list(together)] = self._encoded_together(list(together.values()))
+        else:
+            together = {}
+        alone = {i: self._encoded(text) for i, text in enumerate(values) if text is not None and i not in together}
+        lengths[list(alone)] = [len(tokens) for tokens in alone.values()]
         mask = np.arange(max(lengths.max(initial=0), 1)) < lengths[:, None]  # [B T]
         padded = np.full(mask.shape, PADDING, dtype=np.int64)
-        padded[mask] = np.fromiter(chain.from_iterable(tokens), dtype=np.int64, count=int(lengths.sum()))
+        of_alone = np.zeros(len(values), bool)
+        of_alone[list(alone)] = True
+        padded[mask & ~of_alone[:, None]] = rows
+        padded[mask & of_alone[:, None]] = list(chain.from_iterable(alone.values()))
         return {"tokens": torch.from_numpy(padded), "mask": torch.from_numpy(mask)}
 
     def told(self, values: Sequence[str | None]) -> str:
@@ -171,9 +184,51 @@ class TextTransform:
     def _normal(self, text: str) -> str:
         return normal(text, lowercase=self.lowercase, strip_accents=self.strip_accents)
 
+    def _encoded(self, text: str) -> list[int]:
+        """The tokens of a text; one unknown one where none is left."""
+        most = self.max_length
+        return self._fitted().encode(self._pieces(text)[:most])[:most] or [UNKNOWN]
+
+    def _encoded_together(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        """The tokens of texts of ASCII behind one another, and the number of each text's; as `_encoded` gives them."""
+        found = [self._encoded_at_once(batch) for batch in batches(texts)]
+        return np.concatenate([rows for rows, _ in found]), np.concatenate([lengths for _, lengths in found])
+
+    def _encoded_at_once(self, texts: Sequence[str]) -> tuple[Array, Array]:
+        codes, names, lengths = cut_ascii(texts, lowercase=self.lowercase)
+        encode = self._fitted().encode
+        of_names = [encode(self._kept([name])) for name in names]
+        sizes = np.fromiter(map(len, of_names), np.int64, len(names))  # [V]: byte pairs are several, stop words none
+        table = np.fromiter(chain.from_iterable(of_names), np.int64, int(sizes.sum()))
+        size = sizes[codes]  # [P]
+        ends = np.cumsum(size)
+        rows = table[np.repeat((np.cumsum(sizes) - sizes)[codes] - (ends - size), size) + np.arange(size.sum())]
+        lengths = np.diff(np.append(0, ends)[np.cumsum(lengths)], prepend=0)
+        place = np.arange(len(rows)) - np.repeat(np.cumsum(lengths) - lengths, lengths)  # of each token in its text
+        rows, lengths = rows[place < self.max_length], np.minimum(lengths, self.max_length)
+        empty = np.flatnonzero(lengths == 0)
+        return np.insert(rows, np.cumsum(lengths)[empty], UNKNOWN), np.maximum(lengths, 1)
+
+    def _counted(self, texts: Sequence[str]) -> Counter[str]:
+        """How often each piece occurs in texts, after stop words and stemming."""
+        counts: Counter[str] = Counter()
+        together = [text for text in texts if text.isascii()]
+        if len(together) >= WORTHWHILE:
+            codes, names, _ = cut_ascii(together, lowercase=self.lowercase)
+            for name, count in zip(names, np.bincount(codes, minlength=len(names)).tolist(), strict=True):
+                for piece in self._kept([name]):
+                    counts[piece] += count
+            texts = [text for text in texts if not text.isascii()]
+        for text in texts:
+            counts.update(self._pieces(text))
+        return counts
+
     def _pieces(self, text: str) -> list[str]:
         """What is left of a text after stop words and stemming."""
-        found = pieces(self._normal(text))
+        return self._kept(pieces(self._normal(text)))
+
+    def _kept(self, found: list[str]) -> list[str]:
+        """The pieces that are no stop words, cut to their stems."""
         if self.left_out:
             found = [piece for piece in found if piece.lower() not in self.left_out]
         return found if self.stemmer is None else [stem(self.stemmer, piece) for piece in found]

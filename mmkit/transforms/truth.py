@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from array import array
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ from mmkit.errors import DataError, ValuesError, one_of
 
 _WHOLE = re.compile(r"-?[0-9]+")
 _FRACTION = re.compile(r"[-+]?[0-9]*\.[0-9]+(?:[eE][-+]?[0-9]+)?")
+_PLAIN = {str, int, bool}
 MANY_FRACTIONS = 20
 """More classes that are fractions are taken for numbers: ratings in steps of a half are ten."""
 TWINS = {"True": "1", "False": "0", "1": "True", "0": "False"}
@@ -68,23 +70,21 @@ class Categories:
             ValuesError: a value that is no category.
         """
         counts: dict[str, int] = {}
-        samples = 0
         if self.kind == "labels":
             _refuse_rows_of_flags(values)
-        as_numbers = _bools_are_numbers(values)
+        distinct = _distinct(values)
+        as_numbers = _bools_are_numbers([value for value, _ in distinct])
         wrong: dict[int, str] = {}
-        for place, value in enumerate(values):
-            if value is None:
-                continue
-            samples += 1
+        for value, places in distinct:
             try:
                 for name in self._names_of(value):
                     known = TWINS[name] if as_numbers and name in BOOLS else name
-                    counts[known] = counts.get(known, 0) + 1
+                    counts[known] = counts.get(known, 0) + len(places)
             except DataError as error:
-                wrong[place] = str(error)
+                wrong |= dict.fromkeys(places, str(error))
         if wrong:
-            raise ValuesError(wrong)
+            raise ValuesError(dict(sorted(wrong.items())))
+        samples = sum(len(places) for _, places in distinct)
         if samples == 0:
             raise DataError("no sample of the training split has truth; give some that have")
         least = 2 if self.kind == "classes" else 1
@@ -331,6 +331,18 @@ def _refuse_rows_of_flags(values: Sequence[Any]) -> None:
     flags = all(isinstance(flag, int | float) and flag in {0, 1} for row in rows for flag in row)
     if flags and len(lengths) == 1 and min(lengths) > 1:
         raise DataError(_FLAGS_SAID.format(rows[0]))
+
+
+def _distinct(values: Sequence[Any]) -> list[tuple[Any, Sequence[int]]]:
+    """Each different value that is there, with its places; of another type than plain ones each value is its own."""
+    places: dict[tuple[type, Any], array[int]] = {}
+    others: list[tuple[Any, Sequence[int]]] = []
+    for place, value in enumerate(values):
+        if type(value) in _PLAIN:
+            places.setdefault((type(value), value), array("q")).append(place)
+        elif value is not None:
+            others.append((value, (place,)))
+    return [*((value, found) for (_, value), found in places.items()), *others]
 
 
 def _bools_are_numbers(values: Sequence[Any]) -> bool:

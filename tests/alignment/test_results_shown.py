@@ -14,6 +14,7 @@ def retrieval(**rest):
             "options": AlignmentOptions(),
             "encoders": {"image": "cnn", "title": "bow"},
             "samples": 8,
+            "queries": 8,
             "left_out": 2,
             "directions": {"image -> title": FIGURES, "title -> image": {**FIGURES, "recall@1": 0.25}},
             "chance": 0.125,

@@ -72,10 +72,12 @@ def test_rank_metrics_by_hand():
 
 
 def test_chance_is_the_share_of_right_answers():
-    assert chance(torch.arange(8).repeat(2, 1).T) == 1 / 8
+    assert chance(torch.arange(8).repeat(2, 1).T, torch.arange(8)) == 1 / 8
     names = torch.randint(4, (30, 2), generator=torch.Generator().manual_seed(1))
     right = [[bool((one == other).any()) for other in names] for one in names]
-    assert chance(names) == pytest.approx(torch.tensor(right).double().mean().item(), abs=1e-12)
+    assert chance(names, torch.arange(len(names))) == pytest.approx(
+        torch.tensor(right).double().mean().item(), abs=1e-12
+    )
 
 
 @pytest.mark.parametrize(
