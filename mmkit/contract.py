@@ -356,10 +356,13 @@ class Measure:
         of: from the answers of all samples with truth, as `TruthTransform.inverse` gives them, and their raw truths:
             one figure a sample, whose mean the metric is; or one figure of all.
         higher_is_better: which way.
+        influence: of one figure of all, from the same: what each sample adds to it, with mean 0, or None where that is
+            not defined. Without it the metric has no margin over samples, and a comparison by it no verdict.
     """
 
     of: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | float]
     higher_is_better: bool = True
+    influence: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | None] | None = None
 
 
 @runtime_checkable
