@@ -253,17 +253,25 @@ class Samples:
         ids: of each sample, unique over all splits.
         inputs: raw values by input; an input that is left out is all None.
         truth: raw truth of each sample, by kind of target as this page says above.
-        groups: who or what each sample stems from (a speaker, a writer), where known; the task's description says
-            whether splits share groups.
+        groups: who or what each sample stems from, where known: labels of one factor (a speaker), or of several by name
+            ({"speaker": ..., "writer": ...}). A comparison counts groups, not samples, as what could have been others;
+            the task's description says whether splits share groups.
     """
 
     ids: Sequence[str]
     inputs: Mapping[str, Sequence[Any]]
     truth: Sequence[Any]
-    groups: Sequence[str] | None = None
+    groups: Sequence[str] | Mapping[str, Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def factors(self) -> dict[str, Sequence[str]]:
+        """The labels of `groups` by factor, "group" where there is one without a name; empty without groups."""
+        if isinstance(self.groups, Mapping):
+            return dict(self.groups)
+        return {} if self.groups is None else {"group": self.groups}
 
 
 @runtime_checkable

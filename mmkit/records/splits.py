@@ -15,7 +15,9 @@ from mmkit.system.hashing import fingerprint
 
 FILE = "splits.parquet"
 GROUP = "group"
-"""The column of the factor that samples are grouped by."""
+"""The column of the factor that samples are grouped by; of several it begins so, and their names follow."""
+PLACE = "place"
+"""The column of the place of a sample among all, where there are folds."""
 CONTENT = "content"
 FOLD = "fold"
 _NOTE = b"mmkit.data"
@@ -33,15 +35,18 @@ class Row(NamedTuple):
     content: int
 
 
-def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) -> None:
+def write_splits(
+    folder: Path, folds: Sequence[Mapping[Split, SplitContent]], order: Sequence[Any] | None = None
+) -> None:
     """Write DIR/splits.parquet: row, id, split, a column a group factor, content; ids as text.
 
-    With several folds a sample has a row in each, and the column `fold` says in which. A table that is there of the
-    same data stays.
+    With several folds a sample has a row in each, the column `fold` says in which, and `place` its place among all. A
+    table that is there of the same data stays.
 
     Args:
         folder: of the suite.
         folds: the content of each split; of each fold, where there are several.
+        order: the ids of all samples, where there are folds: the order of the scores of a fold.
 
     Raises:
         OSError: it cannot be written.
@@ -49,7 +54,11 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
     import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing plugins needs none)
     from pyarrow import parquet  # noqa: PLC0415
 
-    note = fingerprint([{name: [one.columns, _labels(one)] for name, one in fold.items()} for fold in folds]).encode()
+    known = [
+        {name: [one.columns, {of: _labels(one, of) for of in one.groups}] for name, one in fold.items()}
+        for fold in folds
+    ]
+    note = fingerprint(known).encode()
     path = folder / FILE
     try:
         if (parquet.read_schema(path).metadata or {}).get(_NOTE) == note:
@@ -65,8 +74,12 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
     }
     if len(folds) > 1:
         columns[FOLD] = pa.array([number for number, _, one in parts for _ in one.ids], pa.int32())
-    if any(one.groups is not None for one in contents):
-        columns[GROUP] = pa.array([label for one in contents for label in _labels(one)], pa.string())
+    if len(folds) > 1 and order is not None:
+        places = {id_: place for place, id_ in enumerate(order)}
+        columns[PLACE] = pa.array([places[id_] for one in contents for id_ in one.ids], pa.int64())
+    for name in dict.fromkeys(name for one in contents for name in one.groups):
+        labels = [label for one in contents for label in _labels(one, name)]
+        columns[GROUP if name == GROUP else f"{GROUP} {name}"] = pa.array(labels, pa.string())
     columns[CONTENT] = pa.array(np.concatenate([one.rows for one in contents]))
     with replacing(path) as (fresh,):
         parquet.write_table(pa.table(columns).replace_schema_metadata({_NOTE: note}), fresh)
@@ -93,12 +106,39 @@ def read_splits(folder: Path, fold: int = 0) -> dict[str, dict[str, Row]]:
     return found
 
 
+def read_groups(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The groups of the test samples by factor, [N] labels in the order of a run's scores; empty where there are none.
+
+    A sample without a label is a group of its own.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        names = parquet.read_schema(folder / FILE).names
+        factors = {name.removeprefix(GROUP).strip() or GROUP: name for name in names if name.partition(" ")[0] == GROUP}
+        if not factors:
+            return {}
+        place = PLACE if PLACE in names else "row"
+        table = parquet.read_table(folder / FILE, columns=[place, *factors.values()], filters=[("split", "=", "test")])
+    except (OSError, KeyError, pa.ArrowInvalid):
+        return {}
+    order = np.argsort(table.column(place).to_numpy(), kind="stable")
+    found = {}
+    for factor, name in factors.items():
+        labels = np.array(table.column(name).to_pylist(), object)[order]
+        alone = np.array([label is None for label in labels])
+        _, numbers = np.unique(np.where(alone, "", labels).astype(str), return_inverse=True)
+        numbers[alone] = len(labels) + np.flatnonzero(alone)
+        found[factor] = numbers
+    return found
+
+
 def id_as_text(id_: Any) -> str:
     """An id as tables have it; a lone surrogate, which a file name may hold, as its escape."""
     return utf8(str(id_)).decode()
 
 
-def _labels(content: SplitContent) -> list[str | None]:
-    if content.groups is None:
-        return [None] * len(content.ids)
-    return [None if label is None else id_as_text(label) for label in content.groups]
+def _labels(content: SplitContent, factor: str) -> list[str | None]:
+    labels = content.groups.get(factor, [None] * len(content.ids))
+    return [None if label is None else id_as_text(label) for label in labels]

@@ -84,6 +84,7 @@ class Comparison:
             "none", where there is no verdict.
         low: the gain over the best single input is at least that.
         high: and at most that.
+        within: the interval by which equality is judged, at twice the level: its lower and its upper end.
         nearest: the name of the one that is hardest to beat.
         margins: of each, by name, at the level of the look.
     """
@@ -91,6 +92,7 @@ class Comparison:
     finding: Finding
     low: float
     high: float
+    within: tuple[float, float]
     nearest: str
     margins: Mapping[str, Margin]
 
@@ -246,7 +248,7 @@ def compare(
     at_level, twice = interval(level), interval(2 * level)
     if at_level is None or twice is None:
         nearest = min(margins, key=lambda name: margins[name].difference)
-        return Comparison("none", -math.inf, math.inf, nearest, margins)
+        return Comparison("none", -math.inf, math.inf, (-math.inf, math.inf), nearest, margins)
     low, high, nearest = at_level
     finding: Finding = "unclear"
     if low > 0:
@@ -255,7 +257,7 @@ def compare(
         finding = "below"
     elif twice[0] > -same and twice[1] < same:
         finding = "equal"
-    return Comparison(finding, low, high, nearest, margins)
+    return Comparison(finding, low, high, twice[:2], nearest, margins)
 
 
 def seeds_wanted(

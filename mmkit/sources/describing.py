@@ -228,7 +228,7 @@ def _split(
         target,
         sides,
         ids,
-        _words(columns[request.group[0]]) if request.group else None,
+        {name: _words(columns[name]) for name in request.group},
         _how(request, source, by_share=by_share, cut=cut),
         sorted([*plain.findings, *findings, *looked], key=lambda one: one.level != "warning"),
         plain.problems,

@@ -183,7 +183,7 @@ class OwnData:
             Lazy(Numbered() if found.ids is None else Objects(found.ids), rows),
             {one.name: found.column(one, side) for one in found.inputs},
             Lazy(Truths(found.target), rows),
-            None if found.groups is None else Lazy(Objects(found.groups), rows),
+            {name: Lazy(Objects(labels), rows) for name, labels in found.groups.items()} or None,
         )
 
 
