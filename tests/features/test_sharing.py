@@ -108,14 +108,15 @@ class TestSuite:
     def test_encoders_are_built_and_samples_encoded_once_a_seed_or_once(self, tmp_path, drawn):
         planned = asked(("concat", "sum", "gated"), drawn=drawn)
         carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache", yardsticks=False)
-        # Of each seed: left, right after left, and right alone, which begins elsewhere if left has drawn. The first
-        # finds what the rehearsal left, where the latest right is the one alone.
-        # Where it has drawn, the estimate of the time builds both of the first combination once more.
-        assert Frozen.built == (3 + 2 + 3 + 2 if drawn else 2 + 0 + 2)
+        # Of each seed of confirmation: left, right after left, and right alone, which begins elsewhere if left has
+        # drawn; of each of the race, which has no single inputs, the first two. The rehearsal has a seed of its own,
+        # and where left has drawn, the estimate of the time builds both of the first combination once more.
+        assert Frozen.built == ((3 + 2) + 2 + 2 + 3 + 3 if drawn else 5 * 2)
         samples = 48 + 256 + 512
         rehearsed = STEP_SAMPLES * (3 * 2 + 2)
         paced = 48 * (3 if drawn else 2) + INFERENCE_BATCH * 2
-        assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + rehearsed + paced
+        raced = 2 * 2 * (48 + 256) if drawn else 0  # the race reads no test
+        assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + raced + rehearsed + paced
 
     def test_trained_encoders_are_never_shared(self, tmp_path):
         planned = plan(mmkit.installed(), task=TASK, fusions=["concat", "sum"], seeds=1, settings=Settings("cpu"),
