@@ -6,7 +6,6 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -27,6 +26,7 @@ from mmkit.features.sharing import Shared
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
+from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.report.compare import SuiteComparison
@@ -57,7 +57,10 @@ def bench(
     objectives: OneOrMore = (),
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
-    seeds: int = 3,
+    seeds: int = 5,
+    seed: int = 0,
+    protocol: Protocol = "quick",
+    same_within: float | None = None,
     baselines: bool = True,
     device: str = "auto",
     precision: Precision = "float32",
@@ -92,7 +95,12 @@ def bench(
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
         training: options of training; they override what the task recommends. Without an "lr" each combination gets the
             best of "rates" on validation.
-        seeds: number of seeds; 3 are 0, 1 and 2.
+        seeds: fresh seeds by which the fusion that was chosen on validation, and every single input, are confirmed; one
+            gives no verdict.
+        seed: of which all seeds are made.
+        protocol: "quick", or "full": every fusion is measured on test, and seeds are added where they tell more.
+        same_within: what the closing sentence takes for the same, in points of a share, else in units of the metric;
+            None is 1 point, or 2 % of the best single input.
         baselines: also train a model of each input alone.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass: "float32", "bfloat16" or "float16".
@@ -100,7 +108,7 @@ def bench(
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" (drop its sample) or
             "missing" (drop the value).
         out: folder of the suite; runs that it holds are not repeated. None is a new one under `mmkit-runs`.
-        save: save the model of each combination, of the seed that is best on validation.
+        save: save the model of each combination, of its run that is best on validation.
         mix: continue in a folder with records of another machine, other versions, other data or other code.
         cost: also measure speed, memory and FLOPs of each combination.
         yardsticks: also fit what scikit-learn does with the same frozen features, or with a table: records and rows of
@@ -130,6 +138,9 @@ def bench(
         options=options,
         training=training,
         seeds=seeds,
+        seed=seed,
+        protocol=protocol,
+        same_within=same_within,
         baselines=baselines,
         settings=Settings(device, precision, limit, on_error),
     )
@@ -270,7 +281,7 @@ def fit(
         raise UsageError("event files are written to the folder of the model; give out=")
     with _progress(progress) as shown:
         if out is None and not (search or refit):
-            run = replace(planned.runs()[0], seed=seed)
+            run = planned.run(planned.all[0], seed)
             splits = run.splits(catalog)
             for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
                 shown.note(line)

@@ -261,17 +261,25 @@ class Samples:
         ids: of each sample, unique over all splits.
         inputs: raw values by input; an input that is left out is all None.
         truth: raw truth of each sample, by kind of target as this page says above.
-        groups: who or what each sample stems from (a speaker, a writer), where known; the task's description says
-            whether splits share groups.
+        groups: who or what each sample stems from, where known: labels of one factor (a speaker), or of several by name
+            ({"speaker": ..., "writer": ...}). A comparison counts groups, not samples, as what could have been others;
+            the task's description says whether splits share groups.
     """
 
     ids: Sequence[str]
     inputs: Mapping[str, Sequence[Any]]
     truth: Sequence[Any]
-    groups: Sequence[str] | None = None
+    groups: Sequence[str] | Mapping[str, Sequence[str]] | None = None
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @property
+    def factors(self) -> dict[str, Sequence[str]]:
+        """The labels of `groups` by factor, "group" where there is one without a name; empty without groups."""
+        if isinstance(self.groups, Mapping):
+            return dict(self.groups)
+        return {} if self.groups is None else {"group": self.groups}
 
 
 @runtime_checkable
@@ -367,10 +375,13 @@ class Measure:
         of: from the answers of all samples with truth, as `TruthTransform.inverse` gives them, and their raw truths:
             one figure a sample, whose mean the metric is; or one figure of all.
         higher_is_better: which way.
+        influence: of one figure of all, from the same: what each sample adds to it, with mean 0, or None where that is
+            not defined. Without it the metric has no margin over samples, and a comparison by it no verdict.
     """
 
     of: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | float]
     higher_is_better: bool = True
+    influence: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | None] | None = None
 
 
 @runtime_checkable

@@ -7,8 +7,9 @@ suite = mmkit.bench(
     fusion=["concat", "late", "attention"],
     training={"epochs": 20, "lr": 0.002},
     seeds=2,
+    protocol="full",  # every fusion is measured on test, not only the one that is chosen
     out="runs/compare",
-    save=True,  # the weights of the best seed of each, by validation
+    save=True,  # the weights of the best run of each, by validation
     cost=False,  # speed, memory and FLOPs take longer than training here
 )
 for line in sorted(suite.table(), key=lambda line: str(line["combination"])):

@@ -41,6 +41,7 @@ suite = mmkit.bench(
     options=["fusion.width=32"],
     training={"epochs": 10, "lr": 0.002},
     seeds=2,
+    protocol="full",  # every fusion is measured on test
     cost=False,
     out="runs/pairwise",
 )

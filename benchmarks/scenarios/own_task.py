@@ -42,6 +42,7 @@ suite = mmkit.bench(
     fusion=["concat", "product"],
     training={"epochs": 15, "lr": 0.002},
     seeds=2,
+    protocol="full",  # every fusion is measured on test
     cost=False,
     yardsticks=False,
     out="runs/wear",

@@ -23,10 +23,10 @@ class Impatient(Progress):
 def bench(patience):
     return mmkit.bench(
         task="synthetic-unique:train=64",
-        fusion=["concat", "late"],
+        fusion="concat",
         baselines=False,
         training={"epochs": 3, "lr": 0.002},
-        seeds=2,
+        seeds=4,
         cost=False,
         out="runs/resumed",
         progress=Impatient(patience),
@@ -38,4 +38,4 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 suite = bench(patience=99)
-print(sorted((record.fusion, record.seed, record.status) for record in suite.records))
+print(sorted((record.fusion, record.index, record.status) for record in suite.records))

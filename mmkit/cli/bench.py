@@ -62,7 +62,27 @@ def bench(
         Several,
         typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
     ] = None,
-    seeds: Annotated[int | None, typer.Option(help="Number of seeds. [3]", envvar="MMKIT_SEEDS")] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(
+            help="Fresh seeds by which the chosen fusion and every input alone are confirmed. [5]", envvar="MMKIT_SEEDS"
+        ),
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Base of all seeds of training; not of splits. [0]")] = None,
+    protocol: Annotated[
+        str | None,
+        typer.Option(
+            metavar="quick|full",
+            help="full: every fusion is measured on test, and seeds are added where they tell more. [quick]",
+        ),
+    ] = None,
+    same_within: Annotated[
+        float | None,
+        typer.Option(
+            metavar="POINTS",
+            help="What the verdict takes for the same: points of a share, else units. [1; 2 % of the best input]",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
     lr: Annotated[
@@ -100,7 +120,7 @@ def bench(
         typer.Option(metavar="DIR", help="Folder of the suite; its runs are not repeated. [a new one in mmkit-runs]"),
     ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Save the model of each combination's best seed on validation.")
+        bool, typer.Option("--save", help="Save the model of each combination's best run on validation.")
     ] = False,
     mix: Annotated[
         bool, typer.Option("--mix", help="Continue in DIR on another machine, or with other versions, data or code.")
@@ -130,7 +150,8 @@ def bench(
     given: dict[str, Any] = {
         "task": named_task(ctx, task, own), "encoder": encoder, "fusion": fusion, "head": head,
         "objective": objective, "option": option,
-        "seeds": seeds, "limit": limit, "device": device, "precision": precision, "threads": threads,
+        "seeds": seeds, "seed": seed, "protocol": protocol, "same_within": same_within,
+        "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
         "tensorboard": tensorboard,
         **own.given,
@@ -150,7 +171,10 @@ def bench(
             objectives=chosen["objective"] or [],
             options=chosen["option"] or [],
             training=chosen["train"],
-            seeds=3 if chosen["seeds"] is None else chosen["seeds"],
+            seeds=5 if chosen["seeds"] is None else chosen["seeds"],
+            seed=chosen["seed"] or 0,
+            protocol=chosen["protocol"] or "quick",
+            same_within=chosen["same_within"],
             baselines=chosen["baselines"] is not False,
             settings=Settings(
                 chosen["device"] or "auto",
@@ -205,10 +229,10 @@ def _note_repeated_encoding(suite: Suite) -> None:
 
 def _show(suite: Suite, *, as_json: bool, confusion: bool) -> None:
     if as_json:
-        print_json(document(suite.records, str(suite.folder)))
+        print_json(document(suite.records, str(suite.folder), suite.terms))
     else:
         console = stdout()
-        show(suite.rows, console)
+        show(suite.rows, console, suite.terms)
         if confusion:
             show_confusion(suite.rows, console)
     print(f"mmkit: records are in {suite.folder}", file=sys.stderr)

@@ -13,6 +13,7 @@ LISTS = frozenset({"encoder", "fusion", "head", "objective", "option", "column",
 """Options that can be repeated."""
 TYPES: dict[str, type] = {
     "seeds": int,
+    "same_within": float,
     "limit": int,
     "threads": int,
     "baselines": bool,

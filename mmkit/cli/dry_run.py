@@ -12,10 +12,12 @@ from mmkit.experiments.dry_run import DryRun, dry_run
 from mmkit.experiments.forecast import Estimate, forecast_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan, one_line
+from mmkit.experiments.protocol import counted, rounds
 from mmkit.experiments.search import Searched, search_runs
 from mmkit.experiments.suite import refuses_unseen
 from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
+from mmkit.records.verdicts import Terms
 from mmkit.registry.catalog import Catalog
 from mmkit.report.labels import plain
 
@@ -40,7 +42,8 @@ def show_dry_run(planned: Plan, catalog: Catalog, *, cost: bool, as_json: bool, 
             print(f"mmkit: {line}")
         results = dry_run(planned.all, splits, planned.settings, shared, truths=["train"])
         buildable = {one.combination.key: one.combination for one in results if not one.error}
-        estimate = forecast_of(parts, buildable, {}, shared, cost=cost).estimate() if buildable else None
+        states = [part.state({}, Terms()) for part in parts]
+        estimate = forecast_of(parts, buildable, states, shared, cost=cost).estimate() if buildable else None
     for one in results:
         if one.error and tracebacks:
             traceback.print_exception(one.error)
@@ -80,9 +83,7 @@ def _print(planned: Plan, results: list[DryRun], estimate: Estimate | None) -> N
             for one, error in zip(results, errors, strict=True)
         ]
         print_lines((*named, "size"), [[*label, text] for label, text in zip(labels, told, strict=True)], named)
-    folds = f" x {len(able.folds)} folds" if able.folds else ""
-    count = f"{len(able.all)} combinations x {len(able.seeds)} seeds{folds} = {len(able.runs())} runs"
-    print(f"{count} on task {able.task}, {able.settings.device}, {able.settings.precision}")
+    print(f"{_counted(able)} on task {able.task}, {able.settings.device}, {able.settings.precision}")
     least, most = search_runs(able)
     if least:
         rates = ", ".join(f"{rate:g}" for rate in able.rates)
@@ -95,7 +96,6 @@ def _print(planned: Plan, results: list[DryRun], estimate: Estimate | None) -> N
 def _print_json(planned: Plan, results: list[DryRun], estimate: Estimate | None) -> None:
     out = {one.combination.key: one.error for one in results if one.error}
     able = planned.without(out) if len(out) < len(results) else planned
-    runs = [run.document() for run in able.runs()]
     combinations = [
         {
             **one.combination.document(),
@@ -109,14 +109,34 @@ def _print_json(planned: Plan, results: list[DryRun], estimate: Estimate | None)
     least, most = search_runs(able)
     document = {
         "schema": 1,
-        "count": len(runs),
+        "count": counted(able, promoted=bool(able.rates)),
+        "protocol": {"name": able.protocol, "race": rounds(len(able.combinations)), "seeds": able.seeds},
         "search": {"rates": list(able.rates), "least": least, "most": most},
         "seconds": estimate.document() if estimate else None,
         "left_out": [list(pair) for pair in able.left_out],
-        "runs": runs,
+        "runs": [run.document() for run in able.runs()],
         "combinations": combinations,
     }
     print_json(document)
+
+
+def _counted(able: Plan) -> str:
+    """The runs of a plan in words, and how many they are."""
+    fusions, singles, seeds = len(able.combinations), len(able.baselines), able.seeds
+    count = counted(able, promoted=bool(able.rates))
+    confirmed = " and ".join(
+        [
+            *(["the one that is best on validation" if fusions > 1 else "1 fusion"] if fusions else []),
+            *([f"{singles} input{'s' * (singles > 1)} alone"] if singles else []),
+        ]
+    )
+    confirm = f"{confirmed} x {seeds} fresh seed{'s' * (seeds > 1)}"
+    folds = f" in each of {len(able.folds)} folds" if able.folds else ""
+    more = (
+        ", and up to 10 seeds where they tell more" if able.protocol == "full" and not able.folds and seeds > 1 else ""
+    )
+    race = f"a race of {fusions} fusions on validation, then " if fusions > 1 else ""
+    return f"{race}{confirm}{folds}: {count} run{'s' * (count > 1)}{more}"
 
 
 def _error(one: DryRun, *, left: bool) -> str:

@@ -19,7 +19,7 @@ from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_tab
 from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
 from mmkit.report.titles import title_of
-from mmkit.report.verdict import written
+from mmkit.report.values import written
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
 

@@ -13,7 +13,7 @@ import marshal
 import os
 import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import PurePath
 from typing import Any, NamedTuple
@@ -57,14 +57,14 @@ class SplitContent:
         columns: the fingerprint of the ids, of the truth, and of each input.
         ids: of its samples.
         rows: [N] a checksum of inputs and truth of each sample.
-        groups: the factor's labels, where samples have groups.
+        groups: labels by factor, where samples have groups.
         unknown: what cannot be known by its content, and why.
     """
 
     columns: dict[str, str]
     ids: Sequence[Any]
     rows: Rows
-    groups: Sequence[Any] | None = None
+    groups: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     unknown: tuple[str, ...] = ()
 
 
@@ -93,7 +93,7 @@ def content_of_split(samples: Samples, kinds: Mapping[str, str]) -> SplitContent
         columns[name] = found.fingerprint
         if found.rows is not None and name != "ids" and len(found.rows) == len(rows):
             rows = rows * np.uint32(16_777_619) ^ found.rows  # the order of columns counts
-    return SplitContent(columns, samples.ids, rows, samples.groups, tuple(unknown))
+    return SplitContent(columns, samples.ids, rows, samples.factors, tuple(unknown))
 
 
 def content_of(column: Any, *, files: bool = False) -> Content:

@@ -24,13 +24,22 @@ def plain_samples(samples: Samples) -> Samples:
         DataError: a column has no order, or an id is neither a string nor a whole number.
     """
     ids, truth = by_position(samples.ids, "ids"), by_position(samples.truth, "truth")
-    groups = None if samples.groups is None else by_position(samples.groups, "groups")
+    groups: Any = samples.groups
+    if isinstance(groups, Mapping):
+        groups = {str(name): _labels(labels, f"groups {name}") for name, labels in groups.items()}
+    elif groups is not None:
+        groups = _labels(groups, "groups")
     return Samples(
         ids if is_lazy(ids) else [_id(one) for one in ids],
         {name: by_position(column, f"input {name}") for name, column in samples.inputs.items()},
         truth if is_lazy(truth) else [None if is_gap(one) else one for one in truth],
-        groups if groups is None or is_lazy(groups) else list(groups),
+        groups,
     )
+
+
+def _labels(column: Any, what: str) -> Sequence[Any]:
+    labels = by_position(column, what)
+    return labels if is_lazy(labels) else list(labels)
 
 
 def is_lazy(column: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -20,8 +20,14 @@ def select(samples: Samples, index: Sequence[int]) -> Samples:
         _picked(samples.ids, index),
         {name: _chosen(column, index) for name, column in samples.inputs.items()},
         _picked(samples.truth, index),
-        None if samples.groups is None else _picked(samples.groups, index),
+        _groups(samples, index),
     )
+
+
+def _groups(samples: Samples, index: Sequence[int]) -> Sequence[Any] | Mapping[str, Sequence[Any]] | None:
+    if isinstance(samples.groups, Mapping):
+        return {name: _picked(labels, index) for name, labels in samples.groups.items()}
+    return None if samples.groups is None else _picked(samples.groups, index)
 
 
 def _picked(column: Sequence[Any], index: Sequence[int]) -> Sequence[Any]:

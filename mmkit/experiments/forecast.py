@@ -9,7 +9,7 @@ not counted.
 from __future__ import annotations
 
 import statistics
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -17,10 +17,11 @@ from mmkit.experiments.costs import MAX_SECONDS
 from mmkit.experiments.identity import SPLITS
 from mmkit.experiments.pace import Pace, paces
 from mmkit.experiments.parts import Part
+from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.records.record import Purpose, Record
+from mmkit.records.record import Purpose
 from mmkit.system.times import in_words
 from mmkit.training.optimisation import Training
 
@@ -107,7 +108,7 @@ class _Left:
 
     training: Training
     searches: int
-    runs: int
+    runs: float
 
 
 @dataclass
@@ -128,10 +129,16 @@ class Forecast:
     _shares: list[float] = field(default_factory=list, init=False)
     _took: dict[tuple[str, Purpose, int], list[float]] = field(default_factory=lambda: defaultdict(list), init=False)
 
-    def add(self, part: int, key: str, training: Training, *, searches: int, runs: int) -> None:
+    def add(self, part: int, key: str, training: Training, *, searches: int, runs: float) -> None:
         """Add the trainings of a combination in a part of the plan; none of one whose pace is not known."""
-        if key in self.paces and (searches or runs):
+        if key in self.paces:
             self._left[part, key] = _Left(training, searches, runs)
+
+    def expect(self, part: int, runs: Mapping[str, float]) -> None:
+        """Set how many runs of combinations are expected in a part, by key; before a choice it is a mean."""
+        for key, count in runs.items():
+            if left := self._left.get((part, key)):
+                left.runs = count
 
     def chosen(self, part: int, key: str, training: Training) -> None:
         """Note that the search for a combination has ended, and with which options."""
@@ -146,7 +153,7 @@ class Forecast:
             if purpose == "search":
                 left.searches = max(0, left.searches - 1)
             else:
-                left.runs = max(0, left.runs - 1)
+                left.runs = max(0.0, left.runs - 1)
         if seconds is not None and key in self.paces:
             expected = seconds_of_run(self.paces[key], run.training, self.sizes[part], purpose)
             self._shares.append(seconds / expected)
@@ -161,12 +168,14 @@ class Forecast:
         """The seconds of all that is left."""
         search = sum(one.searches * self._each(*at, one, "search") for at, one in self._left.items())
         runs = sum(one.runs * self._each(*at, one, "comparison") for at, one in self._left.items())
-        once = sum(self._once(part) for part in {part for part, _ in self._left} - self._begun)
+        parts = {part for (part, _), one in self._left.items() if one.searches or one.runs}
+        once = sum(self._once(part) for part in parts - self._begun)
         return Estimate(self.costs, once, search, runs)
 
     def _once(self, part: int) -> float:
         """The seconds of what is done once for all runs of a part."""
-        once = {name: each for at, key in self._left if at == part for name, each in self.paces[key].once.items()}
+        keys = [key for (at, key), one in self._left.items() if at == part and (one.searches or one.runs)]
+        once = {name: each for key in keys for name, each in self.paces[key].once.items()}
         return self.sizes[part].total * sum(once.values())
 
     def _each(self, part: int, key: str, left: _Left, purpose: Purpose) -> float:
@@ -180,7 +189,7 @@ class Forecast:
 def forecast_of(
     parts: Sequence[Part],
     combinations: Mapping[str, Combination],
-    known: Mapping[str, Record],
+    states: Sequence[SoFar],
     shared: Shared,
     *,
     cost: bool,
@@ -190,7 +199,7 @@ def forecast_of(
     Args:
         parts: of the suite.
         combinations: with trainings that are left, by key.
-        known: completed records by id.
+        states: of the parts: how many runs are left.
         shared: what the runs share.
         cost: whether costs will be measured.
     """
@@ -199,14 +208,12 @@ def forecast_of(
     costs = min(2 * MAX_SECONDS, sum(one.rounds for one in found.values()))
     costs += sum(one.measuring for one in found.values())
     forecast = Forecast(found, [_sizes(part) for part in parts], costs if cost else 0.0)
-    for number, part in enumerate(parts):
+    for number, (part, state) in enumerate(zip(parts, states, strict=True)):
         unsearched = part.unsearched
-        left = Counter(run.combination.key for run in part.pending(known).values())
         for key in combinations:
             searches = len(plan.rates) if key in unsearched else 0
-            runs = len(plan.seeds) if key in unsearched else left[key]
             training = part.searched.training.get(key, part.plan.training)
-            forecast.add(number, key, training, searches=searches, runs=runs)
+            forecast.add(number, key, training, searches=searches, runs=state.left.get(key, 0.0))
     return forecast
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import UsageError
-from mmkit.experiments.identity import check_belongs, check_identity
+from mmkit.experiments.identity import check_belongs, check_identity, fold_of
 from mmkit.experiments.plan import Plan
+from mmkit.experiments.protocol import MOST, Done, SoFar, seed_of, so_far, split_of
 from mmkit.experiments.run import Run, surroundings
 from mmkit.experiments.search import Searched, known_search
 from mmkit.records.record import Record
+from mmkit.records.verdicts import Terms
 from mmkit.registry.catalog import Catalog
+from mmkit.report.summary import rows
+from mmkit.report.verdict import seeds_wanted
 
 COMPARED = ("machine", "software", "plugins", "libraries")
 
@@ -48,26 +53,18 @@ class Part:
         """The keys of combinations whose learning rate is still to be chosen."""
         return {one.key for one in self.plan.all if self.plan.rates and one.key not in self.searched.training}
 
-    @property
-    def runs(self) -> dict[str, Run]:
-        """The runs whose training is known, by id."""
-        left = self.unsearched
-        runs = self.plan.runs(self.searched.training)
-        return {run.id(self.splits): run for run in runs if run.combination.key not in left}
-
-    def pending(self, known: Mapping[str, Record]) -> dict[str, Run]:
-        """Those of `runs` that have no completed record."""
-        return pending_of(self.runs, known)
-
-    def uncosted(self, known: Mapping[str, Record]) -> dict[str, Run]:
-        """Those of `runs` that are completed and have no costs."""
-        pending = self.pending(known)
-        return {id_: run for id_, run in self.runs.items() if id_ not in pending and not known[id_].throughput}
+    def state(self, known: Mapping[str, Record], terms: Terms) -> SoFar:
+        """What records say of the runs of the part."""
+        searched = self.searched
+        wanted = partial(seeds_of_all, self, terms)
+        return so_far(self.plan, self.splits, known, searched.training, searched.first(known), wanted)
 
 
-def pending_of(runs: Mapping[str, Run], known: Mapping[str, Record]) -> dict[str, Run]:
-    """Those of runs that have no completed record, by id."""
-    return {id_: run for id_, run in runs.items() if id_ not in known or known[id_].status != "ok"}
+def seeds_of_all(part: Part, terms: Terms, done: Sequence[Done]) -> int:
+    """How many fresh seeds the chosen fusion and the single inputs should have; folds get no more than they have."""
+    if fold_of(part.splits.task):
+        return 0
+    return seeds_wanted(rows([one.record for one in done]), terms, MOST)
 
 
 def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folder: Path, *, mix: bool) -> None:
@@ -86,8 +83,9 @@ def _check_folder(plan: Plan, known: Mapping[str, Record], splits: Splits, folde
 def _known_searches(plan: Plan, known: Mapping[str, Record], splits: Splits) -> Searched:
     """The searches for a learning rate that the folder holds."""
     searched = Searched()
+    seed = seed_of(plan.base, split_of(splits), "search", 0)
     for combination in plan.all if plan.rates else ():
-        found = known_search(plan, combination, known, splits)
+        found = known_search(plan, combination, known, splits, seed)
         if found:
             searched.add(combination.key, *found)
     return searched

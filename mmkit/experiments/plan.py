@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,6 +15,7 @@ from mmkit.experiments.run import Run
 from mmkit.metrics.tensors import measured_as_tensors
 from mmkit.model.combination import Combination, unsupported_inputs
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
+from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
 from mmkit.system.settings import Settings
@@ -29,6 +31,8 @@ Of outputs it is `log-pool`: on five splits of `clipart` it is the best of five 
 late fusion on test, by .19 of log loss and a point of accuracy (`benchmarks/records/clipart.json`).
 """
 
+PROTOCOLS: tuple[Protocol, ...] = ("quick", "full")
+
 _PROVIDERS = {"text": ", such as mmkit-transformers"}
 """Plugins with heads for kinds of target that mmkit's own heads do not predict."""
 
@@ -41,7 +45,7 @@ class Plan:
         task: the chosen task.
         combinations: that are compared.
         baselines: combinations of a single input each, with the same encoder, head and budget.
-        seeds: of every combination.
+        seeds: fresh seeds of the chosen fusion and of every single input.
         training: options; `lr` is that of all combinations where there are no `rates`.
         settings: device, precision, limit and on_error.
         left_out: what `all` includes, or is compared by default, but cannot run, with the reason.
@@ -50,6 +54,9 @@ class Plan:
             number of epochs is given.
         optional: keys of combinations that `all` includes; those that cannot be built are left out.
         folds: the task of each fold, where every sample is tested once; empty where there is one split.
+        base: of all seeds.
+        protocol: "quick", or "full": every fusion is measured on test, and more seeds are added where they tell more.
+        same: what the verdict takes for the same, in points of a share, else in units; None is the default.
 
     Raises:
         UsageError: two classes of one kind have the same name, by which records would take one for the other.
@@ -58,7 +65,7 @@ class Plan:
     task: Choice
     combinations: tuple[Combination, ...]
     baselines: tuple[Combination, ...]
-    seeds: tuple[int, ...]
+    seeds: int
     training: Training
     settings: Settings
     left_out: tuple[tuple[str, str], ...] = ()
@@ -66,6 +73,9 @@ class Plan:
     may_extend: bool = False
     optional: frozenset[str] = frozenset()
     folds: tuple[Choice, ...] = ()
+    base: int = 0
+    protocol: Protocol = "quick"
+    same: float | None = None
 
     def __post_init__(self) -> None:
         known: dict[tuple[str, str], tuple[type, ...]] = {}
@@ -83,19 +93,13 @@ class Plan:
         """A plan for each fold; the plan itself where there is one split. Nothing is chosen across parts."""
         return tuple(replace(self, task=task, folds=()) for task in self.folds) or (self,)
 
-    def runs(self, chosen: Mapping[str, Training] | None = None) -> list[Run]:
-        """Every combination and baseline with every seed; all with the first seed before the next; fold by fold.
+    def run(self, combination: Combination, seed: int, training: Training | None = None) -> Run:
+        """A run of a combination; its training is that of the plan where none was chosen."""
+        return Run(self.task, combination, seed, training or self.training, self.settings)
 
-        Args:
-            chosen: the training of combinations for which it was chosen, by key.
-        """
-        if self.folds:
-            return [run for part in self.parts for run in part.runs(chosen)]
-        return [
-            Run(self.task, combination, seed, (chosen or {}).get(combination.key, self.training), self.settings)
-            for seed in self.seeds
-            for combination in self.all
-        ]
+    def runs(self) -> list[Run]:
+        """A run of each combination, to know what the plan trains; which runs there will be, `protocol` says."""
+        return [part.run(one, self.base) for part in self.parts for one in self.all]
 
     def without(self, failed: Mapping[str, Exception]) -> Plan:
         """The plan without the optional combinations that cannot be built; they are listed with the reason.
@@ -134,7 +138,10 @@ def plan(
     objectives: Sequence[Named] = (),
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
-    seeds: int = 3,
+    seeds: int = 5,
+    seed: int = 0,
+    protocol: str = "quick",
+    same_within: float | None = None,
     baselines: bool = True,
     settings: Settings | None = None,
     search: bool = True,
@@ -151,7 +158,11 @@ def plan(
         options: "encoder.INPUT.key=value", "fusion.key=value", "head.key=value", "objective.key=value",
             "task.key=value" or "train.key=value"; they override options in names.
         training: options of training; they override what the task recommends.
-        seeds: number of seeds; 3 are 0, 1 and 2.
+        seeds: fresh seeds of the chosen fusion and of every single input.
+        seed: the base of all seeds.
+        protocol: "quick" or "full".
+        same_within: what the verdict takes for the same, in points of a share, else in units of the metric; None is 1
+            point, or 2 % of the best single input.
         baselines: also plan a combination of each input alone.
         settings: device, precision, limit and on_error; None is the defaults.
         search: whether each combination gets the best of `train.rates`, unless `train.lr` is given or the task
@@ -206,6 +217,12 @@ def plan(
     dotted.finish()
     if seeds < 1:
         raise UsageError(f"--seeds takes 1 or more; got {seeds}")
+    if seed < 0:
+        raise UsageError(f"--seed takes 0 or more; got {seed}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"--protocol takes {' or '.join(PROTOCOLS)}; got {protocol}")
+    if same_within is not None and not (math.isfinite(same_within) and same_within > 0):
+        raise UsageError(f"--same-within takes more than 0; got {same_within:g}")
     if not chosen_fusions:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out)
         raise UsageError(f"no fusion can run; choose one by name: {reasons}")
@@ -226,7 +243,7 @@ def plan(
         chosen_task,
         _once(combinations),
         _once(alone) if baselines else (),
-        tuple(range(seeds)),
+        seeds,
         training_options,
         settings or Settings(),
         tuple(left_out),
@@ -236,6 +253,9 @@ def plan(
             one.key for one in (*combinations, *alone) if any(c is known for c in one.choices() for known in optional)
         ),
         folds=_folds(chosen_task, built_task),
+        base=seed,
+        protocol=protocol,
+        same=same_within,
     )
 
 

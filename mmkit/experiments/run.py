@@ -137,6 +137,7 @@ def execute(
     catalog: Catalog | None = None,
     shared: Shared | None = None,
     purpose: Purpose = "comparison",
+    tested: bool = True,
     beside: Beside | None = None,
 ) -> tuple[Record, MultimodalModel]:
     """Train one combination with one seed, and evaluate it.
@@ -150,6 +151,7 @@ def execute(
         shared: what the runs of a suite share, such as features of frozen encoders, and the progress to report to; None
             shares nothing and shows nothing.
         purpose: of the record; a "search" does not read the test split.
+        tested: whether another run reads it.
         beside: checkpoints and more; None is none of it.
 
     Returns:
@@ -161,17 +163,18 @@ def execute(
     """
     with own_state(run.settings.device, seed=run.seed):
         splits = splits or run.splits(catalog or installed())
-        return _executed(run, splits, shared or Shared(), purpose, beside or Beside())
+        return _executed(run, splits, shared or Shared(), purpose, beside or Beside(), tested=tested)
 
 
 def _executed(
-    run: Run, splits: Splits, shared: Shared, purpose: Purpose, beside: Beside
+    run: Run, splits: Splits, shared: Shared, purpose: Purpose, beside: Beside, *, tested: bool
 ) -> tuple[Record, MultimodalModel]:
     began = time.time()
     task, own = splits.task, splits.own()
     train = partial(_train, run, shared=shared, beside=beside, search=purpose == "search")
     result = own.retry_without_rejected(train)
-    on_test = None if purpose == "search" else own.retry_without_rejected(partial(_test, run, result))
+    tested = tested and purpose != "search"
+    on_test = None if not tested else own.retry_without_rejected(partial(_test, run, result))
     model = MultimodalModel(
         result.module,
         run.combination,

@@ -1,7 +1,7 @@
 """The search for a learning rate: every combination, single inputs included, gets the best of one short list.
 
 A rate that suits fusions may be far from what suits a single input, and a comparison at one rate then compares rates.
-So each combination is trained once with each rate of `train.rates`, with one seed that no compared run has, and the
+So each combination is trained once with each rate of `train.rates`, with one seed that no confirmed run has, and the
 rate that is best on validation is the rate of its runs. A search reads train and validation only. It is skipped where
 the rate is given, or where the task recommends one. Where encoders are tuned after probing, a search probes alone: the
 rate acts there and nowhere else, and tuning takes most of the time.
@@ -28,7 +28,7 @@ from mmkit.system.hashing import fingerprint
 from mmkit.training.optimisation import Training
 
 SEED = int(fingerprint(["search", 0])[:8], 16) >> 1
-"""Of all search runs. It is far from 0, 1, 2, ..., so no compared run has it."""
+"""Of search runs of one model for use. It is far from 0, 1, 2, ..., so its training does not have it."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,18 @@ class Searched:
         self.training[key] = training
         self.records[key] = record
 
+    def first(self, known: Mapping[str, Record]) -> dict[str, Record]:
+        """The record of the training that was best, by key."""
+        best: dict[str, Record] = {}
+        for key, found in self.records.items():
+            ids = [one.id for one in found.tried if (one.lr, one.epochs) == (found.lr, found.epochs)]
+            best.update((key, known[id_]) for id_ in ids if known[id_].status == "ok")
+        return best
 
-def rate_runs(plan: Plan, combination: Combination) -> list[Run]:
+
+def rate_runs(plan: Plan, combination: Combination, seed: int = SEED) -> list[Run]:
     """A run for each rate, the lowest first; none where the rate is not searched."""
-    return [Run(plan.task, combination, SEED, replace(plan.training, lr=rate), plan.settings) for rate in plan.rates]
+    return [plan.run(combination, seed, replace(plan.training, lr=rate)) for rate in plan.rates]
 
 
 def search_runs(plan: Plan) -> tuple[int, int]:
@@ -62,7 +70,7 @@ def search_runs(plan: Plan) -> tuple[int, int]:
 
 
 def search(
-    plan: Plan, combination: Combination, attempt: Callable[[Run], Record]
+    plan: Plan, combination: Combination, attempt: Callable[[Run], Record], seed: int = SEED
 ) -> tuple[Training, RateSearch] | None:
     """Choose the training of a combination on validation.
 
@@ -70,11 +78,12 @@ def search(
         plan: has the rates.
         combination: that is trained.
         attempt: the record of a search run; of a failed one, too.
+        seed: of its trainings.
 
     Returns:
         The training and how it was chosen; None if no training of the search was completed.
     """
-    runs = rate_runs(plan, combination)
+    runs = rate_runs(plan, combination, seed)
     tried = [(run, attempt(run)) for run in runs]
     by = criterion(record for _, record in tried)
     completed = [one for one in tried if one[1].status == "ok"]
@@ -87,7 +96,7 @@ def search(
         if tried[-1][1].status == "ok" and by.score([tried[-1][1]]) > by.score([record]):
             run = longer
     told = RateSearch(
-        SEED,
+        seed,
         by.metric,
         [_tried(one, found, by) for one, found in tried],
         run.training.lr,
@@ -98,7 +107,7 @@ def search(
 
 
 def known_search(
-    plan: Plan, combination: Combination, known: Mapping[str, Record], splits: Splits
+    plan: Plan, combination: Combination, known: Mapping[str, Record], splits: Splits, seed: int
 ) -> tuple[Training, RateSearch] | None:
     """What records say that was chosen for a combination; None if a training of its search is not there."""
 
@@ -109,7 +118,7 @@ def known_search(
         return known[id_]
 
     try:
-        return search(plan, combination, attempt)
+        return search(plan, combination, attempt, seed)
     except _NotThereError:
         return None
 

@@ -19,8 +19,9 @@ from mmkit.experiments.event_files import events_of
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.kept import Kept
-from mmkit.experiments.parts import Part, pending_of
+from mmkit.experiments.parts import Part, seeds_of_all
 from mmkit.experiments.plan import Plan
+from mmkit.experiments.protocol import Attempt, Done, Protocol, is_done, seed_of, split_of
 from mmkit.experiments.run import Run, execute, failed
 from mmkit.experiments.saving import BestModels, Execute
 from mmkit.experiments.search import search
@@ -31,10 +32,11 @@ from mmkit.model.combination import Combination
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import SCHEMA, Purpose, Record
+from mmkit.records.verdicts import Terms
 from mmkit.records.worst import worst_file
 from mmkit.registry.catalog import Catalog
 from mmkit.report.summary import Row, best, names, rows
-from mmkit.report.verdict import written
+from mmkit.report.values import written
 from mmkit.system.files import write_json
 from mmkit.system.machine import machine, software
 
@@ -52,6 +54,7 @@ class Steps:
         kept: how far it has come.
         shared: what its runs share.
         forecast: of the time that is left.
+        terms: of the verdict.
         samples: whether the worst errors of its runs are kept with their samples.
         events: the folder of the suite, where event files are written; None writes none.
     """
@@ -64,6 +67,7 @@ class Steps:
     kept: Kept
     shared: Shared
     forecast: Forecast
+    terms: Terms
     samples: bool = False
     events: Path | None = None
 
@@ -94,18 +98,17 @@ class Steps:
         return f"fold {fold.number}, " if fold else ""
 
     def all(self, buildable: Mapping[str, Combination], costs: Costs, *, save: bool) -> list[tuple[Run, Record]]:
-        """Search, do the runs of the part, and save models; its runs with their records, in the order of the plan."""
+        """Search, do the runs of the part, and save models; its runs with their records, in their order."""
         part = self.part
         self.search([buildable[key] for key in buildable if key in part.unsearched])
-        runs = {run.id(part.splits): run for run in part.plan.runs(part.searched.training)}
-        self.run(pending_of(runs, self.known), costs, save=save)
+        done = self.run(costs, save=save)
         if save:
             with self.kept.writing():
                 models = BestModels(self.kept.folder, part.splits, self.known)
-                models.complete(runs.values(), self.perform, self.shared.progress.note)
+                models.complete((run for run, _ in done), self.perform, self.shared.progress.note)
         if self.samples:
-            self._complete_samples(runs)
-        return [(run, self.known[id_]) for id_, run in runs.items()]
+            self._complete_samples({record.id: run for run, record in done})
+        return done
 
     def _complete_samples(self, runs: Mapping[str, Run]) -> None:
         """Train again what is best on validation where its worst errors were not kept: it was recorded without them."""
@@ -156,7 +159,9 @@ class Steps:
         document = {
             "schema": SCHEMA,
             "task": str(plan.task),
-            "seeds": list(plan.seeds),
+            "seeds": plan.seeds,
+            "base": plan.base,
+            "protocol": plan.protocol,
             "left_out": [list(pair) for pair in plan.left_out],
             "measured": measured_of,
             **costs.document(),
@@ -170,48 +175,95 @@ class Steps:
         plan, searched = self.part.plan, self.part.searched
         progress, called = self.shared.progress, called_by_key(plan)
         done, most = 0, len(combinations) * (len(plan.rates) + plan.may_extend)
+        seed = seed_of(plan.base, split_of(self.splits), "search", 0)
 
         def attempt(run: Run) -> Record:
             nonlocal done
             progress.stage(f"search: {called[run.combination.key]}, {self._fold}lr {run.training.lr:g}")
             id_ = run.id(self.splits)
             if id_ not in self.known or self.known[id_].status != "ok":
-                self.add(self._recorded(run, "search")[0])
+                record, _ = self._recorded(run, "search")
+                self.add(replace(record, base=plan.base, phase="search", index=0))
                 self._ended(run, self.known[id_])
             done += 1
             progress.update("search runs", done, most)
             return self.known[id_]
 
         for combination in combinations:
-            found = search(plan, combination, attempt)
+            found = search(plan, combination, attempt, seed)
             if found:
                 searched.add(combination.key, *found)
                 self.forecast.chosen(self.number, combination.key, found[0])
         if combinations:
             progress.update("search runs", most, most)
 
-    def run(self, pending: Mapping[str, Run], costs: Costs, *, save: bool) -> None:
-        """Do the runs that are compared, and save models that are the best."""
-        plan, searched = self.part.plan, self.part.searched
-        progress, kept, called = self.shared.progress, self.kept, called_by_key(plan)
-        models = BestModels(kept.folder, self.splits, self.known) if save else None
-        for run in pending.values():
-            name = f"{called[run.combination.key]}, {self._fold}seed {run.seed}"
-            progress.stage(name)
-            record, model = self._recorded(run)
-            record = replace(record, search=searched.records.get(run.combination.key))
-            if record.status == "ok" and (found := costs.of.get(run.combination.key)):
-                record = replace(record, throughput=found.throughput, cost=found.cost)
-            if models and model:
-                with kept.writing():
-                    models.keep(run, record, model)
-            self.add(record)
-            kept.finished += 1
-            self._ended(run, record)
-            progress.update("runs", kept.finished, kept.runs)
-            progress.finished(
-                f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok"
-            )
+    def run(self, costs: Costs, *, save: bool) -> list[tuple[Run, Record]]:
+        """Do the runs that are compared, as the protocol says, and save models that are the best."""
+        part, plan = self.part, self.part.plan
+        models = BestModels(self.kept.folder, self.splits, self.known) if save else None
+        protocol = Protocol(
+            plan,
+            split_of(self.splits),
+            part.searched.training,
+            part.searched.first(self.known),
+            partial(self._attempt, costs, models),
+            partial(self._promote, costs),
+            partial(self.forecast.expect, self.number),
+            self._wanted,
+        )
+        return [(one.attempt.run, one.record) for one in protocol.carry_out()]
+
+    def _attempt(self, costs: Costs, models: BestModels | None, attempt: Attempt) -> Record:
+        """The record of a run of the protocol: that of the folder, or a new one."""
+        run, kept, progress = attempt.run, self.kept, self.shared.progress
+        known = self.known.get(run.id(self.splits))
+        if known is not None and is_done(known, attempt):
+            self.forecast.ended(self.number, run, "comparison", None)
+            return known
+        number = f"{'race' if attempt.phase == 'search' else 'seed'} {attempt.index + 1}"
+        name = f"{called_by_key(self.part.plan)[run.combination.key]}, {self._fold}{number}"
+        progress.stage(name)
+        record, model = self._recorded(run, tested=attempt.tested)
+        if record.status != "ok" and attempt.phase == "confirm":  # without it there is no verdict
+            record, model = self._recorded(run, tested=attempt.tested)
+        record = self._of_protocol(attempt, record, costs)
+        if models and model:
+            with kept.writing():
+                models.keep(run, record, model)
+        self.add(record)
+        kept.finished += 1
+        kept.runs = max(kept.runs, kept.finished)
+        self._ended(run, record)
+        progress.update("runs", kept.finished, kept.runs)
+        progress.finished(f"{kept.finished} of {kept.runs} runs: {name}{_outcome(record)}", ok=record.status == "ok")
+        return record
+
+    def _promote(self, costs: Costs, attempt: Attempt, record: Record) -> Record:
+        """The record of a search for a learning rate as that of a first run of the race."""
+        if record.purpose != "comparison":
+            self.add(replace(self._of_protocol(attempt, record, costs), purpose="comparison"))
+        return self.known[record.id]
+
+    def _of_protocol(self, attempt: Attempt, record: Record, costs: Costs) -> Record:
+        """A record with its place in the protocol, how its learning rate was chosen, and what its combination costs."""
+        key = attempt.run.combination.key
+        record = replace(
+            record,
+            base=self.part.plan.base,
+            phase=attempt.phase,
+            index=attempt.index,
+            search=self.part.searched.records.get(key),
+        )
+        if record.status == "ok" and (found := costs.of.get(key)):
+            record = replace(record, throughput=found.throughput, cost=found.cost)
+        return record
+
+    def _wanted(self, done: Sequence[Done]) -> int:
+        """How many fresh seeds the protocol should have; the progress is told of those that are added."""
+        plan = self.part.plan
+        wanted = seeds_of_all(self.part, self.terms, done)
+        self.kept.runs += max(0, wanted - plan.seeds) * (1 + len(plan.baselines))
+        return wanted
 
     def yardsticks(self, done: Sequence[tuple[Run, Record]]) -> list[Record]:
         """The records of the yardsticks of a suite; those that the folder does not hold are fitted."""
@@ -229,12 +281,19 @@ class Steps:
         self.forecast.ended(self.number, run, record.purpose, record.seconds)
         self.shared.progress.remaining(self.forecast.left())
 
-    def _recorded(self, run: Run, purpose: Purpose = "comparison") -> tuple[Record, MultimodalModel | None]:
+    def _recorded(
+        self, run: Run, purpose: Purpose = "comparison", *, tested: bool = True
+    ) -> tuple[Record, MultimodalModel | None]:
         try:
             with events_of(self.events, run, purpose, fold_of(self.splits.task)) as events:
-                beside = replace(self._beside, events=events)
                 return execute(
-                    run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose, beside=beside
+                    run,
+                    self.splits,
+                    catalog=self.catalog,
+                    shared=self.shared,
+                    purpose=purpose,
+                    tested=tested,
+                    beside=replace(self._beside, events=events),
                 )
         except Exception as error:
             if isinstance(error, RejectedError) and error.for_all:

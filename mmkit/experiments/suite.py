@@ -5,7 +5,8 @@ DIR/suite.json      the plan, and the costs of all combinations
 DIR/scores/         the score of each test sample, a file a run
 DIR/splits.parquet  the id, the split and the groups of each sample
 DIR/unread.parquet  the values that could not be used
-DIR/models/         the model of the best seed of each combination, with --save
+DIR/verdicts.jsonl  the verdicts, with the runs that each rests on
+DIR/models/         the model of the best run of each combination, with --save
 DIR/worst/          the worst errors of each run with their samples, with --with-samples
 DIR/command.txt     the command that asked for it
 DIR/tensorboard/    event files, a folder a run, with --tensorboard
@@ -29,6 +30,8 @@ from mmkit.experiments.kept import Kept
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.profiling import profiled_one, write_traces
+from mmkit.experiments.protocol import SoFar, counted
+from mmkit.experiments.run import Run
 from mmkit.experiments.saving import model_folder
 from mmkit.experiments.steps import Steps, rows_of
 from mmkit.experiments.task_checks import check_task
@@ -37,8 +40,9 @@ from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.records.file import COMMAND, RecordFile
 from mmkit.records.record import Record
-from mmkit.records.splits import write_splits
+from mmkit.records.splits import read_groups, write_splits
 from mmkit.records.unread import read_unread
+from mmkit.records.verdicts import Terms, add_verdict, terms_of
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import html_of
 from mmkit.report.page.page import page
@@ -58,12 +62,15 @@ class Suite:
     Args:
         folder: of the suite.
         plan: of the suite.
-        records: of the plan's runs, in its order, then of yardsticks. Those of searches are in `records.jsonl` alone.
+        records: of the runs that are compared, in their order, then of yardsticks. Those of searches for learning rates
+            are in `records.jsonl` alone, but for the best of each fusion where several race.
+        terms: of the verdict.
     """
 
     folder: Path
     plan: Plan
     records: list[Record] = field(default_factory=list)
+    terms: Terms = field(default_factory=Terms)
 
     def __repr__(self) -> str:
         failed = f", {len(self.failures)} failed" if self.failures else ""
@@ -75,25 +82,25 @@ class Suite:
         return f"<Suite {self.folder}: {runs} run{'s' * (runs != 1)}{failed}{on_top}>"
 
     def _repr_html_(self) -> str:
-        return html_of(self.rows)
+        return html_of(self.rows, self.terms)
 
     @property
     def rows(self) -> list[Row]:
-        """One row per combination, over its seeds; the best on validation first."""
+        """One row per combination, over its seeds: those that were confirmed first, the best on validation first."""
         return rows(self.records)
 
     @property
     def best(self) -> Row | None:
-        """The combination, fusion or single input, that is best on validation; None if every run failed.
+        """The combination, fusion or single input, that is best on validation of those that were confirmed.
 
-        Of several that are level it is the first of the plan; `rows` says of each whether it is level with the best.
+        Of several that are level it is the first of the plan. None if every run failed.
         """
         return best(self.rows)
 
     @property
     def verdict(self) -> Verdict | None:
-        """The comparison of the best fusion with the best single input; None if one of them is missing."""
-        return verdict(self.rows)
+        """The comparison of the chosen fusion with every single input; None if one of them is missing."""
+        return verdict(self.rows, self.terms)
 
     @property
     def models(self) -> dict[str, Path]:
@@ -200,19 +207,22 @@ def carry_out(
         kept = _begun(plan, parts, known, folder, progress, command)
         shared = Shared(cache, progress, keep)
         with kept.told(progress):
-            if any(part.unsearched or part.pending(known) for part in parts):
+            terms = Terms(read_groups(folder), plan.same, plan.protocol)
+            states = [part.state(known, terms) for part in parts]
+            pending = {key for part in parts for key in part.unsearched}
+            pending |= {key for state in states for key, count in state.left.items() if count > 0}
+            if pending:
                 _check(plan, parts, progress)
             with_yardsticks = wanted(yardsticks, parts[0].splits)
-            uncosted = [part.uncosted(known) if cost else {} for part in parts]
-            pending = {key for part in parts for key in part.unsearched}
-            pending |= {run.combination.key for part in parts for run in part.pending(known).values()}
+            uncosted = [
+                _uncosted(state, known, part.splits) if cost else {} for part, state in zip(parts, states, strict=True)
+            ]
             tried = pending | {run.combination.key for runs in uncosted for run in runs.values()}
             plan, buildable = _buildable(plan, tried, parts[0].splits, shared)
             parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
-            kept.runs = len(plan.runs())
-            forecast = forecast_of(
-                parts, {k: c for k, c in buildable.items() if k in pending}, known, shared, cost=cost
-            )
+            kept.runs = max(kept.finished, counted(plan, promoted=bool(plan.rates)))
+            waiting = {key: one for key, one in buildable.items() if key in pending}
+            forecast = forecast_of(parts, waiting, states, shared, cost=cost)
             if pending:
                 estimate = forecast.estimate()
                 if estimate.total >= SHORT:
@@ -220,7 +230,7 @@ def carry_out(
                 progress.remaining(estimate.total)
             events = folder if tensorboard else None
             steps = [
-                Steps(part, number, catalog, file, known, kept, shared, forecast, samples, events)
+                Steps(part, number, catalog, file, known, kept, shared, forecast, terms, samples, events)
                 for number, part in enumerate(parts)
             ]
             if traced is not None:
@@ -238,7 +248,25 @@ def carry_out(
                 of_part = step.all(buildable, costs, save=save)
                 done += [record for _, record in of_part]
                 beside += step.yardsticks(of_part) if with_yardsticks else []
-    return Suite(folder, plan, [*done, *beside])
+            return _judged(Suite(folder, plan, [*done, *beside], terms), kept)
+
+
+def _judged(suite: Suite, kept: Kept) -> Suite:
+    """The suite with the number of its look at the test split; a verdict is kept in the folder."""
+    found = suite.verdict
+    if found is None or found.finding == "none":
+        return suite
+    suite = replace(suite, terms=replace(suite.terms, look=terms_of(suite.folder, found.runs).look))
+    if (found := suite.verdict) is not None:
+        with kept.writing():
+            add_verdict(suite.folder, suite.terms, found.runs, found.document())
+    return suite
+
+
+def _uncosted(state: SoFar, known: Mapping[str, Record], splits: Splits) -> dict[str, Run]:
+    """The runs of the folder that have no costs, by id."""
+    runs = {one.attempt.run.id(splits): one.attempt.run for one in state.done}
+    return {id_: run for id_, run in runs.items() if not known[id_].throughput}
 
 
 def _begun(
@@ -253,14 +281,17 @@ def _begun(
     if not plan.folds and (fold := fold_of(first.task)):
         raise UsageError(f"a suite joins all of {fold.of} folds; leave out the option fold, which names one")
     warn_unseen(parts[0].plan.runs(), first, progress.warn)
-    kept = Kept(folder, len(plan.runs()))
+    kept = Kept(folder, counted(plan, promoted=bool(plan.rates)))
     with kept.writing():
         if document := getattr(built(plan.task), "document", None):
             write_json(folder / "data.json", document())
         if command:
             write_text(folder / COMMAND, f"{command}\n")
-        write_splits(folder, [{name: part.splits.content(name) for name in SPLITS} for part in parts])
-    kept.finished = sum(len(part.runs) - len(part.pending(known)) for part in parts)
+        order = first.task.order if plan.folds else None  # type: ignore[attr-defined]  # folds have it
+        write_splits(folder, [{name: part.splits.content(name) for name in SPLITS} for part in parts], order)
+    terms = Terms(read_groups(folder), plan.same, plan.protocol)
+    kept.finished = sum(not one.promoted for part in parts for one in part.state(known, terms).done)
+    kept.runs = max(kept.runs, kept.finished)
     if kept.finished:
         progress.note(f"{kept.finished} of {kept.runs} runs are already in {folder} and are not repeated")
     progress.update("runs", kept.finished, kept.runs)

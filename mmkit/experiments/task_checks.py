@@ -188,13 +188,17 @@ def _shared_content(splits: Mapping[Split, Samples]) -> Iterator[str]:
 def _shared_groups(splits: Mapping[Split, Samples]) -> Iterator[str]:
     """Groups that stand in two splits."""
     shared = {
-        (one, other): set(splits[one].groups or ()) & set(splits[other].groups or ())
-        for one, other in combinations(SPLITS, 2)
+        (one, other): _all_groups(splits[one]) & _all_groups(splits[other]) for one, other in combinations(SPLITS, 2)
     }
     told = [f"{one} and {other} {len(groups)}" for (one, other), groups in shared.items() if groups]
     if told:
         example = min(next(groups for groups in shared.values() if groups), key=str)
         yield f"splits share groups ({', '.join(told)}), such as {example}; figures on test do not speak of new groups"
+
+
+def _all_groups(samples: Samples) -> set[str]:
+    """Every group of every factor."""
+    return set().union(*samples.factors.values())
 
 
 def _given_away(samples: Samples) -> Iterator[str]:

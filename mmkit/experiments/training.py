@@ -167,9 +167,7 @@ def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
         UsageError: several of a kind are given, folds are, or there is no such input; else as `plan`.
     """
     name = fusion.removeprefix(ALONE) if isinstance(fusion, str) and fusion.startswith(ALONE) else None
-    made = plan(
-        catalog, fusions=["concat" if name is not None else fusion], seeds=1, baselines=name is not None, **given
-    )
+    made = plan(catalog, fusions=["concat" if name is not None else fusion], baselines=name is not None, **given)
     if made.folds:
         raise UsageError(f"one model is trained, and {len(made.folds)} folds are for bench; leave out folds")
     if name is None:

@@ -77,14 +77,22 @@ class Answers:
         places = index.tolist()
         found: Measures = {}
         for name in (*self.measures, HEAD_LOSS):
-            if (values := self.per_sample(name)) is not None:
+            if isinstance(values := self._of(name), Sequence) and values:
                 found[name] = partial(statistics.fmean, [values[place] for place in places])
         return found
 
     def per_sample(self, name: str) -> list[float] | None:
-        """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""
+        """One value a sample with truth: their mean is the metric, and their spread that of the metric over samples.
+
+        None where there are none, or the metric is no mean and has no `influence`.
+        """
         values = self._of(name)
-        return list(values) if isinstance(values, Sequence) and values else None
+        if isinstance(values, Sequence):
+            return list(values) or None
+        influence = None if name == HEAD_LOSS else self._measure(name).influence
+        if influence is None or self._answers is None or (psi := influence(self._answers, self._truths)) is None:
+            return None
+        return [values + one for one in psi]
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a greater value of a metric is better.

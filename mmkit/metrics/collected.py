@@ -15,16 +15,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from mmkit.metrics.curves import Areas
+from mmkit.metrics.curves import CELLS, Areas
 from mmkit.metrics.formulas import (
     Measures,
     mean,
     negative_log_likelihood,
     negative_log_likelihood_of_labels,
     of_counts,
-    of_numbers,
     rates,
 )
+from mmkit.metrics.formulas import of_numbers as measures_of_numbers
+from mmkit.metrics.influence import of_classes, of_labels, of_numbers
 
 
 class Collected(Protocol):
@@ -49,6 +50,10 @@ class Collected(Protocol):
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The values [N] whose mean a metric is, of the metrics that are such a mean."""
+        ...
+
+    def influences(self) -> dict[str, Callable[[], Tensor | None]]:
+        """What each sample adds to a metric [N], of the metrics that are no such mean; None where it was not kept."""
         ...
 
     def confusion(self) -> list[Any]:
@@ -110,19 +115,16 @@ class OfClasses:
         return found
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
-        """Whether each sample is right, the same by the size of its class, and its log loss."""
+        """Whether each sample is right, and its log loss."""
         return {
             "accuracy": lambda: torch.cat(self._predicted) == torch.cat(self._label),
-            "balanced_accuracy": self._recalls,
             "log_loss": lambda: torch.cat(self._loss),
         }
 
-    def _recalls(self) -> Tensor:
-        """Whether each sample is right, by the size of its class, so that the mean is that of the classes' recalls."""
-        label = torch.cat(self._label)
-        sizes = label.bincount()
-        right = (torch.cat(self._predicted) == label).double()
-        return right / sizes[label] * (len(label) / (sizes > 0).sum())
+    def influences(self) -> dict[str, Callable[[], Tensor | None]]:
+        """On metrics of counts, and on areas."""
+        areas = {"auroc_macro": self._areas.influence} if self._areas is not None else {}
+        return {**of_classes(torch.cat(self._label), torch.cat(self._predicted), self.size), **areas}
 
     def confusion(self) -> list[Any]:
         """[C C]: counts by true class (row) and predicted class (column)."""
@@ -146,6 +148,7 @@ class OfLabels:
         self._counts = torch.zeros(4, size, dtype=torch.long)  # true and false positives, true and false negatives
         self._right: list[Tensor] = []
         self._loss: list[Tensor] = []
+        self._each: list[Tensor] | None = []  # [B C] bytes: 1 where the answer is yes, and 2 more where the truth is
 
     @property
     def binned(self) -> bool:
@@ -155,6 +158,7 @@ class OfLabels:
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add a batch: probabilities [B C], and labels [B C] of 0 and 1."""
         yes, answer = truth > 0, prediction > 0.5
+        self._keep(answer.byte() + 2 * yes.byte())
         self._counts += torch.stack(
             ((answer & yes).sum(0), (answer & ~yes).sum(0), (~answer & ~yes).sum(0), (~answer & yes).sum(0))
         )
@@ -190,6 +194,21 @@ class OfLabels:
             "log_loss": lambda: torch.cat(self._loss),
         }
 
+    def _keep(self, each: Tensor) -> None:
+        """Keep the answers of a batch, up to as many as areas under curves keep."""
+        if self._each is not None:
+            self._each.append(each)
+            if sum(map(Tensor.numel, self._each)) > CELLS:
+                self._each = None
+
+    def influences(self) -> dict[str, Callable[[], Tensor | None]]:
+        """On metrics of counts, and on areas; there are none on counts of more than 50 million answers."""
+        areas = {"auroc_macro": self._areas.influence} if self._areas is not None else {}
+        if self._each is None:
+            return {**areas}
+        each = torch.cat(self._each)
+        return {**of_labels(each % 2 == 1, each > 1), **areas}
+
     def confusion(self) -> list[Any]:
         """[C 2 2]: [[TN, FP], [FN, TP]] of each label."""
         tp, fp, tn, fn = self._counts
@@ -212,15 +231,19 @@ class OfNumbers:
 
     def measures(self) -> Measures:
         """Each metric, computed when called."""
-        return of_numbers(torch.cat(self._values), torch.cat(self._truth))
+        return measures_of_numbers(torch.cat(self._values), torch.cat(self._truth))
 
     def resampled(self, index: Tensor) -> Measures:
         """Each metric of the samples at some places."""
-        return of_numbers(torch.cat(self._values)[index], torch.cat(self._truth)[index])
+        return measures_of_numbers(torch.cat(self._values)[index], torch.cat(self._truth)[index])
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The mean absolute error of each sample."""
         return {"mae": lambda: (torch.cat(self._values) - torch.cat(self._truth)).abs().mean(-1)}
+
+    def influences(self) -> dict[str, Callable[[], Tensor | None]]:
+        """On errors and correlations."""
+        return {**of_numbers(torch.cat(self._values), torch.cat(self._truth))}
 
     def confusion(self) -> list[Any]:
         """Numbers have none; the matrix is empty."""

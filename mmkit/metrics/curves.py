@@ -11,6 +11,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mmkit.metrics.influence import of_area
+
 CELLS = 50_000_000
 """The greatest number of predictions, N x C, that are kept: 200 MB."""
 BINS = 10_000
@@ -51,6 +53,13 @@ class Areas:
         """The mean area over the columns whose truth has both values; None if none has."""
         areas = self._exact() if self._counts is None else _from_bins(self._counts)
         return sum(areas) / len(areas) if areas else None
+
+    def influence(self) -> Tensor | None:
+        """[N] of each sample on the mean area; None where they were counted in bins, which know no sample."""
+        if self.binned or not self._kept:
+            return None
+        probabilities, truth = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
+        return of_area(probabilities, truth)
 
     def _exact(self) -> list[float]:
         if not self._kept:

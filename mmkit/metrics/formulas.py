@@ -77,7 +77,7 @@ def _r2(prediction: Tensor, truth: Tensor) -> float | None:
 
     Not torchmetrics': it takes the deviation as a difference of two sums, which is not exact near 1 or at an offset.
     """
-    if _constant(truth):
+    if constant(truth):
         return None
     truth = truth.double()
     deviation = (truth - truth.mean()).square().sum()
@@ -87,21 +87,22 @@ def _r2(prediction: Tensor, truth: Tensor) -> float | None:
 def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
     from torchmetrics.functional import regression  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
 
-    if _constant(prediction) or _constant(truth):
+    if constant(prediction) or constant(truth):
         return None
     return float(regression.pearson_corrcoef(prediction - prediction.mean(), truth - truth.mean()))
 
 
 def _spearman(prediction: Tensor, truth: Tensor) -> float | None:
     # Not torchmetrics': it adds the ranks of ties in 32 bits.
-    return _pearson(_ranks(prediction), _ranks(truth))
+    return _pearson(ranks(prediction), ranks(truth))
 
 
-def _ranks(values: Tensor) -> Tensor:
+def ranks(values: Tensor) -> Tensor:
     """[N] ranks from 1; equal values share the mean of theirs."""
     _, group, counts = torch.unique(values, return_inverse=True, return_counts=True)
     return (counts.cumsum(0) - (counts - 1) / 2).double()[group]
 
 
-def _constant(values: Tensor) -> bool:
+def constant(values: Tensor) -> bool:
+    """Whether all values are the same."""
     return bool(values.amax() == values.amin())

@@ -114,12 +114,21 @@ class Metrics:
         return {name: found[name] for name in self._names if name in found}
 
     def per_sample(self, name: str) -> list[float] | None:
-        """The values, one per sample with truth, whose mean a metric is; None for a metric that is no such mean."""
-        values = self._collected.per_sample().get(name)
-        if values is None or self.samples == 0:
+        """One value a sample with truth: their mean is the metric, and their spread that of the metric over samples.
+
+        Of a metric that is a mean over samples they are the scores themselves, of another pseudo-scores: the metric
+        plus the influence of the sample. None where the metric is not defined, or samples were not kept.
+        """
+        if self.samples == 0:
             return None
         self._check()
-        return values().double().tolist()
+        if (scores := self._collected.per_sample().get(name)) is not None:
+            return scores().double().tolist()
+        value = self._collected.measures()[name]()
+        influence = self._collected.influences().get(name)
+        if value is None or influence is None or (psi := influence()) is None:
+            return None
+        return (psi + value).tolist()
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a greater value of a metric is better."""

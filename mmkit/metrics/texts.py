@@ -12,8 +12,11 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+import torch
+
 from mmkit.contract import Measure
 from mmkit.errors import UnavailableError
+from mmkit.metrics.influence import of_bleu
 
 Answers = Sequence[Mapping[str, Any]]
 """What the inverse of the truth's transform gave: each with its `text`."""
@@ -42,6 +45,23 @@ def bleu(answers: Answers, truths: Sequence[str]) -> float:
     return float(sacrebleu.corpus_bleu([answer["text"] for answer in answers], [list(truths)]).score) / 100
 
 
+def bleu_influence(answers: Answers, truths: Sequence[str]) -> list[float] | None:
+    """What each sample adds to `bleu`; None where no n-gram of some length matches, since BLEU is then smoothed.
+
+    Raises:
+        UnavailableError: sacrebleu is not installed.
+    """
+    sacrebleu = _imported("sacrebleu", "sacrebleu", "bleu")
+    counts = []
+    for answer, truth in zip(answers, truths, strict=True):
+        one = sacrebleu.corpus_bleu([answer["text"]], [[truth]])
+        counts.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
+    every = torch.tensor(counts, dtype=torch.float64)
+    if bool((every[:, :4].sum(0) == 0).any()):
+        return None
+    return of_bleu(every).tolist()
+
+
 def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
     """ROUGE-L of each answer: F1 of the longest common subsequence of words, in lower case, without stemming.
 
@@ -58,7 +78,7 @@ def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
 
 MEASURES: Mapping[str, Measure] = {
     "exact_match": Measure(exact_match),
-    "bleu": Measure(bleu),
+    "bleu": Measure(bleu, influence=bleu_influence),
     "rouge_l": Measure(rouge_l),
 }
 

@@ -1,4 +1,4 @@
-"""The records of folds, joined: one for each combination and seed, over all samples, each of which is tested once.
+"""The records of folds, joined: one for each combination and run, over all samples, each of which is tested once.
 
 What a metric is over all samples follows from the folds where it is a mean over samples (of folds of different sizes, a
 weighted one), or can be counted from confusion matrices. Of other metrics, `MEANS`, it is the mean over folds.
@@ -26,9 +26,10 @@ MEANS = ("auroc_macro", "r2", "pearson", "spearman", "bleu")
 
 
 def joined(records: Sequence[Record]) -> list[Record]:
-    """The records of runs, those of folds joined; a combination whose folds are not all there has none for that seed.
+    """The records of runs, those of folds joined: runs of one phase and index, whose seeds differ from fold to fold.
 
-    Where a fold failed, so has the whole, with the fold's error.
+    A combination whose folds are not all there has none for that run. Where a fold failed, so has the whole, with the
+    fold's error.
     """
     found: list[Record] = []
     folds: dict[str, dict[int, Record]] = {}
@@ -36,7 +37,8 @@ def joined(records: Sequence[Record]) -> list[Record]:
         if record.fold is None:
             found.append(record)
             continue
-        key = json.dumps([record.purpose, key_of(record), record.seed])
+        which = record.seed if record.phase is None else [record.phase, record.index]
+        key = json.dumps([record.purpose, key_of(record), which])
         folds.setdefault(key, {})[record.fold.number] = record
     for of_seed in folds.values():
         parts = [of_seed[number] for number in sorted(of_seed)]
@@ -76,7 +78,7 @@ def join(parts: Sequence[Record]) -> Record:
         names=names,
         confusion=confusion,
         reliability=reliability_of(parts),
-        scores=_scores(parts),
+        scores=_scores(parts, metrics.get(first.metric), first.metric),
         samples=_samples(parts),
         seconds=sum(one.seconds or 0.0 for one in parts),
         data={"test": {f"fold {_number(one)}, {name}": value for one in parts for name, value in _test(one).items()}},
@@ -140,15 +142,25 @@ def reliability_of(parts: Sequence[Record]) -> list[ReliabilityBin]:
     return [ReliabilityBin(int(n), sure / n, right / n) for _, (n, sure, right) in sorted(sums.items())]
 
 
-def _scores(parts: Sequence[Record]) -> Scores | None:
-    """The score of each row, in the order of all rows: that of the fold that tested it."""
+def _scores(parts: Sequence[Record], value: float | None, metric: str) -> Scores | None:
+    """The score of each row, in the order of all rows: that of the fold that tested it.
+
+    They are moved to the value of the metric over all rows, which of a metric that is no mean over samples may lie
+    beside that of the folds. Of a mean over folds the influence of a row is that on its fold, by the fold's share.
+    """
+    if value is None:
+        return None
     given = [one.scores.values for one in parts if one.scores]
     if len(given) < len(parts) or len({len(values) for values in given}) != 1:
         return None
     total = np.full(len(given[0]), np.nan, np.float32)
-    for values in given:
-        there = ~np.isnan(values)
-        total[there] = values[there]
+    tested = [~np.isnan(values) for values in given]
+    rows = sum(int(there.sum()) for there in tested)
+    for values, there in zip(given, tested, strict=True):
+        found = values[there].astype(np.float64)
+        share = rows / (len(given) * len(found)) if metric in MEANS and len(found) else 1.0
+        total[there] = value + share * (found - found.mean()) if metric in MEANS else found
+    total += np.float32(value - np.nanmean(total.astype(np.float64)))
     return Scores(given=total)
 
 

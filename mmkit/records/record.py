@@ -15,6 +15,8 @@ SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
 Purpose = Literal["comparison", "search", "yardstick"]
 """What a record is of: a run that is compared, one that chose a learning rate, or what needs no mmkit."""
+Stage = Literal["search", "confirm"]
+"""The phase of a comparison: a fusion is searched on validation, and what was found is confirmed by fresh seeds."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +144,7 @@ class Tried:
 
 @dataclass(frozen=True)
 class RateSearch:
-    """How the learning rate of a combination was chosen: on validation, by one seed that no compared run has.
+    """How the learning rate of a combination was chosen: on validation, by one seed that no confirmed run has.
 
     Args:
         seed: of the search's trainings.
@@ -242,8 +244,9 @@ class Record:
     Args:
         schema: of the record.
         id: hash over all that determines the result.
-        purpose: "comparison" with other combinations; "search" for a learning rate, which reads no test; or
-            "yardstick", what a user could do without mmkit, of which `fusion` says which one.
+        purpose: "comparison" with other combinations; "search" for a learning rate, which reads no test (the one that
+            was best becomes the first run of the comparison, if there are several fusions); or "yardstick", what a user
+            could do without mmkit, of which `fusion` says which one.
         status: "ok" or "failed".
         error: type and message of the error of a failed run.
         exit_code: of the error on the command line; 0 without an error.
@@ -253,11 +256,16 @@ class Record:
         head: with its options.
         objectives: with their options.
         seed: of weights, order, augmentation and dropout.
+        base: that the seed was made of, with the ids of train and validation, `phase` and `index`; 0 if it was given.
+        phase: "search" of runs by which a fusion is chosen on validation, "confirm" of those that the verdict rests on;
+            None of runs that belong to no comparison.
+        index: of the seed in its phase, from 0; the same for all combinations.
         fold: which samples were tested, where each is tested once; None where there is one split.
         metric: the metric that ranks combinations.
         epoch_metric: the metric that chose the best epoch.
         higher_is_better: whether a greater value of `metric` is better.
-        metrics: on test, by name; None if a metric is not defined on the samples.
+        metrics: on test, by name; None if a metric is not defined on the samples. Empty where test was not read, as of
+            a fusion that another has beaten on validation.
         validation: metrics on validation, by name.
         intervals: 95 % confidence intervals of metrics over samples, by split ("validation", "test") and name; of runs
             that `train` makes, and of the metrics that have one.
@@ -275,9 +283,9 @@ class Record:
         chosen: options that components chose for themselves when they were built, by component; of a yardstick what
             was chosen on validation.
         history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
-        scores: the values, one per test sample, whose mean `metric` is, in the order of the test split and as they are
-            even where a lower one is better; of a fold in the order of all rows, NaN where it does not test them; in a
-            line the name of their file. None if it is no such mean.
+        scores: one value a test sample, whose mean `metric` is and whose spread over samples is that of `metric`, in
+            the order of the test split and as they are even where a lower one is better; of a fold in the order of all
+            rows, NaN where it does not test them; in a line the name of their file. None if the metric has none.
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
@@ -318,6 +326,9 @@ class Record:
     head: str
     objectives: list[str]
     seed: int
+    base: int = 0
+    phase: Stage | None = None
+    index: int | None = None
     fold: Fold | None = None
     metric: str = ""
     epoch_metric: str = ""

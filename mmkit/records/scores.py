@@ -1,5 +1,7 @@
 """Per-sample scores: in memory after a run, and in a file of their own beside the records.
 
+Of a metric that is no mean over samples they are pseudo-scores: the metric plus the influence of the sample on it.
+
 Axes: N samples of the test split, in its order.
 """
 

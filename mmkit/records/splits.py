@@ -16,10 +16,12 @@ from mmkit.system.hashing import fingerprint
 
 FILE = "splits.parquet"
 GROUP = "group"
-"""The column of the factor that samples are grouped by."""
+"""The column of the factor that samples are grouped by; of several it begins so, and their names follow."""
+PLACE = "place"
+"""The column of the place of a sample among all, where there are folds."""
 CONTENT = "content"
 FOLD = "fold"
-OF_EACH = ("row", "id", "split", FOLD, CONTENT)
+OF_EACH = ("row", "id", "split", FOLD, PLACE, CONTENT)
 """The columns of every table; the others are factors that samples are grouped by."""
 AT_ONCE = 65_536
 """Samples that are written together."""
@@ -38,15 +40,18 @@ class Row(NamedTuple):
     content: int
 
 
-def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) -> None:
+def write_splits(
+    folder: Path, folds: Sequence[Mapping[Split, SplitContent]], order: Sequence[Any] | None = None
+) -> None:
     """Write DIR/splits.parquet: row, id, split, a column a group factor, content; ids as text.
 
-    With several folds a sample has a row in each, and the column `fold` says in which. A table that is there of the
-    same data stays.
+    With several folds a sample has a row in each, the column `fold` says in which, and `place` its place among all. A
+    table that is there of the same data stays.
 
     Args:
         folder: of the suite.
         folds: the content of each split; of each fold, where there are several.
+        order: the ids of all samples, where there are folds: the order of the scores of a fold.
 
     Raises:
         OSError: it cannot be written.
@@ -54,11 +59,11 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
     import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing plugins needs none)
     from pyarrow import parquet  # noqa: PLC0415
 
-    labels = [
-        {name: [one.columns, None if one.groups is None else _labels(one, slice(None))] for name, one in fold.items()}
+    known = [
+        {name: [one.columns, {of: _labels(one, of) for of in one.groups}] for name, one in fold.items()}
         for fold in folds
     ]
-    note = fingerprint(labels).encode()
+    note = fingerprint(known).encode()
     path = folder / FILE
     try:
         if (parquet.read_schema(path).metadata or {}).get(_NOTE) == note:
@@ -67,7 +72,8 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
         pass  # missing or damaged: written anew
     parts = [(number, name, one) for number, fold in enumerate(folds, start=1) for name, one in fold.items()]
     names = pa.array(list(dict.fromkeys(name for _, name, _ in parts)), pa.string())
-    grouped = any(one.groups is not None for _, _, one in parts)
+    factors = list(dict.fromkeys(factor for _, _, one in parts for factor in one.groups))
+    places = {id_: place for place, id_ in enumerate(order)} if len(folds) > 1 and order is not None else None
 
     def table_of(number: int, name: Split, one: SplitContent, start: int) -> Any:
         """Some samples of a split, as `AT_ONCE` bounds what is in memory."""
@@ -81,8 +87,11 @@ def write_splits(folder: Path, folds: Sequence[Mapping[Split, SplitContent]]) ->
         }
         if len(folds) > 1:
             columns[FOLD] = pa.array(np.full(len(rows), number, np.int32))
-        if grouped:
-            columns[GROUP] = pa.array(_labels(one, these), pa.string())
+        if places is not None:
+            columns[PLACE] = pa.array([places[id_] for id_ in one.ids[these]], pa.int64())
+        for factor in factors:
+            column = GROUP if factor == GROUP else f"{GROUP} {factor}"
+            columns[column] = pa.array(_labels(one, factor, these), pa.string())
         columns[CONTENT] = pa.array(one.rows[these])
         return pa.table(columns).replace_schema_metadata({_NOTE: note})
 
@@ -114,13 +123,41 @@ def read_splits(folder: Path, fold: int = 0) -> dict[str, dict[str, Row]]:
     return found
 
 
+def read_groups(folder: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """The groups of the test samples by factor, [N] labels in the order of a run's scores; empty where there are none.
+
+    A sample without a label is a group of its own.
+    """
+    import pyarrow as pa  # noqa: PLC0415
+    from pyarrow import parquet  # noqa: PLC0415
+
+    try:
+        names = parquet.read_schema(folder / FILE).names
+        factors = {name.removeprefix(GROUP).strip() or GROUP: name for name in names if name.partition(" ")[0] == GROUP}
+        if not factors:
+            return {}
+        place = PLACE if PLACE in names else "row"
+        table = parquet.read_table(folder / FILE, columns=[place, *factors.values()], filters=[("split", "=", "test")])
+    except (OSError, KeyError, pa.ArrowInvalid):
+        return {}
+    order = np.argsort(table.column(place).to_numpy(), kind="stable")
+    found = {}
+    for factor, name in factors.items():
+        labels = np.array(table.column(name).to_pylist(), object)[order]
+        alone = np.array([label is None for label in labels])
+        _, numbers = np.unique(np.where(alone, "", labels).astype(str), return_inverse=True)
+        numbers[alone] = len(labels) + np.flatnonzero(alone)
+        found[factor] = numbers
+    return found
+
+
 def id_as_text(id_: Any) -> str:
     """An id as tables have it; a lone surrogate, which a file name may hold, as its escape."""
     return utf8(str(id_)).decode()
 
 
-def _labels(content: SplitContent, these: slice) -> list[str | None]:
-    """The labels of some samples."""
-    if content.groups is None:
+def _labels(content: SplitContent, factor: str, these: slice = slice(None)) -> list[str | None]:
+    """The labels of some samples by a factor."""
+    if factor not in content.groups:
         return [None] * len(range(len(content.ids))[these])
-    return [None if label is None else id_as_text(label) for label in content.groups[these]]
+    return [None if label is None else id_as_text(label) for label in content.groups[factor][these]]

@@ -7,21 +7,36 @@ from dataclasses import asdict
 from typing import Any, Literal
 
 from mmkit.records.record import Record
+from mmkit.records.verdicts import Terms
 from mmkit.report.summary import Row, by_which, rows, tied
-from mmkit.report.verdict import verdict
+from mmkit.report.verdict import level_with_the_best, verdict
 
 
-def document(records: Sequence[Record], folder: str) -> dict[str, Any]:
-    """The ranking, the verdict, and the records."""
+def document(records: Sequence[Record], folder: str, terms: Terms | None = None) -> dict[str, Any]:
+    """The ranking, the verdict, and the records.
+
+    Args:
+        records: of a suite.
+        folder: of it.
+        terms: of the verdict.
+    """
     ranking = rows(records)
     level = [id(row) for row in tied(ranking)]
-    comparison = verdict(ranking)
+    comparison = verdict(ranking, terms)
+    not_worse = [id(row) for row in level_with_the_best(ranking, terms)]
     return {
         "schema": 1,
         "folder": folder,
         "chosen_by": by_which(ranking).metric,
         "verdict": comparison.document() if comparison else None,
-        "ranking": [{**_row(row), "best_on_validation": id(row) in level} for row in ranking],
+        "ranking": [
+            {
+                **_row(row),
+                "best_on_validation": id(row) in level,
+                "level_with_the_best_on_test": id(row) in not_worse if not_worse else None,
+            }
+            for row in ranking
+        ],
         "records": [record.document() for record in records],
     }
 
@@ -39,6 +54,7 @@ def _row(row: Row) -> dict[str, Any]:
         "objectives": list(row.objectives),
         "learning_rates": row.rates,
         "seeds": [record.seed for record in row.records],
+        "confirmed": row.confirmed,
         "errors": row.errors,
         "validation": spreads("validation"),
         "metrics": spreads("metrics"),

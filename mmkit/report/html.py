@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
+from mmkit.records.verdicts import Terms
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
 from mmkit.report.sheets import Sheet, failures, sheets
@@ -12,9 +13,9 @@ from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 
 
-def html_of(found: Sequence[Row]) -> str:
+def html_of(found: Sequence[Row], terms: Terms | None = None) -> str:
     """What the combinations reach, what they cost, what failed, and the verdict."""
-    said, tables = verdict(found), sheets(found)
+    said, tables = verdict(found, terms), sheets(found, terms)
     legend = tables[0].legend() if any(sheet.numbered for sheet in tables) else []
     return "\n".join(
         [

@@ -17,6 +17,12 @@ def notes(found: Sequence[Row]) -> list[str]:
     said = []
     if any(row.yardstick and row.records for row in found):
         said.append("Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation.")
+    ranked = [row for row in ours if not row.tested]
+    if ranked and any(row.tested for row in ours):
+        said.append(
+            "Rows without figures on test were not chosen on validation, and test was not read for them; "
+            "--protocol full measures them, too."
+        )
     fold = next((record.fold for row in ours for record in row.trainings if record.fold), None)
     if fold:
         rows = next((record.samples.test for row in ours for record in row.records if record.samples), 0)

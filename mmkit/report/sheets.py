@@ -6,10 +6,12 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from mmkit.records.verdicts import Terms
 from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.summary import Row, Spread, by_which, tied
 from mmkit.report.titles import title_of
-from mmkit.report.verdict import written
+from mmkit.report.values import written
+from mmkit.report.verdict import level_with_the_best
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""
@@ -42,7 +44,7 @@ class Sheet:
         return [plain(text) for text in self.whole or ["  ".join(line[: len(self.names)]) for line in self.lines]]
 
 
-def sheets(found: Sequence[Row]) -> list[Sheet]:
+def sheets(found: Sequence[Row], terms: Terms | None = None) -> list[Sheet]:
     """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
     good = [row for row in found if row.records]
     if all(row.yardstick for row in good):
@@ -50,7 +52,7 @@ def sheets(found: Sequence[Row]) -> list[Sheet]:
     varying = _varying(found)
     ours = [row for row in good if not row.yardstick]
     costs = [_costs(ours, _labels(ours, varying))] if any(row.speed for row in ours) else []
-    return [_scores(good, _labels(good, varying)), *costs]
+    return [_scores(good, _labels(good, varying), level_with_the_best(good, terms)), *costs]
 
 
 def failures(found: Sequence[Row]) -> list[str]:
@@ -115,7 +117,7 @@ def _labels(found: Sequence[Row], varying: Sequence[str]) -> _Labels:
     return _Labels(list(varying), cells, [_whole(row, varying) for row in found], cells != full)
 
 
-def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
+def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row]) -> Sheet:
     metric, by = found[0].metric, by_which(found).metric or found[0].metric
     on_top = [id(row) for row in tied(found)]
     searched = any(record.search for row in found for record in row.trainings)
@@ -131,6 +133,8 @@ def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
         if len(on_top) > 1 and id(row) in on_top:
             chosen_by[-1] += " ="
         on_test = [_spread(row.spread(name), name) for name in shown]
+        if any(row is one for one in level_on_test):
+            on_test[0] += " ~"
         rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
         lines.append([*names, *chosen_by, *on_test, *rate, seeds])
     titles = [*(f"validation\n{title_of(name)}" for name in on_validation)]
@@ -141,6 +145,7 @@ def _scores(found: Sequence[Row], labels: _Labels) -> Sheet:
     ]
     how = "" if by == metric else f" by {title_of(by)}"
     level = "; =: level" if len(on_top) > 1 else ""
+    level += "; ~: cannot be told from the best on test" if level_on_test else ""
     macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(
         f"Scores: mean ± standard deviation over seeds, best on validation{how} first{level}{macro}",

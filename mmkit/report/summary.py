@@ -37,10 +37,12 @@ class Row:
         fusion: with its options, or `only:INPUT`.
         head: with its options.
         objectives: with their options.
-        records: of the runs that were completed, one a seed; of folds they are joined.
+        records: of the completed runs that its figures are of, one a seed; of folds they are joined. They are the
+            confirmed ones; where there are none, those by which a fusion was chosen on validation.
         errors: of the runs that failed.
         yardstick: whether it is no combination, but what a user could do without mmkit.
         trainings: the records of all completed runs: one a seed, or one a seed and fold.
+        searched: of the completed runs by which a fusion was chosen on validation, one a seed; of folds, joined.
     """
 
     encoders: Mapping[str, str]
@@ -51,6 +53,7 @@ class Row:
     errors: list[str] = field(default_factory=list)
     yardstick: bool = False
     trainings: list[Record] = field(default_factory=list)
+    searched: list[Record] = field(default_factory=list)
 
     def __repr__(self) -> str:
         score = self.spread(self.metric)
@@ -60,6 +63,16 @@ class Row:
     def alone(self) -> bool:
         """Whether it is a single-input baseline."""
         return self.fusion.startswith("only:")
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether its figures are of fresh seeds, by which nothing was chosen; of a yardstick they are not."""
+        return bool(self.records) and all(record.phase != "search" for record in self.records)
+
+    @property
+    def tested(self) -> bool:
+        """Whether it was measured on test."""
+        return any(record.metrics for record in self.records)
 
     @property
     def metric(self) -> str:
@@ -96,6 +109,7 @@ class Row:
         row: dict[str, Cell] = {"fusion": self.fusion}
         row |= {f"encoder {name}": encoder for name, encoder in self.encoders.items()}
         row |= {"head": self.head, "objectives": ", ".join(self.objectives) or None, "seeds": len(self.records)}
+        row["confirmed"] = self.confirmed
         of: Literal["metrics", "validation"]
         for of, title in (("validation", "validation"), ("metrics", "test")):
             for metric in getattr(self.records[0], of) if self.records else ():
@@ -129,9 +143,10 @@ class Row:
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
-    """One row per combination, the best on validation first; combinations that failed with every seed come last.
+    """One row per combination: those that were confirmed, the best on validation first; then the fusions that were not.
 
-    Yardsticks come after all combinations. Records of searches have no row.
+    Those come by how long they stayed in the race, then by validation; combinations that failed with every seed come
+    last, and yardsticks after all. Records of searches for a learning rate have no row.
     """
     by_combination: dict[str, Row] = {}
 
@@ -155,12 +170,20 @@ def rows(records: Sequence[Record]) -> list[Row]:
     for record in joined(compared):
         row = row_of(record)
         if record.status == "ok":
-            row.records.append(record)
+            (row.searched if record.phase == "search" else row.records).append(record)
         else:
             row.errors.append(record.error or "")
     found = list(by_combination.values())
+    for row in found:
+        if not row.records:  # of those the ones that read test, if there are any
+            row.records.extend([record for record in row.searched if record.metrics] or row.searched)
     by = by_which(found)
-    return sorted(found, key=lambda row: (not row.yardstick, by.score(row.records)), reverse=True)
+
+    def place(row: Row) -> tuple[bool, bool, bool, int, float]:
+        length = 0 if row.confirmed else len(row.records)
+        return not row.yardstick, bool(row.records), row.confirmed, length, by.score(row.records)
+
+    return sorted(found, key=place, reverse=True)
 
 
 def names(rows: Sequence[Row]) -> list[str]:
@@ -205,6 +228,8 @@ def by_which(rows: Sequence[Row]) -> Criterion:
 def best(rows: Sequence[Row], *, alone: bool | None = None) -> Row | None:
     """The row that is best on validation, of the single inputs (`alone`), of the fusions, or of all; no yardstick.
 
+    Rows that were confirmed go before others, whose scores on validation have chosen, and are too good by that.
+
     Of several that are level the first is returned.
     """
     return next(iter(tied(rows, alone=alone)), None)
@@ -215,6 +240,8 @@ def tied(rows: Sequence[Row], *, alone: bool | None = None) -> list[Row]:
     candidates = [row for row in rows if row.records and not row.yardstick and alone in {None, row.alone}]
     if not candidates:
         return []
+    if any(row.confirmed for row in candidates):
+        candidates = [row for row in candidates if row.confirmed]
     by = by_which(rows)
     highest = max(by.score(row.records) for row in candidates)
     return [row for row in candidates if level(by.score(row.records), highest)]

@@ -8,6 +8,7 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from mmkit.records.verdicts import Terms
 from mmkit.report.layout import GAP, broken, laid_out
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
@@ -16,9 +17,9 @@ from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 
 
-def show(rows: Sequence[Row], console: Console) -> None:
+def show(rows: Sequence[Row], console: Console, terms: Terms | None = None) -> None:
     """Print the scores and the costs of combinations, failures, and the verdict."""
-    tables = sheets(rows)
+    tables = sheets(rows, terms)
     for table in drawn(tables, console):
         put(table, console)
     for line in failures(rows):
@@ -28,7 +29,7 @@ def show(rows: Sequence[Row], console: Console) -> None:
     for line in notes(rows):
         console.print()
         put(Text(line), console)
-    comparison = verdict(rows)
+    comparison = verdict(rows, terms)
     if comparison:
         if tables:
             console.print()

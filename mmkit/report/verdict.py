@@ -1,61 +1,92 @@
-"""The verdict: did the best fusion score above the best single input?
+"""The verdict: did the fusion that was chosen on validation score above every single input?
 
-Both are chosen on validation and compared on test. The margin is twice the standard error of their difference. It
-accounts for the variance over seeds (paired by seed) and, if the metric is a mean over samples, over the samples of the
-test split (paired by sample).
+The fusion and every single input are trained again with fresh seeds, by which nothing was chosen, and compared on test.
+The margin accounts for the variance over these seeds and over the samples of the test split, or their groups, see
+`statistics.py`. Where a margin cannot be had there is no verdict, and the sentence says why.
 
 Of folds, where every row is tested once, each fold chooses by its own validation, and the scores of what the folds
-chose are joined. The models of the folds share most of their training rows, so the margin is of these rows alone.
+chose are joined, run by run. The models of the folds share most of their training rows, so the margin is of these rows
+alone.
 """
 
 from __future__ import annotations
 
 import html
 import math
-import statistics
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from mmkit.records.folds import join
 from mmkit.records.record import Record
+from mmkit.records.verdicts import Terms
+from mmkit.report.statistics import Array, Comparison, Finding, can_show, compare, level_of_look, not_beaten
+from mmkit.report.statistics import seeds_wanted as wanted_by
 from mmkit.report.summary import Row, names, tied
 from mmkit.report.titles import title_of
+from mmkit.report.values import is_share, written
 
-_OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
-SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
+OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
+SAME, SAME_SHARE = 0.02, 0.01
+"""What counts as the same where nobody says it: 2 % of the best single input, and of shares 1 point."""
+FEWEST = 3
+"""The fewest seeds of each row by which a table says which rows cannot be told from the best."""
 
 
 @dataclass(frozen=True, repr=False)
 class Verdict:
-    """The comparison of the best fusion with the best single input on test.
+    """The comparison of the chosen fusion with every single input on test.
 
     Args:
-        fusion: the best fusion on validation.
-        single: the best single input on validation.
-        scores: mean of the metric on test of the fusion and of the single input, over the seeds that count.
-        difference: by how much the fusion is better, in units of the metric; negative if it is worse.
-        margin: twice the standard error of the difference; None with one seed.
-        seeds: number of seeds that count: both runs ended, and the metric is defined on both.
-        asked: number of seeds of either.
-        samples: number of test samples that the margin accounts for; 0 if the metric is no mean over samples.
-        level: names of rows that were level on validation with the one that was chosen, the fusion or the single input.
+        fusion: that was chosen on validation.
+        single: the single input that is hardest to beat; without a verdict the best on validation.
+        finding: "above" every single input, "below" the best, "equal" within `same`, "unclear", or "none".
+        scores: mean of the metric on test of the two, over the fresh seeds.
+        difference: by how much the fusion is better than `single`, in units of the metric; negative if it is worse.
+        margin: of the difference; None without a verdict.
+        of_seeds: the part of the margin due to seeds.
+        of_samples: the part due to samples.
+        low: the gain over the best single input is at least that; None without a verdict.
+        high: at most that.
+        can_show: the difference that such a run finds in four of five cases, and what more seeds alone could make it.
+        same: what counts as the same.
+        seeds: fresh seeds of the fusion.
+        samples: test samples that both have scores of.
+        groups: number of groups of the test samples, by factor.
+        singles: number of single inputs.
+        fusions: number of fusions among which was chosen.
         folds: in how many folds the rows were tested; 0 with one test split.
+        look: which look at this test split it is.
+        protocol: "quick" or "full".
+        why: why there is no verdict; empty if there is one.
+        runs: ids of the runs that it rests on.
     """
 
     fusion: Row
     single: Row
+    finding: Finding
     scores: tuple[float, float]
     difference: float
-    margin: float | None
-    seeds: int
-    asked: int
-    samples: int
-    level: tuple[str, ...] = ()
+    margin: float | None = None
+    of_seeds: float | None = None
+    of_samples: float | None = None
+    low: float | None = None
+    high: float | None = None
+    can_show: tuple[float, float] | None = None
+    same: float = SAME_SHARE
+    seeds: int = 0
+    samples: int = 0
+    groups: Mapping[str, int] = field(default_factory=dict)
+    singles: int = 1
+    fusions: int = 1
     folds: int = 0
+    look: int = 1
+    protocol: str = "quick"
+    why: str = ""
+    runs: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"<Verdict: {self.sentence()}>"
@@ -63,51 +94,84 @@ class Verdict:
     def _repr_html_(self) -> str:
         return f"<p>{html.escape(self.sentence())}</p>"
 
-    @property
-    def finding(self) -> str:
-        """The result: "above" or "below"; "unclear" if the difference is within the margin, "none" without a margin."""
-        if self.margin is None:
-            return "none"
-        if abs(self.difference) <= self.margin:
-            return "unclear"
-        return "above" if self.difference > 0 else "below"
-
     def sentence(self) -> str:
-        """The verdict in one sentence."""
-        metric = self.fusion.metric
-        scores = [written(score, metric) for score in self.scores]
-        size = written(abs(self.difference), metric)
-        points = " points" if is_share(metric) else ""
-        difference = f"{size}{points} {'worse' if self.difference < 0 else 'better'}"
-        figures = f"{title_of(metric)} {scores[0]} against {scores[1]}, {difference}"
-        level = (
-            f", where {' and '.join(self.level)} {'was' if len(self.level) == 1 else 'were'} level"
-            if self.level
-            else ""
-        )
-        chosen = f"both chosen on validation{f' in each of {self.folds} folds' if self.folds else ''}{level}"
-        where = "these rows" if self.folds else "test"
-        if self.margin is None:
-            why = "--seeds 3 does" if self.asked == 1 else f"and of {self.asked} only one counts"
-            return (
-                f"One seed gives no verdict, {why}: on {where}, {self.fusion.fusion} and the best single input, "
-                f"{self.single.fusion}, reached {figures} ({self._over}; {chosen})."
-            )
-        result = {
-            "above": "scored above the best single input",
-            "below": "scored below the best single input",
-            "unclear": "cannot be distinguished from the best single input",
-        }[self.finding]
-        margin = f"margin {written(self.margin, metric)}, over {self._over}"
-        said = f"On {where}, {self.fusion.fusion} {result}, {self.single.fusion}: {figures} ({margin}; {chosen})."
-        return f"{said} {_OF_THESE}" if self.folds else said
+        """The verdict in words: the finding, its margin, and what the run could have seen."""
+        metric, fusion, single = self.fusion.metric, self.fusion.fusion, self.single.fusion
+        one, other = (written(score, metric) for score in self.scores)
+        on = f"On {'these rows' if self.folds else 'test'}, {fusion}"
+        figures, gain = f"{title_of(metric)} {one} against {other}", self._signed(self.difference)
+        if self.finding == "none":
+            parts = [f"No verdict: {self.why}.", f"{on} reached {figures} of {single}, {gain}."]
+        elif self.finding == "unclear":
+            best = f"the best single input, {single}"
+            parts = [f"{on} cannot be told from {best}: {figures}, {gain} ({self._margin}).", self._sight]
+        else:
+            better = "beats" if self.protocol == "full" else "scored above"
+            result = {
+                "above": f"{better} {'every' if self.singles > 1 else 'the'} single input",
+                "below": "scored below the best single input",
+                "equal": f"is as good as the best single input, within {self._sized(self.same)}",
+            }[self.finding]
+            nearest = f", the nearest of {self.singles}" if self.singles > 1 and self.finding == "above" else ""
+            by = self._between if self.finding == "equal" else f"{gain}, {self._between}"
+            parts = [f"{on} {result}: {figures} of {single}{nearest}; {by} ({self._margin})."]
+        if self.folds:
+            parts.append(f"Chosen on validation in each of {self.folds} folds.")
+        elif self.fusions > 1:
+            parts.append(f"Chosen among {self.fusions} fusions on validation.")
+        if self.look > 1:
+            parts.append(f"Look {self.look} at this test split: margin widened.")
+        return " ".join([*parts, *([OF_THESE] if self.folds else [])])
 
     @property
-    def _over(self) -> str:
-        """Seeds and samples that the margin accounts for, in words."""
-        some = f" of {self.asked}" if self.asked > self.seeds else ""
-        samples = f" and {self.samples} samples" if self.samples else ""
-        return f"{self.seeds}{some} seed{'s' * (self.asked > 1)}{samples}"
+    def _margin(self) -> str:
+        """The margin and its parts."""
+        assert self.margin is not None  # noqa: S101 (there is a verdict)
+        metric = self.fusion.metric
+        total, seeds, samples = (written(part or 0.0, metric) for part in (self.margin, self.of_seeds, self.of_samples))
+        return (
+            f"margin {total}: {seeds} of {self.seeds} fresh seeds, {samples} of {self.samples} samples{self._grouped}"
+        )
+
+    @property
+    def _grouped(self) -> str:
+        if not self.groups:
+            return ""
+        named = [f"{count} {'groups' if name == 'group' else f'by {name}'}" for name, count in self.groups.items()]
+        return f" in {named[0]}" if list(self.groups) == ["group"] else f" in groups, {' and '.join(named)}"
+
+    @property
+    def _between(self) -> str:
+        """The interval of the gain over the best single input, in words."""
+        assert self.low is not None  # noqa: S101 (there is a verdict)
+        assert self.high is not None  # noqa: S101
+        metric = self.fusion.metric
+        if self.low < 0 < self.high:
+            return f"between {written(-self.low, metric)} worse and {written(self.high, metric)} better"
+        ends = sorted(map(abs, (self.low, self.high)))
+        return f"between {written(ends[0], metric)} and {written(ends[1], metric)}"
+
+    @property
+    def _sight(self) -> str:
+        """What the run could have seen."""
+        assert self.can_show is not None  # noqa: S101 (there is a verdict)
+        whole, seeds = (written(value, self.fusion.metric) for value in self.can_show)
+        points = " points" if is_share(self.fusion.metric) else ""
+        counted = f"{self.samples} samples and {self.seeds} seeds"
+        more = f"; more seeds alone, {seeds}" if seeds != whole else "; more seeds alone change nothing"
+        if points and self.can_show[0] > 1:  # more than there is
+            return f"{counted} can show no difference at all; more seeds alone, one of {seeds}{points}."
+        return f"{counted} can show a difference of {whole}{points}{more}."
+
+    def _signed(self, difference: float) -> str:
+        return f"{self._sized(abs(difference), always=True)} {'worse' if difference < 0 else 'better'}"
+
+    def _sized(self, value: float, *, always: bool = False) -> str:
+        metric = self.fusion.metric
+        if not is_share(metric):
+            return written(value, metric)
+        text = written(value, metric) if always else f"{100 * value:.3g}"
+        return f"{text} point{'s' * (text not in {'1', '1.0'})}"
 
     def document(self) -> dict[str, Any]:
         """As plain values."""
@@ -115,108 +179,244 @@ class Verdict:
             "fusion": self.fusion.fusion,
             "single": self.single.fusion,
             "metric": self.fusion.metric,
+            "finding": self.finding,
+            "scores": list(self.scores),
             "difference": self.difference,
             "margin": self.margin,
+            "of_seeds": self.of_seeds,
+            "of_samples": self.of_samples,
+            "gain_from": self.low,
+            "gain_to": self.high,
+            "can_show": None if self.can_show is None else list(self.can_show),
+            "same_within": self.same,
             "seeds": self.seeds,
-            "asked": self.asked,
             "samples": self.samples,
-            "level": list(self.level),
+            "groups": dict(self.groups),
+            "singles": self.singles,
+            "fusions": self.fusions,
             "folds": self.folds,
-            "finding": self.finding,
+            "look": self.look,
+            "protocol": self.protocol,
+            "why": self.why,
+            "runs": list(self.runs),
             "sentence": self.sentence(),
         }
 
 
-def verdict(rows: Sequence[Row]) -> Verdict | None:
-    """Compare the best fusion with the best single input, over the seeds that both have.
+def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
+    """Compare the fusion that was chosen and confirmed with every single input.
 
-    None if there is no fusion or no single input, or no seed with a score of both.
+    None if there is no fusion or no single input with a completed run.
+
+    Args:
+        rows: of a suite.
+        terms: groups, what counts as the same, and which look it is; None is none, the default, and the first.
     """
-    count = next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
-    fusions, singles = (_chosen(rows, count, alone=alone) for alone in (False, True))
-    if not fusions or not singles:
+    terms = terms or Terms()
+    folds = next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
+    fusion = _chosen(rows, folds)
+    singles = [row for row in rows if row.alone and (row.confirmed or (row.errors and not row.records))]
+    completed = [row for row in singles if row.records]
+    if fusion is None or not completed:
         return None
-    fusion, single = fusions[0], singles[0]
-    metric, sign = fusion.metric, 1 if fusion.higher_is_better else -1
-    of_fusion = {record.seed: record for record in fusion.records}
-    pairs = [
-        (of_fusion[record.seed], record)
-        for record in single.records
-        if record.seed in of_fusion
-        and record.metrics.get(metric) is not None
-        and of_fusion[record.seed].metrics.get(metric) is not None
-    ]
-    if not pairs:
-        return None
-    scores = [(_score(a, metric), _score(b, metric)) for a, b in pairs]
-    differences = [sign * (a - b) for a, b in scores]
-    by_sample = _by_sample(pairs)
-    margin = None
-    if len(differences) > 1:
-        variance = statistics.variance(differences) / len(differences)
-        if len(by_sample) > 1:
-            variance += statistics.variance(by_sample) / len(by_sample)
-        margin = 2 * math.sqrt(variance)
-    means = statistics.fmean(a for a, _ in scores), statistics.fmean(b for _, b in scores)
-    asked = max(len(row.records) + len(row.errors) for row in (fusion, single))
+    metric, best = fusion.metric, (tied(completed) or completed)[0]
+    known: dict[str, Any] = {
+        "fusion": fusion,
+        "seeds": len(fusion.records),
+        "singles": len(singles),
+        "fusions": sum(not row.alone and not row.yardstick for row in rows),
+        "folds": folds,
+        "look": terms.look,
+        "protocol": terms.protocol,
+        "runs": tuple(sorted(record.id for row in (fusion, *completed) for record in row.records)),
+    }
+    means = {id(row): row.spread(metric) for row in (fusion, *completed)}
+    first, second = means[id(fusion)], means[id(best)]
+    sign = 1 if fusion.higher_is_better else -1
+
+    def none(why: str) -> Verdict | None:
+        if first is None or second is None:
+            values = [_defined(fusion, metric), _defined(best, metric)]
+            if not all(values):
+                return None
+            scores = float(np.mean(values[0])), float(np.mean(values[1]))
+        else:
+            scores = first.mean, second.mean
+        return Verdict(
+            single=best, finding="none", scores=scores, difference=sign * (scores[0] - scores[1]), why=why, **known
+        )
+
+    one_seed = "one seed; --seeds 5 gives one" if len(fusion.records) == 1 else ""
+    if why := _missing([fusion, *singles], metric) or one_seed:
+        return none(why)
     called = {id(row): name for row, name in zip(rows, names(rows), strict=True)}
-    level = tuple(called[id(row)] for row in (*fusions[1:], *singles[1:]))  # none of folds, whose rows are made here
-    difference, seeds = statistics.fmean(differences), len(differences)
-    return Verdict(fusion, single, means, difference, margin, seeds, asked, len(by_sample), level, count)
+    tables = _tables([fusion, *completed], terms)
+    if isinstance(tables, str):
+        return none(tables)
+    whole, shared, labels = tables
+    arrays = {called[id(row)]: sign * whole[id(row)] for row in completed}
+    same = _same(terms, metric, abs(max(float(array.mean()) for array in arrays.values())))
+    found = compare(
+        sign * whole[id(fusion)],
+        arrays,
+        same=same,
+        searched=_searched(fusion, metric, sign),
+        groups=list(labels.values()),
+        level=level_of_look(terms.look),
+    )
+    known |= {"samples": int(shared.sum()), "groups": {name: len(np.unique(of)) for name, of in labels.items()}}
+    if found.finding == "none":
+        return none(_why_none(found, labels))
+    nearest = found.margins[found.nearest]
+    single = next(row for row in completed if called[id(row)] == found.nearest)
+    low, high = found.within if found.finding == "equal" else (found.low, found.high)
+    return Verdict(
+        single=single,
+        finding=found.finding,
+        scores=(float(whole[id(fusion)].mean()), float(whole[id(single)].mean())),
+        difference=nearest.difference,
+        margin=nearest.total,
+        of_seeds=nearest.of_seeds,
+        of_samples=nearest.of_samples,
+        low=low,
+        high=high,
+        can_show=can_show(nearest),
+        same=same,
+        **known,
+    )
 
 
-def _chosen(rows: Sequence[Row], folds: int, *, alone: bool) -> list[Row]:
-    """The rows that are best on validation, the fusions or the single inputs; of folds one that joins what they chose.
+def seeds_wanted(rows: Sequence[Row], terms: Terms, most: int) -> int:
+    """How many fresh seeds each confirmed row should have, blind to the difference; as many as there are if unknown."""
+    fusion = _chosen(rows, 0)
+    singles = [row for row in rows if row.alone and row.confirmed]
+    if fusion is None or not singles or len(fusion.records) < 2:
+        return 0
+    tables = None if _missing([fusion, *singles], fusion.metric) else _tables([fusion, *singles], terms)
+    if tables is None or isinstance(tables, str):
+        return len(fusion.records)
+    whole, _, labels = tables
+    return wanted_by(
+        whole[id(fusion)],
+        {str(number): whole[id(row)] for number, row in enumerate(singles)},
+        searched=_searched(fusion, fusion.metric, 1),
+        groups=list(labels.values()),
+        most=most,
+    )
 
-    None where there is none, or a fold has none.
+
+def level_with_the_best(rows: Sequence[Row], terms: Terms | None = None) -> list[Row]:
+    """The rows that cannot be told from the best on test; none where a row has fewer than three measured seeds.
+
+    Where one is better than all others, there is none beside it either.
     """
-    if not folds:
-        return tied(rows, alone=alone)
-    best: list[Row] = []
-    for number in range(1, folds + 1):
-        of_fold = [
-            replace(row, records=[one for one in row.trainings if one.fold and one.fold.number == number])
-            for row in rows
-        ]
-        best += tied(of_fold, alone=alone)[:1]
-    if len(best) < folds:
+    terms = terms or Terms()
+    ours = [row for row in rows if not row.yardstick]
+    if any(len(row.records) < FEWEST or not row.tested for row in ours) or len(ours) < 2:
         return []
-    by_seed = [{record.seed: record for record in row.records} for row in best]
-    seeds = [seed for seed in by_seed[0] if all(seed in of_fold for of_fold in by_seed)]
-    counts = Counter(row.fusion for row in best)
+    tables = None if _missing(ours, ours[0].metric, counted=False) else _tables(ours, terms)
+    if tables is None or isinstance(tables, str):
+        return []
+    whole, _, labels = tables
+    sign = 1 if ours[0].higher_is_better else -1
+    places = not_beaten([sign * whole[id(row)] for row in ours], groups=list(labels.values()))
+    return [ours[place] for place in places] if len(places) > 1 else []
+
+
+def _chosen(rows: Sequence[Row], folds: int) -> Row | None:
+    """The fusion that was chosen on validation and confirmed; of folds a row that joins what each of them chose."""
+    if not folds:
+        confirmed = [row for row in rows if row.confirmed and not row.alone and not row.yardstick]
+        return next(iter(tied(confirmed)), None)
+    of_folds: list[Row] = []
+    for number in range(1, folds + 1):
+        own = [
+            Row(
+                row.encoders,
+                row.fusion,
+                row.head,
+                row.objectives,
+                [one for one in row.trainings if one.fold and one.fold.number == number and one.phase != "search"],
+            )
+            for row in rows
+            if not row.alone and not row.yardstick
+        ]
+        of_folds += tied(own)[:1]
+    if len(of_folds) < folds:
+        return None
+    runs = [{(one.index, one.seed if one.index is None else 0): one for one in row.records} for row in of_folds]
+    shared = [key for key in runs[0] if all(key in of_fold for of_fold in runs)]
+    asked = max(len(of_fold) for of_fold in runs)
+    counts = Counter(row.fusion for row in of_folds)
     told = (f"{name} (in {often} of {folds} folds)" for name, often in counts.most_common())
     called = next(iter(counts)) if len(counts) == 1 else " and ".join(told)
-    found = [join([of_fold[seed] for of_fold in by_seed]) for seed in seeds]
-    asked = max(len(row.records) + len(row.errors) for row in rows if row.alone == alone)
-    left = ["a fold failed"] * (asked - len(found))
-    return [Row({}, called, "", (), found, left)] if found else []
+    found = [join([of_fold[key] for of_fold in runs]) for key in shared]
+    return Row({}, called, "", (), found, ["a fold failed"] * (asked - len(found))) if found else None
 
 
-def _score(record: Record, metric: str) -> float:
-    score = record.metrics[metric]
-    assert score is not None  # noqa: S101 (such pairs are left out)
-    return score
+def _missing(rows: Sequence[Row], metric: str, *, counted: bool = True) -> str:
+    """Which runs lack a score, by which the others would be biased; empty if none does."""
+    for row in rows:
+        if row.errors and counted:
+            every = len(row.errors) + len(row.records)
+            return f"{len(row.errors)} of {every} trainings of {row.fusion} failed"
+        undefined = sum(record.metrics.get(metric) is None for record in row.records)
+        if undefined:
+            return f"{title_of(metric)} is not defined on {undefined} of {len(row.records)} runs of {row.fusion}"
+        if any(record.scores is None for record in row.records):
+            return f"{title_of(metric)} has no margin over samples"
+    return ""
 
 
-def _by_sample(pairs: Sequence[tuple[Record, Record]]) -> list[float]:
-    """The difference of each test sample that all records have a score of, averaged over seeds.
+def _tables(rows: Sequence[Row], terms: Terms) -> tuple[dict[int, Array], Array, dict[str, Array]] | str:
+    """The scores [S N] of each row, by its id, of the samples that all runs have a score of; which those are; groups.
 
-    Empty where the metric is no mean over samples, or the records are of different test splits.
+    Why there are none, in words, where the runs are of other samples.
     """
-    scores = [(a.scores.values, b.scores.values) for a, b in pairs if a.scores and b.scores]
-    splits = [record.data.get("test") for pair in pairs for record in pair]
-    if not scores or len({len(each) for pair in scores for each in pair}) != 1 or any(s != splits[0] for s in splits):
-        return []
-    differences = np.mean([a.astype(np.float64) - b for a, b in scores], axis=0)  # [N], NaN where one lacks a score
-    shared: list[float] = differences[~np.isnan(differences)].tolist()
-    return shared
+    records = [record for row in rows for record in row.records]
+    if any(record.data.get("test") != records[0].data.get("test") for record in records):
+        return "the runs are of different test samples"
+    values = {id(row): [_values(record) for record in row.records] for row in rows}
+    if len({len(one) for of in values.values() for one in of}) != 1:
+        return "the runs are of different test samples"
+    tables = {key: np.stack(of).astype(np.float64) for key, of in values.items()}
+    shared = ~np.any([np.isnan(table).any(0) for table in tables.values()], axis=0)
+    if int(shared.sum()) < 2:
+        return "fewer than two test samples have a score of every run"
+    if any(len(labels) != len(shared) for labels in terms.groups.values()):
+        return "the groups of the folder are of other samples than the runs"
+    groups = {name: labels[shared] for name, labels in terms.groups.items()}
+    return {key: table[:, shared] for key, table in tables.items()}, shared, groups
 
 
-def is_share(metric: str) -> bool:
-    """Whether a metric is a share, which is shown in percent."""
-    return any(part in SHARES for part in metric.split("_"))
+def _values(record: Record) -> Array:
+    assert record.scores is not None  # noqa: S101 (rows without are refused before)
+    return record.scores.values
 
 
-def written(value: float, metric: str) -> str:
-    """The value of a metric as text: shares in percent with one decimal, others with three digits."""
-    return f"{100 * value:.1f}" if is_share(metric) else f"{value:.3g}"
+def _searched(fusion: Row, metric: str, sign: int) -> list[float]:
+    """The metric on test of the fusion's other seeds, where they read it, for the variance over seeds alone."""
+    values = [record.metrics.get(metric) for record in fusion.searched]
+    return [sign * value for value in values if value is not None]
+
+
+def _same(terms: Terms, metric: str, best: float) -> float:
+    if terms.same is not None:
+        return terms.same / 100 if is_share(metric) else terms.same
+    return SAME_SHARE if is_share(metric) else SAME * best
+
+
+def _why_none(found: Comparison, labels: Mapping[str, Array]) -> str:
+    if found.margins[found.nearest].of_samples is not None:
+        return "nothing varies, neither over seeds nor over samples"
+    counts = {name: np.unique(of, return_counts=True)[1] for name, of in labels.items()}
+    effective = {name: sizes.sum() ** 2 / (sizes**2).sum() for name, sizes in counts.items()}
+    name = min(effective, key=effective.__getitem__)
+    size = "" if len(counts[name]) < FEWEST else f", of such sizes that they count as {effective[name]:.1f}"
+    by = "" if name == "group" else f" by {name}"
+    return f"the test samples are of {len(counts[name])} group{'s' * (len(counts[name]) > 1)}{by}{size}; 3 are needed"
+
+
+def _defined(row: Row, metric: str) -> list[float]:
+    values = (record.metrics.get(metric) for record in row.records)
+    return [value for value in values if value is not None and math.isfinite(value)]

@@ -322,9 +322,9 @@ def _times(column: pa.ChunkedArray) -> Array:
     return dates(column)
 
 
-def _named(request: Request, source: Source) -> dict[str, list[str] | None]:
-    """The names of rows, and of the groups that they belong to, where columns have them."""
-    groups = _words(source.columns[request.group[0]]) if request.group else None
+def _named(request: Request, source: Source) -> dict[str, Any]:
+    """The names of rows, where a column has them, and the labels of the groups that they belong to, by column."""
+    groups = {name: _words(source.columns[name]) for name in request.group}
     return {"ids": _ids(request, source), "groups": groups}
 
 

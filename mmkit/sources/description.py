@@ -91,7 +91,7 @@ class Description:
         target: the truth; None where no target was named.
         sides: [N] the split of each row, as `splitting.SPLITS` numbers them, -1 none; None without a target.
         ids: [N] names of rows; None are their numbers.
-        groups: [N] labels of the first group's column; None where there is none.
+        groups: [N] labels of each group's column, by its name.
         how: how the splits were made, in words.
         findings: what the user should know.
         problems: columns whose kind the user must say, and how.
@@ -107,7 +107,7 @@ class Description:
     target: Target | None = None
     sides: Array | None = None
     ids: Sequence[str] | None = None
-    groups: Sequence[str] | None = None
+    groups: Mapping[str, Sequence[str]] = field(default_factory=dict)
     how: str = ""
     findings: Sequence[Finding] = ()
     problems: Sequence[str] = ()

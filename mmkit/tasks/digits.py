@@ -170,7 +170,10 @@ def _pairs(
             "spoken": [_recording(sound) for _, _, sound in pairs],
         },
         truth=[str(digit) for digit, _, _ in pairs],
-        groups=[f"writer-{writer_of[image]:02}/{speaker_of[sound]}" for _, image, sound in pairs],
+        groups={
+            "writer": [f"writer-{writer_of[image]:02}" for _, image, _ in pairs],
+            "speaker": [speaker_of[sound] for _, _, sound in pairs],
+        },
     )
 
 

@@ -197,7 +197,7 @@ class OwnData:
             Lazy(self._names, rows),
             {one.name: found.column(one, side) for one in found.inputs},
             Lazy(self._truths, rows),
-            None if found.groups is None else Lazy(Objects(found.groups), rows),
+            {name: Lazy(Objects(labels), rows) for name, labels in found.groups.items()} or None,
         )
 
 

@@ -78,6 +78,10 @@ class TestRefused:
             (["--encoder", "writen=cnn"], 2, "did you mean written?"),
             (["--seeds", "many"], 2, "many"),
             (["--seeds", "0"], 2, "--seeds takes 1 or more"),
+            (["--seed", "-1"], 2, "--seed takes 0 or more; got -1"),
+            (["--protocol", "fast"], 2, "--protocol takes quick or full; got fast"),
+            (["--same-within", "0"], 2, "--same-within takes more than 0; got 0"),
+            (["--same-within", "nan"], 2, "--same-within takes more than 0; got nan"),
             (["--threads", "0"], 2, "--threads takes 1 or more"),
             (["--precision", "int4"], 2, "got int4"),
             (["--device", "tpu"], 2, "device is one of"),
@@ -131,8 +135,8 @@ class TestRefused:
 
 
 SPEAKERS = (
-    "mmkit: splits share groups (train and validation 60, train and test 60, validation and test 84), such as "
-    "writer-00/george; figures on test do not speak of new groups\n"
+    "mmkit: splits share groups (train and validation 20, train and test 20, validation and test 20), such as "
+    "george; figures on test do not speak of new groups\n"
 )
 
 
@@ -140,7 +144,10 @@ class TestDryRun:
     def test_the_plan_is_shown_and_nothing_is_run(self, bench, tmp_path):
         code, out, err = bench("--fusion", "concat,sum", "--head", "linear", "--head", "mlp", "--dry-run")
         assert (code, err) == (0, SPEAKERS)
-        assert out.splitlines()[-3] == "8 combinations x 3 seeds = 24 runs on task digits, cpu, float32"
+        assert out.splitlines()[-3] == (
+            "a race of 4 fusions on validation, then the one that is best on validation and 4 inputs alone x 5 fresh "
+            "seeds: 29 runs on task digits, cpu, float32"
+        )
         assert out.splitlines()[-1].startswith("it will take about ")
         assert len(out.splitlines()) == 11
         assert list(tmp_path.iterdir()) == []
@@ -167,8 +174,9 @@ class TestDryRun:
     def test_runs_can_be_read_from_the_json_document(self, bench):
         code, out, _ = bench("--dry-run", "--json")
         found = json.loads(out)
-        assert (code, found["count"], len(found["runs"])) == (0, 15, 15)
+        assert (code, found["count"], len(found["runs"])) == (0, 17, 5)
         assert found["runs"][0]["fusion"]["name"] == "concat"
+        assert found["protocol"] == {"name": "quick", "race": [3, 2], "seeds": 5}
         assert [one["error"] for one in found["combinations"]] == [None] * 5
         assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 
@@ -188,8 +196,9 @@ class TestLayers:
         monkeypatch.setenv("MMKIT_CONFIG", "bench.toml")
 
         def planned(*arguments):
-            runs = json.loads(bench("--dry-run", "--json", *arguments)[1])["runs"]
-            return runs[0]["fusion"]["name"], len({run["seed"] for run in runs}), runs[0]["training"]["lr"]
+            found = json.loads(bench("--dry-run", "--json", *arguments)[1])
+            (run, *_) = found["runs"]
+            return run["fusion"]["name"], found["protocol"]["seeds"], run["training"]["lr"]
 
         assert planned() == ("sum", 2, 0.5)
         monkeypatch.setenv("MMKIT_FUSION", "mean")
@@ -216,7 +225,7 @@ class TestRun:
         assert "\x1b" not in out + err
         for word in ("concat", "only:left", "only:right", "macro F1", "FLOPs", "memory", "Confusion matrix of"):
             assert word in out
-        assert "the best single input" in out
+        assert "single input" in out
         *runs, last = (line for line in err.splitlines() if "it will take about" not in line)  # where that is long
         assert last == "mmkit: records are in found"
         assert len(runs) == 6
@@ -248,11 +257,11 @@ class TestRun:
     def test_a_failing_combination_gives_exit_code_1_and_the_others_are_shown(self, bench, tmp_path):
         code, out, err = bench(*SMALL, "--fusion", "tensor:budget=1", "--seeds", "1", "--out", "found")
         assert code == 1
-        assert "runs: tensor:budget=1, seed 0 failed; see the reason below" in err
+        assert "runs: tensor:budget=1, race 1 failed; see the reason below" in err
         assert "failed: tensor:budget=1: UsageError" in out
         assert (out + err).count("UsageError") == 1
         assert "only:left" in out
-        assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 4
+        assert len((tmp_path / "found" / "records.jsonl").read_text().splitlines()) == 5
 
     def test_saved_models_predict(self, bench, tmp_path):
         assert bench(*SMALL, "--seeds", "1", "--no-baselines", "--save", "--out", "found")[0] == 0

@@ -31,7 +31,7 @@ class TestDryRun:
         code, out, _ = bench(*SMALL, "--dry-run")
         assert code == 0
         assert out.splitlines()[-3:-1] == [
-            "3 combinations x 3 seeds = 9 runs on task synthetic-unique:train=48, cpu, float32",
+            "1 fusion and 2 inputs alone x 5 fresh seeds: 15 runs on task synthetic-unique:train=48, cpu, float32",
             "before them 9 to 12 search runs, which choose a learning rate of 0.0005, 0.002, 0.01 on validation",
         ]
         assert "before them 9 search runs," in bench(*SMALL, "--epochs", "2", "--dry-run")[1]
@@ -40,7 +40,7 @@ class TestDryRun:
 
     def test_the_document_has_the_same(self, bench):
         found = json.loads(bench(*SMALL, "--dry-run", "--json")[1])
-        assert (found["count"], found["search"]) == (9, {"rates": [5e-4, 2e-3, 1e-2], "least": 9, "most": 12})
+        assert (found["count"], found["search"]) == (15, {"rates": [5e-4, 2e-3, 1e-2], "least": 9, "most": 12})
 
     def test_a_rate_on_the_command_line_overrides_those_of_the_configuration(self, bench, tmp_path):
         (tmp_path / "bench.toml").write_text("[train]\nrates = [0.1, 0.2]\n")
@@ -64,7 +64,7 @@ class TestDryRun:
         (line,) = [line for line in out.splitlines() if line.startswith("tensor")]
         assert "\tleft out: UsageError: fusion tensor:budget=100: tensor fusion of 2 inputs" in line
         fusions = [entry.name for entry in installed().available("fusion")]
-        assert f"{len(fusions) - 1 + 2} combinations x 3 seeds" in out
+        assert f"a race of {len(fusions) - 1} fusions on validation" in out
         assert bench(*SMALL[:2], "--fusion", "tensor", "-o", "fusion.budget=100", "--dry-run")[0] == 2
 
 

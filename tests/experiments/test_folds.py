@@ -122,15 +122,21 @@ def test_the_verdict_joins_what_each_fold_chose_by_its_own_validation(tmp_path):
     best = []
     for number in (1, 2, 3):
         of_fold = [one for one in suite.records if one.fold.number == number and not one.fusion.startswith("only:")]
+        raced = [one for one in of_fold if one.phase == "search"]
+        assert [one.metrics for one in raced] == [{}] * 4
         losses = {
-            fusion: np.mean([one.validation["log_loss"] for one in of_fold if one.fusion == fusion])
+            fusion: np.mean([one.validation["log_loss"] for one in raced if one.fusion == fusion])
             for fusion in ("concat", "late")
         }
         chosen = min(losses, key=losses.__getitem__)
-        best.append([one for one in of_fold if one.fusion == chosen])
+        best.append([one for one in of_fold if one.phase == "confirm"])
+        assert {one.fusion for one in best[-1]} == {chosen}
     right = sum(np.nansum(one.scores.values) for records in best for one in records)
     assert verdict.scores[0] == pytest.approx(right / 120)
     assert (verdict.folds, verdict.samples, verdict.seeds) == (3, 60, 2)
+    assert "Chosen on validation in each of 3 folds." in verdict.sentence()
+    seeds = {one.fold.number: one.seed for one in suite.records if (one.phase, one.index) == ("confirm", 0)}
+    assert len(set(seeds.values())) == 3  # of other rows
     assert verdict.sentence().startswith("On these rows, ")
     assert verdict.sentence().endswith("so the margin does not hold for other data.")
 

@@ -30,12 +30,12 @@ def labels(found):
     return [combination.label for combination in found]
 
 
-def test_the_default_is_three_fusions_on_digits_with_each_input_alone_and_three_seeds():
+def test_the_default_is_three_fusions_on_digits_with_each_input_alone_and_five_seeds():
     asked = planned()
     assert (asked.task.name, labels(asked.combinations), asked.seeds) == (
         "digits",
         ["concat", "log-pool", "attention"],
-        (0, 1, 2),
+        5,
     )
     assert sorted(labels(asked.baselines)) == ["only:spoken", "only:written"]
     assert {str(c) for c in asked.combinations[0].encoders.values()} == {"cnn", "fcn"}
@@ -54,13 +54,12 @@ def test_a_suite_is_the_product_of_its_axes():
         encoders={"written": ["cnn", "lenet"], "spoken": ["fcn", "series-rnn", "fcn:width=16"]},
         fusions=["concat,sum", "low-rank:rank=2"],
         heads=["linear", "mlp"],
-        seeds=2,
+        seed=7,
     )
     assert len(asked.combinations) == 2 * 3 * 3 * 2
     assert len(asked.baselines) == (2 + 3) * 2  # each encoder with each head, alone
-    assert len(asked.runs()) == 2 * (36 + 10)
-    assert len({str(run.document()) for run in asked.runs()}) == 92
-    assert [run.seed for run in asked.runs()] == [0] * 46 + [1] * 46
+    assert len({str(run.document()) for run in asked.runs()}) == len(asked.runs()) == 36 + 10
+    assert {run.seed for run in asked.runs()} == {7}
 
 
 def test_baselines_may_be_left_out():
@@ -195,6 +194,9 @@ class TestOptions:
         ("rest", "message"),
         [
             ({"seeds": 0}, "--seeds takes 1 or more; got 0"),
+            ({"seed": -1}, "--seed takes 0 or more; got -1"),
+            ({"protocol": "fast"}, "--protocol takes quick or full; got fast"),
+            ({"same_within": 0.0}, "--same-within takes more than 0; got 0"),
             ({"fusions": ["concta"]}, "there is no fusion concta; did you mean concat"),
             ({"task": "digit"}, "there is no task digit; did you mean digits"),
             ({"heads": ["regression"]}, "head regression predicts scalar, and the target of the task is classes"),

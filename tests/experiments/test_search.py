@@ -170,8 +170,10 @@ class TestSuite:
         assert (len(of["search"]), len(of["comparison"]), len(found)) == (6, 6, 12)
         for one in of["search"]:
             assert (one["metrics"], one["scores"], one["confusion"], one["samples"]["test"]) == ({}, None, None, None)
-            assert one["seed"] == SEED
-        assert {record.seed for record in suite.records} == {0, 1}
+            assert (one["phase"], one["index"], one["base"]) == ("search", 0, 0)
+        (seed,) = {one["seed"] for one in of["search"]}
+        assert len({record.seed for record in suite.records} - {seed}) == 2
+        assert {(record.phase, record.index) for record in suite.records} == {("confirm", 0), ("confirm", 1)}
         assert [len(row.records) for row in suite.rows] == [2, 2, 2]
         for record in suite.records:
             losses = {
@@ -187,7 +189,7 @@ class TestSuite:
     def test_test_is_not_read_before_a_comparison(self, tmp_path, monkeypatch):
         asked, decoded = [], Splits.__call__  # what a task gives is hashed before, and not decoded
         monkeypatch.setattr(Splits, "__call__", lambda self, name: asked.append(name) or decoded(self, name))
-        monkeypatch.setattr("mmkit.experiments.suite.Plan.runs", _stop_at_second(asked))
+        monkeypatch.setattr("mmkit.experiments.steps.Protocol.carry_out", _stop)
         with pytest.raises(KeyboardInterrupt):
             self.bench(tmp_path)
         assert len(self.lines(tmp_path)) == 6
@@ -224,20 +226,25 @@ class TestSuite:
         assert {one["search"] for one in self.lines(tmp_path)} == {None}
 
 
-def _stop_at_second(asked):
-    """`Plan.runs` that raises when it is asked for the runs with what was chosen, after the search."""
-    from mmkit.experiments.plan import Plan
+def _stop(self):
+    """In place of the runs that are compared."""
+    raise KeyboardInterrupt
 
-    runs = Plan.runs
 
-    def stop(self, chosen=None):
-        if chosen and len(chosen) == len(self.all):
-            raise KeyboardInterrupt
-        return runs(self, chosen)
-
-    return stop
+def test_of_several_fusions_the_best_training_of_a_search_is_the_first_run_of_the_race(tmp_path):
+    suite = TestSuite().bench(tmp_path, fusion=["concat", "sum"], seeds=1)
+    found = TestSuite.lines(tmp_path)
+    searched, compared = ([one for one in found if one["purpose"] == purpose] for purpose in ("search", "comparison"))
+    assert len(searched) == 8  # two rates of two fusions and two inputs
+    again = {one["id"] for one in searched} & {one["id"] for one in compared}
+    assert len(again) == 2
+    raced = [record for record in suite.records if record.phase == "search"]
+    assert [record.index for record in raced] == [0, 0, 1, 1]
+    assert {record.id for record in raced if record.index == 0} == again
+    assert all(record.metrics == {} for record in raced)  # test is read for what is confirmed
+    assert len(found) == 8 + 2 + 2 + 3
 
 
 def test_the_seed_of_the_search_is_none_of_the_runs():
     assert SEED > 10**6
-    assert SEED not in {run.seed for run in planned(seeds=5).runs()}
+    assert SEED not in {run.seed for run in planned().runs()}

@@ -98,22 +98,25 @@ class TestSuite:
             yardsticks=False,
             cache=tmp_path / "cache" if cache else None,
         )
-        assert len(suite.records) == len(planned.runs()) == 8
-        for run, record in zip(planned.runs(), suite.records, strict=True):
-            assert results(record) == results(execute(run)[0])
+        assert len(suite.records) == 10  # a race of two in two rounds, and three combinations with two seeds
+        by_label = {one.label: one for one in planned.all}
+        for record in suite.records:
+            run = planned.run(by_label[record.fusion], record.seed)
+            assert results(record) == results(execute(run, tested=record.phase == "confirm")[0])
 
     @pytest.mark.parametrize("drawn", [True, False])
     def test_encoders_are_built_and_samples_encoded_once_a_seed_or_once(self, tmp_path, drawn):
         planned = asked(("concat", "sum", "gated"), drawn=drawn)
         carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache", yardsticks=False)
-        # Of each seed: left, right after left, and right alone, which begins elsewhere if left has drawn. The first
-        # finds what the rehearsal left, where the latest right is the one alone.
-        # Where it has drawn, the estimate of the time builds both of the first combination once more.
-        assert Frozen.built == (3 + 2 + 3 + 2 if drawn else 2 + 0 + 2)
+        # Of each seed of confirmation: left, right after left, and right alone, which begins elsewhere if left has
+        # drawn; of each of the race, which has no single inputs, the first two. The rehearsal has a seed of its own,
+        # and where left has drawn, the estimate of the time builds both of the first combination once more.
+        assert Frozen.built == ((3 + 2) + 2 + 2 + 3 + 3 if drawn else 5 * 2)
         samples = 48 + 256 + 512
         rehearsed = STEP_SAMPLES * (3 * 2 + 2)
         paced = 48 * (3 if drawn else 2) + INFERENCE_BATCH * 2
-        assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + rehearsed + paced
+        raced = 2 * 2 * (48 + 256) if drawn else 0  # the race reads no test
+        assert Frozen.encoded == samples * (2 * 3 if drawn else 2) + raced + rehearsed + paced
 
     def test_trained_encoders_are_never_shared(self, tmp_path):
         planned = plan(mmkit.installed(), task=TASK, fusions=["concat", "sum"], seeds=1, settings=Settings("cpu"),
@@ -128,7 +131,8 @@ class TestSuite:
 
 class TestCopies:
     def test_copies_are_encoded_once_for_all_seeds_and_fusions(self, tmp_path):
-        runs = asked(("concat", "sum"), noise=0.1, drawn=False, training={"copies": 3}).runs()
+        planned = asked(("concat", "sum"), noise=0.1, drawn=False, training={"copies": 3})
+        runs = [planned.run(one, seed) for seed in range(2) for one in planned.all]
         shared = Shared(tmp_path)
         records = [execute(run, shared=shared)[0] for run in runs if run.combination.fusion]
         assert Frozen.encoded == 2 * (3 * 48 + 256 + 512)

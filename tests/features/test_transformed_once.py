@@ -37,12 +37,12 @@ def seen(monkeypatch):
 
 def test_a_suite_of_thirty_runs_transforms_each_split_once(seen, tmp_path):
     encoders = {"table": ["table-mlp:width=8", "table-mlp:width=16"]}
-    planned = plan(mmkit.installed(), task=TASK, encoders=encoders, fusions=["concat", "sum", "mean"], seeds=3,
+    planned = plan(mmkit.installed(), task=TASK, encoders=encoders, fusions=["concat", "sum", "mean"], seeds=5,
                    training=SMALL)  # fmt: skip
-    assert len(planned.runs()) >= 30
     suite = carry_out(planned, tmp_path, mmkit.installed(), cost=False, yardsticks=False)
     assert not suite.failures
-    sizes = {name: getattr(suite.records[0].samples, name) for name in ("train", "validation", "test")}
+    assert len(suite.records) >= 30
+    sizes = {name: getattr(suite.records[-1].samples, name) for name in ("train", "validation", "test")}
     assert len(set(sizes.values())) == 3
     for size in sizes.values():
         assert seen["TableTransform", "__call__", size] == 2  # two inputs

@@ -1,136 +1,249 @@
 """The answer in one sentence, with its margin, from records alone."""
 
-import math
-import statistics
-
+import numpy as np
 import pytest
 
-from mmkit.records.record import Record
-from mmkit.records.scores import Scores
+from mmkit.records.verdicts import Terms
+from mmkit.report.statistics import compare
 from mmkit.report.summary import rows
-from mmkit.report.verdict import verdict, written
+from mmkit.report.values import written
+from mmkit.report.verdict import level_with_the_best, seeds_wanted, verdict
+from tests.report.records import compared, over_seeds, record, table
 
 
-def record(fusion, seed, test, validation=None, *, metric="accuracy", higher=True, scores=None, **rest):
-    where = {"device": "cpu", "precision": "float32", "machine": {}, "software": {}, "plugins": {}, "libraries": {}}
-    known = {
-        "id": "",
-        "task": "pets",
-        "status": "ok",
-        "encoders": {"a": "cnn"},
-        "fusion": fusion,
-        "head": "mlp",
-        "objectives": [],
-        "seed": seed,
-        "metric": metric,
-        "higher_is_better": higher,
-        "metrics": {metric: test},
-        "validation": {metric: test if validation is None else validation},
-        "scores": None if scores is None else Scores.of(scores),
-        "run": {},
-        **where,
-    }
-    return Record(**{**known, **rest})
-
-
-def compared(*records):
-    return verdict(rows(records))
-
-
-def over_seeds(fusion, tests, **rest):
-    return [record(fusion, seed, test, **rest) for seed, test in enumerate(tests)]
+def two(gain, **rest):
+    return [
+        *over_seeds("sum", table(0.8 + gain, number=1), **rest),
+        *over_seeds("only:a", table(0.8, number=2), **rest),
+    ]
 
 
 def test_a_fusion_beyond_the_margin_scored_above():
-    found = compared(*over_seeds("sum", [0.90, 0.92, 0.91]), *over_seeds("only:a", [0.80, 0.81, 0.79]))
-    assert found.finding == "above"
-    assert found.difference == pytest.approx(0.11)
-    assert found.margin == pytest.approx(2 * statistics.stdev([0.10, 0.11, 0.12]) / math.sqrt(3))
-    assert found.sentence().startswith(
-        "On test, sum scored above the best single input, only:a: accuracy 91.0 against 80.0, 11.0 points better"
-    )
+    found = compared(*two(0.1))
+    expected = compare(table(0.9, number=1), {"only:a": table(0.8, number=2)}, same=0.01)
+    assert (found.finding, found.singles) == ("above", 1)
+    assert found.margin == pytest.approx(expected.margins["only:a"].total, rel=1e-4)
+    assert (found.low, found.high) == pytest.approx((expected.low, expected.high), rel=1e-4)
+    assert (found.seeds, found.samples) == (5, 200)
+    said = found.sentence()
+    assert said.startswith("On test, sum scored above the single input: accuracy ")
+    assert f"{100 * found.difference:.1f} points better, between {100 * found.low:.1f} and " in said
+    assert " of 5 fresh seeds, " in said
+    assert " of 200 samples)." in said
+
+
+def test_it_must_beat_every_single_input_and_names_the_nearest():
+    singles = [*over_seeds("only:a", table(0.8, number=2)), *over_seeds("only:b", table(0.85, number=3))]
+    found = compared(*over_seeds("sum", table(0.95, number=1)), *singles)
+    assert (found.finding, found.single.fusion, found.singles) == ("above", "only:b", 2)
+    assert "scored above every single input: accuracy " in found.sentence()
+    assert " of only:b, the nearest of 2; " in found.sentence()
+    near = compared(*over_seeds("sum", table(0.852, number=1)), *singles)
+    assert (near.finding, near.single.fusion) == ("unclear", "only:b")
+
+
+def test_the_full_protocol_says_beats():
+    assert "sum beats the single input" in compared(*two(0.1), terms=Terms(protocol="full")).sentence()
 
 
 def test_a_fusion_below_the_margin_scored_below():
-    found = compared(*over_seeds("sum", [0.80, 0.81, 0.79]), *over_seeds("only:a", [0.90, 0.92, 0.91]))
+    found = compared(*two(-0.1))
     assert found.finding == "below"
-    assert "scored below the best single input" in found.sentence()
-    assert "11.0 points worse" in found.sentence()
+    assert "scored below the best single input: accuracy " in found.sentence()
+    assert "points worse, between " in found.sentence()
 
 
-def test_a_difference_within_the_margin_is_unclear():
-    found = compared(*over_seeds("sum", [0.90, 0.80, 0.95]), *over_seeds("only:a", [0.88, 0.85, 0.89]))
+def test_a_difference_within_the_margin_is_unclear_and_says_what_could_have_been_seen():
+    found = compared(*two(0.005))
     assert found.finding == "unclear"
-    assert "cannot be distinguished from the best single input" in found.sentence()
-
-
-def test_one_seed_gives_no_margin_and_no_verdict():
-    found = compared(record("sum", 0, 0.99), record("only:a", 0, 0.1))
-    assert (found.margin, found.finding) == (None, "none")
-    assert found.sentence().startswith("One seed gives no verdict, --seeds 3 does: on test, ")
-    assert "distinguished" not in found.sentence()
-
-
-def test_the_test_samples_widen_the_margin():
-    fused, alone = [[1, 1, 1, 0]] * 2, [[1, 0, 0, 0]] * 2
-    of_fusion = [record("sum", seed, 0.75, scores=scores) for seed, scores in enumerate(fused)]
-    of_single = [record("only:a", seed, 0.25, scores=scores) for seed, scores in enumerate(alone)]
-    found = compared(*of_fusion, *of_single)
-    assert found.samples == 4
-    # No spread over seeds; over samples the differences are 0, 1, 1, 0.
-    assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([0, 1, 1, 0]) / 4))
-
-
-def test_samples_are_paired_where_both_have_a_score():
-    nothing = float("nan")  # of a sample that was left out
-    of_fusion = [record("sum", seed, 0.75, scores=[1.0, 0.0, nothing, 1.0, 1.0]) for seed in (0, 1)]
-    of_single = [record("only:a", seed, 0.5, scores=[0.0, 0.0, 1.0, 1.0, nothing]) for seed in (0, 1)]
-    found = compared(*of_fusion, *of_single)
-    assert found.samples == 3
-    assert found.margin == pytest.approx(2 * math.sqrt(statistics.variance([1, 0, 0]) / 3))
-
-
-def test_samples_of_different_test_splits_are_not_paired():
-    rest = {"scores": [1.0, 0.0, 1.0]}
-    of_fusion = [record("sum", seed, 0.75, data={"test": {"truth": "a"}}, **rest) for seed in (0, 1)]
-    of_single = [record("only:a", seed, 0.5, data={"test": {"truth": "b"}}, **rest) for seed in (0, 1)]
-    assert compared(*of_fusion, *of_single).samples == 0
-
-
-def test_both_are_chosen_on_validation_and_not_on_test():
-    found = compared(
-        *over_seeds("sum", [0.5, 0.5], validation=0.9),
-        *over_seeds("concat", [0.99, 0.99], validation=0.8),
-        *over_seeds("only:a", [0.6, 0.6], validation=0.7),
-        *over_seeds("only:b", [0.9, 0.9], validation=0.6),
+    assert "cannot be told from the best single input, only:a: " in found.sentence()
+    assert found.can_show == pytest.approx((1.43 * found.margin, 1.43 * found.of_samples))
+    whole, seeds = (f"{100 * value:.1f}" for value in found.can_show)
+    assert (
+        f"200 samples and 5 seeds can show a difference of {whole} points; more seeds alone, {seeds}."
+        in found.sentence()
     )
-    assert (found.fusion.fusion, found.single.fusion) == ("sum", "only:a")
-    assert found.difference == pytest.approx(-0.1)
+
+
+def test_two_seeds_that_differ_much_can_show_nothing_and_say_so():
+    wild = {"seeds": 2, "of_seeds": 0.3}
+    found = compared(
+        *over_seeds("sum", table(0.8, number=1, **wild)), *over_seeds("only:a", table(0.8, number=2, **wild))
+    )
+    assert found.can_show[0] > 1
+    assert "200 samples and 2 seeds can show no difference at all; more seeds alone, one of " in found.sentence()
+
+
+def test_within_what_counts_as_the_same_it_is_as_good():
+    found = compared(*two(0.002), terms=Terms(same=6))
+    assert found.finding == "equal"
+    assert "sum is as good as the best single input, within 6 points: " in found.sentence()
+    assert "worse and" in found.sentence()
+
+
+def test_of_another_metric_two_percent_of_the_best_single_input_are_the_same():
+    tight = {"spread": 0.002, "of_seeds": 0.0001}
+    rest = {"metric": "rmse", "higher": False}
+    found = compared(
+        *over_seeds("sum", table(2.0, number=1, **tight), **rest),
+        *over_seeds("only:a", table(2.01, number=2, **tight), **rest),
+    )
+    assert found.same == pytest.approx(0.02 * 2.01, rel=1e-3)
+    assert compared(*two(0, metric="rmse", higher=False), terms=Terms(same=0.5)).same == 0.5
 
 
 def test_if_lower_is_better_a_lower_value_is_above():
-    found = compared(
-        *over_seeds("sum", [1.0, 1.1], metric="rmse", higher=False),
-        *over_seeds("only:a", [2.0, 2.1], metric="rmse", higher=False),
-    )
+    found = compared(*two(-0.1, metric="rmse", higher=False))
     assert found.finding == "above"
-    assert found.difference == pytest.approx(1)
-    assert "RMSE 1.05 against 2.05, 1 better" in found.sentence()
+    assert found.difference > 0
+    assert "RMSE 0.6" in found.sentence() or "RMSE 0.7" in found.sentence()
+    assert " better, between" in found.sentence()
 
 
-def test_only_seeds_that_both_have_are_compared():
-    found = compared(*over_seeds("sum", [0.9, 0.8, 0.1]), *over_seeds("only:a", [0.7, 0.7]))
-    assert (found.seeds, found.difference) == (2, pytest.approx(0.15))
+def test_one_seed_gives_no_verdict_and_says_how_to_get_one():
+    found = compared(record("sum", 0, 0.99, scores=[1, 0.98]), record("only:a", 0, 0.1, scores=[0.1, 0.1]))
+    assert (found.margin, found.finding) == (None, "none")
+    assert found.sentence().startswith("No verdict: one seed; --seeds 5 gives one. On test, sum reached accuracy 99.0 ")
+    assert "points better" in found.sentence()
+
+
+def test_a_training_that_failed_gives_no_verdict():
+    failed = record("only:a", 5, None, status="failed", error="DivergedError: no")
+    found = compared(*two(0.1), failed)
+    assert (found.finding, found.why) == ("none", "1 of 6 trainings of only:a failed")
+
+
+def test_an_input_that_failed_with_every_seed_gives_no_verdict():
+    failed = [record("only:b", seed, None, status="failed", error="x") for seed in range(5)]
+    found = compared(*two(0.1), *failed)
+    assert found.why == "5 of 5 trainings of only:b failed"
+
+
+def test_a_metric_that_is_not_defined_on_a_run_gives_no_verdict():
+    (first, *rest) = over_seeds("sum", table(0.9, number=1))
+    lacking = record("sum", 0, None, scores=None)
+    found = compared(lacking, *rest, *over_seeds("only:a", table(0.8, number=2)))
+    assert found.why == "accuracy is not defined on 1 of 5 runs of sum"
+    assert first.metric == "accuracy"
+    assert compared(lacking, record("only:a", 0, 0.5)) is None  # nothing to tell
+
+
+def test_a_metric_without_scores_gives_no_verdict():
+    found = compared(*(record(name, seed, 0.5) for name in ("sum", "only:a") for seed in range(3)))
+    assert found.why == "accuracy has no margin over samples"
+
+
+def test_samples_are_paired_where_all_have_a_score():
+    one, other = table(0.9, number=1), table(0.8, number=2)
+    one[2, 0] = other[1, 5] = np.nan  # of samples that were left out
+    rest = {"data": {"test": {"ids": "a"}}}
+    found = compared(
+        *(record("sum", seed, 0.9, scores=row, **rest) for seed, row in enumerate(one)),
+        *(record("only:a", seed, 0.8, scores=row, **rest) for seed, row in enumerate(other)),
+    )
+    assert (found.samples, found.finding) == (198, "above")
+
+
+@pytest.mark.parametrize("change", [{"data": {"test": {"ids": "b"}}}, {"scores": [1.0, 2.0]}])
+def test_runs_of_different_test_samples_give_no_verdict(change):
+    data = {"data": {"test": {"ids": "a"}}}
+    found = compared(*two(0.1, **data), record("only:a", 9, 0.8, **{"scores": table(0.8)[0], **data, **change}))
+    assert found.why == "the runs are of different test samples"
+
+
+def test_groups_count_and_are_told():
+    labels = np.arange(200) % 20
+    found = compared(*two(0.1), terms=Terms({"group": labels}))
+    assert " of 200 samples in 20 groups)." in found.sentence()
+    crossing = Terms({"speaker": labels, "writer": np.arange(200) // 20})
+    assert "samples in groups, 20 by speaker and 10 by writer" in compared(*two(0.1), terms=crossing).sentence()
+
+
+@pytest.mark.parametrize(
+    ("labels", "why"),
+    [
+        ([0] * 100 + [1] * 100, "the test samples are of 2 groups by speaker; 3 are needed"),
+        (
+            [0] * 197 + [1, 2, 3],
+            "the test samples are of 4 groups by speaker, of such sizes that they count as 1.0; 3 ",
+        ),
+    ],
+)
+def test_too_few_groups_give_no_verdict(labels, why):
+    found = compared(*two(0.1), terms=Terms({"speaker": np.array(labels)}))
+    assert found.finding == "none"
+    assert found.why.startswith(why)
+
+
+def test_a_second_look_has_a_wider_margin_and_says_so():
+    first, second = compared(*two(0.1)), compared(*two(0.1), terms=Terms(look=2))
+    assert second.margin > 1.3 * first.margin
+    assert second.sentence().endswith("Look 2 at this test split: margin widened.")
+
+
+def test_what_was_only_searched_is_neither_compared_nor_chosen_by():
+    searched = over_seeds("concat", table(0.99, number=4), validation=0.99)
+    searched = [
+        record("concat", one.seed, 0.99, phase="search", index=one.seed, validation=0.99, metrics={})
+        for one in searched
+    ]
+    confirmed = two(0.1, phase="confirm")
+    found = compared(*searched, *confirmed)
+    assert (found.fusion.fusion, found.fusions) == ("sum", 2)
+    assert "Chosen among 2 fusions on validation." in found.sentence()
+    order = [row.fusion for row in rows([*searched, *confirmed])]
+    assert order == ["sum", "only:a", "concat"]
+
+
+def test_search_seeds_that_read_test_lend_their_variance_alone():
+    quiet = compared(*two(0.1, phase="confirm"))
+    wild = [
+        record("sum", 10 + number, value, phase="search", index=number) for number, value in enumerate((0.2, 0.9, 0.5))
+    ]
+    loud = compared(*wild, *two(0.1, phase="confirm"))
+    assert loud.difference == quiet.difference
+    assert loud.of_seeds > 3 * quiet.of_seeds
+    assert loud.of_samples == quiet.of_samples
+
+
+def test_more_seeds_are_wanted_where_seeds_differ_more_than_samples():
+    still = {"of_seeds": 0.001}
+    calm = rows(
+        [*over_seeds("sum", table(0.9, number=1, **still)), *over_seeds("only:a", table(0.8, number=2, **still))]
+    )
+    assert seeds_wanted(calm, Terms(), 10) == 5
+    wild = [*over_seeds("sum", table(0.9, number=1, of_seeds=0.2)), *over_seeds("only:a", table(0.8, number=2))]
+    assert seeds_wanted(rows(wild), Terms(), 10) == 10
+    moved = [*over_seeds("sum", table(0.1, number=1, of_seeds=0.2)), *over_seeds("only:a", table(0.8, number=2))]
+    assert seeds_wanted(rows(moved), Terms(), 10) == 10  # blind to the difference
+
+
+def test_rows_that_cannot_be_told_from_the_best():
+    found = rows(
+        [
+            *over_seeds("sum", table(0.9, number=1)),
+            *over_seeds("concat", table(0.901, number=2)),
+            *over_seeds("only:a", table(0.5, number=3)),
+        ]
+    )
+    assert {row.fusion for row in level_with_the_best(found)} == {"sum", "concat"}
+    few = rows([*two(0), *over_seeds("late", table(0.8, seeds=2, number=5))])
+    assert level_with_the_best(few) == []
 
 
 def test_without_a_fusion_or_a_single_input_there_is_no_verdict():
-    assert compared(*over_seeds("sum", [0.9])) is None
-    assert compared(*over_seeds("only:a", [0.9])) is None
+    assert compared(*over_seeds("sum", table(0.9))) is None
+    assert compared(*over_seeds("only:a", table(0.9))) is None
     assert compared() is None
 
 
-def test_an_undefined_score_gives_no_verdict():
-    assert compared(*over_seeds("sum", [None, None]), *over_seeds("only:a", [0.5, 0.5])) is None
+def test_the_document_has_all_of_it():
+    found = compared(*two(0.1))
+    document = found.document()
+    assert document["finding"] == "above"
+    assert document["sentence"] == found.sentence()
+    assert document["runs"] == sorted(f"{name} {seed}" for name in ("only:a", "sum") for seed in range(5))
+    assert verdict(rows(two(0.1))).document() == document
 
 
 def test_shares_are_percent_and_others_three_digits():

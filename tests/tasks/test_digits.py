@@ -82,8 +82,8 @@ def test_both_items_of_a_pair_are_of_its_class(task):
 @pytest.mark.parametrize("seed", range(20))
 def test_new_speakers_share_no_writer_and_no_speaker(seed):
     task = DigitsNewSpeakers(per_class=50, split=seed)
-    persons = {split: [group.split("/") for group in task.split(split).groups] for split in SPLITS}
-    writers, speakers = ({split: {pair[side] for pair in persons[split]} for split in SPLITS} for side in (0, 1))
+    persons = {split: task.split(split).factors for split in SPLITS}
+    writers, speakers = ({split: set(persons[split][of]) for split in SPLITS} for of in ("writer", "speaker"))
     for one, other in (("train", "validation"), ("train", "test"), ("validation", "test")):
         assert not writers[one] & writers[other]
         assert not speakers[one] & speakers[other]
@@ -93,7 +93,7 @@ def test_new_speakers_share_no_writer_and_no_speaker(seed):
 
 def test_digits_share_them_as_the_description_says():
     task = Digits()
-    train, test = ({name for group in task.split(split).groups for name in group.split("/")} for split in SPLITS[::2])
+    train, test = (set().union(*task.split(split).factors.values()) for split in SPLITS[::2])
     assert train <= test
     assert "share writers and speakers" in task.description
 

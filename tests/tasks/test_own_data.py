@@ -105,7 +105,7 @@ def test_a_moved_file_is_the_same_run(written):
 
 def test_no_group_stands_in_two_splits_and_the_splits_keep_the_classes_alike(written):
     made = task(written(rows(300), "parquet"), group=("user",))
-    groups = {name: set(made.split(name).groups) for name in ("train", "validation", "test")}
+    groups = {name: set().union(*made.split(name).factors.values()) for name in ("train", "validation", "test")}
     assert not groups["train"] & (groups["test"] | groups["validation"])
     truth = made.split("train").truth
     assert all(abs(truth.count(label) / len(truth) - 1 / 3) < 0.05 for label in CHINESE)

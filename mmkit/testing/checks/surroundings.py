@@ -121,7 +121,8 @@ def transform_hash_order(specimen: EncoderSpecimen | HeadSpecimen) -> str | None
 
 
 def _of_split(samples: Samples) -> dict[str, str]:
-    columns = {"ids": samples.ids, "truth": samples.truth, "groups": samples.groups or ()}
+    columns = {"ids": samples.ids, "truth": samples.truth}
+    columns |= {f"groups {name}": labels for name, labels in samples.factors.items()}
     columns |= {f"input {name}": column for name, column in samples.inputs.items()}
     return {name: sha256(content(list(column))).hexdigest() for name, column in columns.items()}
 

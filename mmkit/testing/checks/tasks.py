@@ -40,7 +40,9 @@ def columns(specimen: TaskSpecimen) -> str | None:
         if strangers := set(samples.inputs) - set(specimen.task.inputs):
             raise ContractError(f"the split {name} has {sorted(strangers)}, which are no inputs")
         lengths = {key: len(column) for key, column in samples.inputs.items()}
-        lengths |= {"truth": len(samples.truth)} | ({} if samples.groups is None else {"groups": len(samples.groups)})
+        lengths |= {"truth": len(samples.truth)} | {
+            f"groups {name}": len(labels) for name, labels in samples.factors.items()
+        }
         if wrong := {key: length for key, length in lengths.items() if length != count}:
             raise ContractError(f"the split {name} has {count} ids; columns of another length: {wrong}")
         if all(truth is None for truth in samples.truth):
@@ -150,7 +152,7 @@ def groups_apart(specimen: TaskSpecimen) -> str | None:
     if all(samples.groups is None for samples in specimen.splits.values()):
         return "its samples have no groups"
     for (one, a), (other, b) in combinations(specimen.splits.items(), 2):
-        if shared := set(a.groups or ()) & set(b.groups or ()):
+        if shared := set().union(*a.factors.values()) & set().union(*b.factors.values()):
             raise ContractError(f"{one} and {other} share {len(shared)} groups, such as {min(shared)!r}")
     return None
 
@@ -160,9 +162,11 @@ def same_again(specimen: TaskSpecimen) -> str | None:
     other = specimen.build()
     for name in ("test", "train"):
         again, first = other.split("test" if name == "test" else "train"), specimen.splits[name]
-        for column in ("ids", "truth", "groups", "inputs"):
+        for column in ("ids", "truth", "factors", "inputs"):
             if not alike(_listed(getattr(again, column)), _listed(getattr(first, column))):
-                raise ContractError(f"asked again, the split {name} has other {column}")
+                raise ContractError(
+                    f"asked again, the split {name} has other {'groups' if column == 'factors' else column}"
+                )
     return None
 
 
