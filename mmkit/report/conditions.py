@@ -16,7 +16,7 @@ from typing import Literal
 from mmkit.errors import UsageError, one_of
 from mmkit.report.changes import SIZES, TIMES, Change
 from mmkit.report.paired import LEVEL
-from mmkit.report.verdict import is_share
+from mmkit.report.values import is_share
 
 Outcome = Literal["kept", "broken", "unclear"]
 _ALARMS = 0.05

@@ -11,7 +11,7 @@ from mmkit.errors import UsageError, one_of
 from mmkit.records.reading import Read
 from mmkit.records.record import Record
 from mmkit.report.changes import LOWER
-from mmkit.report.verdict import written
+from mmkit.report.values import written
 
 STATUSES = ("ok", "failed")
 VALIDATION = "validation."

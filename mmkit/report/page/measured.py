@@ -16,7 +16,7 @@ import numpy as np
 
 from mmkit.report.page.folder import Folder
 from mmkit.report.summary import Row, names
-from mmkit.report.verdict import is_share
+from mmkit.report.values import is_share
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,8 @@ from mmkit.report.page.table import details_of, table_of
 from mmkit.report.page.trust import checks
 from mmkit.report.summary import names
 from mmkit.report.titles import title_of
-from mmkit.report.verdict import is_share, verdict, written
+from mmkit.report.values import is_share, written
+from mmkit.report.verdict import verdict
 
 COLUMNS = 60
 """Columns of a user's table that are shown."""

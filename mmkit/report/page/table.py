@@ -10,7 +10,7 @@ from mmkit.report.page.measured import Measured, pareto
 from mmkit.report.sheets import BESIDE, bytes_of, count_of
 from mmkit.report.summary import Row, Spread, by_which, tied
 from mmkit.report.titles import title_of
-from mmkit.report.verdict import is_share, written
+from mmkit.report.values import is_share, written
 
 
 @dataclass(frozen=True)
