@@ -19,6 +19,7 @@ from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
+from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out, refuses_unseen
 from mmkit.experiments.task_checks import check_task
@@ -230,7 +231,7 @@ def fit(
             for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
                 shown.note(line)
             record, model = execute(run, splits, catalog=catalog, shared=Shared(progress=shown))
-            return model, record
+            return remembering(model, splits), record
         keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
         with TemporaryDirectory() if out is None else nullcontext(out) as folder:
             made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), progress=shown)

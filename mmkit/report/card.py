@@ -24,6 +24,7 @@ def card(
     *,
     command: str = "",
     licence: str | None = None,
+    remembers: bool = False,
 ) -> str:
     """The card of a model.
 
@@ -34,6 +35,7 @@ def card(
         data: the description of a user's own data, as `data.json` has it; None for another task.
         command: that made it; empty if none did.
         licence: of the model, as its maker gave it; None is "not stated".
+        remembers: whether hashes of the rows that it was trained on stand beside it.
     """
     parts = [
         f"# {name}",
@@ -42,7 +44,7 @@ def card(
         f"## What it is worth\n\n{scores_table(record)}",
         *_judged(record),
         *_by_class(record),
-        "## Data\n\n" + "\n\n".join(_data(record, task, data)),
+        "## Data\n\n" + "\n\n".join(_data(record, task, data, remembers=remembers)),
         "## How it was made\n\n" + "\n\n".join(_made(record, command)),
         f"## Licence\n\n{licence or 'Not stated.'}",
     ]
@@ -154,7 +156,7 @@ def _by_class(record: Record) -> Iterator[str]:
         yield _markdown([*square, *rows])
 
 
-def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator[str]:
+def _data(record: Record, task: str, data: Mapping[str, Any] | None, *, remembers: bool) -> Iterator[str]:
     counted = record.samples
     assert counted is not None  # noqa: S101 (a completed run has counts)
     if data is None:
@@ -177,6 +179,14 @@ def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator
     heads = ("split", "samples with truth", *(f"without {_cell(one)}" for one in record.encoders))
     yield _markdown([heads, ("---",) * len(heads), *lines])
     yield "Which row is in which split stands in `splits.parquet`."
+    if not remembers:
+        return
+    yield (
+        "`trained_on.safetensors` holds a salted hash of the inputs of each row of train and validation (of "
+        "very many a sample), so that `mmkit evaluate` can say which rows the model was trained on. A row "
+        "cannot be read from its hash, but whoever has both the model and a row can tell whether it is among them. The "
+        "model answers as well without the file: remove it before you give the model away, if that matters."
+    )
 
 
 def _made(record: Record, command: str) -> Iterator[str]:

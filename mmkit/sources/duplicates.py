@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, pieces
+from mmkit.sources.hashes import MISSING, firsts, hashes, pieces
 from mmkit.sources.members import FILE, MEMBER, content, is_member
 from mmkit.sources.paths import located
 from mmkit.sources.types import is_text, usual
+from mmkit.system.hashing import mixed
 
 T = TypeVar("T", bound=Hashable)
 
