@@ -37,6 +37,7 @@ from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
 from mmkit.system.settings import OnError, Settings
+from mmkit.system.sizes import bytes_in
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
     from mmkit.sources.description import Description
@@ -67,6 +68,7 @@ def bench(
     cost: bool = True,
     yardsticks: bool | None = None,
     cache: str | Path | None = None,
+    keep: int | str | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
     **about: Unpack[About],
@@ -100,6 +102,8 @@ def bench(
         yardsticks: also fit what scikit-learn does with the same frozen features, or with a table: records and rows of
             their own. None does so where scikit-learn is installed and there are at most 5,000 training samples.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
+        keep: bytes of disk for what is transformed once, or a text such as "20GiB"; None is a tenth of what is free, at
+            most 20 GiB.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
         about: what else you say of `data`: the other parameters of `inspect`.
@@ -136,6 +140,7 @@ def bench(
             cost=cost,
             yardsticks=yardsticks,
             cache=_cache(cache),
+            keep=_size(keep),
             progress=shown,
         )
 
@@ -164,6 +169,7 @@ def fit(
     tensorboard: bool = False,
     licence: str | None = None,
     cache: str | Path | None = None,
+    keep: int | str | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
     **about: Unpack[About],
@@ -196,6 +202,7 @@ def fit(
         tensorboard: write event files to `out`.
         licence: of the model, for its card; None is "not stated".
         cache: folder for the features of frozen encoders, with `out`; None is the one that `mmkit cache` shows.
+        keep: bytes of disk for what is transformed once, with `out`; as in `bench`.
         catalog: where names are looked up; None is what is installed.
         progress: bars on a terminal and in a notebook; False is silent; or something of your own.
         about: what else you say of `data`: the other parameters of `inspect`.
@@ -234,7 +241,7 @@ def fit(
             return remembering(model, splits), record
         keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
         with TemporaryDirectory() if out is None else nullcontext(out) as folder:
-            made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), progress=shown)
+            made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), keep=_size(keep), progress=shown)
     return made.model, made.record
 
 
@@ -442,6 +449,14 @@ def _list(components: OneOrMore) -> list[Named]:
 
 def _cache(folder: str | Path | None) -> Path:
     return default_folder() if folder is None else at_home(folder)
+
+
+def _size(keep: int | str | None) -> int | None:
+    if isinstance(keep, str):
+        return bytes_in(keep, "keep")
+    if keep is not None and keep < 0:
+        raise UsageError(f"keep takes bytes, 0 or more, or a size such as 20GiB; got {keep}")
+    return keep
 
 
 @contextmanager

@@ -18,11 +18,11 @@ from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
 from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
-from mmkit.report.titles import title_of
 from mmkit.report.verdict import written
 from mmkit.sources.streaming import stream_of
 from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
+from mmkit.titles import title_of
 
 WIDTH, NARROW = 80, 24
 MANY = 12

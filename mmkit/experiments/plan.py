@@ -16,6 +16,7 @@ from mmkit.model.combination import Combination, unsupported_inputs
 from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
+from mmkit.report.labels import ALONE
 from mmkit.system.settings import Settings
 from mmkit.training.optimisation import Search, Training
 
@@ -24,6 +25,8 @@ Named = str | type | Choice
 
 FUSIONS = ("concat", "late", "attention")
 """The fusions that are compared where none is named: the plainest at each level."""
+PLAINEST = "concat"
+"""The fusion that adds nothing but a linear layer to a single input."""
 
 _PROVIDERS = {"text": ", such as mmkit-transformers"}
 """Plugins with heads for kinds of target that mmkit's own heads do not predict."""
@@ -191,6 +194,10 @@ def plan(
 
     if fusions is None:
         fusions = _default_fusions(catalog, fuses, left_out)
+        if baselines and len(inputs) == 1 and fusions != [PLAINEST] and PLAINEST in fusions:
+            fusions.remove(PLAINEST)
+            reason = f"is with one input nearly the same as {ALONE}{next(iter(inputs))}, which is trained"
+            left_out.append((f"fusion {PLAINEST}", reason))
     chosen_fusions = choose("fusion", fusions, "fusion", fuses)
     named_heads = heads or [_default_head(catalog, built_task.target)]
     chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))

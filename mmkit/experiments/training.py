@@ -113,6 +113,7 @@ def train(
     keeping: Keeping,
     *,
     cache: Path | None = None,
+    keep: int | None = None,
     progress: Progress = SILENT,
 ) -> Made:
     """Train the only combination of a plan, and keep the model; an interrupted training goes on where it was.
@@ -122,7 +123,9 @@ def train(
         folder: of the model; it is created if needed.
         catalog: where modalities are looked up.
         keeping: how it is kept.
-        cache: folder for the features of frozen encoders; None keeps them in memory.
+        cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
+            keeps them in memory.
+        keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
         progress: receives reports of progress.
 
     Raises:
@@ -140,12 +143,12 @@ def train(
         splits = splits_of(planned.task, catalog, planned.settings)
         asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
         if (before := read_asked(folder)) is not None and _holds(folder):
-            check_same(before, asked, folder)
+            check_same(before, asked, folder, splits.task)
             if (known := _finished(folder)) is not None:
                 model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
                 return Made(folder, known, model, before=True)
         warn_unseen([run], splits, progress.warn)
-        training = _Training(planned, splits, folder, keeping, Shared(cache, progress))
+        training = _Training(planned, splits, folder, keeping, Shared(cache, progress, keep))
         with _writing(folder):
             write_json(folder / ASKED, {**asked, "command": keeping.command})
             (folder / CHECKPOINT).mkdir(exist_ok=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
-from mmkit.report.titles import title_of
 from mmkit.report.verdict import is_share, written
+from mmkit.titles import title_of
 
 CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
 MOST = 20

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.summary import Row, Spread, by_which, tied
-from mmkit.report.titles import title_of
 from mmkit.report.verdict import written
+from mmkit.titles import title_of
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""

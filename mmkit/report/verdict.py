@@ -23,7 +23,7 @@ import numpy as np
 from mmkit.records.folds import join
 from mmkit.records.record import Record
 from mmkit.report.summary import Row, names, tied
-from mmkit.report.titles import title_of
+from mmkit.titles import title_of
 
 _OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
 SHARES = ("accuracy", "f1", "precision", "recall", "auroc", "match", "bleu", "rouge")
