@@ -93,9 +93,13 @@ def notes(record: Record) -> list[str]:
             f"error {100 * one.before[split].ece:.1f} -> {100 * one.after[split].ece:.1f} %"
             for split in one.after
         ]
+        labels = bool(record.confusion) and isinstance(record.confusion[0][0], list)  # type: ignore[index]
         found.append(
-            f"Probabilities have temperature {one.temperature:.3g}, fitted on validation: {'; '.join(splits)}."
+            f"{'The probabilities of all labels' if labels else 'Probabilities'} have temperature "
+            f"{one.temperature:.3g}, fitted on validation: {'; '.join(splits)}."
         )
+    elif record.run.get("training", {}).get("calibrate"):
+        found.append("Answers have no probabilities, so nothing is calibrated; how far off they are is in the scores.")
     if record.still_improving:
         found.append("The best epoch is among the last: longer training may be better (train.epochs).")
     if record.search is not None and record.search.end:
