@@ -235,7 +235,7 @@ def _may_write(directory: Path) -> bool:
     if not directory.is_dir():
         return False
     # What a process that was killed has left beside a file's place is nothing of anybody's.
-    beside = {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh", f".{FILE}.fresh", *BEGUN}
+    beside = {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh", f".{FILE}.fresh", FILE, *BEGUN}
     if all(path.name in beside for path in directory.iterdir()):
         return True
     try:
