@@ -129,7 +129,7 @@ def check_identity(known: Iterable[Record], runs: Iterable[Run], splits: Splits,
                 raise UsageError(f"{folder} holds records of other code: that of {name} changed; {how}")
 
 
-def by_time(task: Task, changed: Mapping[str, Iterable[str]]) -> str:
+def by_time(task: Task, changed: Mapping[Split, Sequence[str]]) -> str:
     """What to know where files changed that are known by their time: copied or touched, they are others; else empty.
 
     Args:

@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+from typing import Any
 
 import pytest
 
@@ -53,7 +54,7 @@ COMPARES = {"bench", "data inspect"}
 
 def options_of(command):
     """The parameters of a command, as typer gives them to its function."""
-    entry = mmkit.cli.COMMANDS
+    entry: Any = mmkit.cli.COMMANDS
     for name in command.split():
         entry = entry[name]
     found = mmkit.cli._loaded(command, entry)

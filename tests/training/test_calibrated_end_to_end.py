@@ -3,6 +3,7 @@ torchmetrics' calibration error on rows that nobody has seen.
 """
 
 import json
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def rows(kind, count, seed):
     """Three numbers; of each the probability of its label, or all of that of the class, is known."""
     generator = np.random.default_rng(seed)
     values = generator.standard_normal((count, 3))
-    data = {f"n{i}": values[:, i] for i in range(3)}
+    data: dict[str, Any] = {f"n{i}": values[:, i] for i in range(3)}
     if kind == "labels":
         truth = generator.random((count, 3)) < 1 / (1 + np.exp(-values))
         data["y"] = [[name for name, has in zip(LABELS, row, strict=True) if has] for row in truth]
