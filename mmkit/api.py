@@ -18,6 +18,7 @@ from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named, plan
+from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out, refuses_unseen
 from mmkit.experiments.task_checks import check_task
@@ -39,6 +40,7 @@ from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
 from mmkit.system.progress import Progress
 from mmkit.system.settings import OnError, Settings
+from mmkit.system.sizes import bytes_in
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
     from mmkit.sources.description import Description
@@ -75,6 +77,7 @@ def bench(
     tensorboard: bool = False,
     profile: str | bool = False,
     cache: str | Path | None = None,
+    keep: int | str | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
     **about: Unpack[About],
@@ -117,6 +120,8 @@ def bench(
         tensorboard: also write event files of the runs that are done now to `out`, a folder each.
         profile: also write traces of PyTorch's profiler to `out`, of one combination: its name; True is the only one.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
+        keep: bytes of disk for what is transformed once, or a text such as "20GiB"; None is a tenth of what is free, at
+            most 20 GiB.
         catalog: where names are looked up; None is what is installed.
         progress: True shows bars on a terminal and in a notebook, False nothing; or your own `Progress`.
         about: what else you say of `data`: the other parameters of `inspect`.
@@ -159,6 +164,7 @@ def bench(
             tensorboard=tensorboard,
             profile=profile,
             cache=_cache(cache),
+            keep=_size(keep),
             progress=shown,
         )
 
@@ -219,6 +225,7 @@ def fit(
     tensorboard: bool = False,
     licence: str | None = None,
     cache: str | Path | None = None,
+    keep: int | str | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
     **about: Unpack[About],
@@ -251,6 +258,7 @@ def fit(
         tensorboard: write event files to `out`.
         licence: of the model, for its card; None is "not stated".
         cache: folder for the features of frozen encoders, with `out`; None is the one that `mmkit cache` shows.
+        keep: bytes of disk for what is transformed once, with `out`; as in `bench`.
         catalog: where names are looked up; None is what is installed.
         progress: bars on a terminal and in a notebook; False is silent; or something of your own.
         about: what else you say of `data`: the other parameters of `inspect`.
@@ -286,10 +294,10 @@ def fit(
             for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
                 shown.note(line)
             record, model = execute(run, splits, catalog=catalog, shared=Shared(progress=shown))
-            return model, record
+            return remembering(model, splits), record
         keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
         with TemporaryDirectory() if out is None else nullcontext(out) as folder:
-            made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), progress=shown)
+            made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), keep=_size(keep), progress=shown)
     return made.model, made.record
 
 
@@ -497,6 +505,14 @@ def _list(components: OneOrMore) -> list[Named]:
 
 def _cache(folder: str | Path | None) -> Path:
     return default_folder() if folder is None else at_home(folder)
+
+
+def _size(keep: int | str | None) -> int | None:
+    if isinstance(keep, str):
+        return bytes_in(keep, "keep")
+    if keep is not None and keep < 0:
+        raise UsageError(f"keep takes bytes, 0 or more, or a size such as 20GiB; got {keep}")
+    return keep
 
 
 @contextmanager

@@ -18,6 +18,7 @@ ROOT = Path(mmkit.__file__).parent
 # From the ground to the roof, a floor each; a package stands for all of its modules.
 FLOORS = (
     "errors",
+    "titles",
     "plugin",
     "contract",
     "system",
@@ -49,7 +50,7 @@ FLOORS = (
     "cli",
 )
 # A report is made of records, whoever wrote them.
-ONLY = {"report": ("errors", "records", "report")}
+ONLY = {"report": ("errors", "titles", "records", "report")}
 # The face gives names of all floors, by text and when asked; `python -m mmkit` is the door.
 ROOF = {"mmkit", "mmkit.__main__"}
 # Of the standard library: what a start does without, and what not every system has.

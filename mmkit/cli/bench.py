@@ -120,8 +120,8 @@ def bench(
         typer.Option(metavar="DIR", help="Folder of the suite; its runs are not repeated. [a new one in mmkit-runs]"),
     ] = None,
     save: Annotated[
-        bool, typer.Option("--save", help="Save the model of each combination's best run on validation.")
-    ] = False,
+        bool | None, typer.Option("--save", help="Save the model of each combination's best run on validation. [no]")
+    ] = None,
     mix: Annotated[
         bool, typer.Option("--mix", help="Continue in DIR on another machine, or with other versions, data or code.")
     ] = False,
@@ -153,12 +153,12 @@ def bench(
         "seeds": seeds, "seed": seed, "protocol": protocol, "same_within": same_within,
         "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
-        "tensorboard": tensorboard,
+        "tensorboard": tensorboard, "save": save, "keep": keep,
         **own.given,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
-    kept = None if keep is None else bytes_in(keep, "--keep")
+    kept = None if chosen["keep"] is None else bytes_in(chosen["keep"], "--keep")
     prepare(chosen["threads"])
     installed = catalog(ctx)
     with redirect_stdout(sys.stderr):
@@ -196,7 +196,7 @@ def bench(
             planned,
             folder,
             installed,
-            save=save,
+            save=bool(chosen["save"]),
             mix=mix,
             cost=chosen["cost"] is not False,
             yardsticks=chosen["yardsticks"],

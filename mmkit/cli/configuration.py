@@ -18,6 +18,7 @@ TYPES: dict[str, type] = {
     "threads": int,
     "baselines": bool,
     "cost": bool,
+    "save": bool,
     "split_seed": int,
     "folds": int,
     "outside": bool,

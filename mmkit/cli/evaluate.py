@@ -18,10 +18,11 @@ from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
 from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
-from mmkit.report.titles import title_of
 from mmkit.report.values import written
 from mmkit.sources.streaming import stream_of
+from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
+from mmkit.titles import title_of
 
 WIDTH, NARROW = 80, 24
 MANY = 12
@@ -46,8 +47,8 @@ def evaluate(
 ) -> None:
     """Measure a saved model on labelled rows: all metrics with intervals, each class, and what was left out.
 
-    The truth is read from the column that the model was trained to predict, or from --target. The model does not know
-    which rows it was trained on: keep them apart yourself.
+    The truth is read from the column that the model was trained to predict, or from --target. Rows that the model was
+    trained on are counted, as far as it knows them: figures of such rows speak of memory.
     """
     prepare(threads)
     installed = catalog(ctx)
@@ -74,6 +75,8 @@ def lines(name: str, found: Evaluated) -> Iterator[str]:
     for reason, count in reasons.items():
         if count:
             yield f"  {count:,} left out: {reason}"
+    for line in _trained_on(found):
+        yield from wrapped(f"  {line}", WIDTH, "    ")
     gaps = ", ".join(f"{one} {count:,}" for one, count in found.missing.items() if count)
     if gaps:
         yield f"rows in which an input is missing: {gaps}"
@@ -85,6 +88,20 @@ def lines(name: str, found: Evaluated) -> Iterator[str]:
     if found.confusion and isinstance(found.confusion[0][0], int):
         yield ""
         yield from _confusion([one.name for one in found.classes], found.confusion)
+
+
+def _trained_on(found: Evaluated) -> Iterator[str]:
+    """Which of the rows the model knows from its training."""
+    if (known := found.known) is None:
+        yield "not known: whether the model was trained on some of them, as it keeps no hashes of its rows"
+        return
+    which = "of them"
+    if known.looked_up < found.measured:
+        which = f"of {known.looked_up:,} that could be looked up, as the model knows a sample of its rows,"
+    if count := known.of["train"]:
+        yield f"{count:,} {which} have the inputs of rows in the training split: there the figures speak of memory"
+    if count := known.of.get("validation", 0):
+        yield f"{count:,} {which} have the inputs of rows in the validation split, which chose the epoch"
 
 
 def _metrics(found: Evaluated) -> Iterator[str]:

@@ -45,6 +45,7 @@ def retrieve(
     precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
     on_error: Annotated[str, typer.Option(help="If a value cannot be read: fail, skip or missing.")] = "fail",
+    seed: Annotated[int, typer.Option(help="Seed of the weights of encoders without pretrained ones.")] = 0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -59,7 +60,7 @@ def retrieve(
         if not (name and equals and value) or name in chosen:
             raise UsageError(f"--encoder takes INPUT=NAME[:key=value,...], once per input; got {text}")
         chosen[name] = value
-    options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
+    options = AlignmentOptions(split, map_, seed, Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
     available = catalog(ctx)
     of_data = own.task(available, named_task(ctx, task, own))

@@ -29,6 +29,7 @@ from mmkit.report.tables import drawn, put
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
 from mmkit.system.settings import Settings
+from mmkit.system.sizes import bytes_in
 
 Several = list[str] | None
 
@@ -96,6 +97,10 @@ def train(
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
+    keep: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Disk for what is transformed once. [10 % of what is free, at most 20GiB]"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Train one combination of encoders, fusion and head, and keep the model with a card of what it is worth.
@@ -108,12 +113,13 @@ def train(
         "objective": objective, "option": option, "seed": seed, "refit": refit, "tensorboard": tensorboard,
         "checkpoint_minutes": checkpoint_minutes, "checkpoint_epochs": checkpoint_epochs, "licence": licence,
         "limit": limit, "device": device, "precision": precision, "threads": threads, "on_error": on_error,
-        **own.given,
+        "keep": keep, **own.given,
     }  # fmt: skip
     of_training = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "calibrate": calibrate, "ema": ema, "compile": compile_,
     }  # fmt: skip
     chosen = merged(config, given, of_training)
+    kept = None if chosen["keep"] is None else bytes_in(chosen["keep"], "--keep")
     prepare(chosen["threads"])
     installed = catalog(ctx)
     keeping = Keeping(
@@ -145,7 +151,7 @@ def train(
     tell_data(planned.task)
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
         cache = None if no_cache else default_folder()
-        made = train_one(planned, out, installed, keeping, cache=cache, progress=progress)
+        made = train_one(planned, out, installed, keeping, cache=cache, keep=kept, progress=progress)
     if any(made.record.unread.values()):
         lines = [value.line for value in read_unread(made.folder)]
         tell_unread(lines, planned.settings.on_error, str(made.folder / "unread.parquet"))

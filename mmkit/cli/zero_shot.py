@@ -53,6 +53,7 @@ def zero_shot(
     precision: Annotated[str, typer.Option(help="Autocast: float32, bfloat16 or float16.")] = "float32",
     threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
     on_error: Annotated[str, typer.Option(help="If a value cannot be read: fail, skip or missing.")] = "fail",
+    seed: Annotated[int, typer.Option(help="Seed of the weights of encoders without pretrained ones.")] = 0,
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -67,7 +68,7 @@ def zero_shot(
         if not (label and equals and words):
             raise UsageError(f"--class takes LABEL=WORDS; got {text}")
         classes.setdefault(label, []).append(words)
-    options = AlignmentOptions(split, map_, settings=Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
+    options = AlignmentOptions(split, map_, seed, Settings(device, precision, on_error=on_error))  # type: ignore[arg-type]  # checked there
     prepare(threads)
     available = catalog(ctx)
     of_data = own.task(available, named_task(ctx, task, own))

@@ -26,6 +26,8 @@ MOST_FITTED, MOST_TEXTS = 20_000, 200_000
 """Values, and texts, of a lazy column on which a transform is fitted that does not stream."""
 MOST_ALONE = 1_000_000
 """Values that are tried alone at most: to fit a transform on each of more takes hours."""
+ENOUGH = 20
+"""Values of which more than half must not be broken; of fewer they may be so by chance."""
 TRUTH = "truth"
 """The name of the truth where that of an input is expected; an input may have the same name."""
 
@@ -95,14 +97,63 @@ class RejectedError(DataError):
         return any(column[row] is not None for row in rows)
 
 
-def without(samples: Samples, rejected: RejectedError, on_error: OnError) -> Samples:
+class MostlyBrokenError(RejectedError):
+    """More than half of the values of an input cannot be used: an error whatever is done with single ones.
+
+    Args:
+        rejected: the values, or the last of them.
+        broken: how many there are, at least.
+        values: of the input that are there.
+    """
+
+    def __init__(self, rejected: RejectedError, broken: int, values: int) -> None:
+        super().__init__(rejected.name, rejected.reasons, of_truth=rejected.of_truth)
+        self.for_all = rejected.for_all
+        self.args = (mostly_broken(self._what, next(iter(rejected.lines)), broken, values),)
+
+    def among(self, samples: Samples) -> bool:  # noqa: ARG002 (whatever they are)
+        """Never: what is left of such an input is not to be used."""
+        return False
+
+
+def mostly_broken(what: str, example: str, broken: int, values: int) -> str:
+    """The message that more than half of an input is broken."""
+    return (
+        f"{what}: {broken:,} of the {values:,} values looked at cannot be used, more than half ({example}); that is an "
+        "error whatever --on-error says: see whether the column is of this kind, and whether its files are the right "
+        "ones"
+    )
+
+
+def is_mostly_broken(broken: int, values: int) -> bool:
+    """Whether so many broken values are more than half of an input.
+
+    >>> is_mostly_broken(11, 20), is_mostly_broken(10, 20), is_mostly_broken(3, 4)
+    (True, False, False)
+    """
+    return values >= ENOUGH and 2 * broken > values
+
+
+def without(samples: Samples, rejected: RejectedError, on_error: OnError, *, whole: bool = True) -> Samples:
     """The samples without the rejected values ("missing"), or without the samples that have them ("skip").
+
+    Args:
+        samples: decoded.
+        rejected: values of one input, or of truth.
+        on_error: what to do with them.
+        whole: whether these are all samples; of a part of them more than half may be broken.
 
     Raises:
         RejectedError: if `on_error` is "fail", or the values do not occur in these samples.
+        MostlyBrokenError: they are more than half of an input.
     """
     if on_error == "fail" or not rejected.among(samples):
         raise rejected
+    if whole and not rejected.of_truth and len(rejected.reasons) >= ENOUGH / 2:
+        column = samples.inputs[rejected.name]
+        values = int((~Column.of(column).gaps()).sum())
+        if is_mostly_broken(len(rejected.reasons), values):
+            raise MostlyBrokenError(rejected, len(rejected.reasons), values)
     if on_error == "skip":
         return select(samples, [i for i, sample in enumerate(samples.ids) if sample not in rejected.reasons])
 

@@ -67,6 +67,14 @@ class Raw:
         """Why values could not be read, by place, as far as they were asked for."""
         self._lock = threading.Lock()
 
+    @cached_property
+    def count(self) -> int:
+        """How many values are there, whether they can be read or not."""
+        gaps = getattr(self.values, "gaps", None)
+        if gaps is not None and hasattr(self.values, "subset"):
+            return len(self.values) - int(np.asarray(gaps()).sum())
+        return sum(not is_missing(one) for one in self.values)
+
     def decoded(self, raw: Any) -> Any:
         """The decoded value of a raw one; None where it is missing.
 

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from mmkit.contract import Modality, Samples
-from mmkit.data.bad_values import BadValue, RejectedError
+from mmkit.data.bad_values import BadValue, MostlyBrokenError, RejectedError, is_mostly_broken
 from mmkit.data.columns import Column
 from mmkit.data.decoded import EAGER, Decoded, Raw
 from mmkit.data.door import first_repeated, is_lazy, plain_samples
@@ -25,6 +25,8 @@ def decode_all(
     modalities: Mapping[str, Modality],
     on_error: OnError = "fail",
     kinds: Mapping[str, str] | None = None,
+    *,
+    whole: bool = True,
 ) -> tuple[Samples, list[BadValue]]:
     """The samples with all values decoded, and a line for each value that could not be read.
 
@@ -38,8 +40,10 @@ def decode_all(
         on_error: "fail" raises at the first value that cannot be read, "skip" drops its sample, "missing" replaces the
             value by None.
         kinds: the name of each modality.
+        whole: whether these are all samples; of a part of them more than half may be broken.
 
     Raises:
+        MostlyBrokenError: more than half of the values of an input cannot be read.
         DataError: a value cannot be read, or the length of a column differs from the number of samples.
     """
     samples = plain_samples(samples)
@@ -60,7 +64,7 @@ def decode_all(
                 f"input {name} has {len(column)} values for {len(samples)} samples; give one per sample, or None"
             )
         raw = Raw(column, modality, (kinds or {}).get(name, ""))
-        decoded = Decoded(raw, partial(_bad, name, samples.ids, raw, on_error, unread))
+        decoded = Decoded(raw, partial(_bad, name, samples.ids, raw, on_error, unread, whole))
         if _large(raw, decoded):
             columns[name] = Column(decoded)
             if on_error == "skip":
@@ -83,15 +87,25 @@ def _large(raw: Raw, decoded: Decoded) -> bool:
 
 
 def _bad(
-    name: str, ids: Sequence[Any], raw: Raw, on_error: OnError, unread: list[BadValue], place: int, error: DataError
+    name: str,
+    ids: Sequence[Any],
+    raw: Raw,
+    on_error: OnError,
+    unread: list[BadValue],
+    whole: bool,
+    place: int,
+    error: DataError,
 ) -> None:
     """Note a value that cannot be read.
 
     Raises:
         RejectedError: with `on_error` "fail".
+        MostlyBrokenError: more than half of the values cannot be read.
     """
     rejected = RejectedError(name, {ids[place]: str(error)}, unread=True)
     if on_error == "fail":
         raise rejected from error
     if raw.note(place, str(error)):
         unread += rejected.lines
+    if whole and is_mostly_broken(broken := len(raw.unread), raw.count):
+        raise MostlyBrokenError(rejected, broken, raw.count)

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmkit.contract import Task
 from mmkit.data.splits import Splits
 from mmkit.errors import DataError, UsageError
-from mmkit.experiments.identity import code_of_run, data_of, known_by
+from mmkit.experiments.identity import by_time, code_of_run, data_of, known_by
 from mmkit.experiments.run import Run, surroundings
 from mmkit.records.content import changed_columns, same_hash
 
@@ -65,15 +66,22 @@ def read_asked(folder: Path) -> dict[str, Any] | None:
     return document
 
 
-def check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path) -> None:
+def check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path, task: Task) -> None:
     """Check that a folder holds a training with the options, the data and the code that are asked for now.
+
+    Args:
+        then: what `asked_of` gave for the folder.
+        now: the same of what is asked for.
+        folder: that holds it.
+        task: that is trained for now.
 
     Raises:
         UsageError: it holds another; the message says what has changed.
     """
     changed = next(_changes(then, now), None)
     if changed is not None:
-        raise UsageError(f"{folder} holds another training: {changed}; choose another --out, or remove the folder")
+        why = by_time(task, changed_columns(then["data"], now["data"]))
+        raise UsageError(f"{folder} holds another training: {changed}; {why}choose another --out, or remove the folder")
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -8,14 +8,14 @@ not counted.
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmkit.experiments.costs import MAX_SECONDS
 from mmkit.experiments.identity import SPLITS
-from mmkit.experiments.pace import Pace, paces
+from mmkit.experiments.pace import Batches, Pace, paces
 from mmkit.experiments.parts import Part
 from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
@@ -25,6 +25,8 @@ from mmkit.records.record import Purpose
 from mmkit.system.times import in_words
 from mmkit.training.optimisation import Training
 
+BATCH = 256
+"""Samples of a batch of predictions, as `predictions` takes them."""
 SHORT = 10.0
 """Seconds below which nothing is said before the first run."""
 
@@ -88,11 +90,16 @@ def seconds_of_run(pace: Pace, training: Training, sizes: Sizes, purpose: Purpos
     """The seconds of one run, if it does not stop early."""
     search = purpose == "search"
 
-    def phase(options: Training, sample: float) -> float:
-        epochs, _ = options.plan(sizes.train)
-        return epochs * (sizes.train * sample + sizes.validation * pace.predict)
+    def predicted(samples: int) -> float:
+        return pace.predict.seconds(math.ceil(samples / BATCH), samples)
 
-    seconds = pace.start + sizes.validation * pace.predict + (0 if search else sizes.test * pace.predict)
+    def phase(options: Training, each: Batches) -> float:
+        epochs, steps = options.plan(sizes.train)
+        return epochs * (each.seconds(steps, sizes.train) + predicted(sizes.validation) + pace.epoch)
+
+    seconds = pace.start + predicted(sizes.validation) + pace.metrics
+    if not search:
+        seconds += predicted(sizes.test) + pace.metrics
     if pace.probe is None:
         return seconds + phase(training, pace.train)
     if training.probe:
@@ -118,12 +125,14 @@ class Forecast:
     Args:
         paces: of each combination, by key.
         sizes: of each part of the plan.
-        costs: seconds that measuring costs takes.
+        costs: wall time that measuring costs takes.
+        slowdown: the wall time of a second of the paces, as long as no run has ended.
     """
 
     paces: Mapping[str, Pace]
     sizes: list[Sizes]
     costs: float = 0.0
+    slowdown: float = 1.0
     _left: dict[tuple[int, str], _Left] = field(default_factory=dict, init=False)
     _begun: set[int] = field(default_factory=set, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
@@ -170,7 +179,7 @@ class Forecast:
         runs = sum(one.runs * self._each(*at, one, "comparison") for at, one in self._left.items())
         parts = {part for (part, _), one in self._left.items() if one.searches or one.runs}
         once = sum(self._once(part) for part in parts - self._begun)
-        return Estimate(self.costs, once, search, runs)
+        return Estimate(self.costs, self.slowdown * once, search, runs)
 
     def _once(self, part: int) -> float:
         """The seconds of what is done once for all runs of a part."""
@@ -182,7 +191,7 @@ class Forecast:
         """The seconds of one run: as those of its combination took, else as expected, corrected by what all took."""
         if took := self._took.get((key, purpose, left.training.epochs)):
             return statistics.median(took)
-        share = statistics.median(self._shares) if self._shares else 1.0
+        share = statistics.median(self._shares) if self._shares else self.slowdown
         return share * seconds_of_run(self.paces[key], left.training, self.sizes[part], purpose)
 
 
@@ -205,9 +214,8 @@ def forecast_of(
     """
     plan, splits = parts[0].plan, parts[0].splits
     found = paces(combinations, splits, plan.training, plan.settings, shared)
-    costs = min(2 * MAX_SECONDS, sum(one.rounds for one in found.values()))
-    costs += sum(one.measuring for one in found.values())
-    forecast = Forecast(found, [_sizes(part) for part in parts], costs if cost else 0.0)
+    costs = found.costs if cost else 0.0
+    forecast = Forecast(found.of, [_sizes(part) for part in parts], costs, found.slowdown)
     for number, (part, state) in enumerate(zip(parts, states, strict=True)):
         unsearched = part.unsearched
         for key in combinations:

@@ -121,10 +121,29 @@ def check_identity(known: Iterable[Record], runs: Iterable[Run], splits: Splits,
         if record.status != "ok" or record.fold != fold:
             continue
         if changed := changed_columns(record.data, data):
-            raise UsageError(f"{folder} holds records of other data: {_shown(changed, splits, folder)} changed; {how}")
+            raise UsageError(
+                f"{folder} holds records of other data: {_shown(changed, splits, folder)} changed; "
+                f"{by_time(splits.task, changed)}{how}"
+            )
         for name in record.code.keys() & code.keys():
             if not same_hash(record.code[name], code[name]):
                 raise UsageError(f"{folder} holds records of other code: that of {name} changed; {how}")
+
+
+def by_time(task: Task, changed: Mapping[Split, Sequence[str]]) -> str:
+    """What to know where files changed that are known by their time: copied or touched, they are others; else empty.
+
+    Args:
+        task: that the files are of.
+        changed: names of columns by split, as `changed_columns` gives them.
+    """
+    files = {f"input {name}" for name in getattr(task, "known_by_time", ())}
+    if not files & {column for columns in changed.values() for column in columns}:
+        return ""
+    return (
+        "files are known by size and time, so copied or touched ones count as others (with --deep from the first run "
+        "on they are known by their content); "
+    )
 
 
 def warn_unseen(runs: Iterable[Run], splits: Splits, warn: Callable[[str], None]) -> None:

@@ -9,19 +9,22 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from mmkit.contract import Samples
+from mmkit.data.row_hashes import Hashes, row_hashes
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.evaluation import answered_numbers
 from mmkit.metrics.answers import Answers, measures_of
 from mmkit.metrics.formulas import rates
 from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
-from mmkit.model.answers import Asked, Unread, layout_of, rows_of
+from mmkit.model.answers import Asked, Broken, Unread, layout_of, rows_of
 from mmkit.model.prediction import losses_of_samples, predictions
 from mmkit.model.trained import MultimodalModel
+from mmkit.model.trained_on import TrainedOn
 from mmkit.sources.layout import Layout
 from mmkit.sources.streaming import Stream
 from mmkit.sources.truths import plain_truth, truths
@@ -65,6 +68,18 @@ class OfClass(NamedTuple):
     f1: float
 
 
+class Known(NamedTuple):
+    """Rows measured whose inputs are those of rows that the model was trained on.
+
+    Args:
+        looked_up: rows that were looked for: all, but for a model that knows only a sample of many.
+        of: how many of them are in "train", and in "validation", which chose the epoch.
+    """
+
+    looked_up: int
+    of: dict[str, int]
+
+
 class Evaluated(NamedTuple):
     """A model measured on a table.
 
@@ -81,6 +96,7 @@ class Evaluated(NamedTuple):
         confusion: counts by true class (row) and predicted class (column), of labels [[TN, FP], [FN, TP]] each.
         unread: values that could not be used.
         absent: lines on columns that the model reads and the table lacks.
+        known: rows measured that the model was trained on; None where it does not know its rows.
     """
 
     rows: int
@@ -95,12 +111,14 @@ class Evaluated(NamedTuple):
     confusion: list[Any] | None
     unread: list[Unread]
     absent: list[str]
+    known: Known | None = None
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""
         whole = self._asdict()
         whole["metrics"] = {name: one._asdict() for name, one in self.metrics.items()}
         whole["classes"] = [one._asdict() for one in self.classes]
+        whole["known"] = self.known and self.known._asdict()
         whole["unread"] = [one._asdict() for one in self.unread]
         return whole
 
@@ -151,7 +169,8 @@ def evaluate_table(
 
     Raises:
         UsageError: the table has no such column.
-        DataError: the table cannot be read, no row has truth, or a value cannot be used and `on_error` is "fail".
+        DataError: the table cannot be read, no row has truth, or a value cannot be used and `on_error` is "fail"; or
+            more than half of a column or of an input cannot.
     """
     asked = asked or Asked()
     layout = layout_of(model)
@@ -160,17 +179,32 @@ def evaluate_table(
     found, unknown, absent = _truths(stream, layout, known, names, asked.on_error)
     collected, missing, skipped = _Collected(model), Counter[str](), 0
     unread: list[Unread] = []
+    hashes: list[Hashes] = []
+    broken = Broken()
     for piece in stream.pieces():
         mine = found[piece.start : piece.start + piece.rows]
         rows = rows_of(model, layout, stream, piece, asked.on_error, mine)
         unread += rows.unread
+        broken.add(rows.values, rows.unread)
         missing.update(rows.missing)
         there = sum(truth is not None for truth in mine)
         skipped += there - sum(truth is not None for truth in rows.read.samples.truth)
+        if model.trained_on is not None:
+            hashes.append(row_hashes(rows.raw, model.inputs, model.trained_on.salt))
         if rows.read.data is not None:
             _collect(model, collected, rows.read.samples, rows.read.data, asked.batch_size)
         progress.update("rows", piece.start + piece.rows, len(found))
-    return _evaluated(model, collected, found, unknown, skipped, dict(missing), unread, absent)
+    broken.check(stream.name)
+    measured = _evaluated(model, collected, found, unknown, skipped, dict(missing), unread, absent)
+    return measured._replace(known=_known(model.trained_on, hashes))
+
+
+def _known(trained_on: TrainedOn | None, hashes: Sequence[Hashes]) -> Known | None:
+    """How many rows of these hashes the model was trained on."""
+    if trained_on is None:
+        return None
+    found = trained_on.looked_up(np.concatenate(hashes))
+    return Known(len(found), trained_on.counted(found))
 
 
 def _target_layout(model: MultimodalModel, layout: Layout, target: Sequence[str]) -> Mapping[str, Any]:

@@ -1,35 +1,66 @@
 """The pace of a combination: how long its parts take on this machine, measured before anything is trained.
 
-A few calls of each are timed in wall time, as they will run: a training step, a prediction, the making of a batch, a
-pass of frozen encoders. It is what an estimate of a whole plan is made of; costs that are compared are measured with
-more care, in interleaved rounds.
+A few calls of each are timed: training steps and predictions of two sizes, so that what
+a batch takes is told from what its samples take; the making of batches, an evaluation, a pass of frozen encoders. It is
+what an estimate of a whole plan is made of; costs that are compared are measured with more care, in interleaved rounds.
+
+On one thread of a CPU calls are timed in CPU time, since a short call that is not interrupted says nothing of a machine
+that others use; what the process has to wait besides is found over all calls together, as `slowdown`.
 """
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError
 from mmkit.experiments.costs import LATENCY, MAX_SECONDS, ROUNDS, TWICE
-from mmkit.experiments.subject import INFERENCE_BATCH, FrozenEncoder, Subject
+from mmkit.experiments.evaluation import evaluate
+from mmkit.experiments.subject import FEW, INFERENCE_BATCH, FrozenEncoder, Subject, clock_of
 from mmkit.features.sharing import Shared
+from mmkit.metrics.tensors import measured_as_tensors
 from mmkit.model.combination import Combination
 from mmkit.speed.stopwatch import Call, stopwatch, synchronizer
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
 from mmkit.training.optimisation import Training
+from mmkit.training.state import snapshot
 
 CALLS = 5
 """Timed calls of each part, after a first one that warms up."""
 LONG = 0.5
 """Seconds after which no further call is timed."""
+
+
+class Batches(NamedTuple):
+    """The seconds of work that is done batch by batch.
+
+    Args:
+        batch: a batch takes, whatever its size.
+        sample: each of its samples takes on top.
+    """
+
+    batch: float
+    sample: float
+
+    def seconds(self, batches: int, samples: int) -> float:
+        """The seconds of so many batches, with so many samples in all of them."""
+        return batches * self.batch + samples * self.sample
+
+    @staticmethod
+    def of(few: int, small: float, many: int, large: float) -> Batches:
+        """From the seconds of a batch of `few` samples, and of one of `many`."""
+        if many <= few or large <= small:
+            return Batches(large, 0.0)
+        sample = min((large - small) / (many - few), large / many)
+        return Batches(large - many * sample, sample)
 
 
 @dataclass(frozen=True)
@@ -38,23 +69,28 @@ class Pace:
 
     Args:
         start: a run, before its first step.
-        train: a training sample, from features of frozen encoders; with the making of its batch.
-        predict: a sample of validation or test, likewise.
-        probe: a training sample while encoders are probed that are tuned later; None where none are.
+        epoch: an epoch, beside its batches: scoring validation, and keeping the weights.
+        metrics: measuring a split by all metrics, beside its batches.
+        train: training steps, from features of frozen encoders; with the making of batches.
+        predict: predictions of validation or test, likewise.
+        probe: training steps while encoders are probed that are tuned later; None where none are.
         once: a sample that is transformed, and encoded by a frozen encoder, once for all runs; by input and encoder.
     """
 
     start: float
-    train: float
-    predict: float
-    probe: float | None
+    epoch: float
+    metrics: float
+    train: Batches
+    predict: Batches
+    probe: Batches | None
     once: Mapping[tuple[str, str], float]
 
     @property
     def rounds(self) -> float:
         """Seconds of its interleaved rounds where costs are measured, about."""
         shortest = stopwatch().min_block
-        return sum(TWICE * ROUNDS * max(call * INFERENCE_BATCH, shortest) for call in (self.predict, self.train))
+        calls = (one.seconds(1, INFERENCE_BATCH) for one in (self.predict, self.train))
+        return sum(TWICE * ROUNDS * max(call, shortest) for call in calls)
 
     @property
     def measuring(self) -> float:
@@ -62,10 +98,30 @@ class Pace:
         return MAX_SECONDS * LATENCY
 
 
+class Paces(NamedTuple):
+    """The paces of combinations.
+
+    Args:
+        of: that of each, by key; of one that cannot be built there is none.
+        slowdown: the wall time of a second of them on this machine, with whoever else uses it; at least 1.
+        making: seconds that making all models takes, which measuring costs does again.
+    """
+
+    of: dict[str, Pace]
+    slowdown: float
+    making: float
+
+    @property
+    def costs(self) -> float:
+        """The wall time of measuring costs: interleaved rounds up to their limits, and the latency of each model."""
+        rounds = min(2 * MAX_SECONDS, self.slowdown * sum(one.rounds for one in self.of.values()))
+        return rounds + sum(one.measuring for one in self.of.values()) + self.slowdown * self.making
+
+
 def paces(
     combinations: Mapping[str, Combination], splits: Splits, training: Training, settings: Settings, shared: Shared
-) -> dict[str, Pace]:
-    """The pace of each combination, by key; of one that cannot be built there is none.
+) -> Paces:
+    """The pace of each combination.
 
     Args:
         combinations: by key.
@@ -74,7 +130,10 @@ def paces(
         settings: device and precision are used.
         shared: what the runs share.
     """
-    found = {}
+    found: dict[str, Pace] = {}
+    clock = clock_of(torch.device(settings.device))
+    began, wall, making = clock(), time.perf_counter(), 0.0
+    metric = getattr(splits.task, "epoch_metric", splits.task.metric)
     encode: dict[tuple[str, str], float] = {}
     features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     for key, combination in combinations.items():
@@ -82,11 +141,15 @@ def paces(
         make = partial(Subject, combination, training=training, settings=settings, shared=shared, features=features)
         try:
             with own_state(settings.device, seed=0):
+                at = clock()
                 subject = splits.own().retry_without_rejected(make)
-                found[key] = _pace(subject, combination, training, settings, encode)
+                making += clock() - at
+                found[key] = _pace(subject, combination, training, settings, metric, encode)
         except (MmkitError, RuntimeError, ValueError):
             continue  # its runs will fail in the same way and record the reason
-    return found
+    took = clock() - began
+    slowdown = max(1.0, (time.perf_counter() - wall) / took) if took > 0 else 1.0
+    return Paces(found, slowdown, making)
 
 
 def _pace(
@@ -94,6 +157,7 @@ def _pace(
     combination: Combination,
     training: Training,
     settings: Settings,
+    metric: str,
     encode: dict[tuple[str, str], float],
 ) -> Pace:
     """The pace of one; the seconds of a sample in each frozen encoder are added to `encode`, once for all of them."""
@@ -104,25 +168,57 @@ def _pace(
         key = name, str(combination.encoders[name])
         if key not in encode:  # warm from the samples that the subject has encoded
             encode[key] = timed(encoders[slot].encode, calls=0) / INFERENCE_BATCH
-    predict = timed(subject.predict) / INFERENCE_BATCH
+    predict = Batches.of(1, timed(subject.predict_one), INFERENCE_BATCH, timed(subject.predict))
+    epoch, metrics = _measuring(subject, metric, settings, predict)
     subject.step.train()
-    made = timed(subject.make_batch)
-    train = (made + timed(subject.train)) / training.batch_size
-    probe = timed(subject.probe) / training.batch_size if subject.tuned else None
+    size, few = training.batch_size, min(FEW, training.batch_size)
+    small = timed(subject.make_few) + timed(subject.train_few)
+    train = Batches.of(few, small, size, timed(subject.make_batch) + timed(subject.train))
+    probe = Batches.of(few, timed(subject.probe_some), size, timed(subject.probe)) if subject.tuned else None
     share = subject.transforming / len(combination.encoders)
     keys = [(name, str(choice)) for name, choice in combination.encoders.items()]
     once = {key: share + encode.get(key, 0.0) for key in keys}
-    return Pace(subject.building, train, predict, probe, once)
+    return Pace(subject.building, epoch, metrics, train, predict, probe, once)
+
+
+def _measuring(subject: Subject, metric: str, settings: Settings, predict: Batches) -> tuple[float, float]:
+    """What scoring takes beside predicting, and keeping the weights: at the end of an epoch, and of a split in the end.
+
+    Of texts, which are generated to be measured, the last is not tried.
+    """
+    size = subject.data.size
+
+    def measured(names: Sequence[str] | None) -> Call:
+        def call() -> None:
+            found = evaluate(
+                subject.module,
+                subject.transform,
+                subject.data,
+                subject.truths,
+                precision=settings.precision,
+                names=names,
+            )
+            found.compute(*(() if names is None else (names,)))
+
+        return call
+
+    batches = predict.seconds(1, size)
+    kept = seconds_of(lambda: snapshot(subject.step), device=settings.device)
+    score = seconds_of(measured([metric]), device=settings.device)
+    epoch = max(0.0, score - batches) + kept
+    if not measured_as_tensors(subject.transform.target().kind):
+        return epoch, epoch
+    return epoch, max(0.0, seconds_of(measured(None), device=settings.device) - batches)
 
 
 def seconds_of(call: Call, *, device: torch.device | str, calls: int = CALLS) -> float:
-    """The median wall time of `calls` calls after a first one, which counts where there is no time for more."""
-    synchronize = synchronizer(device)
+    """The median time of `calls` calls after a first one, which counts where there is no time for more."""
+    synchronize, clock = synchronizer(device), clock_of(torch.device(device))
     synchronize()
     seconds: list[float] = []
     while len(seconds) <= calls and sum(seconds) < LONG:
-        began = time.perf_counter()
+        began = clock()
         call()
         synchronize()
-        seconds.append(time.perf_counter() - began)
+        seconds.append(clock() - began)
     return statistics.median(seconds[1:] or seconds)

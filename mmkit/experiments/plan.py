@@ -18,6 +18,7 @@ from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
+from mmkit.report.labels import ALONE
 from mmkit.system.settings import Settings
 from mmkit.training.optimisation import Search, Training
 
@@ -30,6 +31,8 @@ FUSIONS = ("concat", "log-pool", "attention")
 Of outputs it is `log-pool`: on five splits of `clipart` it is the best of five fusions on validation and better than
 late fusion on test, by .19 of log loss and a point of accuracy (`benchmarks/records/clipart.json`).
 """
+PLAINEST = ("concat", "log-pool")
+"""Those of them that add nothing to a single input, or a linear layer at most."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("quick", "full")
 
@@ -206,6 +209,8 @@ def plan(
 
     if fusions is None:
         fusions = _default_fusions(catalog, fuses, left_out)
+        if baselines and len(inputs) == 1:
+            fusions = _without_plainest(fusions, next(iter(inputs)), left_out)
     chosen_fusions = choose("fusion", fusions, "fusion", fuses)
     named_heads = heads or [_default_head(catalog, built_task.target)]
     chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))
@@ -377,6 +382,16 @@ def _expanded(
                     known = catalog.find(kind, entry.name) is entry
                     expanded.append((entry.name if known else entry.full_name, True))
     return expanded
+
+
+def _without_plainest(fusions: Sequence[Named], alone: str, left_out: list[tuple[str, str]]) -> list[Named]:
+    """The fusions without those of `PLAINEST`, unless nothing would be left; with the reason."""
+    kept = [name for name in fusions if name not in PLAINEST]
+    if not kept:
+        return list(fusions)
+    reason = f"is with one input nearly the same as {ALONE}{alone}, which is trained"
+    left_out += [(f"fusion {name}", reason) for name in fusions if name in PLAINEST]
+    return kept
 
 
 def _default_fusions(

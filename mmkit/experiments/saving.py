@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from mmkit.data.splits import Splits
+from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
 from mmkit.model.saving import DESCRIPTION, WEIGHTS
@@ -86,7 +87,7 @@ class BestModels:
         _note(path).unlink(missing_ok=True)  # what says which seed it is never stands beside another model
         if not (path / DESCRIPTION).exists():
             (path / WEIGHTS).unlink(missing_ok=True)  # of a model whose description was taken away
-        model.save(path)
+        remembering(model, self.splits).save(path)
         note = {"metric": criterion([record]).metric, "rank": _rank(record), "seed": record.seed, "id": record.id}
         write_json(_note(path), note, indent=None)
 

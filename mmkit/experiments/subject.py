@@ -31,6 +31,14 @@ from mmkit.training.phases import held
 
 INFERENCE_BATCH = 64
 """Batch size of predictions for throughput."""
+FEW = 4
+"""Samples of a small training batch, whose time is nearly that of a step with no sample at all."""
+
+
+def clock_of(device: torch.device) -> Callable[[], float]:
+    """The clock of an estimate: the CPU time of this process where it computes in one thread, else wall time."""
+    single = device.type == "cpu" and torch.get_num_threads() == 1
+    return time.process_time if single else time.perf_counter
 
 
 class Subject:
@@ -63,18 +71,20 @@ class Subject:
             transforms = Transforms.fitted(
                 combination, splits.task.target, train.inputs, train.truth, train.ids, shared
             )
-            began = time.perf_counter()
+            clock = clock_of(self.device)
+            began = clock()
             self.module, objectives = build_model(combination, transforms, shared)
-            self.building = time.perf_counter() - began
+            self.building = clock() - began
         self.step = TrainingStep(self.module, objectives).to(device)
         self.prediction = _Prediction(self.module)
         frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
-        began = time.perf_counter()
+        began = clock()
         transformed = Dataset.of(samples, transforms.inputs, transforms.truth, augment=False).to(device)
-        self.transforming = (time.perf_counter() - began) / len(samples)
+        self.transforming = (clock() - began) / len(samples)
         # Not in groups: whether a batch comes in two depends on the samples, and combinations are compared.
         encoded = frozen.dataset(samples, augment=False).grouped(())
         rows = torch.arange(INFERENCE_BATCH) % transformed.size
+        self.data, self.truths, self.transform = encoded, samples.truth, transforms.truth
         self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
         self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
         self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
@@ -83,10 +93,13 @@ class Subject:
         training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
         index = torch.arange(training.batch_size) % training_data.size
         self.make_batch = partial(training_data.batch, index, generator)
+        self.make_few = partial(training_data.batch, index[:FEW], generator)
         self.training_batch, self.truth = self.make_batch()
+        self.few, self.truth_of_few = self.make_few()
         self.tuned = [self.module.encoders[self.module.names[name]] for name in frozen.tuned]
         untuned = replace(frozen, untuned=True).dataset(samples, augment=True).grouped(()) if self.tuned else None
         self.probe_batch = untuned.draw_copies(generator).batch(index, generator)[0] if untuned else None
+        self.probe_few = untuned.draw_copies(generator).batch(index[:FEW], generator)[0] if untuned else None
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
@@ -115,9 +128,18 @@ class Subject:
         with held(self.tuned):
             self.train(self.probe_batch)
 
-    def train(self, batch: Mapping[str, InputBatch] | None = None) -> None:
+    def train_few(self) -> None:
+        """Do one training step of a few samples."""
+        self.train(self.few, self.truth_of_few)
+
+    def probe_some(self) -> None:
+        """Do one training step of the first phase, of a few samples."""
+        with held(self.tuned):
+            self.train(self.probe_few, self.truth_of_few)
+
+    def train(self, batch: Mapping[str, InputBatch] | None = None, truth: Batch | None = None) -> None:
         """Do one training step."""
-        loss = losses(self.step, batch or self.training_batch, self.truth, self.precision)
+        loss = losses(self.step, batch or self.training_batch, truth or self.truth, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         if self.clip is not None:

@@ -1,6 +1,7 @@
 """One combination trained to be used: searched, trained, calibrated, tested, and kept in a folder that can be resumed.
 
 DIR/model.json, DIR/model.safetensors   the model, for `mmkit.load`
+DIR/trained_on.safetensors   salted hashes of the rows of train and validation, by which `mmkit evaluate` knows them
 DIR/README.md        the card: what the model is, how it was made, what it is worth
 DIR/record.json      the record of its run; it is written last, and says that the training has ended
 DIR/train.json       what was asked for, and of which data and code
@@ -27,6 +28,7 @@ from mmkit.experiments.beside import Beside
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.identity import SPLITS, warn_unseen
 from mmkit.experiments.plan import Named, Plan, plan
+from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import Run, execute, failed
 from mmkit.experiments.search import search
 from mmkit.experiments.suite import refuses_unseen
@@ -111,6 +113,7 @@ def train(
     keeping: Keeping,
     *,
     cache: Path | None = None,
+    keep: int | None = None,
     progress: Progress = SILENT,
 ) -> Made:
     """Train the only combination of a plan, and keep the model; an interrupted training goes on where it was.
@@ -120,7 +123,9 @@ def train(
         folder: of the model; it is created if needed.
         catalog: where modalities are looked up.
         keeping: how it is kept.
-        cache: folder for the features of frozen encoders; None keeps them in memory.
+        cache: folder for the features of frozen encoders, and for transformed splits that are larger than memory; None
+            keeps them in memory.
+        keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
         progress: receives reports of progress.
 
     Raises:
@@ -138,17 +143,18 @@ def train(
         splits = splits_of(planned.task, catalog, planned.settings)
         asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
         if (before := read_asked(folder)) is not None and _holds(folder):
-            check_same(before, asked, folder)
+            check_same(before, asked, folder, splits.task)
             if (known := _finished(folder)) is not None:
                 model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
                 return Made(folder, known, model, before=True)
         warn_unseen([run], splits, progress.warn)
-        training = _Training(planned, splits, folder, keeping, Shared(cache, progress))
+        training = _Training(planned, splits, folder, keeping, Shared(cache, progress, keep))
         with _writing(folder):
             write_json(folder / ASKED, {**asked, "command": keeping.command})
             (folder / CHECKPOINT).mkdir(exist_ok=True)
         with _told(folder, progress):
             record, model = training.carry_out(run)
+            model = remembering(model, splits, refit=record.refit is not None)
             with _writing(folder):
                 _keep(folder, splits, record, model, keeping)
         shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
@@ -388,7 +394,15 @@ def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel, 
         add_unread(folder, record.unread_values)
     if record.scores is not None:
         record.scores.write(folder / record.scores_file)
-    text = card(record, folder.name, splits.task.description, data, command=keeping.command, licence=keeping.licence)
+    text = card(
+        record,
+        folder.name,
+        splits.task.description,
+        data,
+        command=keeping.command,
+        licence=keeping.licence,
+        remembers=model.trained_on is not None,
+    )
     with replacing(folder / CARD) as (fresh,):
         fresh.write_bytes(utf8(text))
     write_json(folder / RECORD, record.document())

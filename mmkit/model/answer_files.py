@@ -22,7 +22,7 @@ import pyarrow.parquet
 
 from mmkit.errors import DataError, UsageError
 from mmkit.model.answer_formats import EXTENSIONS, write
-from mmkit.model.answers import Answered, Asked, Unread, answers
+from mmkit.model.answers import Answered, Asked, Broken, Unread, answers
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.formats import extension
 from mmkit.sources.streaming import Stream
@@ -162,7 +162,11 @@ def _written(job: Job, progress: Progress) -> Summary:
                 _write_part(job.part(number), answered)
                 rows = number * job.stream.size + answered.table.num_rows
                 progress.update("rows", rows, total)
-        summary = _summary(job)
+        try:
+            summary = _summary(job)
+        except DataError:
+            shutil.rmtree(job.parts, ignore_errors=True)  # answers to what was hardly read are of no use
+            raise
         schema = _schema(job)
         _unread_file(job, summary)
         with _writing(job.out), replacing(job.out) as (fresh,):
@@ -211,6 +215,7 @@ def _write_part(path: Path, answered: Answered) -> None:
         "missing": answered.missing,
         "absent": list(answered.absent),
         "unread": [list(one) for one in answered.unread],
+        "values": answered.values,
     }
     text = utf8(json.dumps(note, ensure_ascii=False))
     with _writing(path), replacing(path) as (fresh,):
@@ -240,7 +245,12 @@ def _notes(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _summary(job: Job) -> Summary:
-    found = Summary(job.out)
+    """What all parts say together.
+
+    Raises:
+        DataError: more than half of a column or of an input cannot be used.
+    """
+    found, broken = Summary(job.out), Broken()
     for rows, note in _notes(job):
         found.rows += rows
         found.skipped += note["skipped"]
@@ -249,7 +259,10 @@ def _summary(job: Job) -> Summary:
         for name in note["absent"]:
             found.absent[name] = found.absent.get(name, 0) + rows
         found.unread += len(note["unread"])
-        found.first_unread += [Unread(*one) for one in note["unread"][: 20 - len(found.first_unread)]]
+        unread = [Unread(*one) for one in note["unread"]]
+        found.first_unread += unread[: 20 - len(found.first_unread)]
+        broken.add(note["values"], unread)
+    broken.check(job.stream.name)
     return found
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkit.contract import Batch, Samples, TruthTransform
+from mmkit.data.bad_values import is_mostly_broken, mostly_broken
 from mmkit.data.loader import Loader
 from mmkit.data.missing import missing_values
 from mmkit.errors import DataError, UsageError, one_of
@@ -72,6 +73,7 @@ class Answered(NamedTuple):
         skipped: rows without an answer.
         missing: rows in which an input is missing, by input.
         absent: a line on each column that the model reads and the piece lacks, by its name.
+        values: as in `Rows`.
     """
 
     table: pa.Table
@@ -79,6 +81,7 @@ class Answered(NamedTuple):
     skipped: int
     missing: dict[str, int]
     absent: dict[str, str]
+    values: dict[str, int]
 
 
 class Rows(NamedTuple):
@@ -88,11 +91,44 @@ class Rows(NamedTuple):
         read: those that the model can predict; ids are their places in the piece.
         unread: values that could not be used.
         missing: rows in which an input is missing, by input.
+        raw: the values of the same rows as they stand in the table, by input.
+        values: how many values were looked at, by what `unread` calls their column.
     """
 
     read: Read
     unread: list[Unread]
     missing: dict[str, int]
+    raw: Mapping[str, Sequence[Any]]
+    values: dict[str, int]
+
+
+class Broken:
+    """Counts of the values that were looked at, and of those that cannot be used, over all pieces of a table."""
+
+    def __init__(self) -> None:
+        self._values: Counter[str] = Counter()
+        self._broken: Counter[str] = Counter()
+        self._examples: dict[str, Unread] = {}
+
+    def add(self, values: Mapping[str, int], unread: Sequence[Unread]) -> None:
+        """Count those of a piece."""
+        self._values.update(values)
+        self._broken.update(one.column for one in unread)
+        for one in unread:
+            self._examples.setdefault(one.column, one)
+
+    def check(self, where: str) -> None:
+        """Check that no column is mostly broken.
+
+        Raises:
+            DataError: of a column, or of an input, more than half of the values cannot be used.
+        """
+        for column, broken in self._broken.items():
+            if is_mostly_broken(broken, self._values[column]):
+                one = self._examples[column]
+                example = f"row {one.row}: {one.reason}"
+                what = column if column.startswith("input ") else f"column {column}"
+                raise DataError(f"{where}, {mostly_broken(what, example, broken, self._values[column])}")
 
 
 def layout_of(model: MultimodalModel) -> Layout:
@@ -162,7 +198,9 @@ def _answered(
             columns[f"{one}_given" if taken else one] = _arrow(one, piece.columns.get(one), piece.rows)
     columns |= {one: found.column(one).combine_chunks().take(kept) for one in found.column_names}
     absent = layout.absent(piece.columns, stream.name)
-    return Answered(pa.table(columns), rows.unread, piece.rows - len(rows.read.samples), rows.missing, absent)
+    return Answered(
+        pa.table(columns), rows.unread, piece.rows - len(rows.read.samples), rows.missing, absent, rows.values
+    )
 
 
 def rows_of(
@@ -200,12 +238,18 @@ def rows_of(
     inputs = {name: Lazy(store, index) for name, store in stores.items()}
     samples = Samples([str(row) for row in left], inputs, [None if truth is None else truth[row] for row in left])
     try:
-        read = model.decoded(samples, on_error)
+        read = model.decoded(samples, on_error, whole=False)
     except DataError as error:
         raise _in_table(error, stream, piece) from error
     unread += [Unread(piece.start + int(bad.sample), bad.column, bad.reason) for bad in read.bad]
     whole = Samples(read.samples.ids, read.samples.inputs, [True] * len(read.samples))  # all count
-    return Rows(read, unread, missing_values(whole, stores))
+    kept = np.array([int(one) for one in read.samples.ids], np.int64)
+    raw = {name: Lazy(store, kept) for name, store in stores.items()}
+    values = {f"input {name}": len(index) - int(store.gaps(index).sum()) for name, store in stores.items()}
+    for one in (one for one in layout.inputs if one.modality in {"table", "text", "series"}):
+        there = {name: piece.columns[name] for name in one.columns if name in piece.columns}
+        values |= {name: piece.rows - (0 if isinstance(c, list) else c.null_count) for name, c in there.items()}
+    return Rows(read, unread, missing_values(whole, stores), raw, values)
 
 
 def _others(wrong: Sequence[Wrong]) -> str:

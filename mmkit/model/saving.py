@@ -2,6 +2,7 @@
 
 DIR/model.json          the combination, the fitted state of its transforms, and the plugins that it needs
 DIR/model.safetensors   the weights
+DIR/trained_on.safetensors   salted hashes of the rows that it was trained on, where they are known; see `trained_on`
 
 The description has a hash of the weights, and one of itself: what predictions hang on cannot change unseen.
 """
@@ -25,6 +26,7 @@ from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
 from mmkit.model.temperature import Temperature, has_temperature
+from mmkit.model.trained_on import FILE, TrainedOn
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
@@ -52,6 +54,7 @@ class Saved(NamedTuple):
         precision: of the forward pass that it was trained with.
         layout: how inputs and truth are made of the columns of a table, as plain JSON; None where a task that is no
             table says nothing of it.
+        trained_on: the rows of its training, by their hashes; None where they are not known.
     """
 
     module: Model
@@ -62,6 +65,7 @@ class Saved(NamedTuple):
     target: str
     precision: Precision
     layout: Mapping[str, Any] | None = None
+    trained_on: TrainedOn | None = None
 
 
 def write(model: Saved, directory: Path) -> None:
@@ -104,8 +108,15 @@ def write(model: Saved, directory: Path) -> None:
         # The description first: of a process that is killed between the two, a folder is left that says what it is.
         with replacing(directory / DESCRIPTION, directory / WEIGHTS) as (described, weights):
             save_model(model.module, str(weights))
-            described.write_bytes(utf8(_signed(description, _hash_of(weights))))
+            hash_of_weights = _hash_of(weights)
+            described.write_bytes(utf8(_signed(description, hash_of_weights)))
             weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
+        if model.trained_on is None:
+            (directory / FILE).unlink(missing_ok=True)  # of a model that was here before
+        else:
+            with replacing(directory / FILE) as (rows,):
+                model.trained_on.write(rows, hash_of_weights)
+                rows.chmod((directory / DESCRIPTION).stat().st_mode)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
 
@@ -158,7 +169,8 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         raise DataError(f"{weights} holds NaN in {nan}; give a model that `save` wrote")
     if has_temperature(target) and description["temperature"] is not None:
         module.temperature = Temperature(target, description["temperature"])
-    return Saved(module, combination, transforms, inputs, modalities, target, precision, description["layout"])
+    rows = TrainedOn.read(directory / FILE, description["weights"])
+    return Saved(module, combination, transforms, inputs, modalities, target, precision, description["layout"], rows)
 
 
 def digest_of(directory: Path) -> str:
@@ -223,7 +235,7 @@ def _may_write(directory: Path) -> bool:
     if not directory.is_dir():
         return False
     # What a process that was killed has left beside a file's place is nothing of anybody's.
-    beside = {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh", *BEGUN}
+    beside = {f".{DESCRIPTION}.fresh", f".{WEIGHTS}.fresh", f".{FILE}.fresh", FILE, *BEGUN}
     if all(path.name in beside for path in directory.iterdir()):
         return True
     try:

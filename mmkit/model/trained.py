@@ -21,6 +21,7 @@ from mmkit.model.explained import Explained
 from mmkit.model.network import Model
 from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
+from mmkit.model.trained_on import TrainedOn
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.system.files import at_home
@@ -60,6 +61,7 @@ class MultimodalModel:
         precision: of the forward pass, that of its training.
         layout: how inputs and truth are made of the columns of a table, as plain JSON; None says that each input is the
             column of its name.
+        trained_on: the rows of its training, by their hashes; None where they are not known.
     """
 
     module: Model
@@ -70,6 +72,7 @@ class MultimodalModel:
     target: str
     precision: Precision = "float32"
     layout: Mapping[str, Any] | None = None
+    trained_on: TrainedOn | None = None
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} ({self.inputs[name]})" for name in sorted(self.combination.encoders))
@@ -146,13 +149,21 @@ class MultimodalModel:
         Raises:
             UsageError: a column to include that the table does not have, or an option that there is not.
             DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
-                `on_error` is "fail".
+                `on_error` is "fail"; or, at the end, more than half of a column or an input cannot.
         """
         # Both import pyarrow, which only tables need.
         tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in ("model.answers", "sources.streaming"))
         asked = tables.Asked(tuple(include), on_error, batch_size)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
-        return (answered.table for answered in tables.answers(self, stream, asked))
+
+        def told() -> Iterator[pa.Table]:
+            broken = tables.Broken()
+            for answered in tables.answers(self, stream, asked):
+                broken.add(answered.values, answered.unread)
+                yield answered.table
+            broken.check(stream.name)
+
+        return told()
 
     def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
@@ -173,23 +184,24 @@ class MultimodalModel:
         )
         return found
 
-    def decoded(self, samples: Samples, on_error: OnError = "fail") -> Read:
+    def decoded(self, samples: Samples, on_error: OnError = "fail", *, whole: bool = True) -> Read:
         """Raw samples in memory and as tensors, without those that cannot be used.
 
         Args:
             samples: raw; their truth is not looked at.
             on_error: what to do with a value that cannot be read or transformed.
+            whole: whether these are all samples; of a part of them more than half of an input may be broken.
 
         Raises:
-            DataError: there is one, and `on_error` is "fail".
+            DataError: there is one, and `on_error` is "fail"; or more than half of an input are.
         """
-        raw, bad = decode_all(samples, self.modalities, on_error)
+        raw, bad = decode_all(samples, self.modalities, on_error, whole=whole)
         data = None
         while len(raw) and data is None:
             try:
                 data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False)
             except RejectedError as rejected:
-                raw = without(raw, rejected, on_error)
+                raw = without(raw, rejected, on_error, whole=whole)
                 bad = bad + rejected.lines
         if data is not None:
             data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
+from mmkit.titles import title_of
 
 CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
 MOST = 20
@@ -24,6 +24,7 @@ def card(
     *,
     command: str = "",
     licence: str | None = None,
+    remembers: bool = False,
 ) -> str:
     """The card of a model.
 
@@ -34,6 +35,7 @@ def card(
         data: the description of a user's own data, as `data.json` has it; None for another task.
         command: that made it; empty if none did.
         licence: of the model, as its maker gave it; None is "not stated".
+        remembers: whether hashes of the rows that it was trained on stand beside it.
     """
     parts = [
         f"# {name}",
@@ -42,7 +44,7 @@ def card(
         f"## What it is worth\n\n{scores_table(record)}",
         *_judged(record),
         *_by_class(record),
-        "## Data\n\n" + "\n\n".join(_data(record, task, data)),
+        "## Data\n\n" + "\n\n".join(_data(record, task, data, remembers=remembers)),
         "## How it was made\n\n" + "\n\n".join(_made(record, command)),
         f"## Licence\n\n{licence or 'Not stated.'}",
     ]
@@ -91,9 +93,13 @@ def notes(record: Record) -> list[str]:
             f"error {100 * one.before[split].ece:.1f} -> {100 * one.after[split].ece:.1f} %"
             for split in one.after
         ]
+        labels = bool(record.confusion) and isinstance(record.confusion[0][0], list)  # type: ignore[index]
         found.append(
-            f"Probabilities have temperature {one.temperature:.3g}, fitted on validation: {'; '.join(splits)}."
+            f"{'The probabilities of all labels' if labels else 'Probabilities'} have temperature "
+            f"{one.temperature:.3g}, fitted on validation: {'; '.join(splits)}."
         )
+    elif record.run.get("training", {}).get("calibrate"):
+        found.append("Answers have no probabilities, so nothing is calibrated; how far off they are is in the scores.")
     if record.still_improving:
         found.append("The best epoch is among the last: longer training may be better (train.epochs).")
     if record.search is not None and record.search.end:
@@ -154,7 +160,7 @@ def _by_class(record: Record) -> Iterator[str]:
         yield _markdown([*square, *rows])
 
 
-def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator[str]:
+def _data(record: Record, task: str, data: Mapping[str, Any] | None, *, remembers: bool) -> Iterator[str]:
     counted = record.samples
     assert counted is not None  # noqa: S101 (a completed run has counts)
     if data is None:
@@ -177,6 +183,14 @@ def _data(record: Record, task: str, data: Mapping[str, Any] | None) -> Iterator
     heads = ("split", "samples with truth", *(f"without {_cell(one)}" for one in record.encoders))
     yield _markdown([heads, ("---",) * len(heads), *lines])
     yield "Which row is in which split stands in `splits.parquet`."
+    if not remembers:
+        return
+    yield (
+        "`trained_on.safetensors` holds a salted hash of the inputs of each row of train and validation (of "
+        "very many a sample), so that `mmkit evaluate` can say which rows the model was trained on. A row "
+        "cannot be read from its hash, but whoever has both the model and a row can tell whether it is among them. The "
+        "model answers as well without the file: remove it before you give the model away, if that matters."
+    )
 
 
 def _made(record: Record, command: str) -> Iterator[str]:

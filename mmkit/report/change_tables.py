@@ -8,8 +8,8 @@ from mmkit.report.changes import SIZES, TIMES, Change
 from mmkit.report.paired import LEVEL
 from mmkit.report.sheets import Sheet, count_of
 from mmkit.report.summary import Cell
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
+from mmkit.titles import title_of
 
 NAMED = 3
 """Combinations that a sentence names; of more it gives the number."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from mmkit.records.verdicts import Terms
 from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.summary import Row, Spread, by_which, tied
-from mmkit.report.titles import title_of
 from mmkit.report.values import written
 from mmkit.report.verdict import level_with_the_best
+from mmkit.titles import title_of
 
 BESIDE = ("accuracy", "f1_macro", "recall_macro", "rmse", "mae", "r2", "rouge_l", "head_loss", "bleu", "exact_match")
 """Metrics that are shown, where a task has them; the one that ranks comes first."""

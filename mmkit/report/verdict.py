@@ -26,8 +26,8 @@ from mmkit.records.verdicts import Terms
 from mmkit.report.statistics import Array, Comparison, Finding, can_show, compare, level_of_look, not_beaten
 from mmkit.report.statistics import seeds_wanted as wanted_by
 from mmkit.report.summary import Row, names, tied
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
+from mmkit.titles import title_of
 
 OF_THESE = "This is of these rows: the training rows of the folds overlap, so the margin does not hold for other data."
 SAME, SAME_SHARE = 0.02, 0.01

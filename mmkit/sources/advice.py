@@ -102,7 +102,7 @@ def _encoders(one: Input, catalog: Catalog) -> str:
         return ""
     asked = [f"{spec.name}:{spec.pretrained}" if spec.pretrained else spec.name for spec in able]
     told = ", ".join(f"--encoder {one.name}={text}" for text in asked)
-    return f"encoder of {one.name}: {default}, from scratch; with pretrained weights of this machine: {told}"
+    return f"encoder of {one.name}: {default}, from scratch; if you have pretrained weights on this machine: {told}"
 
 
 def _next(found: Description) -> Iterator[str]:

@@ -225,6 +225,8 @@ def _split(
         times = None if request.time is None else _times(columns[request.time])
         sides = split(target.strata, times=times, given=given, **known_by)
         sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
+    grouped = "is a group, and no input: what it says of a row is not learnt"
+    told = [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
     cut = given is not None and not (given[target.known] == 1).any()
     findings = find(
         arrow,
@@ -248,7 +250,7 @@ def _split(
         names["ids"],
         names["groups"],
         _how(request, source, by_share=by_share, cut=cut),
-        sorted([*plain.findings, *findings, *looked], key=lambda one: one.level != "warning"),
+        sorted([*plain.findings, *findings, *told, *looked], key=lambda one: one.level != "warning"),
         plain.problems,
         folds,
     )

@@ -256,7 +256,8 @@ class Description:
                 kind = "ignored" if one.kind == "ignore" else one.kind
                 told.append((name, one.missing, kind, one.reason))
             else:
-                told.append((name, None, self.roles[name], "as you said"))
+                role = self.roles[name]
+                told.append((name, None, role, f"as you said{'' if role == 'target' else '; no input'}"))
         return told
 
     def text(self, width: int = 80) -> str:

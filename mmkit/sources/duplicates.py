@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.sources.hashes import MISSING, firsts, hashes, mixed, of_names, of_sequences, pieces
+from mmkit.sources.hashes import MISSING, firsts, hashes, of_names, of_sequences, pieces
 from mmkit.sources.members import FILE, MEMBER, content, is_member
 from mmkit.sources.paths import located
 from mmkit.sources.types import is_text, usual
+from mmkit.system.hashing import mixed
 from mmkit.transforms.together import SPACED, cut
 from mmkit.transforms.together import WORDS as WORDS_OF_ASCII
 
@@ -29,6 +30,7 @@ WORDS = 5
 _BETWEEN = r"[\p{P}\p{S}\p{Z}\p{C}\s]+"
 _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}]"
 _COMMON, _TIMES = 20, 10
+_EMPTY = np.uint64(0)  # the hash of ""
 _LARGEST = 0.1  # of the rows: a larger set leaves no room for shares of 60, 15 and 25 %
 
 
@@ -41,13 +43,20 @@ def equal_rows(columns: Mapping[str, pa.ChunkedArray]) -> np.ndarray:
     Returns:
         [N] int64, a row's own number where it is the first.
     """
-    found = None
+    return firsts(_hashed(columns)[0])
+
+
+def _hashed(columns: Mapping[str, pa.ChunkedArray]) -> tuple[np.ndarray, np.ndarray]:
+    """A hash of the values of each row, and one of the columns that it has a value in; [N] uint64 each."""
+    found = there = None
     for column in columns.values():
         of_column = hashes(column)
+        gaps = (of_column == MISSING) | ((of_column == _EMPTY) & is_text(usual(column).type))
         found = of_column if found is None else mixed(mixed(found) + of_column)
-    if found is None:
+        there = gaps if there is None else mixed(mixed(there) + gaps)
+    if found is None or there is None:
         raise ValueError("no columns were given")
-    return firsts(found)
+    return found, there.astype(np.uint64)
 
 
 def equal_texts(column: pa.ChunkedArray, words: int = WORDS) -> np.ndarray:
@@ -167,10 +176,11 @@ def duplicates(
     """Rows that are copies of one another, by all of the above: the first row of each set, [N] int64.
 
     Where at least half of the rows equal an earlier one (a few columns of categories), equal rows are no copies, and
-    only files and texts are looked at. Where these chain more than a tenth of the rows together, texts are set phrases
-    (questions about pictures), and join nothing; if that is not enough, nor do files. Nor is a value that more than 20
-    rows have, and ten times as many as most do: a picture in place of those that are missing, or a set phrase. Rows
-    without any value are copies of none.
+    only files and texts are looked at. The same holds of the rows that have values in the same columns: those without a
+    text, say, whose few categories repeat. Where these chain more than a tenth of the rows together, texts are set
+    phrases (questions about pictures), and join nothing; if that is not enough, nor do files. Nor is a value that more
+    than 20 rows have, and ten times as many as most do: a picture in place of those that are missing, or a set phrase.
+    Rows without any value are copies of none.
 
     Args:
         columns: the inputs [N] each; a column that is ignored takes no part.
@@ -182,11 +192,13 @@ def duplicates(
     used = {name: column for name, column in columns.items() if kinds.get(name, "ignore") != "ignore"}
     if not used:
         return np.arange(len(next(iter(columns.values()), ())))
-    rows = equal_rows(used)
+    found, there = _hashed(used)
+    rows = firsts(found)
     alone = np.arange(len(rows))
     empty = without_values(used.values())
     rows[empty] = alone[empty]
     whole = rows if (rows != alone).sum() * 2 < len(rows) else alone
+    whole = _without_plain(whole, there)
     texts, media = [], []
     for name, column in used.items():
         if kinds[name] == "text" and is_text(column.type):
@@ -255,6 +267,14 @@ def _without_common(first: np.ndarray) -> np.ndarray:
     sizes = np.bincount(first)
     common = sizes > max(_COMMON, _TIMES * len(first) / max(1, (sizes > 0).sum()))
     return np.where(common[first], np.arange(len(first)), first) if common.any() else first
+
+
+def _without_plain(first: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """The same without rows whose values say so little that most with values in these columns equal an earlier one."""
+    _, kind = np.unique(there, return_inverse=True)
+    rows, repeated = np.bincount(kind), np.bincount(kind, weights=first != np.arange(len(first)))
+    plain = (rows > _COMMON) & (2 * repeated > rows)
+    return np.where(plain[kind], np.arange(len(first)), first) if plain.any() else first
 
 
 def without_values(columns: Iterable[pa.ChunkedArray]) -> np.ndarray:

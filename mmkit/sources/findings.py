@@ -13,7 +13,10 @@ import pyarrow as pa
 
 from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
+from mmkit.sources.guess import TABLE
+from mmkit.sources.numbers import numbers
 from mmkit.sources.target import Target
+from mmkit.sources.types import usual
 from mmkit.sources.units import SPLITS
 
 Same = Callable[[np.ndarray], np.ndarray]
@@ -48,7 +51,7 @@ def find(
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
-    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, rows without inputs.
+    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, too many columns, empty rows.
 
     Args:
         columns: the inputs [N] each.
@@ -66,6 +69,7 @@ def find(
     findings += _conflicts(target, copies, same)
     findings += _missing(columns, kinds)
     findings += _rare(target, splits)
+    findings += _wide(columns, kinds, target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
         findings += _groups(name, labels, splits)
@@ -151,6 +155,52 @@ def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
         if untested:
             found.append(Finding("note", f"test has no row of {len(untested):,} classes: {_some(untested)}"))
     return found
+
+
+def _wide(
+    columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str], target: Target, splits: np.ndarray | None
+) -> list[Finding]:
+    """A table with more columns than rows to learn from, and those that say most of the target alone."""
+    train = target.known if splits is None else splits == 0
+    plain = [name for name, kind in kinds.items() if kind in TABLE]
+    rows = int(train.sum())
+    if len(plain) <= rows:
+        return []
+    told = (
+        f"{len(plain):,} columns of a row and {rows:,} rows to learn from: a network of all columns learns the rows by "
+        "heart, and may miss what a few columns say. Give a table of the columns that matter, or more rows"
+    )
+    numeric = {name: columns[name] for name in plain if kinds[name] == "number"}
+    if best := screened(numeric, target, train):
+        told += f"; alone, on the training rows, {', '.join(best)} say most of the target"
+    return [Finding("warning", told, tuple(best))]
+
+
+def screened(
+    columns: Mapping[str, pa.ChunkedArray], target: Target, train: np.ndarray, most: int = _SHOWN
+) -> list[str]:
+    """The columns of numbers that vary most with the target over training rows, the first one most; at most so many.
+
+    By the share of a column's variance that lies between classes, or its squared correlation with the first number.
+    """
+    if target.kind not in {"classes", "scalar"}:
+        return []
+    scores: dict[str, float] = {}
+    for name, column in columns.items():
+        values = numbers(usual(column))
+        used = train & np.isfinite(values)
+        x = values[used] - values[used].mean() if used.any() else values[:0]
+        if (total := float((x**2).sum())) == 0:
+            continue
+        if target.kind == "classes":
+            codes = np.asarray(target.values)[used]
+            counts = np.bincount(codes)
+            sums = np.bincount(codes, weights=x)
+            scores[name] = float((sums[counts > 0] ** 2 / counts[counts > 0]).sum()) / total
+        else:
+            y = target.values[used, 0] - target.values[used, 0].mean()
+            scores[name] = float((x * y).sum()) ** 2 / (total * (float((y**2).sum()) or 1))
+    return sorted(scores, key=lambda name: -scores[name])[:most]
 
 
 def _some(names: Sequence[str]) -> str:

@@ -17,11 +17,11 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mmkit.sources.types import is_list, usual
+from mmkit.system.hashing import mixed
 
 MISSING = np.uint64(0x9E3779B97F4A7C15)
 """The hash of a value that is missing."""
 
-_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _ROWS, _BYTES = 65_536, 32 * 2**20
 
 
@@ -31,17 +31,6 @@ def pieces(column: pa.ChunkedArray) -> Iterator[pa.Array]:
         rows = max(1, min(_ROWS, _BYTES * len(chunk) // max(1, chunk.nbytes)))
         for start in range(0, len(chunk), rows):
             yield chunk.slice(start, rows)
-
-
-def mixed(values: np.ndarray) -> np.ndarray:
-    """Each bit of a number spread over all 64 (splitmix64's finaliser); [N] uint64."""
-    x = values.astype(np.uint64)
-    x ^= x >> np.uint64(30)
-    x *= _A
-    x ^= x >> np.uint64(27)
-    x *= _B
-    x ^= x >> np.uint64(31)
-    return x
 
 
 def hashes(column: pa.ChunkedArray) -> np.ndarray:

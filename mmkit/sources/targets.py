@@ -21,6 +21,7 @@ from mmkit.sources.numbers import MOST, form_of, numbers
 from mmkit.sources.sampling import some, strings
 from mmkit.sources.target import Target
 from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
+from mmkit.titles import title_of
 from mmkit.transforms.truth import category_name
 
 KINDS = ("classes", "labels", "scalar", "text")
@@ -28,6 +29,9 @@ FEW = 10
 """At most so many different whole numbers are classes."""
 MANY = 200
 """More different whole numbers are amounts."""
+UNEVEN = 0.6
+"""Share of the larger of two classes beyond which they are uneven. Of two classes accuracy and balanced accuracy differ
+by at most the share beyond one half, here by a tenth; of more classes one half is as far from an even share."""
 LEAST = 3
 """Rows of a class that can stand in train, validation and test."""
 COARSE = 1000
@@ -130,17 +134,18 @@ def _classes(name: str, column: pa.ChunkedArray, reason: str, *, asked: bool) ->
     if asked and len(names) == rows:
         raise UsageError(f"target {name}: each of its {rows:,} values is a class of its own; there is nothing to learn")
     largest = int(counts.argmax())
-    balanced = counts[largest] > rows / 2
+    balanced = counts[largest] > rows * (UNEVEN if len(names) == 2 else 0.5)
     percent = f"{100 * counts[largest] / rows:.0f} %"
     share = "more than half" if percent == "50 %" else percent
-    measured = f"balanced_accuracy, since {names[largest]} is {share} of all" if balanced else "accuracy"
+    metric = "balanced_accuracy" if balanced else "accuracy"
+    measured = f"{title_of(metric)}{f', since {names[largest]} is {share} of all' if balanced else ''}"
     return Target(
         "classes",
         codes,
         names,
         tuple(counts.tolist()),
         missing,
-        "balanced_accuracy" if balanced else "accuracy",
+        metric,
         f"{reason}; measured by {measured}",
         tuple(known for known, count in zip(names, counts, strict=True) if count < LEAST),
     )
@@ -232,7 +237,7 @@ def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
     values = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(label), mask=pa.array(~known))
     counts = np.bincount(label, minlength=len(names))
     rare = tuple(known for known, count in zip(names, counts, strict=True) if count < LEAST)
-    told = f"{reason}; measured by f1_macro"
+    told = f"{reason}; measured by {title_of('f1_macro')}"
     return Target("labels", values, names, tuple(counts.tolist()), int((~known).sum()), "f1_macro", told, rare)
 
 
@@ -279,7 +284,7 @@ def _scalar(columns: Mapping[str, pa.ChunkedArray], reason: str) -> Target:
     missing = int(np.isnan(values[:, 0]).sum())
     if missing == len(values):
         raise DataError(f"target {', '.join(columns)}: no row has all of its numbers")
-    return Target("scalar", values, names, (), missing, "mae", f"{reason}; measured by mae")
+    return Target("scalar", values, names, (), missing, "mae", f"{reason}; measured by {title_of('mae')}")
 
 
 def _texts(name: str, column: pa.ChunkedArray, reason: str) -> Target:
@@ -287,7 +292,7 @@ def _texts(name: str, column: pa.ChunkedArray, reason: str) -> Target:
         raise UsageError(f"target {name}: a text is a string; got values of the type {column.type}")
     texts = pa.concat_arrays([piece.cast(pa.large_string()) for piece in pieces(column)])
     values = pc.if_else(pc.match_substring_regex(texts, r"\S"), texts, pa.scalar(None, pa.large_string()))
-    return Target("text", values, (), (), values.null_count, "rouge_l", f"{reason}; measured by rouge_l")
+    return Target("text", values, (), (), values.null_count, "rouge_l", f"{reason}; measured by {title_of('rouge_l')}")
 
 
 def epoch_metric(target: Target, validation: int) -> str:

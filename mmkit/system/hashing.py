@@ -18,6 +18,8 @@ from torch import Tensor
 
 from mmkit.system.files import utf8
 
+_A, _B = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
+
 
 def fingerprint(content: object) -> str:
     """A short hash over canonical JSON: the same content gives the same hash on every machine."""
@@ -34,6 +36,17 @@ def digest(content: Any) -> str:
     state = blake2b(digest_size=16)
     feed(state.update, content)
     return state.hexdigest()
+
+
+def mixed(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:
+    """Each bit of a number spread over all 64 (splitmix64's finaliser); [N] uint64."""
+    x = values.astype(np.uint64)
+    x ^= x >> np.uint64(30)
+    x *= _A
+    x ^= x >> np.uint64(27)
+    x *= _B
+    x ^= x >> np.uint64(31)
+    return x
 
 
 def feed(update: Callable[[Any], None], content: Any) -> None:

@@ -28,6 +28,7 @@ from mmkit.sources.looking import Decode
 from mmkit.sources.memory import hold
 from mmkit.sources.target import Truths
 from mmkit.sources.targets import epoch_metric, recommended_epochs
+from mmkit.sources.types import is_text
 from mmkit.sources.units import SPLITS
 
 
@@ -160,6 +161,14 @@ class OwnData:
         """What a run is known by in place of the options: what was read, not where it was."""
         return f"own-data {self.found.identity}"
 
+    @property
+    def known_by_time(self) -> list[str]:
+        """The inputs whose values are files that are known by size and time; none with `deep`."""
+        columns = self.found.source.columns
+        named = [one for one in self.found.inputs if one.modality not in {*TEXTS, "series"}]
+        first = {one.name: columns[one.columns[0]] for one in named}
+        return [name for name, one in first.items() if not self.found.request.deep and _names_files(one)]
+
     def document(self) -> dict[str, Any]:
         """What was found, for `data.json`."""
         return self.found.document()
@@ -199,6 +208,14 @@ class OwnData:
             Lazy(self._truths, rows),
             {name: Lazy(Objects(labels), rows) for name, labels in found.groups.items()} or None,
         )
+
+
+TEXTS = ("text", "table")
+"""Modalities whose values name no files."""
+
+
+def _names_files(column: Any) -> bool:
+    return not isinstance(column, list) and is_text(column.type)
 
 
 def describe_installed(request: Request) -> Description:

@@ -9,7 +9,7 @@ import pytest
 
 import mmkit
 from mmkit.experiments.forecast import Forecast, Sizes, seconds_of_run
-from mmkit.experiments.pace import Pace, paces, seconds_of
+from mmkit.experiments.pace import Batches, Pace, paces, seconds_of
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import Run
 from mmkit.features.sharing import Shared
@@ -18,7 +18,15 @@ from mmkit.system.progress import Progress
 from mmkit.system.settings import Settings
 from mmkit.training.optimisation import Training
 
-PACE = Pace(start=1.0, train=0.01, predict=0.001, probe=None, once={("x", "bag"): 0.002})
+PACE = Pace(
+    start=1.0,
+    epoch=0.07,
+    metrics=0.3,
+    train=Batches(0.02, 0.01),
+    predict=Batches(0.005, 0.001),
+    probe=None,
+    once={("x", "bag"): 0.002},
+)
 SIZES = Sizes(train=1000, validation=200, test=300)
 TRAINING = Training(epochs=4, min_steps=0, batch_size=10)
 
@@ -29,25 +37,30 @@ def asked():
 
 
 def test_a_run_takes_its_steps_and_its_evaluations():
-    # 4 epochs of 1000 training and 200 validation samples, then validation and test once more, and its start.
-    by_hand = 4 * (1000 * 0.01 + 200 * 0.001) + 200 * 0.001 + 300 * 0.001 + 1.0
+    # 4 epochs of 100 steps of 10, and of 200 validation samples in one batch; then validation, and test in two batches,
+    # by all metrics; and its start.
+    once = 0.005 + 200 * 0.001
+    test = 2 * 0.005 + 300 * 0.001 + 0.3
+    by_hand = 4 * (100 * 0.02 + 1000 * 0.01 + once + 0.07) + once + 0.3 + test + 1.0
     assert seconds_of_run(PACE, TRAINING, SIZES, "comparison") == pytest.approx(by_hand)
-    assert seconds_of_run(PACE, TRAINING, SIZES, "search") == pytest.approx(by_hand - 300 * 0.001)
+    assert seconds_of_run(PACE, TRAINING, SIZES, "search") == pytest.approx(by_hand - test)
 
 
 def test_epochs_that_a_least_number_of_steps_asks_for_count():
     short = Sizes(train=20, validation=1, test=1)  # 2 steps an epoch: 50 epochs for 100 steps
     many = seconds_of_run(PACE, replace(TRAINING, min_steps=100), short, "search")
-    assert many == pytest.approx(1.0 + 0.001 + 50 * (20 * 0.01 + 0.001))
+    assert many == pytest.approx(1.0 + 0.3 + 0.006 + 50 * (2 * 0.02 + 20 * 0.01 + 0.006 + 0.07))
 
 
 def test_a_search_of_tuned_encoders_takes_the_probe_alone():
-    tuned = replace(PACE, probe=0.0005)
-    probe = 4 * (1000 * 0.0005 + 200 * 0.001)
-    tuning = 4 * (1000 * 0.01 + 200 * 0.001)
-    rest = 1.0 + 200 * 0.001
+    tuned = replace(PACE, probe=Batches(0.001, 0.0005))
+    once = 0.005 + 200 * 0.001
+    probe = 4 * (100 * 0.001 + 1000 * 0.0005 + once + 0.07)
+    tuning = 4 * (100 * 0.02 + 1000 * 0.01 + once + 0.07)
+    rest = 1.0 + once + 0.3
+    test = 2 * 0.005 + 300 * 0.001 + 0.3
     assert seconds_of_run(tuned, TRAINING, SIZES, "search") == pytest.approx(rest + probe)
-    assert seconds_of_run(tuned, TRAINING, SIZES, "comparison") == pytest.approx(rest + probe + tuning + 300 * 0.001)
+    assert seconds_of_run(tuned, TRAINING, SIZES, "comparison") == pytest.approx(rest + probe + tuning + test)
     no_probe = replace(TRAINING, probe=False)
     assert seconds_of_run(tuned, no_probe, SIZES, "search") == pytest.approx(rest + tuning)
 
@@ -103,22 +116,53 @@ def test_the_words_say_the_whole_and_its_parts():
     forecast = Forecast({"a": PACE}, [SIZES], costs=70.0)
     forecast.add(0, "a", TRAINING, searches=3, runs=9)
     assert forecast.estimate().sentence() == (
-        "it will take about 10 min, less where training stops early (costs 70 s, search 2 min, runs 6 min)"
+        "it will take about 11 min, less where training stops early (costs 70 s, search 3 min, runs 8 min)"
     )
 
 
+def test_what_a_batch_takes_is_told_from_what_its_samples_take():
+    by_hand = Batches(batch=0.03, sample=0.002)
+    found = Batches.of(4, by_hand.seconds(1, 4), 64, by_hand.seconds(1, 64))
+    assert found == pytest.approx(by_hand)
+    assert Batches.of(1, 0.01, 64, 0.01) == (0.01, 0)  # samples cost nothing that can be seen
+    assert Batches.of(1, 0.0, 64, 0.64) == pytest.approx((0, 0.01))
+    assert Batches.of(4, 0.01, 2, 0.01).seconds(3, 6) == pytest.approx(0.03)
+
+
+def busy(seconds):
+    began = time.process_time()
+    while time.process_time() - began < seconds:
+        pass
+
+
 def test_a_pace_is_the_time_of_a_call():
-    assert seconds_of(lambda: time.sleep(0.02), device="cpu") >= 0.02
+    assert seconds_of(lambda: busy(0.02), device="cpu") >= 0.02
+
+
+def test_what_a_process_waits_makes_the_first_estimate_longer(asked):
+    (one,) = runs(asked, 1)
+    expected = seconds_of_run(PACE, TRAINING, SIZES, "comparison")
+    forecast = Forecast({one.combination.key: PACE}, [SIZES], costs=5.0, slowdown=3.0)
+    forecast.add(0, one.combination.key, TRAINING, searches=0, runs=2)
+    assert forecast.estimate().total == pytest.approx(5.0 + 3 * (1500 * 0.002 + 2 * expected))
+    forecast.ended(0, one, "comparison", 2 * expected)
+    assert forecast.left() == pytest.approx(2 * expected)  # of runs by what they took
 
 
 def test_each_combination_that_can_be_built_has_a_pace(asked):
     splits = asked.runs()[0].splits(installed())
-    found = paces({one.key: one for one in asked.all}, splits, asked.training, asked.settings, Shared())
+    measured = paces({one.key: one for one in asked.all}, splits, asked.training, asked.settings, Shared())
+    found = measured.of
+    assert measured.slowdown >= 1
+    assert 0 < measured.making < measured.costs
     assert found.keys() == {one.key for one in asked.all}
     for one in asked.all:
         pace = found[one.key]
         assert {name for name, _ in pace.once} == set(one.encoders)
-        assert min(pace.start, pace.train, pace.predict, *pace.once.values()) > 0
+        assert min(pace.start, pace.epoch, *pace.once.values()) > 0
+        for work in (pace.train, pace.predict):
+            assert min(work) >= 0
+            assert work.seconds(1, 64) > 0
         assert pace.probe is None
 
 

@@ -8,6 +8,7 @@ import mmkit
 from mmkit.errors import UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.plan import plan
+from mmkit.tasks.own_data import OwnData
 
 HUGE = """
     import torch
@@ -108,8 +109,17 @@ class TestDefault:
         )
         if asked is None:
             pytest.skip("no head for texts is installed")
-        assert [one.label for one in asked.combinations] == ["concat", "attention"]
+        assert [one.label for one in asked.combinations] == ["attention"]
         assert dict(asked.left_out)["fusion log-pool"].startswith("combines outputs that are vectors")
+        assert dict(asked.left_out)["fusion concat"].endswith("nearly the same as only:image, which is trained")
+
+    def test_of_a_single_input_its_model_alone_is_trained_and_not_what_adds_nothing(self):
+        data = {"n": [i * i + 0.5 for i in range(40)], "y": ["a", "b"] * 20}
+        task = mmkit.installed().choose("task", "own-data", OwnData.options(data, "y", {}))
+        asked = plan(mmkit.installed(), task=task)
+        assert [one.label for one in asked.all] == ["attention", "only:table"]
+        assert "concat" in [one.label for one in plan(mmkit.installed(), task=task, baselines=False).all]
+        assert "concat" in [one.label for one in plan(mmkit.installed(), task=task, fusions=["concat"]).all]
 
 
 def _generates():

@@ -53,6 +53,7 @@ def test_the_folder_holds_a_model_with_its_card_and_record(folder):
         "scores",
         "splits.parquet",
         "train.json",
+        "trained_on.safetensors",
     }
     record = json.loads((folder / "record.json").read_text())
     assert (folder / record["scores"]).is_file()

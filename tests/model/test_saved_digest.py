@@ -178,7 +178,8 @@ def test_what_a_killed_process_left_does_not_stand_in_the_way(folder, tmp_path, 
         (tmp_path / "other" / name).write_bytes(b"half")
     mmkit.load(folder).save(tmp_path / "other")
     mmkit.load(tmp_path / "other")
-    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == ["model.json", "model.safetensors"]
+    whole = ["model.json", "model.safetensors", "trained_on.safetensors"]
+    assert sorted(path.name for path in (tmp_path / "other").iterdir()) == whole
 
 
 def test_a_process_that_is_killed_between_the_files_leaves_a_folder_that_can_be_saved_to(folder, tmp_path, monkeypatch):

@@ -17,6 +17,7 @@ from mmkit.model import saving
 from mmkit.plugin import FusionSpec
 
 SMALL = {"epochs": 2, "min_steps": 0}
+WHOLE = ["model.json", "model.safetensors", "trained_on.safetensors"]
 
 
 def trained(task="synthetic-unique:train=48", **rest):
@@ -125,7 +126,7 @@ class TestSaved:
 
     def test_a_folder_holds_readable_json_and_safetensors_and_no_more(self, model, tmp_path):
         model.save(tmp_path / "model")
-        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == ["model.json", "model.safetensors"]
+        assert sorted(path.name for path in (tmp_path / "model").iterdir()) == WHOLE
         description = json.loads((tmp_path / "model" / "model.json").read_text())
         assert description["inputs"] == {"left": "series", "right": "series"}
         assert description["plugins"] == {"mmkit-core": mmkit.__version__}
@@ -157,7 +158,7 @@ class TestSaved:
             monkeypatch.chdir(tmp_path / "model")
             other.save(folder)
             assert mmkit.load(tmp_path / "model").predict(raw()) == other.predict(raw())
-        names = ["model.json", "model.safetensors", "notes.txt"]
+        names = sorted([*WHOLE, "notes.txt"])
         assert sorted(path.name for path in (tmp_path / "model").iterdir()) == names
 
     @pytest.mark.parametrize("theirs", ["dear.txt", "model.json"])
@@ -183,7 +184,7 @@ class TestSaved:
         monkeypatch.setattr(saving, "save_model", full)
         with pytest.raises(UsageError, match="No space left on device"):
             trained(seed=1).save(tmp_path)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == WHOLE
         assert mmkit.load(tmp_path).predict(raw()) == model.predict(raw())
 
     @pytest.mark.skipif(os.name != "posix", reason="there are no such permissions elsewhere")

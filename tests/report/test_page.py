@@ -21,7 +21,7 @@ from mmkit.report.page.charts import wilson
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import _over, measured, pareto
 from mmkit.report.page.page import page
-from mmkit.report.titles import title_of
+from mmkit.titles import title_of
 
 NASTY = ["</script><script>alert(1)</script>", 'a "b" & <c>', "猫和狗", "قطة", "$x_1$ {{ 7*7 }}"]
 VOID = {"meta", "link", "input", "img", "br"}

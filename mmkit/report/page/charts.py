@@ -10,8 +10,8 @@ from mmkit.records.record import ReliabilityBin
 from mmkit.report.page.drawing import ACCENT, INK, PAPER, SECOND, SOFT, canvas
 from mmkit.report.page.measured import Measured, pareto
 from mmkit.report.page.naming import LONG, NARROW, name_points, short
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
+from mmkit.titles import title_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from mmkit.report.page.measured import Measured
 from mmkit.report.summary import Row, best
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
 from mmkit.report.verdict import Verdict
+from mmkit.titles import title_of
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,9 @@ from mmkit.report.page.measured import Measured, measured, pareto
 from mmkit.report.page.table import details_of, table_of
 from mmkit.report.page.trust import checks
 from mmkit.report.summary import names
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
 from mmkit.report.verdict import verdict
+from mmkit.titles import title_of
 
 COLUMNS = 60
 """Columns of a user's table that are shown."""

@@ -9,8 +9,8 @@ from typing import Literal
 from mmkit.report.page.measured import Measured, pareto
 from mmkit.report.sheets import BESIDE, bytes_of, count_of
 from mmkit.report.summary import Row, Spread, by_which, tied
-from mmkit.report.titles import title_of
 from mmkit.report.values import is_share, written
+from mmkit.titles import title_of
 
 
 @dataclass(frozen=True)
