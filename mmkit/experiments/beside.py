@@ -1,4 +1,4 @@
-"""What goes beside the training of a model that is to be used: checkpoints, calibration, intervals, training again."""
+"""What goes beside a training where it is asked for: checkpoints, calibration, intervals, training again, controls."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from mmkit.training.phases import PROBING, TRAINING, TUNING, Chosen
 
 @dataclass(frozen=True)
 class Beside:
-    """What goes beside a training; a run that is compared has none of it.
+    """What goes beside a training; none of it unless asked for.
 
     Args:
         checkpoints: from which training goes on, and into which it is kept.
@@ -34,12 +34,14 @@ class Beside:
         refit: the record of the same run, whose epochs are trained again on train and validation together; None trains
             on train.
         intervals: whether the record has intervals of its metrics.
+        controls: whether the record has what the answers on test hang on.
     """
 
     checkpoints: Checkpoints | None = None
     events: Events | None = None
     refit: Record | None = None
     intervals: bool = False
+    controls: bool = False
 
 
 def phases_of(trained: Trained, *, tuned: bool) -> list[Phase]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.contract import Split
+from mmkit.records.controls import Controls
 from mmkit.records.scores import Scores
 from mmkit.records.unread import Unread
 
@@ -245,6 +246,7 @@ class Record:
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
+        controls: the metric on test with inputs missing and with other samples' values; None if not asked for.
         samples: the number of samples used.
         unread: number of values that could not be read or transformed, by split.
         unread_values: which those are, of a run of this process; not in a line, but in `unread.parquet`.
@@ -300,6 +302,7 @@ class Record:
     scores: Scores | None = None
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
+    controls: Controls | None = None
     samples: SampleCounts | None = None
     unread: dict[Split, int] = field(default_factory=dict)
     unread_values: list[Unread] = field(default_factory=list, compare=False)
