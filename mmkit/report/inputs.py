@@ -6,7 +6,7 @@ From records alone; those of a suite in full have controls.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Sequence
 
 from mmkit.records.controls import Controls, Noise
 from mmkit.report.labels import ALONE, plain
@@ -29,25 +29,24 @@ def inputs(found: Sequence[Row]) -> Sheet | None:
     controlled, metric, sign = _controlled(row), row.metric, 1 if row.higher_is_better else -1
     alone = {one.fusion.removeprefix(ALONE): one.spread(metric) for one in found if one.alone}
 
-    def over(value: Callable[[Controls, float | None], float | None]) -> str:
-        values = [value(controls, reached) for controls, reached in controlled]
-        return spread_of(_spread(values), metric)
+    def over(values: Iterable[float | None]) -> str:
+        return spread_of(_spread(list(values)), metric)
 
     lines = []
-    everything = list(row.encoders)
-    for name in everything:
-        rest = [other for other in everything if other != name]
+    for name in row.encoders:
+        rest = [other for other in row.encoders if other != name]
+        noise = [(_noise(controls, name), reached) for controls, reached in controlled]
         lines.append(
             [
                 plain(name),
-                over(lambda controls, _, name=name: _contribution(controls, name, sign)),
-                over(lambda controls, _, rest=rest: _score(controls, rest)),
-                over(lambda controls, _, name=name: _noise(controls, name).scores[-1]),
-                over(lambda controls, reached, name=name: _noise(controls, name).area(reached)),
+                over(_contribution(controls, name, sign) for controls, _ in controlled),
+                over(_score(controls, rest) for controls, _ in controlled),
+                over(one.scores[-1] for one, _ in noise),
+                over(one.area(reached) for one, reached in noise),
                 spread_of(alone.get(name), metric),
             ]
         )
-    nothing = over(lambda controls, _: _score(controls, []))
+    nothing = over(_score(controls, []) for controls, _ in controlled)
     reached = spread_of(row.spread(metric), metric)
     title = f"Inputs of {plain(row.fusion)} on test: {title_of(metric)} {reached} with all, {nothing} with none of them"
     return Sheet(title, ["input"], ["contribution", "without\nit", "shuffled", "noise", "alone"], lines)
