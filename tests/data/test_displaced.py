@@ -8,7 +8,7 @@ from torch import Generator
 
 from mmkit.contract import Features, Samples
 from mmkit.data.dataset import Dataset
-from mmkit.data.displaced import displaced, without
+from mmkit.data.displaced import Displaced, displaced, without
 from mmkit.data.readings import Live
 from mmkit.transforms.series import SeriesTransform
 from mmkit.transforms.text import TextTransform
@@ -37,6 +37,12 @@ def rows(data, index=None):
     return data.batch(torch.arange(data.size) if index is None else torch.tensor(index))
 
 
+def source_of(data, name):
+    one = data.inputs[name]
+    assert isinstance(one, Displaced)
+    return one.source
+
+
 def same(found, expected):
     for name in expected:
         assert found[name].keys() == expected[name].keys()
@@ -47,7 +53,7 @@ def same(found, expected):
 def test_values_of_other_samples_are_those_of_the_values_exchanged(made):
     data = made()
     changed = displaced(data, "text", 1.0, Generator().manual_seed(3))
-    source = changed.inputs["text"].source.tolist()
+    source = source_of(changed, "text").tolist()
     assert sorted(source) == list(range(8))
     assert all(own != other for own, other in enumerate(source))
     expected = made(texts=[TEXTS[i] for i in source])
@@ -64,7 +70,7 @@ def test_a_share_of_the_samples_changes_and_a_larger_one_holds_it(made, share, c
     places = torch.arange(8)
 
     def moved(of):
-        source = displaced(data, "series", of, Generator().manual_seed(1)).inputs["series"].source
+        source = source_of(displaced(data, "series", of, Generator().manual_seed(1)), "series")
         return set(places[source != places].tolist())
 
     assert len(moved(share)) == count
@@ -106,11 +112,11 @@ def test_features_and_values_transformed_when_asked():
     assert not missing.vector().any()
     moved = displaced(data, "a", 1.0, Generator().manual_seed(0))
     found = moved.batch(torch.arange(8))[0]["a"].vector()[:, 0]
-    assert found.tolist() == [float(i) for i in moved.inputs["a"].source]
+    assert found.tolist() == [float(i) for i in source_of(moved, "a")]
 
     text = TextTransform()
     text.fit(TEXTS)
     live = Dataset(8, {"a": Live("a", text, TEXTS, [str(i) for i in range(8)])}, data.truth)
     moved = displaced(live, "a", 1.0, Generator().manual_seed(0))
-    expected = text([TEXTS[i] for i in moved.inputs["a"].source])
+    expected = text([TEXTS[i] for i in source_of(moved, "a")])
     same(moved.batch(torch.arange(8))[0], {"a": expected})
