@@ -1,4 +1,4 @@
-"""What goes beside the training of a model that is to be used: checkpoints, calibration, intervals, training again."""
+"""What goes beside a training where it is asked for: checkpoints, calibration, intervals, training again, controls."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from mmkit.training.phases import PROBING, TRAINING, TUNING, Chosen
 
 @dataclass(frozen=True)
 class Beside:
-    """What goes beside a training; a run that is compared has none of it, but for its worst errors where asked.
+    """What goes beside a training; none of it unless asked for.
 
     Args:
         checkpoints: from which training goes on, and into which it is kept.
@@ -36,6 +36,7 @@ class Beside:
             on train.
         intervals: whether the record has intervals of its metrics.
         worst: the folder of a suite that keeps the worst errors on test with their samples; None keeps none.
+        controls: whether the record has what the answers on test hang on.
     """
 
     checkpoints: Checkpoints | None = None
@@ -43,6 +44,7 @@ class Beside:
     refit: Record | None = None
     intervals: bool = False
     worst: Path | None = None
+    controls: bool = False
 
 
 def phases_of(trained: Trained, *, tuned: bool) -> list[Phase]:

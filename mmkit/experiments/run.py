@@ -22,6 +22,7 @@ from mmkit.data.splits import Splits, splits_of
 from mmkit.data.subset import joined, with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
+from mmkit.experiments.controls import controls
 from mmkit.experiments.evaluation import evaluate
 from mmkit.experiments.identity import code_of_run, data_of, fold_of, identity, known_by
 from mmkit.experiments.worst import worst_errors
@@ -32,6 +33,7 @@ from mmkit.model.assembly import Transforms, build_model, chosen_by
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model, TrainingStep
 from mmkit.model.trained import MultimodalModel
+from mmkit.records.controls import Controls
 from mmkit.records.record import Cost, Loading, Purpose, Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
@@ -173,8 +175,9 @@ def _executed(
     task, own = splits.task, splits.own()
     train = partial(_train, run, shared=shared, beside=beside, search=purpose == "search")
     result = own.retry_without_rejected(train)
-    tested = tested and purpose != "search"
-    on_test = None if not tested else own.retry_without_rejected(partial(_test, run, result))
+    on_test = controls_of = None
+    if tested and purpose != "search":
+        on_test, controls_of = own.retry_without_rejected(partial(_test, run, result, beside=beside))
     model = MultimodalModel(
         result.module,
         run.combination,
@@ -210,6 +213,7 @@ def _executed(
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test) if on_test else None,
         reliability=_reliability(on_test) if on_test else [],
+        controls=controls_of,
         samples=_sample_counts(own, on_validation, on_test, run.combination.encoders),
         unread={name: len(values) for name, values in own.unread.items()},
         unread_values=_unread_values(own),
@@ -292,11 +296,20 @@ def _fitted_on(splits: Splits, transforms: Transforms) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count < len(train)}
 
 
-def _test(run: Run, result: _TrainingResult, splits: Splits) -> Metrics | Answers:
-    """Evaluate the trained model on test, which is decoded here for the first time."""
-    test = splits("test")
+def _test(
+    run: Run, result: _TrainingResult, splits: Splits, *, beside: Beside
+) -> tuple[Metrics | Answers, Controls | None]:
+    """Evaluate the trained model on test, which is decoded here for the first time, and its controls if asked for."""
+    test, metric = splits("test"), splits.task.metric
     data = result.frozen.dataset(test, augment=False, split="test")
-    return evaluate(result.module, result.transforms.truth, data, test.truth, precision=run.settings.precision)
+    measured = partial(
+        evaluate, result.module, result.transforms.truth, truths=test.truth, precision=run.settings.precision
+    )
+    on_test = measured(data)
+    if not beside.controls:
+        return on_test, None
+    score = on_test.compute([metric])[metric]
+    return on_test, controls(lambda changed: measured(changed, names=[metric]).compute([metric])[metric], data, score)
 
 
 def _worst(id_: str, run: Run, result: _TrainingResult, folder: Path, splits: Splits) -> Worst:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.contract import Split
+from mmkit.records.controls import Controls
 from mmkit.records.scores import Scores
 from mmkit.records.unread import Unread
 
@@ -291,6 +292,7 @@ class Record:
             texts, and more than 100 classes.
         reliability: how sure the answers on test were, and how often right, from the least sure; bins without answers
             are left out. Empty for numbers and texts.
+        controls: the metric on test with inputs missing and with other samples' values; None if not asked for.
         samples: the number of samples used.
         unread: number of values that could not be read or transformed, by split.
         unread_values: which those are, of a run of this process; not in a line, but in `unread.parquet`.
@@ -350,6 +352,7 @@ class Record:
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
     reliability: list[ReliabilityBin] = field(default_factory=list)
+    controls: Controls | None = None
     samples: SampleCounts | None = None
     unread: dict[Split, int] = field(default_factory=dict)
     unread_values: list[Unread] = field(default_factory=list, compare=False)

@@ -100,6 +100,14 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
+def spread_of(spread: Spread | None, metric: str) -> str:
+    """Mean and standard deviation of a metric as text."""
+    if spread is None:
+        return "-"
+    mean = written(spread.mean, metric)
+    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
+
+
 @dataclass(frozen=True)
 class _Labels:
     """The labels of rows: titles, shortened cells, and each row's label in full."""
@@ -129,10 +137,10 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
     for row, names in zip(found, labels.cells, strict=True):
         seeds = "-" if row.yardstick else str(len(row.records))
         seeds += f" of {len(row.records) + len(row.errors)}" if row.errors else ""
-        chosen_by = [_spread(row.spread(name, "validation"), name) for name in on_validation]
+        chosen_by = [spread_of(row.spread(name, "validation"), name) for name in on_validation]
         if len(on_top) > 1 and id(row) in on_top:
             chosen_by[-1] += " ="
-        on_test = [_spread(row.spread(name), name) for name in shown]
+        on_test = [spread_of(row.spread(name), name) for name in shown]
         if any(row is one for one in level_on_test):
             on_test[0] += " ~"
         rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
@@ -215,13 +223,6 @@ def _whole(row: Row, varying: Sequence[str]) -> str:
 
     pairs = zip(varying, _names(row, varying), strict=True)
     return "  ".join(one(axis, value) for axis, value in pairs if value != NONE)
-
-
-def _spread(spread: Spread | None, metric: str) -> str:
-    if spread is None:
-        return "-"
-    mean = written(spread.mean, metric)
-    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
 
 
 def count_of(value: float | None) -> str:
