@@ -21,7 +21,7 @@ from mmkit.features.sharing import Shared
 from mmkit.metrics.ranking import AT, chance, rank_metrics
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheets import Sheet, share
+from mmkit.report.sheet import Sheet, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 

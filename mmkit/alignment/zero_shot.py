@@ -27,7 +27,7 @@ from mmkit.metrics.tensors import metrics_of
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheets import Sheet, share
+from mmkit.report.sheet import Sheet, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories, category_name

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from mmkit.report.labels import shortened
-from mmkit.report.sheets import Sheet
+from mmkit.report.sheet import Sheet
 from mmkit.report.tables import drawn, put
 
 

@@ -24,7 +24,7 @@ from mmkit.experiments.training import Keeping, Made, plan_of_one
 from mmkit.experiments.training import train as train_one
 from mmkit.records.unread import read_unread
 from mmkit.report.card import CARD_TITLE, notes, score_rows
-from mmkit.report.sheets import Sheet
+from mmkit.report.sheet import Sheet
 from mmkit.report.tables import drawn, put
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder

@@ -7,9 +7,9 @@ training is a fusion's first run of the race. Runs of the race read no test.
 The chosen fusion and every single input are then confirmed by fresh seeds, which choose nothing, and measured on test.
 
 The full protocol measures every fusion on test: runs of the race read it as well, by which nothing is chosen, and
-fusions that were not chosen get seeds until three were measured. After confirmation it adds seeds once, as many for
-all, where the variance over seeds is large beside that over samples; it does not look at the difference. Folds get no
-more.
+fusions that were not chosen get seeds until three were measured. Of the chosen one it measures what its answers hang
+on, input by input. After confirmation it adds seeds once, as many for all, where the variance over seeds is large
+beside that over samples; it does not look at the difference. Folds get no more.
 
 A seed is made of the base that the user gives, of the ids of train and validation, of the phase and of an index. So the
 seeds of two data sets differ, all combinations have the same ones, and corrected truth keeps them.
@@ -47,12 +47,14 @@ class Attempt:
         phase: "search" for the race, "confirm" for fresh seeds.
         index: of its seed in the phase.
         tested: whether test is read.
+        controlled: whether it is measured there what the answers hang on.
     """
 
     run: Run
     phase: Stage
     index: int
     tested: bool
+    controlled: bool = False
 
 
 class Done(NamedTuple):
@@ -195,7 +197,8 @@ class Protocol:
         """A run of a combination with the seed of a phase and an index."""
         training = self.training.get(combination.key, self.plan.training)
         seed = seed_of(self.plan.base, self.split, phase, index)
-        return Attempt(self.plan.run(combination, seed, training), phase, index, tested)
+        controlled = self.plan.protocol == "full" and phase == "confirm" and combination in self.plan.combinations
+        return Attempt(self.plan.run(combination, seed, training), phase, index, tested, controlled)
 
     def _do(self, attempt: Attempt) -> None:
         self.done.append(Done(attempt, self.attempt(attempt)))
@@ -283,7 +286,9 @@ class _NotThereError(LookupError):
 
 
 def is_done(record: Record | None, attempt: Attempt) -> bool:
-    """Whether a record is that of a completed run of the protocol, which read test if it was to."""
+    """Whether a record is that of a completed run of the protocol, which has measured on test what it was to."""
     if record is None or record.status != "ok" or record.purpose != "comparison":
+        return False
+    if attempt.controlled and record.controls is None:
         return False
     return record.samples is not None and (record.samples.test is not None or not attempt.tested)

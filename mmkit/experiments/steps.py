@@ -223,9 +223,10 @@ class Steps:
         number = f"{'race' if attempt.phase == 'search' else 'seed'} {attempt.index + 1}"
         name = f"{called_by_key(self.part.plan)[run.combination.key]}, {self._fold}{number}"
         progress.stage(name)
-        record, model = self._recorded(run, tested=attempt.tested)
+        do = partial(self._recorded, run, tested=attempt.tested, controlled=attempt.controlled)
+        record, model = do()
         if record.status != "ok" and attempt.phase == "confirm":  # without it there is no verdict
-            record, model = self._recorded(run, tested=attempt.tested)
+            record, model = do()
         record = self._of_protocol(attempt, record, costs)
         if models and model:
             with kept.writing():
@@ -282,7 +283,7 @@ class Steps:
         self.shared.progress.remaining(self.forecast.left())
 
     def _recorded(
-        self, run: Run, purpose: Purpose = "comparison", *, tested: bool = True
+        self, run: Run, purpose: Purpose = "comparison", *, tested: bool = True, controlled: bool = False
     ) -> tuple[Record, MultimodalModel | None]:
         try:
             with events_of(self.events, run, purpose, fold_of(self.splits.task)) as events:
@@ -293,7 +294,7 @@ class Steps:
                     shared=self.shared,
                     purpose=purpose,
                     tested=tested,
-                    beside=replace(self._beside, events=events),
+                    beside=replace(self._beside, events=events, controls=controlled),
                 )
         except Exception as error:
             if isinstance(error, RejectedError) and error.for_all:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from mmkit.report.changes import SIZES, TIMES, Change
 from mmkit.report.paired import LEVEL
-from mmkit.report.sheets import Sheet, count_of
+from mmkit.report.sheet import Sheet, count_of
 from mmkit.report.summary import Cell
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of

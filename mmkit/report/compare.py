@@ -17,7 +17,7 @@ from mmkit.report.change_tables import as_line, as_words, listed, said, sheet_of
 from mmkit.report.changes import SIZES, TIMES, Change, has, metric_change, size_change, time_change
 from mmkit.report.conditions import Check, Condition, exit_code, level_of
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheets import Sheet
+from mmkit.report.sheet import Sheet
 from mmkit.report.sides import Side, paired
 from mmkit.report.summary import Cell, Row, names, rows
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from mmkit.report.labels import plain
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
-from mmkit.report.sheets import Sheet, failures, sheets
+from mmkit.report.sheet import Sheet
+from mmkit.report.sheets import failures, sheets
 from mmkit.report.summary import Row, table
 from mmkit.report.verdict import verdict
 

@@ -8,7 +8,8 @@ from html import escape
 from mmkit.records.verdicts import Terms
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
-from mmkit.report.sheets import Sheet, failures, sheets
+from mmkit.report.sheet import Sheet
+from mmkit.report.sheets import failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 

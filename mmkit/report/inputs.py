@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 
 from mmkit.records.controls import Controls, Noise
 from mmkit.report.labels import ALONE, plain
-from mmkit.report.sheets import Sheet, spread_of
+from mmkit.report.sheet import Sheet, spread_of
 from mmkit.report.summary import Row, Spread
 from mmkit.titles import title_of
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from rich.cells import cell_len, chop_cells
 
 from mmkit.report.labels import plain
-from mmkit.report.sheets import Sheet
+from mmkit.report.sheet import Sheet
 
 GAP = 2
 """Columns of the terminal between two columns of a table."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mmkit.records.verdicts import Terms
+from mmkit.report.inputs import inputs
 from mmkit.report.labels import NONE, plain, shortened
-from mmkit.report.summary import Row, Spread, by_which, tied
-from mmkit.report.values import written
+from mmkit.report.sheet import Sheet, bytes_of, count_of, spread_of
+from mmkit.report.summary import Row, by_which, tied
 from mmkit.report.verdict import level_with_the_best
 from mmkit.titles import title_of
 
@@ -19,40 +20,19 @@ SHORT = 12
 """The most classes, and the longest name of one, that stand above the columns of a confusion matrix in words."""
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table as text.
-
-    Args:
-        title: above it.
-        names: titles of the columns of names, which may be broken where there is no room.
-        figures: titles of the columns of figures, which are never broken; they may have several lines.
-        lines: a text of each column, names first.
-        whole: for each line its label in full; empty where the names are that.
-        numbered: whether rows have numbers, since names are shortened or figures are told by the number of a row.
-    """
-
-    title: str
-    names: list[str]
-    figures: list[str]
-    lines: list[list[str]]
-    whole: list[str] = field(default_factory=list)
-    numbered: bool = False
-
-    def legend(self) -> list[str]:
-        """The full label of each row."""
-        return [plain(text) for text in self.whole or ["  ".join(line[: len(self.names)]) for line in self.lines]]
-
-
 def sheets(found: Sequence[Row], terms: Terms | None = None) -> list[Sheet]:
-    """What the combinations reach, and what they cost where that was measured; nothing where every run failed."""
+    """What the combinations reach, what their inputs give, and what they cost, where that was measured.
+
+    Nothing where every run failed.
+    """
     good = [row for row in found if row.records]
     if all(row.yardstick for row in good):
         return []
     varying = _varying(found)
     ours = [row for row in good if not row.yardstick]
+    of_inputs = [sheet for sheet in [inputs(ours)] if sheet]
     costs = [_costs(ours, _labels(ours, varying))] if any(row.speed for row in ours) else []
-    return [_scores(good, _labels(good, varying), level_with_the_best(good, terms)), *costs]
+    return [_scores(good, _labels(good, varying), level_with_the_best(good, terms)), *of_inputs, *costs]
 
 
 def failures(found: Sequence[Row]) -> list[str]:
@@ -93,19 +73,6 @@ def confusion(found: Sequence[Row]) -> Sheet | None:
         for number, name in enumerate(names)
     ]
     return Sheet(title, [""], [plain(column) for column in columns], lines, numbered=numbered)
-
-
-def share(value: float | None) -> str:
-    """A share of 1 in per cent."""
-    return "-" if value is None else f"{100 * value:.1f}"
-
-
-def spread_of(spread: Spread | None, metric: str) -> str:
-    """Mean and standard deviation of a metric as text."""
-    if spread is None:
-        return "-"
-    mean = written(spread.mean, metric)
-    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
 
 
 @dataclass(frozen=True)
@@ -223,20 +190,3 @@ def _whole(row: Row, varying: Sequence[str]) -> str:
 
     pairs = zip(varying, _names(row, varying), strict=True)
     return "  ".join(one(axis, value) for axis, value in pairs if value != NONE)
-
-
-def count_of(value: float | None) -> str:
-    """A count in three digits, with k, M or G."""
-    if value is None:
-        return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def bytes_of(value: int | None) -> str:
-    """Bytes in MiB or GiB."""
-    if value is None:
-        return "-"
-    return f"{value / 2**30:.2f} GiB" if value >= 2**30 else f"{value / 2**20:.1f} MiB"

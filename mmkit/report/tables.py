@@ -12,7 +12,8 @@ from mmkit.records.verdicts import Terms
 from mmkit.report.layout import GAP, broken, laid_out
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
-from mmkit.report.sheets import Sheet, confusion, failures, sheets
+from mmkit.report.sheet import Sheet
+from mmkit.report.sheets import confusion, failures, sheets
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from mmkit.records.record import Cost, Loading, Record, Speed
 from mmkit.report.html import html_of
 from mmkit.report.layout import laid_out
-from mmkit.report.sheets import Sheet
+from mmkit.report.sheet import Sheet
 from mmkit.report.summary import rows
 from mmkit.report.tables import show, show_confusion
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmkit.report.page.measured import Measured, pareto
-from mmkit.report.sheets import BESIDE, bytes_of, count_of
+from mmkit.report.sheet import bytes_of, count_of
+from mmkit.report.sheets import BESIDE
 from mmkit.report.summary import Row, Spread, by_which, tied
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
