@@ -29,6 +29,7 @@ TOP = {
     "contract": ["tests/model", "tests/testing"],
     "errors": ["tests/cli/test_list_plugins.py", "tests/registry"],
     "plugin": ["tests/registry"],
+    "titles": ["tests/test_titles.py"],
 }
 
 
