@@ -63,7 +63,7 @@ def test_in_a_pipe_there_are_no_bars_but_a_line_for_each_run(tmp_path, capfd):
     lines = err.splitlines()
     assert len(lines) == 3
     for number, (line, name) in enumerate(zip(lines, ("concat", "only:left", "only:right"), strict=True), start=1):
-        assert re.fullmatch(rf"mmkit: {number} of 3 runs: {name}, seed 0: accuracy \d+\.\d on validation, \d+ s", line)
+        assert re.fullmatch(rf"mmkit: {number} of 3 runs: {name}, seed 1: accuracy \d+\.\d on validation, \d+ s", line)
     mmkit.bench(**asked, options=options, out=tmp_path / "b", progress=False)
     assert capfd.readouterr() == ("", "")
 
