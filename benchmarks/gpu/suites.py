@@ -27,6 +27,7 @@ KEPT = (
     "encoders",
     "status",
     "error",
+    "phase",
     "best_epoch",
     "metrics",
     "validation",
@@ -79,6 +80,14 @@ def _clock(folder: Path) -> str | None:
     return clock
 
 
+def _told(run: dict[str, Any]) -> str:
+    """The accuracy of a run on test, or on validation where it read no test; why it failed."""
+    if run["status"] != "ok":
+        return str(run["error"])
+    tested = "accuracy" in run["metrics"]
+    return f"{run['metrics' if tested else 'validation']['accuracy']:.3f}{'' if tested else ' on validation'}"
+
+
 def main() -> int:
     request = asked(__doc__)
     record = Record(request, __doc__.splitlines()[0])
@@ -98,7 +107,7 @@ def main() -> int:
             )
             for run in found["runs"]:
                 speed = run["throughput"] or {}
-                told = f"{run['metrics']['accuracy']:.3f}" if run["status"] == "ok" else run["error"]
+                told = _told(run)
                 trained = speed.get("train_samples_per_s")
                 print(
                     f"  {run['fusion']}: {told}{f', {trained:.0f} samples/s in training' if trained else ''}",

@@ -108,8 +108,9 @@ def bench(
         bool | None, typer.Option("--tensorboard", help="Write event files to DIR/tensorboard, a folder a run. [no]")
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="Write traces of PyTorch's profiler to DIR/profile, of one combination.")
-    ] = False,
+        bool | None,
+        typer.Option("--profile", help="Write traces of PyTorch's profiler to DIR/profile, of one combination. [no]"),
+    ] = None,
     profile_of: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Profile this one of several combinations, as the tables name it."),
@@ -134,9 +135,11 @@ def bench(
         bool, typer.Option("--confusion", help="Also show the best combination's confusion matrix on test.")
     ] = False,
     with_samples: Annotated[
-        bool,
-        typer.Option("--with-samples", help="Keep the worst errors on test with their samples, for `mmkit report`."),
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--with-samples", help="Keep the worst errors on test with their samples, for `mmkit report`. [no]"
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, build each combination and do one step, then stop.")
     ] = False,
@@ -154,6 +157,7 @@ def bench(
         "limit": limit, "device": device, "precision": precision, "threads": threads,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
         "tensorboard": tensorboard, "save": save, "keep": keep,
+        "profile": profile, "profile_of": profile_of, "with_samples": with_samples,
         **own.given,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
@@ -200,12 +204,12 @@ def bench(
             mix=mix,
             cost=chosen["cost"] is not False,
             yardsticks=chosen["yardsticks"],
-            samples=with_samples,
+            samples=bool(chosen["with_samples"]),
             command=command_of(ctx),
             cache=None if no_cache else default_folder(),
             keep=kept,
             tensorboard=bool(chosen["tensorboard"]),
-            profile=profile_of or profile,
+            profile=chosen["profile_of"] or bool(chosen["profile"]),
             progress=progress,
         )
     tell_unread(suite.unread, planned.settings.on_error, str(folder / "unread.parquet"))

@@ -27,6 +27,8 @@ TYPES: dict[str, type] = {
     "seed": int,
     "refit": bool,
     "tensorboard": bool,
+    "profile": bool,
+    "with_samples": bool,
     "checkpoint_minutes": float,
     "checkpoint_epochs": int,
 }

@@ -24,11 +24,7 @@ from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
 from mmkit.records.choice import Criterion, criterion
 from mmkit.records.record import RateSearch, Record, Tried
-from mmkit.system.hashing import fingerprint
 from mmkit.training.optimisation import Training
-
-SEED = int(fingerprint(["search", 0])[:8], 16) >> 1
-"""Of search runs of one model for use. It is far from 0, 1, 2, ..., so its training does not have it."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +53,7 @@ class Searched:
         return best
 
 
-def rate_runs(plan: Plan, combination: Combination, seed: int = SEED) -> list[Run]:
+def rate_runs(plan: Plan, combination: Combination, seed: int) -> list[Run]:
     """A run for each rate, the lowest first; none where the rate is not searched."""
     return [plan.run(combination, seed, replace(plan.training, lr=rate)) for rate in plan.rates]
 
@@ -70,7 +66,7 @@ def search_runs(plan: Plan) -> tuple[int, int]:
 
 
 def search(
-    plan: Plan, combination: Combination, attempt: Callable[[Run], Record], seed: int = SEED
+    plan: Plan, combination: Combination, attempt: Callable[[Run], Record], seed: int
 ) -> tuple[Training, RateSearch] | None:
     """Choose the training of a combination on validation.
 

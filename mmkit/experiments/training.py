@@ -28,6 +28,7 @@ from mmkit.experiments.beside import Beside
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.identity import SPLITS, warn_unseen
 from mmkit.experiments.plan import Named, Plan, plan
+from mmkit.experiments.protocol import seed_of, split_of
 from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import Run, execute, failed
 from mmkit.experiments.search import search
@@ -273,7 +274,8 @@ class _Training:
             progress.update("search runs", done, most)
             return record
 
-        found = search(self.plan, run.combination, told)
+        seed = seed_of(self.plan.base, split_of(self.splits), "search", 0)  # that of `bench`
+        found = search(self.plan, run.combination, told, seed)
         progress.update("search runs", most, most)
         if found is None:
             raise self.errors[0]

@@ -13,7 +13,10 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.sources.about import About
 
 CALLED = {
-    "bench": {"encoder": "encoders", "objective": "objectives", "option": "options", "column": "columns"},
+    "bench": {
+        "encoder": "encoders", "objective": "objectives", "option": "options", "column": "columns",
+        "with_samples": "samples", "profile_of": "profile",
+    },
     "train": {"encoder": "encoders", "objective": "objectives", "option": "options", "column": "columns"},
     "retrieve": {"encoder": "encoders", "column": "columns", "map_": "map"},
     "zero-shot": {

@@ -31,7 +31,7 @@ def test_each_run_has_its_wrong_answers_the_worst_first(tmp_path, everything):
     assert wrong > 0
     losses = [one.loss for one in worst.errors]
     assert losses == sorted(losses, reverse=True)
-    model = mmkit.fit(task=everything, fusion="concat", options=plain, training=SMALL["training"])[0]
+    model = mmkit.fit(task=everything, fusion="concat", options=plain, training=SMALL["training"], seed=record.seed)[0]
     samples = everything().split("test")
     for error in worst.errors:
         assert error.id == samples.ids[error.row]
