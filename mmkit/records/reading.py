@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from mmkit.errors import DataError
-from mmkit.records import splits
 from mmkit.records.file import read_records
 from mmkit.records.record import Record
+from mmkit.records.splits import FILE as FILE_OF_SPLITS
+from mmkit.records.splits import read_groups
 from mmkit.system.files import at_home
 
 FILE = "records.jsonl"
@@ -45,28 +47,17 @@ def read_suites(path: str | Path) -> list[Read]:
     return found
 
 
-def groups_of_test(folder: Path) -> dict[str, list[str | None]] | str | None:
-    """The groups of the samples of the test split, by factor, in its order.
+def groups_of_test(folder: Path) -> Mapping[str, Any] | str | None:
+    """The groups of the samples of the test split, by factor, in the order of a run's scores; see `read_groups`.
 
     None where the samples are in no groups; a text where that cannot be known, which says why.
 
     Args:
         folder: of the suite.
     """
-    import pyarrow as pa  # noqa: PLC0415 (60 ms, and listing runs needs none)
-    from pyarrow import parquet  # noqa: PLC0415
-
-    try:
-        names = parquet.read_schema(folder / splits.FILE).names
-        factors = [name for name in names if name not in splits.OF_EACH]
-        if not factors:
-            return None
-        if splits.FOLD in names:
-            return "samples in groups, in folds"
-        table = parquet.read_table(folder / splits.FILE, filters=[("split", "=", "test")]).sort_by("row")
-    except (OSError, pa.ArrowInvalid):
-        return f"no {splits.FILE} that tells groups"
-    return {name: table.column(name).to_pylist() for name in factors}
+    if not (folder / FILE_OF_SPLITS).is_file():
+        return f"no {FILE_OF_SPLITS} that tells groups"
+    return read_groups(folder) or None
 
 
 def _files(path: Path) -> Sequence[Path]:

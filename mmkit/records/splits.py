@@ -21,8 +21,6 @@ PLACE = "place"
 """The column of the place of a sample among all, where there are folds."""
 CONTENT = "content"
 FOLD = "fold"
-OF_EACH = ("row", "id", "split", FOLD, PLACE, CONTENT)
-"""The columns of every table; the others are factors that samples are grouped by."""
 AT_ONCE = 65_536
 """Samples that are written together."""
 _NOTE = b"mmkit.data"

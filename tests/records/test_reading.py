@@ -51,13 +51,20 @@ def test_groups_are_read_in_the_order_of_the_test_split(tmp_path):
     from pyarrow import parquet
 
     columns = {
-        "row": [1, 0, 0], "id": ["b", "a", "c"], "split": ["test", "test", "train"], "group": ["y", None, "z"],
-        "writer": ["1", "2", "3"], "content": [0, 0, 0],
+        "row": [1, 0, 2, 0], "id": ["b", "a", "d", "c"], "split": ["test", "test", "test", "train"],
+        "group": ["y", None, "y", "z"], "group writer": ["1", "2", "3", "4"], "content": [0, 0, 0, 0],
     }  # fmt: skip
     parquet.write_table(pa.table(columns), tmp_path / "splits.parquet")
-    assert groups_of_test(tmp_path) == {"group": [None, "y"], "writer": ["2", "1"]}
-    parquet.write_table(pa.table({**columns, "fold": [1, 1, 1]}), tmp_path / "splits.parquet")
-    assert groups_of_test(tmp_path) == "samples in groups, in folds"
+    found = groups_of_test(tmp_path)
+    assert isinstance(found, dict)
+    assert set(found) == {"group", "writer"}
+    first, *others = found["group"]  # the sample without a label is a group of its own
+    assert others[0] == others[1] != first
+    assert len(set(found["writer"])) == 3
+    parquet.write_table(pa.table({**columns, "fold": [1, 2, 1, 1], "place": [5, 2, 7, 0]}), tmp_path / "splits.parquet")
+    of_folds = groups_of_test(tmp_path)
+    assert isinstance(of_folds, dict)
+    assert [of_folds["group"][0] == one for one in of_folds["group"]] == [True, False, False]
     alone = {name: columns[name] for name in ("row", "id", "split", "content")}
     parquet.write_table(pa.table(alone), tmp_path / "splits.parquet")
     assert groups_of_test(tmp_path) is None
