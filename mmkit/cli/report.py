@@ -51,13 +51,13 @@ def report(
         return
     found = Folder.read(folder)
     if form == "--json":
-        told = document(found.records, str(folder))
+        told = document(found.records, str(folder), found.terms)
         if out is None:
             print_json(told)
             return
         text = json.dumps(told, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     else:
-        text = csv_of(found.rows) if form == "--csv" else markdown_of(found.rows)
+        text = csv_of(found.rows) if form == "--csv" else markdown_of(found.rows, found.terms)
     if out is None:
         print(text, end="")
     else:

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Sequence
 
+from mmkit.records.verdicts import Terms
 from mmkit.report.labels import plain
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
@@ -24,11 +25,16 @@ def csv_of(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def markdown_of(rows: Sequence[Row]) -> str:
-    """The verdict, then the tables, what failed, and what a reader has to know besides."""
-    said = verdict(rows)
+def markdown_of(rows: Sequence[Row], terms: Terms | None = None) -> str:
+    """The verdict, then the tables, what failed, and what a reader has to know besides.
+
+    Args:
+        rows: of a suite.
+        terms: of the verdict; None is none.
+    """
+    said = verdict(rows, terms)
     parts = [_escaped(said.sentence())] if said else []
-    for sheet in sheets(rows):
+    for sheet in sheets(rows, terms):
         parts += [f"**{_escaped(sheet.title)}**", _table(sheet)]
     parts += [f"- {_escaped(line)}" for line in failures(rows)]
     parts += [_escaped(line) for line in [*missing(record for row in rows for record in row.records), *notes(rows)]]

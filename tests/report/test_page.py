@@ -19,7 +19,7 @@ from mmkit.records.scores import Scores
 from mmkit.records.worst import Shown, Worst, WrongAnswer
 from mmkit.report.page.charts import wilson
 from mmkit.report.page.folder import Folder
-from mmkit.report.page.measured import _over, measured, pareto
+from mmkit.report.page.measured import measured, pareto
 from mmkit.report.page.page import page
 from mmkit.titles import title_of
 
@@ -322,15 +322,6 @@ def test_the_interval_is_of_seeds_and_samples(tmp_path):
     error = math.sqrt(np.var([0.95, 0.96, 0.97], ddof=1) / 3 + means.var(ddof=1) / 400)
     assert first.error == pytest.approx(error)
     assert list(first.interval) == pytest.approx([first.score - 2 * error, min(first.score + 2 * error, 1.0)])
-
-
-def test_over_groups_it_is_the_jackknife():
-    rng = np.random.default_rng(0)
-    labels = [str(one) for one in rng.integers(0, 9, 200)]
-    means = rng.random(200) + [0.1 * int(one) for one in labels]
-    left = [means[[one != group for one in labels]].mean() for group in sorted(set(labels))]
-    expected = 8 / 9 * sum((one - means.mean()) ** 2 for one in left)
-    assert _over(means, labels) == pytest.approx(expected)
 
 
 def test_the_front_is_what_nothing_beats_in_both(tmp_path):

@@ -12,11 +12,9 @@ from typing import Any
 from mmkit.errors import DataError, UsageError
 from mmkit.records.file import COMMAND, read_records
 from mmkit.records.record import Record
-from mmkit.records.splits import FILE as SPLITS
+from mmkit.records.verdicts import Terms, terms_of
 from mmkit.report.summary import Row, rows
 
-_OF_SAMPLES = ("row", "id", "split", "fold", "content")
-"""Columns of splits.parquet that are no groups."""
 _VARYING = ("task", "encoders", "fusion", "head", "objectives", "seed")
 """What the runs of one plan may differ in."""
 
@@ -76,25 +74,9 @@ class Folder:
         return rows(self.records)
 
     @cached_property
-    def groups(self) -> dict[str, list[str | None]]:
-        """The group of each test sample by factor, in the order of the split; empty where the task gives none.
-
-        Of folds they are those of all rows.
-        """
-        import pyarrow as pa  # noqa: PLC0415 (60 ms, as everywhere)
-        from pyarrow import parquet  # noqa: PLC0415
-
-        try:
-            table = parquet.read_table(self.path / SPLITS)
-        except (OSError, pa.ArrowInvalid):
-            return {}
-        factors = [name for name in table.column_names if name not in _OF_SAMPLES]
-        if not factors or "fold" in table.column_names:
-            return {}
-        columns = {name: table.column(name).to_pylist() for name in ("split", "row", *factors)}
-        places = [at for at, split in enumerate(columns["split"]) if split == "test"]
-        places.sort(key=columns["row"].__getitem__)
-        return {factor: [columns[factor][at] for at in places] for factor in factors}
+    def terms(self) -> Terms:
+        """What the verdict hangs on beside the records: that of the last verdict of the folder."""
+        return terms_of(self.path)
 
     @cached_property
     def models(self) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mmkit.report.page.folder import Folder
+from mmkit.report.statistics import Array, of_samples
 from mmkit.report.summary import Row, names
 from mmkit.report.values import is_share
 
@@ -68,7 +69,7 @@ def measured(folder: Folder) -> list[Measured]:
         if spread is None:
             known.append(Measured(number, name, row, None, None, of_seeds, time, quartiles))
         else:
-            error = _error(row, list(of_seeds.values()), folder.groups)
+            error = _error(row, list(of_seeds.values()), folder.terms.groups)
             known.append(Measured(number, name, row, spread.mean, error, of_seeds, time, quartiles))
     return known
 
@@ -89,10 +90,10 @@ def _time(one: Measured) -> float:
     return one.milliseconds or 0.0
 
 
-def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Sequence[str | None]]) -> float | None:
+def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Array]) -> float | None:
     """The standard error of a mean score: over seeds, and over samples, or the groups that they stem from.
 
-    None with one seed, and where nothing varies.
+    None with one seed, of samples of one group, and where nothing varies.
     """
     if len(of_seeds) < 2:
         return None
@@ -100,22 +101,12 @@ def _error(row: Row, of_seeds: Sequence[float], groups: Mapping[str, Sequence[st
     values = [one.scores.values for one in row.records if one.scores is not None]
     if len(values) == len(row.records) and len({len(one) for one in values}) == 1:
         means = np.mean([one.astype(np.float64) for one in values], axis=0)  # [N]
-        there = np.flatnonzero(~np.isnan(means)).tolist()
-        factors = [[column[at] for at in there] for column in groups.values() if len(column) == len(means)]
-        if len(there) > 1:
-            known = means[there]
-            variance += max(_over(known, labels) for labels in factors) if factors else _over(known, None)
-    return math.sqrt(variance) if variance else None
-
-
-def _over(means: Any, labels: Sequence[str | None] | None) -> float:
-    """The variance of the mean of samples [N], drawn in groups where labels are given: the jackknife over groups."""
-    if labels is None:
-        return float(means.var(ddof=1) / len(means))
-    _, places = np.unique([str(one) for one in labels], return_inverse=True)
-    sizes, count = np.bincount(places), len(means)
-    sums = np.bincount(places, means - means.mean())
-    return float((len(sizes) - 1) / len(sizes) * np.square(sums / (count - sizes)).sum()) if len(sizes) > 1 else 0.0
+        there = ~np.isnan(means)
+        if there.sum() > 1:
+            labels = [of[there] for of in groups.values() if len(of) == len(means)]
+            parts = [part.variance for part in of_samples(means[there], labels)]
+            variance += max(sum(parts), *parts)
+    return math.sqrt(variance) if 0 < variance < math.inf else None
 
 
 def _rates(costs: Mapping[str, Any]) -> dict[str, tuple[float, float]]:

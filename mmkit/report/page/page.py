@@ -78,7 +78,7 @@ def _template(name: str) -> str:
 def _given(folder: Folder) -> dict[str, Any]:
     """What the template is given, by name."""
     found = measured(folder)
-    said = verdict(folder.rows)
+    said = verdict(folder.rows, folder.terms)
     chosen = choice(found, said)
     row = chosen.chosen.row if chosen else None
     of_classes = classes(row) if row else None

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from mmkit.records.record import Record
+from mmkit.records.splits import GROUP
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
 from mmkit.report.page.classes import Classes
@@ -88,10 +89,10 @@ def _samples(records: Sequence[Record]) -> Iterator[Check]:
 
 
 def _groups(folder: Folder) -> Iterator[Check]:
-    for factor, labels in folder.groups.items():
+    for factor, labels in folder.terms.groups.items():
         count = len(set(labels))
         said = [one["name"] for one in folder.data.get("columns", []) if one["is"] == "group"]
-        called = ", ".join(said) or factor
+        called = factor if factor != GROUP else ", ".join(said) or factor
         text = f"Test has {count:,} groups ({called}); intervals in this page are over groups, not over samples."
         yield Check(good=count >= 10, title="Groups", text=text)
     how = (folder.data.get("splits") or {}).get("how")
