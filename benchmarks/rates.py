@@ -38,7 +38,6 @@ import mmkit
 from mmkit.data.splits import splits_of
 from mmkit.data.subset import with_truth
 from mmkit.experiments.plan import plan
-from mmkit.experiments.search import SEED
 from mmkit.experiments.suite import Suite
 from mmkit.features.sharing import Shared
 from mmkit.model.assembly import Transforms, build_model
@@ -93,7 +92,7 @@ def of_digits(folder: Path) -> dict[str, Any]:
         for rate in rates
     }
     return {
-        "search_seed": SEED,
+        "search_seed": next(one.search.seed for row in searched.values() for one in row.records if one.search),
         "seeds": "5, of fusions that were not chosen 3",
         "combinations": found,
         "most_lost_by_a_fixed_rate": lost,
