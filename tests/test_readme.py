@@ -16,8 +16,9 @@ def test_the_python_example_runs(tmp_path, monkeypatch, capsys):
     (example,) = re.findall(r"```python\n(import mmkit\nfrom mmkit.tasks.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
     out = capsys.readouterr().out
-    runs = [line.split()[:2] for line in out.splitlines() if not line.startswith(("<Verdict", "only:"))][:4]
-    assert runs == [["attention", "0"], ["late", "0"], ["attention", "1"], ["late", "1"]]
+    runs = [line.split()[:2] for line in out.splitlines() if not line.startswith("<Verdict")]
+    assert sorted(runs[:4]) == [["attention", "search"]] * 2 + [["late", "search"]] * 2  # a race of two rounds
+    assert {name for name, phase in runs[4:10] if phase == "confirm"} > {"only:spoken", "only:written"}
     assert out.count("<Verdict: On test, ") == 1
     assert "'7'" in out
     assert (tmp_path / "runs" / "two-fusions" / "records.jsonl").exists()

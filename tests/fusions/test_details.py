@@ -118,6 +118,7 @@ def test_details_go_with_features():
     assert torch.utils._pytree.tree_unflatten(leaves, spec).details["gate.a"].shape == (2, 4)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where inductor is imported
 @pytest.mark.full
 @pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion])
 def test_details_compile_into_one_graph(fusion):
