@@ -12,15 +12,18 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
+import mmkit
 from mmkit.errors import DataError, UnavailableError, UsageError
 from mmkit.records.file import COMMAND, RecordFile
 from mmkit.records.record import Cost, Fold, Loading, Record, ReliabilityBin, SampleCounts, Speed
 from mmkit.records.scores import Scores
 from mmkit.records.worst import Shown, Worst, WrongAnswer
+from mmkit.report.inputs import inputs
 from mmkit.report.page.charts import wilson
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import measured, pareto
 from mmkit.report.page.page import page
+from mmkit.report.verdict import level_with_the_best
 from mmkit.titles import title_of
 
 NASTY = ["</script><script>alert(1)</script>", 'a "b" & <c>', "猫和狗", "قطة", "$x_1$ {{ 7*7 }}"]
@@ -388,3 +391,20 @@ def test_eighty_rows_have_a_page(made):
         [record(f"fusion-{number}:width={number}", seed, 0.5 + number / 200) for number in range(80) for seed in (0, 1)]
     )
     assert len(shown.figures()) == 80
+
+
+def test_the_inputs_and_the_level_rows_of_a_full_suite_are_those_of_its_tables(tmp_path):
+    training = {"epochs": 3, "min_steps": 0, "lr": 0.01}
+    suite_of = mmkit.bench(
+        task="synthetic-unique:train=64", fusion=["concat", "sum"], seeds=3, protocol="full", training=training,
+        cost=False, yardsticks=False, device="cpu", out=tmp_path, progress=False,
+    )  # fmt: skip
+    text = page(tmp_path)
+    sheet = inputs(suite_of.rows)
+    assert sheet is not None
+    for line in sheet.lines:
+        cells = "".join(f"<td>{cell}</td>" for cell in line[1:])
+        assert f'<tr><th scope="row"><bdi>{line[0]}</bdi></th>{cells}</tr>' in text
+    level = [row.fusion for row in level_with_the_best(suite_of.rows, suite_of.terms)]
+    assert text.count('<span class="badge front">level</span>') == len(level) + bool(level)
+    assert len(level) >= 2

@@ -13,6 +13,7 @@ from mmkit.errors import UnavailableError
 from mmkit.records.folds import reliability_of
 from mmkit.records.record import Record
 from mmkit.records.worst import read_worst
+from mmkit.report.inputs import inputs
 from mmkit.report.page.charts import against_cost, reliability, seeds
 from mmkit.report.page.choice import Choice, choice
 from mmkit.report.page.classes import classes
@@ -23,7 +24,7 @@ from mmkit.report.page.table import details_of, table_of
 from mmkit.report.page.trust import checks
 from mmkit.report.summary import names
 from mmkit.report.values import is_share, written
-from mmkit.report.verdict import verdict
+from mmkit.report.verdict import level_with_the_best, verdict
 from mmkit.titles import title_of
 
 COLUMNS = 60
@@ -82,6 +83,7 @@ def _given(folder: Folder) -> dict[str, Any]:
     chosen = choice(found, said)
     row = chosen.chosen.row if chosen else None
     of_classes = classes(row) if row else None
+    level = [id(one) for one in level_with_the_best(folder.rows, folder.terms)]
     ours = [one for one in found if not one.row.yardstick]
     # That of folds is joined, and knows all samples.
     any_record = ours[0].row.records[0] if ours else folder.records[0]
@@ -97,7 +99,9 @@ def _given(folder: Folder) -> dict[str, Any]:
         "table": table_of(found) if found else None,
         "details": details_of(row) if row else [],
         "front": [one.name for one in pareto(ours)],
+        "level": [one.number for one in found if id(one.row) in level],
         "classes": of_classes,
+        "inputs": inputs(folder.rows),
         "bins": reliability_of(row.trainings) if row else [],
         "errors": worst_of(folder, row) if row else [],
         "checks": checks(folder, found, of_classes),
@@ -161,6 +165,8 @@ def _absent(given: Mapping[str, Any], ours: Sequence[Measured]) -> list[str]:
     kind = (given["choice"].chosen.row.records[0].confusion is None) if given["choice"] else True
     if kind and ours:
         said.append("Classes, confusion and calibration: numbers, texts and more than 100 classes have none.")
+    if ours and not given["inputs"]:
+        said.append("What the answers hang on, input by input: bench --protocol full measures it.")
     if ours and not given["errors"]:
         kept = given["choice"] and read_worst(folder.path, [one.id for one in given["choice"].chosen.row.trainings])
         whose = f"{given['choice'].chosen.name} has none" if kept else "bench --with-samples keeps them"
