@@ -393,6 +393,7 @@ def test_eighty_rows_have_a_page(made):
     assert len(shown.figures()) == 80
 
 
+@pytest.mark.full
 def test_the_inputs_and_the_level_rows_of_a_full_suite_are_those_of_its_tables(tmp_path):
     training = {"epochs": 3, "min_steps": 0, "lr": 0.01}
     suite_of = mmkit.bench(
