@@ -33,7 +33,7 @@ def number(found: Found, value: float) -> str:
 
 
 def change(found: Found, value: float) -> str:
-    """A difference of the output, signed; of probabilities in points of percent."""
+    """A difference of the output, signed; of probabilities in percentage points."""
     if found.output.kind == "scalar":
         text = f"{value:+.4g}"
         return NOTHING[0] if float(text) == 0 else text
@@ -43,7 +43,7 @@ def change(found: Found, value: float) -> str:
 
 def unit(found: Found) -> str:
     """What contributions are counted in."""
-    return "units of the number" if found.output.kind == "scalar" else "points of percent"
+    return "units of the number" if found.output.kind == "scalar" else "percentage points"
 
 
 def answer(found: Found) -> str:
