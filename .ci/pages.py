@@ -10,8 +10,11 @@ hand. `tests/pages/test_generated.py` compares all parts with what this file mak
 from __future__ import annotations
 
 import ast
+import json
 import re
+import statistics
 import sys
+import textwrap
 import tomllib
 import typing
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -19,11 +22,14 @@ from pathlib import Path
 from typing import Any
 
 import docstring_parser
+import torch
 
-from mmkit.plugin import FusionSpec
-from mmkit.records import record
+from mmkit.contract import Features, Target
+from mmkit.plugin import FAMILIES, FusionSpec
+from mmkit.records import breakdown, controls, record
 from mmkit.registry.catalog import BUILTIN, Entry, installed
 from mmkit.registry.options import describe, options_of, write_value
+from mmkit.speed.flops import flops_per_sample, parameters
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "mmkit"
@@ -39,12 +45,36 @@ RECORD_PARTS = (
     record.Reliability,
     record.ReliabilityBin,
     record.Refit,
+    record.Privacy,
     record.Loading,
     record.Speed,
     record.Twin,
     record.Cost,
+    breakdown.Breakdown,
+    breakdown.Part,
+    breakdown.Closure,
+    breakdown.Saving,
+    breakdown.Sweep,
+    breakdown.BatchSize,
+    breakdown.Mode,
+    controls.Controls,
+    controls.Subset,
+    controls.Noise,
+    controls.Contribution,
 )
-READS = {"vectors": "one vector of each input", "tokens": "all tokens of each input", "outputs": "a prediction of each"}
+WIDTH, CLASSES, TOKENS = 128, 10, 32
+"""The sizes at which fusions are counted: of each input and the result, of the target, and tokens of an input."""
+SPEED = ROOT / "benchmarks" / "records" / "fusions.json"
+OBVIOUS = ROOT / "benchmarks" / "fusions" / "obvious"
+EXPORTS = ROOT / "benchmarks" / "records" / "exports.json"
+READS = {
+    "vectors": "read one vector of each input",
+    "tokens": "read all tokens of each input",
+    "outputs": "read a prediction of each",
+    "both": "read features and a prediction of each input",
+    "inner": "act between the parts of encoders, and read what stands there",
+}
+"""What the fusions of a family do, by family."""
 
 
 def first_sentence(text: str) -> str:
@@ -114,26 +144,87 @@ def _line(file: Path, room: Path = PACKAGE) -> str:
 def registry() -> str:
     """The fusions that ship with mmkit: a table of all, then each with its paper and its options."""
     entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
-    families: dict[str, list[Entry]] = {name: [] for name in READS}
+    families: dict[str, list[Entry]] = {name: [] for name in FAMILIES}
     for entry in entries:
-        families[_reads(entry)].append(entry)
+        families[typing.cast(FusionSpec, entry.spec).family].append(entry)
     rows = [
         (f"[`{entry.name}`](#{entry.name})", entry.summary, reads, _inputs(entry))
         for reads, members in families.items()
         for entry in members
     ]
-    parts = [table(("fusion", "what it does", "reads", "inputs"), rows)]
+    ordered = [entry for members in families.values() for entry in members]
+    parts = [table(("fusion", "what it does", "reads", "inputs"), rows), costs(ordered)]
     for reads, members in families.items():
-        parts.append(f"## Fusions of {reads}\n\nThey read {READS[reads]}.")
+        title = "Fusions within encoders" if reads == "inner" else f"Fusions of {reads}"
+        parts.append(f"## {title}\n\nThey {READS[reads]}.")
         parts += map(_fusion, members)
     return "\n\n".join(parts)
 
 
-def _reads(entry: Entry) -> str:
+def costs(entries: Sequence[Entry]) -> str:
+    """A table of what fusions cost: counted here at two and three inputs, and timed by the record of their speed."""
+    timed = {
+        row["fusion"]: row["seconds"]["mmkit"]
+        for row in json.loads(SPEED.read_text("utf-8"))["rows"]
+        if (row["batch"], row["width"], row["inputs"], row["what"]) == (64, WIDTH, 2, "forward")
+        and row["tokens"] in {1, TOKENS}
+        and row["missing"] == (row["tokens"] > 1)
+    }
+    rows = []
+    taken = exported_as("fusion")
+    for entry in entries:
+        spec = typing.cast(FusionSpec, entry.spec)
+        counts = [_counted(entry, inputs) for inputs in (2, 3)]
+        ratio = f"{timed[entry.name] / timed['concat']:.2g}" if entry.name in timed else "-"
+        missing = "neutral" if spec.removable else "leaves a trace"
+        figures = (*(cell for two in counts for cell in two), ratio)
+        rows.append((f"[`{entry.name}`](#{entry.name})", missing, *figures, taken.get(entry.name, "-")))
+    said = (
+        f"Every input and the result are {WIDTH} wide, other options as they are; {CLASSES} classes for fusions that "
+        f"read outputs, and {TOKENS} tokens of each input for those that read tokens. Parameters, and "
+        "multiply-accumulates (MACs) of one sample, are counted; time is that of a forward pass of 64 samples on a CPU "
+        "over that of `concat` ([the record](../../benchmarks/records/fusions.json)). A missing input is *neutral* "
+        "where the result is that of a fusion built without it. Exports are the formats of `mmkit export` that gave "
+        "what torch gives in [a run](../../benchmarks/records/exports.json); - was not tried."
+    )
+    counted = ("parameters, 2 inputs", "MACs", "parameters, 3 inputs", "MACs", "time")
+    heads = ("fusion", "missing input", *counted, "exports")
+    return "\n".join([*textwrap.wrap(said, 120), "", table(heads, rows)])
+
+
+def _counted(entry: Entry, inputs: int) -> tuple[str, str]:
+    """Parameters and MACs of a sample; "-" where it does not take so many inputs, or refuses their size."""
     spec = typing.cast(FusionSpec, entry.spec)
-    if spec.combines == "outputs":
-        return "outputs"
-    return "vectors" if spec.vectors else "tokens"
+    if not spec.min_inputs <= inputs <= (spec.max_inputs or inputs):
+        return "-", "-"
+    width = CLASSES if spec.family == "outputs" else WIDTH
+    asked: tuple[Any, ...] = (Target("classes", CLASSES),) if spec.family in {"outputs", "both"} else ()
+    with torch.random.fork_rng():
+        try:
+            options = {"width": WIDTH} if "width" in options_of(entry.load()) else {}
+            widths = {f"input{i}": width for i in range(inputs)}
+            asked = (*asked, dict.fromkeys(widths, ())) if spec.inner else asked
+            fusion = entry.load()(widths, *asked, **options)
+        except ValueError:  # for example tensor fusion: the outer product would be too large
+            return "-", "-"
+        tokens = TOKENS if spec.family == "tokens" else 1
+        given = {f"input{i}": Features.of(torch.randn(2, tokens, width)) for i in range(inputs)}
+        outputs = {name: Features.of(torch.randn(2, CLASSES)) for name in given}
+    called = _Pair(fusion) if spec.family == "both" else fusion
+    flops = flops_per_sample(called, {"features": given, "outputs": outputs} if called is not fusion else given)
+    return f"{parameters(fusion)[0]:,}", f"{(flops.counted or 0) / 2:,.0f}"
+
+
+class _Pair(torch.nn.Module):
+    """A fusion of features and outputs, called with one mapping."""
+
+    def __init__(self, fusion: torch.nn.Module) -> None:
+        super().__init__()
+        self.fusion = fusion
+
+    def forward(self, given: dict[str, dict[str, Features]]) -> Features:
+        found: Features = self.fusion(given["features"], given["outputs"])
+        return found
 
 
 def _inputs(entry: Entry) -> str:
@@ -147,17 +238,43 @@ def _fusion(entry: Entry) -> str:
     component = entry.load()
     file = Path(*component.__module__.split(".")).with_suffix(".py").relative_to("mmkit/fusions")
     parts = [f"### {entry.name}", f"{entry.summary}. Source: [`{file}`]({file})."]
+    if entry.spec and entry.spec.formula:
+        parts.append(f"`{entry.spec.formula}`")
     paper = entry.spec.paper if entry.spec else ""
     if found := SOURCE.search(paper):
         parts.append(f"Paper: [{paper[: found.start()]}]({found[1]}).")
     elif paper:
         parts.append(f"Paper: {paper}.")
+    if entry.spec and entry.spec.avoids:
+        parts.append(f"Avoided here: {entry.spec.avoids}.")
+    if isinstance(entry.spec, FusionSpec) and entry.spec.companion:
+        parts.append(f"Objective `{entry.spec.companion}` comes along; `--objective none` leaves it out.")
     options = options_of(component).values()
     rows = [
         (f"`{o.name}`", describe(o.annotation), f"`{write_value(o.default)}`", o.help.removesuffix("."))
         for o in options
     ]
     parts.append(table(("option", "takes", "default", "meaning"), rows) if rows else "It has no options.")
+    return "\n\n".join(parts)
+
+
+def exported_as(kind: str) -> dict[str, str]:
+    """The formats that each fusion or encoder was exported to, by name, as the record has it."""
+    found = json.loads(EXPORTS.read_text("utf-8"))[kind]
+    return {
+        name: ", ".join(one for one, apart in formats.items() if isinstance(apart, float)) or "none"
+        for name, formats in found.items()
+    }
+
+
+def exports() -> str:
+    """Which encoders and fusions can be exported, and to what."""
+    parts = []
+    for kind in ("encoder", "fusion"):
+        taken = exported_as(kind)
+        entries = [entry for entry in installed().available(kind) if entry.distribution == BUILTIN]
+        rows = [(f"`{entry.name}`", entry.summary, taken.get(entry.name, "-")) for entry in entries]
+        parts.append(table((kind, "what it does", "exports"), rows))
     return "\n\n".join(parts)
 
 
@@ -184,6 +301,37 @@ def _type(annotation: Any) -> str:
     return re.sub(rf"\b({names})\b", lambda found: f"[{found[1]}](#{found[1].lower()})", describe(annotation))
 
 
+def speeds() -> str:
+    """What fusions take over their obvious forms, of the record: one line each, all built-in ones."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for row in json.loads(SPEED.read_text("utf-8"))["rows"]:
+        found.setdefault(row["fusion"], []).append(row)
+    lines = []
+    for entry in installed().available("fusion"):
+        if entry.distribution != BUILTIN:
+            continue
+        rows = found.get(entry.name, [])
+        held = sum(row["ratio"] <= row["goal"] for row in rows)
+        medians = [_median(rows, batch, missing=missing) for missing in (False, True) for batch in (8, 64, 512)]
+        why = _constant(OBVIOUS / f"{entry.name.replace('-', '_')}.py", "WHY") if held < len(rows) else ""
+        lines.append((f"`{entry.name}`", f"{held} of {len(rows)}" if rows else "-", *medians, why))
+    heads = ("fusion", "goal kept", *("B 8", "B 64", "B 512") * 2, "what the form leaves out")
+    return table(heads, lines)
+
+
+def _median(rows: Iterable[dict[str, Any]], batch: int, *, missing: bool) -> str:
+    ratios = [row["ratio"] for row in rows if (row["batch"], row["missing"]) == (batch, missing)]
+    return f"{statistics.median(ratios):.2f}" if ratios else "-"
+
+
+def _constant(file: Path, name: str) -> str:
+    """A text that a file assigns to a name; empty where it assigns none."""
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return str(ast.literal_eval(node.value))
+    return ""
+
+
 def marks() -> str:
     """The marks of tests, as pyproject.toml declares them."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
@@ -192,8 +340,10 @@ def marks() -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     ".github/CONTRIBUTING.md": {"map": file_map},
+    "benchmarks/fusions/README.md": {"speeds": speeds},
     "mmkit/README.md": {"rooms": rooms},
     "mmkit/fusions/README.md": {"registry": registry},
+    "mmkit/model/exporting/README.md": {"exports": exports},
     "mmkit/records/README.md": {"fields": fields},
     "tests/README.md": {"marks": marks},
 }

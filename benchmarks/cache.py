@@ -43,6 +43,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 import mmkit
 from mmkit.contract import Features
+from mmkit.data.columns import Column
 from mmkit.data.dataset import Dataset
 from mmkit.features.cache import Pass, encoded
 from mmkit.features.scaling import Scaling
@@ -98,7 +99,7 @@ def epoch(kind: str, fusion: str, folder: Path, rounds: int) -> dict[str, Any]:
     shutil.rmtree(folder, ignore_errors=True)
     work = Pass(lambda values, start: Features.of(
         whole.tokens[start : start + len(values)], whole.mask[start : start + len(values)],
-        whole.pooled[start : start + len(values)]), range(SAMPLES))  # fmt: skip
+        whole.pooled[start : start + len(values)]), Column(range(SAMPLES)))  # fmt: skip
     stored = encoded(work, folder, "0" * 16, {})
     catalog = mmkit.installed()
     head = catalog.choose("head", "mlp:dropout=0")
@@ -152,7 +153,12 @@ def random_weights(folder: Path) -> tuple[Path, Path]:
     if not image.exists():
         save_file(timm.create_model("vit_base_patch32_224", num_classes=0).state_dict(), image)
     if not (text / "config.json").exists():
-        sizes = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
+        sizes: dict[str, Any] = {
+            "hidden_size": 384,
+            "num_hidden_layers": 6,
+            "num_attention_heads": 12,
+            "intermediate_size": 1536,
+        }
         BertModel(BertConfig(vocab_size=30522, **sizes)).save_pretrained(text)
         letters = [*"abcdefghijklmnopqrstuvwxyz0123456789"]
         words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters)]
@@ -178,7 +184,7 @@ def counted(spent: Counter[str], name: str, target: str) -> Iterator[None]:
         try:
             return function(*given, **named)
         finally:
-            spent[name] += time.process_time() - began  # type: ignore[assignment]
+            spent[name] += time.process_time() - began
 
     with mock.patch.object(owner, attribute, call):
         yield
@@ -222,7 +228,7 @@ def suite(folder: Path, limit: int) -> dict[str, Any]:
     if found.failures:
         raise SystemExit(f"{len(found.failures)} runs failed: {found.failures[0].error}")
     # `part` is called by `in_memory`, too, which encodes the few samples that costs are measured on.
-    spent["encoding pass"] -= spent["encoding for costs"]  # type: ignore[assignment]
+    spent["encoding pass"] -= spent["encoding for costs"]
     needed = spent["encoding pass"] + spent["training"]
     return {
         "combinations": len(found.plan.all),

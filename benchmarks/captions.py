@@ -73,9 +73,9 @@ def main() -> None:
     test, _ = decode_all(splits["test"], model.modalities)
     order = torch.randperm(len(test), generator=torch.Generator().manual_seed(0)).tolist()
     shuffled = dataclasses.replace(test, inputs={"image": [test.inputs["image"][row] for row in order]})
-    frozen = Frozen(model.module, model.combination, model.transforms)
+    frozen = Frozen(model.network, model.combination, model.transforms)
     unseen = frozen.dataset(shuffled, augment=False)
-    blind = evaluate(model.module, model.transforms.truth, unseen, test.truth, precision="float32").compute()
+    blind = evaluate(model.network, model.transforms.truth, unseen, test.truth, precision="float32").compute()
     title, of_title = constant({name: list(samples.truth) for name, samples in splits.items()})
     written = model.predict([{"image": value} for value in splits["test"].inputs["image"][:SHOWN]])
     result = {

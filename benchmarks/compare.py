@@ -110,7 +110,14 @@ def row_of(name: str, speed: dict[str, Any], slower: float = 1.0) -> Row:
     """A row that has nothing but a speed."""
     given = Speed(**{**speed, "twins": {work: Twin(**twin) for work, twin in speed["twins"].items()}})
     rates = {key: getattr(given, key) / slower for key in ("inference_samples_per_s", "train_samples_per_s")}
-    where = {"device": "cpu", "precision": "float32", "machine": {}, "software": {}, "plugins": {}, "libraries": {}}
+    where: dict[str, Any] = {
+        "device": "cpu",
+        "precision": "float32",
+        "machine": {},
+        "software": {},
+        "plugins": {},
+        "libraries": {},
+    }
     record = Record(id="", status="ok", task="", encoders={}, fusion=name, head="", objectives=[], seed=0, run={},
                     throughput=replace(given, **rates), **where)  # fmt: skip
     return Row({}, name, "", (), [record], trainings=[record])

@@ -1,14 +1,15 @@
 """Data larger than memory: first batch, memory, training rate by number of rows; packed against memory, live against a
 DataLoader.
 
-    python benchmarks/own_data.py [ROWS ...] [--images N] [--folder DIR] [--record FILE]
+    python benchmarks/own_data.py [ROWS ...] [--images N [N ...]] [--folder DIR] [--record FILE]
 
-Without any it is 20000, 200000 and 2000000 rows, and 20000 images. Each part is noted in DIR when it is done (else in a
-folder that is removed), so that the same command goes on behind it.
+Without any it is 20000, 200000 and 2000000 rows, and 20000 images. Each part is noted in DIR with its day when it is
+done (else in a folder that is removed), so that the same command goes on behind it.
 
 Tables of 17 columns and a text are written to a folder of their own and removed again. Each number of rows is measured
 in a process of its own, once: seconds of CPU and of the clock, and the peak of anonymous memory above the imports; then
 in a second process, which finds what the first has kept.
+Images are files of 11 KB, of 2,000 patterns. All are read once, which gives the peak of memory; then 2,048 by turns.
 Ratios are medians of rounds that alternate in one process; before each, both give the same batches. The record says
 how cost grows, and what that makes of 10 million rows.
 """  # noqa: D205 - one sentence
@@ -57,6 +58,9 @@ from mmkit.training.frozen import Frozen
 
 RECORD = Path(__file__).parent / "records" / "own_data.json"
 BATCH, STEPS, ROUNDS = 64, 200, 7
+DRAWN = 2000
+DISTURBED = 2
+"""Load for each core beyond which a part says that it was disturbed."""
 LETTERS = (
     ("ka", "mo", "ri", "ten", "sal", "pu", "wen", "do"),
     ("la", "ne", "si", "vor", "tam", "gi", "ko", "ru"),
@@ -172,7 +176,7 @@ def ratio_packed(packed: Whole) -> dict[str, Any]:
     size = len(packed.lengths) if packed.lengths is not None else len(packed.leaves["mask"])
     index = torch.randperm(size)[: STEPS * BATCH].split(BATCH)
     for one in index[:3]:
-        assert all(torch.equal(packed.rows(one)[leaf], memory.rows(one)[leaf]) for leaf in memory.leaves)  # type: ignore[index]
+        assert all(torch.equal(packed.rows(one)[leaf], memory.rows(one)[leaf]) for leaf in memory.leaves)
     ratios = []
     for _ in range(ROUNDS):
         seconds = []
@@ -199,23 +203,33 @@ class Files(TorchDataset[Tensor]):
         return pixels
 
 
+def write_images(folder: Path, count: int) -> None:
+    """Patterns of 320x240, a JPEG each; behind 2,000 files they come again, as drawing takes longer than reading."""
+    rng = np.random.default_rng(0)
+    y, x = np.mgrid[0:240, 0:320]
+    for number in range(min(count, DRAWN)):
+        a, b, c = rng.random(3)
+        drawn = np.stack([np.sin(x * a / 9 + k) * np.cos(y * b / 9 + c * k) for k in range(3)], 2)
+        Pillow.fromarray(((drawn + 1) * 127).astype(np.uint8)).save(folder / f"{number}.jpg", quality=85)
+    for number in range(DRAWN, count):
+        shutil.copyfile(folder / f"{number % DRAWN}.jpg", folder / f"{number}.jpg")
+
+
 def measure_images(folder: Path, count: int) -> dict[str, Any]:
     """Live against a plain DataLoader in place, over the same files with the same decoder and resizing."""
     from mmkit.transforms.image import ImageTransform  # noqa: PLC0415
 
-    rng = np.random.default_rng(0)
-    y, x = np.mgrid[0:240, 0:320]
-    paths = []
-    for number in range(count):
-        a, b, c = rng.random(3)
-        drawn = np.stack([np.sin(x * a / 9 + k) * np.cos(y * b / 9 + c * k) for k in range(3)], 2)
-        paths.append(str(folder / f"{number}.jpg"))
-        Pillow.fromarray(((drawn + 1) * 127).astype(np.uint8)).save(paths[-1], quality=85)
     before, watch = anonymous(), Peak()
+    paths = [str(folder / f"{number}.jpg") for number in range(count)]
     transform = ImageTransform(size=64)
     column = Column(Decoded(Raw(paths, Image(), "image"), None))
     transform.fit(column.take(range(min(200, count))))
     live = Live("image", transform, column, paths, augment=False)
+    began, cpu, every = time.perf_counter(), time.process_time(), torch.arange(count).split(BATCH)
+    with Loader() as load:
+        for _batch in load(lambda number: live.made(every[number], augmentation(0, 1, number)), len(every)):
+            pass
+    passed = time.perf_counter() - began, time.process_time() - cpu
     took = min(count, 32 * BATCH)
     loader = DataLoader(Files(paths[:took], transform), batch_size=BATCH)
     index = torch.arange(took).split(BATCH)
@@ -238,6 +252,7 @@ def measure_images(folder: Path, count: int) -> dict[str, Any]:
         "of_data_loader": round(statistics.median(ratios), 2),
         "from_to": [round(f(ratios), 2) for f in (min, max)],
         "images_per_second": round(statistics.median(rates)),
+        "all": {"wall_seconds": round(passed[0], 1), "cpu_seconds": round(passed[1], 1)},
         "memory_mib": round(watch.stop() - before),
     }
 
@@ -261,7 +276,9 @@ def noted(path: Path, measure: Callable[[], dict[str, Any]]) -> dict[str, Any]:
     """What was measured before, or else is now."""
     if not path.exists():
         began = time.perf_counter()
-        found = {**measure(), "load": round(os.getloadavg()[0], 1)}
+        found = {**measure(), "made": time.strftime("%Y-%m-%d"), "load": round(os.getloadavg()[0], 1)}
+        if found["load"] > DISTURBED * (os.cpu_count() or 1):
+            found["note"] = "others used the machine: rates and ratios of the clock say nothing of a quiet one"
         print(f"{path.stem}: {time.perf_counter() - began:.0f} s, {json.dumps(found)}", file=sys.stderr)
         fresh = path.with_suffix(".fresh")
         fresh.write_text(json.dumps(found))
@@ -293,29 +310,34 @@ def measured_images(folder: Path, count: int) -> dict[str, Any]:
     home = folder / "images"
     shutil.rmtree(home, ignore_errors=True)
     home.mkdir()
-    found = measure_images(home, count)
+    write_images(home, count)
+    command = [sys.executable, __file__, "--one", str(home), str(count), ""]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     shutil.rmtree(home)
-    return found
+    return dict(json.loads(found.stdout))
 
 
 def main() -> None:
     """Measure and write the record."""
     parser = argparse.ArgumentParser()
     parser.add_argument("rows", nargs="*", type=int, default=[20_000, 200_000, 2_000_000])
-    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--images", nargs="*", type=int, default=[20_000])
     parser.add_argument("--folder", type=Path, help="where parts that are done are noted, and the tables are")
     parser.add_argument("--record", type=Path, default=RECORD, help="the file of the record")
-    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a process that measures one table
+    parser.add_argument("--one", nargs=3, help=argparse.SUPPRESS)  # a process that measures one table, or images
     asked = parser.parse_args()
     if asked.one:
-        print(json.dumps(measure_table(Path(asked.one[0]), int(asked.one[1]), Path(asked.one[2]))))
+        path, count, cache = Path(asked.one[0]), int(asked.one[1]), Path(asked.one[2])
+        print(json.dumps(measure_images(path, count) if path.is_dir() else measure_table(path, count, cache)))
         return
     with contextlib.ExitStack() as stack:
         folder = asked.folder or Path(stack.enter_context(tempfile.TemporaryDirectory()))
         folder.mkdir(parents=True, exist_ok=True)
         tables = [noted(folder / f"{rows}.json", lambda rows=rows: measured_table(folder, rows)) for rows in asked.rows]
-        count = asked.images
-        images = noted(folder / f"{count}-images.json", lambda: measured_images(folder, count)) if count else None
+        images = [
+            noted(folder / f"{count}-images.json", lambda count=count: measured_images(folder, count))
+            for count in asked.images
+        ]
     document = {
         "schema": 1,
         "made": time.strftime("%Y-%m-%d"),

@@ -9,6 +9,11 @@ A table of numbers, categories, a date and a text of a dozen words, as Parquet, 
 - killed in the middle and called again: the answers must be those of the undisturbed call, byte for byte.
 
     python benchmarks/predict.py FOLDER
+    python benchmarks/predict.py FOLDER --workers 4 [--engine ray]
+
+With `--workers` the table of 200,000 rows is answered by one process and by several, in turns and with one thread each,
+and `records/predict_workers.json` says what they save of the wall, the memory of the process that was asked for both
+tables, and that the files are equal, also where the call was killed and called again.
 
 FOLDER keeps the tables and the model. It ends with 1 where a goal is missed: 20,000 rows a second of CPU (what other
 programs do then does not count; the wall is recorded beside it), 256 MiB above torch's own, of which a process that
@@ -17,6 +22,7 @@ only imports it has the more the more libraries its wheel brings, and 64 MiB mor
 
 from __future__ import annotations
 
+import argparse
 import datetime as dt
 import json
 import os
@@ -37,6 +43,7 @@ import mmkit
 from mmkit.system.machine import machine, software
 
 RECORD = Path(__file__).parent / "records" / "predict.json"
+OF_WORKERS = Path(__file__).parent / "records" / "predict_workers.json"
 ROWS = {"few": 20_000, "many": 200_000}
 ROUNDS = 5
 GOAL = {"rows_per_second": 20_000, "memory_above_torch_mib": 256, "growth_mib": 64}
@@ -78,7 +85,7 @@ def made(folder: Path) -> tuple[Path, dict[str, Path]]:
     return model, tables
 
 
-def command(model: Path, data: Path, out: Path) -> list[str]:
+def command(model: Path, data: Path, out: Path, *more: str) -> list[str]:
     """The command that is measured; it says its highest memory at its end."""
     code = (
         "import resource, sys, mmkit.cli\n"
@@ -86,7 +93,7 @@ def command(model: Path, data: Path, out: Path) -> list[str]:
         "finally: print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, file=sys.stderr)"
     )
     asked = ["predict", str(model), "--data", str(data), "--out", str(out), "--device", "cpu"]
-    return [sys.executable, "-c", code, *asked]
+    return [sys.executable, "-c", code, *asked, *more]
 
 
 def of_torch() -> int:
@@ -127,11 +134,11 @@ def measured(model: Path, tables: dict[str, Path], folder: Path) -> dict[str, An
     }
 
 
-def killed(model: Path, data: Path, folder: Path) -> dict[str, Any]:
-    """Killed once ten parts are there, and called again."""
-    whole, broken = folder / "many.answers.parquet", folder / "killed.answers.parquet"
+def killed(model: Path, data: Path, folder: Path, whole: Path, *more: str) -> dict[str, Any]:
+    """Killed once ten parts are there, and called again: whether the file is that of an undisturbed call."""
+    broken = folder / "killed.answers.parquet"
     broken.unlink(missing_ok=True)
-    arguments = command(model, data, broken)
+    arguments = command(model, data, broken, *more)
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     parts = broken.with_name(f"{broken.name}.parts")
     while len(list(parts.glob("0*.parquet"))) < 10 and process.poll() is None:
@@ -143,20 +150,73 @@ def killed(model: Path, data: Path, folder: Path) -> dict[str, Any]:
     return {"parts_when_killed": found, "equal": whole.read_bytes() == broken.read_bytes()}
 
 
-def main() -> int:
-    """Measure, and write the record."""
-    folder = Path(sys.argv[1])
-    model, tables = made(folder)
-    found = measured(model, tables, folder) | {"killed": killed(model, tables["many"], folder)}
-    record = {
-        "what": __doc__.splitlines()[0],
+def with_workers(model: Path, tables: dict[str, Path], folder: Path, workers: int, engine: str) -> dict[str, Any]:
+    """The large table by one process and by several, in rounds and in random order; and what is equal."""
+    several = ("--threads", "1", "--workers", str(workers), "--engine", engine)
+    asked = {"one": ("--threads", "1"), "several": several}
+    order, seconds, memory = random.Random(0), {name: [] for name in asked}, {name: [] for name in asked}
+    for _ in range(ROUNDS):
+        for name in order.sample(sorted(asked), len(asked)):
+            out = folder / f"{name}.answers.parquet"
+            out.unlink(missing_ok=True)
+            wall, _, mib = timed(command(model, tables["many"], out, *asked[name]))
+            seconds[name].append(wall)
+            memory[name].append(mib)
+    few = folder / "few.answers.parquet"
+    few.unlink(missing_ok=True)
+    one, other = (folder / f"{name}.answers.parquet" for name in asked)
+    share = sorted(b / a for a, b in zip(*seconds.values(), strict=True))
+    return {
+        "rows": ROWS,
+        "workers": workers,
+        "engine": engine,
+        "wall_seconds": seconds,
+        "share_of_one": {"middle": statistics.median(share), "low": share[0], "high": share[-1]},
+        "memory_mib": {
+            "few": timed(command(model, tables["few"], few, *several))[2],
+            "many": max(memory["several"]),
+        },
+        "equal": one.read_bytes() == other.read_bytes(),
+        "killed": killed(model, tables["many"], folder, one, *several),
+    }
+
+
+def record_of(found: dict[str, Any]) -> dict[str, Any]:
+    """What was found, with where and when."""
+    return {
+        "what": (__doc__ or "").splitlines()[0],
         "date": dt.datetime.now(tz=dt.UTC).date().isoformat(),
         "machine": machine(),
         "software": software(),
         "goal": GOAL,
         **found,
     }
-    RECORD.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def main() -> int:
+    """Measure, and write the record."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--workers", type=int)
+    parser.add_argument("--engine", default="processes")
+    arguments = parser.parse_args()
+    folder = arguments.folder
+    model, tables = made(folder)
+    if arguments.workers is not None:
+        found = with_workers(model, tables, folder, arguments.workers, arguments.engine)
+        OF_WORKERS.write_text(json.dumps(record_of(found), indent=1) + "\n")
+        share, memory = found["share_of_one"], found["memory_mib"]
+        print(
+            f"{arguments.workers} workers take {share['middle']:.2f} of the wall of one ({share['low']:.2f} to "
+            f"{share['high']:.2f}); MiB of the process that was asked {memory}; equal: {found['equal']}, "
+            f"{found['killed']}"
+        )
+        good = found["equal"] and found["killed"]["equal"] and memory["many"] - memory["few"] <= GOAL["growth_mib"]
+        print("no goal is missed" if good else "a goal is missed")
+        return int(not good)
+    found = measured(model, tables, folder)
+    found |= {"killed": killed(model, tables["many"], folder, folder / "many.answers.parquet")}
+    RECORD.write_text(json.dumps(record_of(found), indent=1) + "\n")
     rate, memory = found["rows_per_second"], found["memory_mib"]
     print(f"{rate['cpu']:,.0f} rows a second of CPU ({rate['wall']:,.0f} of the wall), MiB {memory}, {found['killed']}")
     good = (

@@ -70,12 +70,18 @@ def by_name(suite: Suite) -> dict[str, Row]:
 
 def of_digits(folder: Path) -> dict[str, Any]:
     """Every combination of digits at the searched rate, and at each rate of the list."""
-    asked = {"task": "digits", "device": "cpu", "cost": False, "protocol": "full", "out": folder / "digits"}
+    asked: dict[str, Any] = {
+        "task": "digits",
+        "device": "cpu",
+        "cost": False,
+        "protocol": "full",
+        "out": folder / "digits",
+    }
     schedule = {"epochs": TRAINING["epochs"], "min_steps": TRAINING["min_steps"]}  # given, so that all train as long
     rates = Search().rates
     searched = by_name(mmkit.bench(**asked, training={**schedule, "rates": list(rates)}))
     fixed = {rate: by_name(mmkit.bench(**asked, training={**schedule, "lr": rate})) for rate in rates}
-    found = {}
+    found: dict[str, Any] = {}
     for name, row in searched.items():
         of_rates = {rate: accuracy(fixed[rate][name]) for rate in rates}
         best = max(one["test"] for one in of_rates.values())

@@ -53,8 +53,8 @@ def main() -> None:
         for norm in NORMS:
             with brought_to(norm):
                 for run in runs:
-                    record, _ = execute(run, splits, shared=shared)
-                    found[str(norm)][run.combination.label].append(record.validation["accuracy"])
+                    trained, _ = execute(run, splits, shared=shared)
+                    found[str(norm)][run.combination.label].append(trained.validation["accuracy"])
     means = {norm: {label: np.mean(scores) for label, scores in by.items()} for norm, by in found.items()}
     record = {"what": __doc__.splitlines()[0], "splits": SPLITS, "seeds": SEEDS, "validation_accuracy": means}
     RECORD.write_text(json.dumps(record | {"machine": machine(), "software": software()}, indent=1) + "\n")

@@ -78,9 +78,11 @@ def prepared(catalog: Catalog, fusion: str, head: str, widths: Mapping[str, int]
         torch.manual_seed(seed)
         encoders = {name: Absent(width) for name, width in widths.items()}
         named = encoder_widths(encoders)
-        if chosen.spec.combines == "outputs":
+        if chosen.spec.combines != "features":
             heads = {name: built(output_head, None, width, target, truth) for name, width in widths.items()}
-            model = Model(encoders, built(chosen, None, dict.fromkeys(named, target.size), target), None, heads)
+            both = chosen.spec.combines == "both"
+            module = built(chosen, None, named if both else dict.fromkeys(named, target.size), target)
+            model = Model(encoders, module, None, heads, both=both, own_losses=chosen.spec.own_losses)
         else:
             module = built(chosen, None, named)
             model = Model(encoders, module, built(output_head, None, module.width, target, truth))
@@ -97,7 +99,7 @@ def in_one_pass(steps: Sequence[TrainingStep]) -> Step:
     """The losses [K] of all seeds' models: stacked weights, stacked buffers, and what each seed is shown [K B ...]."""
     base = copy.deepcopy(steps[0]).train()
 
-    def one(parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], batch: Any, truth: Batch) -> Tensor:
+    def one(parameters: Any, buffers: Any, batch: Any, truth: Batch) -> Tensor:
         return torch.stack(list(functional_call(base, (parameters, buffers), (batch, truth))[0].values())).sum()
 
     return vmap(one, randomness="different")
@@ -170,12 +172,13 @@ def bound(data: Dataset, training: Training, widths: Mapping[str, int], width: i
     optimizer = torch.optim.AdamW([fused, head], lr=1e-6, fused=True)
     up, down = torch.randn(SEEDS, training.batch_size, width), torch.randn(SEEDS, training.batch_size, CLASSES)
     epochs, count = training.plan(data.size)
+    packed = [each for each in data.inputs.values() if isinstance(each, Packed)]
 
     @torch.inference_mode()
     def call() -> None:
         for _ in range(epochs * count):
             index = torch.randint(data.size, (SEEDS * training.batch_size,))
-            x = torch.cat([stored.tokens.index_select(0, index) for stored in data.inputs.values()], 1)
+            x = torch.cat([each.tokens.index_select(0, index) for each in packed], 1)
             x = x.view(SEEDS, -1, wide)
             torch.bmm(torch.bmm(x, fused), head)
             torch.bmm(up.transpose(1, 2), down, out=head.grad)

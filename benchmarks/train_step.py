@@ -15,7 +15,7 @@ import copy
 import datetime as dt
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -85,7 +85,7 @@ class Rows(TorchDataset):
         return inputs, {k: leaf[index] for k, leaf in self.truth.items()}
 
 
-def collated(samples: Sequence[Any]) -> Any:
+def collated(samples: list[Any]) -> Any:
     """A batch of samples, cut to the longest of them."""
     inputs, truth = default_collate(samples)
     for name, batch in inputs.items():

@@ -227,7 +227,12 @@ def power(suites: int) -> dict[str, Any]:
                 found[name] = {}
                 for gain in (0.01, 0.02, 0.04):
                     shares = [0.8 + gain] if count == 1 else [0.8 + gain] * 3 + [0.8] * 2 + [0.77] * 6
-                    case = {"fusions": shares, "singles": [0.8, 0.77], "samples": samples, "spread": spread}
+                    case: dict[str, Any] = {
+                        "fusions": shares,
+                        "singles": [0.8, 0.77],
+                        "samples": samples,
+                        "spread": spread,
+                    }
                     found[name][f"gain {100 * gain:g}"] = {
                         protocol: findings(suites, 100, partial(suite, **case, full=full))["above"]
                         for protocol, full in (("quick", False), ("full", True))
@@ -281,7 +286,7 @@ def judged(kind: str, name: str, fusion: Sequence[Array], single: Sequence[Array
     tables = [[pseudo_scores(kind, name, one, truth) for one in of] for of in (fusion, single)]
     if any(one is None for table in tables for one in table):
         return Comparison("none", 0.0, 0.0, (0.0, 0.0), "a", {})
-    return compare(np.stack(tables[0]), {"a": np.stack(tables[1])}, same=SAME)  # type: ignore[arg-type]
+    return compare(np.stack(tables[0]), {"a": np.stack(tables[1])}, same=SAME)
 
 
 def of_predictions(suites: int) -> dict[str, Any]:

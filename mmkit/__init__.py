@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mmkit.api import fit as fit
     from mmkit.api import inspect as inspect
     from mmkit.api import load as load
+    from mmkit.api import predict as predict
     from mmkit.api import retrieve as retrieve
     from mmkit.api import zero_shot as zero_shot
     from mmkit.contract import Features as Features
@@ -45,6 +46,7 @@ _PUBLIC = {
     "inspect": "mmkit.api",
     "installed": "mmkit.registry.catalog",
     "load": "mmkit.api",
+    "predict": "mmkit.api",
     "retrieve": "mmkit.api",
     "zero_shot": "mmkit.api",
 }
@@ -66,6 +68,7 @@ __all__ = [
     "inspect",
     "installed",
     "load",
+    "predict",
     "retrieve",
     "zero_shot",
 ]

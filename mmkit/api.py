@@ -1,11 +1,14 @@
-"""The Python interface: `bench`, `compare`, `retrieve`, `zero_shot` as on the command line; `fit` and `load` models."""
+"""The Python interface: `bench`, `compare`, `predict`, `retrieve`, `zero_shot` as on the command line; and models."""
 
 from __future__ import annotations
 
+import importlib
+import math
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, Unpack
@@ -16,14 +19,16 @@ from mmkit.alignment.options import AlignmentOptions, Map
 from mmkit.alignment.retrieval import Retrieval, measure_retrieval
 from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
-from mmkit.errors import UsageError
-from mmkit.experiments.plan import Named, plan
+from mmkit.errors import UsageError, one_of
+from mmkit.experiments.plan import NONE, Named, plan
 from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import execute
 from mmkit.experiments.suite import Suite, carry_out, refuses_unseen
 from mmkit.experiments.task_checks import check_task
-from mmkit.experiments.training import Keeping, plan_of_one, train
+from mmkit.experiments.threads import threads_of
+from mmkit.experiments.training import Keeping, carded, plan_of_one, train
 from mmkit.features.sharing import Shared
+from mmkit.model.saving import digest_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
@@ -35,14 +40,19 @@ from mmkit.report.compare import compare as compare_suites
 from mmkit.sources.about import About
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
+from mmkit.system.executors.choosing import Engine, executor_of, workers_of
 from mmkit.system.files import at_home
 from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
-from mmkit.system.progress import Progress
+from mmkit.system.progress import MUTE, Progress
+from mmkit.system.ranks import threads_of_rank, together
 from mmkit.system.settings import OnError, Settings
 from mmkit.system.sizes import bytes_in
+from mmkit.system.state import own_threads
+from mmkit.system.times import seconds_in
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
+    from mmkit.model.answer_joining import Summary
     from mmkit.sources.description import Description
 
 OneOrMore = Named | Sequence[Named]
@@ -57,17 +67,21 @@ def bench(
     fusion: OneOrMore | None = None,
     head: OneOrMore = (),
     objectives: OneOrMore = (),
+    balance: OneOrMore = (),
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
     seeds: int = 5,
     seed: int = 0,
     protocol: Protocol = "quick",
     same_within: float | None = None,
+    budget: float | str | None = None,
+    search_options: bool = False,
     baselines: bool = True,
     device: str = "auto",
     precision: Precision = "float32",
     limit: int | None = None,
     on_error: OnError = "fail",
+    threads: int | None = None,
     out: str | Path | None = None,
     save: bool = False,
     mix: bool = False,
@@ -76,6 +90,9 @@ def bench(
     samples: bool = False,
     tensorboard: bool = False,
     profile: str | bool = False,
+    modes: bool = False,
+    workers: int | None = None,
+    engine: Engine | None = None,
     cache: str | Path | None = None,
     keep: int | str | None = None,
     catalog: Catalog | None = None,
@@ -94,7 +111,9 @@ def bench(
         fusion: one or several; "all" is every installed fusion that suits the task, None is concat, log-pool and
             attention.
         head: one or several; "all" is every installed head that suits the task, none is the first of them.
-        objectives: losses besides the head's, in every combination.
+        objectives: losses besides the head's, in every combination that they go with; "none" leaves out those that
+            fusions bring along.
+        balance: one or several, or "all", by which encoders are balanced in training; compared with none.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
         training: options of training; they override what the task recommends. Without an "lr" each combination gets the
             best of "rates" on validation.
@@ -104,12 +123,18 @@ def bench(
         protocol: "quick", or "full": every fusion is measured on test, and seeds are added where they tell more.
         same_within: what the closing sentence takes for the same, in points of a share, else in units of the metric;
             None is 1 point, or 2 % of the best single input.
+        budget: time in which combinations and learning rates are searched and what is found is confirmed, such as
+            "30m", or seconds: those that do badly on validation are stopped early. None trains them all.
+        search_options: also search the options of fusions and heads that are not given, in the same time for each
+            combination and each input alone; needs `budget`, and the extra `search`.
         baselines: also train a model of each input alone.
         device: "auto", "cpu", "cuda" or "mps".
         precision: of the forward pass: "float32", "bfloat16" or "float16".
         limit: the greatest number of training samples; None is all.
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" (drop its sample) or
             "missing" (drop the value).
+        threads: of the CPU, for each run; None is as many as torch has, with several workers a fair share of the cores,
+            and in a folder with records as many as they had.
         out: folder of the suite; runs that it holds are not repeated. None is a new one under `mmkit-runs`.
         save: save the model of each combination, of its run that is best on validation.
         mix: continue in a folder with records of another machine, other versions, other data or other code.
@@ -119,6 +144,13 @@ def bench(
         samples: keep the worst errors on test of each run with their samples, for `Suite.report`.
         tensorboard: also write event files of the runs that are done now to `out`, a folder each.
         profile: also write traces of PyTorch's profiler to `out`, of one combination: its name; True is the only one.
+        modes: also time the fusion that the full protocol chooses compiled, and as a CUDA graph; that takes
+            minutes.
+        workers: how many runs are computed at once, each in a process of its own; records are those that one after
+            the other would make, with the same `threads`, but for times and order. None is 1, or with `engine` as many
+            as this machine has cores for.
+        engine: "processes" on this machine; or "ray": the cluster at RAY_ADDRESS, else one that is started here. None
+            is processes where there are several workers.
         cache: folder for the features of frozen encoders; None is the one that `mmkit cache` shows.
         keep: bytes of disk for what is transformed once, or a text such as "20GiB"; None is a tenth of what is free, at
             most 20 GiB.
@@ -133,21 +165,26 @@ def bench(
         MmkitError: no combination can be built; the message is that of the first.
     """
     catalog = catalog or installed()
+    at_once = workers_of(engine, workers, threads)
+    threads = threads_of(threads, at_once, None if out is None else Path(out))
     planned = plan(
         catalog,
-        task=_task(catalog, task, data, target, about),
+        task=_task(catalog, task, data, target, _known(bench, about)),
         encoders={name: _list(given) for name, given in (encoders or {}).items()},
         fusions=None if fusion is None else _list(fusion),
         heads=_list(head),
         objectives=_list(objectives),
+        balances=[NONE, *_list(balance)],
         options=options,
         training=training,
         seeds=seeds,
         seed=seed,
         protocol=protocol,
         same_within=same_within,
+        budget=_seconds(budget),
+        search_options=search_options,
         baselines=baselines,
-        settings=Settings(device, precision, limit, on_error),
+        settings=Settings(device, precision, limit, on_error, threads),
     )
     folder = new_folder(planned.task.name) if out is None else Path(out)
     with _progress(progress) as shown:
@@ -163,6 +200,8 @@ def bench(
             samples=samples,
             tensorboard=tensorboard,
             profile=profile,
+            modes=modes,
+            executor=executor_of(engine, at_once, planned.settings),
             cache=_cache(cache),
             keep=_size(keep),
             progress=shown,
@@ -210,6 +249,7 @@ def fit(
     fusion: Named = "attention",
     head: Named | None = None,
     objectives: OneOrMore = (),
+    balance: Named | None = None,
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
     search: bool = False,
@@ -219,6 +259,8 @@ def fit(
     precision: Precision = "float32",
     limit: int | None = None,
     on_error: OnError = "fail",
+    threads: int | None = None,
+    ranks: int | None = None,
     out: str | Path | None = None,
     checkpoint_minutes: float | None = 10,
     checkpoint_epochs: int | None = 1,
@@ -241,7 +283,8 @@ def fit(
         encoders: by input, or by modality.
         fusion: a name, or a class; or "only:INPUT", a model of one input alone.
         head: a name, or a class; None is the first installed head that suits the task.
-        objectives: losses besides the head's.
+        objectives: losses besides the head's; "none" leaves out the one that the fusion brings along.
+        balance: how encoders are balanced in training; None is not at all.
         options: "fusion.key=value", "encoder.INPUT.key=value", "train.key=value", ...; they override options in names.
         training: options of training; they override what the task recommends.
         search: choose the learning rate on validation, as `bench` does; else it is that of `training`.
@@ -251,6 +294,10 @@ def fit(
         precision: of the forward pass: "float32", "bfloat16" or "float16".
         limit: the greatest number of training samples; None is all.
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
+        threads: of the CPU, for each rank; None is as many as torch has, of several ranks a fair share of the cores.
+        ranks: how many processes train it together, each of which calls this with the same: it is an error where
+            the launcher (torchrun, `accelerate launch`, Ray's TorchTrainer) has started others. None is as many as it
+            has. The first alone writes and shows progress.
         out: folder of the model, its card and its record. A training that was interrupted goes on in it, and one that
             has ended is not repeated. None keeps nothing.
         checkpoint_minutes: between two checkpoints in `out`; None is only at the end of epochs.
@@ -273,29 +320,39 @@ def fit(
         MmkitError: training diverged.
     """
     catalog = catalog or installed()
-    planned = plan_of_one(
-        catalog,
-        fusion,
-        task=_task(catalog, task, data, target, about),
-        encoders={name: [given] for name, given in (encoders or {}).items()},
-        heads=[] if head is None else [head],
-        objectives=_list(objectives),
-        options=options,
-        training=training,
-        settings=Settings(device, precision, limit, on_error),
-        search=search,
-    )
     if out is None and tensorboard:
         raise UsageError("event files are written to the folder of the model; give out=")
-    with _progress(progress) as shown:
+    with (
+        together(ranks, device) as all_ranks,
+        _progress(progress if all_ranks.first else MUTE) as shown,
+    ):
+        if all_ranks.world > 1:
+            shown.note(f"{all_ranks.world} ranks train one model")
+        planned = all_ranks.own(
+            lambda: plan_of_one(
+                catalog,
+                fusion,
+                task=_task(catalog, task, data, target, _known(fit, about)),
+                encoders={name: [given] for name, given in (encoders or {}).items()},
+                heads=[] if head is None else [head],
+                objectives=_list(objectives),
+                balances=[] if balance is None else [balance],
+                options=options,
+                training=training,
+                settings=Settings(device, precision, limit, on_error, threads_of_rank(threads)),
+                search=search,
+            )
+        )
+        name = "" if out is not None else planned.task.name.rpartition("/")[2]
+        keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence, name=name)
         if out is None and not (search or refit):
             run = planned.run(planned.all[0], seed)
             splits = run.splits(catalog)
             for line in check_task(splits, refuse_unseen=refuses_unseen(planned)):
                 shown.note(line)
             record, model = execute(run, splits, catalog=catalog, shared=Shared(progress=shown))
-            return remembering(model, splits), record
-        keeping = Keeping(seed, refit, checkpoint_minutes, checkpoint_epochs, tensorboard, licence)
+            whole = model if run.training.private else remembering(model, splits)
+            return carded(whole, record, splits, name, keeping), record
         with TemporaryDirectory() if out is None else nullcontext(out) as folder:
             made = train(planned, Path(folder), catalog, keeping, cache=_cache(cache), keep=_size(keep), progress=shown)
     return made.model, made.record
@@ -308,19 +365,94 @@ def load(
     catalog: Catalog | None = None,
     device: torch.device | str = "cpu",
 ) -> MultimodalModel:
-    """Load a model that `save` wrote. Nothing is downloaded.
+    """Load a model that `save` wrote, or one of the hub.
 
     Args:
-        directory: the folder.
+        directory: the folder; or hub:OWNER/NAME, hub:OWNER/NAME@REVISION, which is downloaded to the hub's cache. A
+            private one needs a token: HF_TOKEN, or `hf auth login`.
         components: the classes of components that were given as classes, by recorded name; as choices if with specs.
         catalog: where names are looked up; None is what is installed.
         device: where the model is put.
 
     Raises:
-        DataError: the folder holds no model, or one that is damaged.
+        DataError: the folder holds no model, or one that is damaged; or the hub has none, or cannot be reached.
         UnavailableError: a component's plugin is not installed; it names the distribution and its version.
     """
     return MultimodalModel.load(directory, components=components, catalog=catalog, device=device)
+
+
+def predict(
+    model: str | Path,
+    *,
+    data: Any,
+    out: str | Path,
+    include: Sequence[str] = (),
+    on_error: OnError = "fail",
+    batch_size: int = 256,
+    device: str = "auto",
+    threads: int | None = None,
+    workers: int | None = None,
+    engine: Engine | None = None,
+    files: str | Path | None = None,
+    outside: bool = False,
+    force: bool = False,
+    catalog: Catalog | None = None,
+    progress: bool | Progress = True,
+) -> Summary:
+    """Answer the rows of a table with a saved model, into a file: what `mmkit predict` does.
+
+    A call that was interrupted, even killed, goes on where it stopped. `load(model).answers(data)` gives the answers
+    themselves.
+
+    Args:
+        model: the folder of a saved or an exported model.
+        data: a path; or a frame or a mapping of column to sequence, which only this process can read.
+        out: the file: .parquet, .csv, .tsv, .jsonl or .arrow.
+        include: columns of the table that stand beside the answers.
+        on_error: for a value that cannot be read or transformed: "fail", "missing" or "skip", which leaves the answer
+            of its row empty.
+        batch_size: rows that the model takes at once.
+        device: "cpu", "cuda", "mps" or "auto".
+        threads: of the CPU, for each part; None is as many as torch has, with several workers a fair share of the
+            cores, and those of the parts that are there.
+        workers: how many parts are answered at once, each in a process of its own; with the same `threads` the file is
+            the same. None is 1, or with `engine` as many as the cores allow.
+        engine: "processes" on this machine; or "ray": the cluster at RAY_ADDRESS, else one that is started here. None
+            is processes where there are several workers.
+        files: where names of files in cells begin; None is the folder of the table.
+        outside: True where files may lie outside of that folder.
+        force: replace the file, and begin anew.
+        catalog: where components are looked up; None is what is installed.
+        progress: show progress on standard error, or report it there.
+
+    Raises:
+        UsageError: the file is there, or parts of another call are; an option that there is not; or a table in memory
+            for several processes.
+        DataError: the model or the table cannot be read; or a value cannot be used, and `on_error` is "fail".
+        UnavailableError: a plugin, a device or an engine is not available.
+    """
+    # They import pyarrow, which only tables need.
+    named = ("model.answer_files", "model.answers", "sources.streaming")
+    tables, answers, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
+    folder, file = at_home(model), at_home(out)
+    at_once = workers_of(engine, workers, threads)
+    tables.check_out(file, data)
+    with own_threads(tables.threads_of(threads, at_once, file)), _progress(progress) as shown:
+        known = catalog or installed()
+        loaded = MultimodalModel.load(folder, catalog=known, device=device)
+        job = tables.Job(
+            loaded,
+            folder,
+            digest_of(folder),
+            known,
+            streaming.stream_of(data, known, files=files, outside=outside),
+            answers.Asked(tuple(include), on_error, batch_size),
+            file,
+            force,
+        )
+        settings = Settings(loaded.device.type, threads=torch.get_num_threads())
+        found: Summary = tables.write_answers(job, shown, executor_of(engine, at_once, settings))
+        return found
 
 
 def retrieve(
@@ -365,7 +497,7 @@ def retrieve(
     with _progress(progress) as shown:
         return measure_retrieval(
             catalog := catalog or installed(),
-            task=_task(catalog, task, data, target, about),
+            task=_task(catalog, task, data, target, _known(retrieve, about)),
             encoders=encoders,
             options=AlignmentOptions(split, map, seed, Settings(device, precision, on_error=on_error)),
             shared=Shared(_cache(cache), shown),
@@ -424,7 +556,7 @@ def zero_shot(
     with _progress(progress) as shown:
         return classify_zero_shot(
             catalog := catalog or installed(),
-            task=_task(catalog, task, data, target, about),
+            task=_task(catalog, task, data, target, _known(zero_shot, about)),
             input=input,
             encoder=encoder,
             text_encoder=text_encoder,
@@ -463,8 +595,21 @@ def inspect(
         DataError: data that cannot be read, or has nothing to learn from.
     """
     own = _own_data(installed())
-    found: Description = own.describe(own.options(data, target, about))
+    found: Description = own.describe(own.options(data, target, _known(inspect, about)))
     return found
+
+
+def _known(call: Callable[..., Any], about: About) -> About:
+    """What was said of the data.
+
+    Raises:
+        UsageError: it is no parameter of that call.
+    """
+    for name in about:
+        if name not in About.__annotations__:
+            parameters = [*signature(call).parameters.keys() - {"about"}, *About.__annotations__]
+            raise UsageError(f"{call.__name__} has no parameter {name}; {one_of(parameters, name)}")
+    return about
 
 
 def _task(catalog: Catalog, task: Named | None, data: Any, target: str | Sequence[str] | None, about: About) -> Named:
@@ -505,6 +650,14 @@ def _list(components: OneOrMore) -> list[Named]:
 
 def _cache(folder: str | Path | None) -> Path:
     return default_folder() if folder is None else at_home(folder)
+
+
+def _seconds(budget: float | str | None) -> float | None:
+    if isinstance(budget, str):
+        return seconds_in(budget, "budget")
+    if budget is not None and not 0 < budget < math.inf:
+        raise UsageError(f"budget takes seconds, more than 0, or a time such as 30m; got {budget}")
+    return budget
 
 
 def _size(keep: int | str | None) -> int | None:

@@ -19,6 +19,9 @@ Rules for every forward:
   to the count of a mean. All inputs missing: finite, in the output and in every gradient.
 - `sum / count.clamp(min=1)` and `where(mask, softmax, 0)` are safe. A `where` after the division, or after a softmax
   over -inf, gives finite outputs and NaN gradients.
+- A statistic over the rows of a batch, in training, is made of sums that go through `mmkit.layers.batch_sums`, so that
+  processes which share a batch count all of it. An objective that compares samples says so in its spec (`compares`),
+  and is given all of them.
 - Inputs are not changed in place, and evaluation draws no random number.
 - `Features.complete` is no value: a component may branch on it.
 
@@ -56,6 +59,8 @@ read, the answer that `inverse` gives of each sample, and the metrics by name.
               metrics    exact_match, bleu, rouge_l, head_loss
     another   of a plugin's own: truth, batch, prediction and answer as its head and transform agree, with mask [B]
               metrics    `measures` of the transform, head_loss
+
+In training the truth has one leaf more, index [B] int64: the place of the sample in the training split.
 
 Where truth is missing, `mask` is False and nothing may be read of the row's other leaves. Metrics are the task's to
 name; `log_loss`, `mae`, `rmse` and `head_loss` are better where they are lower. Macro averages are over the classes or
@@ -103,7 +108,8 @@ class Features:
         details: [B ...] each, by name: what objectives and explanations read beside the features (gates, attention,
             confidence). They are not masked, and the cache of features drops them. "NAME.INPUT" is of one input: of
             `attention.INPUT` [B T], the share of the attention that each of its tokens gets, the sum over all inputs
-            is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1.
+            is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of
+            what is fused, from 0 to 1, of which the sum over all inputs is 1.
     """
 
     tokens: Tensor
@@ -202,12 +208,15 @@ class ModelOutput:
         fused: of the fusion.
         output: of the head, [B C] for classes, labels and scalars; at decision level the fusion's vector.
         unimodal: the output of each input's own head, where something reads it; else empty.
+        teachers: of each input, what a frozen model of that input alone found in the same batch, where an objective
+            reads it: `fused` are its features, `output` is that of its head. No gradient goes there.
     """
 
     features: dict[str, Features]
     fused: Features
     output: Tensor
     unimodal: dict[str, Tensor] = field(default_factory=dict)
+    teachers: dict[str, ModelOutput] = field(default_factory=dict)
 
 
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
@@ -317,6 +326,13 @@ class Modality(Protocol):
         """A random value in memory, for checks; values of one modality fit into one batch."""
         ...
 
+    # Of a modality whose values have a course in time three more are read, where a class has them; `mmkit serve` then
+    # takes its values in chunks, and answers by a window of the last of them.
+    # unit: str, in what the length of a value is measured: "seconds", "steps".
+    # length(value) -> float, of a value in memory.
+    # joined(values, last) -> the last `last` units of values in memory that follow each other, as one value in memory,
+    #   or all of them where they are shorter; a DataError where they do not fit each other, as of two sample rates.
+
 
 @runtime_checkable
 class Transform(Protocol):
@@ -327,7 +343,7 @@ class Transform(Protocol):
 
     augments: bool
     """True where a generator changes the result; otherwise a split is transformed once."""
-    # Three more are read where a class has them.
+    # Four more are read where a class has them.
     # streams: bool, True where `fit` passes over its values once and keeps none. Of values that are larger than memory
     #   it then gets all, else at most 20,000 (200,000 texts), drawn with seed 0; a record says on how many.
     # told(values) -> str, what the fitted transform takes of such values in a few words, where that is not all of them;
@@ -335,6 +351,8 @@ class Transform(Protocol):
     # spans(value) -> list of (start, end) or None, of a transform of texts: which characters of the text each real
     #   token of its batch stands for, two equal numbers for none of them; None where that is not known. `mmkit explain`
     #   colours texts by it, and without it leaves out word after word.
+    # example(generator) -> a random value in memory of the kind that it was fitted on (its columns, words, channels),
+    #   which an export is checked with; without it one of the modality's.
 
     def fit(self, values: Sequence[Any]) -> None:
         """Learn (a vocabulary, a scaling) from the values of the training split; None is a missing one.
@@ -417,7 +435,7 @@ class Encoder(Protocol):
     """The transform that makes its batches; the core builds and fits one and hands it to the constructor."""
     width: int
     """D."""
-    # Five more attributes are read where a module has them:
+    # Six more attributes are read where a module has them:
     #   frozen: bool, True where its weights never change: with a transform that does not augment, the core computes its
     #     features once and trains from them; centred, and brought to one norm.
     #   rowwise: bool, True where in training, too, nothing of a row hangs on its mates, as it does by the statistics of
@@ -428,9 +446,48 @@ class Encoder(Protocol):
     #     recorded and shown by a dry run.
     #   detailed: bool, False, of a fusion or any module in it: the core sets it where somebody reads the `details` of
     #     its features, which are given then, and only then; the features are the same but for rounding.
+    #   remarks: a method of a fusion, from the features of all inputs to a list of sentences: what a user should know
+    #     of it on such shapes (attention to one token has no choice). They are shown once, before training.
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens of the batch, each row independent of its mates in evaluation."""
+        ...
+
+
+class StagedEncoder(Encoder, Protocol):
+    """An encoder that may be stopped between its parts, at its places, by what the core calls in place of `forward`.
+
+        state = encoder.begin(batch)
+        for number in range(len(encoder.inner)):
+            state = encoder.stage(number, state)
+            state = encoder.put(state, changed(encoder.get(state)))  # where a fusion acts
+        features = encoder.finish(state)
+
+    With nothing changed this gives what `forward` gives. A state is what the encoder likes it to be: a tuple or a
+    mapping of tensors.
+    """
+
+    inner: tuple[int, ...]
+    """D' at each place, from the beginning."""
+
+    def begin(self, batch: Batch) -> Any:
+        """The state before the first part."""
+        ...
+
+    def stage(self, number: int, state: Any) -> Any:
+        """The state at place `number`, from 0, which the part before it leads to."""
+        ...
+
+    def get(self, state: Any) -> Features:
+        """[B T' D'], what stands at the place of the state; of a map of an image the positions are tokens."""
+        ...
+
+    def put(self, state: Any, features: Features) -> Any:
+        """The state with these tokens in their place; they have the shape and the mask of what `get` gave."""
+        ...
+
+    def finish(self, state: Any) -> Features:
+        """The last part: the features."""
         ...
 
 
@@ -439,7 +496,16 @@ class Fusion(Protocol):
 
     Names of inputs arrive safe as module names, and sorted. A fusion of `outputs` is built as
     `__init__(widths, target, *, options)`; it gets each input's output as one token of width C, and the `vector()` of
-    what it returns is the model's output.
+    what it returns is the model's output. One of `both` is built likewise, with the widths of the features, and called
+    as `forward(features, outputs)`.
+
+    A fusion with `inner="exchange"` is built as `__init__(widths, inner, *, options)`, with `inner` the widths D' at
+    the places within each encoder (`StagedEncoder.inner`; empty where it has none, or is frozen). Its attribute
+    `places` names those at which `exchange(place, features)` is called before `forward`, the farthest from the end
+    first: place 2 is before the last part of an encoder, place 3 before the last two; of `inner` it is the width at -1,
+    and -2. It gets the features of those encoders that have this place, and of those that have none at all, which were
+    encoded before; it returns those that it changes, and what their `details` hold is in the details of the encoder's
+    features in the end. Place 1 is what `forward` gets, and what it does there is its own.
     """
 
     width: int
@@ -474,11 +540,49 @@ class Head(Protocol):
 
 
 class Objective(Protocol):
-    """A loss beside the head's: `__init__(widths, width, target, *, options)`."""
+    """A loss beside the head's: `__init__(widths, width, target, *, options)`.
+
+    One whose spec says `teachers` is built as `__init__(widths, width, target, taught, *, options)`, with `taught` the
+    width of each teacher's features by input. It has an option `teachers`, a folder with saved models of single inputs,
+    which the core reads. A frozen encoder learns nothing, so its input has no teacher.
+    """
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
         """[B], already weighted, and not negative: where the least value is known, its constant is added."""
         ...
+
+
+class Balance(Protocol):
+    """Changes how encoders are trained beside each other: `__init__(widths, width, target, *, options)`.
+
+    A module beside the model, in training alone: evaluation and a saved model have nothing of it. It needs an encoder
+    that is trained. Where its spec asks for `unimodal`, each input has a head of its own beside the model, of the kind
+    that the task has, whose loss is "balance.INPUT", zero where the input is missing. What it remembers is in buffers.
+    """
+
+    # All methods are optional, and it has one at least. Names of inputs are those of `widths`.
+    #   split(features) -> (features, features): what the fusion sees, and what the inputs' own heads see. Values are
+    #     those that are given; what differs is the gradient.
+    #   border(features, unimodal, truth) -> features: what the fusion sees, after `split`. It scales or stops the
+    #     gradient, or clears masks. `unimodal` are the outputs of the inputs' own heads, by input.
+    #   output(subsets, features, truth) -> output: the model's output, of the same values with another gradient.
+    #     `subsets` are the outputs where the fusion sees the inputs of each subset alone, by their sorted names; () is
+    #     none, and all of them what is given back. Each is a pass of fusion and head. `features` are what the fusion
+    #     sees.
+    #   weigh(losses, output, truth) -> losses: all losses by name, [B] each, before their means are summed: "head",
+    #     "balance.INPUT", and what else `TrainingStep` names. Not negative. It may add losses of its own.
+    #   backward(losses, parameters): in place of `sum(losses).backward()`, `losses` being means by name, and
+    #     `parameters` a list of those of each encoder by input. It adds to the gradients of all parameters. Not for
+    #     compiled steps, several processes, or seeds side by side.
+    #   turns: a sequence of sequences of names of inputs, each input in one at least. A step of training is then one
+    #     step of the optimiser for each turn, in which the inputs of the turn are there and all others missing;
+    #     the encoders of those do not move. Rows without any of its inputs have no loss. Not for compiled steps,
+    #     several processes, seeds side by side, a fusion of outputs or within encoders, or objectives on pairs.
+    #   turned(turn, head): after the backward pass of a turn, before its step; it may change the gradients of the head
+    #     in place.
+    #   epoch(number, measure): before each epoch, from 1, outside of the graph. `measure("train")` is the mean of each
+    #     loss by name over the split, in evaluation and unweighted; `measure("validation")` where the spec says
+    #     `validation`.
 
 
 class Task(Protocol):

@@ -5,6 +5,7 @@
     ├── UnavailableError          3   a component or a device is not available on this machine
     ├── DataError                 4   data or weights are missing or cannot be read
     │   └── ValuesError               a transform names the values that it cannot be fitted on
+    ├── TrainingError             1   a training led to nothing: it diverged, or no epoch has a score
     └── ContractError             1   a component breaks the contract; its author must fix it
 
 The number is the exit code of the command line.
@@ -23,6 +24,8 @@ class MmkitError(Exception):
     """Any error of mmkit's own; the command line prints its message as one line."""
 
     exit_code = 1
+    said = False
+    """Whether another process of the same training has said it."""
 
 
 class UsageError(MmkitError):
@@ -53,6 +56,13 @@ class ValuesError(DataError):
     def __init__(self, reasons: Mapping[int, str]) -> None:
         self.reasons = dict(reasons)
         super().__init__(next(iter(self.reasons.values())))
+
+    def __reduce__(self) -> tuple[type, tuple[Mapping[int, str]]]:
+        return ValuesError, (self.reasons,)
+
+
+class TrainingError(MmkitError):
+    """A training led to nothing: it diverged, or no epoch has a score. On several ranks it is the same on all."""
 
 
 class ContractError(MmkitError):

@@ -36,6 +36,10 @@ class Spec:
             metadata, never by import.
         paper: the source of the method, where it has one: authors, "title", venue and year, URL; of several works,
             one after the other with "; " between them.
+        formula: what it computes, in one line: x_m is the vector of an input m, X_m its tokens, o_m its output, y what
+            comes out.
+        avoids: what published implementations do wrong and this one does not, in a sentence or two; empty where none
+            is known.
     """
 
     kind: ClassVar[str] = "component"
@@ -45,6 +49,8 @@ class Spec:
     summary: str
     requires: tuple[str, ...] = field(default=(), kw_only=True)
     paper: str = field(default="", kw_only=True)
+    formula: str = field(default="", kw_only=True)
+    avoids: str = field(default="", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,8 @@ class ModalitySpec(Spec):
         extensions: ends of its files' names, in lower case with the dot. Of the modalities of a kind of file, one alone
             names them: columns of such names are taken for its values.
         magic: regular expressions, one of which matches the first bytes of its files (`.` is any byte).
+        travels: how a value comes in a request to `mmkit serve`: the "bytes" of a file, a "text", or "json" (numbers,
+            lists and mappings). `decode` then gets just that, from anybody, and opens no file that it names.
     """
 
     kind: ClassVar[str] = "modality"
@@ -92,6 +100,7 @@ class ModalitySpec(Spec):
     values: str | None = field(default=None, kw_only=True)
     extensions: tuple[str, ...] = field(default=(), kw_only=True)
     magic: tuple[bytes, ...] = field(default=(), kw_only=True)
+    travels: Literal["bytes", "text", "json"] = field(default="json", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -101,6 +110,7 @@ class EncoderSpec(Spec):
     Args:
         modality: name of the modality that it reads.
         fullgraph: False where `torch.compile(fullgraph=True)` cannot take it (`nn.LSTM` and `nn.GRU`).
+        exports: False where `torch.export` cannot take it (packed sequences, and `nn.LSTM`, whose loop it unrolls).
         example: options with which the conformance kit builds it, where the defaults need a download.
         pretrained: the option by which it reads pretrained weights of this machine, "model=FOLDER"; empty where an
             installed package holds them; None where it has none, and learns from random weights.
@@ -110,8 +120,14 @@ class EncoderSpec(Spec):
 
     modality: str = field(kw_only=True)
     fullgraph: bool = field(default=True, kw_only=True)
+    exports: bool = field(default=True, kw_only=True)
     example: tuple[tuple[str, object], ...] = field(default=(), kw_only=True)
     pretrained: str | None = field(default=None, kw_only=True)
+
+
+FAMILIES = ("vectors", "tokens", "outputs", "both", "inner")
+"""What fusions read: one vector an input, all its tokens, the output of its own head, both features and output, or what
+stands within encoders."""
 
 
 @dataclass(frozen=True)
@@ -121,21 +137,41 @@ class FusionSpec(Spec):
     Args:
         min_inputs: fewest inputs that it takes.
         max_inputs: most inputs that it takes; None is any number.
-        combines: "features" of the inputs, or the "outputs" of one head an input (decision level).
+        combines: "features" of the inputs; the "outputs" of one head an input (decision level); or "both", where the
+            result is the output of the model, as at decision level.
         vectors: True where it reads nothing of features but `vector()` and `present()`. Where all who read those of a
             frozen encoder say so, no tokens are loaded in training.
         removable: False where, by design, an input that is missing leaves a trace (a learned stand-in, a constant
             factor, a flag), so that the result is not that of a fusion built without it. The conformance kit then does
             not compare the two.
+        companion: name of an objective that comes along with it, unless `--objective none` leaves it out; one that is
+            chosen by name takes its place.
+        own_losses: False where, by design, the heads of the inputs at decision level do not each get the loss of their
+            own: what trains them is the loss of the whole, and the companion.
+        detaches: True where, by design, it passes no gradient on by one of its ways, or by any, or passes another one
+            on than its own (straight through a choice). The conformance kit then does not compare its gradients with
+            differences, nor ask that one reaches each input.
+        inner: "exchange" where it acts between the parts of encoders, too (`StagedEncoder` of the contract).
     """
 
     kind: ClassVar[str] = "fusion"
 
     min_inputs: int = field(default=1, kw_only=True)
     max_inputs: int | None = field(default=None, kw_only=True)
-    combines: Literal["features", "outputs"] = field(default="features", kw_only=True)
+    combines: Literal["features", "outputs", "both"] = field(default="features", kw_only=True)
     vectors: bool = field(default=False, kw_only=True)
     removable: bool = field(default=True, kw_only=True)
+    companion: str = field(default="", kw_only=True)
+    own_losses: bool = field(default=True, kw_only=True)
+    detaches: bool = field(default=False, kw_only=True)
+    inner: Literal["", "exchange"] = field(default="", kw_only=True)
+
+    @property
+    def family(self) -> str:
+        """What it reads, one of `FAMILIES`."""
+        if self.inner:
+            return "inner"
+        return self.combines if self.combines != "features" else "vectors" if self.vectors else "tokens"
 
 
 @dataclass(frozen=True)
@@ -163,13 +199,43 @@ class ObjectiveSpec(Spec):
         min_inputs: fewest inputs that it makes sense for.
         unimodal: True where it reads `ModelOutput.unimodal`; the model then runs one head an input.
         vectors: True where it reads nothing of the inputs' features but `vector()` and `present()`.
+        fusion: name of the only fusion that it goes with, whose output or details it reads; empty for all. Beside
+            others it is left out.
+        teachers: True where it reads `ModelOutput.teachers`; its option `teachers` then names a folder of saved models.
+        compares: True where the loss of a sample hangs on the others of its batch. Several processes that share a batch
+            then each give it all of it, as `vectors` has it, and of details those that are [B].
     """
 
     kind: ClassVar[str] = "objective"
 
     min_inputs: int = field(default=1, kw_only=True)
     unimodal: bool = field(default=False, kw_only=True)
+    teachers: bool = field(default=False, kw_only=True)
     vectors: bool = field(default=False, kw_only=True)
+    compares: bool = field(default=False, kw_only=True)
+    fusion: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class BalanceSpec(Spec):
+    """Changes how encoders are trained, so that no input is left behind by another.
+
+    Args:
+        min_inputs: fewest inputs that it makes sense for.
+        max_inputs: most inputs that it takes; None is any number.
+        targets: kinds of target that it knows; empty is any.
+        unimodal: whether each input has a head of its own beside the model, while it is trained: "measured" heads learn
+            from detached features and teach no encoder, "trained" ones teach it.
+        validation: True where it measures losses on validation; then there is no training on train and validation.
+    """
+
+    kind: ClassVar[str] = "balance"
+
+    min_inputs: int = field(default=2, kw_only=True)
+    max_inputs: int | None = field(default=None, kw_only=True)
+    targets: tuple[str, ...] = field(default=(), kw_only=True)
+    unimodal: Literal["", "measured", "trained"] = field(default="", kw_only=True)
+    validation: bool = field(default=False, kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -219,6 +285,12 @@ def mmkit_heads() -> Iterable[HeadSpec]:
 @hookspec
 def mmkit_objectives() -> Iterable[ObjectiveSpec]:
     """Objectives: losses beside the head's."""
+    return ()
+
+
+@hookspec
+def mmkit_balances() -> Iterable[BalanceSpec]:
+    """Balance methods: how encoders are trained beside each other."""
     return ()
 
 

@@ -12,7 +12,7 @@ import pytest
 import mmkit
 import mmkit.cli
 import mmkit.contract
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, TaskSpec
+from mmkit.plugin import BalanceSpec, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, TaskSpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.hooks import HOOKS
 from mmkit.scaffold.distribution import rendered
@@ -28,7 +28,8 @@ EXAMPLES = {
     "LetterEncoder": ("encoder", EncoderSpec("letter", "", "", modality="text")),
     "PlainHead": ("head", HeadSpec("plain", "", "", targets=("classes",), vectors=True)),
     "QuietObjective": ("objective", ObjectiveSpec("quiet", "", "", vectors=True)),
-    "Colour": ("modality", ModalitySpec("colour", "", "", encoder="rgb")),
+    "Lighter": ("balance", BalanceSpec("lighter", "", "")),
+    "Colour": ("modality", ModalitySpec("colour", "", "", encoder="rgb", travels="text")),
     "Brightness": (
         "task",
         TaskSpec("brightness", "", "", modalities=(("name", "text"), ("row", "table")), target="classes"),

@@ -57,5 +57,8 @@ def test_contract_however_options_are_set(kind, name):
     choice = _examination(kind, name).choice  # with the options of the spec's example: nothing is downloaded
     for options in variants(choice):
         report = check(kind, choice, options, catalog=CATALOG)
-        refused = any(r.check.name == "builds" and "raised ValueError" in r.message for r in report.failed())
+        counts = {"builds", "input-counts"}  # some options take fewer inputs than the spec allows
+        refused = any(r.check.name in counts and "raised ValueError" in r.message for r in report.failed())
+        # The kit's inputs are of several lengths, whose positions cannot be exchanged.
+        refused |= all("exchange by position needs maps of as many" in r.message for r in report.failed())
         assert report.ok or refused, report

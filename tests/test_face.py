@@ -59,6 +59,8 @@ loaded = mmkit.load("digits-model", device="cpu")
 reveal_type(loaded)  # mmkit.model.trained.MultimodalModel
 answers = loaded.predict([{"written": None}], on_error="missing")
 reveal_type(answers)  # list[Any]
+written = mmkit.predict("digits-model", data="new.csv", out="answers.parquet", workers=2)
+reveal_type(written)  # mmkit.model.answer_joining.Summary
 
 retrieval = mmkit.retrieve(task="clipart", encoders={"image": "cnn", "title": "bow"}, map="ridge")
 reveal_type(retrieval)  # mmkit.alignment.retrieval.Retrieval

@@ -110,6 +110,19 @@ def events(shown):
     assert alone < 70  # 50 by the rule
 
 
+def monitoring(shown):
+    answered, late, skipped, errors = map(
+        int, re.search(r"answered (\d+), of these late (\d+); skipped \D*(\d+); errors (\d+)", shown[2]).groups()
+    )
+    assert answered + skipped == 240
+    assert late <= answered
+    assert errors == 0
+    assert float(re.search(r"right in ([\d.]+) %", shown[2])[1]) > 90  # 50 of either input alone
+    found, changes = map(int, re.search(r"(\d+) of (\d+) changes were found", shown[2]).groups())
+    assert found > 0.7 * changes
+    assert re.search(r"p99 \d+ ms; the window is 1000 ms", " ".join(shown[2].split()))
+
+
 def scans(shown):
     both, alone = best(scores(shown[2]))
     assert both > 85
@@ -124,9 +137,9 @@ def courses(shown):
 
 CLAIMS = {
     claim.__name__: claim
-    for claim in (sentiment, questions, catalogue, packages, triage, recommendation, events, scans, courses)
+    for claim in (sentiment, questions, catalogue, packages, triage, recommendation, events, monitoring, scans, courses)
 }
-NEEDS = {"events": "av"}  # modules that mmkit itself does without
+NEEDS = {"events": "av", "monitoring": "av"}  # modules that mmkit itself does without
 CHANGING = {"packages"}  # the list that they are made of changes from day to day
 
 
@@ -182,7 +195,7 @@ def test_its_commands_print_what_the_page_shows(name, runner, tmp_path):
             assert len(scores(output)) == len(scores(block.shown))
         elif name in CHANGING:
             assert output
-        elif re.search(r"mmkit (train|predict)|/model/", block.code):
+        elif re.search(r"mmkit (train|predict)|/model/|watch\.py", block.code):
             assert masked(output.splitlines()) == masked(block.shown.splitlines())
         else:
             assert anywhere(output) == anywhere(block.shown)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 
@@ -144,6 +145,29 @@ def test_clips_need_both(tmp_path):
     assert known(opens, truth) == pytest.approx(1 / 2)
     assert known(knocks, truth) == pytest.approx(1 / 2)
     assert known(zip(opens, knocks, strict=True), truth) == 1
+
+
+def test_machines_are_in_a_state_that_both_tell(tmp_path):
+    av = pytest.importorskip("av")
+    module, rows = made("monitoring", tmp_path)
+
+    def seen_and_heard(path):
+        with av.open(str(path.with_suffix(".avi"))) as file:
+            pictures = np.stack([frame.to_ndarray(format="gray") for frame in file.decode(video=0)]).astype(float)
+        wave, rate = soundfile.read(path.with_suffix(".wav"))
+        seconds = len(wave) / rate
+        assert len(pictures) == seconds * module.FRAMES
+        return bool(abs(np.diff(pictures, axis=0)).mean() > 15), bool(wave.std() > 0.05)
+
+    both = [seen_and_heard(tmp_path / row["seen"]) for row in rows]
+    truth = [row["state"] for row in rows]
+    assert known([one[0] for one in both], truth) == pytest.approx(1 / 2)
+    assert known([one[1] for one in both], truth) == pytest.approx(1 / 2)
+    assert known(both, truth) == 1
+    with (tmp_path / "watch" / "truth.csv").open() as file:
+        states = [row["state"] for row in csv.DictReader(file)]
+    assert len(states) == module.LONG / module.CHUNK
+    assert known([seen_and_heard(tmp_path / "watch" / f"{n:03}") for n in range(len(states))], states) > 0.9
 
 
 def test_findings_need_both(tmp_path):

@@ -227,7 +227,7 @@ from mmkit.plugin import EncoderSpec, ModalitySpec, hookimpl
 
 @hookimpl
 def mmkit_modalities():
-    yield ModalitySpec("walk", "test_strangers:Walk", "Walks over a plane", encoder="steps")
+    yield ModalitySpec("walk", "test_strangers:Walk", "Walks over a plane", encoder="steps", travels="text")
 
 @hookimpl
 def mmkit_encoders():

@@ -16,7 +16,7 @@ import re
 import sys
 from collections import Counter, defaultdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cairosvg
 import numpy as np
@@ -167,7 +167,7 @@ def main() -> None:
     labels = sorted(CLASSES)
     pictures = [Image.frombytes("RGB", (SIDE, SIDE), drawing.pixels) for drawing in taken]
     grouped = groups([drawing.title for drawing in taken], pictures)
-    arrays = {
+    arrays: dict[str, Any] = {
         "png": np.frombuffer(b"".join(drawing.png for drawing in taken), dtype=np.uint8),
         "png_start": np.cumsum([0, *(len(drawing.png) for drawing in taken)]).astype(np.int32),
         "title": np.array([drawing.title for drawing in taken]),

@@ -32,9 +32,11 @@ from mmkit.fusions.tokens.cross_attention import CrossAttentionFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.fusions.vectors.gated import GatedFusion
 from mmkit.fusions.vectors.low_rank import LowRankFusion
-from mmkit.fusions.vectors.tensor import TensorFusion, _outer
+from mmkit.fusions.vectors.tensor import TensorFusion
 from mmkit.heads.linear import LinearHead
 from mmkit.layers.attention import TransformerLayer
+from mmkit.layers.cross import CrossLayer
+from mmkit.layers.vectors import outer
 from mmkit.model.network import Model, TrainingStep
 from mmkit.speed.flops import flops_per_sample
 from mmkit.speed.interleave import interleave
@@ -62,7 +64,7 @@ class Built:
     """
 
     module: nn.Module
-    ways: Mapping[str, Callable[[nn.Module], Call]]
+    ways: Mapping[str, Callable[[Any], Call]]
     flops: float | None
     traffic: float
     beside: Mapping[str, Call] = field(default_factory=dict)
@@ -145,7 +147,7 @@ def tensor(device: torch.device, *, batch: int, width: int, out: int) -> Built:
     ones = [F.pad(one.vector(), (0, 1), value=1.0) for one in inputs.values()]
 
     def product(_: nn.Module) -> Call:
-        return lambda: _outer(_outer(ones[0], ones[1]), ones[2])
+        return lambda: outer(outer(ones[0], ones[1]), ones[2])
 
     numbers = batch * (width + 1) ** 3
     traffic = _bytes(module, inputs, batch * out) + 2 * numbers  # written; what then reads it may do so from the cache
@@ -207,7 +209,7 @@ def _packed(module: AttentionFusion, inputs: Mapping[str, Features], counts: lis
     return call
 
 
-def _layer(layer: TransformerLayer, tokens: Tensor, ends: Tensor, longest: int) -> Tensor:
+def _layer(layer: Any, tokens: Tensor, ends: Tensor, longest: int) -> Tensor:
     part, normed = layer.attention, layer.before_attention(tokens)
     q = part.query(normed).unflatten(1, (part.heads, -1))  # [R N D/N]
     k, v = part.key_value(normed).unflatten(1, (2, part.heads, -1)).unbind(1)
@@ -238,14 +240,14 @@ class Perceiver(nn.Module):
     def __init__(self, width: int, latents: int, layers: int, heads: int) -> None:
         super().__init__()
         self.latents = nn.Parameter(torch.randn(latents, width) * 0.02)
-        self.look = TransformerLayer(width, heads, context=width, expansion=4)
+        self.look = CrossLayer(width, heads, expansion=4)
         self.layers = nn.ModuleList(TransformerLayer(width, heads, expansion=4) for _ in range(layers))
 
     def forward(self, inputs: Mapping[str, Features]) -> Features:
         """[B L D], the latents."""
         (seen,) = inputs.values()
         latents = self.latents.expand(seen.tokens.shape[0], -1, -1)  # [B L D]
-        latents = self.look(latents, seen.mask, seen.tokens)
+        latents = self.look(latents, seen.tokens, seen.mask)
         everything = seen.mask.new_ones(latents.shape[:2])
         for layer in self.layers:
             latents = layer(latents, everything)

@@ -25,10 +25,10 @@ INPUTS = 2
 
 def one(name: str, batch: int, width: int, device: torch.device, seconds: float, *, backward: bool) -> dict[str, Any]:
     """Both forms of a fusion, after they were found to compute the same."""
-    tokens = TOKENS if name in speed.OVER_TOKENS else 1
+    tokens = TOKENS if speed.over_tokens(name) else 1
     # Of tokens, a batch that is large only for vectors would take most of the time.
-    batch = min(batch, 256) if name in speed.OVER_TOKENS else batch
-    missing = name in speed.OVER_TOKENS  # as on a CPU, where that is the only situation of these
+    batch = min(batch, 256) if speed.over_tokens(name) else batch
+    missing = speed.over_tokens(name)  # as on a CPU, where that is the only situation of these
     fusion, features = speed.make(name, batch, width, INPUTS, tokens, missing=missing, device=device)
     forms = speed.candidates(name, fusion, features, backward=backward)
     timings = interleave(forms, rounds=20, device=device, max_seconds=seconds)
@@ -52,7 +52,7 @@ def main() -> int:
     record = Record(request, __doc__.splitlines()[0])
     record.put(goal="none on a GPU yet; on a CPU 1.05, and 1.15 where an input is missing", rows=[])
     sizes = [(8, 16)] if request.rehearse else SIZES
-    todo = list(product(sizes, speed.FUSIONS, (False, True)))
+    todo = list(product(sizes, speed.SPECS, (False, True)))
     for number, ((batch, width), name, backward) in enumerate(todo):
         share = request.left / (len(todo) - number)
         about = {"fusion": name, "batch": batch, "width": width, "what": "both ways" if backward else "forward"}

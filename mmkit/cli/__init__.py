@@ -38,6 +38,7 @@ COMMANDS: Table = {
     },
     "evaluate": ("mmkit.cli.evaluate:evaluate", "Measure a saved model on labelled rows."),
     "explain": ("mmkit.cli.explain:explain", "Show what in a row led a saved model to its answer."),
+    "export": ("mmkit.cli.export:export", "Write a saved model as one graph that runs without mmkit."),
     "list-plugins": ("mmkit.cli.list_plugins:list_plugins", "List installed components with their status."),
     "predict": ("mmkit.cli.predict:predict", "Answer the rows of a table with a saved model."),
     "plugins": {
@@ -46,9 +47,11 @@ COMMANDS: Table = {
         "check": ("mmkit.cli.plugins_check:check", "Check that a component keeps the contract."),
         "new": ("mmkit.cli.plugins_new:new", "Write a new plugin as a whole distribution that works."),
     },
+    "push": ("mmkit.cli.push:push", "Push a saved model to the hub, with its card."),
     "report": ("mmkit.cli.report:report", "Write the answer of a suite as a page to send."),
     "retrieve": ("mmkit.cli.retrieve:retrieve", "Retrieve one input of a sample by its other."),
     "runs": ("mmkit.cli.runs:runs", "List the runs of a folder."),
+    "serve": ("mmkit.cli.serve:serve", "Serve saved models over HTTP, with a page."),
     "train": ("mmkit.cli.train:train", "Train one model, and keep it."),
     "zero-shot": ("mmkit.cli.zero_shot:zero_shot", "Classify by names of classes, without training."),
 }
@@ -86,7 +89,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except Exception as error:  # noqa: BLE001 (the user gets one line for any error)
         if "--traceback" in given:
             traceback.print_exception(error)
-        code = _report(_blamed(error))
+        code = getattr(error, "exit_code", 1) if getattr(error, "said", False) else _report(_blamed(error))
     finally:
         signal.signal(signal.SIGTERM, before)
     if code == 130:

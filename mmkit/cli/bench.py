@@ -19,15 +19,18 @@ from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import DataError
-from mmkit.experiments.plan import plan
+from mmkit.experiments.plan import NONE, plan
 from mmkit.experiments.suite import Suite, carry_out
+from mmkit.experiments.threads import threads_of
 from mmkit.report.document import document
 from mmkit.report.labels import plain
 from mmkit.report.tables import show, show_confusion
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
+from mmkit.system.executors.choosing import executor_of, workers_of
 from mmkit.system.settings import Settings
 from mmkit.system.sizes import bytes_in
+from mmkit.system.times import seconds_in
 
 Several = list[str] | None
 
@@ -56,7 +59,18 @@ def bench(
         Several, typer.Option(metavar="NAME[:K=V,...]", help="Head, or `all`; repeatable. [the first that suits]")
     ] = None,
     objective: Annotated[
-        Several, typer.Option(metavar="NAME[:K=V,...]", help="Additional loss of every combination; repeatable.")
+        Several,
+        typer.Option(
+            metavar="NAME[:K=V,...]",
+            help="Additional loss of every combination; repeatable. `none` leaves out those that fusions bring along.",
+        ),
+    ] = None,
+    balance: Annotated[
+        Several,
+        typer.Option(
+            metavar="NAME[:K=V,...]",
+            help="How encoders are balanced in training, or `all`; compared with none; repeatable. [none]",
+        ),
     ] = None,
     option: Annotated[
         Several,
@@ -83,6 +97,20 @@ def bench(
             help="What the verdict takes for the same: points of a share, else units. [1; 2 % of the best input]",
         ),
     ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Search within a time such as 30m: what does badly on validation is stopped early. [train all]",
+        ),
+    ] = None,
+    search_options: Annotated[
+        bool | None,
+        typer.Option(
+            "--search-options",
+            help="Within --budget also search options of fusions and heads, in the same time for each. [no]",
+        ),
+    ] = None,
     epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
     lr: Annotated[
@@ -93,7 +121,20 @@ def bench(
         str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads of each run. [one per core; cores / workers]", envvar="MMKIT_THREADS"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Compute N runs at once, each in a process of its own. [1]")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="processes|ray",
+            help="Where runs are computed: ray takes the cluster at RAY_ADDRESS, else starts one here. [processes]",
+        ),
+    ] = None,
     on_error: Annotated[
         str | None,
         typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
@@ -114,6 +155,12 @@ def bench(
     profile_of: Annotated[
         str | None,
         typer.Option(metavar="NAME", help="Profile this one of several combinations, as the tables name it."),
+    ] = None,
+    modes: Annotated[
+        bool | None,
+        typer.Option(
+            "--modes", help="Also time the chosen fusion compiled and as a CUDA graph (--protocol full). [no]"
+        ),
     ] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
     out: Annotated[
@@ -147,23 +194,28 @@ def bench(
 ) -> None:
     """Compare combinations of encoders, fusions and heads on a task, and with each input alone.
 
-    A repeated --encoder, --fusion or --head is another value to compare; all are combined with all. Precedence, from
-    lowest to highest: defaults, --config, the environment, the command line, options after a name, -o.
+    A repeated --encoder, --fusion, --head or --balance is another value to compare; all are combined with all.
+    Precedence, from lowest to highest: defaults, --config, the environment, the command line, options after a name, -o.
     """
     given: dict[str, Any] = {
         "task": named_task(ctx, task, own), "encoder": encoder, "fusion": fusion, "head": head,
-        "objective": objective, "option": option,
+        "objective": objective, "balance": balance, "option": option,
         "seeds": seeds, "seed": seed, "protocol": protocol, "same_within": same_within,
+        "budget": budget, "search_options": search_options,
         "limit": limit, "device": device, "precision": precision, "threads": threads,
+        "workers": workers, "engine": engine,
         "on_error": on_error, "baselines": baselines, "cost": cost, "yardsticks": yardsticks, "out": out,
         "tensorboard": tensorboard, "save": save, "keep": keep,
         "profile": profile, "profile_of": profile_of, "with_samples": with_samples,
+        "modes": modes,
         **own.given,
     }  # fmt: skip
     training = {"epochs": epochs, "batch_size": batch_size, "lr": lr}
     chosen = merged(config, given, training)
     kept = None if chosen["keep"] is None else bytes_in(chosen["keep"], "--keep")
     prepare(chosen["threads"])
+    at_once = workers_of(chosen["engine"], chosen["workers"], chosen["threads"])
+    threads = threads_of(chosen["threads"], at_once, None if chosen["out"] is None else Path(chosen["out"]))
     installed = catalog(ctx)
     with redirect_stdout(sys.stderr):
         planned = plan(
@@ -173,26 +225,33 @@ def bench(
             fusions=chosen["fusion"] or None,
             heads=chosen["head"] or [],
             objectives=chosen["objective"] or [],
+            balances=[NONE, *(chosen["balance"] or [])],
             options=chosen["option"] or [],
             training=chosen["train"],
             seeds=5 if chosen["seeds"] is None else chosen["seeds"],
             seed=chosen["seed"] or 0,
             protocol=chosen["protocol"] or "quick",
             same_within=chosen["same_within"],
+            budget=None if chosen["budget"] is None else seconds_in(chosen["budget"], "--budget"),
+            search_options=bool(chosen["search_options"]),
             baselines=chosen["baselines"] is not False,
             settings=Settings(
                 chosen["device"] or "auto",
                 chosen["precision"] or "float32",
                 chosen["limit"],
                 chosen["on_error"] or "fail",
+                threads,
             ),
         )
     for name, reason in planned.left_out:
         print(f"mmkit: {name} is left out: {reason}", file=sys.stderr)
     tell_data(planned.task)
+    executor = executor_of(chosen["engine"], at_once, planned.settings)
     if dry_run:
         cost_too = chosen["cost"] is not False
-        shown = show_dry_run(planned, installed, cost=cost_too, as_json=as_json, tracebacks=setting(ctx).traceback)
+        shown = show_dry_run(
+            planned, installed, executor, cost=cost_too, as_json=as_json, tracebacks=setting(ctx).traceback
+        )
         raise typer.Exit(shown)
     folder = Path(chosen["out"]) if chosen["out"] else new_folder(planned.task.name)
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
@@ -210,6 +269,8 @@ def bench(
             keep=kept,
             tensorboard=bool(chosen["tensorboard"]),
             profile=chosen["profile_of"] or bool(chosen["profile"]),
+            modes=bool(chosen["modes"]),
+            executor=executor,
             progress=progress,
         )
     tell_unread(suite.unread, planned.settings.on_error, str(folder / "unread.parquet"))

@@ -9,13 +9,14 @@ from typing import Any
 from mmkit.errors import UsageError, one_of
 from mmkit.system.files import at_home
 
-LISTS = frozenset({"encoder", "fusion", "head", "objective", "option", "column", "group"})
+LISTS = frozenset({"encoder", "fusion", "head", "objective", "balance", "option", "column", "group"})
 """Options that can be repeated."""
 TYPES: dict[str, type] = {
     "seeds": int,
     "same_within": float,
     "limit": int,
     "threads": int,
+    "workers": int,
     "baselines": bool,
     "cost": bool,
     "save": bool,
@@ -29,6 +30,7 @@ TYPES: dict[str, type] = {
     "tensorboard": bool,
     "profile": bool,
     "with_samples": bool,
+    "modes": bool,
     "checkpoint_minutes": float,
     "checkpoint_epochs": int,
 }

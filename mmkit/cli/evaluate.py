@@ -12,7 +12,7 @@ from rich.cells import cell_len
 
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json
-from mmkit.cli.saved_model import BatchSize, Device, Files, Folder, OnError, Outside, Rows, Threads, load
+from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, Threads, folder_of, load
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
@@ -31,7 +31,7 @@ MANY = 12
 
 def evaluate(
     ctx: typer.Context,
-    model: Folder,
+    model: AnyFolder,
     data: Rows,
     target: Annotated[
         str | None,
@@ -52,6 +52,7 @@ def evaluate(
     """
     prepare(threads)
     installed = catalog(ctx)
+    model = folder_of(model)
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     columns = [part.strip() for part in (target or "").split(",") if part.strip()]

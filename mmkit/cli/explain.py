@@ -12,13 +12,14 @@ import typer
 
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json
-from mmkit.cli.saved_model import Device, Files, Folder, Outside, Rows, Threads, load
+from mmkit.cli.saved_model import Device, Files, Folder, Outside, Rows, Threads, folder_of, load
 from mmkit.cli.setting import catalog
 from mmkit.errors import UsageError
 from mmkit.explain.explaining import explain_rows
 from mmkit.explain.page import page
 from mmkit.explain.terminal import lines
 from mmkit.model.saving import digest_of
+from mmkit.sharing.names import title_of
 from mmkit.sources.streaming import stream_of
 from mmkit.system.files import at_home, replacing, utf8
 
@@ -64,6 +65,7 @@ def explain(
     _check_out(out, force=force)
     prepare(threads)
     installed = catalog(ctx)
+    model = folder_of(model)
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     with redirect_stdout(sys.stderr):
@@ -75,7 +77,7 @@ def explain(
     else:
         print("\n\n".join("\n".join(lines(one)) for one in found))
     if out is not None:
-        text = page(found, f"Why {at_home(model).name} says so")
+        text = page(found, f"Why {title_of(at_home(model))} says so")
         try:
             with replacing(out) as (fresh,):
                 fresh.write_bytes(utf8(text))

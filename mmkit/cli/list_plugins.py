@@ -13,7 +13,7 @@ import typer
 from mmkit.cli.needs import in_short
 from mmkit.cli.setting import catalog
 from mmkit.errors import UsageError, one_of
-from mmkit.plugin import EncoderSpec, ModalitySpec, Spec, TaskSpec
+from mmkit.plugin import FAMILIES, EncoderSpec, FusionSpec, ModalitySpec, Spec, TaskSpec
 from mmkit.registry.catalog import BUILTIN, KINDS, Entry, Status
 from mmkit.registry.discovery import normalised
 
@@ -26,6 +26,7 @@ def list_plugins(
     ctx: typer.Context,
     kind: Annotated[str | None, typer.Option(help=f"List one kind: {', '.join(KINDS)}, or plugin.")] = None,
     modality: Annotated[str | None, typer.Option(help="List components of one modality.")] = None,
+    family: Annotated[str | None, typer.Option(help=f"List fusions of one family: {', '.join(FAMILIES)}.")] = None,
     status: Annotated[str | None, typer.Option(help=f"List one status: {', '.join(get_args(Status))}.")] = None,
     plain: Annotated[
         bool,
@@ -41,12 +42,14 @@ def list_plugins(
     everything = catalog(ctx).entries
     _possible("--kind", kind, (*KINDS, "plugin"))
     _possible("--status", status, get_args(Status))
+    _possible("--family", family, FAMILIES)
     _possible("--modality", modality, (name for entry in everything for name in modalities_of(entry.spec)))
     chosen = [
         entry
         for entry in everything
         if kind in {None, entry.kind}
         and status in {None, entry.status}
+        and (family is None or (isinstance(entry.spec, FusionSpec) and entry.spec.family == family))
         and (modality is None or modality in modalities_of(entry.spec))
     ]
     if as_json:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
+from mmkit.plugin import BalanceSpec, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
+
+HEADS = {
+    True: ", each with its own head",
+    "measured": ", each measured by its own head",
+    "trained": ", each trained by its own head as well",
+}
+"""What is said of `unimodal`."""
 
 
 def in_short(spec: Spec | None) -> str:
@@ -18,11 +25,12 @@ def in_short(spec: Spec | None) -> str:
         words = spec.modality
     elif isinstance(spec, FusionSpec):
         inputs = count(spec.min_inputs, spec.max_inputs, "+")
-        words = f"outputs of {inputs}" if spec.combines == "outputs" else inputs
+        read = {"features": "", "outputs": "outputs of ", "both": "outputs, features of "}[spec.combines]
+        words = read + inputs
     elif isinstance(spec, HeadSpec):
         words = ", ".join(spec.targets)
-    elif isinstance(spec, ObjectiveSpec):
-        words = count(spec.min_inputs, None, "+")
+    elif isinstance(spec, ObjectiveSpec | BalanceSpec):
+        words = count(spec.min_inputs, getattr(spec, "max_inputs", None), "+")
     elif isinstance(spec, TaskSpec):
         inputs = ", ".join(dict.fromkeys(modality for _, modality in spec.modalities))
         words = f"{inputs} -> {spec.target}" if inputs else "any"
@@ -34,12 +42,20 @@ def in_full(spec: Spec | None) -> str:
     if isinstance(spec, EncoderSpec):
         return f"an input of modality {spec.modality}"
     if isinstance(spec, FusionSpec):
-        read = "vectors" if spec.vectors else spec.combines
+        features = "vectors" if spec.vectors else "features"
+        read = {"features": features, "outputs": "outputs", "both": f"{features} and outputs"}[spec.combines]
         return f"the {read} of {count(spec.min_inputs, spec.max_inputs)}"
     if isinstance(spec, HeadSpec):
         return f"targets of kind {' or '.join(spec.targets)}"
-    if isinstance(spec, ObjectiveSpec):
-        return count(spec.min_inputs, None) + (", each with its own head" if spec.unimodal else "")
+    if isinstance(spec, ObjectiveSpec | BalanceSpec):
+        targets, fusion = getattr(spec, "targets", ()), getattr(spec, "fusion", "")
+        return (
+            count(spec.min_inputs, getattr(spec, "max_inputs", None))
+            + HEADS.get(spec.unimodal, "")
+            + (f", and what fusion {fusion} says" if fusion else "")
+            + (", and a saved model of each alone" if getattr(spec, "teachers", False) else "")
+            + (f"; targets of kind {' or '.join(targets)}" if targets else "")
+        )
     if isinstance(spec, TaskSpec):
         inputs = ", ".join(f"{name} ({modality})" for name, modality in spec.modalities)
         return f"inputs {inputs}; target {spec.target}" if inputs else "inputs and target by its options"

@@ -15,7 +15,7 @@ from mmkit.cli.needs import in_full
 from mmkit.cli.reference import NAMES, Page, page
 from mmkit.cli.setting import catalog, setting
 from mmkit.errors import MmkitError, UsageError, one_of
-from mmkit.plugin import ModalitySpec, TaskSpec
+from mmkit.plugin import FusionSpec, ModalitySpec, Spec, TaskSpec
 from mmkit.registry.catalog import BUILTIN, Catalog, Entry
 from mmkit.registry.discovery import normalised
 from mmkit.registry.entries import requirements
@@ -167,6 +167,12 @@ def _required(requirements: Sequence[Mapping[str, Any]]) -> list[str]:
     return [f"  requires   {', '.join(needed)}"] if needed else []
 
 
+def _companion(spec: Spec | None) -> str:
+    """The objective that comes along with a fusion, and how it is left out."""
+    name = spec.companion if isinstance(spec, FusionSpec) else ""
+    return f"objective {name}; --objective none leaves it out" if name else ""
+
+
 def _text(entry: Entry, fields: dict[str, Any], found: Catalog) -> str:
     """A component as text, one fact per line."""
     spec = entry.spec
@@ -179,7 +185,10 @@ def _text(entry: Entry, fields: dict[str, Any], found: Catalog) -> str:
         "has" if isinstance(spec, TaskSpec) else "takes": in_full(spec),
         "encoder": fields.get("encoder") or "",
         "licence": fields.get("licence", ""),
+        "brings": _companion(spec),
+        "formula": spec.formula if spec else "",
         "paper": spec.paper if spec else "",
+        "avoids": spec.avoids if spec else "",
         "about": " ".join(fields.get("description", "").split()),
         "options": "none" if fields.get("options") == [] else "",
     }

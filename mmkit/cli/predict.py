@@ -8,23 +8,27 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 
 from mmkit.cli.process import prepare
-from mmkit.cli.saved_model import BatchSize, Device, Files, Folder, OnError, Outside, Rows, Threads, load
+from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, folder_of, load
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
-from mmkit.model.answer_files import Job, Summary, check_out, write_answers
+from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
+from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked
 from mmkit.model.saving import digest_of
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
+from mmkit.system.executors.choosing import executor_of, workers_of
 from mmkit.system.files import at_home
+from mmkit.system.settings import Settings
 
 
 def predict(
     ctx: typer.Context,
-    model: Folder,
+    model: AnyFolder,
     data: Rows,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Answers: .parquet, .csv, .tsv, .jsonl or .arrow.")],
     include: Annotated[
@@ -33,7 +37,20 @@ def predict(
     on_error: OnError = "fail",
     batch_size: BatchSize = 256,
     device: Device = "auto",
-    threads: Threads = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(help="CPU threads of each part. [one per core; cores / workers]", envvar="MMKIT_THREADS"),
+    ] = None,
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", help="Parts to answer at once, each in a process of its own. [1]")
+    ] = None,
+    engine: Annotated[
+        str | None,
+        typer.Option(
+            metavar="processes|ray",
+            help="Where parts are answered: ray takes the cluster at RAY_ADDRESS, else starts one here. [processes]",
+        ),
+    ] = None,
     files: Files = None,
     outside: Outside = False,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE, and begin anew.")] = False,
@@ -41,24 +58,30 @@ def predict(
     """Answer the rows of a table with a saved model.
 
     Columns are read by their names, as in training; of those that are not there, all values are missing. The answers
-    stand in the order of the rows. A call that was interrupted, even killed, goes on where it stopped.
+    stand in the order of the rows, whatever --workers says. A call that was interrupted, even killed, goes on where it
+    stopped.
     """
-    prepare(threads)
+    at_once = workers_of(engine, workers, threads)
     check_out(out, data)
+    prepare(threads_of(threads, at_once, out))
     installed = catalog(ctx)
+    model = folder_of(model)
     loaded = load(model, installed, device)
     job = Job(
         loaded,
+        at_home(model),
         digest_of(at_home(model)),
+        installed,
         stream_of(data, installed, files=files, outside=outside),
         Asked(tuple(include or ()), on_error, batch_size),  # type: ignore[arg-type]  # checked there
         out,
         force,
     )
+    executor = executor_of(engine, at_once, Settings(loaded.device.type, threads=torch.get_num_threads()))
     began = time.perf_counter()
     try:
         with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
-            summary = write_answers(job, progress)
+            summary = write_answers(job, progress, executor)
     except KeyboardInterrupt:
         _tell_how_to_go_on(job)
         raise
@@ -66,7 +89,7 @@ def predict(
 
 
 def _tell_how_to_go_on(job: Job) -> None:
-    if done := job.done():
+    if done := len(job.done()):
         print(f"mmkit: {done} parts of the answers are in {job.parts}; the same command goes on", file=sys.stderr)
 
 

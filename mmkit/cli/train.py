@@ -20,14 +20,19 @@ from mmkit.cli.results import print_json, stdout
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.errors import UsageError
+from mmkit.experiments.plan import Plan
 from mmkit.experiments.training import Keeping, Made, plan_of_one
 from mmkit.experiments.training import train as train_one
 from mmkit.records.unread import read_unread
+from mmkit.registry.catalog import Catalog
 from mmkit.report.card import CARD_TITLE, notes, score_rows
+from mmkit.report.privacy import privacy_notes
 from mmkit.report.sheet import Sheet
 from mmkit.report.tables import drawn, put
 from mmkit.system.bars import Bars
 from mmkit.system.cache_folder import default_folder
+from mmkit.system.progress import MUTE
+from mmkit.system.ranks import Ranks, threads_of_rank, together
 from mmkit.system.settings import Settings
 from mmkit.system.sizes import bytes_in
 
@@ -53,7 +58,16 @@ def train(
         Several, typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or only:INPUT. [attention]")
     ] = None,
     head: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="Head. [the first that suits]")] = None,
-    objective: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="Additional loss; repeatable.")] = None,
+    objective: Annotated[
+        Several,
+        typer.Option(
+            metavar="NAME[:K=V,...]",
+            help="Additional loss; repeatable. `none` leaves out the one that the fusion brings along.",
+        ),
+    ] = None,
+    balance: Annotated[
+        Several, typer.Option(metavar="NAME[:K=V,...]", help="How encoders are balanced in training. [none]")
+    ] = None,
     option: Annotated[
         Several,
         typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
@@ -77,6 +91,13 @@ def train(
     compile_: Annotated[
         bool | None, typer.Option("--compile/--no-compile", help="Compile the step; same as train.compile. [no]")
     ] = None,
+    private: Annotated[
+        str | None,
+        typer.Option(
+            metavar="epsilon=E,delta=D[,clip=C]",
+            help="Tell little of any one row: clip the gradient of each, and add noise; same as train.private. [none]",
+        ),
+    ] = None,
     checkpoint_minutes: Annotated[
         float | None, typer.Option(metavar="M", help="Minutes between checkpoints within an epoch. [10]")
     ] = None,
@@ -90,7 +111,12 @@ def train(
         str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
     ] = None,
     precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads. [one per core]", envvar="MMKIT_THREADS")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of each rank. [its share of the cores]", envvar="MMKIT_THREADS")
+    ] = None,
+    ranks: Annotated[
+        int | None, typer.Option(help="Processes that train together; an error if others were started. [those started]")
+    ] = None,
     on_error: Annotated[
         str | None,
         typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
@@ -107,21 +133,43 @@ def train(
 
     DIR holds the model, its card README.md and the record of its run. While it is trained, checkpoints are written: the
     same command goes on after an interruption or a crash, and on one machine's CPU gives the same model bit for bit.
+
+    Under torchrun, or another launcher of processes, these train one model together:
+    torchrun --nproc-per-node 2 -m mmkit train --ranks 2 ...
     """
     given: dict[str, Any] = {
         "task": named_task(ctx, task, own), "encoder": encoder, "fusion": fusion, "head": head,
-        "objective": objective, "option": option, "seed": seed, "refit": refit, "tensorboard": tensorboard,
+        "objective": objective, "balance": balance, "option": option,
+        "seed": seed, "refit": refit, "tensorboard": tensorboard,
         "checkpoint_minutes": checkpoint_minutes, "checkpoint_epochs": checkpoint_epochs, "licence": licence,
         "limit": limit, "device": device, "precision": precision, "threads": threads, "on_error": on_error,
-        "keep": keep, **own.given,
+        "ranks": ranks, "keep": keep, **own.given,
     }  # fmt: skip
     of_training = {
         "epochs": epochs, "batch_size": batch_size, "lr": lr, "calibrate": calibrate, "ema": ema, "compile": compile_,
+        "private": private,
     }  # fmt: skip
     chosen = merged(config, given, of_training)
+    with together(chosen["ranks"], chosen["device"] or "auto") as all_ranks:
+        _carry_out(ctx, chosen, own, out, all_ranks, cache=None if no_cache else default_folder(), as_json=as_json)
+
+
+def _carry_out(
+    ctx: typer.Context,
+    chosen: dict[str, Any],
+    own: OwnDataOptions,
+    out: Path,
+    ranks: Ranks,
+    *,
+    cache: Path | None,
+    as_json: bool,
+) -> None:
+    """Train with the ranks that were started, of which the first prints."""
+    if ranks.world > 1 and ranks.first:
+        print(f"mmkit: {ranks.world} ranks train one model", file=sys.stderr)
+    threads = ranks.agreed(threads_of_rank(chosen["threads"]))
     kept = None if chosen["keep"] is None else bytes_in(chosen["keep"], "--keep")
-    prepare(chosen["threads"])
-    installed = catalog(ctx)
+    prepare(threads)
     keeping = Keeping(
         seed=chosen["seed"] or 0,
         refit=bool(chosen["refit"]),
@@ -131,27 +179,16 @@ def train(
         licence=chosen["licence"],
         command=command_of(ctx),
     )
+    installed = catalog(ctx)
     with redirect_stdout(sys.stderr):
-        planned = plan_of_one(
-            installed,
-            _one("fusion", chosen["fusion"]) or "attention",
-            task=own.among(chosen).task(installed, chosen["task"]) or "digits",
-            encoders=encoders_by_input(chosen["encoder"] or []),
-            heads=[one] if (one := _one("head", chosen["head"])) else [],
-            objectives=chosen["objective"] or [],
-            options=chosen["option"] or [],
-            training={"calibrate": True, **chosen["train"]},
-            settings=Settings(
-                chosen["device"] or "auto",
-                chosen["precision"] or "float32",
-                chosen["limit"],
-                chosen["on_error"] or "fail",
-            ),
-        )
-    tell_data(planned.task)
-    with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:  # what components print
-        cache = None if no_cache else default_folder()
+        planned = ranks.own(lambda: _planned(installed, chosen, own, threads))
+    if ranks.first:
+        tell_data(planned.task)
+    bars = Bars(tracebacks=setting(ctx).traceback) if ranks.first else MUTE
+    with redirect_stdout(sys.stderr), bars as progress:  # what components print
         made = train_one(planned, out, installed, keeping, cache=cache, keep=kept, progress=progress)
+    if not ranks.first:
+        return
     if any(made.record.unread.values()):
         lines = [value.line for value in read_unread(made.folder)]
         tell_unread(lines, planned.settings.on_error, str(made.folder / "unread.parquet"))
@@ -159,6 +196,28 @@ def train(
         print_json({"folder": str(made.folder), "record": made.record.document()})
     else:
         _show(made, stdout(), data=chosen["data"] is not None)
+
+
+def _planned(installed: Catalog, chosen: dict[str, Any], own: OwnDataOptions, threads: int | None) -> Plan:
+    """The plan of the model that was chosen."""
+    return plan_of_one(
+        installed,
+        _one("fusion", chosen["fusion"]) or "attention",
+        task=own.among(chosen).task(installed, chosen["task"]) or "digits",
+        encoders=encoders_by_input(chosen["encoder"] or []),
+        heads=[one] if (one := _one("head", chosen["head"])) else [],
+        objectives=chosen["objective"] or [],
+        balances=chosen["balance"] or [],
+        options=chosen["option"] or [],
+        training={"calibrate": True, **chosen["train"]},
+        settings=Settings(
+            chosen["device"] or "auto",
+            chosen["precision"] or "float32",
+            chosen["limit"],
+            chosen["on_error"] or "fail",
+            threads,
+        ),
+    )
 
 
 def _one(kind: str, given: list[str] | None) -> str | None:
@@ -179,7 +238,7 @@ def _show(made: Made, console: Console, *, data: bool) -> None:
     rows = [list(row) for row in score_rows(made.record)]
     for table in drawn([Sheet(CARD_TITLE, ["metric"], ["validation", "test"], rows)], console):
         put(table, console)
-    for note in notes(made.record):
+    for note in [*notes(made.record), *privacy_notes(made.record)]:
         console.print()
         put(Text(note), console)
     console.print()

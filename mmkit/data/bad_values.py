@@ -77,6 +77,10 @@ class RejectedError(DataError):
             "--on-error skip drops such samples, --on-error missing drops only the values"
         )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        unread = self.for_all and not self.of_truth
+        return partial(RejectedError, of_truth=self.of_truth, unread=unread), (self.name, self.reasons)
+
     @property
     def lines(self) -> list[BadValue]:
         """One line per value: its sample, its input, and the reason."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Literal
+
 import numpy as np
 import torch
 from torch import Generator, Tensor
@@ -20,6 +23,51 @@ def augmentation(seed: int, epoch: int, batch: int) -> Generator:
     """
     (state,) = np.random.SeedSequence((seed, epoch, batch)).generate_state(1, np.uint64)
     return Generator().manual_seed(int(state))
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the samples of an epoch are drawn.
+
+    Args:
+        size: samples of an epoch.
+        weights: of the samples, which are then drawn with replacement.
+        classes: [N] of the samples, each of which is then as frequent as the others.
+    """
+
+    size: int
+    weights: Tensor | None = None
+    classes: Tensor | None = None
+
+    @staticmethod
+    def of(sampler: Literal["shuffle", "balanced", "over", "under"], truth: Batch) -> Sampling:
+        """The sampling of a training split.
+
+        Raises:
+            MmkitError: the truth is not what `sampler` needs.
+        """
+        size = len(truth["mask"])
+        if sampler == "shuffle":
+            return Sampling(size)
+        if sampler == "balanced":
+            return Sampling(size, class_weights(truth))
+        if "label" not in truth:
+            other = "take sampler=balanced" if "labels" in truth else "take sampler=shuffle"
+            raise MmkitError(f"sampler={sampler} needs classes, and this truth has none; {other}")
+        label = truth["label"].cpu()
+        counts = label.bincount()
+        of_class = counts[counts > 0].amax() if sampler == "over" else counts[counts > 0].amin()
+        return Sampling(int(of_class) * int((counts > 0).sum()), classes=label)
+
+    def draw(self, generator: Generator) -> Tensor:
+        """The indices of the samples of an epoch, in order."""
+        if self.classes is None:
+            return epoch_order(self.size, self.weights, generator)
+        rows = [(self.classes == one).nonzero().squeeze(1) for one in self.classes.unique()]
+        each = self.size // len(rows)
+        drawn = [of[torch.randperm(len(of), generator=generator)] for of in rows]
+        whole = [torch.cat([of.repeat(each // len(of)), of[: each % len(of)]]) for of in drawn]
+        return torch.cat(whole)[torch.randperm(self.size, generator=generator)]
 
 
 def epoch_order(size: int, weights: Tensor | None, generator: Generator) -> Tensor:

@@ -7,6 +7,7 @@ from itertools import accumulate
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from mmkit.transforms.table import MISSING, UNKNOWN
 
@@ -33,4 +34,11 @@ class CategoryEmbedding(nn.Module):
 
     def forward(self, categories: Tensor, mask: Tensor) -> Tensor:
         """[B K D] from categories [B K]; rows under a False mask [B] are not read."""
-        return self.embedding(categories.masked_fill(~mask[:, None], MISSING) + self.offsets)
+        return self.embedding(self._rows(categories, mask))
+
+    def summed(self, categories: Tensor, mask: Tensor) -> Tensor:
+        """[B D]: the sum over the columns, without a vector for each of them in memory."""
+        return F.embedding_bag(self._rows(categories, mask), self.embedding.weight, mode="sum")
+
+    def _rows(self, categories: Tensor, mask: Tensor) -> Tensor:
+        return categories.masked_fill(~mask[:, None], MISSING) + self.offsets

@@ -12,13 +12,17 @@ from __future__ import annotations
 from typing import Annotated
 
 from annotated_types import Ge, Gt, Lt
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.encoders.pixels import Normalised
 from mmkit.layers.masked_norm import MaskedBatchNorm
+from mmkit.layers.parts import in_turn, map_of, tokens_of
 from mmkit.transforms.image import ImageTransform
+
+State = tuple[Tensor, Tensor]
+"""A map and its mask."""
 
 
 class CnnEncoder(nn.Module):
@@ -46,6 +50,7 @@ class CnnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
+        self.inner = (width,) * (layers - 1)
         self.grid = grid
         self.normalised = Normalised(transform)
         self.convolutions = nn.ModuleList(
@@ -56,12 +61,30 @@ class CnnEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """[B grid*grid D] tokens, row by row of the grid."""
-        mask = batch["mask"]
-        x = self.normalised(batch)  # [B C H W]
-        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            if i and min(x.shape[2:]) >= 2 * self.grid:
-                x = F.max_pool2d(x, 2)
-            x = F.relu(norm(convolution(x), mask))
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The pixels."""
+        return self.normalised(batch), batch["mask"]  # [B C H W]
+
+    def stage(self, number: int, state: State) -> State:
+        """One convolution."""
+        x, mask = state
+        if number and min(x.shape[2:]) >= 2 * self.grid:
+            x = F.max_pool2d(x, 2)
+        return F.relu(self.norms[number](self.convolutions[number](x), mask)), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D'], a token a position of the map."""
+        return tokens_of(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """The map of these tokens."""
+        return map_of(features, state[0]), state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last convolution, then the grid."""
+        x, mask = self.stage(len(self.inner), state)
         if x.shape[2:] != (self.grid, self.grid):
             x = F.adaptive_avg_pool2d(x, self.grid)
         tokens = self.dropout(x.flatten(2).transpose(1, 2))

@@ -12,13 +12,17 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from annotated_types import Ge, Gt, Lt
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.layers.masked_norm import MaskedBatchNorm
-from mmkit.layers.strided import strided
+from mmkit.layers.parts import in_turn, map_of, tokens_of
+from mmkit.layers.strided import every, strided
 from mmkit.transforms.series import SeriesTransform, Stepwise
+
+State = tuple[Tensor, Tensor]
+"""A map and its mask."""
 
 
 class FcnEncoder(nn.Module):
@@ -52,6 +56,7 @@ class FcnEncoder(nn.Module):
         if kernel % 2 == 0:
             raise ValueError(f"kernel {kernel} is even; take an odd one, so that it has a middle")
         self.width = width
+        self.inner = (width,) * (layers - 1)
         self.stride = stride
         self.convolutions = nn.ModuleList(
             nn.Conv1d(width if i else transform.channels, width, kernel, stride if i else 1, kernel // 2, bias=False)
@@ -62,12 +67,30 @@ class FcnEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """[B T' D] tokens."""
-        mask = batch["mask"]  # [B T]
-        x = batch["steps"].transpose(1, 2)  # [B C T]
-        for i, (convolution, norm) in enumerate(zip(self.convolutions, self.norms, strict=True)):
-            # What lies beyond a series' end must be zero, as if the convolution itself had padded it there.
-            x = strided(cast(nn.Conv1d, convolution), x.masked_fill(~mask.unsqueeze(1), 0))
-            if i:
-                mask = mask[:, :: self.stride]
-            x = F.relu(norm(x, mask))
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The series."""
+        return batch["steps"].transpose(1, 2), batch["mask"]  # [B C T], [B T]
+
+    def stage(self, number: int, state: State) -> State:
+        """One convolution."""
+        x, mask = state
+        # What lies beyond a series' end must be zero, as if the convolution itself had padded it there.
+        x = strided(cast(nn.Conv1d, self.convolutions[number]), x.masked_fill(~mask.unsqueeze(1), 0))
+        if number:
+            mask = every(mask, self.stride)
+        return F.relu(self.norms[number](x, mask)), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D'], a token a position of the map."""
+        return tokens_of(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """The map of these tokens."""
+        return map_of(features, state[0]), state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last convolution."""
+        x, mask = self.stage(len(self.inner), state)
         return Features.of(self.dropout(x.transpose(1, 2)), mask)

@@ -18,7 +18,11 @@ from torch import Tensor, nn
 from mmkit.contract import Batch, Features
 from mmkit.encoders.categories import CategoryEmbedding
 from mmkit.layers.attention import TransformerLayer
+from mmkit.layers.parts import in_turn
 from mmkit.transforms.table import MISSING, TableTransform
+
+State = tuple[Tensor, Tensor]
+"""Tokens [B T D] and their mask [B T]."""
 
 
 class FtTransformerEncoder(nn.Module):
@@ -48,6 +52,7 @@ class FtTransformerEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
+        self.inner = (width,) * (layers - 1)
         sizes, count = transform.sizes, len(transform.scales)
         self.row = nn.Parameter(_uniform(1, width))
         self.slopes = nn.Parameter(_uniform(count, width)) if count else None
@@ -58,6 +63,10 @@ class FtTransformerEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """The token of the row, then one for each column; those of missing cells are masked."""
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The token of the row and of each column."""
         there = batch["mask"]  # [B]
         cells = []  # [B N D], [B K D]
         seen = [there[:, None]]  # [B 1], [B N], [B K]
@@ -71,9 +80,24 @@ class FtTransformerEncoder(nn.Module):
             seen.append((batch["categories"] != MISSING) & there[:, None])
         columns = torch.cat(cells, 1) + self.biases  # [B N+K D]
         tokens = torch.cat([self.row.expand(there.shape[0], 1, -1), columns], 1)  # [B 1+N+K D]
-        mask = torch.cat(seen, 1)
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
+        return tokens, torch.cat(seen, 1)
+
+    def stage(self, number: int, state: State) -> State:
+        """One layer."""
+        tokens, mask = state
+        return self.layers[number](tokens, mask), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D]."""
+        return Features(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """These tokens."""
+        return features.tokens, state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last layer and the norm; the token of the row is the summary."""
+        tokens, mask = self.stage(len(self.inner), state)
         tokens = self.norm(tokens)
         return Features.of(tokens, mask, pooled=tokens[:, 0])
 

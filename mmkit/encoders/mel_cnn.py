@@ -12,13 +12,17 @@ from __future__ import annotations
 from typing import Annotated, cast
 
 from annotated_types import Ge, Gt, Lt
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.layers.masked_norm import MaskedBatchNorm
-from mmkit.layers.strided import strided
+from mmkit.layers.parts import in_turn, map_of, tokens_of
+from mmkit.layers.strided import every, strided
 from mmkit.transforms.mel import MelTransform
+
+State = tuple[Tensor, Tensor]
+"""A map and its mask."""
 
 
 class MelCnnEncoder(nn.Module):
@@ -43,6 +47,7 @@ class MelCnnEncoder(nn.Module):
     ) -> None:
         super().__init__()
         self.width = width
+        self.inner = (width,) * (layers - 1)
         self.convolutions = nn.ModuleList(
             nn.Conv2d(width if i else 1, width, 3, stride=2, padding=1, bias=False) for i in range(layers)
         )
@@ -53,12 +58,30 @@ class MelCnnEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """[B T' D] tokens."""
-        mask = batch["mask"]  # [B T]
-        x = batch["mel"].unsqueeze(1)  # [B 1 T M]
-        for convolution, norm in zip(self.convolutions, self.norms, strict=True):
-            # What lies beyond a clip's end must be zero, as if the convolution itself had padded it there.
-            x = strided(cast(nn.Conv2d, convolution), x.masked_fill(~mask[:, None, :, None], 0))
-            mask = mask[:, ::2]
-            x = F.relu(norm(x, mask))
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The spectrogram."""
+        return batch["mel"].unsqueeze(1), batch["mask"]  # [B 1 T M], [B T]
+
+    def stage(self, number: int, state: State) -> State:
+        """One convolution."""
+        x, mask = state
+        # What lies beyond a clip's end must be zero, as if the convolution itself had padded it there.
+        x = strided(cast(nn.Conv2d, self.convolutions[number]), x.masked_fill(~mask[:, None, :, None], 0))
+        mask = every(mask, 2)
+        return F.relu(self.norms[number](x, mask)), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D'], a token a position of the map."""
+        return tokens_of(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """The map of these tokens."""
+        return map_of(features, state[0]), state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last convolution, then a linear layer over width and bands."""
+        x, mask = self.stage(len(self.inner), state)
         tokens = self.out(self.dropout(x.transpose(1, 2).flatten(2)))  # [B T' D]
         return Features.of(tokens, mask)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
 from mmkit.layers.recurrent import Recurrent
+from mmkit.layers.strided import every
 from mmkit.transforms.mel import MelTransform
 
 
@@ -61,5 +62,5 @@ class MelRnnEncoder(nn.Module):
         frames = batch["mel"].masked_fill(~mask.unsqueeze(2), 0)  # [B T M]
         frames = F.pad(frames, (0, 0, 0, -frames.shape[1] % self.stack))
         steps = frames.reshape(frames.shape[0], -1, self.stack * frames.shape[2])  # [B T' stack*M]
-        mask = mask[:, :: self.stack]
+        mask = every(mask, self.stack)
         return Features.of(self.dropout(self.recurrent(steps, mask)), mask)

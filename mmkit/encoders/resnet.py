@@ -19,7 +19,11 @@ from torch.nn import functional as F
 from mmkit.contract import Batch, Features
 from mmkit.encoders.pixels import Normalised
 from mmkit.layers.masked_norm import MaskedBatchNorm
+from mmkit.layers.parts import in_turn, map_of, tokens_of
 from mmkit.transforms.image import ImageTransform
+
+State = tuple[Tensor, Tensor]
+"""A map and its mask."""
 
 
 class ResNetEncoder(nn.Module):
@@ -52,6 +56,8 @@ class ResNetEncoder(nn.Module):
         if width % 4:
             raise ValueError(f"width {width} is not divisible by 4, which the three stages need; take one that is")
         self.width = width
+        self.inner = (width // 4, width // 2)
+        self.layers = layers
         self.grid = grid
         self.normalised = Normalised(transform)
         self.stem = nn.Conv2d(transform.channels, width // 4, 3, padding=1, bias=False)
@@ -69,10 +75,31 @@ class ResNetEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """[B grid*grid D] tokens, row by row of the grid."""
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The first convolution."""
         mask = batch["mask"]
-        x = F.relu(self.norm(self.stem(self.normalised(batch)), mask))  # [B D/4 H W]
-        for block in self.blocks:
-            x = block(x, mask)
+        return F.relu(self.norm(self.stem(self.normalised(batch)), mask)), mask  # [B D/4 H W]
+
+    def stage(self, number: int, state: State) -> State:
+        """One stage of residual blocks."""
+        x, mask = state
+        for place in range(number * self.layers, (number + 1) * self.layers):
+            x = self.blocks[place](x, mask)
+        return x, mask
+
+    def get(self, state: State) -> Features:
+        """[B T D'], a token a position of the map."""
+        return tokens_of(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """The map of these tokens."""
+        return map_of(features, state[0]), state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last stage, then the grid."""
+        x, mask = self.stage(len(self.inner), state)
         x = F.adaptive_avg_pool2d(x, self.grid)
         tokens = self.dropout(x.flatten(2).transpose(1, 2))
         return Features.of(tokens, mask.unsqueeze(1).expand(-1, self.grid**2))

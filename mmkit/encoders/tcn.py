@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Features
+from mmkit.layers.parts import in_turn, map_of, tokens_of
 from mmkit.transforms.series import SeriesTransform, Stepwise
+
+State = tuple[Tensor, Tensor]
+"""A map and its mask."""
 
 
 class TcnEncoder(nn.Module):
@@ -52,6 +56,7 @@ class TcnEncoder(nn.Module):
         if kernel % 2 == 0 and not causal:
             raise ValueError(f"kernel {kernel} is even; take an odd one, so that it has a middle, or causal=true")
         self.width = width
+        self.inner = (width,) * (layers - 1)
         self.blocks = nn.ModuleList(
             ResidualBlock(width if i else transform.channels, width, kernel, 2**i, dropout, causal=causal)
             for i in range(layers)
@@ -59,10 +64,28 @@ class TcnEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens."""
-        mask = batch["mask"]  # [B T]
-        x = batch["steps"].transpose(1, 2)  # [B C T]
-        for block in self.blocks:
-            x = block(x, mask)
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """The series."""
+        return batch["steps"].transpose(1, 2), batch["mask"]  # [B C T], [B T]
+
+    def stage(self, number: int, state: State) -> State:
+        """One residual block."""
+        x, mask = state
+        return self.blocks[number](x, mask), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D'], a token a position of the map."""
+        return tokens_of(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """The map of these tokens."""
+        return map_of(features, state[0]), state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last block."""
+        x, mask = self.stage(len(self.inner), state)
         return Features.of(x.transpose(1, 2), mask)
 
 

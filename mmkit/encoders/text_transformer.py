@@ -16,7 +16,11 @@ from torch import Tensor, nn
 from mmkit.contract import Batch, Features
 from mmkit.encoders.word_embedding import WordEmbedding
 from mmkit.layers.attention import TransformerLayer
+from mmkit.layers.parts import in_turn
 from mmkit.transforms.text import TextTransform
+
+State = tuple[Tensor, Tensor]
+"""Tokens [B T D] and their mask [B T]."""
 
 
 class TextTransformerEncoder(nn.Module):
@@ -51,6 +55,7 @@ class TextTransformerEncoder(nn.Module):
         if width % 2:
             raise ValueError(f"positions are pairs of a sine and a cosine, so width is even; got {width}")
         self.width = width
+        self.inner = (width,) * (layers - 1)
         self.embedding = WordEmbedding(transform, width, freeze=freeze)
         self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout) for _ in range(layers))
@@ -58,11 +63,30 @@ class TextTransformerEncoder(nn.Module):
 
     def forward(self, batch: Batch) -> Features:
         """A token for each word."""
+        return in_turn(self, batch)
+
+    def begin(self, batch: Batch) -> State:
+        """Word vectors with positions."""
         mask = batch["mask"]  # [B T]
         words = self.embedding(batch["tokens"], mask) * math.sqrt(self.width)
-        tokens = self.dropout(words + positions(words))
-        for layer in self.layers:
-            tokens = layer(tokens, mask)
+        return self.dropout(words + positions(words)), mask
+
+    def stage(self, number: int, state: State) -> State:
+        """One layer."""
+        tokens, mask = state
+        return self.layers[number](tokens, mask), mask
+
+    def get(self, state: State) -> Features:
+        """[B T D]."""
+        return Features(*state)
+
+    def put(self, state: State, features: Features) -> State:
+        """These tokens."""
+        return features.tokens, state[1]
+
+    def finish(self, state: State) -> Features:
+        """The last layer and the norm."""
+        tokens, mask = self.stage(len(self.inner), state)
         return Features.of(self.norm(tokens), mask)
 
 

@@ -13,6 +13,7 @@ from mmkit.errors import DataError, UsageError
 from mmkit.experiments.identity import by_time, code_of_run, data_of, known_by
 from mmkit.experiments.run import Run, surroundings
 from mmkit.records.content import changed_columns, same_hash
+from mmkit.system.ranks import ranks
 
 ASKED = "train.json"
 SCHEMA = 1
@@ -31,7 +32,7 @@ def asked_of(run: Run, splits: Splits, *, rates: Sequence[float], extends: bool,
         refit: whether it is trained again with validation.
     """
     around = surroundings(run)
-    asked = run.document()
+    asked = {**run.document(), "ranks": ranks().world}
     if rates:
         asked["training"]["lr"] = f"the best of {', '.join(f'{rate:g}' for rate in rates)}"
     document: dict[str, Any] = {
@@ -82,6 +83,25 @@ def check_same(then: Mapping[str, Any], now: Mapping[str, Any], folder: Path, ta
     if changed is not None:
         why = by_time(task, changed_columns(then["data"], now["data"]))
         raise UsageError(f"{folder} holds another training: {changed}; {why}choose another --out, or remove the folder")
+
+
+def check_alike(asked: Sequence[Mapping[str, Any]]) -> None:
+    """Check that all ranks of a training are asked for the same.
+
+    Args:
+        asked: what `asked_of` gave on each of them.
+
+    Raises:
+        UsageError: the message says on which of them what is different.
+    """
+    called = {"run": "options", "task": "samples", "data": "data", "code": "code"} | {n: n for n in SURROUNDINGS[1:]}
+    for rank, one in enumerate(asked):
+        for name, what in called.items():
+            if one[name] != asked[0][name]:
+                raise UsageError(
+                    f"rank {rank} of {len(asked)} has other {what} than rank 0; start the same command on the "
+                    "same data, with the same versions, everywhere"
+                )
 
 
 def _changes(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:

@@ -37,6 +37,8 @@ class Beside:
         intervals: whether the record has intervals of its metrics.
         worst: the folder of a suite that keeps the worst errors on test with their samples; None keeps none.
         controls: whether the record has what the answers on test hang on.
+        answers: the folder that keeps the answers on validation and test, to be blended; None keeps none.
+        bits: whether the record has what they tell of the truth.
     """
 
     checkpoints: Checkpoints | None = None
@@ -45,6 +47,8 @@ class Beside:
     intervals: bool = False
     worst: Path | None = None
     controls: bool = False
+    answers: Path | None = None
+    bits: bool = False
 
 
 def phases_of(trained: Trained, *, tuned: bool) -> list[Phase]:

@@ -207,7 +207,8 @@ def _with_twins(
     pace = 1000 * timed.median("reference")
     compared = {key: compare(of_twins.seconds[key], found.seconds[key]) for key in parts}
     return found, {
-        key: Twin(one.ratio, one.low, one.high, _spread(found.quartiles(key)), pace) for key, one in compared.items()
+        key: Twin(one.ratio, one.low, one.high, _spread(found.quartiles(key)), pace, one.visible)
+        for key, one in compared.items()
     }
 
 

@@ -11,11 +11,12 @@ import traceback
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import torch
+from torch import nn
 
-from mmkit.contract import Split
+from mmkit.contract import ModelOutput, Split
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.dataset import Dataset
 from mmkit.data.missing import check_inputs
@@ -23,16 +24,22 @@ from mmkit.data.sampling import augmentation
 from mmkit.data.splits import Splits
 from mmkit.data.subset import small_subset
 from mmkit.experiments.task_checks import check_measures
+from mmkit.experiments.taught import check_teachers
 from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import measured_as_tensors
-from mmkit.model.assembly import Transforms, build_model, chosen_by
+from mmkit.model.assembly import Transforms, chosen_by
 from mmkit.model.combination import Combination
-from mmkit.model.network import TrainingStep
+from mmkit.model.step import build_step
+from mmkit.model.teachers import loaded
 from mmkit.registry.blame import blaming, chosen
 from mmkit.speed.flops import parameters
 from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
+from mmkit.training.descent import after_turn, takes_own_passes, trained_by_input, turns_of
+from mmkit.training.optimisation import Training
+from mmkit.training.privacy_checks import check_asked, check_batch
+from mmkit.training.privacy_descent import planned_account
 
 STEP_SAMPLES = 4
 """Samples of the training step; most faults show with a few, and a large encoder is slow."""
@@ -63,6 +70,7 @@ def dry_run(
     settings: Settings,
     shared: Shared | None = None,
     *,
+    training: Training | None = None,
     truths: Sequence[Split] = ("train", "validation"),
 ) -> list[DryRun]:
     """Build each combination and do one forward and backward pass.
@@ -72,6 +80,7 @@ def dry_run(
         splits: of the task; transforms are fitted on the training split.
         settings: device and precision are used.
         shared: what the runs share; frozen encoders are built once.
+        training: options, some of which are modules of the model; None is the defaults.
         truths: the splits whose truth is checked.
 
     Raises:
@@ -85,7 +94,7 @@ def dry_run(
     results = []
     for combination in combinations:
         shared.progress.stage(f"dry run of {combination.label}")
-        step = partial(_step, combination, settings=settings, shared=shared)
+        step = partial(_step, combination, settings=settings, shared=shared, training=training or Training())
         try:
             results.append(splits.own().retry_without_rejected(partial(step, truths=truths)))
         except Exception as error:  # an error of a third party's component fails its combination only
@@ -103,6 +112,7 @@ def _step(
     *,
     settings: Settings,
     shared: Shared,
+    training: Training,
     truths: Sequence[Split],
 ) -> DryRun:
     train = splits.with_truth("train")
@@ -112,15 +122,35 @@ def _step(
         check_measures(splits.task, transforms.truth)
         for name in truths:
             transforms.read_truth(splits.with_truth(name), shared)
-        module, objectives = build_model(combination, transforms, shared)
-        step = TrainingStep(module, objectives).to(device).train()
+        step = build_step(combination, transforms, shared, training.absence, training.mixup).to(device).train()
+        module = step.model
+        for line in check_teachers(loaded(combination, transforms, module), splits):
+            shared.warn_once(line)
         few = small_subset(train, STEP_SAMPLES)
         data = Dataset.of(few, transforms.inputs, transforms.truth, augment=True).to(device)
         batch, truth = data.batch(torch.arange(data.size), augmentation(0, 1, 0))
-        with autocast(device, settings.precision):
-            losses, output = step(batch, truth)
-        torch.stack(list(losses.values())).sum().backward()
+        truth = {**truth, "index": torch.arange(data.size, device=device)}
+        if training.private is not None:
+            check_asked(step, training, settings.precision)
+            planned_account(training, len(train))  # an epsilon or a delta that is not possible
+            check_batch(step, batch, truth, settings.precision)
+        for _ in turns_of(step):
+            with autocast(device, settings.precision):
+                losses, output = step(batch, truth)
+            if step.balance is not None and takes_own_passes(step):
+                step.balance.backward(losses, trained_by_input(step))
+            else:
+                torch.stack(list(losses.values())).sum().backward()
+            after_turn(step)
+        for remark in _remarks(module.fusion, output):
+            shared.note_once(f"fusion {combination.fusion}: {remark}")
         if measured_as_tensors(splits.task.target):  # others may be generated token by token, which takes long
             predicted = module.predict(output.output.detach().float())
             transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
     return DryRun(combination, *parameters(module), chosen=chosen_by(module))
+
+
+def _remarks(fusion: nn.Module, output: ModelOutput) -> Iterable[str]:
+    """What the fusion has to say of features such as these."""
+    remarks = getattr(fusion, "remarks", None)
+    return () if remarks is None else cast(Iterable[str], remarks(output.features))

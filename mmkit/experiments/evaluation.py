@@ -1,6 +1,6 @@
 """Evaluation of a model's predictions of a split.
 
-Axes: B batch, C size of the target.
+Axes: N samples, B batch, C size of the target.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from mmkit.contract import Batch, TruthTransform
 from mmkit.data.dataset import Dataset
 from mmkit.metrics.answers import HEAD_LOSS, Answers, measures_of
-from mmkit.metrics.tensors import Metrics, measured_as_tensors, metrics_of
+from mmkit.metrics.tensors import Metrics, leaves_of, measured_as_tensors, metrics_of
 from mmkit.model.network import Model
 from mmkit.model.prediction import losses_of_samples, predictions
 from mmkit.system.precision import Precision
@@ -56,6 +56,23 @@ def evaluate(
     if names is None or set(names) != {HEAD_LOSS}:
         answers = [a for given, _ in predictions(module, data, precision) for a in transform.inverse(given)]
     return Answers(measures_of(transform, target.kind), losses, known, truths, answers)
+
+
+def answers_of(module: Model, transform: TruthTransform, data: Dataset, precision: Precision) -> Tensor:
+    """[N C] what a model answers: probabilities of classes or labels, else numbers as the user gets them.
+
+    Args:
+        module: the model.
+        transform: of the truth; of a kind that is measured as tensors.
+        data: the split.
+        precision: of the forward pass.
+    """
+    kind = transform.target().kind
+    leaf = leaves_of(kind)[0]
+    given = (prediction for prediction, _ in predictions(module, data, precision))
+    if kind == "scalar":
+        return torch.cat([answered_numbers(transform.inverse(prediction)) for prediction in given])
+    return torch.cat([prediction[leaf] for prediction in given])
 
 
 def answered_numbers(answers: Sequence[Any]) -> Tensor:

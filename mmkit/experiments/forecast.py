@@ -3,7 +3,8 @@
 A run takes its steps and its evaluations, as many as its options ask for at most: one that stops early takes less, and
 twice the epochs, where a search finds them better, takes more. What is done once for all runs (values that are
 transformed, features of frozen encoders) is counted once; features that the cache holds take nothing. Yardsticks are
-not counted.
+not counted. In the full protocol measuring what answers hang on counts, and what predictions cost in detail, but for
+compiling, of which nobody knows before how long it takes.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mmkit.experiments.controls import EXACT, ORDERS, SHARES
 from mmkit.experiments.identity import SPLITS
 from mmkit.experiments.pace import Batches, Pace, paces
 from mmkit.experiments.parts import Part
@@ -54,26 +56,25 @@ class Estimate:
         once: transforming and encoding what all runs read.
         search: choosing learning rates.
         runs: the runs that are compared.
+        controls: measuring what their answers hang on.
+        detail: measuring what predictions of the chosen fusion cost in detail.
     """
 
     costs: float
     once: float
     search: float
     runs: float
+    controls: float = 0.0
+    detail: float = 0.0
 
     @property
     def total(self) -> float:
         """All of them."""
-        return self.costs + self.once + self.search + self.runs
+        return sum(self._parts().values())
 
     def sentence(self) -> str:
         """In words, with the parts that count."""
-        parts = {
-            "costs": self.costs,
-            "features": self.once,
-            "search": self.search,
-            "runs": self.runs,
-        }
+        parts = self._parts()
         told = ", ".join(f"{name} {in_words(part)}" for name, part in parts.items() if part >= self.total / 20)
         about = in_words(self.total)
         if self.total < SHORT:
@@ -82,8 +83,17 @@ class Estimate:
 
     def document(self) -> dict[str, float]:
         """As plain values, in seconds."""
-        parts = {"costs": self.costs, "features": self.once, "search": self.search, "runs": self.runs}
-        return {"total": self.total, **parts}
+        return {"total": self.total, **self._parts()}
+
+    def _parts(self) -> dict[str, float]:
+        return {
+            "costs": self.costs,
+            "features": self.once,
+            "search": self.search,
+            "runs": self.runs,
+            "controls": self.controls,
+            "costs in detail": self.detail,
+        }
 
 
 def seconds_of_run(pace: Pace, training: Training, sizes: Sizes, purpose: Purpose) -> float:
@@ -109,6 +119,25 @@ def seconds_of_run(pace: Pace, training: Training, sizes: Sizes, purpose: Purpos
     return seconds
 
 
+def seconds_of_controls(pace: Pace, sizes: Sizes, inputs: int) -> float:
+    """The seconds that a confirmed run of the full protocol takes beside: of bits, and of a fusion's controls.
+
+    Args:
+        pace: of its combination.
+        sizes: of the splits.
+        inputs: of a fusion; 1 of an input alone, which has bits only.
+    """
+
+    def predicted(samples: int) -> float:
+        return pace.predict.seconds(math.ceil(samples / BATCH), samples)
+
+    passes = 0
+    if inputs > 1:
+        subsets = 2**inputs - 1 if inputs <= EXACT else ORDERS * (inputs - 1) + inputs
+        passes = subsets + len(SHARES) * inputs
+    return (1 + passes) * predicted(sizes.test) + predicted(sizes.validation)
+
+
 @dataclass
 class _Left:
     """The trainings of one combination in one part that are still to be done."""
@@ -127,12 +156,22 @@ class Forecast:
         sizes: of each part of the plan.
         costs: wall time that measuring costs takes.
         slowdown: the wall time of a second of the paces, as long as no run has ended.
+        inputs: of each combination whose confirmed runs are measured further, by key.
+        confirmed: of each part the runs of its chosen fusion that will be.
+        detail: wall time that measuring predictions in detail takes.
+        workers: how many runs are computed at once.
+        start: wall time that starting the workers took.
     """
 
     paces: Mapping[str, Pace]
     sizes: list[Sizes]
     costs: float = 0.0
     slowdown: float = 1.0
+    inputs: Mapping[str, int] = field(default_factory=dict)
+    confirmed: dict[int, float] = field(default_factory=dict)
+    detail: float = 0.0
+    workers: int = 1
+    start: float = 0.0
     _left: dict[tuple[int, str], _Left] = field(default_factory=dict, init=False)
     _begun: set[int] = field(default_factory=set, init=False)
     _shares: list[float] = field(default_factory=list, init=False)
@@ -154,9 +193,19 @@ class Forecast:
         if left := self._left.get((part, key)):
             left.searches, left.training = 0, training
 
-    def ended(self, part: int, run: Run, purpose: Purpose, seconds: float | None) -> None:
-        """Note that a run has ended, and how long it took; None where it failed."""
+    def ended(self, part: int, run: Run, purpose: Purpose, seconds: float | None, *, confirmed: bool = False) -> None:
+        """Note that a run has ended, and how long it took; None where it failed.
+
+        Args:
+            part: of the plan.
+            run: that ended.
+            purpose: of its record.
+            seconds: that it took.
+            confirmed: whether it was measured further, as the full protocol does.
+        """
         key = run.combination.key
+        if confirmed and self.inputs.get(key, 1) > 1:
+            self.confirmed[part] = max(0.0, self.confirmed.get(part, 0.0) - 1)
         self._begun.add(part)
         if left := self._left.get((part, key)):
             if purpose == "search":
@@ -164,9 +213,11 @@ class Forecast:
             else:
                 left.runs = max(0.0, left.runs - 1)
         if seconds is not None and key in self.paces:
-            expected = seconds_of_run(self.paces[key], run.training, self.sizes[part], purpose)
-            self._shares.append(seconds / expected)
-            self._took[key, purpose, run.training.epochs].append(seconds)
+            plain = seconds_of_run(self.paces[key], run.training, self.sizes[part], purpose)
+            further = self._further(part, key) if confirmed else 0.0
+            share = seconds / (plain + further)
+            self._shares.append(share)
+            self._took[key, purpose, run.training.epochs].append(seconds if not further else share * plain)
 
     def left(self) -> float:
         """The seconds that are left, by what ended so far."""
@@ -179,7 +230,48 @@ class Forecast:
         runs = sum(one.runs * self._each(*at, one, "comparison") for at, one in self._left.items())
         parts = {part for (part, _), one in self._left.items() if one.searches or one.runs}
         once = sum(self._once(part) for part in parts - self._begun)
-        return Estimate(self.costs, self.slowdown * once, search, runs)
+        at_once, controls = self._at_once(), self._share * self._controls()
+        return Estimate(
+            self.costs, self.slowdown * once, search / at_once, runs / at_once, controls / at_once, self.detail
+        )
+
+    def of_workers(self) -> str:
+        """What to say where several workers save no more time than they took to start; else nothing."""
+        if self.workers == 1 or not self._left:
+            return ""
+        estimate = self.estimate()
+        shared = estimate.search + estimate.runs + estimate.controls
+        saved = (self._at_once() - 1) * shared
+        if saved > self.start:
+            return ""
+        return (
+            f"so small a suite is done as soon without workers: starting {self.workers} took {self.start:.0f} s, and "
+            f"they save about {saved:.0f} s"
+        )
+
+    def _at_once(self) -> float:
+        """How many runs are computed at once, where there are so many."""
+        left = sum(one.searches + one.runs for one in self._left.values())
+        return max(1.0, min(float(self.workers), left))
+
+    @property
+    def _share(self) -> float:
+        """The wall time of a second of the paces."""
+        return statistics.median(self._shares) if self._shares else self.slowdown
+
+    def _further(self, part: int, key: str) -> float:
+        """What measuring a confirmed run further takes, in seconds of the paces."""
+        if key not in self.inputs:
+            return 0.0
+        return seconds_of_controls(self.paces[key], self.sizes[part], self.inputs[key])
+
+    def _controls(self) -> float:
+        """Of all that is left: inputs alone have confirmed runs only; of the fusions nobody knows yet which it is."""
+        alone = sum(one.runs * self._further(*at) for at, one in self._left.items() if self.inputs.get(at[1]) == 1)
+        for part, count in self.confirmed.items():
+            of = [self._further(part, key) for key, inputs in self.inputs.items() if inputs > 1 and key in self.paces]
+            alone += count * statistics.fmean(of) if of else 0.0
+        return alone
 
     def _once(self, part: int) -> float:
         """The seconds of what is done once for all runs of a part."""
@@ -191,8 +283,7 @@ class Forecast:
         """The seconds of one run: as those of its combination took, else as expected, corrected by what all took."""
         if took := self._took.get((key, purpose, left.training.epochs)):
             return statistics.median(took)
-        share = statistics.median(self._shares) if self._shares else self.slowdown
-        return share * seconds_of_run(self.paces[key], left.training, self.sizes[part], purpose)
+        return self._share * seconds_of_run(self.paces[key], left.training, self.sizes[part], purpose)
 
 
 def forecast_of(
@@ -202,6 +293,9 @@ def forecast_of(
     shared: Shared,
     *,
     cost: bool,
+    detailed: bool = False,
+    workers: int = 1,
+    start: float = 0.0,
 ) -> Forecast:
     """The forecast of what is left of a suite; paces are measured on its first part.
 
@@ -211,13 +305,24 @@ def forecast_of(
         states: of the parts: how many runs are left.
         shared: what the runs share.
         cost: whether costs will be measured.
+        detailed: whether those of the chosen fusion will be in detail.
+        workers: how many runs are computed at once.
+        start: wall time that starting the workers took.
     """
     plan, splits = parts[0].plan, parts[0].splits
     found = paces(combinations, splits, plan.training, plan.settings, shared)
     costs = found.costs if cost else 0.0
-    forecast = Forecast(found.of, [_sizes(part) for part in parts], costs, found.slowdown)
+    full = plan.protocol == "full"
+    inputs = {key: len(one.encoders) for key, one in combinations.items() if full and key in found.of}
+    sizes = [_sizes(part) for part in parts]
+    forecast = Forecast(found.of, sizes, costs, found.slowdown, inputs, workers=workers, start=start)
+    if full and detailed:
+        fusions = [found.of[key].detail(count) for key, count in inputs.items() if count > 1]
+        forecast.detail = found.slowdown * statistics.fmean(fusions) if fusions else 0.0
     for number, (part, state) in enumerate(zip(parts, states, strict=True)):
         unsearched = part.unsearched
+        if full and plan.combinations:
+            forecast.confirmed[number] = plan.seeds - sum(one.attempt.controlled for one in state.done)
         for key in combinations:
             searches = len(plan.rates) if key in unsearched else 0
             training = part.searched.training.get(key, part.plan.training)

@@ -13,8 +13,9 @@ import torch
 from mmkit.contract import Split, Task
 from mmkit.data.content import UNKNOWN
 from mmkit.data.splits import Splits
-from mmkit.errors import UsageError
+from mmkit.errors import MmkitError, UsageError
 from mmkit.model.combination import Combination
+from mmkit.model.teachers import digests
 from mmkit.records.content import changed_columns, same_hash
 from mmkit.records.record import Fold, Record
 from mmkit.records.splits import Row, id_as_text, read_splits
@@ -47,11 +48,11 @@ def identity(document: Mapping[str, Any], data: Mapping[Split, Mapping[str, str]
     """The id of a run: a hash over all that determines its result.
 
     Args:
-        document: of the run.
+        document: of the run; without `threads` in it, those that torch has now count.
         data: from `data_of`.
         code: from `code_of_run`.
     """
-    return fingerprint({**document, "data": data, "code": code, "threads": torch.get_num_threads()})
+    return fingerprint({"threads": torch.get_num_threads(), **document, "data": data, "code": code})
 
 
 def data_of(splits: Splits) -> dict[Split, dict[str, str]]:
@@ -60,17 +61,58 @@ def data_of(splits: Splits) -> dict[Split, dict[str, str]]:
 
 
 def code_of_run(task: Choice, combination: Combination, splits: Splits) -> dict[str, str]:
-    """A hash of the code of each component that can change without a new version, by kind and name.
+    """A hash of the code of each component that can change without a new version, by kind and name; and of teachers.
 
     A component whose code cannot be seen has a hash that no other process has.
     """
     found = {CORE: code_of_core()}
     for choice in (one for chosen in (task, *combination.choices()) for one in chosen.whole):
         found[f"{choice.kind} {choice.name}"] = _code(splits, choice.factories)
+    found |= digests(combination)
     kinds = getattr(splits.task, "inputs", {})
     for name, modality in splits.modalities.items():
         found[f"modality {kinds.get(name, name)}"] = _code(splits, (type(modality),))
     return {name: code for name, code in found.items() if code}
+
+
+def adopt_code(run: Run, splits: Splits, code: Mapping[str, str]) -> None:
+    """Know the code of a run by the hashes that another process has found, where this one cannot find them.
+
+    That is so for classes of a notebook or of the script that was started, which are sent to other processes, and for
+    code that cannot be seen.
+
+    Args:
+        run: whose code it is.
+        splits: of its task.
+        code: what `code_of_run` gave there.
+
+    Raises:
+        MmkitError: code that both see differs.
+    """
+    kinds = getattr(splits.task, "inputs", {})
+    factories = {
+        f"{choice.kind} {choice.name}": choice.factories
+        for chosen in (run.task, *run.combination.choices())
+        for choice in chosen.whole
+    }
+    factories |= {f"modality {kinds.get(name, name)}": (type(one),) for name, one in splits.modalities.items()}
+    here = code_of_run(run.task, run.combination, splits)
+    for name in sorted(here.keys() | code.keys()):
+        mine, theirs = here.get(name, ""), code.get(name, "")
+        if mine == theirs:
+            continue
+        own = factories.get(name, ())
+        if not own or not (same_hash(mine, theirs) or any(_is_sent(one) for one in own)):
+            raise MmkitError(
+                f"a worker has other code of {name} than the suite; give all machines the same files ({mine or 'none'} "
+                f"and {theirs or 'none'})"
+            )
+        _codes.setdefault(splits, {})[own] = theirs
+
+
+def _is_sent(component: type) -> bool:
+    """Whether a class is of a notebook or of the script that was started, which no other process can import."""
+    return component.__module__ == "__main__"
 
 
 def known_by(task: Task) -> dict[str, str]:

@@ -261,7 +261,7 @@ def _collect(model: MultimodalModel, into: _Collected, samples: Samples, data: A
     start = 0
     tensors = measured_as_tensors(into.target.kind)
     if not tensors:
-        losses, mask = losses_of_samples(model.module, data, model.precision, batch_size)
+        losses, mask = losses_of_samples(model.network, data, model.precision, batch_size)
         into.losses.append(losses[mask])
     for prediction, true in predictions(model.module, data, model.precision, batch_size):
         mask = true["mask"]

@@ -21,6 +21,8 @@ import torch
 
 from mmkit.data.splits import Splits
 from mmkit.errors import MmkitError
+from mmkit.experiments.breakdown import MAX_SECONDS as DETAIL_SECONDS
+from mmkit.experiments.breakdown import ROUNDS as DETAIL_ROUNDS
 from mmkit.experiments.costs import LATENCY, MAX_SECONDS, ROUNDS, TWICE
 from mmkit.experiments.evaluation import evaluate
 from mmkit.experiments.subject import FEW, INFERENCE_BATCH, FrozenEncoder, Subject, clock_of
@@ -35,6 +37,8 @@ from mmkit.training.state import snapshot
 
 CALLS = 5
 """Timed calls of each part, after a first one that warms up."""
+DOUBLED = 20 * 64
+"""The calls of `INFERENCE_BATCH` samples that a sweep over sizes up to 2,048 is worth, twenty rounds of each."""
 LONG = 0.5
 """Seconds after which no further call is timed."""
 
@@ -91,6 +95,13 @@ class Pace:
         shortest = stopwatch().min_block
         calls = (one.seconds(1, INFERENCE_BATCH) for one in (self.predict, self.train))
         return sum(TWICE * ROUNDS * max(call, shortest) for call in calls)
+
+    def detail(self, inputs: int) -> float:
+        """Seconds of measuring its predictions in detail, about: parts, inputs, and sizes of the batch."""
+        call = self.predict.seconds(1, INFERENCE_BATCH) + INFERENCE_BATCH * sum(self.once.values())
+        rounds = DETAIL_ROUNDS * max(call, stopwatch().min_block)
+        swept = min(DETAIL_SECONDS, DOUBLED * call) + DOUBLED * call / 4
+        return min(DETAIL_SECONDS, 3 * rounds) + min(DETAIL_SECONDS, (inputs + 1) * rounds) + swept
 
     @property
     def measuring(self) -> float:

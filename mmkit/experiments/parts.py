@@ -9,7 +9,9 @@ from pathlib import Path
 
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import UsageError
+from mmkit.experiments.budget import Means, asked_of
 from mmkit.experiments.identity import check_belongs, check_identity, fold_of
+from mmkit.experiments.option_search import budget_of
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import MOST, Done, SoFar, seed_of, so_far, split_of
 from mmkit.experiments.run import Run, surroundings
@@ -31,11 +33,13 @@ class Part:
         plan: of the part.
         splits: of its task.
         searched: what was chosen for its combinations.
+        means: by which a budget is spent; None without one, or where they are not measured yet.
     """
 
     plan: Plan
     splits: Splits
     searched: Searched
+    means: Means | None = None
 
     @staticmethod
     def of(plan: Plan, catalog: Catalog, known: Mapping[str, Record], folder: Path, *, mix: bool) -> Part:
@@ -46,18 +50,30 @@ class Part:
         """
         splits = splits_of(plan.task, catalog, plan.settings)
         _check_folder(plan, known, splits, folder, mix=mix)
+        if plan.budget is not None:
+            return Part(plan, splits, Searched(), Means.read(folder, asked_of(plan)))
         return Part(plan, splits, _known_searches(plan, known, splits))
 
     @property
     def unsearched(self) -> set[str]:
         """The keys of combinations whose learning rate is still to be chosen."""
-        return {one.key for one in self.plan.all if self.plan.rates and one.key not in self.searched.training}
+        if not self.plan.rates or self.plan.budget is not None:
+            return set()
+        return {one.key for one in self.plan.all if one.key not in self.searched.training}
 
     def state(self, known: Mapping[str, Record], terms: Terms) -> SoFar:
         """What records say of the runs of the part."""
         searched = self.searched
         wanted = partial(seeds_of_all, self, terms)
-        return so_far(self.plan, self.splits, known, searched.training, searched.first(known), wanted)
+        if self.plan.budget is None:
+            return so_far(self.plan, self.splits, known, searched.training, searched.first(known), wanted)
+        if self.means is None:
+            return SoFar([], dict.fromkeys((one.key for one in self.plan.all), 1.0), complete=False)
+        budget = budget_of(self.plan, self.means, searched)
+        found = so_far(self.plan, self.splits, known, searched.training, {}, wanted, budget)
+        if found.complete:
+            return found
+        return found._replace(left={one.key: 1.0 for one in self.plan.all if one.key in self.means.prices})
 
 
 def seeds_of_all(part: Part, terms: Terms, done: Sequence[Done]) -> int:

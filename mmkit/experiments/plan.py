@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set, Sized
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -12,15 +12,17 @@ from typing import Any
 from mmkit.contract import Task
 from mmkit.errors import UnavailableError, UsageError, one_of
 from mmkit.experiments.run import Run
+from mmkit.experiments.studies import needs_optuna
 from mmkit.metrics.tensors import measured_as_tensors
-from mmkit.model.combination import Combination, unsupported_inputs
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
+from mmkit.model.combination import Combination, goes_with, unsupported_inputs
+from mmkit.plugin import BalanceSpec, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, Spec
 from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog
-from mmkit.registry.options import Choice, Text, options_of, split_commas, validated
+from mmkit.registry.options import Choice, Text, options_of, split_components, validated
 from mmkit.report.labels import ALONE
 from mmkit.system.settings import Settings
 from mmkit.training.optimisation import Search, Training
+from mmkit.training.privacy import settled
 
 Named = str | type | Choice
 """A component as a user gives it: "NAME:key=value,...", a class, or a choice."""
@@ -33,6 +35,8 @@ late fusion on test, by .19 of log loss and a point of accuracy (`benchmarks/rec
 """
 PLAINEST = ("concat", "log-pool")
 """Those of them that add nothing to a single input, or a linear layer at most."""
+NONE = "none"
+"""In place of a balance method: encoders are left to themselves; of an objective: what fusions bring is left out."""
 
 PROTOCOLS: tuple[Protocol, ...] = ("quick", "full")
 
@@ -54,12 +58,14 @@ class Plan:
         left_out: what `all` includes, or is compared by default, but cannot run, with the reason.
         rates: learning rates of which each combination gets the best on validation; empty where the rate is given.
         may_extend: whether the search also tries twice the epochs where the best one is among the last; not where a
-            number of epochs is given.
+            number of epochs is given, or a budget.
         optional: keys of combinations that `all` includes; those that cannot be built are left out.
         folds: the task of each fold, where every sample is tested once; empty where there is one split.
         base: of all seeds.
         protocol: "quick", or "full": every fusion is measured on test, and more seeds are added where they tell more.
         same: what the verdict takes for the same, in points of a share, else in units; None is the default.
+        budget: seconds of the search and the confirmation; None races, however long it takes.
+        search_options: whether the search is for the options of fusions and heads, too.
 
     Raises:
         UsageError: two classes of one kind have the same name, by which records would take one for the other.
@@ -79,6 +85,8 @@ class Plan:
     base: int = 0
     protocol: Protocol = "quick"
     same: float | None = None
+    budget: float | None = None
+    search_options: bool = False
 
     def __post_init__(self) -> None:
         known: dict[tuple[str, str], tuple[type, ...]] = {}
@@ -139,15 +147,19 @@ def plan(
     fusions: Sequence[Named] | None = None,
     heads: Sequence[Named] = (),
     objectives: Sequence[Named] = (),
+    balances: Sequence[Named] = (),
     options: Iterable[str] = (),
     training: Mapping[str, object] | None = None,
     seeds: int = 5,
     seed: int = 0,
     protocol: str = "quick",
     same_within: float | None = None,
+    budget: float | None = None,
+    search_options: bool = False,
     baselines: bool = True,
     settings: Settings | None = None,
     search: bool = True,
+    single: bool = False,
 ) -> Plan:
     """Plan a suite. All components and options are looked up and checked; no data is read.
 
@@ -157,23 +169,31 @@ def plan(
         encoders: by input, or by modality for all inputs of it; several of one input are compared.
         fusions: one or several; "all" is every installed fusion that suits the task, None those of `FUSIONS` that do.
         heads: one or several; "all" is every installed head that suits the task, none is the first of them.
-        objectives: losses besides the head's, in every combination.
+        objectives: losses besides the head's, in every combination that they go with; "none" leaves out those that
+            fusions bring along.
+        balances: one or several; "none" is to leave encoders to themselves, which is meant where nothing is given.
         options: "encoder.INPUT.key=value", "fusion.key=value", "head.key=value", "objective.key=value",
-            "task.key=value" or "train.key=value"; they override options in names.
+            "balance.key=value", "task.key=value" or "train.key=value"; they override options in names.
         training: options of training; they override what the task recommends.
         seeds: fresh seeds of the chosen fusion and of every single input.
         seed: the base of all seeds.
         protocol: "quick" or "full".
         same_within: what the verdict takes for the same, in points of a share, else in units of the metric; None is 1
             point, or 2 % of the best single input.
+        budget: seconds within which combinations and learning rates are searched and what was found is confirmed; None
+            races, however long it takes.
+        search_options: also search the options of fusions and heads that are not given, in the same time for each
+            combination and each input alone; needs a budget.
         baselines: also plan a combination of each input alone.
         settings: device, precision, limit and on_error; None is the defaults.
         search: whether each combination gets the best of `train.rates`, unless `train.lr` is given or the task
             recommends one.
+        single: whether one model is trained, which alone can be private.
 
     Raises:
         UsageError: an unknown name, a wrong option, or a combination that is not possible.
-        UnavailableError: a component that is not available on this machine.
+        UnavailableError: a component that is not available on this machine; or options are to be searched, and Optuna
+            is not installed.
     """
     dotted = _Dotted(options)
     chosen_task = catalog.choose("task", task, partial(dotted.take, "task"))
@@ -214,28 +234,36 @@ def plan(
     chosen_fusions = choose("fusion", fusions, "fusion", fuses)
     named_heads = heads or [_default_head(catalog, built_task.target)]
     chosen_heads = choose("head", named_heads, "head", lambda spec: _predicts(spec, built_task.target))
-    chosen_objectives = tuple(
-        choose("objective", objectives, "objective", lambda spec: unsupported_inputs(spec, len(inputs)))
+    aims, unaccompanied = _listed(catalog, "objective", objectives)
+    chosen_objectives = choose("objective", aims, "objective", lambda spec: _aims(spec, inputs, chosen_fusions))
+    companion = partial(catalog.choose, "objective", options=partial(dotted.take, "objective"))
+    objectives_of = _objectives_of(chosen_fusions, chosen_objectives, None if unaccompanied else companion)
+
+    methods, unbalanced = _listed(catalog, "balance", balances)
+    chosen_balances: list[Choice | None] = [None] if not methods or unbalanced else []
+    chosen_balances += choose(
+        "balance", methods, "balance", lambda spec: _balances(spec, len(inputs), built_task.target)
     )
 
     training_options, rates, given_epochs = _training(dotted, built_task.training, training or {}, search=search)
     dotted.finish()
-    if seeds < 1:
-        raise UsageError(f"--seeds takes 1 or more; got {seeds}")
-    if seed < 0:
-        raise UsageError(f"--seed takes 0 or more; got {seed}")
-    if protocol not in PROTOCOLS:
-        raise UsageError(f"--protocol takes {' or '.join(PROTOCOLS)}; got {protocol}")
-    if same_within is not None and not (math.isfinite(same_within) and same_within > 0):
-        raise UsageError(f"--same-within takes more than 0; got {same_within:g}")
+    if training_options.private is not None and not single:
+        raise UsageError(
+            "bench trains many models on the same rows, and the epsilon of each adds to that of the others; private "
+            "training is of one model: mmkit train --private"
+        )
+    kept_protocol = _checked_protocol(seeds, seed, protocol, same_within)
+    folds = _folds(chosen_task, built_task)
+    _check_budget(budget, folds, search_options=search_options)
     if not chosen_fusions:
         reasons = "; ".join(f"{name} {reason}" for name, reason in left_out)
         raise UsageError(f"no fusion can run; choose one by name: {reasons}")
 
     combinations = [
-        Combination(dict(zip(by_input, chosen, strict=True)), fusion, head, chosen_objectives)
+        Combination(dict(zip(by_input, chosen, strict=True)), fusion, head, beside, balance)
         for chosen in itertools.product(*by_input.values())
-        for fusion in chosen_fusions
+        for fusion, beside in objectives_of
+        for balance in chosen_balances
         for head in chosen_heads
     ]
     alone = [
@@ -253,15 +281,27 @@ def plan(
         settings or Settings(),
         tuple(left_out),
         rates,
-        may_extend=not given_epochs,
+        may_extend=not given_epochs and budget is None,
         optional=frozenset(
             one.key for one in (*combinations, *alone) if any(c is known for c in one.choices() for known in optional)
         ),
-        folds=_folds(chosen_task, built_task),
+        folds=folds,
         base=seed,
-        protocol=protocol,
+        protocol=kept_protocol,
         same=same_within,
+        budget=budget,
+        search_options=search_options,
     )
+
+
+def _check_budget(budget: float | None, folds: Sized, *, search_options: bool) -> None:
+    """Refuse a search that is not possible."""
+    if budget is not None and folds:
+        raise UsageError(f"--budget searches on one split, and each of {len(folds)} folds has its own; leave out one")
+    if search_options and budget is None:
+        raise UsageError("--search-options needs the time that it may take: add --budget, such as --budget 30m")
+    if search_options:
+        needs_optuna()
 
 
 def _folds(choice: Choice, task: Task) -> tuple[Choice, ...]:
@@ -295,6 +335,8 @@ def _training(
         chosen = {"min_steps": 0, **chosen}
     options = validated("train", {**recommended, **chosen}, schema)
     rates = tuple(sorted(set(options.pop("rates", ()))))  # type: ignore[call-overload]  # checked
+    if options["private"] is not None:
+        return Training(**settled(options, chosen.keys())), (), epochs
     fixed = not search or "lr" in chosen or ("lr" in recommended and "rates" not in chosen)
     return Training(**options), () if fixed else rates, epochs  # type: ignore[arg-type]  # checked
 
@@ -313,7 +355,7 @@ class _Dotted:
             if not (equals and dot and key and owner):
                 raise UsageError(
                     "-o takes fusion.key=value, encoder.INPUT.key=value, head.key=value, objective.key=value, "
-                    f"task.key=value or train.key=value; got {text}"
+                    f"balance.key=value, task.key=value or train.key=value; got {text}"
                 )
             self.given[owner, key] = Text(value.strip())
 
@@ -357,18 +399,19 @@ class _Dotted:
 def _expanded(
     catalog: Catalog, kind: str, named: Sequence[Named], suits: Any, left_out: list[tuple[str, str]]
 ) -> list[tuple[Named, bool]]:
-    """Single components: bare names are split at commas, and `all` becomes every installed one that suits.
+    """Single components: several in one text are split, and `all` becomes every installed one that suits.
 
     Each with whether it is there by `all` alone.
     """
     expanded: list[tuple[Named, bool]] = []
+    names = {"all", *_names(catalog, kind)}
     for one in named:
-        if not isinstance(one, str) or ":" in one:
+        if not isinstance(one, str):
             expanded.append((one, False))
             continue
         if not one.strip():
             raise UsageError(f"--{kind} takes NAME[:key=value,...]; got {one!r}")
-        for name in (part.strip() for part in split_commas(one)):
+        for name in split_components(one, names):
             if name != "all":
                 expanded.append((name, False))
                 continue
@@ -461,13 +504,71 @@ def _reads(spec: object, name: str, kinds: Set[str]) -> str:
     return ""
 
 
+def _balances(spec: Spec | None, inputs: int, target: str) -> str:
+    if isinstance(spec, BalanceSpec) and spec.targets and target not in spec.targets:
+        return f"knows {' or '.join(spec.targets)}, and the target of the task is {target}"
+    return unsupported_inputs(spec, inputs)
+
+
 def _predicts(spec: object, target: str) -> str:
     if isinstance(spec, HeadSpec) and target not in spec.targets:
         return f"predicts {' or '.join(spec.targets)}, and the target of the task is {target}"
     return ""
 
 
+def _checked_protocol(seeds: int, seed: int, protocol: str, same_within: float | None) -> Protocol:
+    if seeds < 1:
+        raise UsageError(f"--seeds takes 1 or more; got {seeds}")
+    if seed < 0:
+        raise UsageError(f"--seed takes 0 or more; got {seed}")
+    if protocol not in PROTOCOLS:
+        raise UsageError(f"--protocol takes {' or '.join(PROTOCOLS)}; got {protocol}")
+    if same_within is not None and not (math.isfinite(same_within) and same_within > 0):
+        raise UsageError(f"--same-within takes more than 0; got {same_within:g}")
+    return "full" if protocol == "full" else "quick"
+
+
+def _names(catalog: Catalog, kind: str) -> set[str]:
+    return {name for entry in catalog.entries if entry.kind == kind for name in (entry.name, entry.full_name)}
+
+
+def _listed(catalog: Catalog, kind: str, named: Sequence[Named]) -> tuple[list[Named], bool]:
+    """The components one by one, and whether `NONE` is among them."""
+    names = {NONE, *_names(catalog, kind)}
+    found: list[Named] = []
+    for one in named:
+        found += split_components(one, names) if isinstance(one, str) else [one]
+    return [one for one in found if one != NONE], NONE in found
+
+
+def _objectives_of(
+    fusions: Sequence[Choice], objectives: Sequence[Choice], companion: Callable[[str], Choice] | None
+) -> list[tuple[Choice, tuple[Choice, ...]]]:
+    """Each fusion with its objectives: those chosen that go with it, and the one that it brings along.
+
+    Args:
+        fusions: chosen.
+        objectives: chosen.
+        companion: chooses an objective by name; None leaves out those that fusions bring along.
+    """
+    found = []
+    for fusion in fusions:
+        beside = [one for one in objectives if goes_with(one.spec, fusion.spec)]
+        name = getattr(fusion.spec, "companion", "")
+        if name and companion and name not in [one.name for one in beside]:
+            beside.append(companion(name))
+        found.append((fusion, tuple(beside)))
+    return found
+
+
+def _aims(spec: Spec | None, inputs: Sized, fusions: Sequence[Choice]) -> str:
+    """Why an objective serves none of the combinations; empty if it does."""
+    if not any(goes_with(spec, one.spec) for one in fusions):
+        return f"goes with fusion {getattr(spec, 'fusion', '')} only, which is not among those chosen"
+    return unsupported_inputs(spec, len(inputs))
+
+
 def _fuses(spec: Spec | None, inputs: int, target: str) -> str:
-    if isinstance(spec, FusionSpec) and spec.combines == "outputs" and not measured_as_tensors(target):
+    if isinstance(spec, FusionSpec) and spec.combines != "features" and not measured_as_tensors(target):
         return f"combines outputs that are vectors, and the output of a head for {target} is not one"
     return unsupported_inputs(spec, inputs)

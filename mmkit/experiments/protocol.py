@@ -1,15 +1,17 @@
 """The runs of a comparison, in their order: a race among fusions on validation, then fresh seeds of what counts.
 
 Several fusions race by successive halving: all are trained with one seed, then, round by round, the better half by the
-mean on validation gets one seed more. The first of the last round is chosen. With a search for learning rates, its best
+mean on validation gets one seed more. The first of the last round is chosen. Where the user gives a budget of time, a
+search within it (`budget.py`) takes the place of the race. With a search for learning rates, its best
 training is a fusion's first run of the race. Runs of the race read no test.
 
 The chosen fusion and every single input are then confirmed by fresh seeds, which choose nothing, and measured on test.
 
 The full protocol measures every fusion on test: runs of the race read it as well, by which nothing is chosen, and
 fusions that were not chosen get seeds until three were measured. Of the chosen one it measures what its answers hang
-on, input by input. After confirmation it adds seeds once, as many for all, where the variance over seeds is large
-beside that over samples; it does not look at the difference. Folds get no more.
+on, input by input, and of all that is confirmed how much the answers tell of the truth. After confirmation it adds
+seeds once, as many for all, where the variance over seeds is large beside that over samples; it does not look at the
+difference. Folds get no more.
 
 A seed is made of the base that the user gives, of the ids of train and validation, of the phase and of an index. So the
 seeds of two data sets differ, all combinations have the same ones, and corrected truth keeps them.
@@ -18,7 +20,7 @@ seeds of two data sets differ, all combinations have the same ones, and correcte
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -27,7 +29,7 @@ from mmkit.experiments.plan import Plan
 from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
 from mmkit.records.choice import criterion
-from mmkit.records.record import Record, Stage
+from mmkit.records.record import Record, Rung, Stage
 from mmkit.records.splits import id_as_text
 from mmkit.system.hashing import fingerprint
 from mmkit.training.optimisation import Training
@@ -48,6 +50,9 @@ class Attempt:
         index: of its seed in the phase.
         tested: whether test is read.
         controlled: whether it is measured there what the answers hang on.
+        informed: whether it is measured there how much the answers tell of the truth.
+        rung: the place in a search within a budget; None of other runs.
+        kept: whether its answers are kept, to be blended.
     """
 
     run: Run
@@ -55,6 +60,9 @@ class Attempt:
     index: int
     tested: bool
     controlled: bool = False
+    informed: bool = False
+    rung: Rung | None = None
+    kept: bool = False
 
 
 class Done(NamedTuple):
@@ -101,36 +109,43 @@ class Protocol:
     """The protocol of one part of a plan.
 
     Args:
-        plan: of the part.
+        plan: of the part; what chooses may put others in the place of its combinations.
         split: from `split_of`.
         training: that was chosen for combinations, by key; of others it is that of the plan.
         first: the best record of the search for a learning rate, by key.
-        attempt: the record of a run; of a failed one, too.
+        attempt: gives runs, none of which waits for another, with their records; failed ones, too.
         promote: makes a record of a search that of the first run of the race.
         expect: is told, when it changes, how many runs each combination still needs, by key.
         wanted: how many fresh seeds each confirmed combination should have, by what was done.
+        choose: chooses the fusion in place of the race, and does the runs for it; None races.
     """
 
     plan: Plan
     split: str
     training: Mapping[str, Training]
     first: Mapping[str, Record]
-    attempt: Callable[[Attempt], Record]
+    attempt: Callable[[Sequence[Attempt]], Iterable[tuple[Attempt, Record]]]
     promote: Callable[[Attempt, Record], Record]
     expect: Callable[[Mapping[str, float]], None]
     wanted: Callable[[Sequence[Done]], int]
+    choose: Callable[[Protocol], Combination | None] | None = None
     done: list[Done] = field(default_factory=list)
 
     def carry_out(self) -> list[Done]:
         """All runs, in order."""
+        if self.choose is not None:
+            chosen = self.choose(self)
+        elif len(self.plan.combinations) > 1:
+            chosen = self._race()
+        else:
+            chosen = next(iter(self.plan.combinations), None)
         plan = self.plan
-        chosen = self._race() if len(plan.combinations) > 1 else next(iter(plan.combinations), None)
         confirmed = [*([] if chosen is None else [chosen]), *plan.baselines]
-        beside = [one for one in plan.combinations if one is not chosen] if plan.protocol == "full" else []
+        full = plan.protocol == "full" and self.choose is None  # a budget measures what it has confirmed
+        beside = [one for one in plan.combinations if one is not chosen] if full else []
         lacking = {one.key: max(0, MEASURED - self._measured(one)) for one in beside}
         self.expect({**lacking, **dict.fromkeys((one.key for one in confirmed), plan.seeds)})
-        for one in beside:
-            self._measure(one, lacking[one.key])
+        self.do_all([attempt for one in beside for attempt in self._measurements(one, lacking[one.key])])
         self._confirm(confirmed, range(plan.seeds))
         if plan.protocol == "full" and plan.seeds > 1 and chosen is not None and plan.baselines:
             most = self.wanted(self.done)
@@ -152,14 +167,14 @@ class Protocol:
             if number and len(left) < 2:  # the others have failed
                 break
             self._expect_of_race(left, sizes[number:])
-            for one in left:
-                attempt = self.of(one, "search", index, tested=self.plan.protocol == "full")
-                first = self.first.get(one.key) if number == 0 and whole else None
-                if first is None:
-                    self._do(attempt)
-                else:
-                    self.done.append(Done(attempt, self.promote(attempt, first), promoted=True))
-                records[one.key].append(self.done[-1].record)
+            attempts = [self.of(one, "search", index, tested=self.plan.protocol == "full") for one in left]
+            first = self.first if number == 0 and whole else {}
+            for attempt in attempts:
+                if (key := attempt.run.combination.key) in first:
+                    records[key].append(self.take(attempt, first[key]))
+            lacking = [attempt for attempt in attempts if attempt.run.combination.key not in first]
+            for attempt, record in zip(lacking, self.do_all(lacking), strict=True):
+                records[attempt.run.combination.key].append(record)
             index += 1
         found = [one for one in self._best(left, records) if all(record.status == "ok" for record in records[one.key])]
         return next(iter(found), None)
@@ -182,26 +197,39 @@ class Protocol:
     def _measured(self, combination: Combination) -> int:
         return sum(bool(one.record.metrics) for one in self.done if one.attempt.run.combination is combination)
 
-    def _measure(self, combination: Combination, count: int) -> None:
+    def _measurements(self, combination: Combination, count: int) -> list[Attempt]:
         """Runs of a fusion that was not chosen, for the table alone."""
         own = [one.attempt.index for one in self.done if one.attempt.run.combination is combination]
-        for index in range(max(own, default=-1) + 1, max(own, default=-1) + 1 + count):
-            self._do(self.of(combination, "search", index, tested=True))
+        first = max(own, default=-1) + 1
+        return [self.of(combination, "search", index, tested=True) for index in range(first, first + count)]
 
     def _confirm(self, combinations: Sequence[Combination], indices: range) -> None:
-        for index in indices:
-            for one in combinations:
-                self._do(self.of(one, "confirm", index, tested=True))
+        self.do_all([self.of(one, "confirm", index, tested=True) for index in indices for one in combinations])
 
     def of(self, combination: Combination, phase: Stage, index: int, *, tested: bool) -> Attempt:
         """A run of a combination with the seed of a phase and an index."""
         training = self.training.get(combination.key, self.plan.training)
         seed = seed_of(self.plan.base, self.split, phase, index)
-        controlled = self.plan.protocol == "full" and phase == "confirm" and combination in self.plan.combinations
-        return Attempt(self.plan.run(combination, seed, training), phase, index, tested, controlled)
+        informed = self.plan.protocol == "full" and phase == "confirm"
+        controlled = informed and combination in self.plan.combinations
+        return Attempt(self.plan.run(combination, seed, training), phase, index, tested, controlled, informed)
 
-    def _do(self, attempt: Attempt) -> None:
-        self.done.append(Done(attempt, self.attempt(attempt)))
+    def do(self, attempt: Attempt) -> Record:
+        """Do a run; its record."""
+        return self.do_all([attempt])[0]
+
+    def do_all(self, attempts: Sequence[Attempt]) -> list[Record]:
+        """Do runs, none of which waits for another; their records."""
+        found = []
+        for attempt, record in self.attempt(attempts):
+            self.done.append(Done(attempt, record))
+            found.append(record)
+        return found
+
+    def take(self, attempt: Attempt, record: Record) -> Record:
+        """Make a record of a search that of a run which is compared."""
+        self.done.append(Done(attempt, self.promote(attempt, record), promoted=True))
+        return self.done[-1].record
 
 
 def probed(record: Record) -> bool:
@@ -217,7 +245,7 @@ def counted(plan: Plan, *, promoted: bool) -> int:
         promoted: whether the search for learning rates has made the first runs of the race.
     """
     count = len(plan.combinations)
-    sizes = rounds(count)
+    sizes = rounds(count) if plan.budget is None else []  # how many runs a budget affords is known when it is measured
     race = sum(sizes) - (count if promoted and sizes else 0)
     confirmed = plan.seeds * (min(count, 1) + len(plan.baselines))
     beside = 0
@@ -249,34 +277,41 @@ def so_far(
     training: Mapping[str, Training],
     first: Mapping[str, Record],
     wanted: Callable[[Sequence[Done]], int],
+    choose: Callable[[Protocol], Combination | None] | None = None,
 ) -> SoFar:
     """What records say of the protocol of a part; the parameters are those of `Protocol`."""
     left: dict[str, float] = {}
 
-    def attempt(one: Attempt) -> Record:
-        record = known.get(one.run.id(splits))
-        if not is_done(record, one):
+    def attempt(attempts: Sequence[Attempt]) -> Iterator[tuple[Attempt, Record]]:
+        complete = True
+        for one in attempts:
+            record = known.get(one.run.id(splits))
+            if record is None or not is_done(record, one):
+                complete = False
+                continue
+            left[one.run.combination.key] = max(0.0, left.get(one.run.combination.key, 0.0) - 1)
+            yield one, record
+        if not complete:
             raise _NotThereError
-        assert record is not None  # noqa: S101 (it is done)
-        left[one.run.combination.key] = max(0.0, left.get(one.run.combination.key, 0.0) - 1)
-        return record
 
     def expect(count: Mapping[str, float]) -> None:
         left.clear()
         left.update(count)
 
-    protocol = Protocol(plan, split_of(splits), training, first, attempt, lambda _, record: record, expect, wanted)
+    protocol = Protocol(
+        plan, split_of(splits), training, first, attempt, lambda _, record: record, expect, wanted, choose
+    )
     try:
         protocol.carry_out()
     except _NotThereError:
         there = [(one.attempt.run.combination.key, one.attempt.phase, one.attempt.index) for one in protocol.done]
         for index in range(plan.seeds):
-            for one in plan.baselines:
+            for one in protocol.plan.baselines:
                 later = protocol.of(one, "confirm", index, tested=True)
                 record = known.get(later.run.id(splits))
                 if record is not None and is_done(record, later) and (one.key, "confirm", index) not in there:
                     protocol.done.append(Done(later, record))
-                    left[one.key] = max(0.0, left[one.key] - 1)
+                    left[one.key] = max(0.0, left.get(one.key, 0.0) - 1)
         return SoFar(protocol.done, left, complete=False)
     return SoFar(protocol.done, dict.fromkeys(left, 0.0), complete=True)
 
@@ -287,7 +322,11 @@ class _NotThereError(LookupError):
 
 def is_done(record: Record | None, attempt: Attempt) -> bool:
     """Whether a record is that of a completed run of the protocol, which has measured on test what it was to."""
-    if record is None or record.status != "ok" or record.purpose != "comparison":
+    if record is None or record.status != "ok":
+        return False
+    if attempt.rung is not None and not attempt.tested:
+        return not probed(record)
+    if record.purpose != "comparison" and attempt.rung is None:
         return False
     if attempt.controlled and record.controls is None:
         return False

@@ -14,7 +14,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mmkit.contract import Split, Task
+import numpy as np
+
+from mmkit.contract import Samples, Split, Task
 from mmkit.data.bad_values import fitted_on
 from mmkit.data.dataset import Dataset
 from mmkit.data.missing import check_inputs, missing_values
@@ -23,18 +25,20 @@ from mmkit.data.subset import joined, with_truth
 from mmkit.errors import UsageError, one_of
 from mmkit.experiments.beside import Beside, calibrated, chosen_of, intervals_of, phases_of, temperature_of
 from mmkit.experiments.controls import controls
-from mmkit.experiments.evaluation import evaluate
+from mmkit.experiments.evaluation import answers_of, evaluate
 from mmkit.experiments.identity import code_of_run, data_of, fold_of, identity, known_by
+from mmkit.experiments.information import bits_of
 from mmkit.experiments.worst import worst_errors
 from mmkit.features.sharing import Shared
 from mmkit.metrics.answers import Answers
-from mmkit.metrics.tensors import Metrics
-from mmkit.model.assembly import Transforms, build_model, chosen_by
+from mmkit.metrics.tensors import Metrics, measured_as_tensors
+from mmkit.model.assembly import Transforms, chosen_by
 from mmkit.model.combination import Combination
-from mmkit.model.network import Model, TrainingStep
+from mmkit.model.network import Model
+from mmkit.model.step import build_step
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.controls import Controls
-from mmkit.records.record import Cost, Loading, Purpose, Record, ReliabilityBin, SampleCounts
+from mmkit.records.record import Cost, Loading, Privacy, Purpose, Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
@@ -44,8 +48,9 @@ from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice, options_of, validated
 from mmkit.speed.flops import parameters
 from mmkit.system.machine import libraries, machine, software
+from mmkit.system.ranks import ranks
 from mmkit.system.settings import Settings
-from mmkit.system.state import own_state, seed_generators
+from mmkit.system.state import own_state, own_threads, seed_generators
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained
 from mmkit.training.optimisation import Training
@@ -66,7 +71,7 @@ class Run:
         combination: encoders, fusion and head.
         seed: of weights, order, augmentation and dropout.
         training: options.
-        settings: device, precision, limit and on_error.
+        settings: device, precision, limit, on_error and threads.
 
     Raises:
         UsageError: the seed is negative.
@@ -97,7 +102,7 @@ class Run:
         """The run that a document describes.
 
         Args:
-            document: what `document` gave; training, objectives and settings may be left out.
+            document: what `document` gave; training, objectives, balance and settings may be left out.
             catalog: where names are looked up; None is what is installed.
 
         Raises:
@@ -111,12 +116,12 @@ class Run:
             if name not in document:
                 raise UsageError(f"a run needs {', '.join(needed)}; the document lacks {name}")
         for name in document:
-            if name not in (possible := (*needed, "objectives", "seed", "training", *settings)):
+            if name not in (possible := (*needed, "objectives", "balance", "seed", "training", *settings)):
                 raise UsageError(f"a run has no entry {name}; {one_of(possible, name)}")
         training = validated("train", document.get("training", {}), options_of(Training))
         return Run(
             catalog.choose("task", document["task"]),
-            Combination.of({"objectives": (), **document}, catalog),
+            Combination.of({"objectives": (), "balance": None, **document}, catalog),
             document.get("seed", 0),
             Training(**training),  # type: ignore[arg-type]  # checked
             Settings(**{name: document[name] for name in settings if name in document}),
@@ -129,6 +134,8 @@ class Run:
     def id(self, splits: Splits) -> str:
         """A hash over all that determines the result. All splits are read for it, and none is decoded."""
         document = {**self.document(), **known_by(splits.task)}
+        if (world := ranks().world) > 1:
+            document["ranks"] = world
         return identity(document, data_of(splits), code_of_run(self.task, self.combination, splits))
 
 
@@ -163,7 +170,7 @@ def execute(
         DataError: a value cannot be read, no sample of train or validation has truth, or an input has no value there.
         MmkitError: training diverged.
     """
-    with own_state(run.settings.device, seed=run.seed):
+    with own_state(run.settings.device, seed=run.seed), own_threads(run.settings.threads):
         splits = splits or run.splits(catalog or installed())
         return _executed(run, splits, shared or Shared(), purpose, beside or Beside(), tested=tested)
 
@@ -175,9 +182,9 @@ def _executed(
     task, own = splits.task, splits.own()
     train = partial(_train, run, shared=shared, beside=beside, search=purpose == "search")
     result = own.retry_without_rejected(train)
-    on_test = controls_of = None
+    on_test = controls_of = bits = None
     if tested and purpose != "search":
-        on_test, controls_of = own.retry_without_rejected(partial(_test, run, result, beside=beside))
+        on_test, controls_of, bits = own.retry_without_rejected(partial(_test, run, result, beside=beside))
     model = MultimodalModel(
         result.module,
         run.combination,
@@ -205,11 +212,13 @@ def _executed(
         best_epoch=trained.best,
         averaged_epochs=trained.averaged,
         phases=phases_of(trained, tuned=bool(result.frozen.tuned)),
-        still_improving=trained.best > run.training.plan(len(own.with_truth("train")))[0] * (1 - LAST),
+        still_improving=trained.best > _planned(run, result, own) * (1 - LAST),
         calibrated=calibrated(result.module, result.frozen, own, tested=on_test is not None),
+        private=None if trained.private is None else Privacy(**dataclasses.asdict(trained.private)),
         chosen=chosen_by(result.module),
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,
+        bits=_scores(own, bits),
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test) if on_test else None,
         reliability=_reliability(on_test) if on_test else [],
@@ -224,8 +233,11 @@ def _executed(
         loading=Loading(trained.loading, trained.loading / trained.seconds, trained.workers),
         cost=Cost(parameters(result.module)[0]),
         seconds=time.time() - began,
+        ranks=ranks().world,
         **surroundings(run),
     )
+    if beside.answers is not None and measured_as_tensors(task.target):
+        own.retry_without_rejected(partial(_keep_answers, beside.answers / f"{record.id}.npz", run, result))
     if on_test and beside.worst is not None:
         _worst(record.id, run, result, beside.worst, own).write(beside.worst)
     return record, model
@@ -249,6 +261,8 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
     for warning in check_inputs(splits):
         shared.warn_once(warning)
+    if untold := _untold_tokens(run, train):
+        shared.warn_once(untold)
     checkpoints = beside.checkpoints
     if checkpoints is not None:  # the number of samples says which values were rejected so far
         checkpoints = dataclasses.replace(checkpoints, of=[checkpoints.of, len(train), len(validation)])
@@ -258,8 +272,9 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
     for samples in (train, validation):
         transforms.read_truth(samples, shared)
-    module, objectives = build_model(run.combination, transforms, shared)
-    step = TrainingStep(module, objectives).to(run.settings.device)
+    options = run.training
+    step = build_step(run.combination, transforms, shared, options.absence, options.mixup).to(run.settings.device)
+    module = step.model
     frozen = Frozen(module, run.combination, transforms, run.settings, run.training.copies, shared)
     metric = _epoch_metric(splits.task)
     measured = partial(evaluate, module, transforms.truth, truths=validation.truth, precision=run.settings.precision)
@@ -289,6 +304,25 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
 
 
+def _planned(run: Run, result: _TrainingResult, splits: Splits) -> int:
+    """The number of epochs that were planned; where encoders were tuned, that of a training without tuning."""
+    tuned = bool(result.frozen.tuned)
+    return run.training.plan(len(splits.with_truth("train")))[0] if tuned else result.trained.planned
+
+
+def _untold_tokens(run: Run, train: Samples) -> str:
+    """What to say where nothing tells learned tokens what they stand for; empty where something does."""
+    options = run.training
+    if options.missing == "neutral" or options.modality_dropout or run.combination.fusion is None:
+        return ""
+    if any(missing_values(train, run.combination.encoders).values()):
+        return ""
+    return (
+        f"train.missing={options.missing}: no training sample lacks an input, so nothing is learned that "
+        "could stand for one; -o train.modality_dropout=.2 leaves inputs out"
+    )
+
+
 def _fitted_on(splits: Splits, transforms: Transforms) -> dict[str, int]:
     """How many samples a transform was fitted on, by input, where that is not all of them."""
     train = splits.with_truth("train")
@@ -296,20 +330,32 @@ def _fitted_on(splits: Splits, transforms: Transforms) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count < len(train)}
 
 
-def _test(
-    run: Run, result: _TrainingResult, splits: Splits, *, beside: Beside
-) -> tuple[Metrics | Answers, Controls | None]:
-    """Evaluate the trained model on test, which is decoded here for the first time, and its controls if asked for."""
+class _Tested(NamedTuple):
+    """What test says of a trained model; beside the metrics what was asked for."""
+
+    measured: Metrics | Answers
+    controls: Controls | None
+    bits: list[float] | None
+
+
+def _test(run: Run, result: _TrainingResult, splits: Splits, *, beside: Beside) -> _Tested:
+    """Evaluate the trained model on test, which is decoded here for the first time, with what goes beside it."""
     test, metric = splits("test"), splits.task.metric
     data = result.frozen.dataset(test, augment=False, split="test")
     measured = partial(
         evaluate, result.module, result.transforms.truth, truths=test.truth, precision=run.settings.precision
     )
     on_test = measured(data)
-    if not beside.controls:
-        return on_test, None
-    score = on_test.compute([metric])[metric]
-    return on_test, controls(lambda changed: measured(changed, names=[metric]).compute([metric])[metric], data, score)
+    controls_of = bits = None
+    if beside.controls:
+        score = on_test.compute([metric])[metric]
+        controls_of = controls(lambda one: measured(one, names=[metric]).compute([metric])[metric], data, score)
+    if beside.bits:
+        train, validation = splits.with_truth("train"), splits.with_truth("validation")
+        of_validation = result.frozen.dataset(validation, augment=False, split="validation")
+        module, truth = result.module, result.transforms.truth
+        bits = bits_of(on_test, module, truth, train.truth, of_validation, data, run.settings.precision)
+    return _Tested(on_test, controls_of, bits)
 
 
 def _worst(id_: str, run: Run, result: _TrainingResult, folder: Path, splits: Splits) -> Worst:
@@ -317,6 +363,17 @@ def _worst(id_: str, run: Run, result: _TrainingResult, folder: Path, splits: Sp
     test = splits("test")
     data = result.frozen.dataset(test, augment=False, split="test")
     return worst_errors(id_, result.module, result.transforms.truth, data, test, run.settings.precision, folder)
+
+
+def _keep_answers(file: Path, run: Run, result: _TrainingResult, splits: Splits) -> None:
+    """Keep what a model answers to the samples with truth of validation and test; nothing is measured."""
+
+    def of(name: Split) -> np.ndarray[Any, Any]:
+        data = result.frozen.dataset(splits.with_truth(name), augment=False, split=name)
+        return answers_of(result.module, result.transforms.truth, data, run.settings.precision).numpy()
+
+    file.parent.mkdir(exist_ok=True)
+    np.savez(file, validation=of("validation"), test=of("test"))
 
 
 def failed(run: Run, splits: Splits, error: Exception, purpose: Purpose = "comparison") -> Record:
@@ -339,7 +396,7 @@ def surroundings(run: Run) -> dict[str, Any]:
     return {
         "device": run.settings.device,
         "precision": run.settings.precision,
-        "machine": machine(),
+        "machine": {**machine(), "threads": run.settings.threads},
         "software": software(),
         "plugins": plugins,
         "libraries": libraries(plugins),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,9 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.records.choice import criterion
 from mmkit.records.record import Record
 from mmkit.system.files import write_json
+
+LEFT = ".left"
+"""In the folder of models: those that other processes leave."""
 
 Execute = Callable[[Run], tuple[Record, MultimodalModel]]
 
@@ -42,12 +46,29 @@ class BestModels:
         self.splits = splits
         self.records = records
 
-    def keep(self, run: Run, record: Record, model: MultimodalModel) -> None:
-        """Save the model of a run that has just ended, unless another seed of its combination is as good or better."""
+    @property
+    def beside(self) -> Path:
+        """The folder where another process leaves the model of a run, until it is known whether it is the best."""
+        return (self.folder / "models" / LEFT).resolve()
+
+    def keep(self, run: Run, record: Record, model: MultimodalModel | Path) -> None:
+        """Save the model of a run that has just ended, unless another seed of its combination is as good or better.
+
+        Args:
+            run: that has ended.
+            record: of it.
+            model: of it; or the folder in which another process has left it, which is moved or removed.
+        """
         rank = _rank(record)
         others = [ranked for id_, ranked in self._ranks(run).items() if id_ != record.id]
         if rank is not None and all(other < rank for other in others):
             self._save(run, record, model)
+        elif isinstance(model, Path):
+            shutil.rmtree(model)
+
+    def clear(self) -> None:
+        """Remove what other processes have left that were ended."""
+        shutil.rmtree(self.beside, ignore_errors=True)
 
     def complete(self, runs: Iterable[Run], execute: Execute, tell: Callable[[str], None]) -> None:
         """Train again what is best on validation and has no saved model: it was recorded without saving."""
@@ -82,12 +103,17 @@ class BestModels:
             return ""
         return str(id_) if (path / DESCRIPTION).is_file() and (path / WEIGHTS).is_file() else ""
 
-    def _save(self, run: Run, record: Record, model: MultimodalModel) -> None:
+    def _save(self, run: Run, record: Record, model: MultimodalModel | Path) -> None:
         path = model_folder(self.folder, run.combination)
         _note(path).unlink(missing_ok=True)  # what says which seed it is never stands beside another model
         if not (path / DESCRIPTION).exists():
             (path / WEIGHTS).unlink(missing_ok=True)  # of a model whose description was taken away
-        remembering(model, self.splits).save(path)
+        if isinstance(model, Path):
+            if path.exists():
+                shutil.rmtree(path)
+            model.replace(path)
+        else:
+            remembering(model, self.splits).save(path)
         note = {"metric": criterion([record]).metric, "rank": _rank(record), "seed": record.seed, "id": record.id}
         write_json(_note(path), note, indent=None)
 

@@ -66,40 +66,49 @@ def search_runs(plan: Plan) -> tuple[int, int]:
 
 
 def search(
-    plan: Plan, combination: Combination, attempt: Callable[[Run], Record], seed: int
-) -> tuple[Training, RateSearch] | None:
-    """Choose the training of a combination on validation.
+    plan: Plan, combinations: Sequence[Combination], attempt: Callable[[Sequence[Run]], Sequence[Record]], seed: int
+) -> dict[str, tuple[Training, RateSearch]]:
+    """Choose the training of combinations on validation.
 
     Args:
         plan: has the rates.
-        combination: that is trained.
-        attempt: the record of a search run; of a failed one, too.
-        seed: of its trainings.
+        combinations: that are trained.
+        attempt: the records of search runs, none of which waits for another; of failed ones, too.
+        seed: of their trainings.
 
     Returns:
-        The training and how it was chosen; None if no training of the search was completed.
+        By key the training and how it was chosen, without combinations of which no training of the search was
+        completed.
     """
-    runs = rate_runs(plan, combination, seed)
-    tried = [(run, attempt(run)) for run in runs]
-    by = criterion(record for _, record in tried)
-    completed = [one for one in tried if one[1].status == "ok"]
-    if not completed:
-        return None
-    run, record = max(completed, key=lambda one: by.score([one[1]]))
-    if plan.may_extend and record.still_improving:
-        longer = replace(run, training=_twice(run.training))
-        tried.append((longer, attempt(longer)))
-        if tried[-1][1].status == "ok" and by.score([tried[-1][1]]) > by.score([record]):
-            run = longer
-    told = RateSearch(
+    runs = [run for one in combinations for run in rate_runs(plan, one, seed)]
+    tried: dict[str, list[tuple[Run, Record]]] = {}
+    for run, record in zip(runs, attempt(runs), strict=True):
+        tried.setdefault(run.combination.key, []).append((run, record))
+    by = {key: criterion(record for _, record in of) for key, of in tried.items()}
+    best: dict[str, tuple[Run, Record]] = {}
+    for key, of in tried.items():
+        if completed := [one for one in of if one[1].status == "ok"]:
+            best[key] = max(completed, key=lambda one, key=key: by[key].score([one[1]]))  # type: ignore[misc]
+    improving = [run for run, record in best.values() if plan.may_extend and record.still_improving]
+    longer = [replace(run, training=_twice(run.training)) for run in improving]
+    for run, record in zip(longer, attempt(longer), strict=True) if longer else ():
+        key = run.combination.key
+        tried[key].append((run, record))
+        if record.status == "ok" and by[key].score([record]) > by[key].score([best[key][1]]):
+            best[key] = run, record
+    return {key: (run.training, _told(plan, run.training, tried[key], by[key], seed)) for key, (run, _) in best.items()}
+
+
+def _told(plan: Plan, training: Training, tried: Sequence[tuple[Run, Record]], by: Criterion, seed: int) -> RateSearch:
+    """How a training was chosen."""
+    return RateSearch(
         seed,
         by.metric,
-        [_tried(one, found, by) for one, found in tried],
-        run.training.lr,
-        run.training.epochs,
-        _end(run.training.lr, plan.rates),
+        [tried_of(found, one.training.lr, one.training.epochs, by) for one, found in tried],
+        training.lr,
+        training.epochs,
+        end_of(training.lr, plan.rates),
     )
-    return run.training, told
 
 
 def known_search(
@@ -107,14 +116,14 @@ def known_search(
 ) -> tuple[Training, RateSearch] | None:
     """What records say that was chosen for a combination; None if a training of its search is not there."""
 
-    def attempt(run: Run) -> Record:
-        id_ = run.id(splits)
-        if id_ not in known:
-            raise _NotThereError(id_)
-        return known[id_]
+    def attempt(runs: Sequence[Run]) -> list[Record]:
+        ids = [run.id(splits) for run in runs]
+        if lacking := [id_ for id_ in ids if id_ not in known]:
+            raise _NotThereError(lacking[0])
+        return [known[id_] for id_ in ids]
 
     try:
-        return search(plan, combination, attempt, seed)
+        return search(plan, [combination], attempt, seed).get(combination.key)
     except _NotThereError:
         return None
 
@@ -127,11 +136,13 @@ def _twice(training: Training) -> Training:
     return replace(training, epochs=2 * training.epochs, min_steps=2 * training.min_steps)
 
 
-def _tried(run: Run, record: Record, by: Criterion) -> Tried:
-    return Tried(record.id, run.training.lr, run.training.epochs, record.validation.get(by.metric))
+def tried_of(record: Record, rate: float, epochs: int, by: Criterion) -> Tried:
+    """A training of a search, by its record and the metric that chooses."""
+    return Tried(record.id, rate, epochs, record.validation.get(by.metric))
 
 
-def _end(rate: float, rates: Sequence[float]) -> Literal["lowest", "highest"] | None:
+def end_of(rate: float, rates: Sequence[float]) -> Literal["lowest", "highest"] | None:
+    """Whether a rate is the lowest or the highest of several."""
     if len(rates) == 1 or rates[0] < rate < rates[-1]:
         return None
     return "lowest" if rate == rates[0] else "highest"

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -16,16 +17,17 @@ from mmkit.data.readings import InputBatch
 from mmkit.data.splits import Splits
 from mmkit.data.subset import first
 from mmkit.features.sharing import Shared
-from mmkit.model.assembly import Transforms, build_model
+from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
-from mmkit.model.network import Model, TrainingStep
+from mmkit.model.network import Model
+from mmkit.model.step import build_step
 from mmkit.records.record import Cost
 from mmkit.speed.flops import Flops, added, flops_per_sample, parameters
 from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
+from mmkit.training.descent import add_gradients, after_turn, turns_of
 from mmkit.training.frozen import Frozen
-from mmkit.training.loop import losses
 from mmkit.training.optimisation import Training
 from mmkit.training.phases import held
 
@@ -73,9 +75,10 @@ class Subject:
             )
             clock = clock_of(self.device)
             began = clock()
-            self.module, objectives = build_model(combination, transforms, shared)
+            step = build_step(combination, transforms, shared, training.absence, training.mixup)
             self.building = clock() - began
-        self.step = TrainingStep(self.module, objectives).to(device)
+        self.step = step.to(device)
+        self.module = step.model
         self.prediction = _Prediction(self.module)
         frozen = Frozen(self.module, combination, transforms, settings, training.copies, features)
         began = clock()
@@ -84,6 +87,7 @@ class Subject:
         # Not in groups: whether a batch comes in two depends on the samples, and combinations are compared.
         encoded = frozen.dataset(samples, augment=False).grouped(())
         rows = torch.arange(INFERENCE_BATCH) % transformed.size
+        self.raw = transformed
         self.data, self.truths, self.transform = encoded, samples.truth, transforms.truth
         self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
         self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
@@ -111,6 +115,18 @@ class Subject:
             known.setdefault(names[-1], FrozenEncoder(encoder, self.batch[name], self.one[name], self._forward))
         return names
 
+    def whole(self, size: int = INFERENCE_BATCH) -> Callable[[], Batch]:
+        """A prediction of a batch of so many samples, frozen encoders included."""
+        return self.whole_of(self.raw_batch(size))
+
+    def whole_of(self, batch: Mapping[str, InputBatch]) -> Callable[[], Batch]:
+        """A prediction of a batch of `raw_batch`."""
+        return partial(self._forward, batch)
+
+    def raw_batch(self, size: int) -> dict[str, InputBatch]:
+        """A batch of so many samples, those of the split again and again."""
+        return self.raw.batch(torch.arange(size) % self.raw.size)[0]
+
     def predict(self) -> None:
         """Predict a batch from the features of frozen encoders."""
         self._forward(self.encoded)
@@ -119,9 +135,9 @@ class Subject:
         """Predict one sample from the features of frozen encoders."""
         self._forward(self.encoded_one)
 
-    def _forward(self, batch: Mapping[str, InputBatch], module: nn.Module | None = None) -> None:
+    def _forward(self, batch: Mapping[str, InputBatch], module: nn.Module | None = None) -> Any:
         with torch.inference_mode(), autocast(self.device, self.precision):
-            (module or self.prediction)(batch)
+            return (module or self.prediction)(batch)
 
     def probe(self) -> None:
         """Do one training step of the first phase, in which encoders that are tuned later stay as they came."""
@@ -138,13 +154,16 @@ class Subject:
             self.train(self.probe_few, self.truth_of_few)
 
     def train(self, batch: Mapping[str, InputBatch] | None = None, truth: Batch | None = None) -> None:
-        """Do one training step."""
-        loss = losses(self.step, batch or self.training_batch, truth or self.truth, self.precision)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if self.clip is not None:
-            torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
-        self.optimizer.step()
+        """Do one training step, or those of its turns."""
+        truth = truth or self.truth
+        truth = {**truth, "index": torch.arange(len(truth["mask"]), device=self.device)}
+        for _ in turns_of(self.step):
+            self.optimizer.zero_grad(set_to_none=True)
+            add_gradients(self.step, self.step, batch or self.training_batch, truth, self.precision)
+            after_turn(self.step)
+            if self.clip is not None:
+                torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
+            self.optimizer.step()
 
     def train_from_scratch(self) -> None:
         """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
@@ -172,7 +191,7 @@ class _Prediction(nn.Module):
 class FrozenEncoder:
     """A frozen encoder that several models share, to be measured, with its batches."""
 
-    def __init__(self, encoder: nn.Module, values: InputBatch, one: InputBatch, forward: Callable[..., None]) -> None:
+    def __init__(self, encoder: nn.Module, values: InputBatch, one: InputBatch, forward: Callable[..., Any]) -> None:
         self.module = _EncoderAsModel(encoder)
         self.values = values
         self.encode = partial(forward, {"batch": values}, self.module)

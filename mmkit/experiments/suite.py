@@ -8,6 +8,8 @@ DIR/unread.parquet  the values that could not be used
 DIR/verdicts.jsonl  the verdicts, with the runs that each rests on
 DIR/models/         the model of the best run of each combination, with --save
 DIR/worst/          the worst errors of each run with their samples, with --with-samples
+DIR/budget.json     what was measured before a search within a budget, by which it is spent
+DIR/blend/          the answers of its models on validation and test
 DIR/command.txt     the command that asked for it
 DIR/tensorboard/    event files, a folder a run, with --tensorboard
 DIR/profile/        traces of one combination, with --profile
@@ -16,17 +18,22 @@ DIR/profile/        traces of one combination, with --profile
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence, Set
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
+from mmkit.experiments.budget import Means, asked_of
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
-from mmkit.experiments.forecast import SHORT, forecast_of
+from mmkit.experiments.forecast import SHORT, Forecast, forecast_of
 from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.outlook import means_of, outlook_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.profiling import profiled_one, write_traces
@@ -48,9 +55,12 @@ from mmkit.report.html import html_of
 from mmkit.report.page.page import page
 from mmkit.report.summary import Cell, Row, best, names, rows, table, tied
 from mmkit.report.verdict import Verdict, verdict
+from mmkit.system.executors.jobs import Executor, closed
+from mmkit.system.executors.serial import Serial
 from mmkit.system.files import at_home, owned, write_json, write_text
 from mmkit.system.progress import SILENT, Progress
-from mmkit.system.state import own_state
+from mmkit.system.state import own_state, own_threads
+from mmkit.system.times import in_words
 from mmkit.training.events import check_installed
 from mmkit.transforms.truth import Categories
 
@@ -62,8 +72,9 @@ class Suite:
     Args:
         folder: of the suite.
         plan: of the suite.
-        records: of the runs that are compared, in their order, then of yardsticks. Those of searches for learning rates
-            are in `records.jsonl` alone, but for the best of each fusion where several race.
+        records: of the runs that are compared, in their order, and those that a budget has stopped; then of a blend and
+            of yardsticks. Those of searches for learning rates are in `records.jsonl` alone, but for the best of each
+            fusion where several race.
         terms: of the verdict.
     """
 
@@ -160,6 +171,8 @@ def carry_out(
     keep: int | None = None,
     tensorboard: bool = False,
     profile: str | bool = False,
+    modes: bool = False,
+    executor: Executor | None = None,
     progress: Progress = SILENT,
 ) -> Suite:
     """Run all runs of the plan that the folder does not hold yet, and measure and save what it lacks of the others.
@@ -180,64 +193,81 @@ def carry_out(
         keep: bytes of transformed splits there; None is a tenth of what is free, at most 20 GiB.
         tensorboard: also write event files of the runs that are done now.
         profile: also trace one combination: its name, or True for the only one.
+        modes: also time the chosen fusion compiled, and as a CUDA graph; of the full protocol with costs.
+        executor: does the runs, and is closed at the end; None does one after the other in this process.
         progress: receives reports of progress.
 
     Raises:
         UsageError: the folder cannot be written, is in use, or holds records of another task; or of another machine,
-            other versions, other data or other code; or several combinations are to be traced.
+            other versions, other data or other code; or several combinations are to be traced; or several workers
+            are to spend a budget.
         UnavailableError: yardsticks or event files are asked for, and what they need is not installed.
         DataError: a record cannot be read, or truth cannot be used.
         MmkitError: no combination can be built; the error is that of the first.
     """
-    folder = at_home(folder)
-    if save and plan.folds:
-        raise UsageError(
-            f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "
-            "the rows; leave out --folds to save models"
-        )
-    if tensorboard:
-        check_installed()
+    folder, executor = at_home(folder), executor or Serial()
+    _check_asked(plan, executor, save=save, tensorboard=tensorboard, modes=modes, cost=cost)
+    began = time.monotonic()
     traced = profiled_one(
         plan, {called: one for one, called in zip(plan.all, names(rows_of(plan)), strict=True)}, profile
     )
-    with owned(folder):  # first, because opening the records removes a line that another process is writing
+    # The lock comes first, because opening the records removes a line that another process is writing.
+    with owned(folder), own_threads(plan.settings.threads), closed(executor), _common(cache, executor) as common:
         file = RecordFile(folder / "records.jsonl")
         known = file.read()
         parts = [Part.of(part, catalog, known, folder, mix=mix) for part in plan.parts]
         kept = _begun(plan, parts, known, folder, progress, command)
-        shared = Shared(cache, progress, keep)
+        shared = Shared(common, progress, keep)
         with kept.told(progress):
             terms = Terms(read_groups(folder), plan.same, plan.protocol)
             states = [part.state(known, terms) for part in parts]
             pending = {key for part in parts for key in part.unsearched}
             pending |= {key for state in states for key, count in state.left.items() if count > 0}
-            if pending:
-                _check(plan, parts, progress)
+            start = _ready(plan, parts, executor, progress) if pending else 0.0
             with_yardsticks = wanted(yardsticks, parts[0].splits)
             uncosted = [
                 _uncosted(state, known, part.splits) if cost else {} for part, state in zip(parts, states, strict=True)
             ]
             tried = pending | {run.combination.key for runs in uncosted for run in runs.values()}
+            asked = asked_of(plan)
             plan, buildable = _buildable(plan, tried, parts[0].splits, shared)
             parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
             kept.runs = max(kept.finished, counted(plan, promoted=bool(plan.rates)))
-            waiting = {key: one for key, one in buildable.items() if key in pending}
-            forecast = forecast_of(parts, waiting, states, shared, cost=cost)
+            waiting = {key: one for key, one in buildable.items() if key in pending and parts[0].means is None}
+            forecast = forecast_of(
+                parts, waiting, states, shared, cost=cost, detailed=cost, workers=executor.workers, start=start
+            )
+            means = parts[0].means
             if pending:
-                estimate = forecast.estimate()
-                if estimate.total >= SHORT:
-                    progress.note(estimate.sentence())
-                progress.remaining(estimate.total)
+                means = _told(plan, means, asked, forecast, known.values(), began, progress)
             events = folder if tensorboard else None
             steps = [
-                Steps(part, number, catalog, file, known, kept, shared, forecast, terms, samples, events)
+                Steps(
+                    part,
+                    number,
+                    catalog,
+                    file,
+                    known,
+                    kept,
+                    shared,
+                    forecast,
+                    terms,
+                    samples,
+                    events,
+                    detailed=cost and plan.protocol == "full",
+                    modes=modes,
+                    costed=cost and plan.search_options,
+                    executor=executor,
+                )
                 for number, part in enumerate(parts)
             ]
             if traced is not None:
                 progress.stage(f"profile of {traced.label}")
                 for path in write_traces(traced, plan, parts[0].splits, folder, shared):
                     progress.note(f"{path} is a trace for Perfetto or chrome://tracing")
-            costs = steps[0].costs(buildable if cost else {}) if tried else Costs({}, {})
+            now = buildable if cost and not plan.search_options else {}  # options that are searched: once chosen
+            costs = steps[0].costs(now) if tried else Costs({}, {})
+            steps = steps if means is None else [_with_budget(steps[0], means, began, forecast.costs)]
             for step, runs in zip(steps, uncosted, strict=True):
                 step.add_costs(runs, costs)
             done: list[Record] = []
@@ -246,9 +276,64 @@ def carry_out(
             while steps:  # one after the other, and what a fold has read goes with it
                 step = steps.pop(0)
                 of_part = step.all(buildable, costs, save=save)
-                done += [record for _, record in of_part]
+                done += [record for _, record in of_part if record.purpose != "search" or record.stopped]
+                beside += step.blend(of_part)
                 beside += step.yardsticks(of_part) if with_yardsticks else []
+                if step.budget is not None:
+                    plan = step.budget.plan  # with the options that were chosen
             return _judged(Suite(folder, plan, [*done, *beside], terms), kept)
+
+
+def _told(
+    plan: Plan,
+    means: Means | None,
+    asked: str,
+    forecast: Forecast,
+    known: Iterable[Record],
+    began: float,
+    progress: Progress,
+) -> Means | None:
+    """Tell how long what is left will take, or what a budget affords; the means of a budget.
+
+    Raises:
+        UsageError: a budget that is too small.
+    """
+    if plan.budget is None:
+        estimate = forecast.estimate()
+        if estimate.total >= SHORT:
+            progress.note(estimate.sentence())
+        if told := forecast.of_workers():
+            progress.note(told)
+        progress.remaining(estimate.total)
+        return None
+    if means is not None:
+        outlook = outlook_of(plan, means)  # a budget may have become too small
+        if trained := [record.seconds or 0.0 for record in known]:
+            spent = in_words(means.setup + sum(trained))
+            progress.note(f"{spent} of a budget of {in_words(plan.budget)} are spent; the search goes on")
+        else:
+            progress.note(outlook.sentence())
+        return means
+    means = means_of(plan, asked, forecast, setup=time.monotonic() - began + forecast.costs)
+    progress.note(outlook_of(plan, means).sentence())
+    return means
+
+
+def _with_budget(step: Steps, means: Means, began: float, costs: float) -> Steps:
+    """The step with its search within a budget; what was measured is kept before the first training.
+
+    Args:
+        step: of the suite.
+        means: by which the budget is spent.
+        began: when the suite was begun.
+        costs: seconds of measuring costs, which is done after a search for options.
+    """
+    if step.part.means is None:
+        later = costs if step.part.plan.search_options else 0.0
+        means = replace(means, setup=time.monotonic() - began + later)
+        with step.kept.writing():
+            means.write(step.kept.folder)
+    return replace(step, budget=step.budget_of(means))
 
 
 def _judged(suite: Suite, kept: Kept) -> Suite:
@@ -298,12 +383,50 @@ def _begun(
     return kept
 
 
-def _check(plan: Plan, parts: Iterable[Part], progress: Progress) -> None:
-    """Tell what stands out in the task of each part, each thing once."""
+@contextmanager
+def _common(cache: Path | None, executor: Executor) -> Iterator[Path | None]:
+    """The cache; without one, several processes have one for this suite alone, and compute each feature once."""
+    if cache is not None or isinstance(executor, Serial):
+        yield cache
+        return
+    with TemporaryDirectory(prefix="mmkit-") as folder:
+        yield Path(folder)
+
+
+def _check_asked(plan: Plan, executor: Executor, *, save: bool, tensorboard: bool, modes: bool, cost: bool) -> None:
+    """Refuse what does not go together."""
+    if plan.budget is not None and not isinstance(executor, Serial):
+        raise UsageError(
+            "a search within a budget decides by what each run took, one after the other; leave out --workers and "
+            "--engine, or --budget"
+        )
+    if save and plan.folds:
+        raise UsageError(
+            f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "
+            "the rows; leave out --folds to save models"
+        )
+    if tensorboard:
+        check_installed()
+    if modes and (plan.protocol != "full" or not cost):
+        raise UsageError(
+            "--modes times the fusion that the full protocol chooses; add --protocol full, and leave out --no-cost"
+        )
+
+
+def _ready(plan: Plan, parts: Iterable[Part], executor: Executor, progress: Progress) -> float:
+    """Start workers before anything is measured, and tell what stands out in the task of each part, each thing once.
+
+    Returns:
+        The seconds that starting the workers took.
+    """
+    if executor.workers > 1:
+        progress.stage(f"{executor.workers} workers start")
+    start = executor.start()
     progress.stage("checks of the task")
     lines = (check_task(part.splits, refuse_unseen=refuses_unseen(plan)) for part in parts)
     for line in dict.fromkeys(itertools.chain.from_iterable(lines)):
         progress.note(line)
+    return start
 
 
 def refuses_unseen(plan: Plan) -> bool:
@@ -323,7 +446,8 @@ def _buildable(plan: Plan, pending: Set[str], splits: Splits, shared: Shared) ->
     """
     every = {combination.key: combination for combination in plan.all}
     tried = (every[key] for key in every if key in pending)
-    errors = {one.combination.key: one.error for one in dry_run(tried, splits, plan.settings, shared) if one.error}
+    tested = dry_run(tried, splits, plan.settings, shared, training=plan.training)
+    errors = {one.combination.key: one.error for one in tested if one.error}
     of_combinations = [errors.get(combination.key) for combination in plan.combinations]  # without baselines
     if of_combinations[0] and all(isinstance(error, MmkitError) for error in of_combinations):
         raise of_combinations[0]

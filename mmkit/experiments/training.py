@@ -1,13 +1,16 @@
 """One combination trained to be used: searched, trained, calibrated, tested, and kept in a folder that can be resumed.
 
 DIR/model.json, DIR/model.safetensors   the model, for `mmkit.load`
-DIR/trained_on.safetensors   salted hashes of the rows of train and validation, by which `mmkit evaluate` knows them
+DIR/trained_on.safetensors   salted hashes of the rows of train and validation, by which `mmkit evaluate` knows them;
+    not of a private training
 DIR/README.md        the card: what the model is, how it was made, what it is worth
 DIR/record.json      the record of its run; it is written last, and says that the training has ended
 DIR/train.json       what was asked for, and of which data and code
 DIR/scores/, DIR/splits.parquet, DIR/unread.parquet, DIR/data.json   as in the folder of a suite
 DIR/checkpoint/      while it is trained: the checkpoint of each training, and the records of those that have ended
 DIR/tensorboard/     event files, if they are asked for
+
+Of several ranks each calls `train` with the same. The first alone reads the folder, writes to it and shows progress.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mmkit.data.bad_values import RejectedError
 from mmkit.data.splits import Splits, splits_of
-from mmkit.errors import DataError, MmkitError, UsageError, one_of
-from mmkit.experiments.asked import ASKED, asked_of, check_same, read_asked
+from mmkit.errors import DataError, MmkitError, TrainingError, UsageError, one_of
+from mmkit.experiments.asked import ASKED, asked_of, check_alike, check_same, read_asked
 from mmkit.experiments.beside import Beside
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.identity import SPLITS, warn_unseen
@@ -37,7 +41,7 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.model.saving import BEGUN, DESCRIPTION, WEIGHTS
-from mmkit.model.trained import MultimodalModel
+from mmkit.model.trained import CARD, MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import Purpose, RateSearch, Record, Refit
 from mmkit.records.splits import write_splits
@@ -47,12 +51,14 @@ from mmkit.report.card import card
 from mmkit.report.labels import ALONE
 from mmkit.system.files import at_home, owned, replacing, utf8, write_json
 from mmkit.system.hashing import fingerprint
-from mmkit.system.progress import SILENT, Progress
-from mmkit.system.state import own_state
+from mmkit.system.progress import MUTE, SILENT, Progress
+from mmkit.system.ranks import ranks, together
+from mmkit.system.state import own_state, own_threads
 from mmkit.training.checkpoints import Checkpoints
 from mmkit.training.events import Events, check_installed
+from mmkit.training.privacy_accounting import opacus
 
-RECORD, CARD, CHECKPOINT = "record.json", "README.md", "checkpoint"
+RECORD, CHECKPOINT = "record.json", "checkpoint"
 
 
 @dataclass(frozen=True)
@@ -67,6 +73,7 @@ class Keeping:
         tensorboard: write event files.
         licence: of the model, for its card; None is "not stated".
         command: that the card shows.
+        name: of the model, for its card; empty is that of its folder.
 
     Raises:
         UsageError: a value that is not possible.
@@ -80,6 +87,7 @@ class Keeping:
     tensorboard: bool = False
     licence: str | None = None
     command: str = ""
+    name: str = ""
 
     def __post_init__(self) -> None:
         if self.minutes is not None and not self.minutes > 0:
@@ -119,6 +127,8 @@ def train(
 ) -> Made:
     """Train the only combination of a plan, and keep the model; an interrupted training goes on where it was.
 
+    On the ranks that were started, see `together`; each has the model in the end.
+
     Args:
         planned: of one combination, without baselines.
         folder: of the model; it is created if needed.
@@ -133,33 +143,78 @@ def train(
         UsageError: the plan has several combinations, or the folder cannot be used: it holds something else, or a
             training with other options, data or code.
         DataError: data, truth or a checkpoint cannot be read.
+        UnavailableError: private training needs Opacus, which is not installed.
         MmkitError: training diverged, or something cannot be written.
         KeyboardInterrupt: the user has ended it; what was trained so far is kept.
     """
     combination = one_of_a_kind(planned.all)
+    balance = combination.balance
+    taught = combination.taught
+    if keeping.refit and taught:
+        raise UsageError(
+            f"objective {taught[0].name} has teachers that know nothing of validation, on which --refit trains; leave "
+            "out one of them"
+        )
+    if keeping.refit and planned.training.private is not None:
+        raise UsageError(
+            "--refit trains twice on the rows of train, and each training spends epsilon of its own; leave out --refit"
+        )
+    if keeping.refit and balance is not None and getattr(balance.spec, "validation", False):
+        raise UsageError(
+            f"balance {balance.name} measures on validation, on which --refit trains; leave out one of them"
+        )
+    if planned.training.private is not None:
+        opacus()
     run = Run(planned.task, combination, keeping.seed, planned.training, planned.settings)
     folder = at_home(folder)
-    _check_free(folder)
-    with owned(folder):
-        splits = splits_of(planned.task, catalog, planned.settings)
-        asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
-        if (before := read_asked(folder)) is not None and _holds(folder):
-            check_same(before, asked, folder, splits.task)
-            if (known := _finished(folder)) is not None:
-                model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
-                return Made(folder, known, model, before=True)
-        warn_unseen([run], splits, progress.warn)
-        training = _Training(planned, splits, folder, keeping, Shared(cache, progress, keep))
+    with together(device=planned.settings.device) as all_ranks:
+        progress = progress if all_ranks.first else MUTE
+        all_ranks.told(partial(_check_free, folder))
+        with owned(folder) if all_ranks.first else nullcontext(), own_threads(planned.settings.threads):
+            return _carried_out(planned, run, folder, catalog, keeping, Shared(cache, progress, keep))
+
+
+def _carried_out(planned: Plan, run: Run, folder: Path, catalog: Catalog, keeping: Keeping, shared: Shared) -> Made:
+    """Train and keep the model in a folder that is this process's, or take the one that it holds."""
+    progress, all_ranks = shared.progress, ranks()
+    splits = splits_of(planned.task, catalog, planned.settings)
+    asked = asked_of(run, splits, rates=planned.rates, extends=planned.may_extend, refit=keeping.refit)
+    if all_ranks.world > 1:
+        check_alike(all_ranks.gathered(asked))
+    if (known := all_ranks.told(partial(_known, folder, asked, splits))) is not None:
+        model = MultimodalModel.load(folder, catalog=catalog, components=_given(planned))
+        return Made(folder, known, model, before=True)
+    warn_unseen([run], splits, progress.warn)
+    training = _Training(planned, splits, folder, keeping, shared)
+    if all_ranks.first:
         with _writing(folder):
             write_json(folder / ASKED, {**asked, "command": keeping.command})
             (folder / CHECKPOINT).mkdir(exist_ok=True)
-        with _told(folder, progress):
-            record, model = training.carry_out(run)
+            if planned.training.private is not None:
+                (folder / CHECKPOINT).chmod(0o700)  # who has the key of the noise can take it off
+    with _told(folder, progress):
+        record, model = training.carry_out(run)
+        if planned.training.private is None:
             model = remembering(model, splits, refit=record.refit is not None)
+        model = carded(model, record, splits, keeping.name or folder.name, keeping)
+        if all_ranks.first:
             with _writing(folder):
-                _keep(folder, splits, record, model, keeping)
-        shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
+                _keep(folder, splits, record, model)
+            shutil.rmtree(folder / CHECKPOINT, ignore_errors=True)
     return Made(folder, record, model, before=False)
+
+
+def _known(folder: Path, asked: dict[str, Any], splits: Splits) -> Record | None:
+    """The record of the same training, if the folder holds it and it has ended.
+
+    Raises:
+        UsageError: the folder holds another training.
+    """
+    before = read_asked(folder)
+    if before is None or not _holds(folder):
+        return None
+    check_same(before, asked, folder, splits.task)
+    return _finished(folder)
 
 
 def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
@@ -171,10 +226,14 @@ def plan_of_one(catalog: Catalog, fusion: Named, **given: Any) -> Plan:
         given: the other parameters of `plan`.
 
     Raises:
-        UsageError: several of a kind are given, folds are, or there is no such input; else as `plan`.
+        UsageError: several of a kind are given, folds are, there is no such input, or balance is asked for with one
+            input alone; else as `plan`.
     """
+    if isinstance(fusion, str) and fusion.startswith(ALONE) and given.get("balances"):
+        raise UsageError(f"{fusion} is a model of one input, which there is nothing to balance with; leave out balance")
     name = fusion.removeprefix(ALONE) if isinstance(fusion, str) and fusion.startswith(ALONE) else None
-    made = plan(catalog, fusions=["concat" if name is not None else fusion], baselines=name is not None, **given)
+    fusions = ["concat" if name is not None else fusion]
+    made = plan(catalog, fusions=fusions, baselines=name is not None, single=True, **given)
     if made.folds:
         raise UsageError(f"one model is trained, and {len(made.folds)} folds are for bench; leave out folds")
     if name is None:
@@ -222,9 +281,9 @@ class _Training:
     def carry_out(self, run: Run) -> tuple[Record, MultimodalModel]:
         """The record and the model of a run, its learning rate searched if the plan says so."""
         file = RecordFile(self.folder / CHECKPOINT / "records.jsonl")
-        known = file.read()
+        known, begun = ranks().told(lambda: (file.read(), any((self.folder / CHECKPOINT).glob("*.safetensors"))))
         progress = self.shared.progress
-        if known or any((self.folder / CHECKPOINT).glob("*.safetensors")):
+        if known or begun:
             progress.note(f"going on from the checkpoint in {self.folder}")
         else:
             self._check(run)
@@ -232,10 +291,11 @@ class _Training:
         def attempt(one: Run, purpose: Purpose = "search") -> Record:
             id_ = one.id(self.splits)
             if id_ not in known or known[id_].status != "ok":
-                known[id_] = self._attempted(one, purpose)
-                with _writing(self.folder):
-                    file.append(known[id_])
-                self._checkpoint(id_).path.unlink(missing_ok=True)
+                known[id_] = ranks().agreed(self._attempted(one, purpose))
+                if ranks().first:
+                    with _writing(self.folder):
+                        file.append(known[id_])
+                    self._checkpoint(id_).path.unlink(missing_ok=True)
             return known[id_]
 
         run, searched = self._searched(run, attempt)
@@ -257,25 +317,32 @@ class _Training:
         progress.stage("checks of the task")
         for line in check_task(self.splits, refuse_unseen=refuses_unseen(self.plan)):
             progress.note(line)
-        for one in dry_run([run.combination], self.splits, run.settings, self.shared):
+        for one in dry_run([run.combination], self.splits, run.settings, self.shared, training=run.training):
             if one.error is not None:
                 raise one.error
 
     def _searched(self, run: Run, attempt: Callable[[Run], Record]) -> tuple[Run, RateSearch | None]:
+        if run.training.private is not None:
+            self.shared.progress.note(
+                f"private: the learning rate is {run.training.lr:g}; none is searched, since each training of a search "
+                "would spend epsilon of its own (--lr)"
+            )
         if not self.plan.rates:
             return run, None
         progress, most, done = self.shared.progress, len(self.plan.rates) + self.plan.may_extend, 0
 
-        def told(one: Run) -> Record:
+        def told(runs: Sequence[Run]) -> list[Record]:
             nonlocal done
-            progress.stage(f"search: lr {one.training.lr:g}")
-            record = attempt(one)
-            done += 1
-            progress.update("search runs", done, most)
-            return record
+            records = []
+            for one in runs:
+                progress.stage(f"search: lr {one.training.lr:g}")
+                records.append(attempt(one))
+                done += 1
+                progress.update("search runs", done, most)
+            return records
 
         seed = seed_of(self.plan.base, split_of(self.splits), "search", 0)  # that of `bench`
-        found = search(self.plan, run.combination, told, seed)
+        found = search(self.plan, [run.combination], told, seed).get(run.combination.key)
         progress.update("search runs", most, most)
         if found is None:
             raise self.errors[0]
@@ -288,6 +355,8 @@ class _Training:
         except Exception as error:
             if isinstance(error, RejectedError) and error.for_all:
                 raise
+            if ranks().world > 1 and not isinstance(error, TrainingError | RejectedError):
+                raise  # of this rank, which the others would wait for
             self.errors.append(error)
             self.shared.progress.failed(error)
             return failed(run, self.splits, error, purpose)  # another rate may do
@@ -308,7 +377,7 @@ class _Training:
                 events.close()
 
     def _events(self, run: Run, purpose: Purpose, *, again: bool) -> Events | None:
-        if not self.keeping.tensorboard:
+        if not self.keeping.tensorboard or not ranks().first:
             return None
         searching = purpose == "search" and run.seed != self.keeping.seed
         name = f"search-lr-{run.training.lr:g}-epochs-{run.training.epochs}" if searching else "model"
@@ -382,7 +451,32 @@ def _finished(folder: Path) -> Record | None:
         raise DataError(f"{folder / RECORD} cannot be read ({error}); remove it to train again") from error
 
 
-def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel, keeping: Keeping) -> None:
+def carded(model: MultimodalModel, record: Record, splits: Splits, name: str, keeping: Keeping) -> MultimodalModel:
+    """The model with its card.
+
+    Args:
+        model: trained, with the hashes of its rows.
+        record: of its run.
+        splits: that it was trained on.
+        name: of it.
+        keeping: its licence, and the command that made it.
+    """
+    document = getattr(splits.task, "document", None)
+    text = card(
+        record,
+        name,
+        getattr(splits.task, "description", ""),
+        None if document is None else document(),
+        command=keeping.command,
+        licence=keeping.licence,
+        remembers=model.trained_on is not None,
+        inputs={one: model.inputs[one] for one in model.combination.encoders},
+        target=model.target,
+    )
+    return replace(model, card=text)
+
+
+def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel) -> None:
     """Write all of a folder; the record comes last, by which a training is known to have ended."""
     if not (folder / DESCRIPTION).exists():
         (folder / WEIGHTS).unlink(missing_ok=True)
@@ -396,17 +490,9 @@ def _keep(folder: Path, splits: Splits, record: Record, model: MultimodalModel, 
         add_unread(folder, record.unread_values)
     if record.scores is not None:
         record.scores.write(folder / record.scores_file)
-    text = card(
-        record,
-        folder.name,
-        splits.task.description,
-        data,
-        command=keeping.command,
-        licence=keeping.licence,
-        remembers=model.trained_on is not None,
-    )
-    with replacing(folder / CARD) as (fresh,):
-        fresh.write_bytes(utf8(text))
+    if model.card is not None:
+        with replacing(folder / CARD) as (fresh,):
+            fresh.write_bytes(utf8(model.card))
     write_json(folder / RECORD, record.document())
 
 

@@ -10,7 +10,7 @@ from mmkit.explain.sample import THERE, Sample, detailed, rows
 
 def details_of(sample: Sample) -> tuple[Detail, ...]:
     """The details of the fusion that are of one input each; none where it gives none."""
-    module = sample.model.module
+    module = sample.model.network
     given = {name: own for own, name in module.names.items()}
     with detailed(sample.model), torch.no_grad():
         here = {module.names[n]: rows(features, torch.tensor([THERE])) for n, features in sample.features.items()}

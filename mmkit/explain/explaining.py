@@ -113,12 +113,18 @@ def _row(
 def _check(model: MultimodalModel, output: str | None, *, parts: bool) -> None:
     check_kind(model)
     check_name(model, output)
+    if model.network.fuses_within:
+        fusion = model.combination.label
+        raise UsageError(
+            f"fusion {fusion} of this model acts between the parts of encoders, so that no input is encoded for itself "
+            "and none can be left out of its features; an explanation needs a fusion behind them, as with at=last"
+        )
     if parts:
         needs_captum()
 
 
 def _values(model: MultimodalModel, samples: Samples, place: int) -> dict[str, Any]:
-    return {name: samples.inputs[name][place] for name in model.module.names}
+    return {name: samples.inputs[name][place] for name in model.network.names}
 
 
 def _explained(

@@ -129,7 +129,7 @@ def embedded(sample: Sample, name: str, batch: Mapping[str, Tensor], leaf: str, 
         if fits and (not same or torch.equal(ids[mask], wanted[mask])):
             found.append(Embedded(module, output.detach()))  # type: ignore[arg-type]
 
-    encoder = sample.model.module.encoders[sample.model.module.names[name]]
+    encoder = sample.model.network.encoders[sample.model.network.names[name]]
     hooks = [m.register_forward_hook(look) for m in encoder.modules() if isinstance(m, nn.Embedding)]
     try:
         with torch.no_grad():

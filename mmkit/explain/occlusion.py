@@ -32,7 +32,7 @@ SEGMENTS = 32
 
 def occluded(sample: Sample, name: str, changed: Sequence[Any]) -> list[float]:
     """What the output loses by each of T changes of an input's value; None in place of a value takes it away."""
-    transform, device = sample.model.transforms.inputs[name], next(sample.model.module.parameters()).device
+    transform, device = sample.model.transforms.inputs[name], sample.model.device
     found: list[float] = []
     with torch.no_grad():
         whole = float(sample.beside(name, sample.encoded(name, sample.row(name))))

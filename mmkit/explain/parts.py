@@ -130,7 +130,7 @@ class Detail(NamedTuple):
     """What a component says of itself on an input.
 
     Args:
-        kind: "attention", "gate", or another.
+        kind: "attention", "gate", "weight", or another.
         name: of the input.
         value: one number: of attention the share that the input gets, else the mean.
         tokens: [T], what each of its tokens gets; None where it is not by token.

@@ -57,7 +57,7 @@ class Sample:
             values: decoded, by input.
             name: of the output that is explained; None takes the predicted one.
         """
-        module = model.module.eval()
+        module = model.network.eval()
         device = next(module.parameters()).device
         kept = {given: values[given] for given in module.names}
         batches = {given: on(model.transforms.inputs[given]([v, None]), device) for given, v in kept.items()}
@@ -78,7 +78,7 @@ class Sample:
 
     def value(self, features: Mapping[str, Features]) -> Tensor:
         """[B], the output of features by input; see `Output.of`."""
-        module = self.model.module
+        module = self.model.network
         output = module.fuse({module.names[given]: part for given, part in features.items()}).output
         return self.output.of(module.predict(output.float()))
 
@@ -119,7 +119,7 @@ class Sample:
 
     def encoded(self, name: str, batch: Batch) -> Features:
         """The features of another batch of one input."""
-        module = self.model.module
+        module = self.model.network
         return module.encode_input(module.names[name], batch)
 
 
@@ -133,7 +133,7 @@ def rows(features: Features, index: Tensor) -> Features:
 @contextmanager
 def differentiable(model: MultimodalModel) -> Iterator[None]:
     """Gradients pass through frozen backbones, too, and through recurrent layers in evaluation on a GPU."""
-    frozen = [part for part in model.module.modules() if isinstance(part, Tuned) and not part.through]
+    frozen = [part for part in model.network.modules() if isinstance(part, Tuned) and not part.through]
     for part in frozen:
         part.through = True
     try:
@@ -147,7 +147,7 @@ def differentiable(model: MultimodalModel) -> Iterator[None]:
 @contextmanager
 def detailed(model: MultimodalModel) -> Iterator[None]:
     """Details are asked for."""
-    asked = [part for part in model.module.modules() if getattr(part, "detailed", None) is False]
+    asked = [part for part in model.network.modules() if getattr(part, "detailed", None) is False]
     for part in asked:
         part.detailed = True  # type: ignore[assignment]
     try:

@@ -138,4 +138,4 @@ def cell(value: object) -> str:
 
 def detail(one: Detail) -> str:
     """What a fusion says of an input, in figures."""
-    return f"{100 * one.value:.1f} %" if one.kind in {"attention", "gate"} else f"{one.value:.4g}"
+    return f"{100 * one.value:.1f} %" if one.kind in {"attention", "gate", "weight"} else f"{one.value:.4g}"

@@ -299,6 +299,12 @@ class Shared:
             self._warned.add(message)
             self.progress.warn(message)
 
+    def note_once(self, message: str) -> None:
+        """Report what may interest the user, unless it was reported before."""
+        if message not in self._warned:
+            self._warned.add(message)
+            self.progress.note(message)
+
 
 def _same(values: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether two columns have equal content; others than `Column`, whether they are the same object."""

@@ -14,12 +14,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from mmkit.layers.batch_sums import batch_sums
+
 
 class MaskedBatchNorm(nn.Module):
     """Normalises each channel over the real positions of the batch in training, by running statistics in evaluation.
 
     Without padding it equals `nn.BatchNorm1d` or `2d`. Padding and missing rows have no influence, as long as their
     values are finite. A batch without a real position leaves the running statistics unchanged. One position is enough.
+    Processes that share a batch count all of it.
 
     Args:
         width: D.
@@ -52,9 +55,10 @@ class MaskedBatchNorm(nn.Module):
         real = mask.to(precise.dtype)
         inner = list(range(mask.ndim + 1, values.ndim))  # positions that share one entry of the mask
         count = mask.sum() * math.prod(values.shape[mask.ndim + 1 :])
+        total, squares, count = batch_sums(_total(precise, inner, real), _total(precise.square(), inner, real), count)
         divisor = count.clamp(min=1)
-        mean = _total(precise, inner, real) / divisor  # [D]
-        var = (_total(precise.square(), inner, real) / divisor - mean.square()).clamp(min=0)
+        mean = total / divisor  # [D]
+        var = (squares / divisor - mean.square()).clamp(min=0)
         with torch.no_grad():
             share = self.momentum * (count > 0).to(mean.dtype)
             self.running_mean.add_(share * (mean - self.running_mean))

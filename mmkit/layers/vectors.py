@@ -5,7 +5,7 @@ Axes: B batch, M inputs, D an input's width, H fused width.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Features
+from mmkit.layers.chosen import masked
 
 Inputs = Mapping[str, Features]
 
@@ -45,8 +46,8 @@ def there(features: Features) -> Tensor:
     return mask if mask.shape[1] == 1 else mask.any(1, keepdim=True)
 
 
-def projected(features: Inputs, project: nn.ModuleDict, neutral: float | Tensor) -> list[Tensor]:
-    """[B H] each: a linear layer for each input, and `neutral`, a number or [B 1], where it is missing.
+def projected(features: Inputs, project: nn.ModuleDict, neutral: float) -> list[Tensor]:
+    """[B H] each: a linear layer for each input, and `neutral` where it is missing.
 
     The vector of a missing input is zero, so only the bias has to be replaced: that costs less than replacing the
     output, forward and backward.
@@ -57,9 +58,25 @@ def projected(features: Inputs, project: nn.ModuleDict, neutral: float | Tensor)
         if of_input.complete:
             found.append(linear(of_input.vector()))
         else:
-            bias = linear.bias.where(there(of_input), neutral)  # [B H]
+            bias = masked(linear.bias, there(of_input), neutral)  # [B H]
             found.append(torch.addmm(bias, of_input.vector(), linear.weight.t()))
     return found
+
+
+def outer(left: Tensor, right: Tensor) -> Tensor:
+    """[B N*K] of [B N] and [B K]: every number of one times every number of the other."""
+    return (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)
+
+
+def weighed(values: Sequence[Tensor], weights: Sequence[Tensor]) -> Tensor:
+    """[B H]: the sum of values, [B H] each, times their weights, [B H] or [B 1].
+
+    One multiply-add an input, where a product of stacks and its sum would go over all of them twice.
+    """
+    total = values[0] * weights[0]
+    for value, weight in zip(values[1:], weights[1:], strict=True):
+        total = torch.addcmul(total, value, weight)
+    return total
 
 
 def one_token(values: Tensor, features: Inputs, names: Iterable[str]) -> Features:

@@ -180,6 +180,18 @@ def metrics_of(target: Target, names: Collection[str] | None = None) -> Metrics:
     return Metrics(target, names)
 
 
+def leaves_of(kind: str) -> tuple[str, str]:
+    """The leaf of predictions and the leaf of the truth that metrics of a kind of target read.
+
+    >>> leaves_of("classes")
+    ('probabilities', 'label')
+
+    Raises:
+        UsageError: a kind of target without metrics.
+    """
+    return _kind(kind)[1:]
+
+
 def metric_names(kind: str) -> tuple[str, ...]:
     """The names of the metrics of a kind of target.
 

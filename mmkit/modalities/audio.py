@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,29 @@ class Audio:
         """A tenth to half a second of noise, at 16 kHz."""
         length = int(torch.randint(1600, 8001, (), generator=generator))
         return 0.1 * torch.randn(1, length, generator=generator), 16000
+
+    unit = "seconds"
+
+    def length(self, value: Clip) -> float:
+        """Seconds of a sound."""
+        waveform, rate = value
+        return waveform.shape[1] / rate
+
+    def joined(self, values: Sequence[Clip], last: float) -> Clip:
+        """The last seconds of sounds that follow each other.
+
+        Raises:
+            DataError: they have several sample rates or numbers of channels.
+        """
+        waveforms, rates = zip(*values, strict=True)
+        kinds = sorted({(rate, len(one)) for one, rate in values})
+        if len(kinds) > 1:
+            (rate, channels), (other, others) = kinds[:2]
+            raise DataError(
+                f"sounds that follow each other are of one rate and number of channels; got {rate} Hz with {channels} "
+                f"and {other} Hz with {others}"
+            )
+        return torch.cat(waveforms, 1)[:, -max(round(last * rates[0]), 1) :], rates[0]
 
 
 def _read(source: Path | io.BytesIO, name: str) -> Clip:

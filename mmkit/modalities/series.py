@@ -5,6 +5,7 @@ Axes: T steps, C channels.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,27 @@ class Series:
         """A random series [T 3], T from 4 to 24."""
         length = int(torch.randint(4, 25, (), generator=generator))
         return torch.randn(length, 3, generator=generator)
+
+    unit = "steps"
+
+    def length(self, value: Tensor) -> float:
+        """Steps of a series."""
+        return len(value)
+
+    def joined(self, values: Sequence[Tensor], last: float) -> Tensor:
+        """The last steps of series that follow each other.
+
+        Raises:
+            DataError: they have several numbers of channels.
+        """
+        channels = sorted({one.shape[1] for one in values})
+        if len(channels) > 1:
+            raise DataError(
+                f"series that follow each other have one number of channels; got {channels[0]} and {channels[1]}"
+            )
+        double = any(one.dtype == torch.float64 for one in values)
+        whole = torch.cat([one.double() if double else one for one in values])
+        return whole[-max(round(last), 1) :]
 
 
 def _rounded_away(steps: Array, single: Array) -> bool:

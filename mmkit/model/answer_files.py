@@ -10,53 +10,74 @@ OUT.unread.parquet            row, column and reason of each value that could no
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
+import os
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet
+import torch
 
 from mmkit.errors import DataError, UsageError
-from mmkit.model.answer_formats import EXTENSIONS, write
-from mmkit.model.answers import Answered, Asked, Broken, Unread, answers
+from mmkit.model.answer_formats import EXTENSIONS
+from mmkit.model.answer_jobs import Common, Part, Parts, part_file
+from mmkit.model.answer_joining import Summary, join, summary_of
+from mmkit.model.answers import Asked
+from mmkit.model.saving import code_of_model
 from mmkit.model.trained import MultimodalModel
+from mmkit.registry.catalog import Catalog
 from mmkit.sources.formats import extension
 from mmkit.sources.streaming import Stream
-from mmkit.system.files import owned, replacing, utf8, write_json
+from mmkit.system.executors.choosing import share_of
+from mmkit.system.executors.jobs import Executor, closed
+from mmkit.system.executors.serial import Serial
+from mmkit.system.files import owned, write_json
 from mmkit.system.progress import Progress
 
-GROUP = 16
-"""Parts that become one row group of Parquet, which is 65,536 rows."""
-_NOTE = b"mmkit"
+MANIFEST = "manifest.json"
 
 
-@dataclass
-class Summary:
-    """What was answered.
+def parts_folder(out: Path) -> Path:
+    """The folder of the parts of a file of answers."""
+    return out.with_name(f"{out.name}.parts")
+
+
+def parts_in(folder: Path) -> set[int]:
+    """The numbers of the parts in a folder."""
+    if not folder.is_dir():
+        return set()
+    return {int(path.stem) for path in folder.glob("[0-9]*.parquet") if path.stem.isdecimal()}
+
+
+def threads_of(threads: int | None, workers: int, out: Path) -> int | None:
+    """The threads that answers are computed with: those that are asked for; else those of the parts that are there;
+    else, with several workers, a fair share of the cores. Other numbers of threads give other last digits.
 
     Args:
-        out: the file.
-        rows: of the table.
-        skipped: rows without an answer.
-        missing: rows in which an input is missing, by input.
-        absent: rows in which a column that the model reads was not there, by column.
-        unread: how many values could not be used.
-        first_unread: the first of them.
-        unread_in: the file that has all of them; None where there are none.
-    """
+        threads: that are asked for.
+        workers: parts at once.
+        out: the file of the answers.
+    """  # noqa: D205 - one sentence
+    if threads is not None:
+        return threads
+    folder = parts_folder(out)
+    known = _manifest(folder).get("threads") if parts_in(folder) else None
+    if isinstance(known, int) and known > 0:
+        return known
+    return None if workers == 1 else share_of(workers)
 
-    out: Path
-    rows: int = 0
-    skipped: int = 0
-    missing: dict[str, int] = field(default_factory=dict)
-    absent: dict[str, int] = field(default_factory=dict)
-    unread: int = 0
-    first_unread: list[Unread] = field(default_factory=list)
-    unread_in: Path | None = None
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    """What the parts in a folder are answers to; empty where it cannot be read."""
+    try:
+        found = json.loads((folder / MANIFEST).read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True)
@@ -65,7 +86,9 @@ class Job:
 
     Args:
         model: trained.
+        folder: of the model.
         digest: the hash of the model.
+        catalog: where components are looked up.
         stream: the table.
         asked: how it is to be answered.
         out: the file of the answers.
@@ -73,7 +96,9 @@ class Job:
     """
 
     model: MultimodalModel
+    folder: Path
     digest: str
+    catalog: Catalog
     stream: Stream
     asked: Asked
     out: Path
@@ -82,7 +107,7 @@ class Job:
     @property
     def parts(self) -> Path:
         """The folder of the parts."""
-        return self.out.with_name(f"{self.out.name}.parts")
+        return parts_folder(self.out)
 
     @property
     def manifest(self) -> dict[str, Any]:
@@ -96,28 +121,42 @@ class Job:
             "batch_size": self.asked.batch_size,
             "files": self.stream.files,
             "outside": self.stream.outside,
-            "device": next(self.model.module.parameters()).device.type,
+            "device": self.model.device.type,
+            "threads": torch.get_num_threads(),
             "rows of a part": self.stream.size,
         }
 
-    def done(self) -> int:
-        """How many parts are there, from the first on."""
-        count = 0
-        while self.part(count).is_file():
-            count += 1
-        return count
+    @cached_property
+    def common(self) -> Common:
+        """What its parts have in common."""
+        return Common(
+            self.folder.absolute(),
+            self.digest,
+            code_of_model(self.model.combination, self.model.modalities),
+            self.model.device.type,
+            torch.get_num_threads(),
+            self.catalog,
+            self.stream,
+            self.stream.fingerprint,
+            self.asked,
+            self.parts.absolute(),
+        )
+
+    def done(self) -> set[int]:
+        """The numbers of the parts that are there."""
+        return parts_in(self.parts)
 
     def part(self, number: int) -> Path:
         """The file of a part."""
-        return self.parts / f"{number:06}.parquet"
+        return part_file(self.parts, number)
 
 
-def check_out(out: Path, data: str) -> None:
+def check_out(out: Path, data: object) -> None:
     """Check that answers can be written to a file of this name.
 
     Args:
         out: the file.
-        data: the path of the table, or its name in memory.
+        data: the path of the table; what is in memory is no path.
 
     Raises:
         UsageError: they cannot.
@@ -126,53 +165,100 @@ def check_out(out: Path, data: str) -> None:
         raise UsageError(f"--out takes a file of {', '.join(EXTENSIONS)}; got {out}")
     if not out.parent.is_dir():
         raise UsageError(f"--out {out}: there is no folder {out.parent}; make it")
-    if out.exists() and Path(data).exists() and out.samefile(data):
+    if isinstance(data, str | os.PathLike) and out.exists() and Path(data).exists() and out.samefile(data):
         raise UsageError(f"--out {out} is the table of --data; name another file")
     if out.is_dir():
         raise UsageError(f"--out {out} is a folder; name a file")
 
 
-def write_answers(job: Job, progress: Progress) -> Summary:
+def write_answers(job: Job, progress: Progress, executor: Executor | None = None) -> Summary:
     """Answer a table into a file. What a process that was killed has answered is not answered again.
 
+    Args:
+        job: what is to be answered.
+        progress: what is told.
+        executor: writes the parts, and is closed at the end; None writes one after the other in this process.
+
     Raises:
-        UsageError: the file is there, or parts of another job are; or it cannot be written.
+        UsageError: the file is there, or parts of another job are; or it cannot be written; or other processes cannot
+            read the table.
         DataError: the table cannot be read, or a value cannot be used and `on_error` is "fail".
     """
     check_out(job.out, job.stream.data)
+    executor = executor or Serial()
+    if job.stream.in_memory and not isinstance(executor, Serial):
+        raise UsageError(
+            "the table is in memory, where other processes cannot read it; write it to a file, such as Parquet, or "
+            "leave out workers and engine"
+        )
     try:
-        return _written(job, progress)
+        with closed(executor):
+            return _written(job, progress, executor)
     finally:
         if job.parts.is_dir() and not job.done():  # nothing is lost, so nothing is left
             shutil.rmtree(job.parts, ignore_errors=True)
 
 
-def _written(job: Job, progress: Progress) -> Summary:
+def _written(job: Job, progress: Progress, executor: Executor) -> Summary:
     with owned(job.parts, instead="name another file with --out"):
         _begin(job)
-        done = job.done()
-        total = job.stream.count()
-        if done:
-            progress.note(f"{done * job.stream.size:,} rows were answered before; it goes on behind them")
-        if total is None or done * job.stream.size < total:
-            for number, answered in enumerate(answers(job.model, job.stream, job.asked, skip=done), done):
-                if number == 0:
-                    for line in answered.absent.values():
-                        progress.note(line)
-                _write_part(job.part(number), answered)
-                rows = number * job.stream.size + answered.table.num_rows
-                progress.update("rows", rows, total)
+        _write_parts(job, progress, executor)
         try:
-            summary = _summary(job)
+            parts = [job.part(number) for number in sorted(job.done())]
+            summary = summary_of(job.out, parts, job.stream.name)
         except DataError:
             shutil.rmtree(job.parts, ignore_errors=True)  # answers to what was hardly read are of no use
             raise
-        schema = _schema(job)
-        _unread_file(job, summary)
-        with _writing(job.out), replacing(job.out) as (fresh,):
-            write(fresh, extension(job.out), schema, _groups(job, schema))
+        join(parts, summary)
         shutil.rmtree(job.parts)
     return summary
+
+
+def _write_parts(job: Job, progress: Progress, executor: Executor) -> None:
+    """Write the parts that are not there.
+
+    Of several errors the first in the order of the rows is raised, and no part behind it is left: as where they are
+    written one after the other.
+    """
+    done, size, total = job.done(), job.stream.size, job.stream.count()
+    end = None if total is None else -(-total // size)
+    rows = len(done) * size
+    if done:
+        progress.note(f"{rows:,} rows were answered before; it goes on with the others")
+    wrong: dict[int, Exception] = {}
+    fresh: set[int] = set()
+    ended = False
+
+    def missing() -> Iterator[int]:
+        return (one for one in itertools.count() if one not in done)
+
+    def parts() -> Iterator[Part]:
+        for number, following in itertools.pairwise(missing()):
+            if ended or wrong or number == end:
+                return
+            yield Part(number, following if executor.workers == 1 and following != end else None)
+
+    with contextlib.closing(Parts(job.model, job.common, progress)) as place:
+        if executor.workers > 1:
+            progress.stage(f"{executor.workers} workers start")
+        for part, written in executor.run(parts(), place):
+            if written.error is not None:
+                wrong[part.number] = written.error
+            elif written.rows is None:
+                ended = True
+            else:
+                if part.number == 0:
+                    for line in written.absent:
+                        progress.note(line)
+                fresh.add(part.number)
+                rows += written.rows
+                progress.update("rows", rows if total is None else min(rows, total), total)
+    if wrong:
+        first = min(wrong)
+        for number in fresh:
+            if number > first:
+                job.part(number).unlink(missing_ok=True)
+        raise wrong[first]
 
 
 def _begin(job: Job) -> None:
@@ -181,11 +267,8 @@ def _begin(job: Job) -> None:
     Raises:
         UsageError: they are not, or it may not.
     """
-    note = job.parts / "manifest.json"
-    try:
-        before = json.loads(note.read_text("utf-8")) if note.exists() else None
-    except (OSError, ValueError):
-        before = {}
+    note = job.parts / MANIFEST
+    before = _manifest(job.parts) if note.exists() else None
     if before == job.manifest:
         return
     if before == {**job.manifest, "on_error": "fail"}:  # every value of these parts could be read
@@ -207,110 +290,3 @@ def _begin(job: Job) -> None:
         if path.suffix == ".parquet" or path == note:
             path.unlink()
     write_json(note, job.manifest)
-
-
-def _write_part(path: Path, answered: Answered) -> None:
-    note = {
-        "skipped": answered.skipped,
-        "missing": answered.missing,
-        "absent": list(answered.absent),
-        "unread": [list(one) for one in answered.unread],
-        "values": answered.values,
-    }
-    text = utf8(json.dumps(note, ensure_ascii=False))
-    with _writing(path), replacing(path) as (fresh,):
-        pa.parquet.write_table(answered.table.replace_schema_metadata({_NOTE: text}), fresh)
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    """Say in one line that a file cannot be written.
-
-    Raises:
-        UsageError: it cannot.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise UsageError(f"cannot write {path}: {error.strerror or error}; the same command goes on") from error
-    except pa.ArrowException as error:
-        raise UsageError(f"cannot write {path}: {' '.join(str(error).split())}; --include fewer columns") from error
-
-
-def _notes(job: Job) -> Iterator[tuple[int, dict[str, Any]]]:
-    """The number of rows of each part, and what it says of them."""
-    for number in range(job.done()):
-        with pa.parquet.ParquetFile(job.part(number)) as file:
-            yield file.metadata.num_rows, json.loads((file.schema_arrow.metadata or {})[_NOTE])
-
-
-def _summary(job: Job) -> Summary:
-    """What all parts say together.
-
-    Raises:
-        DataError: more than half of a column or of an input cannot be used.
-    """
-    found, broken = Summary(job.out), Broken()
-    for rows, note in _notes(job):
-        found.rows += rows
-        found.skipped += note["skipped"]
-        for name, count in note["missing"].items():
-            found.missing[name] = found.missing.get(name, 0) + count
-        for name in note["absent"]:
-            found.absent[name] = found.absent.get(name, 0) + rows
-        found.unread += len(note["unread"])
-        unread = [Unread(*one) for one in note["unread"]]
-        found.first_unread += unread[: 20 - len(found.first_unread)]
-        broken.add(note["values"], unread)
-    broken.check(job.stream.name)
-    return found
-
-
-def _unread_file(job: Job, summary: Summary) -> None:
-    """Write the values that could not be used, or remove what an earlier job has left of that name."""
-    path = job.out.with_name(f"{job.out.name}.unread.parquet")
-    if not summary.unread:
-        path.unlink(missing_ok=True)
-        return
-    schema = pa.schema([("row", pa.int64()), ("column", pa.string()), ("reason", pa.string())])
-    with _writing(path), replacing(path) as (fresh,), pa.parquet.ParquetWriter(fresh, schema) as writer:
-        for _, note in _notes(job):
-            rows = [dict(zip(schema.names, one, strict=True)) for one in note["unread"]]
-            writer.write_table(pa.Table.from_pylist(rows, schema))
-    summary.unread_in = path
-
-
-def _schema(job: Job) -> pa.Schema:
-    """The columns of all parts, each of a type that holds them all.
-
-    Raises:
-        DataError: there is none.
-    """
-    schemas = [pa.parquet.read_schema(job.part(number)).remove_metadata() for number in range(job.done())]
-    unique = list({str(one): one for one in schemas}.values())
-    try:
-        return pa.unify_schemas(unique, promote_options="permissive")
-    except pa.ArrowException:  # of JSON lines, whose types may change: they become strings
-        kinds: dict[str, dict[str, pa.DataType]] = {}
-        for one in (one for schema in unique for one in schema):
-            kinds.setdefault(one.name, {})[str(one.type)] = one.type
-        for name, several in kinds.items():
-            if len(several) > 1 and any(map(pa.types.is_nested, several.values())):
-                raise DataError(f"column {name} holds {', '.join(several)}; leave it out of --include") from None
-        return pa.schema([(n, next(iter(k.values())) if len(k) == 1 else pa.string()) for n, k in kinds.items()])
-
-
-def _groups(job: Job, schema: pa.Schema) -> Iterator[pa.Table]:
-    """The parts in order, some of them at a time."""
-    count = job.done()
-    for start in range(0, count, GROUP):
-        parts = [_as(pa.parquet.read_table(job.part(one)), schema) for one in range(start, min(start + GROUP, count))]
-        yield pa.concat_tables(parts).combine_chunks()
-
-
-def _as(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    columns = [
-        table.column(one.name).cast(one.type) if one.name in table.column_names else pa.nulls(len(table), one.type)
-        for one in schema
-    ]
-    return pa.table(columns, schema=schema)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,6 +20,21 @@ from mmkit.system.files import utf8
 PARQUET, CSV, LINES, ARROW = (".parquet", ".pq"), (".csv", ".tsv"), (".jsonl", ".ndjson"), (".arrow", ".feather")
 EXTENSIONS = (*PARQUET, *CSV, *LINES, *ARROW)
 """Of the files that answers are written to."""
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Say in one line that a file cannot be written.
+
+    Raises:
+        UsageError: it cannot.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror or error}; the same command goes on") from error
+    except pa.ArrowException as error:
+        raise UsageError(f"cannot write {path}: {' '.join(str(error).split())}; --include fewer columns") from error
 
 
 def write(path: Path, kind: str, schema: pa.Schema, tables: Iterable[pa.Table]) -> None:

@@ -5,18 +5,20 @@ Axes: N rows of a piece, B rows of a batch.
 
 from __future__ import annotations
 
-import sys
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from types import TracebackType
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import pyarrow as pa
+import torch
 
 from mmkit.contract import Batch, Samples, TruthTransform
 from mmkit.data.bad_values import is_mostly_broken, mostly_broken
-from mmkit.data.loader import Loader
 from mmkit.data.missing import missing_values
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.model.trained import MultimodalModel, Read
@@ -136,44 +138,100 @@ def layout_of(model: MultimodalModel) -> Layout:
     return Layout.of(model.layout, model.inputs, model.combination.encoders)
 
 
-def answers(model: MultimodalModel, stream: Stream, asked: Asked, *, skip: int = 0) -> Iterator[Answered]:
+class Reader:
+    """Reads the pieces of a table by their numbers, and answers them. A context manager; its thread ends with it.
+
+    Pieces are read in increasing numbers at no more cost than once through the table; a lower number begins anew.
+
+    Args:
+        model: trained.
+        stream: the table.
+        asked: how it is to be answered.
+    """
+
+    def __init__(self, model: MultimodalModel, stream: Stream, asked: Asked) -> None:
+        self._model, self._stream, self._asked = model, stream, asked
+        self._layout = layout_of(model)
+        self._pieces: Iterator[Piece] | None = None
+        self._next = 0
+        # Everything is read in this thread, so that one piece can be read while another is answered and written.
+        self._pool = ThreadPoolExecutor(1, "mmkit-reader", initializer=torch.set_num_threads, initargs=(1,))
+        self._ahead: tuple[int, Future[tuple[Piece, Rows] | None]] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread, when what it reads has been read."""
+        self._pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(torch.get_num_threads())  # later threads inherit it
+
+    def answered(self, number: int, then: int | None = None) -> Answered | None:
+        """The answers to a piece; None where the table has ended before.
+
+        Args:
+            number: of the piece.
+            then: of the piece that will be asked for next, which is read meanwhile; None where nobody knows.
+
+        Raises:
+            UsageError: a column to include that the table does not have.
+            DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
+                `on_error` is "fail".
+        """
+        if self._ahead is not None and self._ahead[0] == number:
+            future = self._ahead[1]
+        else:
+            future = self._pool.submit(self._read, number)
+        self._ahead = None if then is None else (then, self._pool.submit(self._read, then))
+        if (found := future.result()) is None:
+            return None
+        return _answered(self._model, self._layout, self._stream, *found, self._asked)
+
+    @own_state()
+    def _read(self, number: int) -> tuple[Piece, Rows] | None:
+        """A piece with its rows; None where there is none."""
+        if self._pieces is None or number < self._next:
+            self._pieces, self._next = self._stream.pieces(number), number
+        for piece in self._pieces:
+            if piece.start == 0:
+                self._check(piece)
+            self._next += 1
+            if self._next > number:
+                return piece, rows_of(self._model, self._layout, self._stream, piece, self._asked.on_error)
+        return None
+
+    def _check(self, piece: Piece) -> None:
+        """Check the columns of the first piece; of JSON lines later ones may lack some."""
+        self._layout.check(piece.columns, self._stream.name)
+        for name in self._asked.include:
+            if name not in piece.columns:
+                raise UsageError(f"--include: {self._stream.name} has no column {name}; {one_of(piece.columns, name)}")
+
+
+def answers(model: MultimodalModel, stream: Stream, asked: Asked) -> Iterator[Answered]:
     """The answers to a table, piece by piece.
 
     Args:
         model: trained.
         stream: the table.
         asked: how it is to be answered.
-        skip: pieces at the beginning that are read over.
 
     Raises:
         UsageError: a column to include that the table does not have.
         DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
             `on_error` is "fail".
     """
-    layout = layout_of(model)
-    pieces = stream.pieces()
-
-    @own_state()
-    def ready(number: int) -> tuple[Piece, Rows | None] | None:
-        """The next piece, and its rows if they are to be answered; None at the end."""
-        piece = next(pieces, None)
-        if piece is None:
-            return None
-        if number == 0:
-            layout.check(piece.columns, stream.name)
-            for name in asked.include:
-                if name not in piece.columns:
-                    raise UsageError(f"--include: {stream.name} has no column {name}; {one_of(piece.columns, name)}")
-        return piece, rows_of(model, layout, stream, piece, asked.on_error) if number >= skip else None
-
-    # A thread reads and decodes the next piece while this one is answered and written.
-    with Loader(workers=1, ahead=1) as load:
-        for found in load(ready, sys.maxsize):
+    with Reader(model, stream, asked) as reader:
+        for number in itertools.count():
+            found = reader.answered(number, number + 1)
             if found is None:
                 return
-            piece, rows = found
-            if rows is not None:
-                yield _answered(model, layout, stream, piece, rows, asked)
+            yield found
 
 
 @own_state()

@@ -18,7 +18,8 @@ from mmkit.errors import ContractError, UsageError
 from mmkit.features.scaling import Scaling
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.model.network import Model, OnlyFusion, encoder_widths, fusion_width
+from mmkit.model.missing import Absence
+from mmkit.model.network import Model, OnlyFusion, encoder_widths, fusion_width, widths_within
 from mmkit.pretrained.tuning import is_tuned
 from mmkit.registry.options import Choice
 
@@ -91,17 +92,20 @@ class Transforms:
 
 
 def build_model(
-    combination: Combination, transforms: Transforms, shared: Shared | None = None
+    combination: Combination, transforms: Transforms, shared: Shared | None = None, absence: Absence | None = None
 ) -> tuple[Model, dict[str, nn.Module]]:
-    """Build a new model of the combination, and its objectives. Weights come from torch's global generator.
+    """Build a new model of the combination, and its objectives but for those that read teachers.
+
+    Weights come from torch's global generator.
 
     Args:
         combination: chooses the components.
         transforms: fitted.
         shared: has frozen encoders of other runs.
+        absence: what the fusion sees in place of missing inputs; None is nothing.
 
     Raises:
-        UsageError: a component rejects its options.
+        UsageError: a component rejects its options, or there are too many inputs for what stands in their place.
     """
     target = transforms.truth.target()
     shared = shared or Shared()
@@ -117,21 +121,47 @@ def build_model(
         return cast(nn.Module, built(combination.head, None, width, target, transforms.truth))
 
     heads = {name: head(cast(Encoder, e).width) for name, e in encoders.items()} if combination.reads_unimodal else {}
+    alone = combination.combines_outputs and not combination.combines_both
+    of_fusion = dict.fromkeys(widths, target.size) if alone else widths
+    if combination.combines_both and absence is not None and absence.kind != "neutral":
+        raise UsageError(
+            f"train.missing={absence.kind} puts features in the place of what is missing, and fusion "
+            f"{combination.fusion} reads predictions beside them; take train.missing=neutral"
+        )
     if combination.fusion is None:
         fusion: nn.Module = OnlyFusion(widths)
+    elif combination.combines_both:
+        fusion = built(combination.fusion, None, widths, target)
     elif combination.combines_outputs:
-        fusion = built(combination.fusion, None, dict.fromkeys(widths, target.size), target)
+        fusion = built(combination.fusion, None, of_fusion, target)
+    elif combination.fuses_within:
+        fusion = built(combination.fusion, None, widths, widths_within(encoders))
     else:
         fusion = built(combination.fusion, None, widths)
     width = fusion_width(fusion)
     output_head = None if combination.combines_outputs else head(width)
-    objectives = {choice.name: built(choice, None, widths, width, target) for choice in combination.objectives}
+    own = [choice for choice in combination.objectives if choice not in combination.taught]
+    objectives = {choice.name: built(choice, None, widths, width, target) for choice in own}
     scalings = {
         name: Scaling(cast(Encoder, encoder).width, vectors=combination.reads_vectors)
         for name, encoder in encoders.items()
         if getattr(encoder, "frozen", False) or is_tuned(encoder)
     }
-    return Model(encoders, fusion, output_head, heads, scalings), objectives
+    try:  # last, so that all else starts from the same weights with it as without
+        missing = (absence or Absence()).module(of_fusion)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    model = Model(
+        encoders,
+        fusion,
+        output_head,
+        heads,
+        scalings,
+        missing,
+        both=combination.combines_both,
+        own_losses=combination.own_losses,
+    )
+    return model, objectives
 
 
 def chosen_by(model: Model) -> dict[str, dict[str, Any]]:

@@ -6,15 +6,23 @@ Axes: B batch, C size of the target.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from typing import Self, cast
 
+import torch
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, Encoder, Features, Fusion, Head, ModelOutput
 from mmkit.data.grouping import Grouped
 from mmkit.data.readings import InputBatch
+from mmkit.layers.batch_rows import whole_batch
+from mmkit.layers.batch_sums import alone, in_company
+from mmkit.layers.places import within
+from mmkit.model.balancing import Balancing
+from mmkit.model.missing import Missing
+from mmkit.model.mixup import Mix
+from mmkit.model.stages import encoded_together, inner_widths
 from mmkit.model.temperature import Temperature
 
 
@@ -65,6 +73,9 @@ class Model(nn.Module):
         head: of the fused features; None at decision level, where the fusion combines the outputs of the inputs' heads.
         unimodal: the own head of each input, if the fusion or an objective reads their outputs.
         scalings: of the features of inputs with a pretrained encoder, frozen or tuned.
+        missing: what the fusion sees in place of missing inputs; None is nothing.
+        both: whether the fusion reads features beside the outputs of the inputs' heads; then `head` is None.
+        own_losses: whether at decision level each input's head gets the loss of its own.
 
     Raises:
         ValueError: neither `head` nor `unimodal` is given.
@@ -77,6 +88,10 @@ class Model(nn.Module):
         head: nn.Module | None,
         unimodal: Mapping[str, nn.Module] | None = None,
         scalings: Mapping[str, nn.Module] | None = None,
+        missing: Missing | None = None,
+        *,
+        both: bool = False,
+        own_losses: bool = True,
     ) -> None:
         super().__init__()
         if head is None and not unimodal:
@@ -85,10 +100,13 @@ class Model(nn.Module):
         self.encoders = nn.ModuleDict({name: encoders[given] for given, name in self.names.items()})
         self.fusion = fusion
         self.head = head
+        self.both = both
+        self.own_losses = own_losses
         self.unimodal = nn.ModuleDict(
             {self.names[i]: unimodal[i] for i in self.names if i in unimodal} if unimodal else {}
         )
         self.scalings = nn.ModuleDict({self.names[i]: scaling for i, scaling in (scalings or {}).items()})
+        self.missing = missing
         self.temperature: Temperature | None = None
         """Of its probabilities, fitted after training; None leaves them as the head gives them."""
 
@@ -107,8 +125,18 @@ class Model(nn.Module):
 
     @property
     def rowwise(self) -> list[str]:
-        """The inputs with an encoder whose rows are independent of each other in training, too."""
+        """The inputs with an encoder whose rows are independent of each other in training, too.
+
+        There is none where the fusion acts within encoders, which then need all rows at once.
+        """
+        if self.fuses_within:
+            return []
         return [given for given, name in self.names.items() if getattr(self.encoders[name], "rowwise", False)]
+
+    @property
+    def fuses_within(self) -> bool:
+        """Whether the fusion acts between the parts of an encoder, so that inputs are not encoded each for itself."""
+        return bool(within(self.fusion)) and any(map(inner_widths, self.encoders.values()))
 
     def encode(self, batch: Mapping[str, InputBatch]) -> dict[str, Features]:
         """The features of each input by module name, scaled, and zero where the input is missing.
@@ -117,38 +145,58 @@ class Model(nn.Module):
             batch: of each input by its own name: a batch, in groups or not, or features that a frozen encoder gave
                 before.
         """
-        return {name: self.encode_input(name, batch[given]) for given, name in self.names.items()}
+        if not self.fuses_within:
+            return {name: self.encode_input(name, batch[given]) for given, name in self.names.items()}
+        batches = {name: batch[given] for given, name in self.names.items()}
+        return encoded_together(dict(self.encoders.items()), batches, self.fusion, self.encode_input, _masked)
 
     def encode_input(self, name: str, of_input: InputBatch) -> Features:
         """The features of the input whose module is called `name`, as `encode` gives them."""
         if isinstance(of_input, Features):
             features = of_input
         elif isinstance(of_input, Grouped):
-            features = of_input.joined([self._encoded(name, group) for group in of_input.groups])
+            features = of_input.joined([self.encode_batch(name, group) for group in of_input.groups])
         else:
-            features = self._encoded(name, of_input)
+            features = self.encode_batch(name, of_input)
         if name in self.scalings:
             features = self.scalings[name](features)
         return features
 
-    def _encoded(self, name: str, batch: Batch) -> Features:
-        encoded: Features = self.encoders[name](batch)
-        zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
-        return replace(zeroed, complete=encoded.complete)
+    def encode_batch(self, name: str, batch: Batch) -> Features:
+        """The features of a batch of the input whose module is called `name`, before they are scaled."""
+        return _masked(self.encoders[name](batch))
 
-    def fuse(self, features: Mapping[str, Features]) -> ModelOutput:
-        """Fusion and heads, from the features of the inputs."""
+    def fuse(self, features: Mapping[str, Features], seen: Mapping[str, Features] | None = None) -> ModelOutput:
+        """Fusion and heads, from the features of the inputs.
+
+        The heads of single inputs see which are missing; the fusion sees what `missing` puts in their place.
+
+        Args:
+            features: as encoded.
+            seen: as a balance method lets the fusion see them, at decision level its heads; None is as encoded.
+        """
         features = dict(features)
-        unimodal = {name: head(features[name]) for name, head in self.unimodal.items()}
+        seen = features if seen is None else dict(seen)
+        of_heads = seen if self.head is None else features
+        unimodal = {name: head(of_heads[name]) for name, head in self.unimodal.items()}
         if self.head is None:
             outputs = {
-                name: Features.of(output, None if features[name].complete else features[name].present())
+                name: Features.of(output, None if seen[name].complete else seen[name].present())
                 for name, output in unimodal.items()
             }
-            fused: Features = self.fusion(outputs)
+            if self.both:
+                shown = self._seen(seen)
+                outputs = {name: Features.of(part.vector(), shown[name].present()) for name, part in outputs.items()}
+                fused: Features = self.fusion(shown, outputs)
+            else:
+                fused = self.fusion(self._seen(outputs))
             return ModelOutput(features, fused, fused.vector(), unimodal)
-        fused = self.fusion(features)
+        fused = self.fusion(self._seen(seen))
         return ModelOutput(features, fused, self.head(fused), unimodal)
+
+    def _seen(self, features: dict[str, Features]) -> dict[str, Features]:
+        """What the fusion sees of the inputs, or of their outputs."""
+        return features if self.missing is None else self.missing(features)
 
     def forward(self, batch: Mapping[str, InputBatch]) -> ModelOutput:
         """`fuse(encode(batch))`."""
@@ -164,26 +212,55 @@ class Model(nn.Module):
         return self.predict(self(batch).output)
 
 
+def _masked(encoded: Features) -> Features:
+    """Features that are zero where nothing is there."""
+    zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
+    return replace(zeroed, complete=encoded.complete)
+
+
 class TrainingStep(nn.Module):
     """The model and all losses in one forward pass, for DDP, compile and vmap to wrap.
 
     Args:
         model: the model.
         objectives: losses besides the head's, by name; each is already weighted.
+        balance: how the encoders are trained beside each other; None leaves them to themselves.
+        mixup: alpha of the mixup of features in training; 0 is none.
+        teachers: models of single inputs that objectives read, by module name of the input. They are frozen here.
+        compares: names of the objectives that compare samples; of several processes each gives them the whole batch.
     """
 
-    def __init__(self, model: Model, objectives: Mapping[str, nn.Module] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        objectives: Mapping[str, nn.Module] | None = None,
+        balance: Balancing | None = None,
+        mixup: float = 0.0,
+        teachers: Mapping[str, Model] | None = None,
+        compares: Collection[str] = (),
+    ) -> None:
         super().__init__()
         self.model = model
+        self.compares = frozenset(compares)
         self.names = module_names(objectives or {})
         self.objectives = nn.ModuleDict({name: (objectives or {})[given] for given, name in self.names.items()})
+        self.balance = balance
+        self.mixup = mixup
+        self.teachers = nn.ModuleDict(dict(teachers or {})).requires_grad_(requires_grad=False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the mode of all that learns; teachers stay in evaluation mode."""
+        super().train(mode)
+        self.teachers.eval()
+        return self
 
     def forward(
         self, batch: Mapping[str, InputBatch], truth: Batch, count: Tensor | None = None
     ) -> tuple[dict[str, Tensor], ModelOutput]:
         """The losses by name, each a mean over the samples with truth; training minimises their sum.
 
-        The names are `head`, `unimodal.INPUT` at decision level, `objective.NAME`, and of the penalties of features
+        The names are `head`, `unimodal.INPUT` at decision level where heads have losses of their own,
+        `objective.NAME`, of a balance method's heads `balance.INPUT`, and of the penalties of features
         `encoder.INPUT.NAME` and `fusion.NAME`.
 
         Args:
@@ -193,25 +270,78 @@ class TrainingStep(nn.Module):
                 the number of processes that average their gradients, so it can be a fraction. None is the number of
                 samples with truth in this batch.
         """
-        output: ModelOutput = self.model(batch)
-        known = truth["mask"]
-        losses = {"head": self.model.output_head.loss(output.output, truth)}
-        if self.model.head is None:
-            for name, head in self.model.unimodal.items():
-                own = cast(Head, head).loss(output.unimodal[name], truth)
-                losses[f"unimodal.{name}"] = own.masked_fill(~output.features[name].present(), 0)
-        losses |= {f"objective.{given}": self.objectives[name](output, truth) for given, name in self.names.items()}
+        output, of_balance, mix = self._output(batch, truth)
+        if self.teachers:
+            output = replace(output, teachers=self._taught(batch, mix))
+        losses = self._losses(output, of_balance, truth)
+        if mix is not None:
+            losses = mix.losses(losses, self._losses(output, of_balance, mix.truth(truth)))
         for owner, features in output.features.items():
             losses |= {f"encoder.{owner}.{name}": penalty for name, penalty in features.penalties.items()}
         losses |= {f"fusion.{name}": penalty for name, penalty in output.fused.penalties.items()}
+        if self.balance is not None:
+            losses = self.balance.weighed(losses, output, truth)
+        known = truth["mask"]
         divisor = known.sum() if count is None else count
         divisor = divisor.masked_fill(divisor == 0, 1)  # not clamped at 1, because `count` can be a fraction
         return {name: loss.masked_fill(~known, 0).sum() / divisor for name, loss in losses.items()}, output
+
+    def _output(
+        self, batch: Mapping[str, InputBatch], truth: Batch
+    ) -> tuple[ModelOutput, dict[str, Tensor], Mix | None]:
+        """What the model gives, what a balance method's heads do, and how samples are mixed."""
+        mixing = self.training and self.mixup > 0
+        if self.balance is None and not mixing:
+            return self.model(batch), {}, None
+        features, mix = self.model.encode(batch), None
+        if mixing:
+            mix = Mix.drawn(features, truth["mask"], self.mixup)
+            features = mix.features(features)
+        if self.balance is None:
+            return self.model.fuse(features), {}, mix
+        features = self.balance.taking(features)
+        seen, outputs = self.balance.at_border(features, truth)
+        found = self.balance.of_subsets(self.model.fuse(features, seen), seen, self.model.fuse, truth)
+        return found, outputs, mix
+
+    @torch.no_grad()
+    def _taught(self, batch: Mapping[str, InputBatch], mix: Mix | None) -> dict[str, ModelOutput]:
+        """What each teacher finds in the batch, of features that are mixed as the model's are."""
+        found = {}
+        for name, module in self.teachers.items():
+            teacher = cast(Model, module)
+            features = teacher.encode(batch)
+            found[name] = teacher.fuse(features if mix is None else mix.features(features))
+        return found
+
+    def _losses(self, output: ModelOutput, of_balance: Mapping[str, Tensor], truth: Batch) -> dict[str, Tensor]:
+        """[B] of all that reads the truth, by name."""
+        losses = {"head": self.model.output_head.loss(output.output, truth)}
+        if self.model.head is None and self.model.own_losses:
+            for name, head in self.model.unimodal.items():
+                own = cast(Head, head).loss(output.unimodal[name], truth)
+                losses[f"unimodal.{name}"] = own.masked_fill(~output.features[name].present(), 0)
+        losses |= {f"objective.{given}": self._objective(given, output, truth) for given in self.names}
+        return losses | ({} if self.balance is None else self.balance.losses(of_balance, output.features, truth))
+
+    def _objective(self, given: str, output: ModelOutput, truth: Batch) -> Tensor:
+        """[B] of an objective."""
+        objective = self.objectives[self.names[given]]
+        if given not in self.compares or not in_company():
+            return cast(Tensor, objective(output, truth))
+        whole, whole_truth, own = whole_batch(output, truth)
+        with alone():
+            return cast(Tensor, objective(whole, whole_truth))[own]
 
 
 def encoder_widths(encoders: Mapping[str, nn.Module]) -> dict[str, int]:
     """D of each input by module name: the first argument of a fusion's constructor."""
     return dict(sorted((name, cast(Encoder, encoders[given]).width) for given, name in module_names(encoders).items()))
+
+
+def widths_within(encoders: Mapping[str, nn.Module]) -> dict[str, tuple[int, ...]]:
+    """The widths within each encoder by module name: the second argument of a fusion that acts there."""
+    return dict(sorted((name, inner_widths(encoders[given])) for given, name in module_names(encoders).items()))
 
 
 def fusion_width(fusion: nn.Module) -> int:

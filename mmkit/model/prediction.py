@@ -6,6 +6,7 @@ Axes: N samples of the split, C size of the target.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import TypeVar
 
 import torch
@@ -14,8 +15,10 @@ from torch import Tensor
 from mmkit.contract import Batch
 from mmkit.data.dataset import Dataset
 from mmkit.data.loader import Loader
+from mmkit.model.graph import Graph
 from mmkit.model.network import Model
 from mmkit.system.precision import Precision, autocast
+from mmkit.system.ranks import ranks
 from mmkit.system.state import own_state
 
 _T = TypeVar("_T")
@@ -26,6 +29,9 @@ def each_batch(
 ) -> Iterator[_T]:
     """Yield the result of `use`, called with the model's output [B C ...] and the truth of each batch, in order.
 
+    On several ranks each predicts every `world`-th batch, and gets the results of all: what one process would predict,
+    with nothing padded and nothing twice.
+
     Args:
         model: on the data's device; it is put into evaluation mode.
         data: the split.
@@ -35,11 +41,24 @@ def each_batch(
     """
     if any(module.training for module in model.modules()):  # setting the mode takes longer than asking for it
         model.eval()
-    indices = data.batches(batch_size)
+    return _in_order(data, batch_size, partial(_used, model, data, use, precision))
+
+
+def _in_order(data: Dataset, batch_size: int, make: Callable[[Tensor, Mapping[str, Batch] | None], _T]) -> Iterator[_T]:
+    """What is made of each batch: of its index, and of what was made ahead. Ranks share the batches among them."""
+    indices, world = data.batches(batch_size), ranks()
+    own = indices[world.rank :: world.world]
     with Loader() as load:
-        prefetched = load(lambda number: data.made_ahead(indices[number]), len(indices))
-        for index in indices:
-            yield _used(model, data, use, precision, index, next(prefetched) if data.live else None)
+        prefetched = load(lambda number: data.made_ahead(own[number]), len(own))
+
+        def results(number: int) -> list[_T]:
+            if number >= len(own):  # the last batches are those of other ranks
+                return []
+            return [make(own[number], next(prefetched) if data.live else None)]
+
+        for number in range(-(-len(indices) // world.world)):
+            for found in world.each(partial(results, number)):
+                yield from found
 
 
 @own_state()
@@ -60,14 +79,23 @@ def _used(
 
 
 def predictions(
-    model: Model, data: Dataset, precision: Precision = "float32", batch_size: int = 256
+    model: Model | Graph, data: Dataset, precision: Precision = "float32", batch_size: int = 256
 ) -> Iterator[tuple[Batch, Batch]]:
     """The predictions of a split, and its truth, batch by batch; on the CPU, floats in float32."""
+    if isinstance(model, Graph):
+        return _in_order(data, batch_size, partial(_of_graph, model, data))
 
     def use(output: Tensor, truth: Batch) -> tuple[Batch, Batch]:
         return _predicted(model, output), {name: leaf.cpu() for name, leaf in truth.items()}
 
     return each_batch(model, data, use, precision, batch_size)
+
+
+@own_state()
+@torch.inference_mode()
+def _of_graph(model: Graph, data: Dataset, index: Tensor, ahead: Mapping[str, Batch] | None) -> tuple[Batch, Batch]:
+    batch, truth = data.batch(index, ahead=ahead)
+    return model.predict_batch(batch), dict(truth)
 
 
 def predictions_at(model: Model, data: Dataset, index: Tensor, precision: Precision = "float32") -> Batch:

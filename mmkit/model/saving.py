@@ -9,11 +9,12 @@ The description has a hash of the weights, and one of itself: what predictions h
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import textwrap
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, cast, get_args
 
@@ -24,6 +25,8 @@ from mmkit.contract import Modality
 from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError, UsageError
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
+from mmkit.model.exporting.signing import hash_of, is_exported, signature_in
+from mmkit.model.missing import Absence, Kind
 from mmkit.model.network import Model
 from mmkit.model.temperature import Temperature, has_temperature
 from mmkit.model.trained_on import FILE, TrainedOn
@@ -34,7 +37,7 @@ from mmkit.system.files import replacing, utf8
 from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
 
-SCHEMA = 3
+SCHEMA = 4
 DESCRIPTION = "model.json"
 WEIGHTS = "model.safetensors"
 BEGUN = frozenset({".lock", "train.json", ".train.json.fresh", "checkpoint", "tensorboard"})
@@ -86,29 +89,13 @@ def write(model: Saved, directory: Path) -> None:
         raise UsageError(f"cannot write to {directory}: {error.strerror}; choose another folder") from error
     if not free:
         raise UsageError(f"{directory} exists and holds no model of mmkit; choose an empty or a new folder")
-    description = {
-        "schema": SCHEMA,
-        "inputs": dict(model.inputs),
-        "target": model.target,
-        "precision": model.precision,
-        "temperature": None if model.module.temperature is None else model.module.temperature.value,
-        "combination": model.combination.document(),
-        "plugins": model.combination.plugins(),
-        "code": _code_of(model.combination, model.modalities),
-        "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
-        "truth": model.transforms.truth.state(),
-        "layout": model.layout,
-    }
-    try:
-        json.dumps(description, allow_nan=False)
-    except (TypeError, ValueError) as error:
-        raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
+    description = description_of(model)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         # The description first: of a process that is killed between the two, a folder is left that says what it is.
         with replacing(directory / DESCRIPTION, directory / WEIGHTS) as (described, weights):
             save_model(model.module, str(weights))
-            hash_of_weights = _hash_of(weights)
+            hash_of_weights = hash_of(weights)
             described.write_bytes(utf8(_signed(description, hash_of_weights)))
             weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
         if model.trained_on is None:
@@ -119,6 +106,33 @@ def write(model: Saved, directory: Path) -> None:
                 rows.chmod((directory / DESCRIPTION).stat().st_mode)
     except (OSError, SafetensorError) as error:
         raise UsageError(f"cannot write to {directory}: {error}; choose another folder") from error
+
+
+def description_of(model: Saved) -> dict[str, Any]:
+    """What `model.json` says of a model, but for hashes: all but the weights.
+
+    Raises:
+        ContractError: the state of a transform is not plain JSON.
+    """
+    description = {
+        "schema": SCHEMA,
+        "inputs": dict(model.inputs),
+        "target": model.target,
+        "precision": model.precision,
+        "temperature": None if model.module.temperature is None else model.module.temperature.value,
+        "missing": "neutral" if model.module.missing is None else model.module.missing.absence.kind,
+        "combination": model.combination.document(),
+        "plugins": model.combination.plugins(),
+        "code": code_of_model(model.combination, model.modalities),
+        "transforms": {name: transform.state() for name, transform in model.transforms.inputs.items()},
+        "truth": model.transforms.truth.state(),
+        "layout": model.layout,
+    }
+    try:
+        json.dumps(description, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise ContractError(f"the state of a transform is not plain JSON: {error}") from error
+    return description
 
 
 def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choice] | None = None) -> Saved:
@@ -133,34 +147,13 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
         DataError: the folder holds no model, or one that is damaged.
         UnavailableError: a component's plugin is not installed; it names the distribution and its version.
     """
-    description = _described(directory)
+    description = checked(directory)
     weights = directory / WEIGHTS
-    _check_unchanged(description, directory)
-    inputs, target, plugins = description["inputs"], description["target"], description["plugins"]
+    combination, modalities, transforms = restored(description, directory, catalog, components)
     precision: Precision = description["precision"]
-    try:
-        combination = Combination.of(description["combination"], catalog, components)
-        modalities = {name: catalog.find("modality", kind).load()() for name, kind in inputs.items()}
-        transforms = Transforms.of(combination, target)
-        for name, transform in transforms.inputs.items():
-            transform.restore(description["transforms"][name])
-        transforms.truth.restore(description["truth"])
-        with own_state(seed=0):
-            module, _ = build_model(combination, transforms)
-    except (UsageError, UnavailableError) as error:
-        needs = ", ".join(f"{name} {version}" for name, version in plugins.items())
-        raise UnavailableError(f"{directory} was made with {needs or 'classes'}; on this machine: {error}") from error
-    except Exception as error:  # components may raise anything on a description that they did not give
-        reason = f"{type(error).__name__}: {_in_a_line(error)}"
-        raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
-    for name, version in combination.plugins().items():
-        if plugins.get(name, version) != version:
-            message = f"{directory} was made with {name} {plugins[name]}; installed is {version}"
-            warnings.warn(message, stacklevel=4)
-    now = _code_of(combination, modalities)
-    for name, code in description["code"].items():
-        if now.get(name, code) != code:
-            warnings.warn(f"{directory} was saved by other code: that of {name} has changed", stacklevel=4)
+    target = description["target"]
+    with _made_elsewhere(description, directory), own_state(seed=0):
+        module, _ = build_model(combination, transforms, absence=Absence(description["missing"]))
     try:
         load_model(module, str(weights))
     except (OSError, SafetensorError, RuntimeError) as error:  # of a component that has changed since
@@ -170,20 +163,94 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
     if has_temperature(target) and description["temperature"] is not None:
         module.temperature = Temperature(target, description["temperature"])
     rows = TrainedOn.read(directory / FILE, description["weights"])
+    inputs = description["inputs"]
     return Saved(module, combination, transforms, inputs, modalities, target, precision, description["layout"], rows)
 
 
-def digest_of(directory: Path) -> str:
-    """The hash of the model in a folder: of all that predictions hang on.
+def checked(directory: Path) -> dict[str, Any]:
+    """The description of the model in a folder, which nothing has changed since; components are not looked at.
 
     Raises:
         DataError: the folder holds no model, or one that is damaged.
     """
-    digest: str = _described(directory)["digest"]
+    description = _described(directory)
+    _check_unchanged(description, directory)
+    return description
+
+
+def restored(
+    description: Mapping[str, Any],
+    directory: Path,
+    catalog: Catalog,
+    components: Mapping[str, type | Choice] | None = None,
+) -> tuple[Combination, dict[str, Modality], Transforms]:
+    """The combination of a description, the modalities of its inputs, and its transforms with their state.
+
+    What is installed in another version than it was made with, or has other code, is warned of.
+
+    Raises:
+        DataError: the description is damaged.
+        UnavailableError: a component's plugin is not installed; it names the distribution and its version.
+    """
+    inputs, plugins = description["inputs"], description["plugins"]
+    with _made_elsewhere(description, directory):
+        combination = Combination.of(description["combination"], catalog, components)
+        modalities = {name: catalog.find("modality", kind).load()() for name, kind in inputs.items()}
+        transforms = Transforms.of(combination, description["target"])
+        for name, transform in transforms.inputs.items():
+            transform.restore(description["transforms"][name])
+        transforms.truth.restore(description["truth"])
+    for name, version in combination.plugins().items():
+        if plugins.get(name, version) != version:
+            message = f"{directory} was made with {name} {plugins[name]}; installed is {version}"
+            warnings.warn(message, stacklevel=5)
+    now = code_of_model(combination, modalities)
+    for name, code in description["code"].items():
+        if now.get(name, code) != code:
+            warnings.warn(f"{directory} was saved by other code: that of {name} has changed", stacklevel=5)
+    return combination, modalities, transforms
+
+
+@contextlib.contextmanager
+def _made_elsewhere(description: Mapping[str, Any], directory: Path) -> Iterator[None]:
+    """Say in one line that what a description names is not on this machine, or that it is damaged.
+
+    Raises:
+        DataError: it is damaged.
+        UnavailableError: a component's plugin is not installed; it names the distribution and its version.
+    """
+    try:
+        yield
+    except (UsageError, UnavailableError) as error:
+        needs = ", ".join(f"{name} {version}" for name, version in description["plugins"].items())
+        raise UnavailableError(f"{directory} was made with {needs or 'classes'}; on this machine: {error}") from error
+    except Exception as error:  # components may raise anything on a description that they did not give
+        reason = f"{type(error).__name__}: {_in_a_line(error)}"
+        raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
+
+
+def digest_of(directory: Path) -> str:
+    """The hash of the saved or exported model in a folder: of all that predictions hang on.
+
+    Raises:
+        DataError: the folder holds no model, or one that is damaged.
+    """
+    found = signature_in(directory, whole=False) if is_exported(directory) else _described(directory)
+    digest: str = found["digest"]
     return digest
 
 
-def _code_of(combination: Combination, modalities: Mapping[str, Modality]) -> dict[str, str]:
+def combination_in(directory: Path) -> dict[str, Any]:
+    """The combination of the model in a folder, as a document; weights and components are not looked at.
+
+    Raises:
+        DataError: the folder holds no model, or one that is damaged.
+    """
+    combination: dict[str, Any] = _described(directory)["combination"]
+    return combination
+
+
+def code_of_model(combination: Combination, modalities: Mapping[str, Modality]) -> dict[str, str]:
     """Hashes of the code that can be edited, by component; none of what is known by its version or cannot be seen."""
     choices = [one for choice in combination.choices() for one in choice.whole]
     found = {f"{one.kind} {one.name}": code_of(*one.factories) for one in choices}
@@ -193,13 +260,31 @@ def _code_of(combination: Combination, modalities: Mapping[str, Modality]) -> di
 
 
 def _described(directory: Path) -> dict[str, Any]:
-    """The description of the model in a folder.
+    """The description of the saved model in a folder.
+
+    Raises:
+        DataError: there is none, or it is damaged or has another schema; or the model is an exported one.
+    """
+    if is_exported(directory):
+        raise DataError(
+            f"{directory} holds an exported model, which is one graph for predict, evaluate and serve; give the folder "
+            "of the saved model"
+        )
+    description = description_in(directory)
+    for name in ("digest", "weights"):
+        if not isinstance(description.get(name), str):
+            raise DataError(f"{directory / DESCRIPTION} is damaged: its {name} is not what `save` wrote")
+    return description
+
+
+def description_in(directory: Path) -> dict[str, Any]:
+    """What `model.json` says of a model, saved or exported.
 
     Raises:
         DataError: there is none, or it is damaged or has another schema.
     """
     names = ("inputs", "combination", "plugins", "code", "transforms", "truth")
-    kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("digest", "weights", "target", "precision"), str)}
+    kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("target", "precision"), str)}
     try:
         description = json.loads((directory / DESCRIPTION).read_text("utf-8"), parse_constant=_refuse)
         schema = description["schema"]
@@ -215,6 +300,8 @@ def _described(directory: Path) -> dict[str, Any]:
         wrong = ["precision"]
     if not _is_temperature(description.get("temperature", ""), description["target"]):
         wrong = ["temperature"]
+    if description.get("missing") not in get_args(Kind):
+        wrong = ["missing"]
     if wrong:
         raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
     return cast(dict[str, Any], description)
@@ -262,11 +349,6 @@ def _digest(description: Mapping[str, Any]) -> str:
     return hashlib.blake2b(utf8(text), digest_size=16).hexdigest()
 
 
-def _hash_of(weights: Path) -> str:
-    with weights.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
-
-
 def _check_unchanged(description: Mapping[str, Any], directory: Path) -> None:
     """Check that both files are what `write` has written.
 
@@ -278,7 +360,7 @@ def _check_unchanged(description: Mapping[str, Any], directory: Path) -> None:
         raise DataError(f"{directory / DESCRIPTION} was changed after it was saved: its hash is another; {advice}")
     weights = directory / WEIGHTS
     try:
-        found = _hash_of(weights)
+        found = hash_of(weights)
     except OSError as error:
         raise DataError(f"{weights} cannot be read: {error.strerror}; {advice}") from error
     if found != description["weights"]:

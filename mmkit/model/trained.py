@@ -6,6 +6,7 @@ import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -18,6 +19,9 @@ from mmkit.errors import UsageError, one_of
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.explained import Explained
+from mmkit.model.exported import Exported, Format
+from mmkit.model.exporting.signing import is_exported
+from mmkit.model.graph import Graph
 from mmkit.model.network import Model
 from mmkit.model.prediction import predictions
 from mmkit.model.saving import Saved, read, write
@@ -31,6 +35,11 @@ from mmkit.system.state import own_state
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+CARD = "README.md"
+"""The card of a model, in its folder."""
+HUB = "hub:"
+"""What the name of a model of the hub begins with."""
 
 
 class Read(NamedTuple):
@@ -52,7 +61,7 @@ class MultimodalModel:
     """A trained model that predicts answers from raw values.
 
     Args:
-        module: encoders, fusion and head.
+        module: encoders, fusion and head; or the graph of an exported model, which predicts and no more.
         combination: that the module was built from.
         transforms: fitted.
         inputs: the name of the modality of each input.
@@ -62,9 +71,10 @@ class MultimodalModel:
         layout: how inputs and truth are made of the columns of a table, as plain JSON; None says that each input is the
             column of its name.
         trained_on: the rows of its training, by their hashes; None where they are not known.
+        card: in Markdown, what it is, how it was made, and what it is worth; None where it has none.
     """
 
-    module: Model
+    module: Model | Graph
     combination: Combination
     transforms: Transforms
     inputs: Mapping[str, str]
@@ -73,11 +83,34 @@ class MultimodalModel:
     precision: Precision = "float32"
     layout: Mapping[str, Any] | None = None
     trained_on: TrainedOn | None = None
+    card: str | None = None
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name} ({self.inputs[name]})" for name in sorted(self.combination.encoders))
-        size = sum(parameter.numel() for parameter in self.module.parameters())
-        return f"<MultimodalModel {self.combination.label}: {inputs} -> {self.target}, {size:,} parameters>"
+        if isinstance(self.module, Graph):
+            size = f"exported as {self.module.format}"
+        else:
+            size = f"{sum(parameter.numel() for parameter in self.module.parameters()):,} parameters"
+        return f"<MultimodalModel {self.combination.label}: {inputs} -> {self.target}, {size}>"
+
+    @property
+    def network(self) -> Model:
+        """Encoders, fusion and head, as modules.
+
+        Raises:
+            UsageError: the model was exported, and has none.
+        """
+        if isinstance(self.module, Graph):
+            raise UsageError(
+                "an exported model is one graph: it predicts, and cannot be looked into, saved or exported again; give "
+                "the folder of the saved model"
+            )
+        return self.module
+
+    @property
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return torch.device("cpu") if isinstance(self.module, Graph) else next(self.module.parameters()).device
 
     @own_state()
     def predict(
@@ -196,15 +229,32 @@ class MultimodalModel:
             DataError: there is one, and `on_error` is "fail"; or more than half of an input are.
         """
         raw, bad = decode_all(samples, self.modalities, on_error, whole=whole)
+        return self.transformed(raw, bad, on_error, whole=whole)
+
+    def transformed(
+        self, raw: Samples, bad: Sequence[BadValue] = (), on_error: OnError = "fail", *, whole: bool = True
+    ) -> Read:
+        """Samples whose values are in memory, as tensors, without those that a transform rejects.
+
+        Args:
+            raw: decoded.
+            bad: a line for each value that could not be read.
+            on_error: what to do with a value that cannot be transformed.
+            whole: whether these are all samples; of a part of them more than half of an input may be broken.
+
+        Raises:
+            DataError: there is one, and `on_error` is "fail"; or more than half of an input are.
+        """
+        bad = list(bad)
         data = None
         while len(raw) and data is None:
             try:
                 data = Dataset.of(raw, self.transforms.inputs, self.transforms.truth, augment=False)
             except RejectedError as rejected:
                 raw = without(raw, rejected, on_error, whole=whole)
-                bad = bad + rejected.lines
+                bad += rejected.lines
         if data is not None:
-            data = data.grouped(self.module.rowwise).to(next(self.module.parameters()).device)
+            data = data.grouped(self.module.rowwise).to(self.device)
         return Read(raw, data, bad)
 
     def predictions(self, read: Read, batch_size: int = 256) -> Iterator[Batch]:
@@ -216,13 +266,85 @@ class MultimodalModel:
     def save(self, directory: str | Path) -> None:
         """Write the model to a folder: readable JSON, and weights as safetensors.
 
-        A model in the folder is replaced; nothing else in it changes.
+        A model in the folder is replaced; nothing else in it changes, a card neither.
 
         Raises:
-            UsageError: the folder holds other files and no model, or cannot be written.
+            UsageError: the folder holds other files and no model, or cannot be written; or the model was exported.
             ContractError: the state of a transform is not plain JSON.
         """
-        write(Saved(**vars(self)), at_home(directory))
+        write(saved_parts(self), at_home(directory))
+
+    def push(
+        self,
+        repository: str,
+        *,
+        private: bool | None = None,
+        token: str | None = None,
+        message: str | None = None,
+        rows: bool = False,
+    ) -> str:
+        """Push the model to a repository of the hub, with its card: what `mmkit push` does.
+
+        In one commit its JSON, its weights as safetensors and its card as README.md, which replace those that are
+        there. `mmkit.load("hub:OWNER/NAME")` loads it.
+
+        Args:
+            repository: OWNER/NAME; it is created if needed.
+            private: whether only its owner may read the repository; None is what its owner has chosen for new ones.
+            token: that may write there; None is that of HF_TOKEN, or of `hf auth login`.
+            message: of the commit; None names the version of mmkit and the digest.
+            rows: whether the hashes of the rows that it was trained on travel, too.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            UsageError: it is no name of a repository; there is no token, or it has no right; or the repository is
+                public, and is to be private.
+            UnavailableError: the hub cannot be reached.
+        """
+        # Floors above, since cards are made of records; a start does without the hub's client.
+        pushing = importlib.import_module("mmkit.sharing.pushing")
+        with TemporaryDirectory() as folder:
+            self.save(Path(folder) / "model")
+            found: str = pushing.push(
+                Path(folder) / "model",
+                repository,
+                private=private,
+                token=token,
+                message=message,
+                rows=rows,
+                card=self.card,
+            ).url
+        return found
+
+    def export(
+        self,
+        directory: str | Path,
+        format: Format = "onnx",  # noqa: A002 (what everybody calls it)
+        *,
+        samples: Sequence[Mapping[str, Any]] | None = None,
+    ) -> Exported:
+        """Write the model to a folder as one graph that runs without mmkit, checked against the model.
+
+        Batch and lengths may be any. Raw values become tensors outside of the graph; `signature.json` in the folder
+        says which tensors it takes. An exported model in the folder is replaced.
+
+        Args:
+            directory: the folder.
+            format: "onnx" for onnxruntime and others, "pt2" to go on in torch, or "aoti", compiled for this machine.
+            samples: raw samples that it is checked with, and that are kept beside it; None makes random ones.
+
+        Raises:
+            UsageError: an unknown format or input, a model that answers in texts, or a folder with something else.
+            UnavailableError: a package, a compiler, or a form of an operation in that format is not there.
+            DataError: a sample cannot be read.
+            MmkitError: the graph does not give what the model gives.
+        """
+        # A start does without the exporters.
+        exporting = importlib.import_module("mmkit.model.exporting.folder")
+        found: Exported = exporting.export(self, directory, format, samples)
+        return found
 
     @staticmethod
     @own_state()
@@ -233,22 +355,51 @@ class MultimodalModel:
         catalog: Catalog | None = None,
         device: torch.device | str = "cpu",
     ) -> MultimodalModel:
-        """Load a model that `save` wrote. No other file is read, and nothing is downloaded.
+        """Load a model that `save` or `export` wrote. Nothing of a folder is run, and nothing is downloaded for it.
+
+        An exported one predicts, on the CPU, as `predict`, `answers`, `mmkit evaluate` and `mmkit serve` do.
 
         Args:
-            directory: the folder.
+            directory: the folder; or hub:OWNER/NAME, hub:OWNER/NAME@REVISION, of which the files of a saved model, and
+                no others, are downloaded to the hub's cache.
             components: the classes of components that were given as classes, by recorded name; as choices if with
                 specs.
             catalog: where names are looked up; None is what is installed.
             device: where the model is put.
 
         Raises:
-            UsageError: torch has no such device.
-            DataError: the folder holds no model, or one that is damaged.
+            UsageError: torch has no such device, or not for an exported model.
+            DataError: the folder holds no model, or one that is damaged or was changed; or the hub has none, or cannot
+                be reached.
             UnavailableError: a component's plugin is not installed; it names the distribution and its version. Or the
                 device is not available on this machine.
         """
+        if str(directory).startswith(HUB):
+            directory = importlib.import_module("mmkit.sharing.fetching").located(directory)
+        folder, known = at_home(directory), catalog or installed()
+        if is_exported(folder):
+            # A start does without the exporters.
+            exported = importlib.import_module("mmkit.model.exporting.loading")
+            found: MultimodalModel = exported.load_exported(folder, known, components, device)
+            return found
         place = device_of(device)
-        saved = read(at_home(directory), catalog or installed(), components)
+        saved = read(folder, known, components)
         saved.module.to(place).eval()
-        return MultimodalModel(*saved)
+        return MultimodalModel(*saved, card=card_in(folder))
+
+
+def card_in(folder: Path) -> str | None:
+    """The card in the folder of a model; None where there is none."""
+    try:
+        return (folder / CARD).read_text("utf-8", "replace")
+    except OSError:
+        return None
+
+
+def saved_parts(model: MultimodalModel) -> Saved:
+    """The parts of a model that are saved: all but the card.
+
+    Raises:
+        UsageError: the model was exported.
+    """
+    return Saved(**{**{name: getattr(model, name) for name in Saved._fields}, "module": model.network})

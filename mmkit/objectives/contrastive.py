@@ -11,26 +11,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from itertools import combinations
 from typing import Annotated
 
 import torch
 from annotated_types import Gt, Interval
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mmkit.contract import Batch, ModelOutput, Target
-
-_GREATEST_SCALE = 100.0  # of the logits, as in Radford et al., section 2.5
-_NEVER = -1e4  # a logit whose exponential is 0 beside any within the greatest scale
+from mmkit.layers.matching import limited_scale, matching_loss
+from mmkit.layers.pairs import check_pairs, direction, exact_product, pairs
 
 
 class ContrastiveObjective(nn.Module):
     """InfoNCE over all pairs of inputs, both ways, with a learned temperature.
 
     The loss of a sample is the mean over the pairs of inputs that it has, and 0 where it has none. Its negatives are
-    the other samples of the batch that have the other input, those without truth included. With several processes, each
-    takes the negatives of its own batch.
+    the other samples of the batch that have the other input, those without truth included.
 
     Args:
         space: width of the shared space.
@@ -52,8 +48,7 @@ class ContrastiveObjective(nn.Module):
         weight: Annotated[float, Gt(0)] = 0.1,
     ) -> None:
         super().__init__()
-        if len(widths) < 2:
-            raise ValueError(f"the contrastive objective pairs inputs and needs two; got {', '.join(widths) or 'none'}")
+        check_pairs(widths, "contrastive")
         self.inputs = tuple(widths)
         self.projections = nn.ModuleList(nn.Linear(d, space, bias=False) for d in widths.values())
         self.log_scale = nn.Parameter(torch.tensor(-math.log(temperature)))
@@ -62,33 +57,15 @@ class ContrastiveObjective(nn.Module):
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:  # noqa: ARG002
         """[B]."""
         features = [model_output.features[name] for name in self.inputs]
-        points = [_direction(p(f.vector())) for p, f in zip(self.projections, features, strict=True)]  # [B S] each
+        points = [direction(p(f.vector())) for p, f in zip(self.projections, features, strict=True)]  # [B S] each
         present = [f.present() for f in features]  # [B] each
-        scale = self._scale()
+        scale = limited_scale(self.log_scale)
         total = torch.zeros_like(points[0][:, 0])
-        pairs = torch.zeros_like(total)
-        for a, b in combinations(range(len(points)), 2):
-            both = present[a] & present[b]
-            similarity = scale * points[a] @ points[b].T  # [B B]
-            there = _negative_log_likelihood(similarity, present[b])
-            back = _negative_log_likelihood(similarity.T, present[a])
+        count = torch.zeros_like(total)
+        for a, b, both in pairs(present):
+            similarity = exact_product(scale * points[a], points[b].T)  # [B B]
+            there = matching_loss(similarity, present[b])
+            back = matching_loss(similarity.T, present[a])
             total = total + torch.where(both, (there + back) / 2, 0)
-            pairs = pairs + both
-        return self.weight * total / pairs.clamp(min=1)
-
-    def _scale(self) -> Tensor:
-        # The gradient passes through the clamp: otherwise a scale above the limit would never get back.
-        over = (self.log_scale - math.log(_GREATEST_SCALE)).clamp(min=0)
-        return (self.log_scale - over.detach()).exp()
-
-
-def _direction(point: Tensor) -> Tensor:
-    """Of length 1; at least float32, since half precision is too coarse for the similarities. Zero stays zero."""
-    return F.normalize(point.to(torch.promote_types(point.dtype, torch.float32)), dim=-1)
-
-
-def _negative_log_likelihood(similarity: Tensor, present: Tensor) -> Tensor:
-    """[B]: -log of the diagonal's share of each row's softmax over the columns that are present."""
-    # A finite floor: a row without any column would be -inf, which not every derivative of logsumexp survives.
-    shown = similarity.masked_fill(~present, _NEVER)
-    return shown.logsumexp(-1) - similarity.diagonal()
+            count = count + both
+        return self.weight * total / count.clamp(min=1)

@@ -56,8 +56,8 @@ class RecordFile:
         Raises:
             OSError: something cannot be written.
         """
-        if record.scores is not None:
-            record.scores.write(self.path.parent / record.scores_file)
+        for values, name in record.of_samples():
+            values.write(self.path.parent / name)
         if record.unread_values:
             add_unread(self.path.parent, record.unread_values)
         line = json.dumps(record.document(), ensure_ascii=False, allow_nan=False)
@@ -90,10 +90,11 @@ def read_records(path: Path) -> dict[str, Record]:
                 f"{path}, line {number} has schema {schema}; this version of mmkit reads {SCHEMA}; choose "
                 "another folder"
             )
-        if record.scores is not None and not (path.parent / record.scores_file).is_file():
-            raise DataError(
-                f"{path}, line {number} has its scores in {record.scores_file}, which is not there; bring it "
-                "back, or remove the line to have its run done again"
-            )
+        for _, file in record.of_samples():
+            if not (path.parent / file).is_file():
+                raise DataError(
+                    f"{path}, line {number} has its scores in {file}, which is not there; bring it back, or remove the "
+                    "line to have its run done again"
+                )
         records[record.id] = record
     return records

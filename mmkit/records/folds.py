@@ -79,6 +79,7 @@ def join(parts: Sequence[Record]) -> Record:
         confusion=confusion,
         reliability=reliability_of(parts),
         scores=_scores(parts, metrics.get(first.metric), first.metric),
+        bits=_bits(parts),
         samples=_samples(parts),
         seconds=sum(one.seconds or 0.0 for one in parts),
         data={"test": {f"fold {_number(one)}, {name}": value for one in parts for name, value in _test(one).items()}},
@@ -161,6 +162,17 @@ def _scores(parts: Sequence[Record], value: float | None, metric: str) -> Scores
         share = rows / (len(given) * len(found)) if metric in MEANS and len(found) else 1.0
         total[there] = value + share * (found - found.mean()) if metric in MEANS else found
     total += np.float32(value - np.nanmean(total.astype(np.float64)))
+    return Scores(given=total)
+
+
+def _bits(parts: Sequence[Record]) -> Scores | None:
+    """The bits of each row, in the order of all rows: those of the fold that tested it."""
+    given = [one.bits.values for one in parts if one.bits]
+    if len(given) < len(parts) or len({len(values) for values in given}) != 1:
+        return None
+    total = np.full(len(given[0]), np.nan, np.float32)
+    for values in given:
+        total[~np.isnan(values)] = values[~np.isnan(values)]
     return Scores(given=total)
 
 

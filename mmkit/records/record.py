@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Any, Literal
 
 from mmkit.contract import Split
+from mmkit.records.breakdown import Breakdown
 from mmkit.records.controls import Controls
 from mmkit.records.scores import Scores
 from mmkit.records.unread import Unread
 
 SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
-Purpose = Literal["comparison", "search", "yardstick"]
-"""What a record is of: a run that is compared, one that chose a learning rate, or what needs no mmkit."""
+Purpose = Literal["comparison", "search", "yardstick", "blend"]
+"""What a record is of: a run that is compared, one that chose, what needs no mmkit, or a blend of several runs."""
 Stage = Literal["search", "confirm"]
 """The phase of a comparison: a fusion is searched on validation, and what was found is confirmed by fresh seeds."""
 
@@ -77,6 +78,8 @@ class Twin:
         high: upper end.
         spread: standard deviation of the logarithm of the time over the rounds, by its quartiles: 0.1 is about 10 %.
         reference_ms: milliseconds of a fixed program in these rounds: how fast the machine was just then.
+        visible: the smallest relative difference of two times that such rounds find in four of five cases; None with
+            fewer than 6.
     """
 
     ratio: float
@@ -84,6 +87,7 @@ class Twin:
     high: float | None
     spread: float
     reference_ms: float
+    visible: float | None = None
 
 
 @dataclass(frozen=True)
@@ -166,6 +170,26 @@ class RateSearch:
 
 
 @dataclass(frozen=True)
+class Rung:
+    """The place of a training in a search within a budget.
+
+    Args:
+        number: of the rung, from 1.
+        of: how many rungs there are.
+        epochs: of the training, at most.
+        whole: how many a training to the end has at most.
+        stopped: whether its combination went no further with these options; its scores are then those of a shorter
+            training than the ones that are compared.
+    """
+
+    number: int
+    of: int
+    epochs: int
+    whole: int
+    stopped: bool = False
+
+
+@dataclass(frozen=True)
 class Phase:
     """A phase of a training.
 
@@ -224,6 +248,29 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
+class Privacy:
+    """What a differentially private training has spent.
+
+    Args:
+        epsilon: spent by `steps`, for whoever sees the weights.
+        delta: the probability that more was lost.
+        clip: norm to which the gradient of each row was clipped.
+        noise: deviation of the noise in multiples of `clip`.
+        rate: the probability by which a row took part in a step.
+        steps: that were done.
+        accountant: that counted.
+    """
+
+    epsilon: float
+    delta: float
+    clip: float
+    noise: float
+    rate: float
+    steps: int
+    accountant: str
+
+
+@dataclass(frozen=True)
 class Refit:
     """A training on train and validation together, with the options and the epochs that an earlier one had chosen.
 
@@ -245,15 +292,16 @@ class Record:
     Args:
         schema: of the record.
         id: hash over all that determines the result.
-        purpose: "comparison" with other combinations; "search" for a learning rate, which reads no test (the one that
-            was best becomes the first run of the comparison, if there are several fusions); or "yardstick", what a user
-            could do without mmkit, of which `fusion` says which one.
+        purpose: "comparison" with other combinations; "search" for a learning rate, or within a budget, which reads no
+            test (the one that was best becomes the first run of the comparison, if there are several fusions);
+            "yardstick", what a user could do without mmkit, of which `fusion` says which one; or "blend", the answers
+            of several runs, mixed by weights that were fitted on validation.
         status: "ok" or "failed".
         error: type and message of the error of a failed run.
         exit_code: of the error on the command line; 0 without an error.
         task: with its options.
         encoders: by input, with their options.
-        fusion: with its options, or `only:INPUT`.
+        fusion: with its options, or `only:INPUT`; and the balance method, as in "concat + ogm".
         head: with its options.
         objectives: with their options.
         seed: of weights, order, augmentation and dropout.
@@ -278,15 +326,21 @@ class Record:
         still_improving: whether the best epoch is among the last tenth of the planned ones, so that longer training may
             be better.
         search: how the learning rate was chosen; None if it was given.
+        rung: the place in a search within a budget; None of other runs.
         calibrated: the temperature of the probabilities; None without one.
         refit: that the model was trained again with validation, so that its scores there are those of a model before
             it; None if it was not.
+        private: what a private training has spent; None of another.
         chosen: options that components chose for themselves when they were built, by component; of a yardstick what
-            was chosen on validation.
-        history: for each epoch its number, the mean loss, and `epoch_metric` on validation.
+            was chosen on validation; of a blend the weight of each run, by id.
+        history: for each epoch its number, the mean loss (None of a private training, since no noise covers it), and
+            `epoch_metric` on validation.
         scores: one value a test sample, whose mean `metric` is and whose spread over samples is that of `metric`, in
             the order of the test split and as they are even where a lower one is better; of a fold in the order of all
             rows, NaN where it does not test them; in a line the name of their file. None if the metric has none.
+        bits: of each test sample what the answers tell of the truth, in bits more than the frequencies of training
+            (classes and labels), or the pseudo-scores of -log2(1 - R2) / 2 (a number); in a line the name of their
+            file. None if not asked for, of several numbers, and of texts.
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
@@ -304,7 +358,12 @@ class Record:
         loading: the time that training waited for batches.
         throughput: speed of the combination; None if not measured.
         cost: parameters, FLOPs and memory.
+        breakdown: what predictions cost in detail; of the chosen fusion of `--protocol full`, None of others.
         seconds: duration of the run.
+        beside: how many other runs were computed at the same time, at most; above 0 `seconds` and `loading` say
+            nothing about how fast it is, and tables leave them out.
+        ranks: how many processes trained the model together, each with its share of every batch; `machine` is that of
+            the first. Other numbers of ranks add up in another order, and give other last digits.
         run: the run as a document; `Run.of` makes the run from it.
         data: fingerprints of the content of the ids, the truth and each input, by split.
         code: hashes of the code that can change without a new version, by component.
@@ -344,11 +403,14 @@ class Record:
     phases: list[Phase] = field(default_factory=list)
     still_improving: bool = False
     search: RateSearch | None = None
+    rung: Rung | None = None
     calibrated: Calibrated | None = None
     refit: Refit | None = None
+    private: Privacy | None = None
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None
+    bits: Scores | None = None
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
     reliability: list[ReliabilityBin] = field(default_factory=list)
@@ -363,7 +425,10 @@ class Record:
     loading: Loading | None = None
     throughput: Speed | None = None
     cost: Cost | None = None
+    breakdown: Breakdown | None = None
     seconds: float | None = None
+    beside: int = 0
+    ranks: int = 1
     run: dict[str, Any]
     data: dict[Split, dict[str, str]] = field(default_factory=dict)
     code: dict[str, str] = field(default_factory=dict)
@@ -378,12 +443,28 @@ class Record:
         """As plain JSON values; `Record.of` reads them."""
         found = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "unread_values"}
         found["scores"] = None if self.scores is None else self.scores_file
+        found["bits"] = None if self.bits is None else self.bits_file
         return {name: _plain(v) for name, v in found.items()}
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it is of a training that a budget has cut short."""
+        return self.rung is not None and self.rung.stopped
 
     @property
     def scores_file(self) -> str:
         """The file of the scores, in the folder of the suite."""
         return f"scores/{self.id}.npy"
+
+    @property
+    def bits_file(self) -> str:
+        """The file of the bits, in the folder of the suite."""
+        return f"scores/{self.id}.bits.npy"
+
+    def of_samples(self) -> list[tuple[Scores, str]]:
+        """What it has of each test sample, with the file of each in the folder of the suite."""
+        both = ((self.scores, self.scores_file), (self.bits, self.bits_file))
+        return [(values, file) for values, file in both if values is not None]
 
     @staticmethod
     def of(document: Mapping[str, Any], folder: Path) -> Record:
@@ -399,15 +480,17 @@ class Record:
         from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (heavy, and a first run reads no record)
 
         try:
-            record = TypeAdapter(Record).validate_python({**document, "scores": None})
+            record = TypeAdapter(Record).validate_python({**document, "scores": None, "bits": None})
         except ValidationError as error:
             first = error.errors(include_url=False)[0]
             raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-        if (given := document.get("scores")) is None:
-            return record
-        if given != record.scores_file:
-            raise ValueError(f"scores: expected {record.scores_file}; got {given!r}")
-        return replace(record, scores=Scores(folder / given))
+        found: dict[str, Any] = {}
+        for name, expected in (("scores", record.scores_file), ("bits", record.bits_file)):
+            if (given := document.get(name)) is not None:
+                if given != expected:
+                    raise ValueError(f"{name}: expected {expected}; got {given!r}")
+                found[name] = Scores(folder / expected)
+        return replace(record, **found)
 
 
 def _plain(value: Any) -> Any:

@@ -104,9 +104,10 @@ class Catalog:
         """
         given: dict[str, object] = {}
         distribution: dict[str, str] = {}
+        named: Iterable[str] = given  # the options that the user gave
         if isinstance(what, Choice):
             name, component, spec, given = what.name, what.component, spec or what.spec, dict(what.options)
-            distribution = what.distribution
+            distribution, named = what.distribution, what.given
         elif isinstance(what, type):
             name, component = f"{what.__module__}.{what.__qualname__}", what
         elif not isinstance(what, str):
@@ -126,7 +127,8 @@ class Catalog:
         overriding = options(schema) if callable(options) else options or {}
         resolved = validated(f"{kind} {name}", {**given, **overriding}, schema)
         inner = tuple(self.choose(of, inside) for of, inside in components_in(resolved, schema))
-        return Choice(kind, name, spec, factories, resolved, distribution, inner)
+        by_user = frozenset([*named, *overriding])
+        return Choice(kind, name, spec, factories, resolved, distribution, inner, by_user)
 
 
 def installed(

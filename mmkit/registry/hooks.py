@@ -15,7 +15,7 @@ import pluggy
 
 from mmkit import plugin
 from mmkit.errors import ContractError
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
+from mmkit.plugin import BalanceSpec, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
 from mmkit.registry.discovery import Registration
 
 HOOKS: dict[str, type[Spec]] = {
@@ -25,6 +25,7 @@ HOOKS: dict[str, type[Spec]] = {
     "mmkit_fusions": FusionSpec,
     "mmkit_heads": HeadSpec,
     "mmkit_objectives": ObjectiveSpec,
+    "mmkit_balances": BalanceSpec,
 }
 KINDS = tuple(spec.kind for spec in HOOKS.values())
 RESERVED = {"all", "none", "only"}
@@ -187,8 +188,10 @@ def _checked(hook: str, spec: object, seen: set[tuple[str, str]]) -> Spec:
 
 
 def _check_files(hook: str, spec: Spec) -> None:
-    """Raise where what a modality says of its files cannot be looked for."""
+    """Raise where what a modality says of its files, or of requests, cannot be followed."""
     ends, patterns = getattr(spec, "extensions", ()), getattr(spec, "magic", ())
+    if (way := getattr(spec, "travels", "json")) not in ("bytes", "text", "json"):
+        raise ContractError(f"{hook}: travels of {spec.name} is bytes, text or json; got {way!r}")
     if not isinstance(ends, tuple) or not all(
         isinstance(end, str) and end[:1] == "." and end == end.lower() for end in ends
     ):

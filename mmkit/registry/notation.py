@@ -5,7 +5,7 @@ A value that is written here is read back as the same value.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from mmkit.errors import UsageError
 
@@ -64,6 +64,28 @@ def split_commas(text: str) -> Iterator[str]:
             start = place + 1
     if text.strip():
         yield text[start:]
+
+
+def split_components(text: str, names: Container[str]) -> list[str]:
+    """Split a text of several components at the commas before which one ends.
+
+    A component with options ends where what follows is no option but one of the names; a bare one at each comma.
+
+    >>> split_components("bag,conv:width=8,layers=2,bag:width=4", {"bag", "conv"})
+    ['bag', 'conv:width=8,layers=2', 'bag:width=4']
+
+    Args:
+        text: of components.
+        names: of components that there are.
+    """
+    found: list[str] = []
+    for part in (one.strip() for one in split_commas(text)):
+        begins = part.partition(":")[0].strip() in names
+        if found and ":" in found[-1] and not begins:
+            found[-1] += f",{part}"
+        else:
+            found.append(part)
+    return found
 
 
 def parse_value(text: str) -> object:

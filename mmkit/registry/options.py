@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 from mmkit.errors import ContractError, UsageError, one_of
 from mmkit.plugin import Component, ForTraining, Spec
-from mmkit.registry.notation import Text, parse_component, parse_value, split_commas, write_value
+from mmkit.registry.notation import Text, parse_component, parse_value, split_commas, split_components, write_value
 
 __all__ = [
     "Choice",
@@ -30,6 +30,7 @@ __all__ = [
     "parse_component",
     "parse_value",
     "split_commas",
+    "split_components",
     "validated",
     "write_value",
 ]
@@ -230,6 +231,7 @@ class Choice:
         options: values of all options, defaults included.
         distribution: the distribution that registers it, with its version; empty for a class that no plugin registers.
         inner: choices of the components that its options name.
+        given: the names of the options that the user gave.
     """
 
     kind: str
@@ -239,6 +241,7 @@ class Choice:
     options: dict[str, object]
     distribution: dict[str, str] = field(default_factory=dict)
     inner: tuple[Choice, ...] = ()
+    given: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def plugins(self) -> dict[str, str]:

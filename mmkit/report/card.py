@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
+from mmkit.report.front_matter import front_matter
+from mmkit.report.privacy import privacy_notes
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
@@ -25,8 +27,10 @@ def card(
     command: str = "",
     licence: str | None = None,
     remembers: bool = False,
+    inputs: Mapping[str, str],
+    target: str,
 ) -> str:
-    """The card of a model.
+    """The card of a model, with the front matter that the hub reads.
 
     Args:
         record: of its run.
@@ -36,19 +40,24 @@ def card(
         command: that made it; empty if none did.
         licence: of the model, as its maker gave it; None is "not stated".
         remembers: whether hashes of the rows that it was trained on stand beside it.
+        inputs: the modality of each.
+        target: the kind of target.
     """
+    tested_on = record.task.partition(":")[0] if data is None else "own data"
+    head = front_matter(inputs, target, licence=licence, name=name, data=tested_on, record=record)
     parts = [
         f"# {name}",
         _what(record),
         _used(record),
         f"## What it is worth\n\n{scores_table(record)}",
         *_judged(record),
+        *_private(record),
         *_by_class(record),
         "## Data\n\n" + "\n\n".join(_data(record, task, data, remembers=remembers)),
         "## How it was made\n\n" + "\n\n".join(_made(record, command)),
         f"## Licence\n\n{licence or 'Not stated.'}",
     ]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    return head + "\n\n".join(part for part in parts if part) + "\n"
 
 
 def score_rows(record: Record) -> list[tuple[str, str, str]]:
@@ -135,6 +144,13 @@ def _judged(record: Record) -> Iterator[str]:
     yield "\n".join(f"- {note}" for note in notes(record))
 
 
+def _private(record: Record) -> Iterator[str]:
+    """What a private training covers, and what not."""
+    if record.private is not None:
+        yield "## Privacy"
+        yield "\n".join(f"- {note}" for note in privacy_notes(record))
+
+
 def _by_class(record: Record) -> Iterator[str]:
     """Figures of each class or label on test."""
     if not record.confusion or not record.names:
@@ -206,13 +222,28 @@ def _made(record: Record, command: str) -> Iterator[str]:
     yield f"Seed {record.seed}; {rate}; batches of {training['batch_size']}; kept is {kept}."
     if record.objectives:
         yield f"Objectives: {', '.join(f'`{one}`' for one in record.objectives)}."
+    yield from _without_inputs(training)
     cost = f"{record.seconds:.0f} s" if record.seconds is not None else "an unknown time"
     cpu = record.machine.get("cpu", "")
-    yield f"The last training took {cost} on {record.device} ({cpu}), {record.precision}."
+    shared = f", on {record.ranks} ranks that shared each batch" if record.ranks > 1 else ""
+    yield f"The last training took {cost} on {record.device} ({cpu}), {record.precision}{shared}."
     made = {"mmkit-core": record.software.get("mmkit"), **record.plugins, **record.libraries}
     made |= {name: record.software.get(name) for name in ("torch", "python")}
     yield "Made with " + ", ".join(f"{name} {version}" for name, version in made.items()) + "."
     yield "Every option, the course of the training and hashes of the data stand in `record.json`."
+
+
+def _without_inputs(training: Mapping[str, Any]) -> Iterator[str]:
+    """What stands in place of missing inputs, and how it was learned."""
+    kind, dropout = training.get("missing", "neutral"), training.get("modality_dropout", 0)
+    stands = {
+        "token": "Where an input is missing, the fusion sees a learned token of it.",
+        "bank": "Where an input is missing, the fusion sees a learned token of it and of the inputs that are missing.",
+    }
+    if kind in stands:
+        yield stands[kind]
+    if dropout:
+        yield f"In training inputs were left out with probability {dropout:g}, never all of a sample."
 
 
 def _markdown(lines: Sequence[Sequence[str]]) -> str:

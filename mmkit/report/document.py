@@ -8,12 +8,13 @@ from typing import Any, Literal
 
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Terms
+from mmkit.report.information import structure
 from mmkit.report.summary import Row, by_which, rows, tied
 from mmkit.report.verdict import level_with_the_best, verdict
 
 
 def document(records: Sequence[Record], folder: str, terms: Terms | None = None) -> dict[str, Any]:
-    """The ranking, the verdict, and the records.
+    """The ranking, the verdict, what inputs tell, and the records.
 
     Args:
         records: of a suite.
@@ -23,12 +24,14 @@ def document(records: Sequence[Record], folder: str, terms: Terms | None = None)
     ranking = rows(records)
     level = [id(row) for row in tied(ranking)]
     comparison = verdict(ranking, terms)
+    told = structure(ranking, terms)
     not_worse = [id(row) for row in level_with_the_best(ranking, terms)]
     return {
         "schema": 1,
         "folder": folder,
         "chosen_by": by_which(ranking).metric,
         "verdict": comparison.document() if comparison else None,
+        "information": told.document() if told else None,
         "ranking": [
             {
                 **_row(row),
@@ -47,7 +50,9 @@ def _row(row: Row) -> dict[str, Any]:
         return {name: asdict(spread) if spread else None for name, spread in by_name.items()}
 
     return {
-        "yardstick": row.yardstick,
+        "yardstick": row.yardstick and not row.blend,
+        "blend": row.blend,
+        "stopped": [asdict(record.rung) for record in row.stopped if record.rung] if not row.records else [],
         "encoders": dict(row.encoders),
         "fusion": row.fusion,
         "head": row.head,

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from mmkit.records.verdicts import Terms
 from mmkit.report.labels import plain
 from mmkit.report.missing import missing
-from mmkit.report.notes import notes
+from mmkit.report.remarks import remarks
 from mmkit.report.sheet import Sheet
 from mmkit.report.sheets import failures, sheets
 from mmkit.report.summary import Row, table
@@ -37,7 +37,9 @@ def markdown_of(rows: Sequence[Row], terms: Terms | None = None) -> str:
     for sheet in sheets(rows, terms):
         parts += [f"**{_escaped(sheet.title)}**", _table(sheet)]
     parts += [f"- {_escaped(line)}" for line in failures(rows)]
-    parts += [_escaped(line) for line in [*missing(record for row in rows for record in row.records), *notes(rows)]]
+    parts += [
+        _escaped(line) for line in [*missing(record for row in rows for record in row.records), *remarks(rows, terms)]
+    ]
     return "\n\n".join(parts) + "\n"
 
 

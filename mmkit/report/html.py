@@ -7,24 +7,25 @@ from html import escape
 
 from mmkit.records.verdicts import Terms
 from mmkit.report.missing import missing
-from mmkit.report.notes import notes
+from mmkit.report.remarks import remarks
 from mmkit.report.sheet import Sheet
-from mmkit.report.sheets import failures, sheets
+from mmkit.report.sheets import failures, sheets, stopped
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 
 
 def html_of(found: Sequence[Row], terms: Terms | None = None) -> str:
-    """What the combinations reach, what they cost, what failed, and the verdict."""
+    """What the combinations reach, what they cost, what failed, what inputs tell, and the verdict."""
     said, tables = verdict(found, terms), sheets(found, terms)
     legend = tables[0].legend() if any(sheet.numbered for sheet in tables) else []
     return "\n".join(
         [
             *map(table, tables),
             *(paragraph(f"{number}  {text}") for number, text in enumerate(legend, start=1)),
+            *([table(short)] if tables and (short := stopped(found)) else []),
             *(paragraph(line, style="color:#c00") for line in failures(found)),
             *(paragraph(line) for line in missing(record for row in found for record in row.records)),
-            *map(paragraph, notes(found)),
+            *map(paragraph, remarks(found, terms)),
             *([paragraph(said.sentence())] if said else []),
         ]
     )

@@ -52,6 +52,12 @@ def inputs(found: Sequence[Row]) -> Sheet | None:
     return Sheet(title, ["input"], ["contribution", "without\nit", "shuffled", "noise", "alone"], lines)
 
 
+def contribution(row: Row, name: str) -> Spread | None:
+    """How much better an input makes the score of a row; None where a run has no such figure."""
+    sign = 1 if row.higher_is_better else -1
+    return _spread([_contribution(controls, name, sign) for controls, _ in _controlled(row)])
+
+
 def _controlled(row: Row) -> list[tuple[Controls, float | None]]:
     """The controls of each run that has them, with its score."""
     return [(record.controls, record.metrics.get(record.metric)) for record in row.trainings if record.controls]
@@ -72,6 +78,6 @@ def _noise(controls: Controls, name: str) -> Noise:
 def _spread(values: Sequence[float | None]) -> Spread | None:
     """Over seeds; None where it is not defined for each."""
     known = [value for value in values if value is not None]
-    if len(known) < len(values):
+    if len(known) < len(values) or not known:
         return None
     return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)

@@ -15,8 +15,19 @@ def notes(found: Sequence[Row]) -> list[str]:
     """A sentence for each thing that bears on how the tables are to be read."""
     ours = [row for row in found if row.records and not row.yardstick]
     said = []
-    if any(row.yardstick and row.records for row in found):
+    if any(row.yardstick and row.records and not row.blend for row in found):
         said.append("Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation.")
+    if any(row.blend for row in found):
+        said.append(
+            "A blend is the mean of the answers of several models, with weights fitted on validation, where its scores "
+            "are too good by that; its cost is that of all of them. It is never the chosen one."
+        )
+    if count := sum(bool(row.stopped) and not row.records for row in found):
+        were, are = ("combination was", "is") if count == 1 else ("combinations were", "are")
+        said.append(
+            f"{count} {were} stopped early by the budget, after fewer epochs than others, and {are} not compared; more "
+            "--budget trains more of them for longer."
+        )
     ranked = [row for row in ours if not row.tested]
     if ranked and any(row.tested for row in ours):
         said.append(

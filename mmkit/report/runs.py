@@ -123,7 +123,7 @@ def _sorted(chosen: Sequence[Listed], among: Sequence[Listed], sort: str) -> lis
     def rank(one: Listed) -> float:
         record = one.record
         of: Mapping[str, float | None] = (
-            {"seconds": record.seconds}
+            {"seconds": None if record.beside else record.seconds}
             if sort == "seconds"
             else record.validation
             if metric != sort
@@ -157,10 +157,10 @@ def lines_of(found: Sequence[Listed]) -> tuple[list[str], list[list[str]], list[
     figures = {
         "fold": ["-" if record.fold is None else f"{record.fold.number} of {record.fold.of}" for record in records],
         "seed": [str(record.seed) for record in records],
-        "status": [record.status for record in records],
+        "status": ["stopped" if record.stopped else record.status for record in records],
         "rate": [_rate(record) for record in records],
         **_scores(records),
-        "seconds": ["-" if record.seconds is None else f"{record.seconds:.1f}" for record in records],
+        "seconds": ["-" if record.seconds is None or record.beside else f"{record.seconds:.1f}" for record in records],
         "id": [record.id[:8] for record in records],
     }
     if not folds:

@@ -6,11 +6,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mmkit.records.choice import criterion
 from mmkit.records.verdicts import Terms
+from mmkit.report.breakdown import details
+from mmkit.report.classes import classes_sheet
 from mmkit.report.inputs import inputs
 from mmkit.report.labels import NONE, plain, shortened
 from mmkit.report.sheet import Sheet, bytes_of, count_of, spread_of
 from mmkit.report.summary import Row, by_which, tied
+from mmkit.report.values import written
 from mmkit.report.verdict import level_with_the_best
 from mmkit.titles import title_of
 
@@ -21,18 +25,65 @@ SHORT = 12
 
 
 def sheets(found: Sequence[Row], terms: Terms | None = None) -> list[Sheet]:
-    """What the combinations reach, what their inputs give, and what they cost, where that was measured.
+    """What the combinations reach, what inputs give, classes in the full protocol, and what they cost, in detail too.
 
     Nothing where every run failed.
     """
     good = [row for row in found if row.records]
     if all(row.yardstick for row in good):
         return []
+    found = [row for row in found if row.records or row.errors]
     varying = _varying(found)
     ours = [row for row in good if not row.yardstick]
     of_inputs = [sheet for sheet in [inputs(ours)] if sheet]
-    costs = [_costs(ours, _labels(ours, varying))] if any(row.speed for row in ours) else []
-    return [_scores(good, _labels(good, varying), level_with_the_best(good, terms)), *of_inputs, *costs]
+    first = next((row for row in ours if row.tested), None)
+    in_full = terms is not None and terms.protocol == "full"
+    of_classes = [sheet for sheet in [classes_sheet(first) if first and in_full else None] if sheet]
+    priced = [*ours, *(row for row in good if row.blend)]
+    costs = [_costs(priced, _labels(priced, varying))] if any(row.speed for row in ours) else []
+    return [
+        _scores(good, _labels(good, varying), level_with_the_best(good, terms)),
+        *of_inputs,
+        *of_classes,
+        *costs,
+        *details(ours),
+    ]
+
+
+def stopped(found: Sequence[Row]) -> Sheet | None:
+    """What a budget has stopped; None where it stopped nothing.
+
+    The score is that of the longest training. Scores of different lengths are not to be compared, nor with those of the
+    combinations that went on.
+    """
+    rows = [row for row in found if row.stopped and not row.records]
+    if not rows:
+        return None
+    varying = _varying([row for row in found if not row.yardstick])
+    longest = [[one for one in row.stopped if one.rung == row.stopped[0].rung] for row in rows]
+    by = criterion(record for records in longest for record in records)
+    best = [max(records, key=lambda one: by.score([one])) for records in longest]
+    labels = _labels(rows, varying)
+    lines = []
+    for one, names in zip(best, labels.cells, strict=True):
+        value, rung = one.validation.get(by.metric), one.rung
+        rate = one.run.get("training", {}).get("lr")
+        lines.append(
+            [
+                *names,
+                f"{rung.epochs} of {rung.whole}" if rung else "-",
+                "-" if value is None else written(value, by.metric),
+                "-" if rate is None else f"{rate:g}",
+            ]
+        )
+    return Sheet(
+        "Stopped early by the budget, on validation: trained for fewer epochs, and so not compared",
+        labels.titles,
+        ["epochs", f"validation\n{title_of(by.metric)}", "best learning\nrate there"],
+        lines,
+        labels.whole,
+        labels.short,
+    )
 
 
 def failures(found: Sequence[Row]) -> list[str]:
@@ -96,6 +147,7 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
     metric, by = found[0].metric, by_which(found).metric or found[0].metric
     on_top = [id(row) for row in tied(found)]
     searched = any(record.search for row in found for record in row.trainings)
+    lengths = len({count for row in found for count in row.epochs}) > 1
     on_validation = list(dict.fromkeys((metric, by)))
     # A column that says how was chosen takes the place of the last that only describes.
     beside = [name for name in BESIDE if name != metric and found[0].spread(name)][: 2 - (len(on_validation) > 1)]
@@ -111,11 +163,13 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
         if any(row is one for one in level_on_test):
             on_test[0] += " ~"
         rate = ["/".join(f"{rate:g}" for rate in row.rates) or "-"] if searched else []
-        lines.append([*names, *chosen_by, *on_test, *rate, seeds])
+        epochs = ["/".join(map(str, row.epochs)) or "-"] if lengths else []
+        lines.append([*names, *chosen_by, *on_test, *rate, *epochs, seeds])
     titles = [*(f"validation\n{title_of(name)}" for name in on_validation)]
     titles += [
         *(f"test\n{title_of(name)}" for name in shown),
         *(["learning\nrate"] if searched else []),
+        *(["epochs"] if lengths else []),
         "seeds",
     ]
     how = "" if by == metric else f" by {title_of(by)}"

@@ -34,15 +34,17 @@ class Row:
 
     Args:
         encoders: by input.
-        fusion: with its options, or `only:INPUT`.
+        fusion: with its options, or `only:INPUT`; and the balance method, as in "concat + ogm".
         head: with its options.
         objectives: with their options.
         records: of the completed runs that its figures are of, one a seed; of folds they are joined. They are the
             confirmed ones; where there are none, those by which a fusion was chosen on validation.
         errors: of the runs that failed.
-        yardstick: whether it is no combination, but what a user could do without mmkit.
+        yardstick: whether it is no combination, but what a user could do without mmkit, or a blend.
+        blend: whether it is a blend of several models.
         trainings: the records of all completed runs: one a seed, or one a seed and fold.
         searched: of the completed runs by which a fusion was chosen on validation, one a seed; of folds, joined.
+        stopped: of the trainings that a budget has stopped before their end, the longest first.
     """
 
     encoders: Mapping[str, str]
@@ -54,6 +56,8 @@ class Row:
     yardstick: bool = False
     trainings: list[Record] = field(default_factory=list)
     searched: list[Record] = field(default_factory=list)
+    stopped: list[Record] = field(default_factory=list)
+    blend: bool = False
 
     def __repr__(self) -> str:
         score = self.spread(self.metric)
@@ -126,7 +130,9 @@ class Row:
         if self.rates:
             row["learning rate"] = self.rates[0]
         if self.yardstick:
-            row["yardstick"] = True
+            row["blend" if self.blend else "yardstick"] = True
+        if self.stopped and not self.records:
+            row["stopped after epochs"] = self.stopped[0].rung.epochs if self.stopped[0].rung else None
         return row | {"failed seeds": len(self.errors), "error": "; ".join(dict.fromkeys(self.errors)) or None}
 
     @property
@@ -136,17 +142,22 @@ class Row:
         return sorted({rate for rate in found if rate is not None})
 
     @property
+    def epochs(self) -> list[int]:
+        """The numbers of epochs that were chosen for its trainings, each once; none where they were not."""
+        return sorted({record.search.epochs for record in self.trainings if record.search})
+
+    @property
     def loading(self) -> float | None:
         """The share of the time of training steps that was spent waiting for batches, averaged over seeds."""
-        shares = [record.loading.share for record in self.trainings if record.loading]
+        shares = [record.loading.share for record in self.trainings if record.loading and not record.beside]
         return statistics.fmean(shares) if shares else None
 
 
 def rows(records: Sequence[Record]) -> list[Row]:
     """One row per combination: those that were confirmed, the best on validation first; then the fusions that were not.
 
-    Those come by how long they stayed in the race, then by validation; combinations that failed with every seed come
-    last, and yardsticks after all. Records of searches for a learning rate have no row.
+    Those come by how long they stayed in the race, then by validation; combinations that failed with every seed, or
+    that a budget has stopped, come last, and blends and yardsticks after all. Other records of searches have no row.
     """
     by_combination: dict[str, Row] = {}
 
@@ -158,10 +169,13 @@ def rows(records: Sequence[Record]) -> list[Row]:
                 record.fusion,
                 record.head,
                 tuple(record.objectives),
-                yardstick=record.purpose == "yardstick",
+                yardstick=record.purpose in {"yardstick", "blend"},
+                blend=record.purpose == "blend",
             ),
         )
 
+    for record in sorted((one for one in records if one.stopped), key=_epochs, reverse=True):
+        row_of(record).stopped.append(record)
     compared = [record for record in records if record.purpose != "search"]
     for record in compared:
         row = row_of(record)
@@ -180,10 +194,15 @@ def rows(records: Sequence[Record]) -> list[Row]:
     by = by_which(found)
 
     def place(row: Row) -> tuple[bool, bool, bool, int, float]:
-        length = 0 if row.confirmed else len(row.records)
+        length = 0 if row.confirmed else len(row.records) or sum(map(_epochs, row.stopped[:1]))
         return not row.yardstick, bool(row.records), row.confirmed, length, by.score(row.records)
 
     return sorted(found, key=place, reverse=True)
+
+
+def _epochs(record: Record) -> int:
+    """How far a training came that was stopped."""
+    return record.rung.epochs if record.rung else 0
 
 
 def names(rows: Sequence[Row]) -> list[str]:

@@ -11,9 +11,9 @@ from rich.text import Text
 from mmkit.records.verdicts import Terms
 from mmkit.report.layout import GAP, broken, laid_out
 from mmkit.report.missing import missing
-from mmkit.report.notes import notes
+from mmkit.report.remarks import remarks
 from mmkit.report.sheet import Sheet
-from mmkit.report.sheets import confusion, failures, sheets
+from mmkit.report.sheets import confusion, failures, sheets, stopped
 from mmkit.report.summary import Row
 from mmkit.report.verdict import verdict
 
@@ -23,11 +23,16 @@ def show(rows: Sequence[Row], console: Console, terms: Terms | None = None) -> N
     tables = sheets(rows, terms)
     for table in drawn(tables, console):
         put(table, console)
+    for sheet in [stopped(rows)] if tables else []:
+        if sheet:
+            console.print()
+            for table in drawn([sheet], console):
+                put(table, console)
     for line in failures(rows):
         put(Text(line, "red"), console)
     for line in missing(record for row in rows for record in row.records):
         put(Text(line), console)
-    for line in notes(rows):
+    for line in remarks(rows, terms):
         console.print()
         put(Text(line), console)
     comparison = verdict(rows, terms)

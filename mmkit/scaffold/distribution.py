@@ -78,6 +78,15 @@ SKETCHES: Mapping[str, Sketch] = {
         "it reads the outputs of single inputs, say `unimodal=True` in `plugin.py`.",
         {"objective": "{}"},
     ),
+    "balance": Sketch(
+        "A",
+        "To begin with, it weighs the loss of each input's own head by how far that input is behind.",
+        "mmkit bench --fusion concat --balance $chosen --seeds 2",
+        "Keep of `split`, `border`, `weigh` and `epoch` what you need in `balance.py`; `mmkit/contract.py` says what "
+        "each is given. Say in `plugin.py` whether inputs have heads of their own, and whether these teach encoders "
+        '(`unimodal="trained"`) or measure alone (`unimodal="measured"`).',
+        {"balance": "{}"},
+    ),
     "task": Sketch(
         "A",
         "To begin with, it asks how fast a machine runs and what it carries, in samples that it generates.",

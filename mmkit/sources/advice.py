@@ -25,13 +25,16 @@ LOOKED = 32
 
 
 WIDE = 200
-"""Columns of a table beyond which its default encoder is the perceptron: attention between columns grows with their
+"""Columns of a table beyond which its encoder is not the default one: attention between columns grows with their
 square, and of 2,000 a batch of 32 rows takes gigabytes."""
+WIDE_ENCODER = "table-lasso"
+"""The encoder beyond it: where few of the columns carry signal, a network that reads all alike misses it, see
+`benchmarks/wide.py`."""
 
 
 def recommended_encoders(found: Description) -> dict[str, str]:
     """Encoders of inputs, where the default one of their modality does not suit what they hold."""
-    return {one.name: "table-mlp" for one in found.inputs if one.modality == "table" and _width(one, found) > WIDE}
+    return {one.name: WIDE_ENCODER for one in found.inputs if one.modality == "table" and _width(one, found) > WIDE}
 
 
 def _width(one: Input, found: Description) -> int:
@@ -58,7 +61,8 @@ def advice(found: Description, catalog: Catalog) -> list[str]:
             "more where train.min_steps needs them (--epochs)"
         )
         lines += [
-            f"encoder of {name}: {encoder}, as there are more than {WIDE} columns"
+            f"encoder of {name}: {encoder}, as of more than {WIDE} columns few may carry signal, and it learns which "
+            f"(--encoder {name}=table-mlp reads all alike)"
             for name, encoder in recommended_encoders(found).items()
         ]
         lines += [line for one in found.inputs if (line := _encoders(one, catalog))]

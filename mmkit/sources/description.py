@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from hashlib import blake2b
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,8 @@ NARROW = 24
 """Width of a column's name that is shown."""
 MOST = 12
 """Classes whose counts are shown."""
+ALIKE = 40
+"""Columns in a row, alike but for their names, beyond which only the first and the last are shown."""
 SMALL = 1000
 """Rows with truth below which folds are offered: a quarter of fewer says little."""
 FOLDABLE = 10
@@ -282,7 +285,7 @@ class Description:
         for name, missing, kind, why in self.told():
             share = "" if missing is None else f"{100 * missing / self.source.rows:.1f} %"
             rows.append((_cut(name), share, kind, why))
-        yield from _table(rows, width)
+        yield from _table(_folded(rows), width)
         inputs = ", ".join(
             one.name if one.name == one.modality else f"{one.name} ({one.modality})" for one in self.inputs
         )
@@ -316,6 +319,21 @@ class Description:
         left = int(target.known.sum()) - tested
         never = f"; {_count(left, 'row')} of rare classes only train{'s' * (left == 1)}" if left else ""
         yield f"  {_count(tested, 'row')} {'is' if tested == 1 else 'are'} tested once{never}"
+
+
+def _folded(rows: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
+    """Rows of a table, where many columns in a row that are alike but for their names become three: first, count, last.
+
+    >>> _folded([(f"c{n}", "0.0 %", "number", "numbers") for n in range(2000)])[1]
+    ('1,998 more', '0.0 %', 'number', 'numbers')
+    """
+    found: list[tuple[str, str, str, str]] = []
+    for told, group in groupby(rows, key=lambda row: row[1:]):
+        same = list(group)
+        if len(same) > ALIKE:
+            same = [same[0], (f"{len(same) - 2:,} more", *told), same[-1]]
+        found += same
+    return found
 
 
 def _table(rows: Sequence[tuple[str, str, str, str]], width: int) -> Iterator[str]:

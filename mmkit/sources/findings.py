@@ -167,8 +167,9 @@ def _wide(
     if len(plain) <= rows:
         return []
     told = (
-        f"{len(plain):,} columns of a row and {rows:,} rows to learn from: a network of all columns learns the rows by "
-        "heart, and may miss what a few columns say. Give a table of the columns that matter, or more rows"
+        f"{len(plain):,} columns of a row and {rows:,} rows to learn from: a network that reads all alike learns the "
+        "rows by heart. The encoder table-lasso, which wide tables get, learns to read few of them; still better is a "
+        "table of the columns that matter, or more rows"
     )
     numeric = {name: columns[name] for name in plain if kinds[name] == "number"}
     if best := screened(numeric, target, train):

@@ -62,8 +62,12 @@ def read_file(path: Path) -> pa.Table:
     return pa.concat_tables(parts_of(path))
 
 
-def parts_of(path: Path) -> Iterator[pa.Table]:
+def parts_of(path: Path, over: int = 0) -> Iterator[pa.Table]:
     """The table of a file in parts of one schema, of which CSV and Parquet need no more than one in memory.
+
+    Args:
+        path: of the file.
+        over: rows at the beginning that are left out; of Parquet whole row groups of them are not read.
 
     Raises:
         DataError: as `read_file`, at the part that cannot be read.
@@ -74,13 +78,20 @@ def parts_of(path: Path) -> Iterator[pa.Table]:
     plain_file(path)
     with told(path):
         if kind in DELIMITED:
-            yield from map(checked, _delimited(path, DELIMITED[kind]))
+            yield from map(checked, without_rows(_delimited(path, DELIMITED[kind]), over))
         elif kind in LINES:
-            yield checked(flat(_json(path)))
+            yield checked(flat(_json(path))).slice(over)
         elif kind in ARROW:
-            yield flat(arrow_file(path))
+            yield flat(arrow_file(path)).slice(over)
         else:
-            yield from (checked(flat(part)) for part in _parquet(path))
+            yield from (checked(flat(part)) for part in _parquet(path, over))
+
+
+def without_rows(tables: Iterable[pa.Table], over: int) -> Iterator[pa.Table]:
+    """Tables without so many rows at the beginning; one that loses all of them is empty."""
+    for table in tables:
+        yield table.slice(over)
+        over = max(0, over - len(table))
 
 
 @contextlib.contextmanager
@@ -101,15 +112,20 @@ def told(path: Path) -> Iterator[None]:
         raise DataError(f"{path} cannot be read as {extension(path)[1:]}: {said[:300]}") from error
 
 
-def _parquet(path: Path) -> Iterator[pa.Table]:
+def _parquet(path: Path, over: int) -> Iterator[pa.Table]:
     with pa.parquet.ParquetFile(path, memory_map=True) as file:
         schema = file.schema_arrow
         if any(pa.types.is_dictionary(field.type) for field in schema):  # those of parts would differ
-            yield file.read()
+            yield file.read().slice(over)
             return
         yield schema.empty_table()
-        for batch in file.iter_batches(_ROWS):
-            yield pa.Table.from_batches([batch])
+        groups = [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)]
+        first = 0
+        while first < len(groups) and over >= groups[first]:
+            over -= groups[first]
+            first += 1
+        batches = file.iter_batches(_ROWS, row_groups=range(first, len(groups)))
+        yield from without_rows((pa.Table.from_batches([batch]) for batch in batches), over)
 
 
 def plain_file(path: Path) -> None:

@@ -37,6 +37,7 @@ from mmkit.sources.formats import (
     table_of_rows,
     told,
     unique,
+    without_rows,
 )
 from mmkit.sources.memory import PREFIX, Column, hold
 from mmkit.sources.reading import read, stamp
@@ -85,7 +86,12 @@ class Stream:
     @property
     def name(self) -> str:
         """How messages call it."""
-        return "the table" if self.data.startswith(PREFIX) else self.data
+        return "the table" if self.in_memory else self.data
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether no other process can read it."""
+        return self.data.startswith(PREFIX)
 
     @property
     def folder(self) -> Path:
@@ -93,38 +99,41 @@ class Stream:
         if self.files is not None:
             return Path(self.files)
         path = Path(self.data)
-        return Path() if self.data.startswith(PREFIX) else path if path.is_dir() else path.parent
+        return Path() if self.in_memory else path if path.is_dir() else path.parent
 
     @property
     def fingerprint(self) -> str:
         """What changes when the table does: sizes and times of its files, found without opening any."""
-        return self.data if self.data.startswith(PREFIX) else fingerprint(str(stamp(self.data)))
+        return self.data if self.in_memory else fingerprint(str(stamp(self.data)))
 
     def count(self) -> int | None:
         """How many rows there are, where that is known without reading them."""
         path = Path(self.data)
-        if self.data.startswith(PREFIX) or path.is_dir() or extension(path) not in {".parquet", ".pq"}:
+        if self.in_memory or path.is_dir() or extension(path) not in {".parquet", ".pq"}:
             return None
         with told(path):
             found: int = pa.parquet.read_metadata(path).num_rows
             return found
 
-    def pieces(self) -> Iterator[Piece]:
+    def pieces(self, first: int = 0) -> Iterator[Piece]:
         """The rows in order, `size` of them at a time, but for the last.
+
+        Args:
+            first: the number of the piece to begin with; none is given where there are no more than so many.
 
         Raises:
             DataError: the table is not there, cannot be read, or has no row.
         """
         path = Path(self.data)
-        by_piece = not self.data.startswith(PREFIX) and path.is_file() and extension(path) in _PIECEWISE
+        by_piece = not self.in_memory and path.is_file() and extension(path) in _PIECEWISE
         if not by_piece:
             source = read(self.data, self.media, files=self.files, outside=self.outside, labelled=False)
-            for start in range(0, source.rows, self.size):
+            for start in range(first * self.size, source.rows, self.size):
                 yield Piece(start, {name: column[start : start + self.size] for name, column in source.columns.items()})
             return
         plain_file(path)
-        start = 0
-        for table in _recut(_tables(path), self.size):
+        start = first * self.size
+        for table in _recut(_tables(path, start), self.size):
             unique(table.column_names, path)
             yield Piece(start, dict(zip(table.column_names, table.columns, strict=True)))
             start += len(table)
@@ -157,12 +166,13 @@ def stream_of(
 _PIECEWISE = (*DELIMITED, *LINES, ".parquet", ".pq", *ARROW)
 
 
-def _tables(path: Path) -> Iterator[pa.Table]:
+def _tables(path: Path, over: int) -> Iterator[pa.Table]:
+    """The table of a file in parts, without so many rows at the beginning."""
     if extension(path) not in LINES:
-        yield from parts_of(path)
+        yield from parts_of(path, over)
         return
     with told(path):
-        yield from _lines(path)
+        yield from without_rows(_lines(path), over)
 
 
 def _lines(path: Path) -> Iterator[pa.Table]:

@@ -18,6 +18,7 @@ from torch import nn
 from mmkit.system.allocator import on_glibc
 
 _PROCESS = Path("/proc/self")
+_CONTAINER = Path("/sys/fs/cgroup")
 _RESET_HIGHEST = "5"
 _NOT_RESET = 8 << 20
 """If the peak exceeds the present size by more bytes than this right after a reset, the reset did not work."""
@@ -88,3 +89,23 @@ def _resident() -> tuple[int, int]:
     """
     status = dict(re.findall(r"^(VmRSS|VmHWM):\s+(\d+) kB$", (_PROCESS / "status").read_text(), re.MULTILINE))
     return int(status["VmRSS"]) * 1024, int(status["VmHWM"]) * 1024
+
+
+def free_memory(device: torch.device | str = "cpu") -> int | None:
+    """Bytes that a process may still take on a device, without what a container forbids; None if nobody says."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    if device.type != "cpu":
+        return None
+    try:
+        found = re.search(r"^MemAvailable:\s+(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    except OSError:
+        return None
+    limits = [int(found[1]) * 1024] if found else []
+    try:
+        most, used = (int((_CONTAINER / name).read_text()) for name in ("memory.max", "memory.current"))
+        limits.append(max(most - used, 0))
+    except (OSError, ValueError):  # no container, or none with a limit
+        pass
+    return min(limits, default=None)

@@ -42,4 +42,11 @@ class Progress:
         warnings.warn(message, stacklevel=3)
 
 
+class _Mute(Progress):
+    def warn(self, message: str) -> None:
+        """Say nothing: the first of several processes warns."""
+
+
 SILENT = Progress()
+MUTE = _Mute()
+"""That of a process whose like reports the same."""

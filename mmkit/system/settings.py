@@ -1,4 +1,4 @@
-"""Settings that every run has: device, precision, limit of training samples, and handling of unusable values."""
+"""Settings that every run has: device, precision, limit of training samples, handling of unusable values, threads."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ class Settings:
         precision: of the forward pass: "float32", "bfloat16" or "float16".
         limit: the greatest number of training samples; None is all.
         on_error: what to do with a value that cannot be read or transformed: "fail", "skip" or "missing".
+        threads: of the CPU, which are set before any work; None becomes as many as torch has now. Other numbers of
+            threads add up in another order, and give other last digits.
 
     Raises:
         UsageError: a value that is not allowed.
@@ -35,6 +37,7 @@ class Settings:
     precision: Precision = "float32"
     limit: int | None = None
     on_error: OnError = "fail"
+    threads: int | None = None
 
     def __post_init__(self) -> None:
         for name, value, allowed in (
@@ -47,7 +50,10 @@ class Settings:
                 raise UsageError(f"{name} is one of {', '.join(allowed)}; got {value}{hint}")
         if self.limit is not None and (type(self.limit) is not int or self.limit < 1):
             raise UsageError(f"limit is 1 or more, or none; got {self.limit}")
+        if self.threads is not None and (type(self.threads) is not int or self.threads < 1):
+            raise UsageError(f"threads is 1 or more; got {self.threads}")
         object.__setattr__(self, "device", _available(self.device))
+        object.__setattr__(self, "threads", self.threads or torch.get_num_threads())
 
     def document(self) -> dict[str, Any]:
         """As plain JSON values."""

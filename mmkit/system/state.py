@@ -123,6 +123,20 @@ def own_state(device: torch.device | str = "cpu", *, seed: int | None = None) ->
         yield
 
 
+@contextmanager
+def own_threads(count: int | None) -> Iterator[None]:
+    """A context with so many threads of the CPU for torch; at its end all is as before. None changes nothing."""
+    before = torch.get_num_threads()
+    if count is None or count == before:  # to set them takes a lock of the whole process
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
 def _modes() -> list[AbstractContextManager[object]]:
     """What undoes the modes of this thread that the caller has set."""
     modes: list[AbstractContextManager[object]] = []

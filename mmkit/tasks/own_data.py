@@ -15,7 +15,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from annotated_types import Ge, Interval
 
 from mmkit.contract import Samples, Split
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UsageError
 from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import options_of, validated
@@ -124,7 +124,7 @@ class OwnData:
         """The options, of data that Python gives: a path, or a table in memory.
 
         Raises:
-            UsageError: it is neither, or there is no such option.
+            UsageError: it is neither.
             DataError: the table cannot be read.
         """
         return options_of_python(data, target, about)
@@ -234,13 +234,9 @@ def options_of_python(data: Any, target: str | Sequence[str] | None, about: Abou
     """The options of the task, of data that is a path or a table in memory.
 
     Raises:
-        UsageError: it is neither, or there is no such option.
+        UsageError: it is neither.
         DataError: the table cannot be read.
     """
-    known = About.__annotations__
-    for name in about:
-        if name not in known:
-            raise UsageError(f"own data has no option {name}; {one_of([*known, 'target'], name)}")
     options: dict[str, Any] = {name: value for name, value in about.items() if value is not None}
     options["data"] = _named(data)
     if target is not None:

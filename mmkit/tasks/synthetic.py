@@ -1,9 +1,9 @@
 """Synthetic tasks whose structure is known, and with it the best score that any method can reach.
 
 What the inputs of a task say of the truth may be redundant (each says the same), unique (each says something that
-no other does) or synergistic (only together do they say anything); the words are those of Williams and Beer,
-"Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515. They are for
-tests and for teaching.
+no other does) or synergistic (only together do they say anything), or an input says nothing at all; the words are those
+of Williams and Beer, "Nonnegative Decomposition of Multivariate Information", 2010, https://arxiv.org/abs/1004.2515.
+They are for tests and for teaching.
 """
 
 from __future__ import annotations
@@ -81,6 +81,58 @@ class SyntheticRedundant:
             label = number % 4
             symbol = label if draw.random() < 0.9 else (label + 1 + int(draw.random() * 3)) % 4
             return [symbol] * len(self.inputs), str(label)
+
+        return self._samples.of(name, hidden, lambda symbol, how, draw: carry_symbol(symbol, 4, how, draw))
+
+
+class SyntheticNoise:
+    """Synthetic: one input determines the class, the others are noise.
+
+    One of 4 symbols is the class with probability 0.9, else one of the other three. The first input carries that
+    symbol, every other one a symbol of its own that says nothing. The best accuracy is 0.9 for the first input and for
+    all, 0.25 for the others; with missing values (1 - missing) 0.9 + missing / 4.
+
+    Args:
+        inputs: number of inputs.
+        modality: modality of all inputs.
+        missing: probability that a value is missing, the same for every value.
+        train: number of training samples.
+        split: seed of all random draws.
+
+    Raises:
+        ValueError: an option is out of range.
+    """
+
+    description: ClassVar[str] = (
+        "Synthetic, public domain. The first input carries a symbol, which is the class in nine of ten samples; the "
+        "others look the same and say nothing, so that no fusion can do better than the first input alone."
+    )
+
+    def __init__(
+        self,
+        *,
+        inputs: Inputs = 2,
+        modality: Carrier = "series",
+        missing: Missing = 0.0,
+        train: TrainingSize = 512,
+        split: Seed = 0,
+    ) -> None:
+        self._samples = Drawn("synthetic-noise", inputs, modality, missing, train, split)
+        self.inputs = self._samples.modalities()
+        self.target = "classes"
+        self.metric = "accuracy"
+        self.encoders: Mapping[str, str] = {}
+        self.training: Mapping[str, Any] = {}
+        self.best = (1 - missing) * 0.9 + missing / 4
+        """Bayes accuracy."""
+
+    def split(self, name: Split) -> Samples:
+        """The samples of a split; the four classes in turn."""
+
+        def hidden(number: int, draw: Random) -> tuple[Sequence[int], str]:
+            label = number % 4
+            symbol = label if draw.random() < 0.9 else (label + 1 + int(draw.random() * 3)) % 4
+            return [symbol, *(int(draw.random() * 4) for _ in range(1, len(self.inputs)))], str(label)
 
         return self._samples.of(name, hidden, lambda symbol, how, draw: carry_symbol(symbol, 4, how, draw))
 

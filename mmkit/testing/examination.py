@@ -9,11 +9,21 @@ from typing import Any
 
 from mmkit.contract import Modality
 from mmkit.errors import ContractError, UsageError
-from mmkit.plugin import EncoderSpec, FusionSpec, HeadSpec, ObjectiveSpec, Spec, TaskSpec
+from mmkit.plugin import (
+    BalanceSpec,
+    EncoderSpec,
+    FusionSpec,
+    HeadSpec,
+    ModalitySpec,
+    ObjectiveSpec,
+    Spec,
+    TaskSpec,
+)
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.registry.options import Choice
 from mmkit.system.state import own_state
 from mmkit.testing.battery import KINDS, checks_of
+from mmkit.testing.specimens.balance import BalanceSpecimen
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import KINDS as TARGETS
@@ -113,13 +123,23 @@ class Examination:
             if not isinstance(spec, HeadSpec):
                 raise UsageError(f"what can {choice.name} predict? Give spec=HeadSpec(..., targets=(...))")
             return [HeadSpecimen(component, own, of_transform, spec, t) for t in spec.targets if t in TARGETS]
-        if self.kind == "objective":
-            known_too = spec if isinstance(spec, ObjectiveSpec) else ObjectiveSpec(choice.name, "", "")
-            return _buildable([ObjectiveSpecimen(component, own, known_too, t) for t in OBJECTIVE_TARGETS])
+        if self.kind in {"objective", "balance"}:
+            return _buildable(self._beside_targets(component, own, spec))
         if self.kind == "modality":
-            return [ModalitySpecimen(component, own)]
+            return [ModalitySpecimen(component, own, spec if isinstance(spec, ModalitySpec) else None)]
         task_spec = spec if isinstance(spec, TaskSpec) else None
         return [TaskSpecimen(component, own, task_spec, self.modality)]
+
+    def _beside_targets(self, component: type, own: Mapping[str, Any], spec: Spec | None) -> list[ObjectiveSpecimen]:
+        """An objective or a balance method beside each kind of target that its spec allows."""
+        if self.kind == "objective":
+            known = spec if isinstance(spec, ObjectiveSpec) else ObjectiveSpec(self.choice.name, "", "")
+            fusion = self.catalog.choose("fusion", known.fusion) if known.fusion else None
+            return [ObjectiveSpecimen(component, own, known, t, fusion=fusion) for t in OBJECTIVE_TARGETS]
+        of = spec if isinstance(spec, BalanceSpec) else BalanceSpec(self.choice.name, "", "")
+        return [
+            BalanceSpecimen(component, own, of, t) for t in OBJECTIVE_TARGETS if t in (of.targets or OBJECTIVE_TARGETS)
+        ]
 
     def modality(self, name: str) -> Modality:
         """The modality of that name."""
@@ -127,8 +147,8 @@ class Examination:
         return modality()
 
 
-def _buildable(specimens: list[ObjectiveSpecimen]) -> list[ObjectiveSpecimen]:
-    """Those that the objective does not refuse with a ValueError; all where it refuses all."""
+def _buildable(specimens: Sequence[ObjectiveSpecimen]) -> Sequence[ObjectiveSpecimen]:
+    """Those that the component does not refuse with a ValueError; all where it refuses all."""
     kept = []
     for specimen in specimens:
         try:
@@ -166,7 +186,7 @@ def check(
     """Run all checks on one component.
 
     Args:
-        kind: "encoder", "fusion", "head", "objective", "modality" or "task".
+        kind: "encoder", "fusion", "head", "objective", "balance", "modality" or "task".
         what: a name with options, a class, or a choice.
         options: beat those in the name.
         spec: where `what` is a class that no plugin registers.

@@ -26,7 +26,7 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
         )
         return Features(tokens, mask, pooled, penalties, tree.complete, details)
     if isinstance(tree, ModelOutput):
-        return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal], change))
+        return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal, tree.teachers], change))
     if isinstance(tree, Mapping):
         return {key: mapped(value, change) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
@@ -39,7 +39,7 @@ def as_vectors(tree: Any) -> Any:
     if isinstance(tree, Features):
         return Features.of(tree.vector(), tree.present(), None, tree.penalties)
     if isinstance(tree, ModelOutput):
-        return ModelOutput(as_vectors(tree.features), tree.fused, tree.output, tree.unimodal)
+        return replace(tree, features=as_vectors(tree.features), teachers=as_vectors(tree.teachers))
     if isinstance(tree, Mapping):
         return {key: as_vectors(value) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
@@ -52,7 +52,8 @@ def told_complete(tree: Any) -> Any:
     if isinstance(tree, Features):
         return replace(tree, complete=bool(tree.present().all()))
     if isinstance(tree, ModelOutput):
-        return ModelOutput(told_complete(tree.features), told_complete(tree.fused), tree.output, tree.unimodal)
+        features, fused, teachers = map(told_complete, (tree.features, tree.fused, tree.teachers))
+        return replace(tree, features=features, fused=fused, teachers=teachers)
     if isinstance(tree, Mapping):
         return {key: told_complete(value) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
@@ -68,7 +69,14 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
     if isinstance(tree, Features):
         tree = {"tokens": tree.tokens, "mask": tree.mask, "pooled": tree.pooled, "penalties": tree.penalties}
     elif isinstance(tree, ModelOutput):
-        tree = {"features": tree.features, "fused": tree.fused, "output": tree.output, "unimodal": tree.unimodal}
+        tree = {
+            "features": tree.features,
+            "fused": tree.fused,
+            "details": tree.fused.details,
+            "output": tree.output,
+            "unimodal": tree.unimodal,
+            "teachers": tree.teachers,
+        }
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         tree = dict(enumerate(tree))
     if isinstance(tree, Mapping):

@@ -2,6 +2,8 @@
 
 A checkpoint is one file, replaced as a whole: tensors as safetensors, all else as JSON in its metadata. Nothing is
 pickled. What it holds is said in `training/loop.py`; what comes of seed, options and data alone is made anew.
+
+Of several ranks the first reads it, for all, and writes it; all of them call every method, in the same places.
 """
 
 from __future__ import annotations
@@ -23,8 +25,11 @@ from torch import Tensor
 
 from mmkit.errors import DataError, MmkitError
 from mmkit.system.files import replacing
+from mmkit.system.ranks import ranks
 
-SCHEMA = 1
+SCHEMA = 2
+ECHO = 1.0
+"""Seconds within which a second signal is the same one, where a launcher passes on to its ranks what they got, too."""
 
 
 @dataclass
@@ -49,7 +54,7 @@ class Checkpoints:
     before: Any = None
     clock: Callable[[], float] = time.monotonic
     _last: float = field(default=0.0, init=False)
-    _asked: bool = field(default=False, init=False)
+    _asked: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._last = self.clock()
@@ -60,6 +65,9 @@ class Checkpoints:
         Raises:
             DataError: the file cannot be read.
         """
+        return ranks().told(self._read)
+
+    def _read(self) -> dict[str, Any] | None:
         try:
             with safe_open(str(self.path), "pt") as file:
                 document = json.loads(file.metadata()["document"])
@@ -83,6 +91,9 @@ class Checkpoints:
         Raises:
             MmkitError: it cannot be written.
         """
+        self._last = self.clock()
+        if not ranks().first:
+            return
         tensors: dict[str, Tensor] = {}
         document = {
             "schema": SCHEMA,
@@ -96,7 +107,6 @@ class Checkpoints:
                 save_file(tensors, str(fresh), {"document": json.dumps(document, allow_nan=False)})
         except (OSError, SafetensorError) as error:
             raise MmkitError(f"cannot write the checkpoint {self.path}: {error}; the one before it is kept") from error
-        self._last = self.clock()
 
     def after_step(self, state: Callable[[], Mapping[str, Any]]) -> None:
         """Write a checkpoint within an epoch if it is time.
@@ -104,9 +114,11 @@ class Checkpoints:
         Raises:
             KeyboardInterrupt: the user has asked for the end.
         """
-        if self._asked or (self.minutes is not None and self.clock() - self._last >= 60 * self.minutes):
+        late = self.minutes is not None and self.clock() - self._last >= 60 * self.minutes
+        asked, due = ranks().any(self._asked is not None, late)
+        if asked or due:
             self.write(state())
-            self._end_if_asked()
+            _end_if(asked)
 
     def after_epoch(self, epoch: int, state: Callable[[], Mapping[str, Any]]) -> None:
         """Write a checkpoint at the end of an epoch if it is its turn.
@@ -116,13 +128,9 @@ class Checkpoints:
         """
         if self.epochs is not None and epoch % self.epochs == 0:
             self.write(state())
-            self._end_if_asked()
+            _end_if(*ranks().any(self._asked is not None))
         else:
             self.after_step(state)
-
-    def _end_if_asked(self) -> None:
-        if self._asked:
-            raise KeyboardInterrupt
 
     @contextmanager
     def interruptible(self) -> Iterator[None]:
@@ -132,9 +140,10 @@ class Checkpoints:
             return
 
         def ask(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
-            if self._asked:
+            echo = ranks().world > 1 and self._asked is not None and self.clock() - self._asked < ECHO
+            if self._asked is not None and not echo:
                 raise KeyboardInterrupt
-            self._asked = True
+            self._asked = self.clock() if self._asked is None else self._asked
 
         before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
@@ -142,7 +151,12 @@ class Checkpoints:
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        self._end_if_asked()  # after the last step; the checkpoint of an epoch is there
+        _end_if(*ranks().any(self._asked is not None))  # after the last step; the checkpoint of an epoch is there
+
+
+def _end_if(asked: bool) -> None:
+    if asked:
+        raise KeyboardInterrupt
 
 
 def packed(value: Any, tensors: dict[str, Tensor], known: dict[tuple[Any, ...], str]) -> Any:

@@ -17,25 +17,41 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from mmkit.contract import Batch, Features
 from mmkit.data.grouping import Grouped
 from mmkit.data.readings import InputBatch
+from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.model.network import TrainingStep
 
 
 def divisible(step: TrainingStep) -> bool:
     """Whether nothing in a training step looks at several samples at once, as far as is known: it has no objective,
-    and no batch norm in training mode after `train()`.
+    no balance method, and no batch norm in training mode after `train()`.
     """  # noqa: D205 - one sentence
-    return not step.objectives and not any(_mixes(module) for module in step.train().modules())
+    return not step.objectives and step.balance is None and not any(_mixes(module) for module in step.train().modules())
+
+
+def parts_of(size: int, most: int | None, world: int = 1) -> int:
+    """The number of parts in which a batch passes, each of `most` samples at most; None is the whole batch.
+
+    It is the same on all ranks, each of which has a sample of every part; so a part may have one more.
+
+    >>> parts_of(33, 8), parts_of(33, 8, world=2), parts_of(3, 1, world=2)
+    (5, 3, 1)
+
+    Args:
+        size: of the batch.
+        most: samples of a part.
+        world: how many ranks share the batch.
+    """
+    return 1 if most is None else max(1, min(-(-size // (most * world)), size // world))
 
 
 def micro_batches(
-    batch: Mapping[str, InputBatch], truth: Batch, most: int | None
+    batch: Mapping[str, InputBatch], truth: Batch, parts: int
 ) -> Iterator[tuple[Mapping[str, InputBatch], Batch]]:
-    """Parts of a batch of nearly equal size, each of `most` samples at most; None is the whole batch."""
+    """So many parts of a batch, of nearly equal size."""
     size = len(truth["mask"])
-    if most is None or size <= most:
+    if parts == 1:
         yield batch, truth
         return
-    parts = -(-size // most)
     for number in range(parts):
         at = slice(number * size // parts, (number + 1) * size // parts)
         yield {name: _part(given, at) for name, given in batch.items()}, {n: leaf[at] for n, leaf in truth.items()}
@@ -52,4 +68,4 @@ def _part(given: InputBatch, at: slice) -> InputBatch:
 
 
 def _mixes(module: nn.Module) -> bool:
-    return isinstance(module, _BatchNorm) and module.training
+    return isinstance(module, _BatchNorm | MaskedBatchNorm) and module.training

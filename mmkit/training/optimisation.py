@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from annotated_types import Ge, Gt, Interval, MinLen
+from annotated_types import Ge, Gt, Interval, MinLen, doc
 from torch import nn
 from torch.optim import Optimizer
+
+from mmkit.model.missing import Absence
+from mmkit.training.privacy import FORM, Private
 
 TUNE_EPOCHS = 10
 """Of `epochs`, how many at most encoders are tuned for, unless `tune_epochs` says it."""
@@ -41,7 +44,18 @@ class Training:
         patience: epochs without a better validation score before training stops; none never stops early.
         copies: number of augmented copies of the training split that a frozen encoder encodes, one used in each epoch;
             0 encodes in every epoch.
-        sampler: "shuffle" uses every sample once per epoch; "balanced" samples classes equally, with replacement.
+        sampler: "shuffle" uses every sample once per epoch; "balanced" samples classes equally, with replacement;
+            "over" repeats samples of rarer classes until all are as frequent as the most frequent one; "under" leaves
+            out samples of others until all are as frequent as the rarest, in each epoch others.
+        mixup: alpha of mixup: pairs of samples are mixed after encoding, their losses as well, by shares of the
+            distribution Beta(alpha, alpha); 0 mixes none.
+        missing: what a fusion sees of a missing input, in training and afterwards: "neutral" is nothing, "token" one
+            learned vector an input, "bank" one an input and pattern of missing inputs. Heads of single inputs and
+            objectives see that it is missing.
+        modality_dropout: probability by which an input that is there is left out of the fusion, for each sample anew,
+            and never all of its inputs; in training alone.
+        modality_draw: "inputs" leaves out each input for itself; "subsets" keeps, with the probability
+            `modality_dropout`, one of all subsets of a sample's inputs, each as often.
         probe: train on features of the untuned encoders first, if encoders are tuned.
         tune_epochs: maximum number of epochs in which encoders are tuned; none is that of `epochs`, 10 at most.
         tune_lr: peak learning rate of pretrained weights; it falls from block to block by the encoder's `decay`, and is
@@ -59,6 +73,9 @@ class Training:
             as it is. Results are the same up to rounding.
         calibrate: after training, divide the logits of classes or labels by one temperature that is best on validation
             by log loss; no other target has one.
+        private: differentially private training, "epsilon=E,delta=D": in each step rows take part by chance, the
+            gradient of each is clipped to the norm `clip` (1), and noise is added, so that whoever sees the weights
+            learns little of any one row; `noise` in place of epsilon is told its epsilon. None is plain training.
     """
 
     epochs: Annotated[int, Gt(0)] = 40
@@ -70,7 +87,11 @@ class Training:
     clip: Annotated[float, Gt(0)] | None = 1.0
     patience: Annotated[int, Gt(0)] | None = 20
     copies: Annotated[int, Ge(0)] = 0
-    sampler: Literal["shuffle", "balanced"] = "shuffle"
+    sampler: Literal["shuffle", "balanced", "over", "under"] = "shuffle"
+    mixup: Annotated[float, Ge(0)] = 0.0
+    missing: Literal["neutral", "token", "bank"] = "neutral"
+    modality_dropout: Annotated[float, Interval(ge=0, le=1)] = 0.0
+    modality_draw: Literal["inputs", "subsets"] = "inputs"
     probe: bool = True
     tune_epochs: Annotated[int, Gt(0)] | None = None
     tune_lr: Annotated[float, Gt(0)] = 1e-4
@@ -81,11 +102,17 @@ class Training:
     ema: Annotated[float, Interval(gt=0, lt=1)] | None = None
     compile: bool = False
     calibrate: bool = False
+    private: Annotated[Private | None, doc(f"{FORM}[,clip=C] or none")] = None
 
     def plan(self, samples: int) -> tuple[int, int]:
         """The number of epochs, and of steps per epoch, for a number of samples."""
         steps = math.ceil(samples / self.batch_size)
         return max(self.epochs, math.ceil(self.min_steps / steps)), steps
+
+    @property
+    def absence(self) -> Absence:
+        """How missing inputs are treated."""
+        return Absence(self.missing, self.modality_dropout, self.modality_draw)
 
     def tuning(self, *, divisible: bool) -> Training:
         """The options of the phase in which encoders are tuned.

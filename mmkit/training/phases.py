@@ -144,6 +144,7 @@ class Phases:
             keep=None if chosen is None else chosen.averaged,
             checkpoints=checkpoints,
             told=None if events is None else partial(events.add, phase),
+            held_out=validation if self.step.balance is not None and self.step.balance.validation else None,
         )
         return trained, validation
 

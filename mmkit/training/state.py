@@ -10,10 +10,12 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmkit.model.network import TrainingStep
+from mmkit.system.ranks import ranks
 from mmkit.system.state import generator_states, restore_generators
 from mmkit.training.averaging import Best, Checkpoint
 from mmkit.training.ema import Ema
 from mmkit.training.optimisation import Training, parameter_groups
+from mmkit.training.privacy_descent import PrivateDescent
 
 
 @dataclass
@@ -36,6 +38,7 @@ class State:
         drawn: the state of `order` before the epoch's order was drawn.
         seconds: of all steps, without validation.
         loading: seconds of them in which the loop waited for batches.
+        private: takes the place of the backward pass in a private training; None in others.
     """
 
     step: TrainingStep
@@ -53,6 +56,7 @@ class State:
     done: int = 0
     seconds: float = 0.0
     loading: float = 0.0
+    private: PrivateDescent | None = None
 
     @staticmethod
     def new(
@@ -89,7 +93,10 @@ class State:
         self.drawn = self.order.get_state()
 
     def document(self) -> dict[str, Any]:
-        """What `restore` needs, as a checkpoint takes it. Tensors are those of the loop, and no copies."""
+        """What `restore` needs, as a checkpoint takes it. Tensors are those of the loop, and no copies.
+
+        Of several ranks all call it: the generators of each are in it.
+        """
         constant = constant_names(self.step)
         bits, keys, *rest = (states := generator_states(self.total.device))["numpy"]
         return {
@@ -101,7 +108,7 @@ class State:
             "scaler": self.scaler.state_dict(),
             "ema": None if self.ema is None else [self.ema.steps, self.ema.averages],
             "order": self.drawn,
-            "generators": {**states, "numpy": (bits, keys.tolist(), *rest)},
+            "generators": ranks().gathered({**states, "numpy": (bits, keys.tolist(), *rest)}),
             "total": self.total,
             "best": [
                 [one.epoch, one.score, {name: tensor for name, tensor in one.state.items() if name not in constant}]
@@ -110,6 +117,7 @@ class State:
             "history": self.history,
             "seconds": self.seconds,
             "loading": self.loading,
+            "private": None if self.private is None else self.private.document(),
         }
 
     def restore(self, document: Mapping[str, Any]) -> None:
@@ -125,13 +133,15 @@ class State:
         self.drawn = document["order"]
         self.order.set_state(self.drawn)
         self.total = document["total"].to(self.total.device)
+        if self.private is not None:
+            self.private.restore(document["private"])
         constant = snapshot(self.step)
         self.best.checkpoints = [Checkpoint(epoch, score, constant | kept) for epoch, score, kept in document["best"]]
 
     @staticmethod
     def restore_generators(document: Mapping[str, Any]) -> None:
-        """Take back the global generators, which other code may have used since `restore`."""
-        restore_generators(document["generators"])
+        """Take back the global generators of this rank, which other code may have used since `restore`."""
+        restore_generators(document["generators"][ranks().rank])
 
 
 def constant_names(step: nn.Module) -> set[str]:

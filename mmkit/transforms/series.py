@@ -145,6 +145,12 @@ class SeriesTransform:
         said = f"{len(longer)} of {len(lengths)} are longer, up to {max(longer):,}"
         return f"the first {self.max_length:,} steps; {said} (max_length)"
 
+    def example(self, generator: Generator) -> Tensor:
+        """A random series [T C] of the means and deviations of the training split, T from 4 to 24."""
+        length = int(torch.randint(4, 25, (), generator=generator))
+        noise = torch.randn(length, self.channels, generator=generator)
+        return (self.mean + self.std * noise).float()
+
     def state(self) -> dict[str, Any]:
         """Mean and deviation of each channel."""
         return {"mean": self.mean.tolist(), "std": self.std.tolist()}

@@ -66,6 +66,7 @@ class TableTransform:
         self.values: dict[str, dict[str, int]] = {}  # index of each value of each column of categories
         self.flags: frozenset[str] = frozenset()  # columns of numbers that are all 0 or 1
         self.unread: tuple[str, ...] = ()
+        self.rows = 0  # of the training split, with a cell that is read
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -108,6 +109,8 @@ class TableTransform:
                     wrong.setdefault(place, reason)
         if wrong:
             raise ValuesError(wrong)
+        read = (*self.scales, *self.values)
+        self.rows = sum(any(row.get(column) is not None for column in read) for row in rows.values())
         self._check_found()
 
     def _fit_columns(self, arrow: Callable[..., Any], size: int) -> bool:
@@ -116,19 +119,23 @@ class TableTransform:
         names = sorted(arrow(every[:0]).schema.names)
         self._check_options(names)
         scales, values, flags, unread = {}, {}, set(), []
+        there = np.zeros(size, dtype=bool)
         for name in names:
             column = _Cells(arrow(every, [name]).column(0))
             if not column.finite:
                 return False
             if name in self.ignore or not column.present.any():
                 unread.append(name)
-            elif column.numeric and name not in self.categorical:
+                continue
+            there |= column.present
+            if column.numeric and name not in self.categorical:
                 cells = column.numbers[column.present]
                 scales[name] = _scale(name, cells)
                 flags |= {name} if np.isin(cells, (0, 1)).all() else set()
             else:
                 values[name] = self._categories(dict(zip(*column.counted(), strict=True)))
         self.scales, self.values, self.flags, self.unread = scales, values, frozenset(flags), tuple(unread)
+        self.rows = int(there.sum())
         self._check_found()
         return True
 
@@ -200,13 +207,26 @@ class TableTransform:
                 categories[:, k] = np.array([*_indexed(names, indices), MISSING])[codes]
         return _batch(numbers, present, categories)
 
+    def example(self, generator: Generator) -> Row:
+        """A row of the columns of the training split: numbers about the mean of each, categories drawn at random."""
+        noise = torch.randn(len(self.scales), generator=generator).tolist()
+        row: dict[str, Cell] = {
+            column: bool(drawn > 0) if column in self.flags else mean + deviation * drawn
+            for drawn, (column, (mean, deviation)) in zip(noise, self.scales.items(), strict=True)
+        }
+        for column, indices in self.values.items():
+            place = int(torch.randint(max(1, len(indices)), (), generator=generator))
+            row[column] = list(indices)[place] if indices else None
+        return row
+
     def state(self) -> dict[str, Any]:
-        """The columns in order: mean and deviation of numbers, values of categories, and what is not read."""
+        """The columns in order: mean and deviation of numbers, values of categories, what is not read; and the rows."""
         return {
             "numbers": [{"column": c, "mean": mean, "deviation": std} for c, (mean, std) in self.scales.items()],
             "categories": [{"column": c, "values": list(indices)} for c, indices in self.values.items()],
             "flags": sorted(self.flags),
             "unread": list(self.unread),
+            "rows": self.rows,
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
@@ -215,6 +235,7 @@ class TableTransform:
         self.values = {entry["column"]: _indices(entry["values"]) for entry in state["categories"]}
         self.flags = frozenset(state["flags"])
         self.unread = tuple(state["unread"])
+        self.rows = state["rows"]
 
     def _categories(self, counts: Mapping[str | None, int]) -> dict[str, int]:
         return _indices(sorted(name for name, count in counts.items() if name is not None and count >= self.min_count))

@@ -136,6 +136,12 @@ class TextTransform:
         said = f"{len(longer)} of {len(lengths)} are longer, up to {max(longer):,}"
         return f"the first {self.max_length} tokens; {said} (max_length)"
 
+    def example(self, generator: Generator) -> str:
+        """From 2 to 12 tokens of the vocabulary, drawn at random."""
+        tokens = self._fitted().tokens[UNKNOWN + 1 :] or ["word"]
+        count = int(torch.randint(2, 13, (), generator=generator))
+        return " ".join(tokens[i] for i in torch.randint(len(tokens), (count,), generator=generator).tolist())
+
     def spans(self, value: str) -> list[tuple[int, int]] | None:
         """Where the tokens of a text stand in it; see `Transform`."""
         vocabulary = self._fitted()

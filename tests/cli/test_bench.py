@@ -176,7 +176,8 @@ class TestDryRun:
         found = json.loads(out)
         assert (code, found["count"], len(found["runs"])) == (0, 17, 5)
         assert found["runs"][0]["fusion"]["name"] == "concat"
-        assert found["protocol"] == {"name": "quick", "race": [3, 2], "seeds": 5}
+        searched = {"budget": None, "search_options": False}
+        assert found["protocol"] == {"name": "quick", **searched, "race": [3, 2], "seeds": 5}
         assert [one["error"] for one in found["combinations"]] == [None] * 5
         assert all(one["parameters"] == one["trainable_parameters"] > 0 for one in found["combinations"])
 

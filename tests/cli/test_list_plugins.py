@@ -104,6 +104,9 @@ def test_filters(mmkit_command, distribution):
     distribution("zeta", "", group="mmkit.v2")
     assert {row["kind"] for row in _rows(mmkit_command("list-plugins", "--kind", "head")[1])} == {"head"}
     assert [row["name"] for row in _rows(mmkit_command("list-plugins", "--modality", "smell")[1])] == ["sniff"]
+    rows = _rows(mmkit_command("list-plugins", "--family", "outputs")[1])
+    assert {"late", "log-pool"} <= {row["name"] for row in rows}
+    assert {row["kind"] for row in rows} == {"fusion"}
     of_text = {(row["kind"], row["name"]) for row in _rows(mmkit_command("list-plugins", "--modality", "text")[1])}
     assert {("modality", "text"), ("encoder", "bag"), ("task", "clipart")} <= of_text
     assert ("encoder", "cnn") not in of_text
@@ -132,12 +135,13 @@ def test_a_modality_is_listed_with_the_one_whose_decoded_values_it_has(mmkit_com
     [
         (
             ["list-plugins", "--kind", "fusions"],
-            "unknown --kind fusions; did you mean fusion? Possible: encoder, fusion",
+            "unknown --kind fusions; did you mean fusion? Possible: balance, encoder, fusion",
         ),
         (
             ["list-plugins", "--status", "fine"],
             "unknown --status fine; Possible: blocked, broken, incompatible, ",
         ),
+        (["list-plugins", "--family", "vector"], "unknown --family vector; did you mean vectors? Possible: "),
         (["list-plugins", "--modality", "txt"], "unknown --modality txt; did you mean text? Possible: audio, image, "),
         (["list-plugins", "--kin", "head"], "No such option: --kin"),
         (["list-plugins", "surplus"], "Got unexpected extra argument"),

@@ -33,22 +33,21 @@ PYTHON = {
     "retrieve": mmkit.retrieve,
     "zero-shot": mmkit.zero_shot,
     "data inspect": mmkit.inspect,
-    "predict": MultimodalModel.answers,
+    "predict": mmkit.predict,
 }
 
-OF_TRAINING = {"epochs", "batch_size", "lr", "calibrate", "ema", "compile_"}
+OF_TRAINING = {"epochs", "batch_size", "lr", "calibrate", "ema", "compile_", "private"}
 """Options that stand in `training=`, and in the table `train` of a configuration file."""
 
 OF_THE_TERMINAL = {"ctx", "as_json", "config", "no_cache", "threads", "confusion", "dry_run"}
 """What is of one call at a terminal: how the result is shown, and where options come from. In Python `cache=` names a
-folder, and torch has the threads."""
+folder, and torch has the threads, but where they are a setting of runs."""
 
 OF_PYTHON = {"training", "cache", "catalog", "progress", "self"}
 """What stands for several options, or is an object."""
 
 ALONE = {
     "train": {"search"},  # the command always searches, unless --lr
-    "predict": {"model", "device", "out", "force"},  # of the model that is loaded, and of the file
 }
 
 
@@ -73,6 +72,7 @@ def python_of(command):
 def test_python_has_them_all_and_no_more(command):
     called = CALLED[command]
     ours = options_of(command) - OF_THE_TERMINAL - ALONE.get(command, set())
+    ours |= {"threads"} & options_of(command) if "threads" in python_of(command) else set()
     ours -= OF_TRAINING if "training" in python_of(command) else set()
     theirs = python_of(command) - OF_PYTHON - ALONE.get(command, set())
     if command not in COMPARES:
@@ -131,3 +131,9 @@ def test_a_configuration_file_keeps_and_saves(tmp_path, monkeypatch):
     with pytest.raises(SystemExit):
         mmkit.cli.main(["bench", "--config", str(tmp_path / "mine.toml"), "--out", str(tmp_path / "suite")])
     assert (seen["keep"], seen["save"]) == (10**9, True)
+
+
+def test_the_answers_of_a_model_are_asked_for_as_those_in_a_file():
+    answers = set(inspect.signature(MultimodalModel.answers).parameters) - {"self"}
+    assert answers <= set(inspect.signature(mmkit.predict).parameters)
+    assert {"include", "on_error", "batch_size", "files", "outside"} <= answers

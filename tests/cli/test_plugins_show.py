@@ -33,7 +33,7 @@ class Task:
 @hookimpl
 def mmkit_fusions():
     yield FusionSpec("braid", "THIS:Fusion", "All inputs in turn", min_inputs=2, max_inputs=3, paper="Braid, 1999, https://x.y",
-                     requires=("numpy>=1",))
+                     requires=("numpy>=1",), formula="y = x_1, x_2, ...", avoids="others braid from the wrong end")
     yield FusionSpec("lost", "THIS:Nowhere", "Is not there")
     yield FusionSpec("concat", "THIS:Fusion", "A rival")
 
@@ -71,6 +71,8 @@ def test_a_component_in_detail(show, distribution):
         "takes      the features of 2 to 3 inputs",
     ]
     assert "paper      Braid, 1999, https://x.y" in lines
+    assert "formula    y = x_1, x_2, ..." in lines
+    assert "avoids     others braid from the wrong end" in lines
     options = lines[lines.index("options    name, type, default, help") + 1 :]
     assert options[:3] == [
         "strands  int > 2          3      how many there are.",
@@ -155,6 +157,7 @@ def test_json(show, distribution):
     code, lines, _ = show("braid", "--kind", "fusion", "--json")
     (entry,) = json.loads("\n".join(lines))["plugins"]
     assert (code, entry["min_inputs"], entry["max_inputs"], entry["paper"]) == (0, 2, 3, "Braid, 1999, https://x.y")
+    assert (entry["formula"], entry["avoids"]) == ("y = x_1, x_2, ...", "others braid from the wrong end")
     assert entry["options"][0] == {"name": "strands", "type": "int > 2", "default": 3, "help": "how many there are."}
     assert entry["requirements"][0]["requirement"] == "numpy>=1"
     assert entry["requirements"][0]["met"] is True

@@ -18,9 +18,9 @@ import pytest
 
 import mmkit
 import mmkit.cli
-from mmkit.model import answer_files
+from mmkit.model import answer_jobs, answer_joining
 from mmkit.model.answer_formats import write
-from mmkit.model.answers import answers
+from mmkit.model.answer_jobs import write_part
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.sources import streaming
 
@@ -192,7 +192,7 @@ def test_missing_columns_are_said_once_and_inputs_counted(run, model):
 @pytest.fixture
 def ends_at(monkeypatch):
     """Lets the process end before a part is written."""
-    write = answer_files._write_part
+    write = answer_jobs.write_part
 
     def end(number, error):
         def written(path, answered):
@@ -200,10 +200,10 @@ def ends_at(monkeypatch):
                 raise error
             write(path, answered)
 
-        monkeypatch.setattr(answer_files, "_write_part", written)
+        monkeypatch.setattr(answer_jobs, "write_part", written)
 
     yield end
-    monkeypatch.setattr(answer_files, "_write_part", write)
+    monkeypatch.setattr(answer_jobs, "write_part", write)
 
 
 @pytest.mark.usefixtures("small_pieces")
@@ -219,12 +219,11 @@ def test_a_call_that_was_interrupted_goes_on_to_the_same_bytes(run, model, data,
     ends_at(99, KeyboardInterrupt())
     seen = []
 
-    def counted(*arguments, **options):
-        for answered in answers(*arguments, **options):
-            seen.append(answered.table.num_rows)
-            yield answered
+    def counted(path, answered):
+        seen.append(answered.table.num_rows)
+        write_part(path, answered)
 
-    monkeypatch.setattr(answer_files, "answers", counted)
+    monkeypatch.setattr(answer_jobs, "write_part", counted)
     code, _, err = run("predict", model, "--data", data, "--out", broken)
     assert (code, seen) == (0, [10, 10])
     assert "mmkit: 20 rows were answered before" in err
@@ -265,10 +264,10 @@ def test_a_process_that_ended_while_joining_joins_again(run, model, data, monkey
         write(*arguments)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(answer_files, "write", broken)
+    monkeypatch.setattr(answer_joining, "write", broken)
     assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
     assert not data.with_name("a.csv").exists()
-    monkeypatch.setattr(answer_files, "write", write)
+    monkeypatch.setattr(answer_joining, "write", write)
     assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 0
     assert len(answered(data.with_name("a.csv"))) == ROWS
 

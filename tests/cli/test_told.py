@@ -218,7 +218,7 @@ def test_dotted_options_that_do_not_exist(bench, option, words):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["--fusion", "concat,attention:heads=8"], "give a fusion that has options apart: --fusion A --fusion B:key=1"),
+        (["--fusion", "concat,attentoin:heads=8"], "there is no fusion attentoin; did you mean attention?"),
         (["--fusion", ""], "--fusion takes NAME[:key=value,...]; got ''"),
         (["--lr", "inf"], "train: option lr takes float > 0; got inf (it is not finite)"),
         (["-o", "train.lr=inf"], "train: option lr takes float > 0; got inf (it is not finite)"),

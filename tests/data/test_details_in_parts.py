@@ -27,5 +27,5 @@ def test_groups_are_joined_with_zeros_behind_shorter_details():
 
 def test_a_part_of_a_batch_has_its_own_details():
     truth = {"mask": torch.ones(4).bool()}
-    parts = [batch["a"].details["one"].tolist() for batch, _ in micro_batches({"a": features(4, 2, 0)}, truth, 3)]
+    parts = [batch["a"].details["one"].tolist() for batch, _ in micro_batches({"a": features(4, 2, 0)}, truth, 2)]
     assert parts == [[0, 1], [2, 3]]

@@ -7,6 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from mmkit.encoders.ft_transformer import FtTransformerEncoder
+from mmkit.encoders.table_lasso import TableLassoEncoder
 from mmkit.encoders.table_mlp import TableMlpEncoder
 from mmkit.transforms.table import TableTransform
 
@@ -18,7 +19,7 @@ ROWS: list[dict[str, Any] | None] = [
     {"town": "unheard of"},
 ]
 KINDS = {"both": ("age", "height", "town", "member"), "numbers": ("age", "height"), "categories": ("town", "member")}
-EVERY = pytest.mark.parametrize("build", [TableMlpEncoder, FtTransformerEncoder])
+EVERY = pytest.mark.parametrize("build", [TableMlpEncoder, TableLassoEncoder, FtTransformerEncoder])
 
 
 def rows(kind):

@@ -20,6 +20,7 @@ from mmkit.experiments.run import execute
 from mmkit.features.sharing import Shared
 from mmkit.registry.catalog import installed
 from mmkit.speed.flops import parameters
+from mmkit.system.progress import Progress
 from mmkit.system.settings import Settings
 from mmkit.transforms.series import SeriesTransform
 
@@ -171,3 +172,32 @@ class TestTruthThatCannotBeUsed:
         assert not found.failures
         tested = [record for record in found.records if split != "test" or record.phase == "confirm"]
         assert {getattr(record.samples, split) for record in tested} == {19}
+
+
+class Remarking(nn.Module):
+    """A fusion that says what its inputs have."""
+
+    def __init__(self, widths):
+        super().__init__()
+        self.width = 4
+        self.mix = nn.ModuleDict({name: nn.Linear(width, 4) for name, width in widths.items()})
+
+    def forward(self, features):
+        return Features.of(sum(layer(features[name].vector()) for name, layer in self.mix.items()))
+
+    def remarks(self, features):
+        return [f"it has {', '.join(features)}"]
+
+
+def test_remarks_of_a_fusion_are_noted_once():
+    notes = []
+
+    class Noting(Progress):
+        def note(self, message):
+            notes.append(message)
+
+    asked = plan(installed(), task=TASK, fusions=[Remarking], baselines=False, training=SMALL)
+    splits, shared = splits_of(asked.task, installed(), Settings("cpu")), Shared(progress=Noting())
+    for _ in range(2):
+        assert [one.error for one in dry_run(asked.all, splits, Settings("cpu"), shared)] == [None]
+    assert notes == [f"fusion {asked.all[0].fusion}: it has left, right"]

@@ -11,6 +11,7 @@ from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.plan import plan
 from mmkit.registry.catalog import installed
 from mmkit.speed.flops import parameters
+from mmkit.system.executors.serial import Serial
 
 SMALL = {"epochs": 1, "min_steps": 0}
 
@@ -45,7 +46,7 @@ def test_a_dry_run_and_costs_count_what_is_trained():
 
 def test_the_command_shows_the_same(capsys):
     asked = plan(installed(), task=Words, fusions=["concat"], baselines=False)
-    assert show_dry_run(asked, installed(), cost=False, as_json=True) == 0
+    assert show_dry_run(asked, installed(), Serial(), cost=False, as_json=True) == 0
     (shown,) = json.loads(capsys.readouterr().out)["combinations"]
     model, _ = mmkit.fit(task=Words, fusion="concat", training=SMALL, device="cpu")
     assert shown["parameters"] == parameters(model.module)[0]

@@ -260,6 +260,11 @@ class TestTexts:
         spec = HeadSpec("writer", "", "", targets=("text",))
         writer = Choice("head", "writer", spec, (Writer,), {})
         asked = plan(without, task="clipart-captions", heads=[writer], fusions=["all"])
-        assert {name for name, _ in asked.left_out} == {"fusion mmkit-core/late", "fusion mmkit-core/log-pool"}
+        fusions = [entry for entry in without.available("fusion") if entry.spec.combines in {"outputs", "both"}]
+        outputs = {entry.name for entry in fusions}
+        assert {"late", "joint-pool"} <= outputs
+        out = {name.rpartition("/")[2] for name, why in asked.left_out if "combines outputs" in why}
+        assert out == outputs
+        assert all("inputs" in why for name, why in asked.left_out if name.rpartition("/")[2] not in outputs)
         with pytest.raises(UsageError, match="fusion late combines outputs that are vectors"):
             plan(without, task="clipart-captions", heads=[writer], fusions=["late"])

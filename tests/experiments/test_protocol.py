@@ -48,7 +48,7 @@ def carried_out(made, scores, *, first=(), failing=(), wanted=0):
         "split",
         {},
         {one.key: result(made.run(one, 0), 0, tested=False) for one in made.combinations if one.label in first},
-        lambda attempt: result(attempt.run, attempt.index, attempt.tested),
+        lambda attempts: [(one, result(one.run, one.index, one.tested)) for one in attempts],
         lambda attempt, record: replace(record, phase=attempt.phase),
         expected.append,
         lambda done: wanted,
@@ -95,9 +95,9 @@ def test_searches_that_stopped_before_tuning_are_compared_with_no_run():
     }
     done = []
 
-    def attempt(one):
-        done.append((one.phase, one.index))
-        return record(one.run.combination.label, one.run.seed, 0.5)
+    def attempt(several):
+        done.extend((one.phase, one.index) for one in several)
+        return [(one, record(one.run.combination.label, one.run.seed, 0.5)) for one in several]
 
     Protocol(made, "s", {}, probed, attempt, None, lambda left: None, lambda done: 0).carry_out()
     assert done[:5] == [("search", 1)] * 3 + [("search", 2)] * 2

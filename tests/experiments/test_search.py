@@ -59,7 +59,8 @@ def searched(asked, scores, **rest):
         score, status, improving = scores[run.training.lr, run.training.epochs]
         return answers(run, score, status=status, improving=improving, **rest)
 
-    return search(asked, asked.combinations[0], attempt, SEED), runs
+    chosen = asked.combinations[0]
+    return search(asked, [chosen], lambda several: [attempt(run) for run in several], SEED).get(chosen.key), runs
 
 
 class TestChoice:

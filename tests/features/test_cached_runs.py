@@ -44,13 +44,13 @@ def chosen(**options):
     return mmkit.installed().choose("encoder", FrozenFcn, {"noise": 0.0, "time_mask": 0.0, **options}, spec=spec)
 
 
-def fit(cache=None, fusion="concat", precision="float32", **options):
+def fit(cache=None, fusion="concat", precision="float32", training=SMALL, **options):
     asked = plan(
         mmkit.installed(),
         task=TASK,
         encoders={"series": [chosen(**options)]},
         fusions=[fusion],
-        training=SMALL,
+        training=training,
         seeds=1,
         settings=Settings("cpu", precision),
     )
@@ -78,6 +78,18 @@ class TestRun:
             for name, tensor in model.module.state_dict().items():
                 assert torch.equal(tensor, one.module.state_dict()[name])
         assert first.encoded_once == ["left", "right"]
+
+    def test_tokens_of_missing_inputs_learn_beside_features_from_the_cache(self, tmp_path):
+        tokens = {**SMALL, "missing": "bank", "modality_dropout": 0.3, "lr": 0.05}
+        first, model = fit(tmp_path, training=tokens)
+        again, other = fit(tmp_path, training=tokens)
+        assert FrozenFcn.calls == 0
+        assert again.history == first.history
+        found = {n: t for n, t in model.module.state_dict().items() if n.startswith("missing.tokens.")}
+        assert len(found) == 2
+        for name, token in found.items():
+            assert torch.equal(token, other.module.state_dict()[name])
+            assert (token.abs().amax(1) > 0.06).any()  # three deviations of where they began
 
     def test_frozen_weights_stay_to_the_bit_and_a_saved_model_holds_them(self, tmp_path):
         _, model = fit(tmp_path / "cache")

@@ -105,7 +105,7 @@ def perturbed():
 
 @pytest.fixture
 def slow_layer():
-    """A function: a transformer layer over lists of tokens, one query, one head and one key at a time."""
+    """A function: a transformer or cross layer over lists of tokens, one query, one head and one key at a time."""
 
     def attend(attention, query, context):
         q = attention.query(query)
@@ -128,10 +128,12 @@ def slow_layer():
     def run(layer, tokens, context=None):
         normed = [layer.before_attention(token) for token in tokens]
         others = normed if context is None else [layer.before_context(token) for token in context]
+        gates = getattr(layer, "gates", None)
+        first, second = (1, 1) if gates is None else gates.tanh()
         result = []
         for token, query in zip(tokens, normed, strict=True):
-            state = token + attend(layer.attention, query, others)
-            result.append(state + layer.feed_forward(state))
+            state = token + first * attend(layer.attention, query, others)
+            result.append(state + second * layer.feed_forward(state))
         return result
 
     return run

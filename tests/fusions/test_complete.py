@@ -10,22 +10,30 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import softplus
+from torch.nn.functional import layer_norm, leaky_relu, normalize, softplus
 
 from mmkit.contract import Features, Target
 from mmkit.fusions.outputs.late import LateFusion
 from mmkit.fusions.outputs.log_pool import LogPoolFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
+from mmkit.fusions.vectors.concat_mlp import ConcatMlpFusion
+from mmkit.fusions.vectors.film import FilmFusion
 from mmkit.fusions.vectors.gated import GatedFusion
+from mmkit.fusions.vectors.gated_cross import GatedCrossFusion
 from mmkit.fusions.vectors.low_rank import LowRankFusion
 from mmkit.fusions.vectors.max import MaxFusion
 from mmkit.fusions.vectors.mean import MeanFusion
+from mmkit.fusions.vectors.mfb import MfbFusion
+from mmkit.fusions.vectors.modality_attention import ModalityAttentionFusion
+from mmkit.fusions.vectors.multiplicative import MultiplicativeFusion
+from mmkit.fusions.vectors.mutan import MutanFusion
 from mmkit.fusions.vectors.product import ProductFusion
 from mmkit.fusions.vectors.sum import SumFusion
 from mmkit.fusions.vectors.tensor import TensorFusion
 
 WIDTHS = {"a": 5, "b": 3, "c": 5}
 ALIKE = dict.fromkeys(WIDTHS, 4)
+PAIR = {"a": 5, "b": 3}
 
 
 def terms(fusion: Any, x: list[Tensor]) -> list[Tensor]:
@@ -54,6 +62,53 @@ def tensor(fusion: Any, x: list[Tensor]) -> Tensor:
     return torch.einsum("bi,bj,bk->bijk", a, b, c).flatten(1) @ fusion.mix.weight.T + fusion.mix.bias
 
 
+def concat_mlp(fusion: Any, x: list[Tensor]) -> Tensor:
+    normed = [
+        layer_norm(part, (6,), norm.weight, norm.bias)
+        for part, norm in zip(terms(fusion, x), fusion.norm.values(), strict=True)
+    ]
+    return leaky_relu(fusion.mix(torch.cat(normed, 1)))
+
+
+def film(fusion: Any, x: list[Tensor]) -> Tensor:
+    gamma, beta = fusion.modulate(torch.cat(x[1:], 1)).chunk(2, 1)
+    return (1 + gamma) * fusion.project["a"](x[0]) + beta
+
+
+def gated_cross(fusion: Any, x: list[Tensor]) -> Tensor:
+    seen = dict(zip(WIDTHS, terms(fusion, x), strict=True))
+    parts = []
+    for (name, own), gate in zip(seen.items(), fusion.gate, strict=True):
+        others = torch.cat([other for n, other in seen.items() if n != name], 1)
+        parts.append(own + gate.tanh() * fusion.message[name](others))
+    return fusion.mix(torch.cat(parts, 1))
+
+
+def multiplicative(fusion: Any, x: list[Tensor]) -> Tensor:
+    found = x[0] @ fusion.terms.first.weight.T
+    for layer, v in zip(fusion.terms.others.values(), x[1:], strict=True):
+        factor, shift = (v @ layer.weight.T + layer.bias).chunk(2, 1)
+        found = factor * found + shift
+    return found
+
+
+def mfb(fusion: Any, x: list[Tensor]) -> Tensor:
+    first, second = terms(fusion, x)
+    pooled = (first * second).unflatten(1, (-1, fusion.factors)).sum(2)
+    return normalize(pooled.sign() * ((pooled.abs() + 1e-6).sqrt() - 1e-3))
+
+
+def modality_attention(fusion: Any, x: list[Tensor]) -> Tensor:
+    weights = (torch.cat(x, 1) @ fusion.score.linear.weight.T + fusion.score.linear.bias).softmax(1)
+    return torch.einsum("bm,mbh->bh", weights, torch.stack(terms(fusion, x)))
+
+
+def mutan(fusion: Any, x: list[Tensor]) -> Tensor:
+    u, v = terms(fusion, x)
+    first, second = ((u, v)[m] @ f.weight.T + f.bias for m, f in enumerate(fusion.factors.values()))
+    return fusion.mix((first * second).unflatten(1, (fusion.rank, -1)).sum(1))
+
+
 CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, list[Tensor]], Tensor]]] = {
     "concat": (lambda: ConcatFusion(WIDTHS, width=6), lambda f, x: f.mix(torch.cat(x, 1))),
     "sum": (lambda: SumFusion(WIDTHS, width=6), lambda f, x: reduce(torch.add, terms(f, x))),
@@ -63,6 +118,13 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, list[Tensor]], Te
     "gated": (lambda: GatedFusion(WIDTHS, width=6), gated),
     "low-rank": (lambda: LowRankFusion(WIDTHS, width=6), low_rank),
     "tensor": (lambda: TensorFusion(WIDTHS, width=6), tensor),
+    "concat-mlp": (lambda: ConcatMlpFusion(WIDTHS, width=6, dropout=0.0), concat_mlp),
+    "film": (lambda: FilmFusion(WIDTHS, width=6), film),
+    "gated-cross": (lambda: GatedCrossFusion(WIDTHS, width=6), gated_cross),
+    "mfb": (lambda: MfbFusion(PAIR, width=6, dropout=0.0), mfb),
+    "modality-attention": (lambda: ModalityAttentionFusion(WIDTHS, width=6), modality_attention),
+    "multiplicative": (lambda: MultiplicativeFusion(WIDTHS, width=6), multiplicative),
+    "mutan": (lambda: MutanFusion(PAIR, width=6, inner=4), mutan),
     "late": (
         lambda: LateFusion(ALIKE, Target("classes", 4)),
         lambda _, x: torch.stack(x).softmax(2).mean(0).log(),
@@ -89,7 +151,7 @@ def test_told_or_not_it_is_the_formula_without_masks(name: str) -> None:
     make, formula = CASES[name]
     torch.manual_seed(0)
     fusion = make().double()
-    widths = ALIKE if name.startswith(("late", "log-pool")) else WIDTHS
+    widths = ALIKE if name.startswith(("late", "log-pool")) else PAIR if name in {"mutan", "mfb"} else WIDTHS
     with torch.no_grad():
         for parameter in fusion.parameters():
             parameter.add_(0.3 * torch.randn_like(parameter))

@@ -6,6 +6,7 @@ import torch
 from mmkit.contract import Features
 from mmkit.fusions.tokens.attention import AttentionFusion
 from mmkit.fusions.vectors.gated import GatedFusion
+from mmkit.fusions.vectors.modality_attention import ModalityAttentionFusion
 from mmkit.layers.attention import Attention
 
 
@@ -78,7 +79,7 @@ def test_gates_are_those_that_weigh_the_inputs(tied):
     torch.testing.assert_close(total, fused.vector())
 
 
-@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion])
+@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion, ModalityAttentionFusion])
 def test_nothing_is_given_where_nobody_asks_and_features_stay_the_same(fusion):
     torch.manual_seed(3)
     module = fusion({"a": 5, "b": 6}, width=8).eval()
@@ -89,7 +90,7 @@ def test_nothing_is_given_where_nobody_asks_and_features_stay_the_same(fusion):
     assert told.details != {}
 
 
-@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion])
+@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion, ModalityAttentionFusion])
 def test_details_pass_vmap_and_autocast(fusion):
     torch.manual_seed(4)
     module = asked(fusion({"a": 5, "b": 6}, width=8))
@@ -120,7 +121,7 @@ def test_details_go_with_features():
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own, where inductor is imported
 @pytest.mark.full
-@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion])
+@pytest.mark.parametrize("fusion", [AttentionFusion, GatedFusion, ModalityAttentionFusion])
 def test_details_compile_into_one_graph(fusion):
     torch.manual_seed(5)
     module = asked(fusion({"a": 5, "b": 6}, width=8))

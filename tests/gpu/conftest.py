@@ -6,15 +6,11 @@ one hangs.
 
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-
-ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT))  # `benchmarks`, for its captured graphs
 
 DEVICE = os.environ.get("MMKIT_GPU_DEVICE", "cuda")
 RESULTS = os.environ.get("MMKIT_GPU_RESULTS")

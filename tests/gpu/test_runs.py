@@ -18,7 +18,7 @@ from mmkit.model.network import TrainingStep
 from mmkit.model.trained import MultimodalModel
 from mmkit.speed.memory import peak_memory
 from mmkit.system.settings import Settings
-from mmkit.training.loop import losses
+from mmkit.training.descent import losses
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
@@ -174,7 +174,7 @@ def test_a_step_of_training_waits_for_nothing(precision, cuda):
 
     def one(number):
         batch, truth = data.batch(index[number])
-        loss = losses(step, batch, truth, precision)
+        loss = sum(losses(step, batch, truth, precision).values())
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(step.parameters(), 1.0, foreach=True)

@@ -86,15 +86,12 @@ def test_heads_must_divide_the_width():
         Attention(6, 4)
 
 
-@pytest.mark.parametrize("context", [None, 6])
-def test_transformer_layer_is_two_residual_branches(context):
-    layer = TransformerLayer(8, 2, context=context).double().eval()
+def test_transformer_layer_is_two_residual_branches():
+    layer = TransformerLayer(8, 2).double().eval()
     tokens = torch.randn(4, 4, 8, dtype=torch.float64)
-    others = None if context is None else torch.randn(4, 4, 6, dtype=torch.float64)
-    seen = layer.before_attention(tokens) if context is None else layer.before_context(others)
-    state = tokens + layer.attention(layer.before_attention(tokens), seen, MASK)
+    state = tokens + layer.attention(layer.before_attention(tokens), layer.before_attention(tokens), MASK)
     expected = state + layer.feed_forward(state)
-    torch.testing.assert_close(layer(tokens, MASK, others), expected)
+    torch.testing.assert_close(layer(tokens, MASK), expected)
 
 
 def test_transformer_layer_does_not_see_padding():

@@ -7,25 +7,33 @@ from mmkit.data.dataset import Dataset
 from mmkit.data.splits import splits_of
 from mmkit.data.subset import with_truth
 from mmkit.experiments.plan import plan
-from mmkit.model.assembly import Transforms, build_model
-from mmkit.model.network import TrainingStep
+from mmkit.model.assembly import Transforms
+from mmkit.model.step import build_step
+from mmkit.plugin import FusionSpec
 from mmkit.registry.catalog import installed
 from mmkit.system.settings import Settings
 
-FUSIONS = sorted(entry.name for entry in installed().available("fusion") if entry.distribution == "mmkit-core")
+SPECS = {
+    entry.name: entry.spec
+    for entry in installed().available("fusion")
+    if entry.distribution == "mmkit-core" and isinstance(entry.spec, FusionSpec)
+}
+FUSIONS = sorted(SPECS)
 SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
 TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
 # Every encoder that says its graph is whole, one of each modality at a time.
 WHOLE = [
     {"title": "text-transformer", "photo": "lenet", "sound": "mel-cnn", "signal": "fcn", "type": "ft-transformer"},
     {"title": "bag", "photo": "cnn", "sound": "mel-cnn", "signal": "fcn", "type": "table-mlp"},
-    {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "tcn", "type": "ft-transformer"},
+    {"title": "bag", "photo": "resnet", "sound": "mel-cnn", "signal": "tcn", "type": "table-lasso"},
 ]
 SETS = [WHOLE[0], *(pytest.param(encoders, marks=pytest.mark.full) for encoders in WHOLE[1:])]
 
 
-def trained_from(fusion="attention", task=TASK, encoders=None, **rest):
-    """A step, and its data."""
+def trained_from(fusion="attention", task=TASK, encoders=None, absence=None, mixup=0.0, **rest):
+    """A step, and its data; of two inputs where the fusion takes no more."""
+    if task == TASK and fusion in SPECS and (SPECS[fusion].max_inputs or 3) < 3:
+        task = TASK.replace("inputs=3", "inputs=2")
     asked = plan(
         installed(),
         task=task,
@@ -36,9 +44,9 @@ def trained_from(fusion="attention", task=TASK, encoders=None, **rest):
     splits = splits_of(asked.task, installed(), Settings("cpu"))
     train = with_truth(splits("train"))
     transforms = Transforms.fitted(asked.combinations[0], splits.task.target, train.inputs, train.truth)
-    module, objectives = build_model(asked.combinations[0], transforms)
+    step = build_step(asked.combinations[0], transforms, absence=absence, mixup=mixup)
     data = Dataset.of(train, transforms.inputs, transforms.truth, augment=False)
-    return TrainingStep(module, objectives), data
+    return step, data
 
 
 def in_float64(batch):

@@ -10,7 +10,7 @@ from mmkit.model.assembly import Transforms, build_model, reads
 from mmkit.model.combination import Combination
 from mmkit.model.network import TrainingStep
 from mmkit.registry.catalog import installed
-from mmkit.training.micro_batches import micro_batches
+from mmkit.training.micro_batches import micro_batches, parts_of
 
 TEXTS = ["a b", "c d e", None, "a b c d e f g " * 30, "b"]
 
@@ -66,7 +66,7 @@ def test_a_batch_in_groups_divides_into_micro_batches(most):
     found = []
     for one in (data, data.grouped(step.model.rowwise)):
         batch, truth = one.batch(torch.arange(5))
-        parts = [step.model(part).output for part, _ in micro_batches(batch, truth, most)]
+        parts = [step.model(part).output for part, _ in micro_batches(batch, truth, parts_of(5, most))]
         assert len(parts) == -(-5 // most)
         found.append(torch.cat(parts))
     torch.testing.assert_close(found[0], found[1], atol=1e-9, rtol=1e-7)

@@ -140,7 +140,7 @@ def test_every_number_of_a_transforms_state_counts(folder):
             yield way
 
     ways = list(numbers(whole["transforms"]))
-    assert len(ways) == 4  # mean and deviation, of the curve and of the doors
+    assert len(ways) == 5  # mean and deviation, of the curve and of the doors, and the rows of the table
     for way in ways:
         changed = json.loads(json.dumps(whole))
         place = changed["transforms"]

@@ -82,7 +82,7 @@ class TestRefused:
             warnings.simplefilter("error")
             mmkit.load(folder)
 
-    @pytest.mark.parametrize("content", ["", "[]", "{}", "\x00", '{"schema": 3}'])
+    @pytest.mark.parametrize("content", ["", "[]", "{}", "\x00", '{"schema": 4}'])
     def test_a_description_that_is_none_is_said(self, folder, content):
         (folder / "model.json").write_text(content)
         with pytest.raises(DataError, match="holds no readable model of mmkit"):
@@ -109,7 +109,7 @@ class TestRefused:
 
     def test_a_description_of_the_future_is_not_guessed_at(self, folder):
         self.rewrite(folder, lambda description: description.update(schema=9))
-        with pytest.raises(DataError, match="has schema 9; this version of mmkit reads 3"):
+        with pytest.raises(DataError, match="has schema 9; this version of mmkit reads 4"):
             mmkit.load(folder)
 
     def test_a_folder_that_is_not_there_is_said(self, tmp_path):

@@ -24,7 +24,10 @@ def exists(repository):
         ("mmkit/data/loader.py", ["tests/data/test_loader.py", "HOUSE"]),
         ("mmkit/fusions/vectors/gated.py", ["tests/fusions/vectors/test_gated.py", "HOUSE"]),
         ("mmkit/fusions/tokens/attention.py", ["tests/fusions/tokens", "HOUSE"]),
-        ("mmkit/registry/builtin/fusions.py", ["tests/registry", "HOUSE"]),  # no folder of that name: the one above
+        (
+            "mmkit/registry/builtin/fusion_specs/vectors.py",
+            ["tests/registry", "HOUSE"],
+        ),  # no folder of that name: the one above
         ("mmkit/api.py", ["tests/experiments/test_suite.py", "tests/alignment", "HOUSE"]),
         ("mmkit/gone/away.py", ["HOUSE"]),
         ("plugins/mmkit-timm/src/mmkit_timm/encoder.py", ["plugins/mmkit-timm/tests"]),

@@ -32,6 +32,7 @@ KINDS = {
     "fusion": "fusion",
     "head": "head",
     "objective": "objective",
+    "balance": "balance",
 }
 
 

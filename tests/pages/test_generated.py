@@ -5,6 +5,7 @@ import ast
 import pytest
 import yaml
 
+from mmkit.plugin import FusionSpec
 from mmkit.registry.catalog import BUILTIN, installed
 
 
@@ -15,7 +16,7 @@ def pages(repository):
 
 def test_every_generated_part_is_fresh(pages):
     found = list(pages.pages())
-    assert len(found) == len(pages.PARTS) == 5
+    assert len(found) == len(pages.PARTS) == 7
     stale = [str(path) for path, before, after in found if before != after]
     assert stale == [], "run `python .ci/pages.py`"
 
@@ -87,10 +88,18 @@ def test_the_registry_has_every_fusion_with_its_options_and_its_paper(pages):
             assert f"\n| `{argument.arg}` | " in part, (entry.name, argument.arg)
 
 
-def test_what_a_fusion_reads_is_the_room_that_it_is_in(pages):
+def test_what_a_fusion_costs_is_counted(pages):
+    (concat,) = (line for line in pages.registry().splitlines() if line.startswith("| [`concat`](#concat) | neutral |"))
+    two, three = 2 * 128 * 128, 3 * 128 * 128  # a weight for each pair of numbers, of which the result has a bias more
+    counts = [f"{two + 128:,}", f"{two:,}", f"{three + 128:,}", f"{three:,}"]
+    assert concat.split(" | ")[2:] == [*counts, "1", "onnx, pt2 |"]
+
+
+def test_what_a_fusion_reads_is_the_room_that_it_is_in():
     for entry in installed().available("fusion"):
         if entry.distribution == BUILTIN:
-            assert f".fusions.{pages._reads(entry)}." in entry.spec.reference
+            assert isinstance(entry.spec, FusionSpec)
+            assert f".fusions.{entry.spec.family}." in entry.spec.reference
 
 
 def test_a_bar_in_a_cell_does_not_end_it(pages):

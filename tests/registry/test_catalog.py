@@ -310,7 +310,7 @@ def test_blocking_an_unknown_plugin_is_an_error():
 
 
 def test_the_error_of_an_unknown_name_lists_the_possible_ones():
-    with pytest.raises(UsageError, match=r"there is no fusion concta; did you mean concat\? Possible: attention, "):
+    with pytest.raises(UsageError, match=r"there is no fusion concta; did you mean concat\? The nearest of \d+: con"):
         installed().find("fusion", "concta")
 
 

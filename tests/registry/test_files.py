@@ -96,6 +96,7 @@ def test_other_bytes_belong_to_nobody(head):
         ("extensions", ".jpg", "is a tuple of ends of names"),
         ("magic", ("abc",), "a tuple of regular expressions, which are bytes"),
         ("magic", (b"(",), "is no regular expression"),
+        ("travels", "path", "travels of colour is bytes, text or json; got 'path'"),
     ],
 )
 def test_a_spec_that_cannot_be_followed_is_refused(field, value, told):

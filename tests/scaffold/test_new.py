@@ -140,7 +140,7 @@ def test_it_is_checked_installed_listed_tested_and_benched_unedited(outside, kin
         ["mmkit", "plugins", "check"],
         ["mmkit", "plugins", "show"],
         ["pytest"],
-        ["mmkit", "bench", {"modality": "--task"}.get(kind, f"--{kind}")],
+        ["mmkit", "bench", {"modality": "--task", "balance": "--fusion"}.get(kind, f"--{kind}")],
     ]
     printed = {}
     for command in done:
@@ -192,7 +192,7 @@ def test_wrong_usage_is_one_line_and_writes_nothing(new, tmp_path):
     code, out, err = new("fusions", "soft-vote")
     assert (code, out) == (2, "")
     assert err.startswith(
-        "mmkit: error: there is no kind of component fusions; did you mean fusion? Possible: encoder,"
+        "mmkit: error: there is no kind of component fusions; did you mean fusion? Possible: balance, encoder,"
     )
     assert new("fusion", "Soft")[0] == 2
     assert list(tmp_path.iterdir()) == []

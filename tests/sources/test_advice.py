@@ -118,10 +118,12 @@ def test_a_table_in_memory_has_no_command():
 def test_a_wide_table_gets_an_encoder_whose_cost_grows_with_its_columns():
     wide = table(**{f"c{n}": [float((row * row * n) % 9973) for row in range(30)] for n in range(2, 260)})
     task = OwnData(data=hold(wide), target="label")
-    assert task.encoders == {"table": "table-mlp"}
-    assert (
-        "encoder of table: table-mlp, as there are more than 200 columns" in mmkit.inspect(wide, target="label").advice
+    assert task.encoders == {"table": "table-lasso"}
+    (said,) = lines(mmkit.inspect(wide, target="label"), "encoder of table: ")
+    assert said == (
+        "encoder of table: table-lasso, as of more than 200 columns few may carry signal, and it learns which "
+        "(--encoder table=table-mlp reads all alike)"
     )
     lists = table(vector=[[float((row * n) % 13) for n in range(260)] for row in range(30)])
-    assert OwnData(data=hold(lists), target="label").encoders == {"table": "table-mlp"}
+    assert OwnData(data=hold(lists), target="label").encoders == {"table": "table-lasso"}
     assert OwnData(data=hold(table(x=[float(n * n) for n in range(30)])), target="label").encoders == {}

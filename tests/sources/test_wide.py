@@ -73,3 +73,13 @@ def test_a_constant_column_does_not_stop_it():
     assert one.columns
     with pytest.raises(DataError):
         mmkit.inspect({"y": amount}, target="y")
+
+
+def test_many_columns_that_are_alike_are_shown_by_the_first_and_the_last():
+    columns, amount = table(60, 300)
+    columns["c150"][:30] = np.nan
+    shown = mmkit.inspect({**columns, "y": amount}, target="y").text(80).splitlines()
+    begins = [line.split("  ")[0] for line in shown[2:10]]
+    assert begins[:7] == ["c0", "148 more", "c149", "c150", "c151", "147 more", "c299"]
+    few = mmkit.inspect({**{f"c{n}": columns[f"c{n}"] for n in range(40)}, "y": amount}, target="y").text(80)
+    assert all(f"\nc{n} " in few for n in range(40))

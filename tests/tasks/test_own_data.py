@@ -223,7 +223,8 @@ def test_the_door_of_python_takes_frames_mappings_and_paths(frame, written, tmp_
         ({"data": [1]}, "a mapping of column to sequence; got a list"),
         ({"target": "label"}, "target says something of data"),
         ({"group": "user"}, "group says something of data"),
-        ({"data": {"a": ["x"]}, "target": "a", "colums": {}}, "no option colums; did you mean columns"),
+        ({"task": "digits", "fusions": ["concat"]}, r"bench has no parameter fusions; did you mean fusion\?"),
+        ({"data": {"a": ["x"]}, "target": "a", "colums": {}}, "no parameter colums; did you mean columns"),
     ],
 )
 def test_the_door_of_python_says_what_is_wrong(given, said):

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import torch
 
-from mmkit.tasks.synthetic import SyntheticRedundant, SyntheticRegression, SyntheticUnique, SyntheticXor
+from mmkit.tasks.synthetic import SyntheticNoise, SyntheticRedundant, SyntheticRegression, SyntheticUnique, SyntheticXor
 
-CLASSIFYING = [SyntheticRedundant, SyntheticUnique, SyntheticXor]
+CLASSIFYING = [SyntheticNoise, SyntheticRedundant, SyntheticUnique, SyntheticXor]
 ALL: list[Any] = [*CLASSIFYING, SyntheticRegression]
 SPLITS = ("train", "validation", "test")
 CARRIERS = ("series", "table", "text")
@@ -77,6 +77,16 @@ def test_what_fewer_inputs_tell_is_as_documented(kind, alone, inputs):
             assert found == pytest.approx(expected, abs=0.02)
 
 
+@pytest.mark.parametrize("inputs", [2, 3])
+def test_all_inputs_but_the_first_are_noise(inputs):
+    samples = SyntheticNoise(inputs=inputs, modality="table", train=6000).split("train")
+    rows = symbols(samples)
+    assert accuracy([row[0] for row in rows], samples.truth) == pytest.approx(0.9, abs=0.02)
+    assert accuracy([row[1:] for row in rows], samples.truth) == pytest.approx(0.25, abs=0.04)
+    for column in zip(*rows, strict=True):
+        assert all(abs(count / 6000 - 0.25) < 0.03 for count in Counter(column).values())
+
+
 @pytest.mark.parametrize("kind", CLASSIFYING)
 @pytest.mark.parametrize("inputs", [2, 3])
 def test_the_best_accuracy_with_missing_values(kind, inputs):
@@ -87,7 +97,12 @@ def test_the_best_accuracy_with_missing_values(kind, inputs):
 
 @pytest.mark.parametrize("inputs", [2, 5])
 def test_classes_are_balanced(inputs):
-    for kind, classes in ((SyntheticRedundant, 4), (SyntheticUnique, 2**inputs), (SyntheticXor, 2)):
+    for kind, classes in (
+        (SyntheticNoise, 4),
+        (SyntheticRedundant, 4),
+        (SyntheticUnique, 2**inputs),
+        (SyntheticXor, 2),
+    ):
         task = kind(inputs=inputs, modality="text")
         for split in SPLITS:
             counts = Counter(task.split(split).truth)

@@ -75,6 +75,21 @@ class CountsPresent(Mean):
         return Features.of(sum(features[n].vector() for n in sorted(features)) / len(features))
 
 
+class Beside(nn.Module):
+    """At decision level, the sum of the outputs and of one layer over the features."""
+
+    def __init__(self, widths, target):
+        super().__init__()
+        self.width = target.size
+        self.maps = nn.ModuleDict({name: nn.Linear(d, target.size, bias=False) for name, d in widths.items()})
+
+    def heard(self, outputs, name):
+        return outputs[name].vector()
+
+    def forward(self, features, outputs):
+        return Features.of(sum(self.maps[n](features[n].vector()) + self.heard(outputs, n) for n in self.maps))
+
+
 class FirstToken(Sound):
     def vector(self, features, name):
         return features[name].tokens[:, 0]
@@ -85,4 +100,5 @@ SPECS = {
     FirstToken: FusionSpec("first-token", "", "", vectors=True),
     Mean: FusionSpec("mean", "", "", combines="outputs"),
     CountsPresent: FusionSpec("counts-present", "", "", combines="outputs"),
+    Beside: FusionSpec("beside", "", "", combines="both", vectors=True),
 }

@@ -1,4 +1,4 @@
-"""Defects that the check of details catches, and details that it lets pass."""
+"""Defects that the checks of details and remarks catch, and what they let pass."""
 
 import re
 
@@ -7,7 +7,9 @@ import torch
 
 from mmkit.contract import Features
 from mmkit.fusions.tokens.attention import AttentionFusion
+from mmkit.fusions.tokens.cross_attention import CrossAttentionFusion
 from mmkit.fusions.vectors.gated import GatedFusion
+from mmkit.fusions.vectors.modality_attention import ModalityAttentionFusion
 from mmkit.plugin import FusionSpec
 from mmkit.testing import checks_of
 from tests.testing.sound_fusions import Sound
@@ -76,6 +78,13 @@ class OutOfBounds(Detailed):
         return {f"gate.{name}": 1 + part.vector().square() for name, part in features.items()}
 
 
+class WithMissing(Detailed):
+    """Weights that count what is missing and leave it out of the sum."""
+
+    def details(self, fused, features):
+        return {f"weight.{name}": part.present() / len(features) for name, part in features.items()}
+
+
 class OfNobody(Detailed):
     def details(self, fused, features):
         return {"gate.nobody": torch.ones(len(fused), 1)}
@@ -88,6 +97,25 @@ class Divides(Detailed):
         return {f"size.{name}": 1 / part.vector().norm(dim=1) for name, part in features.items()}
 
 
+class Remarking(Sound):
+    """It says what is so of shapes."""
+
+    def remarks(self, features):
+        return [f"{name} has one token" for name, part in features.items() if part.tokens.shape[1] == 1]
+
+
+class Mumbles(Remarking):
+    def remarks(self, features):
+        return "; ".join(super().remarks(features))
+
+
+class Counts(Remarking):
+    """It looks at values, which are the samples' own."""
+
+    def remarks(self, features):
+        return [f"a is about {features['a'].tokens.mean():.3f}"]
+
+
 CONTROLS = {
     "details": [
         (Talkative, "it gives 'length' while `detailed` is False"),
@@ -97,15 +125,19 @@ CONTROLS = {
         (Changes, "with details"),
         (ToPadding, "the attention that all tokens get sums to"),
         (OutOfBounds, "is not from 0 to 1"),
+        (WithMissing, "the weight of all inputs sums to"),
         (OfNobody, "detail gate.nobody is of no input; there are a, b, c"),
         (Divides, "in details"),
-    ]
+    ],
+    "remarks": [
+        (Mumbles, "in place of a list of sentences"),
+        (Counts, "its remarks hang on values"),
+    ],
 }
 
 
 def of(component):
-    combines = "tokens" if component is AttentionFusion else "vectors"
-    return FusionSpec("x", "x:X", "X", combines=combines)
+    return FusionSpec("x", "x:X", "X", vectors=component is not AttentionFusion)
 
 
 def test_it_catches_the_defect(examine, name, component, message):
@@ -114,7 +146,12 @@ def test_it_catches_the_defect(examine, name, component, message):
     assert re.search(re.escape(message), found.message), found.message
 
 
-@pytest.mark.parametrize("component", [Detailed, AttentionFusion, GatedFusion])
+@pytest.mark.parametrize("component", [Remarking, CrossAttentionFusion])
+def test_sound_remarks_pass(examine, component):
+    assert examine("fusion", component, spec=of(component), names=("remarks",))["remarks"].status == "passed"
+
+
+@pytest.mark.parametrize("component", [Detailed, AttentionFusion, GatedFusion, ModalityAttentionFusion])
 def test_sound_details_pass(examine, component):
     assert examine("fusion", component, spec=of(component), names=("details",))["details"].status == "passed"
 

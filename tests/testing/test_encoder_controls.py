@@ -55,6 +55,7 @@ HEAVY = {c.name for c in checks_of("encoder", full=True) if c.full}
 
 def test_every_check_has_a_control():
     planted = {*form.CONTROLS, *rows.CONTROLS, *numbers.CONTROLS}
+    planted |= {"stages", "processes"}  # in test_stages_control.py and test_processes_control.py
     assert planted == {c.name for c in checks_of("encoder", full=True)} - HERE
 
 
@@ -73,6 +74,9 @@ def test_sound_encoders_are_captured(examine, component):
 
 @pytest.mark.full
 def test_spec_may_say_that_an_encoder_cannot_be_captured(examine):
-    spec = EncoderSpec("steps", "", "", modality="steps", fullgraph=False)
-    results = examine("encoder", Recurrent, spec=spec, modality=Steps, names={"compiles", "exports"})
-    assert {(r.status, r.message) for r in results.values()} == {("not applicable", "its spec says fullgraph=False")}
+    spec = EncoderSpec("steps", "", "", modality="steps", fullgraph=False, exports=False)
+    results = examine("encoder", Recurrent, spec=spec, modality=Steps, names={"compiles", "exports", "onnx"})
+    exports = "its spec says exports=False"
+    said = {"compiles": "its spec says fullgraph=False", "exports": exports, "onnx": exports}
+    assert {name: result.message for name, result in results.items()} == said
+    assert {result.status for result in results.values()} == {"not applicable"}

@@ -2,6 +2,7 @@
 
 import math
 import re
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import pytest
@@ -72,6 +73,31 @@ class Contrastive(Sound):
             scores = self.maps[name](found.features[name].vector()) @ fused.T
             loss = loss - scores.log_softmax(1).diagonal() * there
         return self.weight * loss
+
+
+class ComparesUnsaid(Contrastive):
+    """Its spec does not say so."""
+
+
+class ComparesTokens(Contrastive):
+    """Its spec says that it compares, and not that it reads vectors alone."""
+
+
+class Dependence(Sound):
+    """An estimate over the batch, which of independent numbers falls with the rows: their squared correlations."""
+
+    def forward(self, found, truth):
+        fused = found.fused.vector()
+        total = fused.new_zeros(())
+        for name, layer in self.maps.items():
+            there = found.features[name].present().to(fused.dtype).unsqueeze(1)
+            count = there.sum().clamp(min=1)
+            sides = [
+                (side - (side * there).sum(0) / count) * there for side in (layer(found.features[name].vector()), fused)
+            ]
+            one, other = (side * torch.rsqrt(side.square().sum(0) + 1e-3) for side in sides)
+            total = total + (one.T @ other).square().mean()
+        return (self.weight * total).expand(len(fused))
 
 
 # ---------------------------------------------------------------------------------------------------- planted defects
@@ -193,6 +219,17 @@ class ReadsUnknownNumbers(Entropy):
         return (found.output - truth["values"]).square().mean(1) * truth["mask"]
 
 
+class LooksUpUnknown(ForClasses):
+    """A memory of all samples, asked for those without truth as well."""
+
+    def __init__(self, widths, width, target):
+        super().__init__(widths, width, target)
+        self.register_buffer("kept", torch.linspace(0, 1, target.samples))
+
+    def forward(self, found, truth):
+        return super().forward(found, truth) * self.kept[truth["index"]] * truth["mask"]
+
+
 class RawExponential(Entropy):
     def forward(self, found, truth):
         return found.output.exp().sum(1).log().square()
@@ -297,10 +334,65 @@ class WeighedTwice(Sound):
         return self.weight * super().forward(found, truth)
 
 
+class Taught(nn.Module):
+    """What an input says is to be mapped to what its teacher says.
+
+    Args:
+        weight: of the loss.
+    """
+
+    def __init__(self, widths, width, target, taught, *, weight: float = 0.1):
+        super().__init__()
+        self.weight = weight
+        self.maps = nn.ModuleDict({name: nn.Linear(widths[name], d) for name, d in taught.items()})
+
+    def distance(self, own, its, there):
+        return (own - its).square().mean(1) * there
+
+    def forward(self, found, truth):
+        losses = [
+            self.distance(
+                self.maps[name](found.features[name].vector()),
+                teacher.fused.vector(),
+                found.features[name].present(),
+            )
+            for name, teacher in found.teachers.items()
+        ]
+        return self.weight * torch.stack(losses).sum(0)
+
+
+class TeachesTeachers(Taught):
+    """The gradient goes to the teacher, and not to the model."""
+
+    def forward(self, found, truth):
+        features = {name: replace(f, tokens=f.tokens.detach(), pooled=None) for name, f in found.features.items()}
+        return super().forward(replace(found, features=features), truth)
+
+
+class DeafToTeachers(Taught):
+    def distance(self, own, its, there):
+        return own.square().mean(1) * there
+
+
+class TaughtOfMissing(Taught):
+    """An output that is there is compared with that of a teacher who saw nothing."""
+
+    def forward(self, found, truth):
+        outputs = [(found.output - teacher.output).square().mean(1) for teacher in found.teachers.values()]
+        return super().forward(found, truth) + torch.stack(outputs).sum(0)
+
+
+TAUGHT = ObjectiveSpec("taught", "", "", teachers=True)
 SPECS = {
+    Taught: TAUGHT,
+    TeachesTeachers: TAUGHT,
+    DeafToTeachers: TAUGHT,
+    TaughtOfMissing: TAUGHT,
     Sound: ObjectiveSpec("sound", "", "", vectors=True),
     Single: ObjectiveSpec("single", "", "", unimodal=True),
-    Contrastive: ObjectiveSpec("c", "", "", min_inputs=2),
+    Contrastive: ObjectiveSpec("c", "", "", min_inputs=2, vectors=True, compares=True),
+    Dependence: ObjectiveSpec("d", "", "", vectors=True, compares=True),
+    ComparesTokens: ObjectiveSpec("t", "", "", compares=True),
     FirstToken: ObjectiveSpec("first-token", "", "", vectors=True),
 }
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
@@ -316,6 +408,10 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError")],
     "missing-rows": [(FiniteForwardOnly, "gradient")],
     "missing-inputs": [(DividesByPresent, "input a is missing in all 3")],
+    "compares": [
+        (ComparesUnsaid, "of 4 without the others"),
+        (ComparesTokens, "say vectors=True"),
+    ],
     "removal": [
         (PenalisesMissing, "input a is missing in all rows"),
         (CountsAll, "input a is missing in all rows"),
@@ -325,12 +421,20 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (RewardInTraining, "in training it gives -"),
     ],
     "size-of-loss": [(TimesBatch, "in one of 128"), (ShareOfMean, "in one of 128")],
-    "unknown-truth": [(ReadsUnknown, "another placeholder"), (ReadsUnknownNumbers, "another placeholder")],
+    "unknown-truth": [
+        (ReadsUnknown, "another placeholder"),
+        (ReadsUnknownNumbers, "another placeholder"),
+        (LooksUpUnknown, "raised IndexError"),
+    ],
     "rates": [(RateOfNothing, "name 'map', which is no parameter")],
     "options-act": [(IgnoresWeight, "option weight changes nothing")],
     "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
-    "reach": [(Detached, "no gradient to features")],
+    "reach": [(Detached, "no gradient to features"), (TeachesTeachers, "no gradient to features")],
+    "teachers": [
+        (DeafToTeachers, "whatever the teacher of"),
+        (TaughtOfMissing, "which is missing: the loss"),
+    ],
     "state-dict": [(PlainTensor, "after its state is loaded")],
     "mutation": [(AddsKey, "extra")],
     "one-device": [(MakesOnCpu, "two different devices")],
@@ -351,7 +455,7 @@ def test_defect_is_caught_by_its_own_check(examine, name, component, message):
     assert re.search(message, result.message), result.message
 
 
-@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive, Supervised])
+@pytest.mark.parametrize("component", [Sound, Entropy, ForClasses, Single, Contrastive, Dependence, Supervised, Taught])
 def test_no_sound_objective_is_forbidden(examine, component):
     results = examine("objective", component, spec=SPECS.get(component))
     assert [str(r) for r in results.values() if r.status not in {"passed", "not applicable"}] == []

@@ -6,7 +6,7 @@ from torch import nn
 
 from mmkit.plugin import FusionSpec
 from mmkit.testing import checks_of
-from tests.testing.sound_fusions import Mean, Scorer, Sound
+from tests.testing.sound_fusions import Beside, Mean, Scorer, Sound
 
 
 class ZeroGate(Sound):
@@ -99,10 +99,11 @@ SPECS = {
     Sound: FusionSpec("sound", "", "", vectors=True),
     Scorer: FusionSpec("scorer", "", "", min_inputs=2),
     Mean: FusionSpec("mean", "", "", combines="outputs"),
+    Beside: FusionSpec("beside", "", "", combines="both", vectors=True),
     MissingToken: FusionSpec("missing-token", "", "", vectors=True, removable=False),
 }
 HEAVY = {c.name for c in checks_of("fusion", full=True) if c.full}
-SOUND = [Sound, ZeroGate, Scorer, Normalised, MissingToken, Experts, FrozenBackbone, Mean]
+SOUND = [Sound, ZeroGate, Scorer, Normalised, MissingToken, Experts, FrozenBackbone, Mean, Beside]
 
 
 @pytest.mark.parametrize("component", SOUND)

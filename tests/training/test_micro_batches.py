@@ -10,9 +10,10 @@ from mmkit.data.packed import Packed
 from mmkit.data.whole import Whole
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.heads.linear import LinearHead
+from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.model.network import Model, TrainingStep
 from mmkit.training.loop import fit
-from mmkit.training.micro_batches import divisible, micro_batches
+from mmkit.training.micro_batches import divisible, micro_batches, parts_of
 from mmkit.training.optimisation import Training
 
 
@@ -78,7 +79,7 @@ def test_a_limit_above_the_batch_changes_nothing():
 def test_parts_are_of_nearly_equal_size_and_in_order(size, most, sizes):
     features = Features.of(torch.arange(size * 2.0).view(size, 2), pooled=torch.ones(size, 2))
     batch = {"a": {"x": torch.arange(size), "mask": torch.ones(size, dtype=torch.bool)}, "b": features}
-    parts = list(micro_batches(batch, {"mask": torch.ones(size, dtype=torch.bool)}, most))
+    parts = list(micro_batches(batch, {"mask": torch.ones(size, dtype=torch.bool)}, parts_of(size, most)))
     assert [len(truth["mask"]) for _, truth in parts] == sizes
     assert torch.cat([part["a"]["x"] for part, _ in parts]).tolist() == list(range(size))
     assert torch.equal(torch.cat([part["b"].tokens for part, _ in parts]), features.tokens)
@@ -88,6 +89,9 @@ def test_parts_are_of_nearly_equal_size_and_in_order(size, most, sizes):
 def test_what_looks_at_several_samples_at_once_is_noticed():
     assert divisible(built())
     assert not divisible(built(norm=True))
+    masked = built()
+    masked.model.encoders["a"].map[1] = MaskedBatchNorm(5)
+    assert not divisible(masked)
     step = built()
     step.objectives["any"] = nn.Identity()
     assert not divisible(step)

@@ -37,6 +37,8 @@ class Backbone(nn.Module):
 
 
 class Step(nn.Module):
+    balance = None
+
     def __init__(self, tune, scale=1.0, **options):
         super().__init__()
         self.tuned = Tuned(Backbone(), tune, blocks=BLOCKS, after=("norm",), **options)

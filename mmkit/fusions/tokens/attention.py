@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.layers.attention import TransformerLayer
+from mmkit.layers.tokens import attention_shares, joined_tokens
 
 
 class AttentionFusion(nn.Module):
@@ -68,8 +69,7 @@ class AttentionFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B T H], the tokens of all inputs one after the other."""
-        tokens = torch.cat([linear(features[name].tokens) for name, linear in self.project.items()], 1)  # [B T H]
-        mask = torch.cat([features[name].mask for name in self.project], 1)  # [B T]
+        tokens, mask = joined_tokens(features, self.project)  # [B T H], [B T]
         seen = mask
         if self.cls is not None:
             tokens = torch.cat([self.cls.to(tokens.dtype).expand(tokens.shape[0], 1, -1), tokens], 1)  # [B 1+T H]
@@ -100,5 +100,4 @@ class AttentionFusion(nn.Module):
             got = mean[:, -1, 0, 1:]
             total = got.sum(1, keepdim=True)
             got = got / total.where(total > 0, 1)
-        sizes = [features[name].tokens.shape[1] for name in self.project]
-        return {f"attention.{name}": part for name, part in zip(self.project, got.split(sizes, 1), strict=True)}
+        return attention_shares(features, self.project, got)

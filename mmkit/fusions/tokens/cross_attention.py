@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.layers.attention import TransformerLayer
+from mmkit.layers.cross import CrossLayer
+from mmkit.layers.tokens import without_choice
 
 
 class CrossAttentionFusion(nn.Module):
@@ -85,6 +87,10 @@ class CrossAttentionFusion(nn.Module):
         mask = torch.cat([each.mask for each in seen], 1)
         return Features.of(tokens, mask, self.mix(torch.cat([each.vector() for each in seen], 1)))
 
+    def remarks(self, features: Mapping[str, Features]) -> list[str]:
+        """That there is no choice, for each pair whose second has one token."""
+        return [line for name, other in self.pairs for line in without_choice(name, features, [other])]
+
 
 class Stream(nn.Module):
     """A crossmodal transformer: in each layer, the tokens of one input attend to the encoded tokens of another.
@@ -98,10 +104,10 @@ class Stream(nn.Module):
 
     def __init__(self, width: int, layers: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(TransformerLayer(width, heads, dropout, context=width) for _ in range(layers))
+        self.layers = nn.ModuleList(CrossLayer(width, heads, dropout) for _ in range(layers))
 
     def forward(self, tokens: Tensor, context: Tensor, mask: Tensor) -> Tensor:
         """[B T H] from tokens [B T H] and context [B S H], of which `mask` [B S] says what is real."""
         for layer in self.layers:
-            tokens = layer(tokens, mask, context)
+            tokens = layer(tokens, context, mask)
         return tokens

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import reduce
-from typing import Annotated
+from typing import Annotated, cast
 
 import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 
 from mmkit.contract import Features
-from mmkit.layers.vectors import one_token, projected, there
+from mmkit.layers.chosen import masked
+from mmkit.layers.vectors import one_token, there
 
 
 class MaxFusion(nn.Module):
@@ -38,12 +39,22 @@ class MaxFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]; its mask is False where all inputs are missing."""
-        for name in self.project:
-            if features[name].complete:  # then no row is without an input
-                return one_token(self._largest(features, -torch.inf), features, self.project)
-        some = reduce(torch.logical_or, [there(features[name]) for name in self.project])  # [B 1]
-        neutral = torch.where(some, -torch.inf, 0.0).to(features[name].tokens.dtype)  # [B 1]
-        return Features(self._largest(features, neutral).unsqueeze(1), some)
+        masks = {name: there(features[name]) for name in self.project if not features[name].complete}  # [B 1] each
+        if len(masks) < len(self.project):  # then no row is without an input
+            return one_token(self._largest(features, masks), features, self.project)
+        some = reduce(torch.logical_or, masks.values())
+        # Where all are missing all are read, so that nothing is infinite, and the result is masked.
+        largest = self._largest(features, {name: mask | ~some for name, mask in masks.items()})
+        return Features(masked(largest, some).unsqueeze(1), some)
 
-    def _largest(self, features: Mapping[str, Features], neutral: float | Tensor) -> Tensor:
-        return reduce(torch.maximum, projected(features, self.project, neutral))
+    def _largest(self, features: Mapping[str, Features], masks: Mapping[str, Tensor]) -> Tensor:
+        """[B H], the maximum over the inputs where their mask, if they have one, is True."""
+        found = []
+        for name, part in self.project.items():
+            linear, vector = cast(nn.Linear, part), features[name].vector()
+            if name in masks:
+                bias = linear.bias + masks[name].to(linear.bias.dtype).log()  # a missing vector is zero: -inf is left
+                found.append(torch.addmm(bias, vector, linear.weight.t()))
+            else:
+                found.append(linear(vector))
+        return reduce(torch.maximum, found)

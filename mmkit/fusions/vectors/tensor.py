@@ -13,11 +13,11 @@ from functools import reduce
 from typing import Annotated
 
 from annotated_types import Gt
-from torch import Tensor, nn
+from torch import nn
 from torch.nn import functional as F
 
 from mmkit.contract import Features
-from mmkit.layers.vectors import one_token
+from mmkit.layers.vectors import one_token, outer
 
 
 class TensorFusion(nn.Module):
@@ -74,7 +74,7 @@ class TensorFusion(nn.Module):
         vectors = [features[name].vector() for name in self.inputs]
         if self.project is not None:
             vectors = [linear(vector) for linear, vector in zip(self.project, vectors, strict=True)]
-        product = reduce(_outer, [F.pad(vector, (0, 1), value=1.0) for vector in vectors])  # [B P]
+        product = reduce(outer, [F.pad(vector, (0, 1), value=1.0) for vector in vectors])  # [B P]
         return one_token(self.mix(product), features, self.inputs)
 
 
@@ -89,8 +89,3 @@ def _inner(widths: Mapping[str, int], width: int, budget: int) -> int | None:
     if _size(widths, width, None)[1] <= budget:
         return None
     return next((inner for inner in range(width, 1, -1) if _size(widths, width, inner)[1] <= budget), 1)
-
-
-def _outer(left: Tensor, right: Tensor) -> Tensor:
-    """[B N*K] of [B N] and [B K]: every number of one times every number of the other."""
-    return (left.unsqueeze(2) * right.unsqueeze(1)).flatten(1)

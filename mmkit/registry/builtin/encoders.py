@@ -112,6 +112,14 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         paper='Guo and Berkhahn, "Entity Embeddings of Categorical Variables", 2016, https://arxiv.org/abs/1604.06737',
     )
     yield EncoderSpec(
+        "table-lasso",
+        "mmkit.encoders.table_lasso:TableLassoEncoder",
+        "Perceptron over the few columns of a wide row that carry signal",
+        modality="table",
+        paper='Feng and Simon, "Sparse-Input Neural Networks for High-Dimensional Nonparametric Regression and '
+        'Classification", 2017, https://arxiv.org/abs/1711.07592',
+    )
+    yield EncoderSpec(
         "ft-transformer",
         "mmkit.encoders.ft_transformer:FtTransformerEncoder",
         "FT-Transformer: each column of a row is a token of a transformer",

@@ -10,7 +10,9 @@ from mmkit.plugin import ModalitySpec, hookimpl
 @hookimpl
 def mmkit_modalities() -> Iterator[ModalitySpec]:
     """Kinds of raw value."""
-    yield ModalitySpec("text", "mmkit.modalities.text:Text", "Text: a string in any language", encoder="bag")
+    yield ModalitySpec(
+        "text", "mmkit.modalities.text:Text", "Text: a string in any language", encoder="bag", travels="text"
+    )
     yield ModalitySpec(
         "image",
         "mmkit.modalities.image:Image",
@@ -27,6 +29,7 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
             rb".{4}ftypavi[fs]",
             rb"P[56]\s",
         ),
+        travels="bytes",
     )
     yield ModalitySpec(
         "audio",
@@ -43,6 +46,7 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
             rb"\.snd",
             rb"caff",
         ),
+        travels="bytes",
     )
     yield ModalitySpec(
         "series", "mmkit.modalities.series:Series", "Series: a signal over time, of one or more channels", encoder="fcn"

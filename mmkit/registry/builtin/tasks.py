@@ -65,6 +65,13 @@ def mmkit_tasks() -> Iterator[TaskSpec]:
         target="classes",
     )
     yield TaskSpec(
+        "synthetic-noise",
+        "mmkit.tasks.synthetic:SyntheticNoise",
+        "Synthetic: one input determines the class, the others are noise",
+        modalities=(("left", "series"), ("right", "series")),
+        target="classes",
+    )
+    yield TaskSpec(
         "synthetic-unique",
         "mmkit.tasks.synthetic:SyntheticUnique",
         "Synthetic: each input carries a part of the class that no other carries",

@@ -1,4 +1,4 @@
-"""The charts of a page: score against cost, the seeds of each row, and how honest probabilities are."""
+"""The charts of a page: score against cost, the seeds of each row, noise in inputs, how honest probabilities are."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mmkit.records.record import ReliabilityBin
+from mmkit.report.curves import Curve
 from mmkit.report.page.drawing import ACCENT, INK, PAPER, SECOND, SOFT, canvas
 from mmkit.report.page.measured import Measured, pareto
 from mmkit.report.page.naming import LONG, NARROW, name_points, short
+from mmkit.report.summary import Row
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
@@ -137,6 +139,51 @@ def reliability(bins: Sequence[ReliabilityBin]) -> str:
         axes.set_xlabel("how sure the model was, %")
         axes.set_ylabel("how often it was right, %")
     return drawn.svg
+
+
+def noise(row: Row, curves: Sequence[Curve], *, narrow: bool = False) -> str:
+    """The score by the share of samples that have another sample's value, a line of each input.
+
+    Args:
+        row: of the fusion.
+        curves: of its inputs, at least one.
+        narrow: for a phone.
+    """
+    metric = row.metric
+    size, unit = (100, ", %") if is_share(metric) else (1, "")
+    told = "; ".join(
+        f"{one.input} " + ", ".join(f"{written(each.score, metric)} at {100 * each.share:.0f} %" for each in one.points)
+        for one in curves
+    )
+    title = f"{title_of(metric)} on test by the share of samples with another sample's value: {told}"
+    with canvas("narrow-noise" if narrow else "noise", title, *((4.8, 4.4) if narrow else (9.4, 4.4))) as drawn:
+        axes = drawn.axes
+        axes.grid(visible=True)
+        for at, one in enumerate(curves):
+            colour, style, marker = (ACCENT, INK, SECOND)[at % 3], ("-", "--", ":")[at // 3 % 3], "osD^v"[at % 5]
+            shift = (at - (len(curves) - 1) / 2) * 0.8  # so that bars of inputs do not hide each other
+            x = [100 * each.share + shift for each in one.points]
+            y = [size * each.score for each in one.points]
+            axes.plot(x, y, color=colour, ls=style, marker=marker, lw=1.6, ms=5, zorder=3)
+            for place, each in zip(x, one.points, strict=True):
+                if each.low is not None and each.high is not None:
+                    axes.plot([place] * 2, [size * each.low, size * each.high], color=colour, lw=1, zorder=2)
+        _name_ends(axes, [(short(one.input, NARROW), size * one.points[-1].score) for one in curves])
+        axes.set_xlim(-3, 103 + (34 if narrow else 18))
+        axes.set_xticks([0, 25, 50, 75, 100])
+        axes.set_xlabel("samples with another sample's value, %")
+        axes.set_ylabel(f"{title_of(metric)} on test{unit}")
+    return drawn.svg
+
+
+def _name_ends(axes: Axes, ends: Sequence[tuple[str, float]]) -> None:
+    """Names behind the ends of lines, moved apart where they would touch."""
+    low, high = axes.get_ylim()
+    gap = (high - low) / 18
+    before = -math.inf
+    for name, y in sorted(ends, key=lambda end: end[1]):
+        before = max(y, before + gap)
+        axes.text(103.5, before, name, va="center", color=INK)
 
 
 def wilson(share: float, count: int) -> tuple[float, float]:

@@ -117,8 +117,9 @@ def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
         said.append("No row that is faster scored as well on test.")
     better = [one for one in found if one.row.yardstick and sign * ((one.score or 0) - (chosen.score or 0)) > 0]
     return said + [
-        f"{one.name}, of scikit-learn, scored {written(one.score or 0, metric)} on test, which is better: look there "
-        "before you deploy anything."
+        f"{one.name}{'' if one.row.blend else ', of scikit-learn,'} scored {written(one.score or 0, metric)} on test, "
+        f"which is better{', at the cost of all of its models' if one.row.blend else ''}: look there before you deploy "
+        "anything."
         for one in better
         if one.score is not None
     ]

@@ -15,7 +15,7 @@ from mmkit.records.record import Record
 from mmkit.records.verdicts import Terms, terms_of
 from mmkit.report.summary import Row, rows
 
-_VARYING = ("task", "encoders", "fusion", "head", "objectives", "seed")
+_VARYING = ("task", "encoders", "fusion", "head", "objectives", "balance", "seed")
 """What the runs of one plan may differ in."""
 
 
@@ -58,7 +58,7 @@ class Folder:
             command = (path / COMMAND).read_text("utf-8").strip() if (path / COMMAND).is_file() else ""
         except OSError as error:
             raise DataError(f"{error.filename or file}: {error.strerror}") from error
-        compared = [record for record in known if record.purpose != "search"]
+        compared = [record for record in known if record.purpose != "search" or record.stopped]
         if not compared:
             raise UsageError(
                 f"{file} holds no run that was compared yet; the same command of mmkit bench goes on there"

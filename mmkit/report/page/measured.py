@@ -130,6 +130,5 @@ def _key(row: Row) -> str:
 
 def _identity(document: Mapping[str, Any]) -> str:
     """What tells combinations apart: of the run of a record, or of `suite.json`."""
-    return json.dumps(
-        [document.get(one) for one in ("encoders", "fusion", "head", "objectives")], sort_keys=True, default=str
-    )
+    parts = ("encoders", "fusion", "head", "objectives", "balance")
+    return json.dumps([document.get(one) for one in parts], sort_keys=True, default=str)

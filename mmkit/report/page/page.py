@@ -13,10 +13,13 @@ from mmkit.errors import UnavailableError
 from mmkit.records.folds import reliability_of
 from mmkit.records.record import Record
 from mmkit.records.worst import read_worst
+from mmkit.report.breakdown import details
+from mmkit.report.classes import calibration_error, classes
+from mmkit.report.curves import curves
+from mmkit.report.information import structure
 from mmkit.report.inputs import inputs
-from mmkit.report.page.charts import against_cost, reliability, seeds
+from mmkit.report.page.charts import against_cost, noise, reliability, seeds
 from mmkit.report.page.choice import Choice, choice
-from mmkit.report.page.classes import classes
 from mmkit.report.page.errors import worst_of
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import Measured, measured, pareto
@@ -102,7 +105,11 @@ def _given(folder: Folder) -> dict[str, Any]:
         "level": [one.number for one in found if id(one.row) in level],
         "classes": of_classes,
         "inputs": inputs(folder.rows),
+        "curves": curves(folder.rows),
+        "detailed": details(folder.rows),
+        "information": structure(folder.rows, folder.terms),
         "bins": reliability_of(row.trainings) if row else [],
+        "ece": calibration_error(reliability_of(row.trainings)) if row else None,
         "errors": worst_of(folder, row) if row else [],
         "checks": checks(folder, found, of_classes),
         "failures": _failures(folder),
@@ -134,6 +141,8 @@ def _drawings(given: Mapping[str, Any]) -> dict[str, str]:
         "narrow_cost": against_cost(ours, number, narrow=True),
         "seeds": seeds(given["found"], number),
         "narrow_seeds": seeds(given["found"], number, narrow=True),
+        "noise": noise(*given["curves"]) if given["curves"] else "",
+        "narrow_noise": noise(*given["curves"], narrow=True) if given["curves"] else "",
         "reliability": reliability(given["bins"]),
     }
 
@@ -167,6 +176,13 @@ def _absent(given: Mapping[str, Any], ours: Sequence[Measured]) -> list[str]:
         said.append("Classes, confusion and calibration: numbers, texts and more than 100 classes have none.")
     if ours and not given["inputs"]:
         said.append("What the answers hang on, input by input: bench --protocol full measures it.")
+    elif ours and not given["information"]:
+        said.append(
+            "Whether inputs are redundant, unique or synergistic: it takes each input alone, in the full protocol too, "
+            "and classes, labels or one number."
+        )
+    if ours and not given["detailed"]:
+        said.append("Costs in detail, by part, input and size of the batch: bench --protocol full measures them.")
     if ours and not given["errors"]:
         kept = given["choice"] and read_worst(folder.path, [one.id for one in given["choice"].chosen.row.trainings])
         whose = f"{given['choice'].chosen.name} has none" if kept else "bench --with-samples keeps them"

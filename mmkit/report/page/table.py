@@ -62,7 +62,7 @@ class Line:
     """
 
     one: Measured
-    kind: Literal["fusion", "single input", "yardstick"]
+    kind: Literal["fusion", "single input", "yardstick", "blend"]
     cells: list[Cell]
     details: list[tuple[str, str]]
     front: bool
@@ -133,7 +133,9 @@ def _ours(found: Sequence[Measured]) -> list[Measured]:
     return [one for one in found if not one.row.yardstick]
 
 
-def _kind(row: Row) -> Literal["fusion", "single input", "yardstick"]:
+def _kind(row: Row) -> Literal["fusion", "single input", "yardstick", "blend"]:
+    if row.blend:
+        return "blend"
     if row.yardstick:
         return "yardstick"
     return "single input" if row.alone else "fusion"

@@ -8,16 +8,21 @@ from typing import NamedTuple
 
 from mmkit.records.record import Record
 from mmkit.records.splits import GROUP
+from mmkit.report.classes import Classes
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
-from mmkit.report.page.classes import Classes
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import Measured
+from mmkit.report.sight import sights
 
 FEW = 5
 """Samples of a class below which its figures say little."""
 UNSTEADY = 1.25
 """The ratio of the quartiles of a time from which on the machine was not steady."""
+
+
+VISIBLE = 0.1
+"""The smallest visible difference of speed from which on times say little."""
 
 
 class Check(NamedTuple):
@@ -43,6 +48,7 @@ def checks(folder: Folder, found: Sequence[Measured], classes: Classes | None) -
         *_groups(folder),
         *_rare(classes),
         *_timing(found),
+        *_sight(found),
         *_mixed(records),
     ]
     if folder.left_out:
@@ -58,7 +64,7 @@ def checks(folder: Folder, found: Sequence[Measured], classes: Classes | None) -
     binned = sorted({name for record in records for name in record.binned})
     if binned:
         said.append(Check(good=False, title="Rounded", text=f"{', '.join(binned)}: counted in bins, to a thousandth."))
-    return said + [Check(good=False, title="Note", text=text) for text in notes([one.row for one in found])]
+    return said + [Check(good=False, title="Note", text=text) for text in notes(folder.rows)]
 
 
 def _seeds(found: Sequence[Measured]) -> Iterator[Check]:
@@ -107,6 +113,12 @@ def _rare(classes: Classes | None) -> Iterator[Check]:
     if few:
         text = f"{len(few)} of {len(classes.of)} have fewer than {FEW} samples in test; their figures say little."
         yield Check(good=False, title="Rare classes", text=text)
+
+
+def _sight(found: Sequence[Measured]) -> Iterator[Check]:
+    for one in sights([each.row for each in found if not each.row.yardstick]):
+        good = one.clear and one.visible is not None and one.visible < VISIBLE
+        yield Check(good=good, title="A/A", text=one.sentence())
 
 
 def _timing(found: Sequence[Measured]) -> Iterator[Check]:

@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.errors import ContractError
 from mmkit.testing.checks.construction import expect_shapes
+from mmkit.testing.checks.gradients import BATCHES
 from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
@@ -44,6 +45,20 @@ def mates(specimen: ModuleSpecimen) -> str | None:
     return None
 
 
+def compares(specimen: ObjectiveSpecimen) -> str | None:
+    """A loss that hangs on the other samples of the batch says so in its spec (`compares`).
+
+    Else each of several processes that share a batch would give it its own rows alone.
+    """
+    if specimen.spec.compares:
+        if not specimen.spec.vectors:
+            raise ContractError(
+                "its spec says compares=True, and is given vectors of the whole batch: say vectors=True"
+            )
+        return "its spec says that it compares samples"
+    return mates(specimen)
+
+
 def padding(specimen: Any) -> str | None:
     """More padding changes nothing."""
     inputs = specimen.draw(4, absent=specimen.all_absent(1))
@@ -55,25 +70,45 @@ def padding(specimen: Any) -> str | None:
 def holes(specimen: FusionSpecimen | HeadSpecimen) -> str | None:
     """A mask may have holes: a real token that stands behind one counts."""
     for name in specimen.names:
-        given = specimen.draw(4, ragged=False)
-        whole = given[0][name] if isinstance(specimen, FusionSpecimen) else given[0]
+        draws = [specimen.draw(4, seed=seed, ragged=False) for seed in range(BATCHES)]
+        whole = _of(draws[0], name)
         tokens = whole.tokens.shape[1]
-        if whole.pooled is not None or tokens < 3:
+        if whole.pooled is not None or tokens < 3 or not any(_reads_features(specimen, given) for given in draws):
             continue
         mask = torch.arange(tokens) % 2 == 0
         mask[-1] = True
-        before, after = (
-            Features.of(whole.tokens * scale.unsqueeze(1), mask.expand(4, tokens))
-            for scale in (torch.ones(tokens), torch.tensor([1.0] * (tokens - 1) + [-2.0]))
-        )
-        found = [
-            comparable(specimen.independent(specimen.evaluate(_replacing(given, name, part))))
-            for part in (before, after)
-        ]
-        if all(torch.equal(value, found[1][place]) for place, value in found[0].items()):
+        if not any(_reads_last(specimen, given, name, mask) for given in draws):
             row = "".join("x" if real else "-" for real in mask.tolist())
             raise ContractError(f"the last real token of {name} is not read where the mask is {row} (x is real)")
     return None
+
+
+def _reads_last(specimen: FusionSpecimen | HeadSpecimen, given: tuple[Any, ...], name: str, mask: Tensor) -> bool:
+    """Whether another last token changes the result, where the tokens of an input have this mask [T]."""
+    whole, tokens = _of(given, name), len(mask)
+    before, after = (
+        Features.of(whole.tokens * scale.unsqueeze(1), mask.expand(4, tokens))
+        for scale in (torch.ones(tokens), torch.tensor([1.0] * (tokens - 1) + [-2.0]))
+    )
+    found = [
+        comparable(specimen.independent(specimen.evaluate(_replacing(given, name, part)))) for part in (before, after)
+    ]
+    return not all(torch.equal(value, found[1][place]) for place, value in found[0].items())
+
+
+def _of(given: tuple[Any, ...], name: str) -> Features:
+    """The features of an input, or those that a head is given."""
+    features: Features = given[0] if isinstance(given[0], Features) else given[0][name]
+    return features
+
+
+def _reads_features(specimen: FusionSpecimen | HeadSpecimen, given: tuple[Any, ...]) -> bool:
+    """False of a fusion of both that with these options reads outputs alone."""
+    if not isinstance(specimen, FusionSpecimen) or specimen.spec.combines != "both":
+        return True
+    other = (specimen.draw(4, seed=8, ragged=False)[0], *given[1:])
+    before, after = (comparable(specimen.evaluate(one)) for one in (given, other))
+    return any(not torch.equal(value, after[place]) for place, value in before.items())
 
 
 def _replacing(given: tuple[Any, ...], name: str, part: Features) -> tuple[Any, ...]:
@@ -93,7 +128,7 @@ def vectors(specimen: FusionSpecimen | HeadSpecimen | ObjectiveSpecimen) -> str 
 
 def penalties(specimen: FusionSpecimen) -> str | None:
     """Penalties of its inputs are not passed on: the model counts them once, where they were made."""
-    features = specimen.draw(4)[0]
+    features, *outputs = specimen.draw(4)
     found = {}
     for weight in (0.0, 1.0):
         given = {
@@ -102,7 +137,9 @@ def penalties(specimen: FusionSpecimen) -> str | None:
         }
         torch.manual_seed(3)  # of dropout, in both
         specimen.module.train()
-        found[weight] = {n: p.detach() for n, p in specimen.call(specimen.module, (given,))["fused"].penalties.items()}
+        found[weight] = {
+            n: p.detach() for n, p in specimen.call(specimen.module, (given, *outputs))["fused"].penalties.items()
+        }
     for name, penalty in found[1.0].items():
         if name not in found[0.0] or not torch.equal(penalty, found[0.0][name]):
             raise ContractError(f"its penalty {name} changes with those of its inputs; give only its own")
@@ -132,7 +169,7 @@ def order(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
 
 def input_counts(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
     """It works for 1 to 5 and for 7 inputs, where its spec allows them, of unequal widths and lengths."""
-    most = getattr(specimen.spec, "max_inputs", None) or COUNTS[-1]
+    most = getattr(getattr(specimen, "of", specimen.spec), "max_inputs", None) or COUNTS[-1]
     counts = [count for count in COUNTS if specimen.spec.min_inputs <= count <= most]
     if not counts:
         return f"it takes {specimen.spec.min_inputs} inputs or more"

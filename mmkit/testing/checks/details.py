@@ -1,4 +1,4 @@
-"""The check of what fusions give beside their features where it is asked for: gates, attention.
+"""The checks of what fusions say beside their features: details (gates, attention, weights), and remarks.
 
 Axes: B batch, T tokens, H width.
 """
@@ -46,6 +46,26 @@ def details(specimen: FusionSpecimen) -> str | None:
     return None
 
 
+def remarks(specimen: FusionSpecimen) -> str | None:
+    """Remarks are a list of sentences, of shapes alone: the same for other samples of these shapes."""
+    say = getattr(specimen.fresh(), "remarks", None)
+    if say is None:
+        return "it has no remarks"
+    for short in (False, True):
+        said = [say(_shortened(specimen.draw(COUNT, seed=seed, ragged=False)[0], short=short)) for seed in (0, 8)]
+        for found in said:
+            if not isinstance(found, list) or not all(isinstance(line, str) and line for line in found):
+                raise ContractError(f"its remarks are {found!r} in place of a list of sentences")
+        if said[0] != said[1]:
+            raise ContractError(f"its remarks hang on values: {said[0]} of one batch, {said[1]} of another")
+    return None
+
+
+def _shortened(given: Mapping[str, Features], *, short: bool) -> dict[str, Features]:
+    """The same, or the first token of each input alone."""
+    return {n: Features.of(f.tokens[:, :1], f.mask[:, :1]) if short else f for n, f in given.items()}
+
+
 def _features(specimen: FusionSpecimen, module: nn.Module, inputs: tuple[Any, ...]) -> Features:
     found = specimen.evaluate(inputs, module)
     features: Features = found["fused"]
@@ -65,16 +85,17 @@ def _expect_details(found: Mapping[str, Tensor], given: Mapping[str, Features]) 
         kind, _, of = name.partition(".")
         if of and of not in given:
             raise ContractError(f"detail {name} is of no input; there are {', '.join(given)}")
-        if kind == "gate" and not bool(((detail >= 0) & (detail <= 1)).all()):
+        if kind in {"gate", "weight"} and not bool(((detail >= 0) & (detail <= 1)).all()):
             raise ContractError(f"detail {name} is not from 0 to 1")
         if kind == "attention" and detail.shape != given[of].mask.shape:
             raise ContractError(f"detail {name} is {list(detail.shape)} instead of {list(given[of].mask.shape)}")
-    shares = [found[name].sum(1) for name in found if name.startswith("attention.")]
-    if shares:
-        _expect_shares(shares)
+    _expect_shares("the attention that all tokens get", [found[n].sum(1) for n in found if n.startswith("attention.")])
+    _expect_shares("the weight of all inputs", [found[n] for n in found if n.startswith("weight.")])
 
 
-def _expect_shares(shares: Sequence[Tensor]) -> None:
-    total = torch.stack(list(shares)).sum(0)  # [B]
+def _expect_shares(what: str, shares: Sequence[Tensor]) -> None:
+    if not shares:
+        return
+    total = torch.stack(list(shares)).sum(0)  # [B ...]
     if not torch.allclose(total, torch.ones_like(total), atol=1e-4):
-        raise ContractError(f"the attention that all tokens get sums to {total.tolist()} in place of 1")
+        raise ContractError(f"{what} sums to {total.flatten()[:COUNT].tolist()} in place of 1")

@@ -11,7 +11,8 @@ from mmkit.testing.specimens.objective import ObjectiveSpecimen
 from mmkit.testing.trees import comparable, expect_finite
 
 BATCHES = 12
-"""Over which gradients are united: an expert may be chosen rarely, a token for what is missing is read where it is."""
+"""Over which gradients and changes are united: what is chosen by values may be chosen rarely, and a token for what is
+missing is read where it is."""
 
 
 def gradients(specimen: ModuleSpecimen) -> str | None:
@@ -33,20 +34,24 @@ def gradients(specimen: ModuleSpecimen) -> str | None:
 
 def influence(specimen: Any) -> str | None:
     """Every input changes the result."""
-    inputs = specimen.draw(4, ragged=False)
-    other = specimen.draw(4, seed=8, ragged=False)
-    before = comparable(specimen.independent(specimen.evaluate(inputs)))
     for name in specimen.names:
-        after = comparable(specimen.independent(specimen.evaluate(specimen.replaced(inputs, other, name))))
-        change = [
-            (before[part].double() - value.double()).abs().max().item() / max(value.double().abs().max().item(), 1e-12)
-            for part, value in after.items()
-            if value.numel() and value.shape == before[part].shape
-        ]
-        if max(change, default=0) < 1e-6:
+        if not any(_changes(specimen, name, seed) for seed in range(BATCHES)):
             what = "the sample" if isinstance(specimen, EncoderSpecimen) else f"input {name}"
             raise ContractError(f"the result does not change when {what} does")
     return None
+
+
+def _changes(specimen: Any, name: str, seed: int) -> bool:
+    """Whether other values of an input change the result of a few samples."""
+    inputs, other = (specimen.draw(4, seed=at, ragged=False) for at in (seed, seed + BATCHES))
+    before = comparable(specimen.independent(specimen.evaluate(inputs)))
+    after = comparable(specimen.independent(specimen.evaluate(specimen.replaced(inputs, other, name))))
+    change = [
+        (before[part].double() - value.double()).abs().max().item() / max(value.double().abs().max().item(), 1e-12)
+        for part, value in after.items()
+        if value.numel() and value.shape == before[part].shape
+    ]
+    return max(change, default=0) >= 1e-6
 
 
 def reach(specimen: ModuleSpecimen) -> str | None:
@@ -58,8 +63,11 @@ def reach(specimen: ModuleSpecimen) -> str | None:
         if not inputs:
             raise ContractError("its loss gives no gradient to features, fused features or outputs")
         return None
+    if getattr(getattr(specimen, "spec", None), "detaches", False):
+        return "its spec says detaches=True: by design a gradient is stopped"
     for name in specimen.names:
-        begin = "input 0." if len(specimen.names) == 1 and name == "features" else f"input 0.{name}."
-        if not any(place.startswith(begin) for place in inputs):
+        alone = len(specimen.names) == 1 and name == "features"
+        begins = ("input 0.",) if alone else (f"input 0.{name}.", f"input 1.{name}.")
+        if not any(place.startswith(begins) for place in inputs):
             raise ContractError(f"no gradient reaches input {name}: is it detached?")
     return None

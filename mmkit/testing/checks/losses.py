@@ -6,6 +6,7 @@ Axes: B batch, C size of the target.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from mmkit.testing.specimens.encoder import EncoderSpecimen
 from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.head import HeadSpecimen
 from mmkit.testing.specimens.objective import ObjectiveSpecimen
-from mmkit.testing.trees import copied, expect_same, leaves
+from mmkit.testing.trees import copied, expect_same, leaves, rows
 
 STEPS = 400
 """Of training on a few samples, at most."""
@@ -152,12 +153,37 @@ def weight(specimen: ObjectiveSpecimen) -> str | None:
     return None
 
 
-def size_of_loss(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
-    """The loss of a sample does not grow or shrink with the batch: the core takes the mean itself."""
-    few, many = (float(specimen.evaluate(specimen.draw(count, seed=2))["loss"].abs().mean()) for count in BATCHES)
-    if max(few, many) > 4 * min(few, many) + 1e-6:
+def teachers(specimen: ObjectiveSpecimen) -> str | None:
+    """Where its spec says `teachers`, the loss hangs on them; and not on that of an input where it is missing."""
+    if not getattr(specimen.spec, "teachers", False):
+        return "it reads no teachers"
+    name = specimen.names[0]
+    found, truth = specimen.draw(4, absent={name: (1,)}, ragged=False)
+    other = specimen.draw(4, seed=8, ragged=False)[0].teachers[name]
+    loss = specimen.evaluate((found, truth))["loss"]
+    changed = specimen.evaluate((replace(found, teachers={**found.teachers, name: other}), truth))["loss"]
+    if torch.equal(changed, loss):
         raise ContractError(
-            f"a sample's loss is {few:.3g} in a batch of {BATCHES[0]} and {many:.3g} in one of {BATCHES[1]}; give the "
+            f"its spec says teachers=True, and the loss is the same whatever the teacher of {name} says"
+        )
+    expect_same(changed[1], loss[1], f"another answer of the teacher of {name}, which is missing: the loss", 1e-6)
+    return None
+
+
+def size_of_loss(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
+    """The loss of a sample does not grow or shrink with the batch: the core takes the mean itself.
+
+    Of more samples, or of the same ones again: an estimate of a dependence that is not there falls with their number.
+    """
+    size, larger = BATCHES
+    inputs = specimen.draw(size, seed=2)
+    few, many, again = (
+        float(specimen.evaluate(each)["loss"].abs().mean())
+        for each in (inputs, specimen.draw(larger, seed=2), rows(inputs, [*range(size)] * (larger // size)))
+    )
+    if all(max(few, other) > 4 * min(few, other) + 1e-6 for other in (many, again)):
+        raise ContractError(
+            f"a sample's loss is {few:.3g} in a batch of {size} and {many:.3g} in one of {larger}; give the "
             "loss of each sample, neither their sum nor a share of it"
         )
     return None

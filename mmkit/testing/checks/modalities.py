@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
 import torch
 
 from mmkit.errors import ContractError, DataError
@@ -43,3 +51,94 @@ def refuses(specimen: ModalitySpecimen) -> str | None:
             raise ContractError("decode refuses an object() without saying why") from error
         return None
     raise ContractError(f"decode takes an object() and gives {found!r:.80}; raise DataError")
+
+
+def travels(specimen: ModalitySpecimen) -> str | None:
+    """A value that comes in a request as its spec says is decoded, and no file is opened whose name is given for it."""
+    if specimen.spec is None:
+        return "its spec, which says how a value travels, is not known"
+    way = specimen.spec.travels
+    if way == "json":
+        _json(specimen)
+        return None
+    with tempfile.TemporaryDirectory() as folder:
+        there, gone = Path(folder) / "there", Path(folder) / "gone!"  # names of one length
+        contents = [one.encode() for one in specimen.examples(4) if isinstance(one, str)]
+        for content in [*contents, b"\0\1\2\3"]:
+            there.write_bytes(content)
+            of_there, of_gone = (_told(specimen, way, path) for path in (there, gone))
+            if of_there != of_gone:
+                raise ContractError(
+                    f"travels is {way!r}, and decode opens the file whose name is given as {way}, as anybody may in a "
+                    f"request: where it is there, {of_there}; where it is not, {of_gone}. Take it for the value"
+                )
+    return None
+
+
+def course(specimen: ModalitySpecimen) -> str | None:
+    """Values that have a course in time are joined in their order, and cut to the last of it."""
+    modality: Any = specimen.build()
+    there = [name for name in ("unit", "length", "joined") if hasattr(modality, name)]
+    if not there:
+        return "its values have no course in time"
+    if len(there) < 3:
+        raise ContractError(f"of unit, length and joined it has {' and '.join(there)}; give all three, or none")
+    first, second, *_ = specimen.examples(4)
+    before, after = (float(modality.length(one)) for one in (first, second))
+    if not (before > 0 and after > 0):
+        raise ContractError(f"length gives {before:g} and {after:g} {modality.unit} of its examples; it is above 0")
+    whole = modality.joined([first, second], before + after)
+    found = float(modality.length(whole))
+    if abs(found - before - after) > 1e-3 * (before + after):
+        raise ContractError(f"joined gives {found:g} {modality.unit} of {before:g} and {after:g}")
+    alone = modality.joined([second], after)
+    if not alike(modality.joined([first, second], after), alone):
+        raise ContractError("joined does not end with the last value, where it is asked for as much as that is long")
+    if not alike(modality.joined([whole], after), alone):
+        raise ContractError("joined of a joined value is not its end; keep the order, and cut the beginning")
+    if not alike(modality.decode(whole), whole):
+        raise ContractError("what joined gives is no value in memory: decode changes it, or gives something else")
+    kept, *_ = specimen.examples(4)
+    if not alike(first, kept):
+        raise ContractError("joined changes the values that it is given; make a new one")
+    return None
+
+
+def _json(specimen: ModalitySpecimen) -> None:
+    """Check that each example is decoded to itself when it comes as JSON."""
+    for value in specimen.examples(4):
+        try:
+            sent = json.loads(json.dumps(_listed(value), allow_nan=False))
+        except (TypeError, ValueError) as error:
+            raise ContractError(
+                f'travels is \'json\', and {value!r:.80} is none ({error}); say "bytes" or "text"'
+            ) from error
+        if isinstance(sent, str):
+            raise ContractError(f"travels is 'json', and {value!r:.80} is a text; say travels=\"text\"")
+        try:
+            found = specimen.build().decode(sent)
+        except DataError as error:
+            raise ContractError(
+                f"travels is 'json', and decode refuses its own example as JSON, {sent!s:.60}: {error}; take lists "
+                'for arrays, or say how a value travels, "bytes" or "text"'
+            ) from error
+        if not alike(found, value):
+            raise ContractError(f"decode gives {found!r:.80} for the example {value!r:.80} that came as JSON")
+
+
+def _listed(value: Any) -> Any:
+    """A value in memory as JSON has it: tensors and arrays are nested lists."""
+    if isinstance(value, torch.Tensor | np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _listed(one) for name, one in value.items()}
+    return [_listed(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+def _told(specimen: ModalitySpecimen, way: str, path: Path) -> str:
+    """What becomes of the name of a file as a value, in words without that name."""
+    try:
+        specimen.build().decode(str(path) if way == "text" else os.fsencode(path))
+    except DataError as error:
+        return f"it is refused: {str(error).replace(str(path), 'FILE').replace(path.name, 'FILE')}"
+    return "it is taken"

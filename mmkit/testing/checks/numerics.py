@@ -12,6 +12,7 @@ import torch
 from torch import Generator, Tensor, nn
 
 from mmkit.errors import ContractError
+from mmkit.testing.specimens.fusion import FusionSpecimen
 from mmkit.testing.specimens.module import ModuleSpecimen
 from mmkit.testing.trees import comparable, expect_finite, expect_same, floats_to, leaves, mapped
 
@@ -31,6 +32,8 @@ def derivative(specimen: ModuleSpecimen) -> str | None:
     Along one random direction of each input and of all parameters together. Losses and penalties are left out: they may
     stop a gradient on purpose.
     """
+    if getattr(getattr(specimen, "spec", None), "detaches", False):
+        return "its spec says detaches=True: by design a gradient is stopped"
     module = specimen.fresh().double().eval()
     inputs = floats_to(specimen.differentiable(specimen.draw(4)), torch.float64)
     inputs = mapped(inputs, lambda t: t.detach().clone().requires_grad_(t.requires_grad))
@@ -86,8 +89,8 @@ def _score(specimen: ModuleSpecimen, module: nn.Module, inputs: tuple[Any, ...])
 def large_numbers(specimen: ModuleSpecimen) -> str | None:
     """Inputs a hundred times as large give finite results and gradients: no exponential is taken as it comes."""
     inputs = specimen.draw(4, absent={specimen.names[0]: (2,)})
-    first, *others = inputs
-    scaled = (mapped(first, lambda t: t * SCALE if t.is_floating_point() else t), *others)
+    large = len(inputs) if isinstance(specimen, FusionSpecimen) else 1  # what stands beside it is truth
+    scaled = (*mapped(inputs[:large], lambda t: t * SCALE if t.is_floating_point() else t), *inputs[large:])
     expect_finite(specimen.evaluate(scaled), f"inputs times {SCALE:g}, in evaluation")
     outputs, gradients = specimen.differentiate(scaled)
     expect_finite(outputs, f"inputs times {SCALE:g}, in training")

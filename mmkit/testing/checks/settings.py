@@ -141,7 +141,9 @@ def _values(specimen: ModuleSpecimen, option: Option) -> Iterator[Any]:
     yield from _choices(specimen, option)
     if not _is_number(option.annotation) or isinstance(current, bool | str):
         return
-    numbers = (1, 2, 0.25) if current is None else (2 * current, current / 2, 1, current + 1, 10 * current, 0.5)
+    numbers = (
+        (1, 2, 0.25) if current is None else (2 * current, current / 2, 1, current + 1, 10 * current, 0.5, current / 10)
+    )
     for number in numbers:
         value = int(number) if isinstance(current, int) or float(number).is_integer() else float(number)
         if value != current:

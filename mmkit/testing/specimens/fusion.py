@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Generator, nn
+import torch
+from torch import Generator, Tensor, nn
 
 from mmkit.contract import Features, Target
+from mmkit.layers.places import within
 from mmkit.plugin import FusionSpec
 from mmkit.testing.specimens.module import Absent, ModuleSpecimen, longer, random_features
 from mmkit.testing.trees import with_gradient
@@ -30,6 +32,9 @@ MANY = {
     "g": (1, 2, True),
 }
 """Narrow: some methods grow with the product of the widths."""
+
+ALONE = "c"
+"""The input whose encoder has no places, where a fusion acts within encoders."""
 
 LONG = 25
 """How many times as many tokens a long input has; more than a table of 64 positions holds."""
@@ -68,17 +73,19 @@ class FusionSpecimen(ModuleSpecimen):
 
     def lacking(self, inputs: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         """Inputs for what `without` gives."""
-        return ({other: features for other, features in inputs[0].items() if other != name},)
+        return tuple({other: features for other, features in part.items() if other != name} for part in inputs)
 
     def given(self) -> tuple[Any, ...]:
-        """The widths; at decision level also the target."""
+        """The widths; at decision level also the target, and within encoders the widths there."""
         widths = {name: width for name, (_, width, _) in self.shapes.items()}
-        return (widths, TARGET) if self.spec.combines == "outputs" else (widths,)
+        if self.spec.inner:  # encoders have one place, and a last part that changes nothing; that of ALONE has none
+            return widths, {name: () if name == ALONE else (width,) for name, width in widths.items()}
+        return (widths,) if self.spec.combines == "features" else (widths, TARGET)
 
     def draw(
         self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True, long: bool = False
     ) -> tuple[Any, ...]:
-        """Features of each input."""
+        """Features of each input; beside them, where the fusion reads both, an output of each."""
         generator = Generator().manual_seed(seed)
         features = {
             name: random_features(
@@ -90,25 +97,53 @@ class FusionSpecimen(ModuleSpecimen):
             )
             for name, (tokens, width, pooled) in self.shapes.items()
         }
-        return (features,)
+        if self.spec.combines != "both":
+            return (features,)
+        outputs = {
+            name: Features.of(torch.randn(count, TARGET.size, generator=generator), part.present())
+            for name, part in features.items()
+        }
+        return (features, outputs)
+
+    def _within(self, module: nn.Module, given: Mapping[str, Features]) -> dict[str, Features]:
+        """What leaves the encoders when the fusion was called at their place."""
+        found = dict(given)
+        if within(module):
+            changed = module.exchange(2, given)  # type: ignore[operator]  # the contract says so
+            for name in changed:
+                if name != ALONE:
+                    new = changed[name]
+                    found[name] = Features.of(new.tokens, new.mask, new.pooled, given[name].penalties, new.details)
+        return found
 
     def padded(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """With more padding, of another length for each input."""
-        return ({name: longer(features, 2 + i) for i, (name, features) in enumerate(inputs[0].items())},)
+        first, *outputs = inputs
+        return ({name: longer(features, 2 + i) for i, (name, features) in enumerate(first.items())}, *outputs)
 
     def reordered(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """The same mapping in another order."""
-        return (dict(reversed(inputs[0].items())),)
+        return tuple(dict(reversed(part.items())) for part in inputs)
 
     def replaced(self, inputs: tuple[Any, ...], other: tuple[Any, ...], name: str) -> tuple[Any, ...]:
         """With one input from other samples."""
-        return ({**inputs[0], name: other[0][name]},)
+        return tuple({**part, name: of_others[name]} for part, of_others in zip(inputs, other, strict=True))
 
     def differentiable(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
         """With a gradient asked for the features."""
-        return (with_gradient(inputs[0]),)
+        return tuple(with_gradient(part) for part in inputs)
 
     def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """The fused features."""
-        fused: Features = module(inputs[0])
+        if self.spec.inner:
+            inputs = (self._within(module, inputs[0]),)
+        fused: Features = module(*inputs)
         return {"fused": fused}
+
+    def score(self, outputs: Mapping[str, Any]) -> Tensor:
+        """With the details, where an objective that comes along reads them."""
+        total = super().score(outputs)
+        if self.spec.companion:
+            fused: Features = outputs["fused"]
+            total = total + super().score(dict(fused.details))
+        return total

@@ -8,6 +8,7 @@ from typing import Any
 from torch import Generator
 
 from mmkit.contract import Modality
+from mmkit.plugin import ModalitySpec
 
 
 class ModalitySpecimen:
@@ -16,12 +17,14 @@ class ModalitySpecimen:
     Args:
         component: the class.
         options: none; a modality is built without arguments.
+        spec: None where it is not known.
     """
 
     label = ""
 
-    def __init__(self, component: type, options: Mapping[str, Any]) -> None:
+    def __init__(self, component: type, options: Mapping[str, Any], spec: ModalitySpec | None = None) -> None:
         self.component = component
+        self.spec = spec
         self.options = dict(options)
 
     def build(self) -> Modality:

@@ -90,7 +90,11 @@ KINDS = {
     "mpeg4.mkv": {"codec": "mpeg4", "options": {"bf": "2"}},
     "vp8.webm": {"codec": "libvpx", "options": {"auto-alt-ref": "1", "lag-in-frames": "16", "arnr-maxframes": "7"}},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"row-mt": "0", "cpu-used": "8", "deadline": "realtime"}},
-    "h265.mp4": {"codec": "libx265", "options": {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=3"}},
+    "h265.mp4": {  # of narrower frames libx265 frees what it has not allocated
+        "codec": "libx265",
+        "options": {"x265-params": "log-level=none:pools=none:frame-threads=1:bframes=3"},
+        "size": (64, 64),
+    },
     "jpeg.avi": {"codec": "mjpeg"},
     "uneven.mp4": {"options": {"bf": "2"}, "at": np.cumsum(np.random.default_rng(0).integers(10, 200, 35)).tolist()},
     "uneven.mkv": {"options": {"bf": "2"}, "at": np.cumsum(np.random.default_rng(1).integers(10, 200, 35)).tolist()},
@@ -101,8 +105,9 @@ KINDS = {
 def film(tmp_path):
     """Writes a film of 35 frames of its own kind, or what else is asked for."""
 
-    def make(name="b-frames.mp4", count=35, size=(32, 48), **rest):
-        kind = {**KINDS.get(name, {}), **rest}
+    def make(name="b-frames.mp4", count=35, **rest):
+        kind = {"size": (32, 48), **KINDS.get(name, {}), **rest}
+        size = kind.pop("size")
         return write(tmp_path / name, [frame(number, size) for number in range(count)], **kind)
 
     return make

@@ -17,6 +17,7 @@ def mmkit_encoders() -> Iterator[EncoderSpec]:
         modality="audio",
         pretrained="",
         fullgraph=False,
+        exports=False,
         paper='Wan et al., "Generalized End-to-End Loss for Speaker Verification", ICASSP 2018, '
         "https://arxiv.org/abs/1710.10467",
         example=(("weights", "none"),),

@@ -7,8 +7,9 @@ Axes: T frames, H height, W width, C = 3 channels, K keyframes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import file_digest
+from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ Clip = Mapping[str, Any]
 """A value in memory, which always has `times` [T] float64, seconds from the first frame. Of an array: `frames` uint8
 [T 3 H W]. Of a file: `source`, its path or bytes; `content`, a hash of them; `pts` [T] and `keys` [K] int64, the times
 of all frames and of the keyframes in the file's units, `pts` being None where frames can only be counted."""
+
+JOINED = 2**29
+"""Bytes of frames that are joined: a small file may hold very many."""
 
 
 class Video:
@@ -63,6 +67,39 @@ class Video:
         """Random frames [T 3 16 16], 12 to 24 of them, 8 a second."""
         count = int(torch.randint(12, 25, (), generator=generator))
         return _of_array(torch.randint(0, 256, (count, 3, 16, 16), dtype=torch.uint8, generator=generator), 8)
+
+    unit = "seconds"
+
+    def length(self, value: Clip) -> float:
+        """Seconds of a clip, its last frame being shown as long as the others on average; of one frame 1/25."""
+        times = value["times"]
+        return float(times[-1]) * len(times) / (len(times) - 1) if len(times) > 1 else 1 / 25
+
+    def joined(self, values: Sequence[Clip], last: float) -> Clip:
+        """The frames of the last seconds of clips that follow each other, in memory.
+
+        Raises:
+            DataError: frames cannot be decoded, are of several sizes, or would take more than half a GB.
+        """
+        ends = [0.0, *accumulate(self.length(one) for one in values)]
+        times = torch.cat([one["times"] + start for one, start in zip(values, ends, strict=False)])  # [T]
+        first = min(int((times < ends[-1] - last - 1e-6).sum()), len(times) - 1)
+        (newest,) = frames_of(values[-1], [len(values[-1]["times"]) - 1])
+        if (size := newest.numel() * (len(times) - first)) > JOINED:
+            raise DataError(
+                f"{len(times) - first} frames of {newest.shape[2]} x {newest.shape[1]} would take {size / 2**20:,.0f} "
+                f"MB of memory; {JOINED / 2**20:,.0f} is the most: send smaller or fewer ones"
+            )
+        frames: list[Tensor] = []
+        passed = 0
+        for one in values:
+            numbers = range(max(first - passed, 0), len(one["times"]))
+            frames += frames_of(one, numbers) if numbers else []
+            passed += len(one["times"])
+        sizes = sorted({tuple(frame.shape[1:]) for frame in frames})
+        if len(sizes) > 1:
+            raise DataError(f"clips that follow each other have frames of one size; got {sizes[0]} and {sizes[1]}")
+        return {"times": times[first:] - times[first], "frames": torch.stack(frames)}
 
 
 def _of_file(source: Source) -> Clip:

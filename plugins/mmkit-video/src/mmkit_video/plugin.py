@@ -25,6 +25,7 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
             rb"FLV\x01",
             rb"OggS.{24}(\x80theora|fishead)",
         ),
+        travels="bytes",
     )
     yield ModalitySpec(
         "video-audio",
@@ -32,6 +33,7 @@ def mmkit_modalities() -> Iterator[ModalitySpec]:
         "The sound of a video, read by every audio encoder",
         encoder="mel-cnn",
         values="audio",
+        travels="bytes",
     )
 
 

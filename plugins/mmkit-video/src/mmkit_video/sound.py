@@ -5,6 +5,7 @@ Axes: N samples of a waveform.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,16 @@ class VideoAudio:
         """A tenth to half a second of noise, at 16 kHz."""
         length = int(torch.randint(1600, 8001, (), generator=generator))
         return 0.1 * torch.randn(1, length, generator=generator), 16000
+
+    unit = Audio.unit
+
+    def length(self, value: Sound) -> float:
+        """Seconds of a sound."""
+        return Audio().length(value)
+
+    def joined(self, values: Sequence[Sound], last: float) -> Sound:
+        """The last seconds of sounds that follow each other, as those of the modality audio."""
+        return Audio().joined(values, last)
 
 
 def _track(source: Source) -> Sound | None:

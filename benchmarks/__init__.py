@@ -1,0 +1,1 @@
+"""What mmkit is measured by. A package of its own, since others install one of this name."""

@@ -1,0 +1,193 @@
+"""What every fusion, objective and balance method gives on the tasks that are there: five fresh seeds of each on test.
+
+    python benchmarks/evidence.py TASK FOLDER [--seeds 5] [--fusion NAME ...]
+
+TASK is a task of `list-plugins`, with its options; clipart takes frozen EfficientNet-lite0 and MiniLM, as `clipart.py`
+does, with what that needs. Each combination gets the learning rate that is best on validation with a seed of its own,
+where the task does not name one, then fresh seeds that choose nothing and read test. Each run is noted in
+FOLDER/TASK, so that the same command goes on behind it; the record, `records/evidence/TASK.json`, is written when all
+are done.
+
+A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, in a
+model that was trained with all; and how far it lies from `concat`, with the margin of the verdict, over seeds and
+samples (95 %, for one comparison: of forty rows two may lie outside by chance). `level_with_the_best` are the rows that
+cannot be told from the best of all, by the rule of the tables of `bench`, which counts how many are compared.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import re
+import statistics
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from clipart import encoders as of_clipart
+
+from mmkit.data.splits import splits_of
+from mmkit.experiments.beside import Beside
+from mmkit.experiments.identity import SPLITS
+from mmkit.experiments.plan import Plan, plan
+from mmkit.experiments.protocol import seed_of, split_of
+from mmkit.experiments.run import Run, execute
+from mmkit.experiments.search import search
+from mmkit.features.sharing import Shared
+from mmkit.model.combination import Combination
+from mmkit.records.file import RecordFile
+from mmkit.records.record import Purpose, Record
+from mmkit.records.splits import read_groups, write_splits
+from mmkit.records.verdicts import Terms
+from mmkit.registry.catalog import Catalog, installed
+from mmkit.report.statistics import Array, margin
+from mmkit.report.summary import Row, names, rows
+from mmkit.report.verdict import level_with_the_best
+from mmkit.system.machine import machine, software
+from mmkit.system.settings import Settings
+
+RECORDS = Path(__file__).parent / "records" / "evidence"
+BASES = ("concat", "attention")
+"""The fusions with which objectives and balance methods are tried."""
+REFERENCE = "concat"
+
+
+def plans(catalog: Catalog, task: str, encoders: dict[str, list[str]], fusions: Sequence[str]) -> Iterator[Plan]:
+    """The plans of a task: all fusions and every single input; then objectives and balance methods by two fusions."""
+    common: dict[str, Any] = {"task": task, "encoders": encoders, "settings": Settings("cpu")}
+    yield plan(catalog, fusions=fusions or ["all"], **common)
+    if not fusions:
+        for entry in catalog.available("objective"):
+            # Those of one fusion come along with it; teachers are saved models, which are not there yet.
+            if not getattr(entry.spec, "fusion", "") and not getattr(entry.spec, "teachers", False):
+                yield plan(catalog, fusions=BASES, objectives=[entry.name], baselines=False, **common)
+        if not encoders:  # else they are frozen, and there is nothing to balance
+            yield plan(catalog, fusions=BASES, balances=["all"], baselines=False, **common)
+
+
+class Folder:
+    """The runs of a task that are done.
+
+    Args:
+        catalog: where names are looked up.
+        path: of the folder.
+        asked: a plan of the task.
+        seeds: of each combination.
+    """
+
+    def __init__(self, catalog: Catalog, path: Path, asked: Plan, seeds: int) -> None:
+        self.catalog, self.seeds = catalog, seeds
+        self.file = RecordFile(path / "records.jsonl")
+        self.known = self.file.read()
+        self.shared = Shared(path / "features")
+        self.splits = splits_of(asked.task, catalog, asked.settings)
+        self.split = split_of(self.splits)
+        write_splits(path, [{name: self.splits.content(name) for name in SPLITS}])
+        self.terms = Terms(read_groups(path), protocol="full")
+
+    def done(self, asked: Plan) -> list[Record]:
+        """The records of a plan's fresh seeds; runs that are not known are done."""
+        return [record for combination in asked.all for record in self._seeds(asked, combination)]
+
+    def _seeds(self, asked: Plan, combination: Combination) -> list[Record]:
+        training = asked.training
+        if asked.rates:
+            seed = seed_of(0, self.split, "search", 0)
+            found = search(asked, [combination], lambda runs: [self._record(run, "search") for run in runs], seed)
+            training, _ = found[combination.key]
+        seeds = [seed_of(0, self.split, "confirm", index) for index in range(self.seeds)]
+        return [self._record(asked.run(combination, seed, training), "comparison") for seed in seeds]
+
+    def _record(self, run: Run, purpose: Purpose) -> Record:
+        id_ = run.id(self.splits)
+        if id_ not in self.known:
+            began = time.perf_counter()
+            beside = Beside(controls=purpose == "comparison" and len(run.combination.encoders) > 1)
+            record, _ = execute(
+                run, self.splits, catalog=self.catalog, shared=self.shared, purpose=purpose, beside=beside
+            )
+            self.file.append(record)
+            self.known[record.id] = record
+            print(f"{run.combination.label} {purpose}: {time.perf_counter() - began:.1f} s", file=sys.stderr)
+        return self.known[id_]
+
+
+def scores(row: Row) -> Array:
+    """[S N], a score a seed and test sample; more is better."""
+    sign = 1 if row.higher_is_better else -1
+    return sign * np.stack([record.scores.values for record in row.records if record.scores]).astype(np.float64)
+
+
+def missing(row: Row) -> dict[str, float]:
+    """The mean metric on test where an input is missing in every sample."""
+    inputs = row.encoders.keys()
+    found: dict[str, list[float]] = {name: [] for name in inputs}
+    for record in row.records:
+        for subset in record.controls.subsets if record.controls else ():
+            (out, *more) = inputs - set(subset.present) or ("",)
+            if out and not more and subset.score is not None:
+                found[out].append(subset.score)
+    return {name: statistics.fmean(values) for name, values in found.items() if values}
+
+
+def figures(name: str, row: Row, reference: Row, folder: Folder, *, level: bool) -> dict[str, Any]:
+    """A row of the record."""
+    bare = row.fusion.partition(" + ")[0].partition(":")[0]
+    entry = folder.catalog.named(bare, "fusion") if not row.alone else ()
+    beyond = margin(scores(row), scores(reference), groups=list(folder.terms.groups.values()))
+    first = row.records[0]
+    return {
+        "name": name,
+        "objectives": list(row.objectives),
+        "family": getattr(entry[0].spec, "family", "") if entry else "",
+        "parameters": first.cost.parameters if first.cost else None,
+        "lr": row.rates[0],
+        "test": [record.metrics[row.metric] for record in row.records],
+        "validation": statistics.fmean(record.validation[row.metric] for record in row.records),
+        "missing": missing(row),
+        "beyond_concat": {"difference": beyond.difference, "margin": beyond.total},
+        "level_with_the_best": level,
+    }
+
+
+def main() -> None:
+    """Measure a task and write its record."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("task")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--fusion", action="append", default=[], help="these alone, and no objectives")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    catalog = installed()
+    label = re.sub(r"[^a-z0-9]+", "-", options.task).strip("-")
+    encoders = of_clipart(options.folder) if options.task.startswith("clipart") else {}
+    asked = list(plans(catalog, options.task, encoders, options.fusion))
+    folder = Folder(catalog, options.folder / label, asked[0], options.seeds)
+    found = rows([record for one in asked for record in folder.done(one)])
+    called = dict(zip(map(id, found), names(found), strict=True))
+    (reference,) = [row for row in found if row.fusion == REFERENCE and not row.objectives]
+    level = {id(row) for row in level_with_the_best(found, folder.terms)}
+    document = {
+        "what": __doc__.splitlines()[0],
+        "task": options.task,
+        "made": time.strftime("%Y-%m-%d"),
+        "metric": reference.metric,
+        "seeds": options.seeds,
+        "samples": dataclasses.asdict(reference.records[0].samples),
+        "rows": [figures(called[id(row)], row, reference, folder, level=id(row) in level) for row in found],
+        "machine": machine(),
+        "software": software(),
+    }
+    RECORDS.mkdir(exist_ok=True)
+    short = json.loads(json.dumps(document), parse_float=lambda number: float(f"{float(number):.5g}"))
+    (RECORDS / f"{label}.json").write_text(json.dumps(short, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,17 @@
+"""The mean of one linear layer for each input."""
+
+from __future__ import annotations
+
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+from benchmarks.fusions.hand import projected
+from mmkit.fusions.vectors.mean import MeanFusion
+
+WHY = "masks are joined, counted, and multiplied with the biases"
+
+
+def obvious(fusion: MeanFusion, vectors: list[Tensor]) -> Tensor:
+    return reduce(torch.add, projected(fusion, vectors)) / len(vectors)

@@ -1,0 +1,1 @@
+"""Fusions at decision level that read the features of the inputs beside the outputs of their heads."""

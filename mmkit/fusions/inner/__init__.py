@@ -1,0 +1,1 @@
+"""Fusions that act between the parts of encoders."""

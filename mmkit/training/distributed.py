@@ -1,0 +1,115 @@
+"""One training on several ranks: their gradients are added up, so that all make the step of one process.
+
+All draw the same order; each takes every `world`-th sample of a batch, and divides its losses by the samples with truth
+in the whole batch, so that the sum of the ranks' gradients is the gradient of the batch. One message a step carries all
+of them, after the last backward pass: whatever the step does on the way (parts of a batch, turns, backward passes of a
+balance method) needs no other form. What is computed over the rows of a batch goes through `layers.batch_sums`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from mmkit.errors import UsageError
+from mmkit.layers.batch_sums import batch_sums
+from mmkit.system.ranks import Ranks
+
+
+def check_batches(least: int, ranks: Ranks) -> None:
+    """Check that each rank has a sample of every batch.
+
+    Args:
+        least: samples of the smallest.
+        ranks: of the training.
+
+    Raises:
+        UsageError: one of the batches is smaller.
+    """
+    if least < ranks.world:
+        raise UsageError(
+            f"{ranks.world} ranks share each batch, and one of this training has {least} samples; start fewer ranks, "
+            "or take a larger --batch-size"
+        )
+
+
+def add_up(parameters: Sequence[nn.Parameter], loss: Tensor, ranks: Ranks) -> Tensor:
+    """Make the gradients of this rank's share those of the whole batch; gives the loss of it.
+
+    A parameter without a gradient on every rank keeps none, so that an optimiser leaves it alone.
+
+    Args:
+        parameters: that are trained.
+        loss: of this rank's share.
+        ranks: of the training.
+    """
+    if ranks.world == 1:
+        return loss
+    reached = ranks.any(*(parameter.grad is not None for parameter in parameters))
+    learning = [parameter for parameter, has in zip(parameters, reached, strict=True) if has]
+    own = [torch.zeros_like(one) if one.grad is None else one.grad for one in learning]
+    total, *gradients = _added(loss, *own)
+    for one, gradient in zip(learning, gradients, strict=True):
+        one.grad = gradient
+    return total
+
+
+def _added(*tensors: Tensor) -> list[Tensor]:
+    """The tensors, added up over the ranks; one message for those of a dtype."""
+    found = list(tensors)
+    for dtype in dict.fromkeys(one.dtype for one in tensors):
+        places = [place for place, one in enumerate(tensors) if one.dtype == dtype]
+        flat = torch.cat([tensors[place].flatten() for place in places])
+        distributed.all_reduce(flat)
+        parts = flat.split([tensors[place].numel() for place in places])
+        for place, part in zip(places, parts, strict=True):
+            found[place] = part.view_as(tensors[place])
+    return found
+
+
+@contextmanager
+def norms_of_all(module: nn.Module, ranks: Ranks) -> Iterator[None]:
+    """Inside, batch norms of torch count the whole batch, as `nn.SyncBatchNorm` does on CUDA; on every device."""
+    norms = [one for one in module.modules() if isinstance(one, _BatchNorm)] if ranks.world > 1 else []
+    for norm in norms:
+        norm.forward = _Normalised(norm)  # type: ignore[method-assign, assignment]
+    try:
+        yield
+    finally:
+        for norm in norms:
+            del norm.forward
+
+
+class _Normalised:
+    """The forward pass of a batch norm of torch whose batch several processes share."""
+
+    def __init__(self, norm: _BatchNorm) -> None:
+        self._norm = norm
+
+    def __call__(self, values: Tensor) -> Tensor:
+        norm: Any = self._norm
+        if not norm.training:
+            return type(norm).forward(norm, values)
+        precise = values.to(torch.promote_types(values.dtype, torch.float32))
+        over = [0, *range(2, values.ndim)]
+        count = torch.tensor(values.numel() // values.shape[1], device=values.device)
+        total, squares, count = batch_sums(precise.sum(over), precise.square().sum(over), count)
+        mean = total / count
+        var = (squares / count - mean.square()).clamp(min=0)
+        if norm.track_running_stats and norm.running_mean is not None:
+            with torch.no_grad():
+                norm.num_batches_tracked.add_(1)
+                share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked
+                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
+                norm.running_var.lerp_((var * (count / (count - 1).clamp(min=1))).to(norm.running_var.dtype), share)
+        scale = torch.rsqrt(var + norm.eps)
+        shift = -mean * scale
+        if norm.affine:
+            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
+        shape = (1, -1, *[1] * (values.ndim - 2))
+        return torch.addcmul(shift.view(shape), precise, scale.view(shape)).to(values.dtype)
