@@ -296,7 +296,9 @@ _REFUSED = {
 def _bytes_in(cell: str) -> bytes | None:
     """The bytes that a string holds itself, as a data URI or in base64."""
     if cell.startswith("data:"):
-        head, _, rest = cell.partition(",")
+        head, comma, rest = cell.partition(",")
+        if not comma:
+            raise DataError("a data URI has no comma, behind which its content stands")
         try:
             return _decoded(rest) if head.endswith(";base64") else unquote_to_bytes(rest)
         except binascii.Error as error:
