@@ -398,7 +398,7 @@ function gave(model, explanation) {
   const unit = share ? "points" : "its unit";
   const note = `How much higher ${share ? "the probability of " : ""}${explanation.output} is with the input than without it, in ${unit}. Inputs that say the same stand in for each other, so these need not add up.`;
   return [
-    made("h3", { textContent: "What each input gave" }),
+    made(models.length > 1 ? "h3" : "h2", { className: "gave", textContent: "What each input gave" }),
     made("table", {}, made("tbody", {}, ...lines)),
     made("p", { className: "soft", textContent: note }),
   ];
