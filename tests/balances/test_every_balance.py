@@ -95,7 +95,7 @@ class TestInAStep:
 @pytest.mark.parametrize("balance", [name for name in BALANCES if name not in OWN_PASSES | TURNS])
 class TestGraphs:
     @pytest.mark.filterwarnings("ignore:.*should not be instantiated")  # dynamo's own, of autograd functions
-    @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
+    @pytest.mark.parametrize("backend", ["eager", pytest.param("aot_eager", marks=pytest.mark.full)])
     def test_a_step_in_training_is_one_graph(self, balance, backend):
         torch.compiler.reset()
         step, batch, truth = balanced("concat", SETTLED.get(balance, balance))

@@ -19,6 +19,12 @@ SPECS = {
     if entry.distribution == "mmkit-core" and isinstance(entry.spec, FusionSpec)
 }
 FUSIONS = sorted(SPECS)
+OF_FAMILIES = [
+    name if name == min(other for other in FUSIONS if SPECS[other].family == SPECS[name].family)
+    else pytest.param(name, marks=pytest.mark.full)
+    for name in FUSIONS
+]  # fmt: skip
+"""One fusion of each family, and in full all of them: the kit looks at the graph of each alone."""
 SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
 TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
 # Every encoder that says its graph is whole, one of each modality at a time.

@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.registry.catalog import installed
-from tests.model.network_cases import FUSIONS, SETS, TASK, WHOLE, absent, part, total, trained_from
+from tests.model.network_cases import FUSIONS, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
 
 
 def gradients(step):
@@ -18,7 +18,7 @@ class TestOneGraph:
     def _afresh(self):
         torch.compiler.reset()  # or all models together reach the limit of recompilations
 
-    @pytest.mark.parametrize("fusion", FUSIONS)
+    @pytest.mark.parametrize("fusion", OF_FAMILIES)
     def test_a_step_is_one_graph(self, fusion):
         step, data = trained_from(fusion)
         batch, truth = data.batch(torch.arange(8))
@@ -74,7 +74,7 @@ class TestOneGraph:
         torch.testing.assert_close(found, gradients(step), atol=1e-4, rtol=1e-3)
 
     @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
-    @pytest.mark.parametrize("fusion", FUSIONS)
+    @pytest.mark.parametrize("fusion", OF_FAMILIES)
     def test_an_exported_model_takes_other_missing_inputs(self, fusion, tmp_path):
         step, data = trained_from(fusion)
         model = step.eval().model
@@ -101,7 +101,7 @@ class TestOneGraph:
             torch.testing.assert_close(program(given).output, model(given).output)
 
 
-@pytest.mark.parametrize("fusion", FUSIONS)
+@pytest.mark.parametrize("fusion", OF_FAMILIES)
 def test_seeds_train_in_one_pass_under_vmap_with_different_masks(fusion):
     steps = []
     for seed in range(3):

@@ -2,7 +2,7 @@
 
 import posixpath
 import re
-from fnmatch import fnmatch
+from fnmatch import fnmatchcase
 from urllib.parse import unquote
 
 import pytest
@@ -19,6 +19,7 @@ def faults(page, repository):
     """Every link and every path of a page that leads nowhere, in words."""
     known = {*repository.files, page.path}
     folders = {posixpath.dirname(path)[:end] for path in known for end in _ends(posixpath.dirname(path))}
+    tails = {path[at:] for path in known | folders for at in [0, *(end + 1 for end in _ends(path)[:-1])]}
     anchors = {other.path: other.anchors for other in (*repository.pages, page)}
     found = []
     for target in links(page):
@@ -34,7 +35,8 @@ def faults(page, repository):
             continue
         beside = posixpath.normpath(posixpath.join(posixpath.dirname(page.path), code))
         plain = code.rstrip("/")
-        if not any(fnmatch(path, f"*/{plain}") or fnmatch(path, plain) or path == beside for path in known | folders):
+        there = any(fnmatchcase(tail, plain) for tail in tails) if "*" in plain else plain in tails
+        if not there and beside not in known | folders:
             if code.split("/")[0] in TOPS and repository.ignores(code):
                 continue
             found.append(f"{page.path}: there is no {code}")

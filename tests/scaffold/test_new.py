@@ -104,28 +104,13 @@ def test_the_types_of_what_is_written_are_right(new, tmp_path, monkeypatch, kind
     assert done.returncode == 0, done.stdout
 
 
-SMALL = [
-    "--task",
-    "synthetic-unique:train=48",
-    "-o",
-    "train.epochs=1",
-    "-o",
-    "train.min_steps=0",
-    "--lr",
-    "0.002",
-    "--seeds",
-    "1",
-    "--no-cost",
-]
 SHORT = ["--seeds", "1", "--epochs", "2"]
 
 
-@pytest.mark.parametrize(
-    ("kind", "more"),
-    [("fusion", SMALL), *(pytest.param(kind, SHORT, marks=pytest.mark.full, id=kind) for kind in SKETCHES)],
-)
-def test_it_is_checked_installed_listed_tested_and_benched_unedited(outside, kind, more):
-    """By the commands of its page, the bench with fewer epochs; in full every kind, else one and on a few samples."""
+@pytest.mark.full
+@pytest.mark.parametrize("kind", SKETCHES)
+def test_it_is_checked_installed_listed_tested_and_benched_unedited(outside, kind):
+    """By the commands of its page, the bench with fewer epochs."""
     assert outside.mmkit("plugins", "new", kind, "soft-vote").returncode == 0
     home = outside.folder / "empty" / "soft-vote"
     before = outside.mmkit("plugins", "check", "./soft-vote")
@@ -144,7 +129,7 @@ def test_it_is_checked_installed_listed_tested_and_benched_unedited(outside, kin
     ]
     printed = {}
     for command in done:
-        ran = outside.run(*command, *(more if "bench" in command else []), cwd=home)
+        ran = outside.run(*command, *(SHORT if "bench" in command else []), cwd=home)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         printed[" ".join(command[:2])] = ran.stdout
     assert re.search(r"\d+ passed", printed["pytest"])

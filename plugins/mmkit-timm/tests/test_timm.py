@@ -63,7 +63,15 @@ def test_images_are_prepared_as_the_data_configuration_says():
     assert (ours - reference(to_pil_image(image))).abs().max() < 8 / 255
 
 
-@pytest.mark.parametrize("options", [{}, {"model": "test_efficientnet"}, {"tune": "full"}, {"output": "pooled"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"tune": "full"},
+        pytest.param({"model": "test_efficientnet"}, marks=pytest.mark.full),
+        pytest.param({"output": "pooled"}, marks=pytest.mark.full),
+    ],
+)
 def test_the_contract_is_kept(options):
     report = check("encoder", "timm", {"model": "test_vit", "weights": "none", **options})
     assert report.ok, report

@@ -239,7 +239,9 @@ def test_every_weight_that_is_trained_gets_a_gradient_and_sinusoids_stay(tmp_pat
     }[name]
 
 
-@pytest.mark.parametrize("name", ["whisper", "ast", "data2vec-audio"])
+@pytest.mark.parametrize(
+    "name", ["ast", *(pytest.param(one, marks=pytest.mark.full) for one in ("whisper", "data2vec-audio"))]
+)
 def test_the_contract_is_kept_by_spectrograms_and_by_clips_one_by_one(tmp_path, name):
     report = check("encoder", "transformers-audio", {"model": str(folder(tmp_path, name))})
     assert report.ok, report

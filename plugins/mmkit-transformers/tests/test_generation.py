@@ -212,7 +212,14 @@ class TestRefused:
             made()
 
 
-@pytest.mark.parametrize("options", [{"of": "tokens", "length": 2, "prompt": "It:"}, {"tune": "full"}, {"beams": 2}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"of": "tokens", "length": 2, "prompt": "It:"},
+        pytest.param({"tune": "full"}, marks=pytest.mark.full),
+        pytest.param({"beams": 2}, marks=pytest.mark.full),
+    ],
+)
 def test_the_contract_is_kept(options):
     report = check("head", "generation", {"model": str(WRITER), "max_length": 6, **options})
     assert report.ok, report
