@@ -98,18 +98,19 @@ class _Normalised:
         precise = values.to(torch.promote_types(values.dtype, torch.float32))
         over = [0, *range(2, values.ndim)]
         count = torch.tensor(values.numel() // values.shape[1], device=values.device)
-        total, squares, count = batch_sums(precise.sum(over), precise.square().sum(over), count)
+        total, count = batch_sums(precise.sum(over), count)
         mean = total / count
-        var = (squares / count - mean.square()).clamp(min=0)
+        shape = (1, -1, *[1] * (values.ndim - 2))
+        centred = precise - mean.view(shape)  # squares of values far from zero would cancel
+        (squares,) = batch_sums(centred.square().sum(over))
+        var = squares / count
         if norm.track_running_stats and norm.running_mean is not None:
             with torch.no_grad():
                 norm.num_batches_tracked.add_(1)
                 share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked
                 norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
                 norm.running_var.lerp_((var * (count / (count - 1).clamp(min=1))).to(norm.running_var.dtype), share)
-        scale = torch.rsqrt(var + norm.eps)
-        shift = -mean * scale
+        found = centred * torch.rsqrt(var + norm.eps).view(shape)
         if norm.affine:
-            scale, shift = scale * norm.weight, shift * norm.weight + norm.bias
-        shape = (1, -1, *[1] * (values.ndim - 2))
-        return torch.addcmul(shift.view(shape), precise, scale.view(shape)).to(values.dtype)
+            found = torch.addcmul(norm.bias.view(shape), found, norm.weight.view(shape))
+        return found.to(values.dtype)

@@ -172,11 +172,21 @@ class TestBatchNormOfTorch:
         expected = whole(values)
         own = nn.BatchNorm1d(3).double()
         others = values[[1, 3, 5]]
-        extra = torch.cat([others.sum((0, 2)), others.square().sum((0, 2)), torch.tensor([15.0]).double()])
-        with norms_of_all(own, Ranks(0, 2)), added_by(lambda sums: sums + extra):
+        apart = others - values.mean((0, 2)).view(3, 1)
+        extra = iter([torch.cat([others.sum((0, 2)), torch.tensor([15.0])]), apart.square().sum((0, 2))])
+        with norms_of_all(own, Ranks(0, 2)), added_by(lambda sums: sums + next(extra)):
             found = own(values[::2])
         torch.testing.assert_close(found, expected[::2])
         torch.testing.assert_close(own.state_dict(), whole.state_dict())
+
+    def test_values_far_from_zero_lose_nothing(self):
+        torch.manual_seed(0)
+        values = 1000 + torch.randn(64, 3, 5)
+        norm = nn.BatchNorm1d(3)
+        with norms_of_all(norm, Ranks(0, 2)), added_by(lambda sums: sums):
+            found = norm(values)
+        expected = nn.BatchNorm1d(3).double()(values.double())
+        torch.testing.assert_close(found.double(), expected, rtol=1e-3, atol=1e-3)
 
     def test_afterwards_it_is_torchs_own(self):
         norm = nn.BatchNorm1d(3)
