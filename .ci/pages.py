@@ -65,6 +65,9 @@ RECORD_PARTS = (
 WIDTH, CLASSES, TOKENS = 128, 10, 32
 """The sizes at which fusions are counted: of each input and the result, of the target, and tokens of an input."""
 SPEED = ROOT / "benchmarks" / "records" / "fusions.json"
+PUBLISHED = ROOT / "benchmarks" / "records" / "fusions_public.json"
+SIZES = ((8, 128), (64, 128), (512, 128), (64, 512))
+"""B and D of the fusions that are timed beside published ones."""
 OBVIOUS = ROOT / "benchmarks" / "fusions" / "obvious"
 EXPORTS = ROOT / "benchmarks" / "records" / "exports.json"
 READS = {
@@ -332,6 +335,23 @@ def _constant(file: Path, name: str) -> str:
     return ""
 
 
+def published() -> str:
+    """What fusions take over published implementations, of the record: one line each."""
+    found = json.loads(PUBLISHED.read_text("utf-8"))
+    lines = []
+    for name, origin in found["published"].items():
+        where = f"[{origin['repository']}](https://github.com/{origin['repository']}), `{origin['commit'][:7]}`"
+        ratios = {
+            (row["batch"], row["width"], row["what"]): row["ratio"] for row in found["rows"] if row["fusion"] == name
+        }
+        cells = [
+            f"{ratios[size, width, 'forward']:.2f}, {ratios[size, width, 'both ways']:.2f}" for size, width in SIZES
+        ]
+        lines.append((f"`{name}`", where, *cells))
+    heads = ("fusion", "published", *(f"B {batch}, D {width}" for batch, width in SIZES))
+    return table(heads, lines)
+
+
 def marks() -> str:
     """The marks of tests, as pyproject.toml declares them."""
     declared = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["markers"]
@@ -340,7 +360,7 @@ def marks() -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     ".github/CONTRIBUTING.md": {"map": file_map},
-    "benchmarks/fusions/README.md": {"speeds": speeds},
+    "benchmarks/fusions/README.md": {"speeds": speeds, "published": published},
     "mmkit/README.md": {"rooms": rooms},
     "mmkit/fusions/README.md": {"registry": registry},
     "mmkit/model/exporting/README.md": {"exports": exports},
