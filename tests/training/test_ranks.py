@@ -17,7 +17,7 @@ from torch import nn
 
 from mmkit.data.dataset import Dataset
 from mmkit.data.splits import splits_of
-from mmkit.errors import UsageError
+from mmkit.errors import DataError, UsageError
 from mmkit.experiments.plan import plan
 from mmkit.layers.batch_sums import added_by
 from mmkit.model.assembly import Transforms
@@ -26,7 +26,7 @@ from mmkit.model.step import build_step
 from mmkit.registry.catalog import installed
 from mmkit.system.ranks import Ranks, ranks, together
 from mmkit.system.settings import Settings
-from mmkit.training.distributed import check_batches, norms_of_all
+from mmkit.training.distributed import check_batches, check_samples, norms_of_all
 from mmkit.training.loop import fit
 from mmkit.training.micro_batches import parts_of
 from mmkit.training.optimisation import Training
@@ -188,6 +188,12 @@ class TestBatchNormOfTorch:
 def test_a_batch_smaller_than_the_world_is_refused():
     with pytest.raises(UsageError, match="3 ranks share each batch, and one of this training has 2 samples"):
         check_batches(2, Ranks(0, 3))
+
+
+def test_ranks_that_can_use_other_samples_are_an_error():
+    check_samples([(72, 18), (72, 18)])
+    with pytest.raises(DataError, match="rank 1 of 2 can use 71 samples of train and 18 of validation, rank 0 72 and"):
+        check_samples([(72, 18), (71, 18)])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
