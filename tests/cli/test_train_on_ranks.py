@@ -11,7 +11,7 @@ import pytest
 
 import mmkit
 from mmkit.cli import main as mmkit_main
-from tests.training.test_ranks import started
+from tests.launching import started, told
 
 TRAIN = [
     *("train", "--task", "synthetic-unique:train=64", "--encoder", "series=fcn:width=8,layers=1", "--fusion", "concat"),
@@ -26,17 +26,6 @@ def torchrun(*arguments):
     return subprocess.run(
         [*TORCHRUN, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
-
-
-def told(pair):
-    """What each of several processes says, and their exit codes."""
-    try:
-        said = [process.communicate(timeout=200)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    return said, [process.returncode for process in pair]
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,6 @@
 One pair of processes does all cases; this file, run as a script, is what each of them does.
 """
 
-import os
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,6 +27,7 @@ from mmkit.training.distributed import check_batches, check_samples, norms_of_al
 from mmkit.training.loop import fit
 from mmkit.training.micro_batches import parts_of
 from mmkit.training.optimisation import Training
+from tests.launching import started, told
 
 SIZE = 2
 ROWS = 40  # in batches of 7 and 6: the ranks have 4 and 3, or 3 each
@@ -118,39 +116,12 @@ def work(folder):
             save_file(trained(case), folder / f"{case}, {all_ranks.rank}.safetensors")
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def started(arguments, size=SIZE, **environment):
-    """Processes as a launcher starts them, without one."""
-    shared = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **environment}
-    return [
-        subprocess.Popen(
-            arguments,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where two processes have left what they trained."""
     folder = tmp_path_factory.mktemp("ranks")
-    pair = started([sys.executable, __file__, str(folder)])
-    try:
-        told = [process.communicate(timeout=900)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in pair] == [0] * SIZE, "\n".join(told)
+    said, codes = told(started([sys.executable, __file__, str(folder)]))
+    assert codes == [0] * SIZE, "\n".join(said)
     return folder
 
 
