@@ -34,23 +34,30 @@ class Exchange:
         """Bytes of the bodies that are in memory."""
 
     async def predict(self, request: Request, served: Served) -> Response:
-        """The answer to a request; whatever comes, it has a status and is counted."""
-        began, metrics = time.perf_counter(), self.service.metrics
+        """The answer to a request; whatever comes, it has a status and is counted, a fault of ours as 500."""
+        began, metrics, status = time.perf_counter(), self.service.metrics, 500
         try:
             response = await self._response(request, served, began)
-        except UnreadableError as error:
-            response = failed(error.status, error.reason)
-        except FullError:
-            why = "the service is ending" if self.service.ending else "too many samples wait already"
-            response = failed(503, f"{why}; try again", {"retry-after": "1"})
-        except ClientDisconnect:
-            response = Response(status_code=LEFT)
-        metrics.requests.labels(served.name, str(response.status_code)).inc()
-        metrics.duration.labels(served.name).observe(time.perf_counter() - began)
-        self.service.answered += response.status_code == 200
+            status = response.status_code
+        finally:
+            metrics.requests.labels(served.name, str(status)).inc()
+            metrics.duration.labels(served.name).observe(time.perf_counter() - began)
+        self.service.answered += status == 200
         return response
 
     async def _response(self, request: Request, served: Served, began: float) -> Response:
+        """The answer to a request, or why there is none."""
+        try:
+            return await self._asked(request, served, began)
+        except UnreadableError as error:
+            return failed(error.status, error.reason)
+        except FullError:
+            why = "the service is ending" if self.service.ending else "too many samples wait already"
+            return failed(503, f"{why}; try again", {"retry-after": "1"})
+        except ClientDisconnect:
+            return Response(status_code=LEFT)
+
+    async def _asked(self, request: Request, served: Served, began: float) -> Response:
         limits = self.service.limits
         explain = _explain(request.query_params)
         length = _length(request.headers.get("content-length", ""))
