@@ -67,8 +67,9 @@ def test_the_rows_of_test_give_the_metrics_of_the_record(tmp_path):
     model.save(tmp_path / "model")
     lines = Path(FRUIT).read_text().splitlines()
     rows = sorted(int(one) for one in OwnData(data=FRUIT, target="fruit").split("test").ids)
-    Path("test.csv").write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
-    found = measured(mmkit.load(tmp_path / "model"), "test.csv")
+    data = tmp_path / "test.csv"
+    data.write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
+    found = measured(mmkit.load(tmp_path / "model"), data)
     assert found.measured == len(rows) == record.samples.test
     assert found.confusion == record.confusion
     assert {name: one.value for name, one in found.metrics.items()} == pytest.approx(record.metrics, abs=1e-6)
