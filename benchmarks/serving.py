@@ -75,12 +75,6 @@ class Service:
                 raise SystemExit(self.errors.read_text())
             time.sleep(0.1)
         self.port = int(found[1])
-        for _ in range(200):
-            try:
-                if self.get("/readyz"):
-                    break
-            except OSError:
-                time.sleep(0.1)
 
     def get(self, path):
         """The text at an address."""

@@ -28,7 +28,7 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.threads import threads_of
 from mmkit.experiments.training import Keeping, carded, plan_of_one, train
 from mmkit.features.sharing import Shared
-from mmkit.model.saving import digest_of
+from mmkit.model.description import digest_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record

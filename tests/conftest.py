@@ -12,6 +12,7 @@ import venv
 import pytest
 import torch
 
+import mmkit.cli
 from mmkit.contract import Samples
 from mmkit.registry.catalog import installed
 
@@ -22,6 +23,21 @@ _numbers = itertools.count()
 def _repeatable():
     torch.set_num_threads(1)
     torch.manual_seed(0)
+
+
+@pytest.fixture
+def run(capsys, tmp_path, monkeypatch):
+    """Runs the command line in this process, in an empty folder: exit code, stdout, stderr."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+
+    def run_(*arguments):
+        with pytest.raises(SystemExit) as end:
+            mmkit.cli.main([*map(str, arguments)])
+        return (end.value.code, *capsys.readouterr())
+
+    return run_
 
 
 class Everything:

@@ -4,8 +4,6 @@ One pair of processes does all cases; this file, run as a script, is what each o
 """
 
 import datetime as dt
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -24,6 +22,7 @@ from mmkit.model.step import build_step
 from mmkit.plugin import FusionSpec
 from mmkit.registry.catalog import installed
 from mmkit.system.settings import Settings
+from tests.launching import started, told
 
 SIZE = 2
 ROWS = 6  # of each process
@@ -104,16 +103,11 @@ def total(losses):
     return torch.stack(list(losses.values())).sum()
 
 
-def work(rank, folder):
+def work(folder):
     """What one process does: every case twice, since DDP tells of a parameter without gradient at the second."""
     torch.set_num_threads(1)
-    distributed.init_process_group(
-        "gloo",
-        init_method=(folder / "meeting").as_uri(),
-        rank=rank,
-        world_size=SIZE,
-        timeout=dt.timedelta(seconds=60),
-    )
+    distributed.init_process_group("gloo", timeout=dt.timedelta(seconds=60))
+    rank = distributed.get_rank()
     for case in CASES:
         for known in KNOWN:
             step, batch, truth = step_and_batch(case, known, seed=rank)  # DDP gives all the weights of the first
@@ -133,24 +127,8 @@ def work(rank, folder):
 def folder(tmp_path_factory):
     """Where two processes have left their gradients."""
     folder = tmp_path_factory.mktemp("processes")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    pair = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(rank), str(folder)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(SIZE)
-    ]
-    try:
-        told = [process.communicate(timeout=900)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in pair] == [0] * SIZE, "\n".join(told)
+    said, codes = told(started([sys.executable, __file__, str(folder)]))
+    assert codes == [0] * SIZE, "\n".join(said)
     return folder
 
 
@@ -179,4 +157,4 @@ def test_without_the_common_count_each_process_weighs_as_much_whatever_truth_it_
 
 
 if __name__ == "__main__":
-    work(int(sys.argv[1]), Path(sys.argv[2]))
+    work(Path(sys.argv[1]))

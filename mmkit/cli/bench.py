@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from mmkit.api import new_folder
+from mmkit.cli import training_options as shared
 from mmkit.cli.configuration import merged
 from mmkit.cli.dry_run import show_dry_run
 from mmkit.cli.encoders import encoders_by_input
@@ -32,8 +33,6 @@ from mmkit.system.settings import Settings
 from mmkit.system.sizes import bytes_in
 from mmkit.system.times import seconds_in
 
-Several = list[str] | None
-
 
 @takes_own_data(before="config", compares=True)
 def bench(
@@ -44,11 +43,11 @@ def bench(
     *,
     own: OwnDataOptions,
     encoder: Annotated[
-        Several,
+        shared.Several,
         typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; repeatable."),
     ] = None,
     fusion: Annotated[
-        Several,
+        shared.Several,
         typer.Option(
             metavar="NAME[:K=V,...]",
             help="Fusion, or `all`; repeatable. [concat, log-pool, attention]",
@@ -56,26 +55,24 @@ def bench(
         ),
     ] = None,
     head: Annotated[
-        Several, typer.Option(metavar="NAME[:K=V,...]", help="Head, or `all`; repeatable. [the first that suits]")
+        shared.Several,
+        typer.Option(metavar="NAME[:K=V,...]", help="Head, or `all`; repeatable. [the first that suits]"),
     ] = None,
     objective: Annotated[
-        Several,
+        shared.Several,
         typer.Option(
             metavar="NAME[:K=V,...]",
             help="Additional loss of every combination; repeatable. `none` leaves out those that fusions bring along.",
         ),
     ] = None,
     balance: Annotated[
-        Several,
+        shared.Several,
         typer.Option(
             metavar="NAME[:K=V,...]",
             help="How encoders are balanced in training, or `all`; compared with none; repeatable. [none]",
         ),
     ] = None,
-    option: Annotated[
-        Several,
-        typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
-    ] = None,
+    option: shared.Option = None,
     seeds: Annotated[
         int | None,
         typer.Option(
@@ -111,16 +108,12 @@ def bench(
             help="Within --budget also search options of fusions and heads, in the same time for each. [no]",
         ),
     ] = None,
-    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate; same as train.lr. [the best on validation of train.rates]")
-    ] = None,
-    limit: Annotated[int | None, typer.Option(help="Maximum number of training samples. [all]")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
+    epochs: shared.Epochs = None,
+    batch_size: shared.BatchSize = None,
+    lr: shared.LearningRate = None,
+    limit: shared.Limit = None,
+    device: shared.Device = None,
+    precision: shared.Precision = None,
     threads: Annotated[
         int | None,
         typer.Option(help="CPU threads of each run. [one per core; cores / workers]", envvar="MMKIT_THREADS"),
@@ -135,10 +128,7 @@ def bench(
             help="Where runs are computed: ray takes the cluster at RAY_ADDRESS, else starts one here. [processes]",
         ),
     ] = None,
-    on_error: Annotated[
-        str | None,
-        typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
-    ] = None,
+    on_error: shared.OnError = None,
     baselines: Annotated[bool | None, typer.Option(help="Also train each input alone. [yes]")] = None,
     cost: Annotated[bool | None, typer.Option(help="Also measure speed, memory and FLOPs. [yes]")] = None,
     yardsticks: Annotated[
@@ -162,7 +152,7 @@ def bench(
             "--modes", help="Also time the chosen fusion compiled and as a CUDA graph (--protocol full). [no]"
         ),
     ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
+    config: shared.Config = None,
     out: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="Folder of the suite; its runs are not repeated. [a new one in mmkit-runs]"),
@@ -173,11 +163,8 @@ def bench(
     mix: Annotated[
         bool, typer.Option("--mix", help="Continue in DIR on another machine, or with other versions, data or code.")
     ] = False,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
-    keep: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Disk for what is transformed once. [10 % of what is free, at most 20GiB]"),
-    ] = None,
+    no_cache: shared.NoCache = False,
+    keep: shared.Keep = None,
     confusion: Annotated[
         bool, typer.Option("--confusion", help="Also show the best combination's confusion matrix on test.")
     ] = False,
@@ -190,7 +177,7 @@ def bench(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show the plan, build each combination and do one step, then stop.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Compare combinations of encoders, fusions and heads on a task, and with each input alone.
 

@@ -18,7 +18,7 @@ from mmkit.errors import UsageError
 from mmkit.explain.explaining import explain_rows
 from mmkit.explain.page import page
 from mmkit.explain.terminal import lines
-from mmkit.model.saving import digest_of
+from mmkit.model.description import digest_of
 from mmkit.sharing.names import title_of
 from mmkit.sources.streaming import stream_of
 from mmkit.system.files import at_home, replacing, utf8

@@ -18,7 +18,7 @@ from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
 from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked
-from mmkit.model.saving import digest_of
+from mmkit.model.description import digest_of
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
 from mmkit.system.executors.choosing import executor_of, workers_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,11 +85,13 @@ def serve(
         service = service_of.Service(folders, lambda folder: load(folder, installed, device), installed, limits)
         for name, loaded in service.loaded.items():
             print(f"mmkit: {_told(name, loaded)}", file=sys.stderr)
-        url = server.url_of(place)
-        print(f"mmkit: serving on {url}; Ctrl-C ends", file=sys.stderr)
-        print(f"mmkit: it is a page; how programs ask: {url}openapi.json", file=sys.stderr)
-        server.run(service, address, place)
+        server.run(service, address, place, partial(_tell_address, server.url_of(place)))
     print(f"mmkit: ended; requests answered: {service.answered:,}", file=sys.stderr)
+
+
+def _tell_address(url: str) -> None:
+    print(f"mmkit: serving on {url}; Ctrl-C ends", file=sys.stderr)
+    print(f"mmkit: it is a page; how programs ask: {url}openapi.json", file=sys.stderr)
 
 
 def _told(name: str, loaded: Any) -> str:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
+from mmkit.cli import training_options as shared
 from mmkit.cli.configuration import merged
 from mmkit.cli.encoders import encoders_by_input
 from mmkit.cli.own_data import OwnDataOptions, named_task, takes_own_data, tell_data
@@ -36,8 +37,6 @@ from mmkit.system.ranks import Ranks, threads_of_rank, together
 from mmkit.system.settings import Settings
 from mmkit.system.sizes import bytes_in
 
-Several = list[str] | None
-
 
 @takes_own_data(before="config")
 def train(
@@ -51,33 +50,28 @@ def train(
     *,
     own: OwnDataOptions,
     encoder: Annotated[
-        Several,
+        shared.Several,
         typer.Option(metavar="INPUT=NAME[:K=V,...]", help="Encoder of an input or of a modality; once for each."),
     ] = None,
     fusion: Annotated[
-        Several, typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or only:INPUT. [attention]")
+        shared.Several, typer.Option(metavar="NAME[:K=V,...]", help="Fusion, or only:INPUT. [attention]")
     ] = None,
-    head: Annotated[Several, typer.Option(metavar="NAME[:K=V,...]", help="Head. [the first that suits]")] = None,
+    head: Annotated[shared.Several, typer.Option(metavar="NAME[:K=V,...]", help="Head. [the first that suits]")] = None,
     objective: Annotated[
-        Several,
+        shared.Several,
         typer.Option(
             metavar="NAME[:K=V,...]",
             help="Additional loss; repeatable. `none` leaves out the one that the fusion brings along.",
         ),
     ] = None,
     balance: Annotated[
-        Several, typer.Option(metavar="NAME[:K=V,...]", help="How encoders are balanced in training. [none]")
+        shared.Several, typer.Option(metavar="NAME[:K=V,...]", help="How encoders are balanced in training. [none]")
     ] = None,
-    option: Annotated[
-        Several,
-        typer.Option("-o", metavar="fusion.K=V", help="Option of components, or train.K=V of training; repeatable."),
-    ] = None,
+    option: shared.Option = None,
     seed: Annotated[int | None, typer.Option(help="Seed of weights, order, augmentation and dropout. [0]")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Maximum number of epochs; same as train.epochs.")] = None,
-    batch_size: Annotated[int | None, typer.Option(help="Samples per step; same as train.batch_size.")] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate; same as train.lr. [the best on validation of train.rates]")
-    ] = None,
+    epochs: shared.Epochs = None,
+    batch_size: shared.BatchSize = None,
+    lr: shared.LearningRate = None,
     refit: Annotated[
         bool | None, typer.Option("--refit/--no-refit", help="Then train again on train and validation. [no]")
     ] = None,
@@ -106,28 +100,20 @@ def train(
         bool | None, typer.Option("--tensorboard", help="Write event files to DIR/tensorboard. [no]")
     ] = None,
     licence: Annotated[str | None, typer.Option(metavar="TEXT", help="Licence of the model, for its card.")] = None,
-    limit: Annotated[int | None, typer.Option(help="Maximum number of training samples. [all]")] = None,
-    device: Annotated[
-        str | None, typer.Option(help="Device: auto, cpu, cuda or mps. [auto]", envvar="MMKIT_DEVICE")
-    ] = None,
-    precision: Annotated[str | None, typer.Option(help="Autocast: float32, bfloat16 or float16. [float32]")] = None,
+    limit: shared.Limit = None,
+    device: shared.Device = None,
+    precision: shared.Precision = None,
     threads: Annotated[
         int | None, typer.Option(help="CPU threads of each rank. [its share of the cores]", envvar="MMKIT_THREADS")
     ] = None,
     ranks: Annotated[
         int | None, typer.Option(help="Processes that train together; an error if others were started. [those started]")
     ] = None,
-    on_error: Annotated[
-        str | None,
-        typer.Option(help="If a value cannot be used: fail, skip (its sample) or missing. [fail]"),
-    ] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file with these options.", envvar="MMKIT_CONFIG")] = None,
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Neither read nor write the feature cache.")] = False,
-    keep: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Disk for what is transformed once. [10 % of what is free, at most 20GiB]"),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
+    on_error: shared.OnError = None,
+    config: shared.Config = None,
+    no_cache: shared.NoCache = False,
+    keep: shared.Keep = None,
+    as_json: shared.AsJson = False,
 ) -> None:
     """Train one combination of encoders, fusion and head, and keep the model with a card of what it is worth.
 

@@ -249,7 +249,7 @@ def _elsewhere(place: Place, job: Job) -> Result:
     if isinstance(model, MultimodalModel):
         model = _left(model, job, place)
     heard = place.shared.progress
-    assert isinstance(heard, _Heard)  # noqa: S101 (made below)
+    assert isinstance(heard, _Heard)  # noqa: S101 (`Context.opened` made it)
     told, heard.said = tuple(heard.said), []
     error = None if result.error is None else sendable(result.error)
     return replace(result, error=error, model=model, told=told)

@@ -21,8 +21,9 @@ from mmkit.metrics.answers import Answers, measures_of
 from mmkit.metrics.formulas import rates
 from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
-from mmkit.model.answers import Asked, Broken, Unread, layout_of, rows_of
+from mmkit.model.answers import Asked
 from mmkit.model.prediction import losses_of_samples, predictions
+from mmkit.model.table_rows import Broken, Unread, layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.model.trained_on import TrainedOn
 from mmkit.sources.layout import Layout

@@ -51,6 +51,7 @@ from mmkit.system.machine import libraries, machine, software
 from mmkit.system.ranks import ranks
 from mmkit.system.settings import Settings
 from mmkit.system.state import own_state, own_threads, seed_generators
+from mmkit.training.distributed import check_samples
 from mmkit.training.frozen import Frozen
 from mmkit.training.loop import Trained
 from mmkit.training.optimisation import Training
@@ -259,6 +260,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     A search for a learning rate leaves out the tuning of encoders, which has rates of its own.
     """
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
+    check_samples(ranks().gathered((len(train), len(validation))))
     for warning in check_inputs(splits):
         shared.warn_once(warning)
     if untold := _untold_tokens(run, train):

@@ -14,7 +14,7 @@ from mmkit.data.splits import Splits
 from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import Run
 from mmkit.model.combination import Combination
-from mmkit.model.saving import DESCRIPTION, WEIGHTS
+from mmkit.model.description import DESCRIPTION, WEIGHTS
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.choice import criterion
 from mmkit.records.record import Record

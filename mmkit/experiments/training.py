@@ -40,7 +40,8 @@ from mmkit.experiments.suite import refuses_unseen
 from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
-from mmkit.model.saving import BEGUN, DESCRIPTION, WEIGHTS
+from mmkit.model.description import DESCRIPTION, WEIGHTS
+from mmkit.model.saving import BEGUN
 from mmkit.model.trained import CARD, MultimodalModel
 from mmkit.records.file import RecordFile
 from mmkit.records.record import Purpose, RateSearch, Record, Refit

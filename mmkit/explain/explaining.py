@@ -15,7 +15,7 @@ from mmkit.explain.output import check_kind, check_name
 from mmkit.explain.parts import Contribution
 from mmkit.explain.sample import Sample
 from mmkit.explain.shapley import shapley
-from mmkit.model.answers import layout_of, rows_of
+from mmkit.model.table_rows import layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError

@@ -5,7 +5,7 @@ Axes: B batch, S width of a shared space.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 
 import torch
@@ -32,6 +32,24 @@ def pairs(present: Sequence[Tensor]) -> list[tuple[int, int, Tensor]]:
     [(0, 1, tensor([ True, False]))]
     """
     return [(a, b, present[a] & present[b]) for a, b in combinations(range(len(present)), 2)]
+
+
+def mean_over_pairs(present: Sequence[Tensor], loss: Callable[[int, int, Tensor], Tensor], weight: float) -> Tensor:
+    """[B], one number: the mean of a loss of the whole batch over the pairs of inputs that two rows or more have both.
+
+    Args:
+        present: [B] bool of each input.
+        loss: of a pair, by the places of its inputs and the rows [B] bool that have both; any number where there are
+            fewer than two.
+        weight: factor of the mean.
+    """
+    total = torch.zeros((), device=present[0].device)
+    count = torch.zeros((), device=present[0].device)
+    for a, b, both in pairs(present):
+        enough = both.sum() > 1
+        total = total + torch.where(enough, loss(a, b, both), 0)
+        count = count + enough
+    return (weight * total / count.clamp(min=1)).expand(len(present[0]))
 
 
 def wide(values: Tensor) -> Tensor:

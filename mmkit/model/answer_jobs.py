@@ -23,7 +23,8 @@ import torch
 from mmkit.errors import DataError, MmkitError
 from mmkit.model.answer_formats import writing
 from mmkit.model.answers import Answered, Asked, Reader
-from mmkit.model.saving import code_of_model, digest_of
+from mmkit.model.description import digest_of
+from mmkit.model.saving import code_of_model
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.catalog import Catalog
 from mmkit.sources.streaming import Stream

@@ -14,7 +14,7 @@ import pyarrow.parquet
 from mmkit.errors import DataError
 from mmkit.model.answer_formats import write, writing
 from mmkit.model.answer_jobs import NOTE
-from mmkit.model.answers import Broken, Unread
+from mmkit.model.table_rows import Broken, Unread
 from mmkit.sources.formats import extension
 from mmkit.system.files import replacing
 

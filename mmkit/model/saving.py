@@ -3,20 +3,17 @@
 DIR/model.json          the combination, the fitted state of its transforms, and the plugins that it needs
 DIR/model.safetensors   the weights
 DIR/trained_on.safetensors   salted hashes of the rows that it was trained on, where they are known; see `trained_on`
-
-The description has a hash of the weights, and one of itself: what predictions hang on cannot change unseen.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import textwrap
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, cast, get_args
+from typing import Any, NamedTuple
 
 from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
@@ -25,8 +22,9 @@ from mmkit.contract import Modality
 from mmkit.errors import ContractError, DataError, MmkitError, UnavailableError, UsageError
 from mmkit.model.assembly import Transforms, build_model
 from mmkit.model.combination import Combination
-from mmkit.model.exporting.signing import hash_of, is_exported, signature_in
-from mmkit.model.missing import Absence, Kind
+from mmkit.model.description import DESCRIPTION, SCHEMA, WEIGHTS, checked, described, signed
+from mmkit.model.exporting.signing import hash_of
+from mmkit.model.missing import Absence
 from mmkit.model.network import Model
 from mmkit.model.temperature import Temperature, has_temperature
 from mmkit.model.trained_on import FILE, TrainedOn
@@ -37,9 +35,6 @@ from mmkit.system.files import replacing, utf8
 from mmkit.system.precision import Precision
 from mmkit.system.state import own_state
 
-SCHEMA = 4
-DESCRIPTION = "model.json"
-WEIGHTS = "model.safetensors"
 BEGUN = frozenset({".lock", "train.json", ".train.json.fresh", "checkpoint", "tensorboard"})
 """What a training puts into its folder before there is a model."""
 
@@ -96,7 +91,7 @@ def write(model: Saved, directory: Path) -> None:
         with replacing(directory / DESCRIPTION, directory / WEIGHTS) as (described, weights):
             save_model(model.module, str(weights))
             hash_of_weights = hash_of(weights)
-            described.write_bytes(utf8(_signed(description, hash_of_weights)))
+            described.write_bytes(utf8(signed(description, hash_of_weights)))
             weights.chmod(described.stat().st_mode)  # safetensors writes a file that only its owner can read
         if model.trained_on is None:
             (directory / FILE).unlink(missing_ok=True)  # of a model that was here before
@@ -167,17 +162,6 @@ def read(directory: Path, catalog: Catalog, components: Mapping[str, type | Choi
     return Saved(module, combination, transforms, inputs, modalities, target, precision, description["layout"], rows)
 
 
-def checked(directory: Path) -> dict[str, Any]:
-    """The description of the model in a folder, which nothing has changed since; components are not looked at.
-
-    Raises:
-        DataError: the folder holds no model, or one that is damaged.
-    """
-    description = _described(directory)
-    _check_unchanged(description, directory)
-    return description
-
-
 def restored(
     description: Mapping[str, Any],
     directory: Path,
@@ -229,27 +213,6 @@ def _made_elsewhere(description: Mapping[str, Any], directory: Path) -> Iterator
         raise DataError(f"{directory / DESCRIPTION} is damaged: {reason}") from error
 
 
-def digest_of(directory: Path) -> str:
-    """The hash of the saved or exported model in a folder: of all that predictions hang on.
-
-    Raises:
-        DataError: the folder holds no model, or one that is damaged.
-    """
-    found = signature_in(directory, whole=False) if is_exported(directory) else _described(directory)
-    digest: str = found["digest"]
-    return digest
-
-
-def combination_in(directory: Path) -> dict[str, Any]:
-    """The combination of the model in a folder, as a document; weights and components are not looked at.
-
-    Raises:
-        DataError: the folder holds no model, or one that is damaged.
-    """
-    combination: dict[str, Any] = _described(directory)["combination"]
-    return combination
-
-
 def code_of_model(combination: Combination, modalities: Mapping[str, Modality]) -> dict[str, str]:
     """Hashes of the code that can be edited, by component; none of what is known by its version or cannot be seen."""
     choices = [one for choice in combination.choices() for one in choice.whole]
@@ -259,60 +222,8 @@ def code_of_model(combination: Combination, modalities: Mapping[str, Modality]) 
     return {name: code for name, code in found.items() if code}
 
 
-def _described(directory: Path) -> dict[str, Any]:
-    """The description of the saved model in a folder.
-
-    Raises:
-        DataError: there is none, or it is damaged or has another schema; or the model is an exported one.
-    """
-    if is_exported(directory):
-        raise DataError(
-            f"{directory} holds an exported model, which is one graph for predict, evaluate and serve; give the folder "
-            "of the saved model"
-        )
-    description = description_in(directory)
-    for name in ("digest", "weights"):
-        if not isinstance(description.get(name), str):
-            raise DataError(f"{directory / DESCRIPTION} is damaged: its {name} is not what `save` wrote")
-    return description
-
-
-def description_in(directory: Path) -> dict[str, Any]:
-    """What `model.json` says of a model, saved or exported.
-
-    Raises:
-        DataError: there is none, or it is damaged or has another schema.
-    """
-    names = ("inputs", "combination", "plugins", "code", "transforms", "truth")
-    kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("target", "precision"), str)}
-    try:
-        description = json.loads((directory / DESCRIPTION).read_text("utf-8"), parse_constant=_refuse)
-        schema = description["schema"]
-        wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
-        wrong += ["layout"] if schema == SCHEMA and not isinstance(description["layout"], dict | None) else []
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"
-        ) from error
-    if schema != SCHEMA:
-        raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
-    if description["precision"] not in get_args(Precision):
-        wrong = ["precision"]
-    if not _is_temperature(description.get("temperature", ""), description["target"]):
-        wrong = ["temperature"]
-    if description.get("missing") not in get_args(Kind):
-        wrong = ["missing"]
-    if wrong:
-        raise DataError(f"{directory / DESCRIPTION} is damaged: its {wrong[0]} is not what `save` wrote")
-    return cast(dict[str, Any], description)
-
-
-def _is_temperature(value: object, target: str) -> bool:
-    return value is None or (has_temperature(target) and isinstance(value, float) and value > 0)
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON")
+def _in_a_line(error: Exception) -> str:
+    return textwrap.shorten(str(error), 300, placeholder=" ...")
 
 
 def _may_write(directory: Path) -> bool:
@@ -326,45 +237,10 @@ def _may_write(directory: Path) -> bool:
     if all(path.name in beside for path in directory.iterdir()):
         return True
     try:
-        _described(directory)
+        described(directory)
     except DataError:
         return False
     return True
-
-
-def _in_a_line(error: Exception) -> str:
-    return textwrap.shorten(str(error), 300, placeholder=" ...")
-
-
-def _signed(description: Mapping[str, Any], weights: str) -> str:
-    """The description as text, with the hash of the weights and that of itself."""
-    whole = {**{name: part for name, part in description.items() if name != "digest"}, "weights": weights}
-    return json.dumps({"digest": _digest(whole), **whole}, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-
-
-def _digest(description: Mapping[str, Any]) -> str:
-    """A hash over all that predictions hang on, in its order: the weights, too, by their own hash."""
-    parts = {name: part for name, part in description.items() if name not in {"digest", "plugins"}}
-    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.blake2b(utf8(text), digest_size=16).hexdigest()
-
-
-def _check_unchanged(description: Mapping[str, Any], directory: Path) -> None:
-    """Check that both files are what `write` has written.
-
-    Raises:
-        DataError: one of them is not; the message names it.
-    """
-    advice = "give a model as `save` wrote it"
-    if _digest(description) != description["digest"]:
-        raise DataError(f"{directory / DESCRIPTION} was changed after it was saved: its hash is another; {advice}")
-    weights = directory / WEIGHTS
-    try:
-        found = hash_of(weights)
-    except OSError as error:
-        raise DataError(f"{weights} cannot be read: {error.strerror}; {advice}") from error
-    if found != description["weights"]:
-        raise DataError(f"{weights} does not fit {DESCRIPTION} beside it: it is damaged, or of another model; {advice}")
 
 
 def _not_numbers(module: Model) -> str:

@@ -18,8 +18,9 @@ from mmkit.contract import Target, Transform
 from mmkit.errors import UsageError
 from mmkit.model.assembly import Transforms, reads
 from mmkit.model.combination import Combination
+from mmkit.model.description import DESCRIPTION, combination_in, digest_of
 from mmkit.model.network import Model
-from mmkit.model.saving import DESCRIPTION, Saved, combination_in, digest_of, read
+from mmkit.model.saving import Saved, read
 from mmkit.pretrained.tuning import is_tuned
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import Choice

@@ -184,13 +184,14 @@ class MultimodalModel:
             DataError: the table cannot be read or has no column that the model reads; or a value cannot be used, and
                 `on_error` is "fail"; or, at the end, more than half of a column or an input cannot.
         """
-        # Both import pyarrow, which only tables need.
-        tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in ("model.answers", "sources.streaming"))
+        # They import pyarrow, which only tables need.
+        named = ("model.answers", "model.table_rows", "sources.streaming")
+        tables, rows, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
         asked = tables.Asked(tuple(include), on_error, batch_size)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
 
         def told() -> Iterator[pa.Table]:
-            broken = tables.Broken()
+            broken = rows.Broken()
             for answered in tables.answers(self, stream, asked):
                 broken.add(answered.values, answered.unread)
                 yield answered.table

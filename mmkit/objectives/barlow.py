@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, ModelOutput, Target
-from mmkit.layers.pairs import check_pairs, exact_product, pairs, standardised, wide
+from mmkit.layers.pairs import check_pairs, exact_product, mean_over_pairs, standardised, wide
 from mmkit.layers.projector import Projector
 
 
@@ -62,14 +61,12 @@ class BarlowObjective(nn.Module):
             wide(project(f.vector(), rows))  # [B S]
             for project, f, rows in zip(self.projectors, features, present, strict=True)
         ]
-        total = points[0].new_zeros(())
-        count = points[0].new_zeros(())
-        for a, b, both in pairs(present):
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
             first, second = standardised(points[a], both), standardised(points[b], both)
             correlations = exact_product(first.T, second) / both.sum().clamp(min=1)  # [S S]
             diagonal = correlations.diagonal()
             off = correlations.square().sum() - diagonal.square().sum()
-            enough = both.sum() > 1
-            total = total + torch.where(enough, (diagonal - 1).square().sum() + self.off_diagonal * off, 0)
-            count = count + enough
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+            return (diagonal - 1).square().sum() + self.off_diagonal * off
+
+        return mean_over_pairs(present, loss, self.weight)

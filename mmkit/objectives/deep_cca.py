@@ -21,7 +21,7 @@ from annotated_types import Ge, Gt, Interval
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, ModelOutput, Target
-from mmkit.layers.pairs import check_pairs, exact_product, pairs, standardised, wide
+from mmkit.layers.pairs import check_pairs, exact_product, mean_over_pairs, standardised, wide
 
 DECAY = 0.9
 """Of the running covariance of the soft form."""
@@ -81,18 +81,15 @@ class DeepCcaObjective(nn.Module):
         present = [f.present() for f in features]  # [B] each
         points = [wide(p(f.vector())) for p, f in zip(self.projections, features, strict=True)]  # [B S] each
         costs = [self._covariances(i, one, rows) for i, (one, rows) in enumerate(zip(points, present, strict=True))]
-        total = points[0].new_zeros(())
-        count = points[0].new_zeros(())
-        for a, b, both in pairs(present):
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
             first, second = standardised(points[a], both), standardised(points[b], both)
             rows = both.sum()
             if self.soft:
-                value = (first - second).square().mean(1).sum() / rows.clamp(min=1) + costs[a] + costs[b]
-            else:
-                value = self.space - self._correlations(first, second, rows).sum()
-            total = total + torch.where(rows > 1, value, 0)
-            count = count + (rows > 1)
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+                return (first - second).square().mean(1).sum() / rows.clamp(min=1) + costs[a] + costs[b]
+            return self.space - self._correlations(first, second, rows).sum()
+
+        return mean_over_pairs(present, loss, self.weight)
 
     def _correlations(self, first: Tensor, second: Tensor, rows: Tensor) -> Tensor:
         """[S]: singular values of L1^-1 C12 L2^-T, of the Cholesky factors of the covariances."""

@@ -14,13 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, ModelOutput, Target
-from mmkit.layers.pairs import check_pairs, exact_product, pairs, standardised, wide
+from mmkit.layers.pairs import check_pairs, exact_product, mean_over_pairs, standardised, wide
 
 
 class IndependenceObjective(nn.Module):
@@ -69,16 +68,14 @@ class IndependenceObjective(nn.Module):
         features = [model_output.features[name] for name in self.inputs]
         present = [f.present() & truth["mask"] if self.classes else f.present() for f in features]  # [B] each
         vectors = [wide(f.vector()) for f in features]
-        total = vectors[0].new_zeros(())
-        count = vectors[0].new_zeros(())
-        for a, b, both in pairs(present):
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
             sides = [
                 self._residual(vectors[place], truth, both) if self.classes else vectors[place] for place in (a, b)
             ]
-            value = self._criterion(standardised(sides[0], both), standardised(sides[1], both), both)
-            total = total + torch.where(both.sum() > 1, value, 0)
-            count = count + (both.sum() > 1)
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+            return self._criterion(standardised(sides[0], both), standardised(sides[1], both), both)
+
+        return mean_over_pairs(present, loss, self.weight)
 
     def _residual(self, vectors: Tensor, truth: Batch, rows: Tensor) -> Tensor:
         """[B D] less the mean of each class over `rows`."""

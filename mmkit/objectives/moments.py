@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from mmkit.contract import Batch, ModelOutput, Target
 from mmkit.layers.discrepancy import moment_distance
 from mmkit.layers.kernel_distance import kernel_distance
-from mmkit.layers.pairs import check_pairs, pairs, wide
+from mmkit.layers.pairs import check_pairs, mean_over_pairs, wide
 from mmkit.layers.random_projection import RandomProjection
 
 
@@ -68,9 +68,8 @@ class MomentsObjective(nn.Module):
         if self.distance == "cmd":
             points = [one.sigmoid() for one in points]
         measure = moment_distance if self.distance == "cmd" else kernel_distance
-        total = points[0].new_zeros(())
-        count = points[0].new_zeros(())
-        for a, b, both in pairs(present):
-            total = total + measure(points[a], points[b], both.to(points[a].dtype))  # 0 where fewer than two have both
-            count = count + (both.sum() > 1)
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
+            return measure(points[a], points[b], both.to(points[a].dtype))
+
+        return mean_over_pairs(present, loss, self.weight)

@@ -18,13 +18,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated
 
-import torch
 from annotated_types import Gt
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, ModelOutput, Target
-from mmkit.layers.pairs import check_pairs, pairs, standardised, wide
+from mmkit.layers.pairs import check_pairs, mean_over_pairs, standardised, wide
 
 
 class MutualInformationObjective(nn.Module):
@@ -70,17 +69,18 @@ class MutualInformationObjective(nn.Module):
         features = [model_output.features[name] for name in self.inputs]
         present = [f.present() for f in features]  # [B] each
         vectors = [wide(f.vector()) for f in features]
-        total = vectors[0].new_zeros(())
-        count = vectors[0].new_zeros(())
-        for a, b, both in pairs(present):
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
             first, second = standardised(vectors[a], both), standardised(vectors[b], both)
-            enough = both.sum() > 1
-            for (x, given), (y, of) in (((first, a), (second, b)), ((second, b), (first, a))):
-                q = self.between[f"{self.inputs[given]}__{self.inputs[of]}"]
-                learnt = q(x.detach(), y.detach(), both)
-                total = total + torch.where(enough, learnt + q.bound(x, y, both).clamp(min=0), 0)  # type: ignore[operator]
-            count = count + 2 * enough
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+            return (self._apart(a, b, first, second, both) + self._apart(b, a, second, first, both)) / 2
+
+        return mean_over_pairs(present, loss, self.weight)
+
+    def _apart(self, given: int, of: int, x: Tensor, y: Tensor, rows: Tensor) -> Tensor:
+        """What `q(y | x)` learns by, and the bound that makes both tell less of each other."""
+        q = self.between[f"{self.inputs[given]}__{self.inputs[of]}"]
+        learnt: Tensor = q(x.detach(), y.detach(), rows)
+        return learnt + q.bound(x, y, rows).clamp(min=0)  # type: ignore[operator]
 
 
 class Conditional(nn.Module):

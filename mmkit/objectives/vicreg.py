@@ -19,7 +19,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from mmkit.contract import Batch, ModelOutput, Target
-from mmkit.layers.pairs import centred, check_pairs, exact_product, pairs, wide
+from mmkit.layers.pairs import centred, check_pairs, exact_product, mean_over_pairs, wide
 from mmkit.layers.projector import Projector
 
 NEAR = 1e-4
@@ -75,18 +75,17 @@ class VicregObjective(nn.Module):
             wide(project(f.vector(), rows))  # [B S]
             for project, f, rows in zip(self.projectors, features, present, strict=True)
         ]
-        total = points[0].new_zeros(())
-        count = points[0].new_zeros(())
-        for a, b, both in pairs(present):
+
+        def loss(a: int, b: int, both: Tensor) -> Tensor:
             rows = both.sum()
             apart = torch.where(both, (points[a] - points[b]).square().mean(1), 0).sum() / rows.clamp(min=1)
             value = self.invariance * apart
             for one in (points[a], points[b]):
                 spread, shared = self._spread(centred(one, both), rows)
                 value = value + self.variance * spread / 2 + self.covariance * shared
-            total = total + torch.where(rows > 1, value, 0)
-            count = count + (rows > 1)
-        return (self.weight * total / count.clamp(min=1)).expand(len(present[0]))
+            return value
+
+        return mean_over_pairs(present, loss, self.weight)
 
     def _spread(self, points: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """What is missing to a standard deviation of 1, the mean over features; and what they have in common."""

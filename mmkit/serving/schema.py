@@ -14,7 +14,7 @@ import torch
 from torch import Generator
 
 from mmkit.explain.output import KINDS, names_of
-from mmkit.model.answers import layout_of
+from mmkit.model.table_rows import layout_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.plugin import ModalitySpec
 from mmkit.registry.catalog import Catalog

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import uvicorn
@@ -75,12 +76,31 @@ def url_of(place: socket.socket) -> str:
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
 
-def server_of(service: Service, address: Address) -> uvicorn.Server:
+class Server(uvicorn.Server):
+    """A server that tells when it listens.
+
+    Args:
+        config: of uvicorn.
+        told: called once connections are accepted.
+    """
+
+    def __init__(self, config: uvicorn.Config, told: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._told = told
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell it."""
+        await super().startup(sockets)
+        self._told()
+
+
+def server_of(service: Service, address: Address, told: Callable[[], None] = lambda: None) -> Server:
     """A server that has not started yet.
 
     Args:
         service: the models.
         address: who may ask.
+        told: called once connections are accepted.
     """
     guarded = Guard(application(service, reloads=bool(address.token)), address.token, address.host, every=address.every)
     config = uvicorn.Config(
@@ -99,20 +119,21 @@ def server_of(service: Service, address: Address) -> uvicorn.Server:
         timeout_keep_alive=KEPT,
         timeout_graceful_shutdown=int(service.limits.seconds) + 5,
     )
-    return uvicorn.Server(config)
+    return Server(config, told)
 
 
-def run(service: Service, address: Address, place: socket.socket) -> None:
+def run(service: Service, address: Address, place: socket.socket, told: Callable[[], None]) -> None:
     """Serve until SIGTERM or Ctrl-C; then answer what was taken, and return. A second Ctrl-C ends at once.
 
     Args:
         service: the models.
         address: who may ask.
         place: the socket to listen on, which the caller closes.
+        told: called once connections are accepted.
     """
     _log_lines()
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises the signal anew once it has ended by it
-        server_of(service, address).run(sockets=[place])
+        server_of(service, address, told).run(sockets=[place])
 
 
 def _log_lines() -> None:

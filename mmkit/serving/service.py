@@ -14,7 +14,7 @@ from typing import Any
 from torch import Generator
 
 from mmkit.errors import MmkitError, UsageError
-from mmkit.model.saving import digest_of
+from mmkit.model.description import digest_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.catalog import Catalog
 from mmkit.serving.answering import Answers, Question

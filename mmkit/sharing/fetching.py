@@ -13,7 +13,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import LocalEntryNotFoundError
 
 from mmkit.errors import DataError
-from mmkit.model.saving import DESCRIPTION, WEIGHTS
+from mmkit.model.description import DESCRIPTION, WEIGHTS
 from mmkit.model.trained import CARD, HUB
 from mmkit.model.trained_on import FILE
 from mmkit.pretrained.weights import offline

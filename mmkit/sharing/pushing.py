@@ -15,7 +15,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, ModelInfo
 from huggingface_hub.errors import RepositoryNotFoundError
 
 from mmkit.errors import MmkitError, UnavailableError, UsageError
-from mmkit.model.saving import DESCRIPTION, WEIGHTS, checked
+from mmkit.model.description import DESCRIPTION, WEIGHTS, checked
 from mmkit.model.trained import CARD, card_in
 from mmkit.model.trained_on import FILE
 from mmkit.pretrained.weights import offline

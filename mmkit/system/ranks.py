@@ -285,7 +285,7 @@ def _fallen(error: BaseException, ranks: Ranks, store: Any) -> None:
     if _is_lost(error):
         reason = _word(store, ranks) if ranks.first else None  # the store may have gone with the first
         told = reason or f"the connection to another of the {ranks.world} ranks broke; what that has printed says why"
-        raise MmkitError(f"{told}. The same command goes on from the last checkpoint") from error
+        raise MmkitError(f"{told}. Once that is mended, the same command goes on from the last checkpoint") from error
     with suppress(RuntimeError):  # as above
         store.set(str(ranks.rank), str(error) if isinstance(error, MmkitError) else f"{type(error).__name__}: {error}")
         gone, until = store.add("gone", 1), time.monotonic() + PATIENCE

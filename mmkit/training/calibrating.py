@@ -3,6 +3,10 @@
 Guo et al., "On Calibration of Modern Neural Networks", ICML 2017, https://arxiv.org/abs/1706.04599. The log loss is
 convex in 1 / T, so a golden section finds its least value.
 
+Where all N answers are right it has none: the surer the better, without an end. There the truth counts as right with
+probability (N + 1) / (N + 2) alone, the rule of succession, as in Platt, "Probabilistic Outputs for Support Vector
+Machines and Comparisons to Regularized Likelihood Methods", Advances in Large Margin Classifiers, 1999.
+
 Axes: N samples, C size of the target.
 """
 
@@ -10,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Literal
 
 import torch
@@ -28,7 +33,7 @@ STEPS = 50
 def fitted_temperature(predictions: Iterable[tuple[Batch, Batch]], kind: Literal["classes", "labels"]) -> Temperature:
     """The temperature for predictions of validation; 1 where no other is better.
 
-    Where all answers are right, the surer the better, without an end: validation does not say how sure, and it is 1.
+    Where all answers are right, it is the best for a truth that is less than sure, see above, and at most 1.
 
     Args:
         predictions: with their truth, batch by batch.
@@ -41,19 +46,22 @@ def fitted_temperature(predictions: Iterable[tuple[Batch, Batch]], kind: Literal
         truths.append(truth["label" if kind == "classes" else "labels"][known])
     z, y = torch.cat(scores), torch.cat(truths)
 
-    def loss(log_temperature: float) -> float:
-        return float(_loss(z / math.exp(log_temperature), y, kind))
+    def loss(unsure: float, log_temperature: float) -> float:
+        return float(_loss(z / math.exp(log_temperature), y, kind, unsure))
 
     low, high = -math.log(WIDEST), math.log(WIDEST)
-    best = golden_section(loss, low, high)
-    found = best > low + 1e-3 and loss(best) < loss(0.0)
-    return Temperature(kind, math.exp(best) if found else 1.0)
+    best = golden_section(partial(loss, 0.0), low, high)
+    if best < low + 1e-3:
+        best = golden_section(partial(loss, 1 / (y.numel() + 2)), low, high)
+    return Temperature(kind, math.exp(best) if loss(0.0, best) < loss(0.0, 0.0) else 1.0)
 
 
-def _loss(z: Tensor, y: Tensor, kind: str) -> Tensor:
+def _loss(z: Tensor, y: Tensor, kind: str, unsure: float) -> Tensor:
+    """The log loss where each answer of the truth is wrong with probability `unsure`."""
     if kind == "classes":
-        return F.cross_entropy(z, y)
-    return F.binary_cross_entropy_with_logits(z, y.double())
+        classes = z.shape[1]
+        return F.cross_entropy(z, y, label_smoothing=unsure * classes / max(classes - 1, 1))
+    return F.binary_cross_entropy_with_logits(z, y.double().clamp(unsure, 1 - unsure))
 
 
 def golden_section(loss: Callable[[float], float], low: float, high: float) -> float:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from mmkit.errors import UsageError
+from mmkit.errors import DataError, UsageError
 from mmkit.layers.batch_sums import batch_sums
 from mmkit.system.ranks import Ranks
 
@@ -36,6 +36,24 @@ def check_batches(least: int, ranks: Ranks) -> None:
             f"{ranks.world} ranks share each batch, and one of this training has {least} samples; start fewer ranks, "
             "or take a larger --batch-size"
         )
+
+
+def check_samples(counts: Sequence[tuple[int, int]]) -> None:
+    """Check that all ranks train on the same samples: of other numbers each would take other shares of a batch.
+
+    Args:
+        counts: of train and of validation, of each rank.
+
+    Raises:
+        DataError: a rank has dropped samples that the first has not, or the other way round.
+    """
+    for rank, (train, validation) in enumerate(counts):
+        if (train, validation) != counts[0]:
+            raise DataError(
+                f"rank {rank} of {len(counts)} can use {train:,} samples of train and {validation:,} of validation, "
+                f"rank 0 {counts[0][0]:,} and {counts[0][1]:,}: a value cannot be read on each machine; see that all "
+                "have the same files, and can open them"
+            )
 
 
 def add_up(parameters: Sequence[nn.Parameter], loss: Tensor, ranks: Ranks) -> Tensor:

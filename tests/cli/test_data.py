@@ -9,7 +9,6 @@ import sys
 
 import pytest
 
-import mmkit.cli
 from mmkit.registry.builtin.tasks import FRUIT
 
 QUICK = ["--fusion", "concat", "--seeds", "1", "--no-cost", "-o", "train.epochs=1", "-o", "train.min_steps=0"]
@@ -26,19 +25,6 @@ def _elsewhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("MMKIT_TASK", "MMKIT_FUSION", "MMKIT_CONFIG", "MMKIT_SEEDS", "COLUMNS"):
         monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
 
 
 def test_inspect_shows_columns_target_splits_and_findings(run):

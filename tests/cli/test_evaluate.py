@@ -34,26 +34,6 @@ def model(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
-
-
 def measured(model, data, target=(), **asked):
     return evaluate_table(model, stream_of(data, installed()), target, Asked(**asked))
 
@@ -87,8 +67,9 @@ def test_the_rows_of_test_give_the_metrics_of_the_record(tmp_path):
     model.save(tmp_path / "model")
     lines = Path(FRUIT).read_text().splitlines()
     rows = sorted(int(one) for one in OwnData(data=FRUIT, target="fruit").split("test").ids)
-    Path("test.csv").write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
-    found = measured(mmkit.load(tmp_path / "model"), "test.csv")
+    data = tmp_path / "test.csv"
+    data.write_text("\n".join([lines[0], *(lines[1 + row] for row in rows)]) + "\n")
+    found = measured(mmkit.load(tmp_path / "model"), data)
     assert found.measured == len(rows) == record.samples.test
     assert found.confusion == record.confusion
     assert {name: one.value for name, one in found.metrics.items()} == pytest.approx(record.metrics, abs=1e-6)

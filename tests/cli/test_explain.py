@@ -1,6 +1,5 @@
 """`mmkit explain` from outside: a table on the terminal, a page, a document; and mistakes."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -23,39 +22,10 @@ def model(tmp_path_factory):
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
-def data(tmp_path):
+def data(new_fruit):
     """New rows, without the target; the fourth has an empty note."""
-    with Path(FRUIT).open(newline="") as file:
-        rows = list(csv.DictReader(file))[:ROWS]
-    path = tmp_path / "new.csv"
-    with path.open("w", newline="") as file:
-        sheet = csv.DictWriter(file, [name for name in rows[0] if name != "fruit"], extrasaction="ignore")
-        sheet.writeheader()
-        rows[2]["note"] = '<script>alert("x")</script> & \x1b[31mred'
-        rows[3]["note"] = ""
-        sheet.writerows(rows)
-    return path
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
+    return new_fruit(ROWS, notes={2: '<script>alert("x")</script> & \x1b[31mred', 3: ""})
 
 
 def test_a_row_on_the_terminal_in_80_columns(run, model, data):

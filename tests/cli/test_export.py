@@ -9,31 +9,6 @@ import mmkit.cli
 from mmkit.registry.builtin.tasks import FRUIT
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A model of the table of fruit, saved."""
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    training = {"epochs": 1, "min_steps": 0}
-    mmkit.fit(data=FRUIT, target="fruit", fusion="concat", training=training, progress=False, device="cpu")[0].save(
-        folder
-    )
-    return folder
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
-
-
 @pytest.mark.parametrize("data", [(), ("--data", FRUIT)], ids=["random", "data"])
 def test_it_says_what_was_written_in_80_columns(model, run, tmp_path, data):
     code, out, err = run("export", model, "--format", "pt2", "--out", "fruit", *data)

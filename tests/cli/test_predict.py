@@ -1,7 +1,6 @@
 """`mmkit predict` from outside: files of answers, and what becomes of them when the process is killed."""
 
 import csv
-import dataclasses
 import json
 import os
 import random
@@ -21,65 +20,14 @@ import mmkit.cli
 from mmkit.model import answer_jobs, answer_joining
 from mmkit.model.answer_formats import write
 from mmkit.model.answer_jobs import write_part
-from mmkit.registry.builtin.tasks import FRUIT
-from mmkit.sources import streaming
 
 ROWS = 40
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A model of the table of fruit, saved."""
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    training = {"epochs": 2, "min_steps": 0}
-    mmkit.fit(data=FRUIT, target="fruit", fusion="late", training=training, progress=False, device="cpu")[0].save(
-        folder
-    )
-    return folder
-
-
-@pytest.fixture(autouse=True)
-def _elsewhere(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    for name in ("MMKIT_DEVICE", "MMKIT_THREADS"):
-        monkeypatch.delenv(name, raising=False)
-
-
 @pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
-
-
-@pytest.fixture
-def data(tmp_path):
+def data(new_fruit):
     """New rows, without the target."""
-    with Path(FRUIT).open(newline="") as file:
-        rows = list(csv.DictReader(file))[:ROWS]
-    path = tmp_path / "new.csv"
-    with path.open("w", newline="") as file:
-        names = [name for name in rows[0] if name != "fruit"]
-        sheet = csv.DictWriter(file, names, extrasaction="ignore")
-        sheet.writeheader()
-        sheet.writerows(rows)
-    return path
-
-
-@pytest.fixture
-def small_pieces(monkeypatch):
-    """Ten rows a part."""
-
-    def in_tens(*arguments, **options):
-        return dataclasses.replace(streaming.stream_of(*arguments, **options), size=10)
-
-    monkeypatch.setattr("mmkit.cli.predict.stream_of", in_tens)
+    return new_fruit(ROWS)
 
 
 def answered(path):

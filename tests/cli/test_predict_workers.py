@@ -1,6 +1,5 @@
 """`mmkit predict` with several workers: the file of one process, byte for byte, whatever is killed."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -21,7 +20,6 @@ from mmkit.errors import DataError, MmkitError, UsageError
 from mmkit.model import answer_files, answer_jobs
 from mmkit.model.answer_jobs import Part, Writer
 from mmkit.model.answers import Asked
-from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.sources import streaming
 from mmkit.system.executors.jobs import answered, unpacked
 from mmkit.system.progress import SILENT
@@ -31,28 +29,10 @@ ROWS = 47
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory):
-    """A model of the table of fruit, saved."""
-    folder = tmp_path_factory.mktemp("saved") / "model"
-    training = {"epochs": 2, "min_steps": 0}
-    mmkit.fit(data=FRUIT, target="fruit", fusion="late", training=training, progress=False, device="cpu")[0].save(
-        folder
-    )
-    return folder
-
-
 @pytest.fixture
-def data(tmp_path):
+def data(new_fruit):
     """New rows, without the target."""
-    with Path(FRUIT).open(newline="") as file:
-        rows = list(csv.DictReader(file))[:ROWS]
-    path = tmp_path / "new.csv"
-    with path.open("w", newline="") as file:
-        sheet = csv.DictWriter(file, [name for name in rows[0] if name != "fruit"], extrasaction="ignore")
-        sheet.writeheader()
-        sheet.writerows(rows)
-    return path
+    return new_fruit(ROWS)
 
 
 class OutOfOrder:
@@ -82,23 +62,13 @@ class OutOfOrder:
 
 
 @pytest.fixture
-def run(capsys, monkeypatch, tmp_path):
-    """Runs the command line in this process, ten rows a part: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MMKIT_THREADS", raising=False)
-
-    def in_tens(*arguments, **options):
-        return dataclasses.replace(streaming.stream_of(*arguments, **options), size=10)
-
-    monkeypatch.setattr("mmkit.cli.predict.stream_of", in_tens)
+def run(run, small_pieces, monkeypatch):
+    """Predicts in this process, ten rows a part: exit code, stdout, stderr."""
 
     def run_(*arguments, executor=None):
         if executor is not None:
             monkeypatch.setattr("mmkit.cli.predict.executor_of", lambda *_: executor)
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main(["predict", *map(str, arguments), "--device", "cpu"])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
+        return run("predict", *arguments, "--device", "cpu")
 
     return run_
 

@@ -6,24 +6,10 @@ import re
 import pytest
 
 import mmkit
-from mmkit.cli import main
 from mmkit.metrics.answers import measures_of
 from mmkit.metrics.tensors import metric_names
 from mmkit.registry.options import options_of
 from mmkit.training.optimisation import Training
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs a command: exit code, stdout, stderr."""
-
-    def call(*arguments):
-        with pytest.raises(SystemExit) as end:
-            main(arguments)
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return call
 
 
 def test_every_option_of_training_is_shown(run):

@@ -4,8 +4,6 @@ import json
 
 import pytest
 
-import mmkit.cli
-
 PLUGIN = """
     import torch
     from torch import nn
@@ -80,18 +78,6 @@ def _elsewhere(tmp_path, monkeypatch, distribution):
     monkeypatch.setenv("MMKIT_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("MMKIT_TASK", raising=False)
     distribution("acme-levels", PLUGIN)
-
-
-@pytest.fixture
-def run(capsys):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        return (end.value.code, *capsys.readouterr())
-
-    return run
 
 
 RETRIEVE = ["retrieve", "--task", "levels", "--encoder", "a=grey", "--encoder", "b=spoken", "--device", "cpu"]

@@ -11,7 +11,7 @@ import pytest
 
 import mmkit
 from mmkit.cli import main as mmkit_main
-from tests.training.test_ranks import started
+from tests.launching import started, told
 
 TRAIN = [
     *("train", "--task", "synthetic-unique:train=64", "--encoder", "series=fcn:width=8,layers=1", "--fusion", "concat"),
@@ -26,17 +26,6 @@ def torchrun(*arguments):
     return subprocess.run(
         [*TORCHRUN, *arguments], env=ENVIRONMENT, capture_output=True, text=True, timeout=300, check=False
     )
-
-
-def told(pair):
-    """What each of several processes says, and their exit codes."""
-    try:
-        said = [process.communicate(timeout=200)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    return said, [process.returncode for process in pair]
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +143,66 @@ class TestFailure:
         assert codes == [2, 2]
         assert first.count("2 ranks share each batch, and one of this training has 1 samples") == 1
         assert not second
+
+
+REJECTING = """
+import os, sys
+from mmkit.data.bad_values import RejectedError
+from mmkit.data.readings import Live
+
+batches = 0
+
+def made(self, index, generator=None, real=Live.made):
+    global batches
+    batches += 1
+    if os.environ["RANK"] == "1" and batches == 7:
+        raise RejectedError(self.name, {self.ids[int(index[0])]: "the picture faded"})
+    return real(self, index, generator)
+
+Live.made = made
+from mmkit.cli import main
+main(sys.argv[1:])
+"""
+
+
+@pytest.mark.full
+class TestRejected:
+    """A value that one rank alone meets, in the midst of training, and cannot use."""
+
+    @pytest.fixture
+    def train(self, tmp_path):
+        """What both ranks say, their exit codes, and the folder of the model."""
+        script = tmp_path / "rejecting.py"
+        script.write_text(REJECTING)
+        given = [
+            *("train", "--task", "digits", "--limit", "64", "--fusion", "concat", "--encoder", "written=cnn:shift=1"),
+            *("--encoder", "spoken=tcn:width=8,layers=1", "--lr", ".002", "--epochs", "2", "--batch-size", "16"),
+            *("-o", "train.min_steps=0", "--device", "cpu", "--no-cache", "--threads", "1"),
+        ]
+
+        def run(on_error):
+            folder = tmp_path / on_error
+            command = [sys.executable, str(script), *given, "--on-error", on_error, "--out", str(folder)]
+            return *told(started(command)), folder
+
+        return run
+
+    def test_both_end_and_the_first_says_why(self, train):
+        (first, second), codes, folder = train("fail")
+        assert codes == [4, 4]
+        assert first.count("the picture faded") == 1
+        assert "mmkit: error: sample " in first.splitlines()[-1]
+        assert not second
+        assert not (folder / "record.json").exists()
+
+    @pytest.mark.parametrize("on_error", ["skip", "missing"])
+    def test_or_both_go_on_without_it(self, train, on_error):
+        (first, second), codes, folder = train(on_error)
+        assert codes == [0, 0], first + second
+        assert "the picture faded" in first
+        record = json.loads((folder / "record.json").read_text())
+        assert record["unread"]["train"] == 1
+        assert record["samples"]["train"] == (63 if on_error == "skip" else 64)
 
 
 SCRIPT = """

@@ -1,8 +1,5 @@
 """Two ranks with a card each train what one does with the whole batch; two on one card are refused."""
 
-import os
-import socket
-import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +11,7 @@ import mmkit
 from mmkit.experiments.training import Keeping, plan_of_one, train
 from mmkit.registry.catalog import installed
 from mmkit.system.settings import Settings
+from tests.launching import started, told
 
 pytestmark = [pytest.mark.gpu, pytest.mark.filterwarnings("default")]  # a warning of a new device breaks nothing
 
@@ -34,37 +32,18 @@ def trained(folder, device):
     return train(planned, folder, installed(), Keeping()).folder
 
 
-def started(folder, device):
+def both(folder, device):
     """What two processes end with and say."""
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port = str(one.getsockname()[1])
-    shared = {**os.environ, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
-    pair = [
-        subprocess.Popen(
-            [sys.executable, __file__, str(folder), device],
-            env={**shared, "RANK": rank, "LOCAL_RANK": rank},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in "01"
-    ]
-    try:
-        told = [process.communicate(timeout=150)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    return [process.returncode for process in pair], "\n".join(told)
+    said, codes = told(started([sys.executable, __file__, str(folder), device]), seconds=150)
+    return codes, "\n".join(said)
 
 
 @pytest.mark.full
 def test_two_cards_train_what_one_does(device, tmp_path):
     if device.type == "cuda" and torch.cuda.device_count() < 2:
         pytest.skip("this machine has one card")
-    codes, told = started(tmp_path / "two", device.type)
-    assert codes == [0, 0], told
+    codes, said = both(tmp_path / "two", device.type)
+    assert codes == [0, 0], said
     trained(tmp_path / "one", device.type)
     two, one = (load_file(tmp_path / name / "model.safetensors") for name in ("two", "one"))
     # In float32, whose last digits training makes larger; float64 is compared on the CPU.
@@ -75,9 +54,9 @@ def test_two_cards_train_what_one_does(device, tmp_path):
 def test_two_ranks_on_one_card_are_refused(device, tmp_path):
     if device.type != "cuda" or torch.cuda.device_count() != 1:
         pytest.skip("it takes one card")
-    codes, told = started(tmp_path / "two", device.type)
+    codes, said = both(tmp_path / "two", device.type)
     assert 0 not in codes
-    assert "2 ranks were started, and 1 of them can have a card of its own" in told
+    assert "2 ranks were started, and 1 of them can have a card of its own" in said
 
 
 if __name__ == "__main__":

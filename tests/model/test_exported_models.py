@@ -15,9 +15,9 @@ import mmkit.cli
 from benchmarks.export import of_encoder, of_fusion
 from mmkit.errors import DataError, UnavailableError, UsageError
 from mmkit.experiments.measuring import evaluate_table
+from mmkit.model.description import combination_in, digest_of
 from mmkit.model.exporting import loading
 from mmkit.model.exporting.values import examples
-from mmkit.model.saving import combination_in, digest_of
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
 from mmkit.serving.answering import Answers, Question
@@ -49,20 +49,6 @@ def folders(tmp_path_factory):
     for kind in ("onnx", "pt2"):
         model.export(folder / kind, kind)
     return folder
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
 
 
 def close(one, other):

@@ -9,7 +9,7 @@ import pytest
 
 import mmkit
 from mmkit.errors import DataError, MmkitError, UnavailableError
-from mmkit.model.saving import _signed
+from mmkit.model.description import signed
 from mmkit.model.trained import MultimodalModel
 
 SMALL = {"epochs": 2, "min_steps": 0}
@@ -58,7 +58,7 @@ class TestRefused:
         path = folder / "model.json"
         description = json.loads(path.read_text())
         change(description)
-        path.write_text(_signed(description, description["weights"]))
+        path.write_text(signed(description, description["weights"]))
 
     def test_a_plugin_that_is_not_installed_is_named_with_its_version(self, folder):
         def change(description):

@@ -14,8 +14,8 @@ from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import Run, execute
 from mmkit.experiments.taught import check_teachers
 from mmkit.model.assembly import Transforms
+from mmkit.model.description import signed
 from mmkit.model.exporting.signing import hash_of
-from mmkit.model.saving import _signed
 from mmkit.model.teachers import loaded
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.catalog import installed
@@ -219,7 +219,7 @@ def test_a_teacher_of_another_target_is_refused(folder, tmp_path):
     description["truth"]["names"][0] = "other"
     weights = tmp_path / "left" / "model.safetensors"
     weights.write_bytes((folder / "left" / "model.safetensors").read_bytes())
-    (tmp_path / "left" / "model.json").write_text(_signed(description, hash_of(weights)))
+    (tmp_path / "left" / "model.json").write_text(signed(description, hash_of(weights)))
     with pytest.raises(UsageError, match="was trained for another target"):
         step_of(tmp_path)
 

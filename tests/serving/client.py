@@ -101,14 +101,14 @@ class Process:
         self.pid = self.process.pid
 
     def client(self, token=""):
-        """A client, once it answers."""
+        """A client, once it says that it serves."""
         end = time.monotonic() + 120
         while (found := re.search(r"serving on http://\S+:(\d+)/", self.told)) is None:
             assert self.process.poll() is None, self.told
             assert time.monotonic() < end, self.told
             time.sleep(0.05)
         client = Client(int(found[1]), token)
-        client.until_ready()
+        assert client.get("/readyz")[0] == 200  # it listens before it says so
         return client
 
     @property

@@ -14,6 +14,7 @@ from fastapi.openapi.models import OpenAPI
 from PIL import Image as Pillow
 
 import mmkit
+from mmkit.serving import exchange
 from tests.serving.client import beside, digit, multipart, png, series
 from tests.serving.conftest import served
 
@@ -247,6 +248,18 @@ def test_counts_are_those_of_what_was_asked(folders):
         assert client.figure("mmkit_samples_waiting") == 0
         assert client.figure("process_resident_memory_bytes") > 1e6
         assert service.answered == 1
+
+
+def test_a_fault_of_the_service_is_500_and_counted(folders, monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("secret words")
+
+    with served(folders["digits"]) as (client, service):
+        monkeypatch.setattr(exchange, "questions_of", broken)
+        status, found = client.ask(digit(1))
+        assert (status, found["error"]["reason"]) == (500, "unexpected RuntimeError")
+        assert client.figure("mmkit_requests_total", status="500") == 1
+        assert service.answered == 0
 
 
 def test_two_threads_ask_two_models_at_once(service):

@@ -13,8 +13,13 @@ import pytest
 
 import mmkit
 import mmkit.cli
+from mmkit.model.trained import MultimodalModel
 from mmkit.registry.builtin.tasks import FRUIT
+from mmkit.registry.catalog import installed
 from mmkit.serving.limits import Limits
+from mmkit.serving.server import Address
+from mmkit.serving.server import run as run_server
+from mmkit.serving.service import Service
 from tests.serving.client import beside, digit
 from tests.serving.conftest import QUICK, served
 
@@ -95,6 +100,23 @@ def test_what_it_says_and_that_it_ends_well(process, folders):
     assert told[1] == "mmkit: ended; requests answered: 1"
     assert "secret" not in one.told
     assert "127.0.0.1 " not in told[0]
+
+
+def test_it_tells_its_address_once_it_listens(folders):
+    service = Service({"digits": folders["digits"]}, MultimodalModel.load, installed(), Limits())
+    address = Address(port=0)
+    connected = []
+
+    def told():
+        with socket.create_connection(place.getsockname(), timeout=5):
+            connected.append(True)
+        signal.raise_signal(signal.SIGINT)
+
+    with address.bound() as place:
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(place.getsockname(), timeout=5)
+        run_server(service, address, place, told)
+    assert connected == [True]
 
 
 @pytest.mark.full

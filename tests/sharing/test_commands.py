@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-import mmkit.cli
 from mmkit.registry.builtin.tasks import FRUIT
 
 COMMANDS = {
@@ -14,20 +13,6 @@ COMMANDS = {
     "export": ("--format", "pt2", "--out", "exported"),
     "push": ("acme/copy",),
 }
-
-
-@pytest.fixture
-def run(capsys, tmp_path, monkeypatch):
-    """Runs the command line in this process: exit code, stdout, stderr."""
-    monkeypatch.chdir(tmp_path)
-
-    def run_(*arguments):
-        with pytest.raises(SystemExit) as end:
-            mmkit.cli.main([*map(str, arguments)])
-        out, err = capsys.readouterr()
-        return end.value.code, out, err
-
-    return run_
 
 
 def test_what_was_pushed_is_told(hub, trained, run):

@@ -69,7 +69,26 @@ def test_where_nothing_is_gained_the_temperature_is_one():
     assert fitted_temperature(batches(uniform, truth), "classes") == Temperature("classes", 1.0)
 
 
-def test_answers_that_are_all_right_do_not_say_how_sure_to_be():
+@pytest.mark.parametrize("classes", [2, 3])
+def test_classes_that_are_all_right_are_as_sure_as_the_rule_of_succession(classes):
+    label = torch.arange(99) % classes
+    probabilities = torch.full((99, classes), 0.4 / (classes - 1)).scatter(1, label[:, None], 0.6)
+    truth = {"label": label, "mask": torch.ones(99, dtype=torch.bool)}
+    found = fitted_temperature(batches(probabilities, truth), "classes")
+    assert found({"probabilities": probabilities})["probabilities"].amax(1) == pytest.approx(100 / 101, rel=1e-4)
+    assert found.value < 0.5
+
+
+def test_labels_that_are_all_right_are_as_sure_as_the_rule_of_succession():
+    labels = (torch.arange(60).view(30, 2) % 3 == 0).float()
+    truth = {"labels": labels, "mask": torch.ones(30, dtype=torch.bool)}
+    probabilities = 0.3 + 0.4 * labels
+    found = fitted_temperature(batches(probabilities, truth), "labels")
+    surest = found({"probabilities": probabilities})["probabilities"]
+    assert torch.where(labels > 0, surest, 1 - surest).flatten() == pytest.approx(61 / 62, rel=1e-4)
+
+
+def test_few_answers_that_are_all_right_do_not_make_them_less_sure():
     right = torch.tensor([[0.9, 0.1], [0.2, 0.8]])
     truth = {"label": torch.tensor([0, 1]), "mask": torch.ones(2, dtype=torch.bool)}
     assert fitted_temperature(batches(right, truth), "classes").value == 1.0

@@ -3,9 +3,6 @@
 One pair of processes does all cases; this file, run as a script, is what each of them does.
 """
 
-import os
-import socket
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +14,7 @@ from torch import nn
 
 from mmkit.data.dataset import Dataset
 from mmkit.data.splits import splits_of
-from mmkit.errors import UsageError
+from mmkit.errors import DataError, UsageError
 from mmkit.experiments.plan import plan
 from mmkit.layers.batch_sums import added_by
 from mmkit.model.assembly import Transforms
@@ -26,10 +23,11 @@ from mmkit.model.step import build_step
 from mmkit.registry.catalog import installed
 from mmkit.system.ranks import Ranks, ranks, together
 from mmkit.system.settings import Settings
-from mmkit.training.distributed import check_batches, norms_of_all
+from mmkit.training.distributed import check_batches, check_samples, norms_of_all
 from mmkit.training.loop import fit
 from mmkit.training.micro_batches import parts_of
 from mmkit.training.optimisation import Training
+from tests.launching import started, told
 
 SIZE = 2
 ROWS = 40  # in batches of 7 and 6: the ranks have 4 and 3, or 3 each
@@ -118,39 +116,12 @@ def work(folder):
             save_file(trained(case), folder / f"{case}, {all_ranks.rank}.safetensors")
 
 
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-def started(arguments, size=SIZE, **environment):
-    """Processes as a launcher starts them, without one."""
-    shared = {"OMP_NUM_THREADS": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), **environment}
-    return [
-        subprocess.Popen(
-            arguments,
-            env={**os.environ, **shared, "RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for rank in range(size)
-    ]
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """Where two processes have left what they trained."""
     folder = tmp_path_factory.mktemp("ranks")
-    pair = started([sys.executable, __file__, str(folder)])
-    try:
-        told = [process.communicate(timeout=900)[0] for process in pair]
-    finally:
-        for process in pair:
-            process.kill()
-            process.wait()
-    assert [process.returncode for process in pair] == [0] * SIZE, "\n".join(told)
+    said, codes = told(started([sys.executable, __file__, str(folder)]))
+    assert codes == [0] * SIZE, "\n".join(said)
     return folder
 
 
@@ -198,6 +169,12 @@ class TestBatchNormOfTorch:
 def test_a_batch_smaller_than_the_world_is_refused():
     with pytest.raises(UsageError, match="3 ranks share each batch, and one of this training has 2 samples"):
         check_batches(2, Ranks(0, 3))
+
+
+def test_ranks_that_can_use_other_samples_are_an_error():
+    check_samples([(72, 18), (72, 18)])
+    with pytest.raises(DataError, match="rank 1 of 2 can use 71 samples of train and 18 of validation, rank 0 72 and"):
+        check_samples([(72, 18), (71, 18)])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])

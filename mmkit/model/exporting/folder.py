@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from mmkit.errors import MmkitError, UnavailableError, UsageError, one_of
+from mmkit.model.description import DESCRIPTION
 from mmkit.model.exported import Exported, Format
 from mmkit.model.exporting.batches import Checked, checked
 from mmkit.model.exporting.graph import FILES, Flat, check_format, traced, write
@@ -31,7 +32,7 @@ from mmkit.model.exporting.signing import SCHEMA, SIGNATURE, signed
 from mmkit.model.exporting.values import Values, examples, written
 from mmkit.model.exporting.values import given as given_values
 from mmkit.model.graph import Run
-from mmkit.model.saving import DESCRIPTION, description_of
+from mmkit.model.saving import description_of
 from mmkit.model.trained import MultimodalModel, saved_parts
 from mmkit.plugin import EncoderSpec
 from mmkit.system.files import at_home, owned, utf8

@@ -10,11 +10,12 @@ from typing import Any
 import torch
 
 from mmkit.errors import DataError, UnavailableError, UsageError
+from mmkit.model.description import description_in
 from mmkit.model.exported import Leaf
 from mmkit.model.exporting.graph import FILES, reading
 from mmkit.model.exporting.signing import signature_in
 from mmkit.model.graph import Graph
-from mmkit.model.saving import description_in, restored
+from mmkit.model.saving import restored
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.catalog import Catalog
 from mmkit.registry.options import Choice

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from mmkit.errors import DataError
-from mmkit.model.answers import layout_of, rows_of
 from mmkit.model.exporting.values import COUNT, Values, enough
+from mmkit.model.table_rows import layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import Piece, Stream
 

@@ -187,11 +187,7 @@ class Processes:
 
     def _give(self, waiting: Iterator[J], going: dict[int, J], place: Place[J, R]) -> None:
         """Give each worker a job, and one for when it has ended, as long as there are some."""
-        while len(going) < 2 * self.workers:
-            try:
-                job = next(waiting)
-            except StopIteration:
-                return
+        while len(going) < 2 * self.workers and (job := next(waiting, None)) is not None:
             self._given += 1
             going[self._given] = job
             self._todo.put((self._given, pickle.dumps(place.packed(job))))

@@ -83,16 +83,11 @@ class OnRay:
         do = self._ray.remote(num_cpus=self._threads, num_gpus=self._gpus, max_retries=ATTEMPTS - 1)(answered_in)
         folder = str(Path.cwd())
         going: dict[Any, J] = {}
-        over = False
         try:
             with interrupts(place.called, place.progress.note, lambda: self._cancel(going)) as asked:
                 while True:
-                    while not (over or asked.stop) and len(going) < self.workers:
-                        for job in waiting:
-                            going[do.remote(folder, *place.packed(job))] = job
-                            break
-                        else:
-                            over = True
+                    while not asked.stop and len(going) < self.workers and (new := next(waiting, None)) is not None:
+                        going[do.remote(folder, *place.packed(new))] = new
                     if not going:
                         break
                     ready, _ = self._ray.wait(list(going), timeout=LOOK)
