@@ -93,7 +93,7 @@ def without_weights(command):
 
 def run(command, capsys):
     """Run a command in this process; a bench as a dry run, a train for one epoch. Gives what it prints."""
-    if "mmkit bench " in command and "--dry-run" not in command:
+    if command.startswith("mmkit bench") and "--dry-run" not in command:
         command = command.replace("--fusion all", "--fusion concat,attention") + " --dry-run"
     arguments = shlex.split(command)[1:]
     if arguments[0] == "train":
