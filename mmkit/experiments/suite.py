@@ -393,13 +393,22 @@ def _common(cache: Path | None, executor: Executor) -> Iterator[Path | None]:
         yield Path(folder)
 
 
-def _check_asked(plan: Plan, executor: Executor, *, save: bool, tensorboard: bool, modes: bool, cost: bool) -> None:
-    """Refuse what does not go together."""
+def check_executor(plan: Plan, executor: Executor) -> None:
+    """Refuse to search within a budget by several runs at once.
+
+    Raises:
+        UsageError: it was asked for.
+    """
     if plan.budget is not None and not isinstance(executor, Serial):
         raise UsageError(
             "a search within a budget decides by what each run took, one after the other; leave out --workers and "
             "--engine, or --budget"
         )
+
+
+def _check_asked(plan: Plan, executor: Executor, *, save: bool, tensorboard: bool, modes: bool, cost: bool) -> None:
+    """Refuse what does not go together."""
+    check_executor(plan, executor)
     if save and plan.folds:
         raise UsageError(
             f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "
