@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkit.errors import UsageError
-from mmkit.experiments.budget import Means
+from mmkit.experiments.means import Means
 from mmkit.experiments.forecast import Forecast, seconds_of_run
 from mmkit.experiments.halving import Ladder, Price, cost, shortened
 from mmkit.experiments.option_search import FINALS, OptionSearch, budget_of
@@ -99,13 +99,19 @@ class Outlook:
             for size, epochs in zip(self.ladder.sizes, self.ladder.epochs, strict=True)
         ]
         rates = f" (combinations x {len(self.plan.rates)} learning rates)" if len(self.plan.rates) > 1 else ""
-        told += f"; in {_said(rest)} that are left, {self.candidates} candidates{rates}: {', then '.join(rungs)}"
+        finals = [
+            f"{'the best' if number == 2 else 'of these'} {size} with seed {number}"
+            for number, size in enumerate(self.ladder.finals, start=2)
+        ]
+        told += f"; in {_said(rest)} that are left, {self.candidates} candidates{rates}: {', then '.join([*rungs, *finals])}"
         out = self.candidates - self.ladder.sizes[0]
         return f"{told}{f'; {out} cannot be begun' if out else ''}{short}"
 
     def document(self) -> dict[str, Any]:
         """As plain values, in seconds; the rungs with how many candidates are trained for how many epochs."""
-        rungs = zip(*self.ladder, strict=True) if self.ladder and self.candidates > 1 else ()
+        searched = self.ladder is not None and self.candidates > 1
+        rungs = zip(self.ladder.sizes, self.ladder.epochs, strict=True) if self.ladder and searched else ()
+        finals = list(self.ladder.finals) if self.ladder and searched else []
         parts = {"setup": self.setup, "singles": self.singles, "search": self.cost, "confirm": self.confirm}
         found = {"total": self.budget, **parts, "candidates": self.candidates, "rungs": [list(one) for one in rungs]}
         return found | ({"each": self.each, "trainings": self.trainings} if self.each else {})

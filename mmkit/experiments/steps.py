@@ -17,7 +17,8 @@ from mmkit.errors import MmkitError
 from mmkit.experiments.beside import Beside
 from mmkit.experiments.blending import FOLDER, blended, library
 from mmkit.experiments.breakdown import breakdown_of
-from mmkit.experiments.budget import Budget, Means
+from mmkit.experiments.budget import Budget
+from mmkit.experiments.means import Means
 from mmkit.experiments.costs import Costs, measure_costs
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of

@@ -27,7 +27,7 @@ from tempfile import TemporaryDirectory
 
 from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
-from mmkit.experiments.budget import Means, asked_of
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.forecast import SHORT, Forecast, forecast_of

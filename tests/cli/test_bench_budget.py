@@ -148,3 +148,10 @@ def test_an_interrupted_search_goes_on_to_the_same_end(tmp_path):
         other = cut[id_]
         assert (one.purpose, one.phase, one.index, one.rung) == (other.purpose, other.phase, other.index, other.rung)
         assert (one.validation, one.metrics) == (other.validation, other.metrics)
+
+
+@pytest.mark.parametrize("dry", [[], ["--dry-run"]])
+def test_several_runs_at_once_are_refused_also_by_a_dry_run(bench, tmp_path, dry):
+    code, out, err = bench(*SMALL, "--fusion", "concat", "--budget", "1h", "--workers", "2", *dry)
+    assert (code, out) == (2, "")
+    assert "leave out --workers and --engine, or --budget" in err
