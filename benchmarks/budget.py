@@ -32,8 +32,8 @@ from typing import Any
 from clipart import encoders
 
 from mmkit.experiments.budget import Budget, Candidate
-from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.halving import Price, shortened
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.plan import Plan, plan
 from mmkit.experiments.protocol import Attempt, Protocol, seed_of, split_of
 from mmkit.experiments.run import Run, execute

@@ -9,9 +9,9 @@ from contextlib import redirect_stdout
 
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
-from mmkit.experiments.means import asked_of
 from mmkit.experiments.dry_run import DryRun, dry_run
 from mmkit.experiments.forecast import Estimate, forecast_of
+from mmkit.experiments.means import asked_of
 from mmkit.experiments.outlook import Outlook, means_of, outlook_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan, one_line

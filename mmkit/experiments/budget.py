@@ -19,12 +19,12 @@ recorded once; the training that was cut off does not count.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from mmkit.experiments.finals import Setting, play, rounds
-from mmkit.experiments.halving import Ladder, Ledger, Price, cost, ladder, lengths, shortened, thinned, with_finals
+from mmkit.experiments.halving import Ladder, Ledger, cost, ladder, lengths, shortened, thinned, with_finals
 from mmkit.experiments.means import Means
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import MOST, Attempt, Protocol, seed_of

@@ -11,8 +11,9 @@ may be lucky. And the ladder is not given but chosen, of those that the time aff
 train to the end (one short training would leave the choice to chance): one that takes as many of the candidates as can
 be, and of these the one with the greatest product of the epochs of its first rung, the square of those of its last one
 and the number of trainings in its finals plus two. A short first rung favours high learning rates and what learns fast,
-a short last one stops before what learns late has learnt, and without finals luck decides. So a quarter goes on at
-once, to much longer trainings, where half of them would leave less time for these (`benchmarks/budget.py`).
+a short last one stops before what learns late has learnt, and without finals luck decides. That a quarter goes on at
+once, and not a half, did best of a few such rules for simulated learners that resemble those of
+`benchmarks/budget.py`: it leaves more time for longer trainings.
 """
 
 from __future__ import annotations

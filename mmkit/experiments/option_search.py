@@ -17,8 +17,8 @@ from dataclasses import dataclass, field, replace
 
 from mmkit.experiments.budget import Budget, Candidate
 from mmkit.experiments.finals import Setting
-from mmkit.experiments.means import Means
 from mmkit.experiments.halving import Price
+from mmkit.experiments.means import Means
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import Protocol, seed_of
 from mmkit.experiments.ranges import RATE, ranges_of, with_options

@@ -27,12 +27,12 @@ from tempfile import TemporaryDirectory
 
 from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
-from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.forecast import SHORT, Forecast, forecast_of
 from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import means_of, outlook_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan

@@ -11,7 +11,6 @@ import pytest
 import mmkit
 from mmkit.errors import UsageError
 from mmkit.experiments.budget import Budget
-from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.halving import (
     ROUNDS,
     Ladder,
@@ -25,6 +24,7 @@ from mmkit.experiments.halving import (
     thinned,
     with_finals,
 )
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
 from mmkit.experiments.protocol import Protocol, is_done
@@ -378,6 +378,8 @@ class TestOutlook:
         assert "set aside to confirm" in found.sentence()
         rungs = [f"{size} for {epochs} epochs" for size, epochs in zip(*found.ladder, strict=True)]
         assert f"24 candidates (combinations x 3 learning rates): {', then '.join(rungs)}" in found.sentence()
+        assert ", then the best 2 with a second seed" in found.sentence()
+        assert (found.document()["rungs"], found.document()["finals"]) == ([[24, 5], [6, 20]], [2])
 
     def test_time_is_set_aside_for_the_dearest(self):
         made = planned(2000)

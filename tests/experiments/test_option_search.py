@@ -11,8 +11,8 @@ import pytest
 from annotated_types import Ge, Gt, Interval, Le, Lt
 
 from mmkit.errors import UnavailableError, UsageError
-from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.halving import Price
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.option_search import FINALS, budget_of
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
