@@ -9,15 +9,15 @@ from contextlib import redirect_stdout
 
 from mmkit.cli.results import print_json, print_lines
 from mmkit.data.splits import splits_of
-from mmkit.experiments.budget import asked_of
 from mmkit.experiments.dry_run import DryRun, dry_run
 from mmkit.experiments.forecast import Estimate, forecast_of
+from mmkit.experiments.means import asked_of
 from mmkit.experiments.outlook import Outlook, means_of, outlook_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan, one_line
 from mmkit.experiments.protocol import counted, rounds
 from mmkit.experiments.search import Searched, search_runs
-from mmkit.experiments.suite import refuses_unseen
+from mmkit.experiments.suite import check_executor, refuses_unseen
 from mmkit.experiments.task_checks import check_task
 from mmkit.features.sharing import Shared
 from mmkit.records.verdicts import Terms
@@ -42,7 +42,11 @@ def show_dry_run(
 
     Returns:
         The exit code: 0 without errors, that of the errors if all have the same, else 1.
+
+    Raises:
+        UsageError: a budget with several runs at once, or one that is too small.
     """
+    check_executor(planned, executor)
     began = time.monotonic()
     told = ""
     with redirect_stdout(sys.stderr), Bars() as progress:  # what components print

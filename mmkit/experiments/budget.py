@@ -2,13 +2,15 @@
 
 Candidates are combinations, each with each of the learning rates. They are thinned out (`halving.py`) by their score on
 validation, from rung to rung with longer trainings; what goes no further is recorded as stopped, and compared with
-nothing. The rates of every single input climb the same rungs. The rungs are so chosen that there is time for
-confirmation: fresh seeds of the chosen fusion, taken for the dearest, and of every single input.
+nothing. The rates of every single input climb the same rungs.
 
-Of a combination that reached the last rung the rate and the number of epochs count that are best on validation, and so
-of every single input: no training is longer than those of the last rung, and a shorter one may be the best. With these
-it is confirmed, so what was chosen is what is measured. While there is time, the better half of the combinations of the
-last rung gets one seed more, as in a race, and the best mean is chosen.
+Of the combinations that reached the last rung, any rate and any number of epochs that was tried may be what is found:
+no training is longer than those of the last rung, and a shorter one may be the best. One seed may be lucky, so the best
+of these settings meet in finals (`finals.py`), and so do those of every single input. With the setting that wins a
+combination is confirmed, so what was chosen is what is measured.
+
+The rungs and the finals are so chosen that there is time for confirmation: fresh seeds of the chosen fusion, taken for
+the dearest, and of every single input. Where there is more time than was expected, the finals have more rounds.
 
 All decisions follow from what was measured before the first training, which the folder keeps in `budget.json`, and from
 the seconds in the records. So a search that was interrupted goes on as it would have gone on, and pays for what is
@@ -17,28 +19,20 @@ recorded once; the training that was cut off does not count.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
-from mmkit.experiments.halving import FACTORS, Ladder, Ledger, Price, cost, ladder, lengths, shortened, thinned
+from mmkit.experiments.finals import Setting, play, rounds
+from mmkit.experiments.halving import Ladder, Ledger, cost, ladder, lengths, shortened, thinned, with_finals
+from mmkit.experiments.means import Means
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import MOST, Attempt, Protocol, seed_of
 from mmkit.experiments.search import Searched, end_of, tried_of
 from mmkit.model.combination import Combination
 from mmkit.records.choice import criterion
 from mmkit.records.record import RateSearch, Record, Rung
-from mmkit.system.files import write_json
-from mmkit.system.hashing import fingerprint
 from mmkit.training.optimisation import Training
-
-FILE = "budget.json"
-SCHEMA = 1
-SEEDS = 5
-"""Seeds of the best combinations of a search, at most."""
 
 
 class Candidate(NamedTuple):
@@ -46,52 +40,6 @@ class Candidate(NamedTuple):
 
     combination: Combination
     training: Training
-
-
-@dataclass(frozen=True)
-class Means:
-    """What was measured before the first training, by which a budget is spent.
-
-    Args:
-        asked: what `asked_of` gives of the plan.
-        setup: seconds until the first training.
-        once: seconds of what is done once for all trainings, such as features of frozen encoders.
-        samples: of train.
-        prices: of each combination that can be built, by key.
-    """
-
-    asked: str
-    setup: float
-    once: float
-    samples: int
-    prices: Mapping[str, Price]
-
-    @staticmethod
-    def read(folder: Path, asked: str) -> Means | None:
-        """Those of a folder; None where it holds none of this plan, or they are damaged: then they are measured."""
-        try:
-            document = json.loads((folder / FILE).read_text("utf-8"))
-            if document["schema"] != SCHEMA or document["asked"] != asked:
-                return None
-            prices = {key: Price(*map(float, price)) for key, price in document["prices"].items()}
-            return Means(asked, float(document["setup"]), float(document["once"]), int(document["samples"]), prices)
-        except (OSError, ValueError, KeyError, TypeError):
-            return None
-
-    def write(self, folder: Path) -> None:
-        """Keep them in a folder.
-
-        Raises:
-            OSError: it cannot be written.
-        """
-        prices = {key: list(price) for key, price in self.prices.items()}
-        write_json(folder / FILE, {"schema": SCHEMA, **asdict(self), "prices": prices})
-
-
-def asked_of(plan: Plan) -> str:
-    """A hash of what determines how long trainings take; not of the budget, which may be raised in the same folder."""
-    asked = [[one.key for one in plan.all], asdict(plan.training), plan.settings.document(), str(plan.task)]
-    return fingerprint([*asked, *(["options"] if plan.search_options else [])])
 
 
 @dataclass
@@ -177,8 +125,8 @@ class Budget:
         found = self.rungs or Ladder((min(len(candidates), 2),), (1,))
         self.ledger.reserved += self.aside(found)
         own = self._of_one(found)
-        expected = sum(own.sizes) * len(self.plan.baselines) * self._chooses(own)
-        self._expect(protocol, expected + sum(found.sizes) * (len(candidates) > 1))
+        expected = sum([*own.sizes, *own.finals]) * len(self.plan.baselines) * self._chooses(own)
+        self._expect(protocol, expected + sum([*found.sizes, *found.finals]) * (len(candidates) > 1))
         for one in self.plan.baselines:
             self._single(protocol, one, own)
         if len(candidates) < 2:
@@ -191,13 +139,13 @@ class Budget:
             return only.combination
         last = self._climb(protocol, candidates[: found.sizes[0]], found)
         self._fail()
-        reached = dict.fromkeys(one.combination.key for one, _ in last)
-        best = [self._best_of(protocol, key) for key in reached]
-        return self._finals(protocol, _ranked(best)) if best else None
+        settings = self._settings({one.combination.key for one in last})
+        return self._finals(protocol, settings)
 
     def _of_one(self, rungs: Ladder) -> Ladder:
-        """The rungs of the learning rates of one single input."""
-        return Ladder(thinned(max(1, len(self.plan.rates)), len(rungs.epochs), FACTORS[0]), rungs.epochs)
+        """The rungs of the learning rates of one single input, of which about a half go on; and its finals."""
+        own = Ladder(thinned(max(1, len(self.plan.rates)), len(rungs.epochs), 2, 2), rungs.epochs)
+        return with_finals(own, rungs.finals)
 
     def _chooses(self, own: Ladder) -> bool:
         """Whether there is anything to choose for a single input."""
@@ -216,16 +164,15 @@ class Budget:
         return self.means.prices[one.key].seconds(epochs) if one.key in self.means.prices else 0.0
 
     def _attempt(
-        self, protocol: Protocol, one: Candidate, rung: Rung | None, index: int = 0, *, tests: bool = True
+        self, protocol: Protocol, one: Candidate, rung: Rung, index: int = 0, *, last: bool, tests: bool = True
     ) -> Record:
         """A training of the search, which is paid from the ledger; the full protocol has it read test, if it may."""
         seed = seed_of(self.plan.base, protocol.split, "search", index)
-        last = rung is None or rung.number == rung.of
         tested = tests and last and self.plan.protocol == "full" and one.combination in self.plan.combinations
-        training = one.training if rung is None else shortened(one.training, rung.epochs, self.whole)
+        training = shortened(one.training, rung.epochs, self.whole)
         run = protocol.plan.run(one.combination, seed, training)
         record = protocol.do(Attempt(run, "search", index, tested=tested, rung=rung, kept=last))
-        self.ledger.paid(self._price(one.combination, self._epochs(training)), record.seconds or 0.0)
+        self.ledger.paid(self._price(one.combination, rung.epochs), record.seconds or 0.0)
         self.ledger.reserved -= self._once
         self._once = 0.0
         self._tried[record.id] = one, record
@@ -239,42 +186,42 @@ class Budget:
         rates = self.plan.rates or (self.plan.training.lr,)
         candidates = [Candidate(one, replace(self.plan.training, lr=rate)) for rate in rates]
         self.ledger.reserved -= cost([self.means.prices[one.key]] * len(candidates), rungs)
-        if self._climb(protocol, candidates, rungs):
-            best, _ = self._best_of(protocol, one.key)
+        self._climb(protocol, candidates, rungs)
+        if settings := self._settings({one.key}):
+            best = self._more_seeds(protocol, settings, rungs.finals)[0]
+            self._found(protocol, best)
             shorter = self._price(one, rungs.epochs[-1]) - self._price(one, self._epochs(best.training))
             self.ledger.reserved -= self.seeds * shorter
 
-    def _best_of(self, protocol: Protocol, key: str) -> tuple[Candidate, Record]:
-        """The training of a combination that is best on validation, of all of its rates and epochs; it is noted."""
-        tried = [(one, record) for one, record in self._tried.values() if one.combination.key == key]
-        one, record = _ranked(tried)[0]
-        epochs = self.whole if record.rung is None else record.rung.epochs
-        chosen = Candidate(one.combination, shortened(one.training, epochs, self.whole))
-        self._found(protocol, chosen, tried)
-        return chosen, self._marked(record, stopped=False)
+    def _settings(self, keys: Collection[str]) -> list[Setting]:
+        """What was tried of some combinations and completed, each with its record."""
+        return [
+            Setting(one.combination, shortened(one.training, record.rung.epochs, self.whole), [record])
+            for one, record in self._tried.values()
+            if one.combination.key in keys and record.status == "ok" and record.rung is not None
+        ]
 
-    def _climb(
-        self, protocol: Protocol, candidates: Sequence[Candidate], plan: Ladder
-    ) -> list[tuple[Candidate, Record]]:
-        """Do the rungs; those that are left on the last one, the best first, with their record there."""
+    def _climb(self, protocol: Protocol, candidates: Sequence[Candidate], plan: Ladder) -> list[Candidate]:
+        """Do the rungs; those that are left on the last one."""
         left = list(candidates)
         last: dict[tuple[str, float], tuple[Candidate, Record]] = {}
         for number, epochs in enumerate(plan.epochs):
-            self._expect(protocol, sum([len(left), *plan.sizes[number + 1 :]]))
+            self._expect(protocol, sum([len(left), *plan.sizes[number + 1 :], *plan.finals]))
             now: list[tuple[Candidate, Record]] = []
             for one in left:
                 if len(now) > 1 and not self.ledger.affords(self._price(one.combination, epochs)):
                     break
-                now.append((one, self._attempt(protocol, one, Rung(number + 1, len(plan.epochs), epochs, self.whole))))
+                rung = Rung(number + 1, len(plan.epochs), epochs, self.whole)
+                now.append((one, self._attempt(protocol, one, rung, last=rung.number == rung.of)))
                 last[_key(one)] = now[-1]
-            left = [one for one, _ in _ranked(now)]
+            left = _best(now)
             if number + 1 < len(plan.epochs):
                 left = left[: self._affordable(left, plan, number + 1)]
             on = [_key(one) for one in left]
             last = {key: (one, self._marked(record, stopped=key not in on)) for key, (one, record) in last.items()}
             if len(left) < min(2, len(candidates)):
                 break
-        return [last[_key(one)] for one in left]
+        return left
 
     def _affordable(self, left: Sequence[Candidate], plan: Ladder, number: int) -> int:
         """How many of those that are left can go on to a rung: as planned, or fewer, where trainings took longer."""
@@ -283,43 +230,52 @@ class Budget:
             for size in plan.sizes[number + 1 :]:
                 sizes.append(min(size, sizes[-1]))
             prices = [self.means.prices[one.combination.key] for one in left]
-            if self.ledger.affords(cost(prices, Ladder(tuple(sizes), plan.epochs[number:]))):
+            if self.ledger.affords(cost(prices, Ladder(tuple(sizes), plan.epochs[number:], plan.finals))):
                 return count
         return 1
 
-    def _finals(self, protocol: Protocol, found: Sequence[tuple[Candidate, Record]]) -> Combination | None:
-        """More seeds of the best combinations, each with its best rate, while there is time; the best mean."""
-        records: dict[str, list[Record]] = {}
-        for one, record in found:
-            attempt = protocol.of(one.combination, "search", 0, tested=bool(record.metrics))
-            records[one.combination.key] = [protocol.take(attempt, record)]
-        left, index = [one for one, _ in found], 1
-        while len(left) > 1 and index < SEEDS:
-            left = _best(left, records)[: max(2, math.ceil(len(left) / 2))]
-            prices = (self._price(one.combination, self._epochs(one.training)) for one in left)
-            if not self.ledger.affords(sum(prices)):
-                break
-            self._expect(protocol, len(left))
-            for one in left:
-                records[one.combination.key].append(self._attempt(protocol, one, None, index))
-            left = [one for one in left if records[one.combination.key][-1].status == "ok"]
-            index += 1
-        good = [
-            one for one in _best(left, records) if all(each.status == "ok" for each in records[one.combination.key])
-        ]
-        return good[0].combination if good else None
+    def _more_seeds(self, protocol: Protocol, settings: Sequence[Setting], sizes: Sequence[int]) -> list[Setting]:
+        """The finals of settings; the winner first."""
 
-    def _found(self, protocol: Protocol, one: Candidate, tried: Sequence[tuple[Candidate, Record]]) -> None:
+        def affords(several: Sequence[Setting]) -> bool:
+            return self.ledger.affords(sum(self._price(one.combination, self._epochs(one.training)) for one in several))
+
+        def train(several: Sequence[Setting], index: int) -> list[Record]:
+            self._expect(protocol, len(several))
+            return [self._again(protocol, one, index) for one in several]
+
+        return play(settings, sizes, affords, train)
+
+    def _again(self, protocol: Protocol, one: Setting, index: int) -> Record:
+        """A training of a setting with one more seed."""
+        candidate, record = self._tried[one.records[0].id]
+        assert record.rung is not None  # noqa: S101 (trainings of a search have one)
+        return self._attempt(protocol, candidate, replace(record.rung, stopped=False), index, last=True)
+
+    def _finals(self, protocol: Protocol, settings: Sequence[Setting]) -> Combination | None:
+        """The combination that wins the finals; of each, the trainings of its best setting are compared."""
+        best: dict[str, Setting] = {}
+        for one in self._more_seeds(protocol, settings, rounds()):
+            best.setdefault(one.combination.key, one)
+        for one in best.values():
+            self._found(protocol, one)
+            for index, record in enumerate(one.records):
+                protocol.take(protocol.of(one.combination, "search", index, tested=bool(record.metrics)), record)
+        return next((one.combination for one in best.values()), None)
+
+    def _found(self, protocol: Protocol, one: Setting) -> None:
         """Note the training of a combination, and how its rate and epochs were chosen."""
+        key, lr = one.combination.key, one.training.lr
+        one.records = [self._marked(record, stopped=False) for record in one.records]
+        tried = [(other, record) for other, record in self._tried.values() if other.combination.key == key]
         by = criterion(record for _, record in tried)
         each = [
             tried_of(record, other.training.lr, self.whole if record.rung is None else record.rung.epochs, by)
             for other, record in tried
         ]
-        seed, lr = seed_of(self.plan.base, protocol.split, "search", 0), one.training.lr
         end = end_of(lr, self.plan.rates) if self.plan.rates else None
-        told = RateSearch(seed, by.metric, each, lr, self._epochs(one.training), end)
-        self.searched.add(one.combination.key, one.training, told)
+        seed = seed_of(self.plan.base, protocol.split, "search", 0)
+        self.searched.add(key, one.training, RateSearch(seed, by.metric, each, lr, self._epochs(one.training), end))
 
     def _marked(self, record: Record, *, stopped: bool) -> Record:
         """A record that says whether its candidate was stopped: a larger budget may take up one that was."""
@@ -348,14 +304,8 @@ def _key(one: Candidate) -> tuple[str, float]:
     return one.combination.key, one.training.lr
 
 
-def _ranked(found: Sequence[tuple[Candidate, Record]]) -> list[tuple[Candidate, Record]]:
+def _best(tried: Sequence[tuple[Candidate, Record]]) -> list[Candidate]:
     """Those that were completed, the best on validation first."""
-    good = [one for one in found if one[1].status == "ok"]
+    good = [one for one in tried if one[1].status == "ok"]
     by = criterion(record for _, record in good)
-    return sorted(good, key=lambda one: by.score([one[1]]), reverse=True)
-
-
-def _best(left: Sequence[Candidate], records: Mapping[str, Sequence[Record]]) -> list[Candidate]:
-    """The candidates, the best mean on validation first."""
-    by = criterion(record for one in left for record in records[one.combination.key])
-    return sorted(left, key=lambda one: by.score(records[one.combination.key]), reverse=True)
+    return [one for one, record in sorted(good, key=lambda one: by.score([one[1]]), reverse=True)]

@@ -1,20 +1,24 @@
 """Successive halving: how many trainings, and of which length, a time affords. Arithmetic alone, nothing is trained.
 
 Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", AISTATS 2016,
-https://arxiv.org/abs/1502.07943: all candidates are trained for a short time, the better half for twice that, and so
+https://arxiv.org/abs/1502.07943: all candidates are trained for a short time, the best of them for a longer one, and so
 on.
 
-Three things differ. A training starts anew at each length, since its rate decays along a cosine to zero and cannot just
-go on; so each is complete in itself, and may be what is found. The last rung may be shorter than a whole training. And
-the ladder is not given but chosen: of those that the time affords, and that have several rungs or train to the end
-(one short training would leave the choice to chance), one that takes as many of the candidates as can be,
-and of these the one whose first rung times the square of its last one is longest. A short first rung favours high
-learning rates and what learns fast, a short last one leaves the choice among the best to chance. The square is what did
-best of a few such rules on three splits of clipart (`benchmarks/budget.py`), though not by much.
+Four things differ. A training starts anew at each length, since its rate decays along a cosine to zero and cannot just
+go on; so each is complete in itself, and may be what is found. The last rung may be shorter than a whole training.
+After it come finals: the best settings, each a combination with its rate and its epochs, get more seeds, since one seed
+may be lucky. And the ladder is not given but chosen, of those that the time affords, and that have several rungs or
+train to the end (one short training would leave the choice to chance): one that takes as many of the candidates as can
+be, and of these the one with the greatest product of the epochs of its first rung, the square of those of its last one
+and the number of trainings in its finals plus two. A short first rung favours high learning rates and what learns fast,
+a short last one stops before what learns late has learnt, and without finals luck decides. That a quarter goes on at
+once, and not a half, did best of a few such rules for simulated learners that resemble those of
+`benchmarks/budget.py`: it leaves more time for longer trainings.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
 from collections.abc import Callable, Sequence
@@ -23,10 +27,14 @@ from typing import NamedTuple
 
 from mmkit.training.optimisation import Training
 
-FACTORS = (2, 3, 4)
-"""From rung to rung a half, a third or a quarter of the candidates goes on."""
-STEPS = (1, 2)
-"""From rung to rung trainings are twice as long, or four times."""
+FACTOR = 4
+"""From rung to rung one of so many candidates goes on."""
+RUNGS = 3
+"""At most."""
+FINALISTS = 4
+"""Candidates of the last rung, at least, and settings of the finals, at most."""
+ROUNDS = ((FINALISTS, 2), (2,), ())
+"""How many settings get a second seed and a third, with more time and with less."""
 KNOWN = 3
 """Trainings after which what they took corrects what is expected of others."""
 
@@ -48,10 +56,12 @@ class Ladder(NamedTuple):
     Args:
         sizes: how many candidates are trained on each rung, the most first.
         epochs: of their trainings there, the fewest first.
+        finals: how many of the best settings get one more seed after that, round by round.
     """
 
     sizes: tuple[int, ...]
     epochs: tuple[int, ...]
+    finals: tuple[int, ...] = ()
 
 
 def lengths(epochs: int) -> list[int]:
@@ -66,36 +76,31 @@ def lengths(epochs: int) -> list[int]:
     return found
 
 
-def thinned(count: int, rungs: int, factor: int) -> tuple[int, ...]:
-    """How many of so many candidates reach each rung; at least two, that the last one has a choice.
+def thinned(count: int, rungs: int, factor: int = FACTOR, least: int = FINALISTS) -> tuple[int, ...]:
+    """How many of so many candidates reach each rung; on the last one a few at least, that it has a choice.
 
-    >>> thinned(36, 4, 2), thinned(36, 3, 4), thinned(3, 3, 2), thinned(1, 2, 2)
-    ((36, 18, 9, 5), (36, 9, 3), (3, 2, 2), (1, 1))
+    >>> thinned(36, 3), thinned(3, 3), thinned(3, 3, 2, 2), thinned(1, 2)
+    ((36, 9, 4), (3, 3, 3), (3, 2, 2), (1, 1))
     """
     sizes = [count]
     while len(sizes) < rungs:
-        sizes.append(min(count, max(2, math.ceil(sizes[-1] / factor))))
+        sizes.append(min(count, max(least, math.ceil(sizes[-1] / factor))))
     return tuple(sizes)
 
 
-def shapes(epochs: int) -> list[tuple[tuple[int, ...], int]]:
-    """The rungs that a ladder can have, by their epochs, and the share that goes on as one of so many.
+def shapes(epochs: int) -> list[tuple[int, ...]]:
+    """The rungs that a ladder can have, by their epochs.
 
     Args:
         epochs: of a whole training.
     """
-    every = lengths(epochs)
-    rungs = dict.fromkeys(
-        tuple(every[first : last + 1 : step])
-        for step in STEPS
-        for last in range(len(every))
-        for first in range(last, -1, -step)
-    )
-    return [(at, factor) for at in rungs for factor in (FACTORS if len(at) > 1 else FACTORS[:1])]
+    return [at for rungs in range(1, RUNGS + 1) for at in itertools.combinations(lengths(epochs), rungs)]
 
 
 def cost(prices: Sequence[Price], ladder: Ladder) -> float:
     """The expected seconds of a ladder: of the first rung those of its candidates, of others the mean of them.
+
+    A setting of the finals may be one of the last rung, and is taken for one.
 
     Args:
         prices: of the candidates; the first ones take part.
@@ -103,7 +108,7 @@ def cost(prices: Sequence[Price], ladder: Ladder) -> float:
     """
     taking = prices[: ladder.sizes[0]]
     total = Price(sum(price.start for price in taking), sum(price.epoch for price in taking))
-    rungs = zip(ladder.sizes, ladder.epochs, strict=True)
+    rungs = [*zip(ladder.sizes, ladder.epochs, strict=True), (sum(ladder.finals), ladder.epochs[-1])]
     return sum(size / len(taking) * total.seconds(epochs) for size, epochs in rungs)
 
 
@@ -120,18 +125,29 @@ def ladder(
         beside: the expected seconds of what is done beside the search, by its rungs.
     """
     every = shapes(epochs)
-    choosing = [(at, factor) for at, factor in every if len(at) > 1 or at[-1] == epochs]
+    choosing = [at for at in every if len(at) > 1 or at[-1] == epochs]
     for count, taken in [(count, taken) for taken in (choosing, every) for count in range(len(prices), 1, -1)]:
-        found = [(Ladder(thinned(count, len(at), factor), at), factor) for at, factor in taken]
-        afforded = [(one, factor) for one, factor in found if cost(prices, one) + beside(one) <= seconds]
+        found = [with_finals(Ladder(thinned(count, len(at)), at), finals) for at in taken for finals in ROUNDS]
+        afforded = [one for one in found if cost(prices, one) + beside(one) <= seconds]
         if afforded:
-            return max(afforded, key=lambda each: _preferred(each[0], each[1]))[0]
+            return max(afforded, key=_preferred)
     return None
 
 
-def _preferred(one: Ladder, factor: int) -> tuple[int, int, int, int]:
+def with_finals(one: Ladder, finals: Sequence[int]) -> Ladder:
+    """A ladder with finals, of no more settings than it has tried.
+
+    >>> with_finals(Ladder((3,), (40,)), (4, 2)).finals
+    (3, 2)
+    """
+    tried = sum(one.sizes)
+    return one._replace(finals=tuple(min(size, tried) for size in finals))
+
+
+def _preferred(one: Ladder) -> tuple[int, int, int, int]:
     """The greatest is preferred, of ladders that take as many candidates."""
-    return one.epochs[0] * one.epochs[-1] ** 2, one.epochs[-1], -factor, -len(one.epochs)
+    finals = sum(one.finals)
+    return one.epochs[0] * one.epochs[-1] ** 2 * (2 + finals), one.epochs[-1], finals, -len(one.epochs)
 
 
 def shortened(training: Training, epochs: int, whole: int) -> Training:

@@ -15,8 +15,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
-from mmkit.experiments.budget import Budget, Candidate, Means
+from mmkit.experiments.budget import Budget, Candidate
+from mmkit.experiments.finals import Setting
 from mmkit.experiments.halving import Price
+from mmkit.experiments.means import Means
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import Protocol, seed_of
 from mmkit.experiments.ranges import RATE, ranges_of, with_options
@@ -133,7 +135,8 @@ class OptionSearch(Budget):
         self._priced(combination, self.means.prices[track.origin.key])
         self._expect(protocol, self._more(tracks))
         candidate = Candidate(combination, training)
-        record = self._attempt(protocol, candidate, Rung(1, 1, self.whole, self.whole), tests=False)
+        rung = Rung(1, 1, self.whole, self.whole)
+        record = self._attempt(protocol, candidate, rung, last=True, tests=False)
         track.tried.append((candidate, record))
         track.study.tell(criterion([record]).score([record]) if record.status == "ok" else None)
 
@@ -149,10 +152,10 @@ class OptionSearch(Budget):
     def _priced(self, one: Combination, price: Price) -> None:
         self.means = replace(self.means, prices={**self.means.prices, one.key: price})
 
-    def _settle(self, protocol: Protocol, tracks: Sequence[Track]) -> list[tuple[Candidate, Record]]:
-        """Put the best setting of each combination in its place; those of fusions with their records."""
+    def _settle(self, protocol: Protocol, tracks: Sequence[Track]) -> list[Setting]:
+        """Put the best setting of each combination in its place; those of fusions."""
         places: dict[str, Combination] = {}
-        found: dict[str, tuple[Candidate, Record]] = {}
+        found: dict[str, Setting] = {}
         for track in tracks:
             best = track.best(self._now(track.origin))
             if best is None:
@@ -166,11 +169,14 @@ class OptionSearch(Budget):
             places[track.origin.key] = one.combination
             self._told(protocol, one, track)
             if track.origin.fusion is not None:
-                found.setdefault(one.combination.key, best)
+                found.setdefault(one.combination.key, Setting(one.combination, one.training, [record]))
         self.plan = protocol.plan = placed(self.plan, places.get)
         self._chosen = True
         self.ledger.reserved = self.confirm(self.whole)
         return list(found.values())
+
+    def _found(self, protocol: Protocol, one: Setting) -> None:
+        """Nothing more to note: how the options of a combination were chosen is told when it is settled."""
 
     def _failed(self, track: Track) -> None:
         """Record a fusion as failed of which all trainings have failed; a single input is tried again to confirm."""

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from mmkit.errors import UsageError
-from mmkit.experiments.budget import Means
 from mmkit.experiments.forecast import Forecast, seconds_of_run
 from mmkit.experiments.halving import Ladder, Price, cost, shortened
+from mmkit.experiments.means import Means
 from mmkit.experiments.option_search import FINALS, OptionSearch, budget_of
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.search import Searched
@@ -19,6 +19,8 @@ from mmkit.system.times import in_words
 
 ROOM = 1.1
 """What a budget that is too small is told to have, above what was estimated."""
+ORDINALS = ("second", "third")
+"""Of the seeds of finals for which time is set aside."""
 
 
 def means_of(plan: Plan, asked: str, forecast: Forecast, *, setup: float) -> Means:
@@ -99,15 +101,21 @@ class Outlook:
             for size, epochs in zip(self.ladder.sizes, self.ladder.epochs, strict=True)
         ]
         rates = f" (combinations x {len(self.plan.rates)} learning rates)" if len(self.plan.rates) > 1 else ""
-        told += f"; in {_said(rest)} that are left, {self.candidates} candidates{rates}: {', then '.join(rungs)}"
+        finals = [
+            f"the best {size} with a {each} seed" for size, each in zip(self.ladder.finals, ORDINALS, strict=False)
+        ]
+        told += f"; in {_said(rest)} that are left, {self.candidates} candidates{rates}: "
+        told += ", then ".join([*rungs, *finals])
         out = self.candidates - self.ladder.sizes[0]
         return f"{told}{f'; {out} cannot be begun' if out else ''}{short}"
 
     def document(self) -> dict[str, Any]:
-        """As plain values, in seconds; the rungs with how many candidates are trained for how many epochs."""
-        rungs = zip(*self.ladder, strict=True) if self.ladder and self.candidates > 1 else ()
+        """As plain values, in seconds: of rungs how many are trained for how many epochs, of finals how many again."""
+        ladder = self.ladder if self.ladder and self.candidates > 1 else Ladder((), ())
+        rungs = [list(one) for one in zip(ladder.sizes, ladder.epochs, strict=True)]
         parts = {"setup": self.setup, "singles": self.singles, "search": self.cost, "confirm": self.confirm}
-        found = {"total": self.budget, **parts, "candidates": self.candidates, "rungs": [list(one) for one in rungs]}
+        found = {"total": self.budget, **parts, "candidates": self.candidates, "rungs": rungs}
+        found["finals"] = list(ladder.finals)
         return found | ({"each": self.each, "trainings": self.trainings} if self.each else {})
 
 

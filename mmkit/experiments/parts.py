@@ -9,8 +9,8 @@ from pathlib import Path
 
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import UsageError
-from mmkit.experiments.budget import Means, asked_of
 from mmkit.experiments.identity import check_belongs, check_identity, fold_of
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.option_search import budget_of
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.protocol import MOST, Done, SoFar, seed_of, so_far, split_of

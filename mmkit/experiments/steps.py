@@ -17,12 +17,13 @@ from mmkit.errors import MmkitError
 from mmkit.experiments.beside import Beside
 from mmkit.experiments.blending import FOLDER, blended, library
 from mmkit.experiments.breakdown import breakdown_of
-from mmkit.experiments.budget import Budget, Means
+from mmkit.experiments.budget import Budget
 from mmkit.experiments.costs import Costs, measure_costs
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.jobs import Context, Job, Place, Result
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.means import Means
 from mmkit.experiments.option_search import budget_of
 from mmkit.experiments.parts import Part, seeds_of_all
 from mmkit.experiments.plan import Plan
@@ -480,7 +481,10 @@ def _place(attempt: Attempt) -> str:
     if rung is None:
         return f"{'race' if attempt.phase == 'search' else 'seed'} {attempt.index + 1}"
     epochs = f"{rung.epochs} epoch{'s' * (rung.epochs > 1)}"
-    return f"{f'rung {rung.number} of {rung.of}, ' if rung.of > 1 else ''}lr {training.lr:g}, {epochs}"
+    place = f"rung {rung.number} of {rung.of}, " if rung.of > 1 else ""
+    if attempt.index:
+        place = f"finals, seed {attempt.index + 1}, "
+    return f"{place}lr {training.lr:g}, {epochs}"
 
 
 def _outcome(record: Record) -> str:

@@ -27,12 +27,12 @@ from tempfile import TemporaryDirectory
 
 from mmkit.data.splits import Splits, built
 from mmkit.errors import MmkitError, UsageError
-from mmkit.experiments.budget import Means, asked_of
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.forecast import SHORT, Forecast, forecast_of
 from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import means_of, outlook_of
 from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import Plan
@@ -393,13 +393,22 @@ def _common(cache: Path | None, executor: Executor) -> Iterator[Path | None]:
         yield Path(folder)
 
 
-def _check_asked(plan: Plan, executor: Executor, *, save: bool, tensorboard: bool, modes: bool, cost: bool) -> None:
-    """Refuse what does not go together."""
+def check_executor(plan: Plan, executor: Executor) -> None:
+    """Refuse to search within a budget by several runs at once.
+
+    Raises:
+        UsageError: it was asked for.
+    """
     if plan.budget is not None and not isinstance(executor, Serial):
         raise UsageError(
             "a search within a budget decides by what each run took, one after the other; leave out --workers and "
             "--engine, or --budget"
         )
+
+
+def _check_asked(plan: Plan, executor: Executor, *, save: bool, tensorboard: bool, modes: bool, cost: bool) -> None:
+    """Refuse what does not go together."""
+    check_executor(plan, executor)
     if save and plan.folds:
         raise UsageError(
             f"--save keeps one model of each combination, and of {len(plan.folds)} folds each has seen only a part of "

@@ -149,10 +149,10 @@ class Tried:
 
 @dataclass(frozen=True)
 class RateSearch:
-    """How the learning rate of a combination was chosen: on validation, by one seed that no confirmed run has.
+    """How the learning rate of a combination was chosen: on validation, by seeds that no confirmed run has.
 
     Args:
-        seed: of the search's trainings.
+        seed: of the search's trainings; within a budget the best settings get more seeds.
         metric: on validation, by which the rates were compared.
         tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one.
         lr: the chosen rate.

@@ -10,8 +10,21 @@ import pytest
 
 import mmkit
 from mmkit.errors import UsageError
-from mmkit.experiments.budget import Budget, Means, asked_of
-from mmkit.experiments.halving import Ladder, Ledger, Price, cost, ladder, lengths, shapes, shortened, thinned
+from mmkit.experiments.budget import Budget
+from mmkit.experiments.halving import (
+    ROUNDS,
+    Ladder,
+    Ledger,
+    Price,
+    cost,
+    ladder,
+    lengths,
+    shapes,
+    shortened,
+    thinned,
+    with_finals,
+)
+from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
 from mmkit.experiments.protocol import Protocol, is_done
@@ -98,27 +111,37 @@ def good(name, lr, epochs):
 class TestArithmetic:
     def test_rungs_by_hand(self):
         assert lengths(40) == [1, 2, 3, 5, 10, 20, 40]
-        assert thinned(24, 4, 2) == (24, 12, 6, 3)
-        # 24 for 5 epochs, 12 for 10, 6 for 20, 3 for 40
-        by_hand = 24 * (1 + 5 / 4) + 12 * (1 + 10 / 4) + 6 * (1 + 20 / 4) + 3 * (1 + 40 / 4)
-        assert cost([Price(1, 0.25)] * 24, Ladder((24, 12, 6, 3), (5, 10, 20, 40))) == pytest.approx(by_hand)
+        assert thinned(24, 3) == (24, 6, 4)
+        # 24 for 5 epochs, 6 for 10, 4 for 40, then six more seeds
+        by_hand = 24 * (1 + 5 / 4) + 6 * (1 + 10 / 4) + 4 * (1 + 40 / 4)
+        assert cost([Price(1, 0.25)] * 24, Ladder((24, 6, 4), (5, 10, 40))) == pytest.approx(by_hand)
+        by_hand += 6 * (1 + 40 / 4)
+        assert cost([Price(1, 0.25)] * 24, Ladder((24, 6, 4), (5, 10, 40), (4, 2))) == pytest.approx(by_hand)
 
     def test_a_first_rung_costs_what_its_own_candidates_cost_and_later_ones_the_mean(self):
         prices = [Price(0, 1), Price(0, 3)]
         assert cost(prices, Ladder((2, 1), (10, 20))) == 10 * 1 + 10 * 3 + 20 * 2
 
-    def test_rungs_are_twice_or_four_times_as_long_as_the_one_before(self):
-        assert {at for at, _ in shapes(4)} == {(1,), (2,), (4,), (1, 2), (2, 4), (1, 4), (1, 2, 4)}
-        assert {factor for at, factor in shapes(4) if at == (1, 4)} == {2, 3, 4}
+    def test_rungs_may_be_of_any_lengths(self):
+        assert set(shapes(4)) == {(1,), (2,), (4,), (1, 2), (2, 4), (1, 4), (1, 2, 4)}
+        assert max(map(len, shapes(40))) == 3
+
+    def test_no_more_settings_meet_in_finals_than_were_tried(self):
+        assert with_finals(Ladder((24, 6), (1, 10)), (4, 2)).finals == (4, 2)
+        assert with_finals(Ladder((3,), (40,)), (4, 2)).finals == (3, 2)
 
     @pytest.mark.parametrize("count", [2, 3, 7, 24])
     @pytest.mark.parametrize("share", [0.01, 0.05, 0.1, 0.2, 0.5, 0.9, 1.0, 3.0])
     def test_the_ladder_for_most_candidates_with_the_longest_ends(self, count, share):
         prices, seconds = [Price(START, EPOCH)] * count, share * count * EACH
         found = ladder(prices, WHOLE, seconds)
+
+        def worth(one):
+            return one.epochs[0] * one.epochs[-1] ** 2 * (2 + sum(one.finals))
+
         possible = [
-            Ladder(thinned(many, len(at), factor), at)
-            for (at, factor), many in itertools.product(shapes(WHOLE), range(2, count + 1))
+            with_finals(Ladder(thinned(many, len(at)), at), finals)
+            for at, many, finals in itertools.product(shapes(WHOLE), range(2, count + 1), ROUNDS)
         ]
         affordable = [one for one in possible if cost(prices, one) <= seconds]
         # One short training is no ladder, unless there is time for nothing else.
@@ -127,12 +150,12 @@ class TestArithmetic:
             assert found is None
             return
         most = max(one.sizes[0] for one in affordable)
-        longest = max(one.epochs[0] * one.epochs[-1] ** 2 for one in affordable if one.sizes[0] == most)
-        assert (found.sizes[0], found.epochs[0] * found.epochs[-1] ** 2) == (most, longest)
+        assert found.sizes[0] == most
+        assert worth(found) == max(worth(one) for one in affordable if one.sizes[0] == most)
         assert cost(prices, found) <= seconds
 
     def test_where_there_is_time_all_are_trained_to_the_end(self):
-        assert ladder([Price(START, EPOCH)] * 24, WHOLE, 24 * EACH) == Ladder((24,), (WHOLE,))
+        assert ladder([Price(START, EPOCH)] * 24, WHOLE, (24 + 6) * EACH) == Ladder((24,), (WHOLE,), (4, 2))
 
     def test_all_take_part_before_any_is_trained_to_the_end(self):
         found = ladder([Price(0.0, 1.0)] * 24, WHOLE, 24 * WHOLE / 16)
@@ -348,13 +371,15 @@ class TestOutlook:
         found = outlook_of(made, means_of(made))
         last = found.ladder.epochs[-1]
         assert found.confirm == 5 * 3 * (START + last * EPOCH)
-        assert found.singles == 2 * sum(
-            size * (START + epochs * EPOCH) for size, epochs in zip((3, 2, 2, 2, 2), found.ladder.epochs, strict=False)
-        )
+        sizes = zip((3, 2, 2), found.ladder.epochs, strict=False)
+        rungs = sum(size * (START + epochs * EPOCH) for size, epochs in sizes)
+        assert found.singles == 2 * (rungs + sum(found.ladder.finals) * (START + last * EPOCH))
         assert found.cost <= 450 - 10 - found.confirm - found.singles
         assert "set aside to confirm" in found.sentence()
-        rungs = [f"{size} for {epochs} epochs" for size, epochs in zip(*found.ladder, strict=True)]
+        rungs = [f"{size} for {epochs} epochs" for size, epochs in zip(*found.ladder[:2], strict=True)]
         assert f"24 candidates (combinations x 3 learning rates): {', then '.join(rungs)}" in found.sentence()
+        assert ", then the best 2 with a second seed" in found.sentence()
+        assert (found.document()["rungs"], found.document()["finals"]) == ([[24, 5], [6, 40]], [2])
 
     def test_time_is_set_aside_for_the_dearest(self):
         made = planned(2000)
