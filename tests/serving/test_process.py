@@ -1,5 +1,6 @@
 """`mmkit serve` as a process: what it says, who may ask, how it ends, and how a model is exchanged."""
 
+import asyncio
 import http.client
 import json
 import shutil
@@ -100,6 +101,25 @@ def test_what_it_says_and_that_it_ends_well(process, folders):
     assert told[1] == "mmkit: ended; requests answered: 1"
     assert "secret" not in one.told
     assert "127.0.0.1 " not in told[0]
+
+
+def test_small_pieces_of_an_answer_are_sent_at_once():
+    """In a connection that is kept, the body does not wait until the client has acknowledged the head."""
+
+    async def asked(place):
+        found = asyncio.get_running_loop().create_future()
+
+        def connected(_, writer):
+            found.set_result(writer.get_extra_info("socket").getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            writer.close()
+
+        async with await asyncio.start_server(connected, sock=place):
+            _, writer = await asyncio.open_connection(*place.getsockname()[:2])
+            writer.close()
+            return await found
+
+    with Address(port=0).bound() as place:
+        assert asyncio.run(asked(place)) != 0
 
 
 def test_it_tells_its_address_once_it_listens(folders):
