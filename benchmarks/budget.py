@@ -174,18 +174,29 @@ def measured(pool: Pool) -> dict[str, Any]:
     return found
 
 
-def differences(splits: list[dict[str, Any]], share: float, other: str) -> dict[str, Any]:
-    """How much better halving is than another way, by metric: mean over splits, its standard error, and each."""
+def differences(splits: list[dict[str, Any]], shares: Sequence[float], other: str) -> dict[str, Any]:
+    """How much better halving is than another way, by metric: mean over splits, its standard error, and each.
+
+    Of several shares the mean of a split counts, over those in which both ways have found something.
+    """
+    pairs = [(f"halving, {share:g}", f"{other}, {share:g}") for share in shares]
+    pairs = [(ours, others) for ours, others in pairs if all(ours in one and others in one for one in splits)]
     told: dict[str, Any] = {}
-    for metric in FIGURES:
+    for metric in FIGURES if pairs else ():
         sign = 1 if metric == "accuracy" else -1
-        ours, others = f"halving, {share:g}", f"{other}, {share:g}"
-        if any(name not in one for one in splits for name in (ours, others)):
-            return {}  # one of the two has found nothing within so few epochs
-        each = [sign * (one[ours]["test"][metric] - one[others]["test"][metric]) for one in splits]
+        each = [
+            sign * statistics.fmean(one[ours]["test"][metric] - one[others]["test"][metric] for ours, others in pairs)
+            for one in splits
+        ]
         error = statistics.stdev(each) / len(each) ** 0.5
         told[metric] = {"mean": statistics.fmean(each), "standard_error": error, "each": each}
     return told
+
+
+def above(splits: list[dict[str, Any]], other: str) -> dict[str, Any]:
+    """How much better halving is than another way: with each share, and on the average of them."""
+    each = {f"{share:g}": differences(splits, [share], other) for share in SHARES}
+    return {**each, "all": differences(splits, SHARES, other)}
 
 
 def means(splits: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
@@ -212,9 +223,7 @@ def main() -> None:
             splits.append(measured(Pool(made, folder / "budget" / name, folder / "features")))
             print(name, json.dumps(splits[-1]), flush=True)
         record["tasks"][task] = {
-            "halving_above": {
-                other: {f"{share:g}": differences(splits, share, other) for share in SHARES} for other in list(WAYS)[1:]
-            },
+            "halving_above": {other: above(splits, other) for other in list(WAYS)[1:]},
             "means": means(splits),
             "splits": splits,
         }
