@@ -372,8 +372,8 @@ class TestOutlook:
         last = found.ladder.epochs[-1]
         assert found.confirm == 5 * 3 * (START + last * EPOCH)
         sizes = zip((3, 2, 2), found.ladder.epochs, strict=False)
-        rungs = sum(size * (START + epochs * EPOCH) for size, epochs in sizes)
-        assert found.singles == 2 * (rungs + sum(found.ladder.finals) * (START + last * EPOCH))
+        climb = sum(size * (START + epochs * EPOCH) for size, epochs in sizes)
+        assert found.singles == 2 * (climb + sum(found.ladder.finals) * (START + last * EPOCH))
         assert found.cost <= 450 - 10 - found.confirm - found.singles
         assert "set aside to confirm" in found.sentence()
         rungs = [f"{size} for {epochs} epochs" for size, epochs in zip(*found.ladder[:2], strict=True)]
