@@ -53,7 +53,7 @@ def test_two_cards_train_what_one_does(device, tmp_path):
 
 def test_two_ranks_on_one_card_are_refused(device, tmp_path):
     if device.type != "cuda" or torch.cuda.device_count() != 1:
-        pytest.skip("it takes one card")
+        pytest.skip("asks for CUDA hardware: one card")
     codes, said = both(tmp_path / "two", device.type)
     assert 0 not in codes
     assert "2 ranks were started, and 1 of them can have a card of its own" in said

@@ -17,10 +17,10 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mmkit.balances.ogm import modulation
-from mmkit.fusions.vectors.mixture_of_experts import MixtureOfExpertsFusion
 from mmkit.layers.batch_sums import added_by, batch_sums
 from mmkit.layers.discrepancy import likeness, moment_distance
 from mmkit.layers.masked_norm import MaskedBatchNorm
+from mmkit.layers.routing import imbalance
 
 SIZES = (7, 3)
 """Rows of each process."""
@@ -84,12 +84,11 @@ def statistics(take):
     weight = (torch.rand(ROWS, generator=generator) < 0.7).double()
     scores = torch.randn(ROWS, 3, generator=generator, dtype=torch.float64)
     right, there = torch.rand(ROWS, 3, generator=generator).double(), torch.rand(ROWS, 3, generator=generator) < 0.6
-    experts = MixtureOfExpertsFusion({"a": 2, "b": 2}, experts=3, top=2)
     found = {}
     for name, of, given in (
         ("moments", lambda a: moment_distance(a, take(other), take(weight)), one),
         ("likeness", lambda a: likeness(a, take(other), take(weight)), one),
-        ("experts", lambda a: experts._imbalance(a)[0], scores),
+        ("experts", lambda a: imbalance(a, 2), scores),
     ):
         rows = take(given).clone().requires_grad_()
         value = of(rows)
