@@ -5,8 +5,8 @@
 TASK is a task of `list-plugins`, with its options; clipart takes frozen EfficientNet-lite0 and MiniLM, as `clipart.py`
 does, with what that needs. Each combination gets the learning rate that is best on validation with a seed of its own,
 where the task does not name one, then fresh seeds that choose nothing and read test. Each run is noted in
-FOLDER/TASK, so that the same command goes on behind it; the record, `records/evidence/TASK.json`, is written when all
-are done.
+FOLDER/TASK, so that the same command goes on behind it; the record, `records/evidence/TASK.json`, is written when the
+fusions are done, and again with each objective and with the balance methods.
 
 A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, in a
 model that was trained with all; and how far it lies from `concat`, with the margin of the verdict, over seeds and
@@ -155,6 +155,26 @@ def figures(name: str, row: Row, reference: Row, folder: Folder, *, level: bool)
     }
 
 
+def evidence(task: str, found: Sequence[Row], folder: Folder) -> dict[str, Any]:
+    """The record of a task, its numbers with five digits."""
+    called = dict(zip(map(id, found), names(found), strict=True))
+    (reference,) = [row for row in found if row.fusion == REFERENCE and not row.objectives]
+    level = {id(row) for row in level_with_the_best(found, folder.terms)}
+    document = {
+        "what": __doc__.splitlines()[0],
+        "task": task,
+        "made": time.strftime("%Y-%m-%d"),
+        "metric": reference.metric,
+        "seeds": folder.seeds,
+        "samples": dataclasses.asdict(reference.records[0].samples),
+        "rows": [figures(called[id(row)], row, reference, folder, level=id(row) in level) for row in found],
+        "machine": machine(),
+        "software": software(),
+    }
+    short: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda number: float(f"{float(number):.5g}"))
+    return short
+
+
 def main() -> None:
     """Measure a task and write its record."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -169,24 +189,12 @@ def main() -> None:
     encoders = of_clipart(options.folder) if options.task.startswith("clipart") else {}
     asked = list(plans(catalog, options.task, encoders, options.fusion))
     folder = Folder(catalog, options.folder / label, asked[0], options.seeds)
-    found = rows([record for one in asked for record in folder.done(one)])
-    called = dict(zip(map(id, found), names(found), strict=True))
-    (reference,) = [row for row in found if row.fusion == REFERENCE and not row.objectives]
-    level = {id(row) for row in level_with_the_best(found, folder.terms)}
-    document = {
-        "what": __doc__.splitlines()[0],
-        "task": options.task,
-        "made": time.strftime("%Y-%m-%d"),
-        "metric": reference.metric,
-        "seeds": options.seeds,
-        "samples": dataclasses.asdict(reference.records[0].samples),
-        "rows": [figures(called[id(row)], row, reference, folder, level=id(row) in level) for row in found],
-        "machine": machine(),
-        "software": software(),
-    }
-    RECORDS.mkdir(exist_ok=True)
-    short = json.loads(json.dumps(document), parse_float=lambda number: float(f"{float(number):.5g}"))
-    (RECORDS / f"{label}.json").write_text(json.dumps(short, indent=1) + "\n")
+    records: list[Record] = []
+    for one in asked:
+        records += folder.done(one)
+        document = evidence(options.task, rows(records), folder)
+        RECORDS.mkdir(exist_ok=True)
+        (RECORDS / f"{label}.json").write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
