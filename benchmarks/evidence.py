@@ -9,9 +9,10 @@ FOLDER/TASK, so that the same command goes on behind it; the record, `records/ev
 fusions are done, and again with each objective and with the balance methods.
 
 A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, in a
-model that was trained with all; and how far it lies from `concat`, with the margin of the verdict, over seeds and
-samples (95 %, for one comparison: of forty rows two may lie outside by chance). `level_with_the_best` are the rows that
-cannot be told from the best of all, by the rule of the tables of `bench`, which counts how many are compared.
+model that was trained with all; and how far it lies beyond another row, fusions beyond `concat`, and a fusion with an
+objective or a balance method beyond itself without: with the margin of the verdict, over seeds and samples (95 %, for
+one comparison: of forty rows two may lie outside by chance). `level_with_the_best` are the rows that cannot be told
+from the best of all, by the rule of the tables of `bench`, which counts how many are compared.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import re
 import statistics
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from mmkit.records.splits import read_groups, write_splits
 from mmkit.records.verdicts import Terms
 from mmkit.registry.catalog import Catalog, installed
 from mmkit.report.statistics import Array, margin
-from mmkit.report.summary import Row, names, rows
+from mmkit.report.summary import Row, rows
 from mmkit.report.verdict import level_with_the_best
 from mmkit.system.machine import machine, software
 from mmkit.system.settings import Settings
@@ -135,39 +136,44 @@ def missing(row: Row) -> dict[str, float]:
     return {name: statistics.fmean(values) for name, values in found.items() if values}
 
 
-def figures(name: str, row: Row, reference: Row, folder: Folder, *, level: bool) -> dict[str, Any]:
-    """A row of the record."""
-    bare = row.fusion.partition(" + ")[0].partition(":")[0]
-    entry = folder.catalog.named(bare, "fusion") if not row.alone else ()
-    beyond = margin(scores(row), scores(reference), groups=list(folder.terms.groups.values()))
+def figures(row: Row, bare: Mapping[str, Row], folder: Folder, *, level: bool) -> dict[str, Any]:
+    """A row of the record; `bare` are the fusions without an objective or a balance method, by name."""
+    fusion, _, balance = row.fusion.partition(" + ")
+    entry = folder.catalog.named(fusion.partition(":")[0], "fusion") if not row.alone else ()
+    kind = "balance" if balance else "objective" if row.objectives and fusion in BASES else "fusion"
+    of = REFERENCE if kind == "fusion" else fusion
+    beyond = margin(scores(row), scores(bare[of]), groups=list(folder.terms.groups.values()))
     first = row.records[0]
     return {
-        "name": name,
+        "kind": "input" if row.alone else kind,
+        "fusion": fusion,
         "objectives": list(row.objectives),
+        "balance": balance,
         "family": getattr(entry[0].spec, "family", "") if entry else "",
         "parameters": first.cost.parameters if first.cost else None,
         "lr": row.rates[0],
         "test": [record.metrics[row.metric] for record in row.records],
         "validation": statistics.fmean(record.validation[row.metric] for record in row.records),
         "missing": missing(row),
-        "beyond_concat": {"difference": beyond.difference, "margin": beyond.total},
+        "beyond": {"of": of, "difference": beyond.difference, "margin": beyond.total},
         "level_with_the_best": level,
     }
 
 
 def evidence(task: str, found: Sequence[Row], folder: Folder) -> dict[str, Any]:
     """The record of a task, its numbers with five digits."""
-    called = dict(zip(map(id, found), names(found), strict=True))
-    (reference,) = [row for row in found if row.fusion == REFERENCE and not row.objectives]
+    bare = {row.fusion: row for row in found if not row.objectives}
+    first = bare[REFERENCE]
     level = {id(row) for row in level_with_the_best(found, folder.terms)}
     document = {
         "what": __doc__.splitlines()[0],
         "task": task,
         "made": time.strftime("%Y-%m-%d"),
-        "metric": reference.metric,
+        "metric": first.metric,
         "seeds": folder.seeds,
-        "samples": dataclasses.asdict(reference.records[0].samples),
-        "rows": [figures(called[id(row)], row, reference, folder, level=id(row) in level) for row in found],
+        "samples": dataclasses.asdict(first.records[0].samples),
+        "encoders": first.encoders,
+        "rows": [figures(row, bare, folder, level=id(row) in level) for row in found],
         "machine": machine(),
         "software": software(),
     }
