@@ -1,6 +1,7 @@
 """Everything that is installed keeps the contract: the conformance kit, unasked, once a component and check."""
 
 from functools import cache
+from itertools import groupby
 
 import pytest
 
@@ -53,12 +54,21 @@ def test_contract_in_full(kind, name, rule):
     ],
 )
 def test_contract_however_options_are_set(kind, name):
-    """Each choice and switch in turn; what a component refuses with a reason is its right."""
+    """Each choice and switch in turn; what a component refuses with a reason is its right.
+
+    Of the many values of one option, as the languages of stemmers, the first and the last.
+    """
     choice = _examination(kind, name).choice  # with the options of the spec's example: nothing is downloaded
-    for options in variants(choice):
-        report = check(kind, choice, options, catalog=CATALOG)
-        counts = {"builds", "input-counts"}  # some options take fewer inputs than the spec allows
-        refused = any(r.check.name in counts and "raised ValueError" in r.message for r in report.failed())
-        # The kit's inputs are of several lengths, whose positions cannot be exchanged.
-        refused |= all("exchange by position needs maps of as many" in r.message for r in report.failed())
-        assert report.ok or refused, report
+    for _, several in groupby(variants(choice), key=list):
+        tried = [*several]
+        for options in tried if len(tried) <= 8 else (tried[0], tried[-1]):
+            _keeps_the_contract(kind, choice, options)
+
+
+def _keeps_the_contract(kind, choice, options):
+    report = check(kind, choice, options, catalog=CATALOG)
+    counts = {"builds", "input-counts"}  # some options take fewer inputs than the spec allows
+    refused = any(r.check.name in counts and "raised ValueError" in r.message for r in report.failed())
+    # The kit's inputs are of several lengths, whose positions cannot be exchanged.
+    refused |= all("exchange by position needs maps of as many" in r.message for r in report.failed())
+    assert report.ok or refused, report

@@ -90,14 +90,8 @@ def test_a_run_chooses_a_rate_and_shows_it(bench, tmp_path):
 @pytest.mark.parametrize(
     "task",
     [
-        "synthetic-unique",
-        *(
-            pytest.param(entry.name, marks=pytest.mark.full)
-            for entry in installed().available("task")
-            if entry.distribution == "mmkit-core"
-            # No head of mmkit writes texts, and one is of data that the user names.
-            and entry.name not in {"clipart-captions", "own-data"}
-        ),
+        "synthetic-unique",  # the other synthetic tasks of classes have its inputs, too
+        *(pytest.param(name, marks=pytest.mark.full) for name in ("synthetic-regression", "digits", "clipart")),
     ],
 )
 def test_all_fusions_can_be_built_on_the_tasks_that_ship(bench, task):
