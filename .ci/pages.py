@@ -387,9 +387,9 @@ def _families(tasks: Mapping[str, Any]) -> str:
         cells = []
         for one in tasks.values():
             rows = [row for row in one["rows"] if row["kind"] in {"fusion", "input"} and row["family"] == family]
-            means = sorted((statistics.fmean(row["test"]), row["fusion"]) for row in rows)
-            middle = statistics.median(mean for mean, _ in means)
-            cells.append(f"{100 * middle:.1f}; {100 * means[-1][0]:.1f} `{means[-1][1]}`")
+            means = {row["fusion"]: 100 * statistics.fmean(row["test"]) for row in rows}
+            best = max(means, key=means.__getitem__, default="")
+            cells.append(f"{statistics.median(means.values()):.1f}; {means[best]:.1f} `{best}`" if best else "-")
         lines.append((f"of {family}" if family else "one input", *cells))
     return table(("family", *tasks), lines)
 

@@ -1,6 +1,7 @@
 """The generated parts of pages are what the source says now."""
 
 import ast
+import json
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ def pages(repository):
 
 def test_every_generated_part_is_fresh(pages):
     found = list(pages.pages())
-    assert len(found) == len(pages.PARTS) == 7
+    assert len(found) == len(pages.PARTS) == 8
     stale = [str(path) for path, before, after in found if before != after]
     assert stale == [], "run `python .ci/pages.py`"
 
@@ -146,3 +147,41 @@ def test_the_forms_of_issues_can_be_shown(repository):
         for field in form["body"]:
             assert field["type"] in {"textarea", "input"}, path
             assert field["attributes"]["label"], path
+
+
+def row(kind, fusion, family, test, beyond, **more):
+    """A row of a record of evidence."""
+    given = {"objectives": [], "balance": "", "missing": {}, "level_with_the_best": False, **more}
+    beyond = {"of": "concat", "difference": beyond, "margin": 0.02}
+    return {"kind": kind, "fusion": fusion, "family": family, "test": test, "beyond": beyond, **given}
+
+
+def test_the_tables_of_evidence_say_what_its_records_say(pages, tmp_path, monkeypatch):
+    rows = [
+        row("fusion", "concat", "vectors", [0.5, 0.6], 0.0, missing={"left": 0.4, "right": 0.3}),
+        row("fusion", "product", "vectors", [0.9, 0.9], 0.35, level_with_the_best=True),
+        row("fusion", "late", "outputs", [0.5, 0.5], -0.05),
+        row("input", "only:left", "", [0.54, 0.56], 0.01),
+        row("objective", "concat", "vectors", [0.6, 0.6], 0.05, objectives=["contrastive"]),
+        row("balance", "concat", "vectors", [0.5, 0.5], -0.01, balance="ogm"),
+    ]
+    document = {
+        "task": "synthetic-xor:train=8",
+        "encoders": {"left": "fcn", "right": "fcn"},
+        "samples": {"train": 8, "validation": 1000, "test": 20},
+        "rows": rows,
+    }
+    (tmp_path / "synthetic-xor.json").write_text(json.dumps(document))
+    monkeypatch.setattr(pages, "EVIDENCE", tmp_path)
+    text = pages.evidence()
+    assert (
+        "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | fcn | 8 | 1,000 | 20 | 1 of 6 |"
+        in text
+    )
+    assert "| of vectors | 72.5; 90.0 `product` |" in text
+    assert "| one input | 55.0; 55.0 `only:left` |" in text
+    assert "| `product` | 90.0 ± 0.0 ~ ↑ |" in text
+    assert "| `late` | 50.0 ± 0.0 ↓ |" in text
+    assert "| `concat` | 40.0 | 30.0 |" in text
+    assert "| `contrastive` | +5.0 ± 2.0 ↑ |" in text
+    assert "| `ogm` | -1.0 ± 2.0 |" in text
