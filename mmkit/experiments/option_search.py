@@ -146,7 +146,8 @@ class OptionSearch(Budget):
         more = 0
         for one in tracks:
             expected = one.expected(self._now(one.origin))
-            more += 0 if one.ended or expected <= 0 else max(0, int((share - one.spent) / expected))
+            afforded = 0 if expected <= 0 else max(0, int((share - one.spent) / expected))
+            more += min(afforded, one.study.left)
         return max(1, more)
 
     def _priced(self, one: Combination, price: Price) -> None:

@@ -58,10 +58,15 @@ class Study:
         self._asked: Any = None
         self._told: dict[tuple[int, ...], float | None] = {}
 
+    @property
+    def left(self) -> int:
+        """How many settings were not tried."""
+        return math.prod(len(one.values) for one in self._ranges.values()) - len(self._told)
+
     def ask(self) -> dict[str, Any] | None:
         """The values of the next setting, by option; None where there seems to be none that was not tried."""
         for number in range(2 * TRIES):
-            if len(self._told) == math.prod(len(one.values) for one in self._ranges.values()):
+            if not self.left:
                 return None
             if number >= TRIES:  # what is left is far from what is good
                 self._study.enqueue_trial(self._drawn())

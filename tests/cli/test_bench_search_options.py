@@ -42,6 +42,7 @@ def test_a_search_and_one_that_was_interrupted(capsys, tmp_path, monkeypatch):
     run(*SMALL, "--save", "--out", str(whole))
     out, err = capsys.readouterr()
     assert "the options of 4 combinations are searched, single inputs included, in " in err
+    assert "1 of 20 runs: " in err  # 3 widths or 2 weights with 2 rates, 2 rates of each input, 2 seeds of 3 rows
     records = list(records_of(whole).values())
     rungs = [one for one in records if one.rung]
     (seed,) = {one.seed for one in rungs if one.fusion == "only:left"}

@@ -119,11 +119,12 @@ class TestStudy:
         assert [one[RATE] for one in found] == [0.2, 0.1, 0.3]
         assert all((one["fusion.width"], one["head.loss"]) == (64, "a") for one in found)
 
-    def test_nothing_is_asked_twice_and_it_ends(self):
+    def test_nothing_is_asked_twice_what_is_left_is_known_and_it_ends(self):
         study, found = Study(RANGES, 1), []
         while (one := study.ask()) is not None:
             found.append(tuple(one.values()))
             study.tell(None if len(found) % 5 == 0 else one["fusion.width"] / 100)
+            assert study.left == 3 * 2 * 3 - len(found)
         assert len(set(found)) == len(found) == 3 * 2 * 3
 
     def test_the_same_is_asked_of_the_same_seed_and_another_of_another(self):
