@@ -1,12 +1,14 @@
 """What every fusion, objective and balance method gives on the tasks that are there: five fresh seeds of each on test.
 
+    python benchmarks/evidence.py TASK FOLDER --record
     python benchmarks/evidence.py TASK FOLDER [--seeds 5] [--fusion NAME ...]
 
 TASK is a task of `list-plugins`, with its options; clipart takes frozen EfficientNet-lite0 and MiniLM, as `clipart.py`
 does, with what that needs. Each combination gets the learning rate that is best on validation with a seed of its own,
 where the task does not name one, then fresh seeds that choose nothing and read test. Each run is noted in
-FOLDER/TASK, so that the same command goes on behind it; the record, `records/evidence/TASK.json`, is written when the
-fusions are done, and again with each objective and with the balance methods.
+FOLDER/TASK, so that the same command goes on behind it. What was found, `evidence.json` there, with `--record`
+`records/evidence/TASK.json`, is written when the fusions are done, and again with each objective and with the balance
+methods.
 
 A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, in a
 model that was trained with all; and how far it lies beyond another row, fusions beyond `concat`, and a fusion with an
@@ -188,7 +190,10 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--fusion", action="append", default=[], help="these alone, and no objectives")
+    parser.add_argument("--record", action="store_true", help="write the record of the task")
     options = parser.parse_args()
+    if options.record and options.fusion:
+        parser.error("a record has all fusions; leave out --fusion, or --record")
     torch.set_num_threads(1)
     catalog = installed()
     label = re.sub(r"[^a-z0-9]+", "-", options.task).strip("-")
@@ -199,8 +204,9 @@ def main() -> None:
     for one in asked:
         records += folder.done(one)
         document = evidence(options.task, rows(records), folder)
-        RECORDS.mkdir(exist_ok=True)
-        (RECORDS / f"{label}.json").write_text(json.dumps(document, indent=1) + "\n")
+        file = RECORDS / f"{label}.json" if options.record else options.folder / label / "evidence.json"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, indent=1) + "\n")
 
 
 if __name__ == "__main__":
