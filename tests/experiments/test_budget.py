@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 import mmkit
 from mmkit.errors import UsageError
-from mmkit.experiments.budget import Budget
 from mmkit.experiments.halving import (
     ROUNDS,
     Ladder,
@@ -27,18 +25,14 @@ from mmkit.experiments.halving import (
 from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
-from mmkit.experiments.protocol import Protocol, is_done
-from mmkit.experiments.search import Searched
-from mmkit.records.record import SampleCounts
 from mmkit.registry.catalog import installed
 from mmkit.report.summary import rows
 from mmkit.training.optimisation import Training
-from tests.report.records import record
+from tests.experiments.learners import SAMPLES, Learners
 
 NAMES = ["concat", "sum", "mean", "max", "product", "late", "attention", "gated"]
 WHOLE, START, EPOCH = 40, 1.0, 0.25
 EACH = START + WHOLE * EPOCH  # seconds of a training to the end: 11
-SAMPLES = 1280  # 40 epochs of 40 steps
 
 
 def planned(budget, fusions=8, *, rates=True, **given):
@@ -52,55 +46,24 @@ def means_of(made, setup=10.0, once=0.0, **prices):
     return Means(asked_of(made), setup, once, SAMPLES, of)
 
 
-class World:
-    """Learners of known curves on a machine of known speed, and the folder that keeps their records."""
+class World(Learners):
+    """Learners of known curves on a machine of known speed."""
 
     def __init__(self, made, quality, *, speed=1.0, failing=(), means=None):
-        self.plan, self.means = made, means or means_of(made)
-        self.quality, self.speed, self.failing = quality, speed, failing
-        self.known, self.clock, self.trained, self.stop_after = {}, self.means.setup, [], None
+        super().__init__(made, means or means_of(made), failing)
+        self.quality, self.speed = quality, speed
 
-    def search(self):
-        """Carry the protocol out with what the folder holds; what was done, and the search."""
-        searched = Searched()
-        budget = Budget(self.plan, self.means, searched, self.write)
-
-        def take(attempt, old):
-            return self.write(replace(old, purpose="comparison", phase="search", index=attempt.index))
-
-        protocol = Protocol(
-            self.plan, "split", searched.training, {}, self.attempts, take, lambda _: None, lambda _: 0, budget
-        )
-        return protocol.carry_out(), budget
-
-    def write(self, made):
-        self.known[made.id] = made
-        return made
-
-    def attempts(self, several):
-        return [(one, self.attempt(one)) for one in several]
-
-    def attempt(self, attempt):
-        run = attempt.run
-        name, epochs, lr = run.combination.label, run.training.plan(SAMPLES)[0], run.training.lr
-        id_ = f"{name} {lr:g} {epochs} {run.seed}"
-        if is_done(self.known.get(id_), attempt):
-            return self.known[id_]
-        if self.stop_after is not None and len(self.trained) >= self.stop_after:
-            raise KeyboardInterrupt
+    def seconds_of(self, run):
         price = self.means.prices[run.combination.key]
-        seconds = self.speed * price.seconds(epochs)
-        self.clock += seconds
-        self.trained.append((name, lr, epochs, attempt.phase, attempt.index))
-        purpose = "comparison" if attempt.rung is None else "search"
-        known = {"id": id_, "purpose": purpose, "phase": attempt.phase, "index": attempt.index, "rung": attempt.rung}
-        known |= {"seconds": seconds, "run": {"training": {"lr": lr}}, "encoders": {}}
-        if name in self.failing:
-            return self.write(record(name, run.seed, None, status="failed", error="x", **known))
-        samples = SampleCounts(SAMPLES, 2000, 500 if attempt.tested else None, {})
-        score = self.quality(name, lr, epochs)
-        metrics = {"accuracy": 0.5} if attempt.tested else {}
-        return self.write(record(name, run.seed, 0.5, score, metrics=metrics, samples=samples, **known))
+        return self.speed * price.seconds(run.training.plan(SAMPLES)[0])
+
+    def score_of(self, run):
+        return self.quality(run.combination.label, run.training.lr, run.training.plan(SAMPLES)[0])
+
+    def noted(self, attempt, seconds):
+        run = attempt.run
+        epochs = run.training.plan(SAMPLES)[0]
+        return run.combination.label, run.training.lr, epochs, attempt.phase, attempt.index
 
 
 def good(name, lr, epochs):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections import Counter, defaultdict
-from dataclasses import replace
 from typing import Annotated, Literal
 
 import pytest
@@ -13,20 +12,17 @@ from annotated_types import Ge, Gt, Interval, Le, Lt
 from mmkit.errors import UnavailableError, UsageError
 from mmkit.experiments.halving import Price
 from mmkit.experiments.means import Means, asked_of
-from mmkit.experiments.option_search import FINALS, budget_of
+from mmkit.experiments.option_search import FINALS
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
-from mmkit.experiments.protocol import Protocol, is_done
 from mmkit.experiments.ranges import RATE, Range, range_of, ranges_of, with_options
-from mmkit.experiments.search import Searched
 from mmkit.experiments.studies import Study
 from mmkit.plugin import Component
-from mmkit.records.record import SampleCounts
 from mmkit.registry.catalog import installed
 from mmkit.registry.options import Option, options_of
-from tests.report.records import record
+from tests.experiments.learners import SAMPLES, Learners
 
-WHOLE, START, EPOCH, SAMPLES = 40, 1.0, 0.25, 1280
+WHOLE, START, EPOCH = 40, 1.0, 0.25
 EACH = START + WHOLE * EPOCH  # seconds of a training: 11
 SHARES = (0.0, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 
@@ -175,62 +171,27 @@ def good(combination, lr):
     return 0.5 + options.get("width", 0) / 1000 * (2 if name == "gated" else 1) - (lr if not options else 0)
 
 
-class World:
-    """Learners of known scores on a machine of known speed, and the folder that keeps their records."""
+class World(Learners):
+    """Learners of known scores on a machine of known speed."""
 
     def __init__(self, made, *, quality=good, seconds=lambda combination: EACH, failing=(), **prices):
-        self.plan, self.means = made, means_of(made, **prices)
-        self.quality, self.seconds, self.failing = quality, seconds, failing
-        self.known, self.clock, self.trained, self.stop_after = {}, self.means.setup, [], None
+        super().__init__(made, means_of(made, **prices), failing)
+        self.quality, self.seconds = quality, seconds
 
-    def search(self):
-        searched = Searched()
-        budget = budget_of(self.plan, self.means, searched, self.write)
+    def name_of(self, combination):
+        return combination.fusion.name if combination.fusion else combination.label
 
-        def take(attempt, old):
-            return self.write(replace(old, purpose="comparison", phase="search", index=attempt.index))
+    def seconds_of(self, run):
+        return self.seconds(run.combination)
 
-        protocol = Protocol(
-            self.plan, "split", searched.training, {}, self.attempts, take, lambda _: None, lambda _: 0, budget
-        )
-        return protocol.carry_out(), budget
+    def score_of(self, run):
+        return self.quality(run.combination, run.training.lr)
 
-    def write(self, made):
-        self.known[made.id] = made
-        return made
-
-    def attempts(self, several):
-        return [(one, self.attempt(one)) for one in several]
-
-    def attempt(self, attempt):
+    def noted(self, attempt, seconds):
         run = attempt.run
-        combination, lr = run.combination, run.training.lr
-        id_ = f"{combination.key} {lr:g} {run.seed}"
-        if is_done(self.known.get(id_), attempt):
-            return self.known[id_]
-        if self.stop_after is not None and len(self.trained) >= self.stop_after:
-            raise KeyboardInterrupt
-        took = self.seconds(combination)
-        self.clock += took
-        name = combination.fusion.name if combination.fusion else combination.label
         trial = attempt.rung is not None and not attempt.index  # one more seed of the best is none
-        self.trained.append((name, id_, attempt.phase, trial, took))
-        known = {
-            "id": id_,
-            "purpose": "comparison" if attempt.rung is None else "search",
-            "phase": attempt.phase,
-            "index": attempt.index,
-            "rung": attempt.rung,
-            "seconds": took,
-            "encoders": {},
-            "head": str(combination.head),
-        }
-        if name in self.failing:
-            return self.write(record(combination.label, run.seed, None, status="failed", error="x", **known))
-        samples = SampleCounts(SAMPLES, 2000, 500 if attempt.tested else None, {})
-        metrics = {"accuracy": 0.5} if attempt.tested else {}
-        score = self.quality(combination, lr)
-        return self.write(record(combination.label, run.seed, 0.5, score, metrics=metrics, samples=samples, **known))
+        id_ = f"{run.combination.key} {run.training.lr:g} {run.seed}"
+        return self.name_of(run.combination), id_, attempt.phase, trial, seconds
 
     def spent(self):
         """Seconds of the trainings that chose options, by the combination."""
