@@ -51,7 +51,7 @@ class Network(nn.Module):
     def __init__(self, name, options):
         super().__init__()
         entry = FUSIONS[name]
-        self.family = entry.spec.family
+        self.family = getattr(entry.spec, "family", "")
         options = {"width": WIDTH, "dropout": 0.0, **options}
         known = options_of(entry.load())
         target = [Target("classes", 2)] if self.family in {"outputs", "both"} else []
