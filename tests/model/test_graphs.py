@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.registry.catalog import installed
-from tests.model.network_cases import FUSIONS, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
+from tests.model.network_cases import FIRST, FUSIONS, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
 
 
 def gradients(step):
@@ -74,7 +74,7 @@ class TestOneGraph:
         torch.testing.assert_close(found, gradients(step), atol=1e-4, rtol=1e-3)
 
     @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
-    @pytest.mark.parametrize("fusion", OF_FAMILIES)
+    @pytest.mark.parametrize("fusion", FIRST)  # of all of them in `test_export.py`
     def test_an_exported_model_takes_other_missing_inputs(self, fusion, tmp_path):
         step, data = trained_from(fusion)
         model = step.eval().model
