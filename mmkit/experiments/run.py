@@ -260,7 +260,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     A search for a learning rate leaves out the tuning of encoders, which has rates of its own.
     """
     train, validation = splits.with_truth("train"), splits.with_truth("validation")
-    check_samples(ranks().gathered((len(train), len(validation))))
+    check_samples(ranks().gathered(_usable(splits, train=len(train), validation=len(validation))))
     for warning in check_inputs(splits):
         shared.warn_once(warning)
     if untold := _untold_tokens(run, train):
@@ -271,9 +271,7 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     if beside.refit is not None:
         train = joined(train, validation)
     seed_generators(run.seed, run.settings.device)  # again, because values may have been rejected
-    transforms = Transforms.fitted(run.combination, splits.task.target, train.inputs, train.truth, train.ids, shared)
-    for samples in (train, validation):
-        transforms.read_truth(samples, shared)
+    transforms = ranks().own(partial(_transforms, run, splits.task.target, train, validation, shared))
     options = run.training
     step = build_step(run.combination, transforms, shared, options.absence, options.mixup).to(run.settings.device)
     module = step.model
@@ -304,6 +302,20 @@ def _train(run: Run, splits: Splits, *, shared: Shared, beside: Beside, search: 
     if run.training.calibrate:
         module.temperature = temperature_of(module, data, splits.task.target, run.settings.precision, beside.refit)
     return _TrainingResult(transforms, module, frozen, trained, measured(data))
+
+
+def _usable(splits: Splits, **samples: int) -> dict[str, int]:
+    """What this rank can use of some splits, which it has read."""
+    unread = sum(len(values) for name, values in splits.unread.items() if name in samples)
+    return {**{f"samples of {name}": count for name, count in samples.items()}, "values that it cannot read": unread}
+
+
+def _transforms(run: Run, target: str, train: Samples, validation: Samples, shared: Shared) -> Transforms:
+    """Transforms that were fitted on train, and have read the truth of both."""
+    transforms = Transforms.fitted(run.combination, target, train.inputs, train.truth, train.ids, shared)
+    for samples in (train, validation):
+        transforms.read_truth(samples, shared)
+    return transforms
 
 
 def _planned(run: Run, result: _TrainingResult, splits: Splits) -> int:
@@ -343,6 +355,7 @@ class _Tested(NamedTuple):
 def _test(run: Run, result: _TrainingResult, splits: Splits, *, beside: Beside) -> _Tested:
     """Evaluate the trained model on test, which is decoded here for the first time, with what goes beside it."""
     test, metric = splits("test"), splits.task.metric
+    check_samples(ranks().gathered(_usable(splits, test=len(test))))
     data = result.frozen.dataset(test, augment=False, split="test")
     measured = partial(
         evaluate, result.module, result.transforms.truth, truths=test.truth, precision=run.settings.precision

@@ -8,7 +8,7 @@ balance method) needs no other form. What is computed over the rows of a batch g
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -38,21 +38,24 @@ def check_batches(least: int, ranks: Ranks) -> None:
         )
 
 
-def check_samples(counts: Sequence[tuple[int, int]]) -> None:
-    """Check that all ranks train on the same samples: of other numbers each would take other shares of a batch.
+def check_samples(found: Sequence[Mapping[str, int]]) -> None:
+    """Check that all ranks use the same samples: of other numbers each would take other shares of a batch.
 
     Args:
-        counts: of train and of validation, of each rank.
+        found: what each rank has, by name: samples of a split, and values that it could not read.
 
     Raises:
-        DataError: a rank has dropped samples that the first has not, or the other way round.
+        DataError: a rank has dropped samples or values that the first has not, or the other way round.
     """
-    for rank, (train, validation) in enumerate(counts):
-        if (train, validation) != counts[0]:
+
+    def told(counts: Mapping[str, int]) -> str:
+        return ", ".join(f"{count:,} {name}" for name, count in counts.items())
+
+    for rank, counts in enumerate(found):
+        if counts != found[0]:
             raise DataError(
-                f"rank {rank} of {len(counts)} can use {train:,} samples of train and {validation:,} of validation, "
-                f"rank 0 {counts[0][0]:,} and {counts[0][1]:,}: a value cannot be read on each machine; see that all "
-                "have the same files, and can open them"
+                f"rank {rank} of {len(found)} has {told(counts)}; rank 0 {told(found[0])}: a value cannot be read on "
+                "each machine; see that all have the same files, and can open them"
             )
 
 

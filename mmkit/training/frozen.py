@@ -20,6 +20,7 @@ from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.network import Model
 from mmkit.pretrained.tuning import is_tuned
+from mmkit.system.ranks import ranks
 from mmkit.system.settings import Settings
 
 
@@ -76,8 +77,11 @@ class Frozen:
             split: shown by `mmkit cache list`.
 
         Raises:
-            RejectedError: a transform rejects values.
+            RejectedError: a transform rejects values; that of any rank is raised by all.
         """
+        return ranks().own(partial(self._dataset, samples, split, augment=augment))
+
+    def _dataset(self, samples: Samples, split: Split | None, *, augment: bool) -> Dataset:
         frozen = set(self.inputs)
 
         def of_input(name: str, transform: Transform) -> Reading:

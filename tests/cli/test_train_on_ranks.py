@@ -164,23 +164,41 @@ from mmkit.cli import main
 main(sys.argv[1:])
 """
 
+AT_ONCE = """
+import os, sys
+from mmkit.data.bad_values import RejectedError
+from mmkit.training.frozen import Frozen
+
+asked = set()
+
+def dataset(self, samples, split, *, augment, real=Frozen._dataset):
+    if os.environ["RANK"] == "1" and split == SPLIT and split not in asked:
+        asked.add(split)
+        raise RejectedError("written", {samples.ids[3]: "the picture faded"})
+    return real(self, samples, split, augment=augment)
+
+Frozen._dataset = dataset
+from mmkit.cli import main
+main(sys.argv[1:])
+"""
+
 
 @pytest.mark.full
 class TestRejected:
-    """A value that one rank alone meets, in the midst of training, and cannot use."""
+    """A value that one rank alone meets, in the midst of training or before it, or in the end, and cannot use."""
 
     @pytest.fixture
     def train(self, tmp_path):
         """What both ranks say, their exit codes, and the folder of the model."""
         script = tmp_path / "rejecting.py"
-        script.write_text(REJECTING)
         given = [
             *("train", "--task", "digits", "--limit", "64", "--fusion", "concat", "--encoder", "written=cnn:shift=1"),
             *("--encoder", "spoken=tcn:width=8,layers=1", "--lr", ".002", "--epochs", "2", "--batch-size", "16"),
             *("-o", "train.min_steps=0", "--device", "cpu", "--no-cache", "--threads", "1"),
         ]
 
-        def run(on_error):
+        def run(on_error, rejecting=REJECTING):
+            script.write_text(rejecting)
             folder = tmp_path / on_error
             command = [sys.executable, str(script), *given, "--on-error", on_error, "--out", str(folder)]
             return *told(started(command)), folder
@@ -203,6 +221,17 @@ class TestRejected:
         record = json.loads((folder / "record.json").read_text())
         assert record["unread"]["train"] == 1
         assert record["samples"]["train"] == (63 if on_error == "skip" else 64)
+
+    @pytest.mark.parametrize(
+        ("on_error", "split", "count"),
+        [("skip", "train", 63), ("skip", "validation", 299), ("skip", "test", 999), ("missing", "test", 1000)],
+    )
+    def test_or_they_find_before_a_split_is_used(self, train, on_error, split, count):
+        (first, second), codes, folder = train(on_error, f"SPLIT = {split!r}\n{AT_ONCE}")
+        assert codes == [0, 0], first + second
+        record = json.loads((folder / "record.json").read_text())
+        assert record["unread"] == {"train": 0, "validation": 0, "test": 0} | {split: 1}
+        assert record["samples"][split] == count
 
 
 SCRIPT = """

@@ -171,10 +171,12 @@ def test_a_batch_smaller_than_the_world_is_refused():
         check_batches(2, Ranks(0, 3))
 
 
-def test_ranks_that_can_use_other_samples_are_an_error():
-    check_samples([(72, 18), (72, 18)])
-    with pytest.raises(DataError, match="rank 1 of 2 can use 71 samples of train and 18 of validation, rank 0 72 and"):
-        check_samples([(72, 18), (71, 18)])
+@pytest.mark.parametrize("other", [{"samples of train": 71}, {"values that it cannot read": 1}])
+def test_ranks_that_can_use_other_samples_or_values_are_an_error(other):
+    usable = {"samples of train": 72, "samples of validation": 18, "values that it cannot read": 0}
+    check_samples([usable, usable])
+    with pytest.raises(DataError, match=r"rank 1 of 2 has 7[12] samples of train, 18 .* validation, [01] values"):
+        check_samples([usable, usable | other])
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 8])
