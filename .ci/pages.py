@@ -387,9 +387,10 @@ def _families(tasks: Mapping[str, Any]) -> str:
         cells = []
         for one in tasks.values():
             rows = [row for row in one["rows"] if row["kind"] in {"fusion", "input"} and row["family"] == family]
-            means = {row["fusion"]: 100 * statistics.fmean(row["test"]) for row in rows}
-            best = max(means, key=means.__getitem__, default="")
-            cells.append(f"{statistics.median(means.values()):.1f}; {means[best]:.1f} `{best}`" if best else "-")
+            means = {row["fusion"]: round(100 * statistics.fmean(row["test"]), 1) for row in rows}
+            first, *more = sorted(name for name, mean in means.items() if mean == max(means.values())) or [""]
+            best = f"`{first}`" + (f" and {len(more)} more" if more else "")
+            cells.append(f"{statistics.median(means.values()):.1f}; {means[first]:.1f} {best}" if first else "-")
         lines.append((f"of {family}" if family else "one input", *cells))
     return table(("family", *tasks), lines)
 

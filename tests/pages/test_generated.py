@@ -161,6 +161,7 @@ def test_the_tables_of_evidence_say_what_its_records_say(pages, tmp_path, monkey
         row("fusion", "concat", "vectors", [0.5, 0.6], 0.0, missing={"left": 0.4, "right": 0.3}),
         row("fusion", "product", "vectors", [0.9, 0.9], 0.35, level_with_the_best=True),
         row("fusion", "late", "outputs", [0.5, 0.5], -0.05),
+        row("fusion", "stacking", "outputs", [0.5, 0.5], 0.01),
         row("input", "only:left", "", [0.54, 0.56], 0.01),
         row("objective", "concat", "vectors", [0.6, 0.6], 0.05, objectives=["contrastive"]),
         row("balance", "concat", "vectors", [0.5, 0.5], -0.01, balance="ogm"),
@@ -175,10 +176,11 @@ def test_the_tables_of_evidence_say_what_its_records_say(pages, tmp_path, monkey
     monkeypatch.setattr(pages, "EVIDENCE", tmp_path)
     text = pages.evidence()
     assert (
-        "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | fcn | 8 | 1,000 | 20 | 1 of 6 |"
+        "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | fcn | 8 | 1,000 | 20 | 1 of 7 |"
         in text
     )
     assert "| of vectors | 72.5; 90.0 `product` |" in text
+    assert "| of outputs | 50.0; 50.0 `late` and 1 more |" in text
     assert "| one input | 55.0; 55.0 `only:left` |" in text
     assert "| `product` | 90.0 ± 0.0 ~ ↑ |" in text
     assert "| `late` | 50.0 ± 0.0 ↓ |" in text

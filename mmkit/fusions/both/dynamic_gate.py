@@ -5,7 +5,9 @@ between networks of whole inputs. The authors' code was read, not the paper. Wha
 where the code leaves out those that do badly; branches and gate are trained together, where the code trains branches
 first; the gate reads features in place of raw inputs; branches of missing inputs are not chosen. All branches are
 computed for every sample, since nothing may branch on values: no time is saved. What is left of the method is that it
-is sparse, and that it tells where one input was enough.
+is sparse, and that it tells where one input was enough. So the penalty on the joint branch, which pays for time there,
+is off unless it is asked for: with a weight of 0.1 the gate did not take that branch where both inputs were needed
+(`benchmarks/evidence.md`).
 
 Axes: B batch, D an input's width, M inputs, H hidden width, C size of the target.
 """
@@ -42,7 +44,7 @@ class DynamicGateFusion(nn.Module):
         hidden: H, of the gate and of the joint branch.
         hard: whether in training, too, one branch is taken; those that are not chosen then learn nothing from the
             sample, but by the losses of the inputs' own heads.
-        cost: weight of a penalty in training on how much the joint branch counts, which reads all inputs.
+        cost: weight of a penalty in training on how much the joint branch counts, which reads all inputs; 0 is none.
 
     Raises:
         ValueError: the target is of a kind whose outputs cannot be mixed.
@@ -55,7 +57,7 @@ class DynamicGateFusion(nn.Module):
         *,
         hidden: Annotated[int, Gt(0)] = 128,
         hard: bool = False,
-        cost: Annotated[float, Ge(0)] = 0.1,
+        cost: Annotated[float, Ge(0)] = 0.0,
     ) -> None:
         super().__init__()
         if target.kind not in {"classes", "labels", "scalar"}:
@@ -72,7 +74,7 @@ class DynamicGateFusion(nn.Module):
         self.gate = JointHead(widths, hidden, len(widths) + 1)
 
     def forward(self, features: Mapping[str, Features], outputs: Mapping[str, Features]) -> Features:
-        """[B 1 C], the output of the model, with a penalty `cost` in training."""
+        """[B 1 C], the output of the model; with a penalty `cost` in training, where it has a weight."""
         vectors = joined(features, self.inputs)
         alone = [outputs[name].vector() for name in self.inputs]  # [B C] each
         branches = [*alone, self.joint.of(vectors)]  # [B C] each, M+1 of them

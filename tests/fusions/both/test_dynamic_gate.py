@@ -39,7 +39,7 @@ def test_in_evaluation_the_best_branch_is_taken(case, outputs, said, perturbed, 
 
 @pytest.mark.parametrize("hard", [False, True])
 def test_in_training_all_are_mixed_unless_it_is_hard(case, outputs, said, perturbed, same, hard):
-    fusion = perturbed(DynamicGateFusion(case.widths, Target("classes", 3), hidden=5, hard=hard)).train()
+    fusion = perturbed(DynamicGateFusion(case.widths, Target("classes", 3), hidden=5, hard=hard, cost=0.1)).train()
     expected, joint = [], []
     for sample in range(case.batch):
         there = branches(fusion, case, outputs, said, sample)
