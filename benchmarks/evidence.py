@@ -63,7 +63,7 @@ REFERENCE = "concat"
 def plans(catalog: Catalog, task: str, encoders: dict[str, list[str]], fusions: Sequence[str]) -> Iterator[Plan]:
     """The plans of a task: all fusions and every single input; then objectives and balance methods by two fusions."""
     common: dict[str, Any] = {"task": task, "encoders": encoders, "settings": Settings("cpu")}
-    yield plan(catalog, fusions=fusions or ["all"], **common)
+    yield plan(catalog, fusions=[*dict.fromkeys([REFERENCE, *fusions])] if fusions else ["all"], **common)
     if not fusions:
         for entry in catalog.available("objective"):
             # Those of one fusion come along with it; teachers are saved models, which are not there yet.
@@ -189,7 +189,7 @@ def main() -> None:
     parser.add_argument("task")
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--fusion", action="append", default=[], help="these alone, and no objectives")
+    parser.add_argument("--fusion", action="append", default=[], help="these and concat, without objectives")
     parser.add_argument("--record", action="store_true", help="write the record of the task")
     options = parser.parse_args()
     if options.record and options.fusion:

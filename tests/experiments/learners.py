@@ -1,5 +1,6 @@
 """Learners whose scores and whose clock are given, and the folder that keeps their records: nothing is trained."""
 
+from abc import ABC, abstractmethod
 from dataclasses import replace
 
 from mmkit.experiments.option_search import budget_of
@@ -12,7 +13,7 @@ SAMPLES = 1280
 """Of train: 40 epochs of 40 steps."""
 
 
-class Learners:
+class Learners(ABC):
     """What a search within a budget trains: each training takes some time of a clock, and has a score.
 
     Args:
@@ -29,17 +30,17 @@ class Learners:
         """What is noted of it."""
         return combination.label
 
+    @abstractmethod
     def seconds_of(self, run):
         """What a training takes."""
-        raise NotImplementedError
 
+    @abstractmethod
     def score_of(self, run):
         """The score on validation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def noted(self, attempt, seconds):
         """What `trained` keeps of a training."""
-        raise NotImplementedError
 
     def search(self):
         """Carry the protocol out with what the folder holds; what was done, and the search."""

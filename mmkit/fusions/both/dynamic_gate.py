@@ -6,7 +6,7 @@ where the code leaves out those that do badly; branches and gate are trained tog
 first; the gate reads features in place of raw inputs; branches of missing inputs are not chosen. All branches are
 computed for every sample, since nothing may branch on values: no time is saved. What is left of the method is that it
 is sparse, and that it tells where one input was enough. So the penalty on the joint branch, which pays for time there,
-is off unless it is asked for: with a weight of 0.1 the gate did not take that branch where both inputs were needed
+is off unless it is asked for: with a weight of 0.1 two tasks that need both inputs were not learnt
 (`benchmarks/evidence.md`).
 
 Axes: B batch, D an input's width, M inputs, H hidden width, C size of the target.
