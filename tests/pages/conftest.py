@@ -1,6 +1,6 @@
 """What the tests of pages share: every page of the repository, taken apart, and the scripts of `.ci`."""
 
-import importlib.util
+import importlib
 import itertools
 import re
 import subprocess
@@ -122,11 +122,10 @@ class Repository:
         return subprocess.run(command, check=False).returncode == 0
 
     def script(self, name) -> ModuleType:
-        """A script of `.ci`, as a module."""
-        spec = importlib.util.spec_from_file_location(f"ci_{name}", self.root / ".ci" / f"{name}.py")
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        return module
+        """A script of `.ci`, or a module that it imports."""
+        with pytest.MonkeyPatch.context() as patch:
+            patch.syspath_prepend(self.root / ".ci")
+            return importlib.import_module(name)
 
 
 @pytest.fixture(scope="session")

@@ -15,10 +15,22 @@ def pages(repository):
     return repository.script("pages")
 
 
-def test_every_generated_part_is_fresh(pages):
-    found = list(pages.pages())
-    assert len(found) == len(pages.PARTS) == 8
-    stale = [str(path) for path, before, after in found if before != after]
+@pytest.fixture(scope="module")
+def maker(repository):
+    """A module of the parts of pages, by its name."""
+    return lambda name: repository.script(f"parts.{name}")
+
+
+@pytest.fixture(scope="module")
+def made(pages, repository):
+    """What each page with generated parts holds, and what it should hold."""
+    return {path.relative_to(repository.root).as_posix(): (before, after) for path, before, after in pages.pages()}
+
+
+def test_every_generated_part_is_fresh(pages, made):
+    assert made.keys() == pages.PARTS.keys()
+    assert len(made) == 8
+    stale = [path for path, (before, after) in made.items() if before != after]
     assert stale == [], "run `python .ci/pages.py`"
 
 
@@ -42,8 +54,8 @@ def test_a_page_without_its_marks_is_an_error(pages, text):
         pages.renewed(text, "part", "new")
 
 
-def test_the_map_has_one_line_for_each_file_of_the_package(pages, repository):
-    lines = pages.file_map().splitlines()
+def test_the_map_has_one_line_for_each_file_of_the_package(maker, repository):
+    lines = maker("rooms").file_map().splitlines()
     files = [path for path in repository.files if path.startswith("mmkit/") and path.endswith(".py")]
     # The package of a room gives the room its sentence.
     listed = [path for path in files if path.count("/") != 2 or not path.endswith("/__init__.py")]
@@ -52,10 +64,10 @@ def test_the_map_has_one_line_for_each_file_of_the_package(pages, repository):
     assert {f"### mmkit/{room}/" for room in rooms} <= set(lines)
 
 
-def test_a_file_without_a_docstring_is_an_error(pages, tmp_path):
+def test_a_file_without_a_docstring_is_an_error(maker, tmp_path):
     (tmp_path / "mute.py").write_text("x = 1\n")
     with pytest.raises(ValueError, match=r"mute\.py has no docstring"):
-        pages.summary(tmp_path / "mute.py")
+        maker("markdown").summary(tmp_path / "mute.py")
 
 
 @pytest.mark.parametrize(
@@ -68,12 +80,12 @@ def test_a_file_without_a_docstring_is_an_error(pages, tmp_path):
         ('Written as "NAME:key=value,...", values in TOML.', 'Written as "NAME:key=value,...", values in TOML.'),
     ],
 )
-def test_the_first_sentence_of_a_docstring(pages, docstring, sentence):
-    assert pages.first_sentence(docstring) == sentence
+def test_the_first_sentence_of_a_docstring(maker, docstring, sentence):
+    assert maker("markdown").first_sentence(docstring) == sentence
 
 
-def test_the_registry_has_every_fusion_with_its_options_and_its_paper(pages):
-    page = pages.registry()
+def test_the_registry_has_every_fusion_with_its_options_and_its_paper(made, repository):
+    _, page = made["mmkit/fusions/README.md"]
     entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
     assert len(entries) >= 11
     for entry in entries:
@@ -82,15 +94,16 @@ def test_the_registry_has_every_fusion_with_its_options_and_its_paper(pages):
         assert entry.spec.paper.rpartition(" ")[2] in part, entry.name
         # The signature read off the source, not by way of what the page was made with.
         module, _, name = entry.spec.reference.partition(":")
-        source = ast.parse((pages.ROOT / f"{module.replace('.', '/')}.py").read_text())
+        source = ast.parse((repository.root / f"{module.replace('.', '/')}.py").read_text())
         (of,) = (node for node in source.body if isinstance(node, ast.ClassDef) and node.name == name)
         (init,) = (node for node in of.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
         for argument in init.args.kwonlyargs:
             assert f"\n| `{argument.arg}` | " in part, (entry.name, argument.arg)
 
 
-def test_what_a_fusion_costs_is_counted(pages):
-    (concat,) = (line for line in pages.registry().splitlines() if line.startswith("| [`concat`](#concat) | neutral |"))
+def test_what_a_fusion_costs_is_counted(made):
+    _, page = made["mmkit/fusions/README.md"]
+    (concat,) = (line for line in page.splitlines() if line.startswith("| [`concat`](#concat) | neutral |"))
     two, three = 2 * 128 * 128, 3 * 128 * 128  # a weight for each pair of numbers, of which the result has a bias more
     counts = [f"{two + 128:,}", f"{two:,}", f"{three + 128:,}", f"{three:,}"]
     assert concat.split(" | ")[2:] == [*counts, "1", "onnx, pt2 |"]
@@ -103,11 +116,11 @@ def test_what_a_fusion_reads_is_the_room_that_it_is_in():
             assert f".fusions.{entry.spec.family}." in entry.spec.reference
 
 
-def test_a_bar_in_a_cell_does_not_end_it(pages):
-    assert pages.table(("a", "b"), [("x | y", "z")]).splitlines()[-1] == "| x \\| y | z |"
+def test_a_bar_in_a_cell_does_not_end_it(maker):
+    assert maker("markdown").table(("a", "b"), [("x | y", "z")]).splitlines()[-1] == "| x \\| y | z |"
 
 
-def test_a_field_without_a_line_is_an_error(pages):
+def test_a_field_without_a_line_is_an_error(maker):
     class Part:
         """A part.
 
@@ -119,7 +132,7 @@ def test_a_field_without_a_line_is_an_error(pages):
         two: int
 
     with pytest.raises(ValueError, match=r"Part documents \['one'\], and its fields are \['one', 'two'\]"):
-        pages._fields(Part)
+        maker("fields")._fields(Part)
 
 
 def test_the_hooks_of_pre_commit_run_the_tools_of_the_short_check(repository):
@@ -156,7 +169,7 @@ def row(kind, fusion, family, test, beyond, **more):
     return {"kind": kind, "fusion": fusion, "family": family, "test": test, "beyond": beyond, **given}
 
 
-def test_the_tables_of_evidence_say_what_its_records_say(pages, tmp_path, monkeypatch):
+def test_the_tables_of_evidence_say_what_its_records_say(maker, tmp_path, monkeypatch):
     rows = [
         row("fusion", "concat", "vectors", [0.5, 0.6], 0.0, missing={"left": 0.4, "right": 0.3}),
         row("fusion", "product", "vectors", [0.9, 0.9], 0.35, level_with_the_best=True),
@@ -173,8 +186,9 @@ def test_the_tables_of_evidence_say_what_its_records_say(pages, tmp_path, monkey
         "rows": rows,
     }
     (tmp_path / "synthetic-xor.json").write_text(json.dumps(document))
-    monkeypatch.setattr(pages, "EVIDENCE", tmp_path)
-    text = pages.evidence()
+    module = maker("evidence")
+    monkeypatch.setattr(module, "EVIDENCE", tmp_path)
+    text = module.evidence()
     assert (
         "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | fcn | 8 | 1,000 | 20 | 1 of 7 |"
         in text

@@ -1,0 +1,116 @@
+"""What fusions, objectives and balance methods give on the tasks that were measured."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Mapping
+from typing import Any
+
+from mmkit.plugin import FAMILIES
+from parts.markdown import ROOT, table
+
+EVIDENCE = ROOT / "benchmarks" / "records" / "evidence"
+
+
+def evidence() -> str:
+    """What fusions, objectives and balance methods give, of the records that there are: tables with a column a task."""
+    tasks = {}
+    for file in sorted(EVIDENCE.glob("*.json")):
+        found = json.loads(file.read_text("utf-8"))
+        tasks[found["task"].partition(":")[0].removeprefix("synthetic-")] = {**found, "file": file.name}
+    parts = (
+        ("Tasks", _tasks(tasks)),
+        ("Families", _families(tasks)),
+        ("Fusions", _fusions(tasks)),
+        ("Fusions, where an input is missing", _missing(tasks)),
+        ("Objectives", _beside(tasks, "objective")),
+        ("Balance methods", _beside(tasks, "balance")),
+    )
+    return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts)
+
+
+def _tasks(tasks: Mapping[str, Any]) -> str:
+    lines = []
+    for name, one in tasks.items():
+        counts = [f"{one['samples'][split]:,}" for split in ("train", "validation", "test")]
+        encoders = ", ".join(sorted(set(one["encoders"].values())))
+        level = sum(row["level_with_the_best"] for row in one["rows"])
+        record = f"[{name}](records/evidence/{one['file']})"
+        lines.append((record, f"`{one['task']}`", encoders, *counts, f"{level} of {len(one['rows'])}"))
+    return table(("record", "task", "encoders", "train", "validation", "test", "level with the best"), lines)
+
+
+def _families(tasks: Mapping[str, Any]) -> str:
+    lines = []
+    for family in (*FAMILIES, ""):
+        cells = []
+        for one in tasks.values():
+            rows = [row for row in one["rows"] if row["kind"] in {"fusion", "input"} and row["family"] == family]
+            means = {row["fusion"]: round(100 * statistics.fmean(row["test"]), 1) for row in rows}
+            first, *more = sorted(name for name, mean in means.items() if mean == max(means.values())) or [""]
+            best = f"`{first}`" + (f" and {len(more)} more" if more else "")
+            cells.append(f"{statistics.median(means.values()):.1f}; {means[first]:.1f} {best}" if first else "-")
+        lines.append((f"of {family}" if family else "one input", *cells))
+    return table(("family", *tasks), lines)
+
+
+def _fusions(tasks: Mapping[str, Any]) -> str:
+    lines = []
+    for fusion, rows in _plain(tasks).items():
+        cells = ["-" if row is None else _evident(row) for row in rows]
+        lines.append((f"`{fusion}`", *cells))
+    return table(("fusion", *tasks), lines)
+
+
+def _plain(tasks: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The row of each fusion, and of each single input, in each task; None where it has none there."""
+    by_task = [
+        {row["fusion"]: row for row in one["rows"] if row["kind"] in {"fusion", "input"}} for one in tasks.values()
+    ]
+    known = {name: row for rows in by_task for name, row in rows.items()}
+    order = (*FAMILIES, "")
+    ordered = sorted(known, key=lambda name: (order.index(known[name]["family"]), name))
+    return {name: [rows.get(name) for rows in by_task] for name in ordered}
+
+
+def _evident(row: Mapping[str, Any]) -> str:
+    """A tilde marks what cannot be told from the best, an arrow what surely lies above or below concat."""
+    mean, spread = statistics.fmean(row["test"]), statistics.stdev(row["test"])
+    level = " ~" if row["level_with_the_best"] else ""
+    return f"{100 * mean:.1f} ± {100 * spread:.1f}{level}{_arrow(row['beyond'])}"
+
+
+def _arrow(beyond: Mapping[str, Any]) -> str:
+    if abs(beyond["difference"]) <= beyond["margin"]:
+        return ""
+    return " ↑" if beyond["difference"] > 0 else " ↓"
+
+
+def _missing(tasks: Mapping[str, Any]) -> str:
+    inputs = {name: sorted(one["encoders"]) for name, one in tasks.items()}
+    lines = []
+    for fusion, rows in _plain(tasks).items():
+        if any(row and row["missing"] for row in rows):
+            cells = []
+            for row, names in zip(rows, inputs.values(), strict=True):
+                found = row["missing"] if row else {}
+                cells += [f"{100 * found[name]:.1f}" if name in found else "-" for name in names]
+            lines.append((f"`{fusion}`", *cells))
+    return table(("fusion", *(f"{task}, no {name}" for task, names in inputs.items() for name in names)), lines)
+
+
+def _beside(tasks: Mapping[str, Any], kind: str) -> str:
+    """What an objective or a balance method adds to a fusion."""
+    found: dict[str, dict[tuple[str, str], str]] = {}
+    heads = {}
+    for task, one in tasks.items():
+        for row in one["rows"]:
+            if row["kind"] == kind:
+                beyond = row["beyond"]
+                name = row["balance"] or ", ".join(row["objectives"])
+                shown = f"{100 * beyond['difference']:+.1f} ± {100 * beyond['margin']:.1f}{_arrow(beyond)}"
+                found.setdefault(name, {})[task, row["fusion"]] = shown
+                heads[task, row["fusion"]] = f"{task}, {row['fusion']}"
+    lines = [(f"`{name}`", *(cells.get(key, "-") for key in heads)) for name, cells in sorted(found.items())]
+    return table(("", *heads.values()), lines) if lines else "Not measured yet."
