@@ -5,6 +5,7 @@ import itertools
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
@@ -33,7 +34,7 @@ class Page:
     path: str
     text: str
 
-    @property
+    @cached_property
     def tokens(self):
         """What it consists of, tables included."""
         return MarkdownIt("commonmark").enable("table").parse(self.text)
@@ -52,7 +53,7 @@ class Page:
         """Every piece of code within a line."""
         return [" ".join(token.content.split()) for token in self.inline("code_inline")]
 
-    @property
+    @cached_property
     def commands(self):
         """Each command of its shell blocks, without prompt and comment; several joined by `&&` are several.
 
@@ -72,7 +73,7 @@ class Page:
         """The code within its lines that begins like a command of mmkit."""
         return [code for code in self.code if re.match(r"mmkit \S", code)]
 
-    @property
+    @cached_property
     def anchors(self):
         """What may stand after # in a link to it, as GitHub makes it of the headings."""
         found = []
@@ -110,7 +111,7 @@ class Repository:
         """A page that is not there, for controls."""
         return Page(path, text)
 
-    @property
+    @cached_property
     def begun(self):
         """The commands of all pages that begin a plugin or make a table, by the name of what is there then."""
         commands = [command for page in self.pages for command in page.commands]
