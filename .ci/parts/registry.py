@@ -75,8 +75,8 @@ def costs(entries: Sequence[Entry]) -> str:
     said = (
         f"Every input and the result are {WIDTH} wide, other options as they are; {CLASSES} classes for fusions that "
         f"read outputs, and {TOKENS} tokens of each input for those that read tokens. Parameters, and "
-        "multiply-accumulates (MACs) of one sample, are counted; time is that of a forward pass of 64 samples on a CPU "
-        "over that of `concat` ([the record](../../benchmarks/records/fusions.json)). A missing input is *neutral* "
+        "multiply-accumulates (MACs) of one sample, are counted (≥ is without Fourier transforms); time is that of a "
+        "forward pass of 64 samples on a CPU over that of `concat` ([the record](../../benchmarks/records/fusions.json)). A missing input is *neutral* "
         "where the result is that of a fusion built without it. Exports are the formats of `mmkit export` that gave "
         "what torch gives in [a run](../../benchmarks/records/exports.json); - was not tried."
     )
@@ -105,7 +105,10 @@ def _counted(entry: Entry, inputs: int) -> tuple[str, str]:
         outputs = {name: Features.of(torch.randn(2, CLASSES)) for name in given}
     called = _Pair(fusion) if spec.family == "both" else fusion
     flops = flops_per_sample(called, {"features": given, "outputs": outputs} if called is not fusion else given)
-    return f"{parameters(fusion)[0]:,}", f"{(flops.counted or 0) / 2:,.0f}"
+    if flops.counted is None:
+        raise ValueError(f"the MACs of {entry.name} cannot be counted: {flops.reason}")
+    least = "" if flops.per_sample is not None else "≥ "
+    return f"{parameters(fusion)[0]:,}", f"{least}{flops.counted / 2:,.0f}"
 
 
 class _Pair(torch.nn.Module):

@@ -155,6 +155,22 @@ def test_a_batch_without_tensors_has_a_reason():
     assert "holds no tensor" in flops_per_sample(nn.Linear(1, 1), {"input": {}}).reason
 
 
+class Latents(nn.Module):
+    """Its output is its parameter, which no operation has made."""
+
+    def __init__(self):
+        super().__init__()
+        self.values = nn.Parameter(torch.randn(4, D))
+
+    def forward(self):
+        return self.values
+
+
+@either_way
+def test_a_module_may_return_its_parameter(looks):
+    assert counted(lambda m, x, _: x @ m().mT, Latents(), looks=looks) == 2 * T * D * 4
+
+
 @either_way
 def test_the_model_is_not_changed(looks):
     module = Calls(lambda m, x, _: m(x.mean(1)), nn.Sequential(nn.BatchNorm1d(D), nn.Dropout()), looks=looks).train()
