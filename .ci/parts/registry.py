@@ -76,7 +76,8 @@ def costs(entries: Sequence[Entry]) -> str:
         f"Every input and the result are {WIDTH} wide, other options as they are; {CLASSES} classes for fusions that "
         f"read outputs, and {TOKENS} tokens of each input for those that read tokens. Parameters, and "
         "multiply-accumulates (MACs) of one sample, are counted (≥ is without Fourier transforms); time is that of a "
-        "forward pass of 64 samples on a CPU over that of `concat` ([the record](../../benchmarks/records/fusions.json)). A missing input is *neutral* "
+        "forward pass of 64 samples on a CPU over that of `concat` "
+        "([the record](../../benchmarks/records/fusions.json)). A missing input is *neutral* "
         "where the result is that of a fusion built without it. Exports are the formats of `mmkit export` that gave "
         "what torch gives in [a run](../../benchmarks/records/exports.json); - was not tried."
     )
