@@ -21,12 +21,12 @@ from parts.markdown import ROOT
 from parts.marks import marks
 from parts.registry import registry
 from parts.rooms import file_map, rooms
-from parts.speeds import published, speeds
+from parts.speeds import limits, published, speeds
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     ".github/CONTRIBUTING.md": {"map": file_map},
     "benchmarks/evidence.md": {"evidence": evidence},
-    "benchmarks/fusions/README.md": {"speeds": speeds, "published": published},
+    "benchmarks/fusions/README.md": {"speeds": speeds, "limits": limits, "published": published},
     "mmkit/README.md": {"rooms": rooms},
     "mmkit/fusions/README.md": {"registry": registry},
     "mmkit/model/exporting/README.md": {"exports": exports},

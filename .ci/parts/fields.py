@@ -10,6 +10,7 @@ import docstring_parser
 
 from mmkit.records import breakdown, controls, record
 from mmkit.registry.options import describe
+from mmkit.training.privacy_accounting import PrivacySpent
 from parts.markdown import first_sentence, table
 
 RECORD_PARTS = (
@@ -22,7 +23,7 @@ RECORD_PARTS = (
     record.Reliability,
     record.ReliabilityBin,
     record.Refit,
-    record.Privacy,
+    PrivacySpent,
     record.Loading,
     record.Speed,
     record.Twin,

@@ -13,6 +13,7 @@ from mmkit.registry.catalog import BUILTIN, installed
 from parts.markdown import ROOT, table
 
 SPEED = ROOT / "benchmarks" / "records" / "fusions.json"
+LIMITS = ROOT / "benchmarks" / "records" / "fusion_limits.json"
 PUBLISHED = ROOT / "benchmarks" / "records" / "fusions_public.json"
 SIZES = ((8, 128), (64, 128), (512, 128), (64, 512))
 """B and D of the fusions that are timed beside published ones."""
@@ -48,6 +49,18 @@ def _constant(file: Path, name: str) -> str:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
             return str(ast.literal_eval(node.value))
     return ""
+
+
+def limits() -> str:
+    """What fusions take over what the machine allows, of the record: one line for each width that was measured."""
+    lines = []
+    for row in json.loads(LIMITS.read_text("utf-8"))["rows"]:
+        limit, took = (f"{row['seconds'][of] * 1e3:.2f}" for of in ("limit", "mmkit"))
+        ratio = f"{row['ratio']:.2f}" + ("" if row["ratio"] <= row["goal"] else f", above {row['goal']}")
+        shares = row["operations"].items() if row["ratio"] > row["goal"] else ()
+        spent = ", ".join(f"{name.removeprefix('aten::')} {share:.0%}" for name, share in shares)
+        lines.append((f"`{row['fusion']}`", str(row["width"]), took, limit, row["by"], ratio, spent))
+    return table(("fusion", "D", "ms", "limit", "by", "ratio", "where the time goes"), lines)
 
 
 def published() -> str:

@@ -38,7 +38,7 @@ from mmkit.model.network import Model
 from mmkit.model.step import build_step
 from mmkit.model.trained import MultimodalModel
 from mmkit.records.controls import Controls
-from mmkit.records.record import Cost, Loading, Privacy, Purpose, Record, ReliabilityBin, SampleCounts
+from mmkit.records.record import Cost, Loading, Purpose, Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.records.splits import id_as_text
 from mmkit.records.unread import Unread
@@ -215,7 +215,7 @@ def _executed(
         phases=phases_of(trained, tuned=bool(result.frozen.tuned)),
         still_improving=trained.best > _planned(run, result, own) * (1 - LAST),
         calibrated=calibrated(result.module, result.frozen, own, tested=on_test is not None),
-        private=None if trained.private is None else Privacy(**dataclasses.asdict(trained.private)),
+        private=trained.private,
         chosen=chosen_by(result.module),
         history=trained.history,
         scores=_scores(own, on_test.per_sample(task.metric)) if on_test else None,

@@ -12,6 +12,7 @@ from mmkit.records.breakdown import Breakdown
 from mmkit.records.controls import Controls
 from mmkit.records.scores import Scores
 from mmkit.records.unread import Unread
+from mmkit.training.privacy_accounting import PrivacySpent
 
 SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
@@ -248,29 +249,6 @@ class ReliabilityBin:
 
 
 @dataclass(frozen=True)
-class Privacy:
-    """What a differentially private training has spent.
-
-    Args:
-        epsilon: spent by `steps`, for whoever sees the weights.
-        delta: the probability that more was lost.
-        clip: norm to which the gradient of each row was clipped.
-        noise: deviation of the noise in multiples of `clip`.
-        rate: the probability by which a row took part in a step.
-        steps: that were done.
-        accountant: that counted.
-    """
-
-    epsilon: float
-    delta: float
-    clip: float
-    noise: float
-    rate: float
-    steps: int
-    accountant: str
-
-
-@dataclass(frozen=True)
 class Refit:
     """A training on train and validation together, with the options and the epochs that an earlier one had chosen.
 
@@ -406,7 +384,7 @@ class Record:
     rung: Rung | None = None
     calibrated: Calibrated | None = None
     refit: Refit | None = None
-    private: Privacy | None = None
+    private: PrivacySpent | None = None
     chosen: dict[str, dict[str, Any]] = field(default_factory=dict)
     history: list[dict[str, int | float | None]] = field(default_factory=list)
     scores: Scores | None = None

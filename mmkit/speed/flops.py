@@ -90,7 +90,7 @@ def flops_per_sample(model: nn.Module, batch: Mapping[str, Any]) -> Flops:
 def _count(model: nn.Module, batch: Mapping[str, Any], device: str) -> Flops:
     moved = _to(batch, device)
     samples = _size(moved)
-    model = model.to(device).requires_grad_(False)  # the counter's hooks fail on a parameter that a module returns
+    model = model.to(device).requires_grad_(requires_grad=False)  # hooks fail on parameters that modules return
     counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     # The inner mode, the counter, decomposes operations; the outer one sees the operations that result.
     with torch.no_grad(), _SeenProducts() as seen, counter:

@@ -32,7 +32,7 @@ from mmkit.training.distributed import add_up, check_batches, norms_of_all
 from mmkit.training.measuring import mean_losses
 from mmkit.training.micro_batches import micro_batches, parts_of
 from mmkit.training.optimisation import Training, learning_rate_share, set_rates
-from mmkit.training.privacy_accounting import Spent
+from mmkit.training.privacy_accounting import PrivacySpent
 from mmkit.training.privacy_loop import privately, telling_spent
 from mmkit.training.state import State, snapshot
 
@@ -62,7 +62,7 @@ class Trained:
     workers: int = field(default=0, compare=False)
     planned: int = 0
     probed: Trained | None = None
-    private: Spent | None = None
+    private: PrivacySpent | None = None
 
 
 def fit(

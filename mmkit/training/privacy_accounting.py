@@ -20,11 +20,11 @@ from mmkit.training.privacy import Private
 
 
 @dataclass(frozen=True)
-class Spent:
-    """What a private training has spent.
+class PrivacySpent:
+    """What a differentially private training has spent.
 
     Args:
-        epsilon: spent by `steps`.
+        epsilon: spent by `steps`, for whoever sees the weights.
         delta: the probability that more was lost.
         clip: norm to which the gradient of each row was clipped.
         noise: deviation of the noise in multiples of `clip`.
@@ -82,10 +82,10 @@ class Account:
             noise = noise_for(asked.epsilon, asked.delta, 1 / steps, epochs * steps)
         return Account(asked, noise, 1 / steps)
 
-    def spent(self, steps: int) -> Spent:
+    def spent(self, steps: int) -> PrivacySpent:
         """What so many steps spend."""
         assert self.asked.delta is not None  # noqa: S101 (`Private` has checked it)
-        return Spent(
+        return PrivacySpent(
             epsilon_of(self.noise, self.asked.delta, self.rate, steps),
             self.asked.delta,
             self.asked.clip,

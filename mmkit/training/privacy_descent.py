@@ -14,7 +14,7 @@ from mmkit.data.readings import InputBatch
 from mmkit.model.network import TrainingStep
 from mmkit.system.precision import Precision
 from mmkit.training.optimisation import Training
-from mmkit.training.privacy_accounting import Account, Spent
+from mmkit.training.privacy_accounting import Account, PrivacySpent
 from mmkit.training.privacy_gradients import clipped_sum, trained
 from mmkit.training.privacy_noise import Secret
 
@@ -87,7 +87,7 @@ class PrivateDescent:
         self.secret = Secret(bytes.fromhex(document["key"]))
         self.account = replace(self.account, noise=document["noise"])
 
-    def spent(self, steps: int) -> Spent:
+    def spent(self, steps: int) -> PrivacySpent:
         """What so many steps have spent."""
         return self.account.spent(steps)
 

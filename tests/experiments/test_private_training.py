@@ -15,10 +15,11 @@ import mmkit.cli
 from mmkit.encoders.series_rnn import SeriesRnnEncoder
 from mmkit.errors import UsageError
 from mmkit.experiments.run import Run
-from mmkit.records.record import Privacy, Record
+from mmkit.records.record import Record
 from mmkit.report.privacy import privacy_notes
 from mmkit.system.progress import Progress
 from mmkit.training.checkpoints import Checkpoints
+from mmkit.training.privacy_accounting import PrivacySpent
 from mmkit.training.privacy_noise import BYTES, Secret
 
 TASK = "synthetic-unique:train=64,missing=0.3"
@@ -88,7 +89,7 @@ def test_the_record_says_what_opacus_counts_for_the_steps_that_were_done(folder)
         accountant.step(noise_multiplier=spent["noise"], sample_rate=0.25)
     assert spent["epsilon"] == pytest.approx(accountant.get_epsilon(1e-4), rel=1e-12)
     assert spent["noise"] == 1.2
-    assert Record.of(record, folder).private == Privacy(**spent)
+    assert Record.of(record, folder).private == PrivacySpent(**spent)
     assert Run.of(record["run"]).training.private.document() == {**PRIVATE, "clip": 1, "epsilon": None}
 
 
