@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.registry.catalog import installed
-from tests.model.network_cases import FIRST, FUSIONS, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
+from tests.model.network_cases import FIRST, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
 
 
 def gradients(step):
@@ -26,8 +26,8 @@ class TestOneGraph:
         compiled = torch.compile(step.eval(), fullgraph=True, backend="eager")
         torch.testing.assert_close(compiled(batch, truth)[0], step(batch, truth)[0])
 
-    @pytest.mark.parametrize(
-        "fusion", [f if f == "attention" else pytest.param(f, marks=pytest.mark.full) for f in FUSIONS]
+    @pytest.mark.parametrize(  # of each fusion alone in `tests/fusions/test_every_fusion.py`
+        "fusion", [f if f == "attention" else pytest.param(f, marks=pytest.mark.full) for f in FIRST]
     )
     def test_its_backward_pass_is_one_graph(self, fusion):
         step, data = trained_from(fusion, objectives=["unimodal", "contrastive"])
@@ -74,7 +74,7 @@ class TestOneGraph:
         torch.testing.assert_close(found, gradients(step), atol=1e-4, rtol=1e-3)
 
     @pytest.mark.filterwarnings("ignore:The given buffer is not writable")  # torch.export.load's own
-    @pytest.mark.parametrize("fusion", FIRST)  # of all of them in `test_export.py`
+    @pytest.mark.parametrize("fusion", FIRST)  # the kit exports each fusion alone
     def test_an_exported_model_takes_other_missing_inputs(self, fusion, tmp_path):
         step, data = trained_from(fusion)
         model = step.eval().model
