@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from benchmarks.fusions import speed
 from benchmarks.fusions.operations import operations
-from benchmarks.fusions.record import document
+from benchmarks.fusions.record import document, write
 from mmkit.contract import Features
 from mmkit.speed.flops import flops_per_sample
 from mmkit.speed.interleave import compare, interleave
@@ -134,7 +134,7 @@ def main() -> None:
                 flush=True,
             )
     if options.record:
-        RECORD.write_text(document(rows))
+        write(RECORD, document(rows))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,28 @@ def document(rows: list[dict[str, Any]], **more: Any) -> str:
     return f'{json.dumps(about, indent=1)[:-2]},\n "rows": [\n  {lines}\n ]\n}}\n'
 
 
+def given(file: Path) -> dict[str, Any]:
+    """What a record holds, of this machine and this software.
+
+    Raises:
+        SystemExit: the file is of another machine or other software.
+    """
+    found: dict[str, Any] = json.loads(file.read_text("utf-8"))
+    if (found["machine"], found["software"]) != (machine(), software()):
+        raise SystemExit(
+            f"{file} was measured on another machine or with other software, and its figures do not go with those "
+            "of this one: remove it, or name another file"
+        )
+    return found
+
+
+def write(file: Path, text: str) -> None:
+    """Write a file, whole or not at all."""
+    beside = file.with_suffix(".part")
+    beside.write_text(text, "utf-8")
+    beside.replace(file)
+
+
 @dataclass
 class Record:
     """Rows by cell; and why cells were left out.
@@ -43,15 +65,10 @@ class Record:
         record = Record(file)
         if file is None or not file.exists():
             return record
-        given = json.loads(file.read_text("utf-8"))
-        if (given["machine"], given["software"]) != (machine(), software()):
-            raise SystemExit(
-                f"{file} was measured on another machine or with other software, and its figures do not go with those "
-                "of this one: remove it, or name another file"
-            )
-        record.rows = {Cell.of(row): row for row in given["rows"]}
-        record.left_out = {Cell.of(row): row["why"] for row in given.get("left_out", ())}
-        if given.get("finished", True):
+        found = given(file)
+        record.rows = {Cell.of(row): row for row in found["rows"]}
+        record.left_out = {Cell.of(row): row["why"] for row in found.get("left_out", ())}
+        if found.get("finished", True):
             for cell in asked:
                 record.rows.pop(cell, None)
                 record.left_out.pop(cell, None)
@@ -63,6 +80,4 @@ class Record:
             return
         left_out = [{**cell.as_json(), "why": why} for cell, why in self.left_out.items()]
         text = document(list(self.rows.values()), finished=finished, left_out=left_out)
-        beside = self.file.with_suffix(".part")
-        beside.write_text(text, "utf-8")
-        beside.replace(self.file)
+        write(self.file, text)

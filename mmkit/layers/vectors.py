@@ -21,6 +21,8 @@ Inputs = Mapping[str, Features]
 def joined(features: Inputs, names: Iterable[str]) -> Tensor:
     """[B D+D+...]: the vectors one after the other, zero where an input is missing."""
     parts = [features[name] for name in names]
+    if len(parts) == 1:
+        return parts[0].vector()  # a join of one would be a copy
     for part in parts:
         if part.pooled is not None or part.tokens.shape[1] != 1:
             return torch.cat([part.vector() for part in parts], 1)

@@ -2,14 +2,17 @@
 
 import importlib
 import json
+import sys
 from dataclasses import replace
 
 import pytest
+import torch
 
 from mmkit.registry.catalog import BUILTIN, installed
 
-speed, record, cells, public = (  # by name: what is timed is not type-checked
-    importlib.import_module(f"benchmarks.fusions.{name}") for name in ("speed", "record", "cells", "public.__main__")
+speed, record, cells, public, load = (  # by name: what is timed is not type-checked
+    importlib.import_module(f"benchmarks.fusions.{name}")
+    for name in ("speed", "record", "cells", "public.__main__", "public.load")
 )
 ALL = [entry.name for entry in installed().available("fusion") if entry.distribution == BUILTIN]
 
@@ -87,3 +90,48 @@ def test_published_code_that_is_not_there_is_left_out(tmp_path):
     assert public.read("mutan", tmp_path) is None
     adapter, _, origin = public.read("attention", tmp_path)
     assert origin["repository"] == adapter.REPOSITORY == "pytorch/pytorch"
+
+
+def test_what_a_published_file_imports_of_its_repository_is_read_and_then_forgotten(tmp_path):
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "beside.py").write_text("NUMBER = 3\n")
+    (tmp_path / "theirs" / "network.py").write_text("import absent.part\nfrom theirs.beside import NUMBER\n")
+    before, path = set(sys.modules), list(sys.path)
+    found = load.load(tmp_path / "theirs" / "network.py", {"absent.part": {}}, tmp_path)
+    assert found.NUMBER == 3
+    assert sys.path == path
+    assert not {name for name in set(sys.modules) - before if name.startswith(("theirs", "absent.part", "published_"))}
+
+
+class TestPublishedRecord:
+    @pytest.fixture
+    def run(self, tmp_path, monkeypatch):
+        """Measures `attention` at one small size, into a file."""
+        monkeypatch.setattr(public, "SIZES", ((2, 8),))
+        monkeypatch.setattr(public, "TOKENS", 2)
+        monkeypatch.setattr(public, "keep_large_blocks", lambda: None)
+        monkeypatch.setattr(torch, "set_num_threads", lambda _: None)
+        file = tmp_path / "public.json"
+        arguments = ["public", str(tmp_path), "--fusion", "attention", "--rounds", "2", "--json", str(file)]
+        monkeypatch.setattr(sys, "argv", arguments)
+        return file, public.main
+
+    def test_what_is_not_measured_anew_is_kept(self, run):
+        file, main = run
+        rows = [{"fusion": "attention", "ratio": 9.0}, {"fusion": "mutan", "ratio": 1.0}]
+        file.write_text(record.document(rows, published={"mutan": {"repository": "a/b"}}))
+        main()
+        found = json.loads(file.read_text())
+        assert [row["fusion"] for row in found["rows"]] == ["attention", "attention", "mutan"]
+        assert found["rows"][-1] == rows[1]
+        assert all(row["ratio"] != 9.0 for row in found["rows"])
+        assert list(found["published"]) == ["attention", "mutan"]
+        assert found["published"]["mutan"] == {"repository": "a/b"}
+
+    def test_figures_of_another_machine_are_not_mixed_in(self, run):
+        file, main = run
+        document = json.loads(record.document([], published={}))
+        document["software"]["torch"] = "0.1"
+        file.write_text(json.dumps(document))
+        with pytest.raises(SystemExit, match="another machine or with other software"):
+            main()

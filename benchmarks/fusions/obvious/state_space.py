@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -12,24 +13,27 @@ from benchmarks.fusions.hand import Inputs, masked_mean
 from mmkit.fusions.tokens.state_space import StateSpaceFusion
 from mmkit.layers.state_space import CHUNK, StateSpaceLayer
 
+Scan = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+"""Of x [B T N P], a [B T N], b and c [B T S], to [B T N P]."""
 
-def obvious(fusion: StateSpaceFusion, inputs: Inputs) -> Tensor:
+
+def obvious(fusion: StateSpaceFusion, inputs: Inputs, scan: Scan | None = None) -> Tensor:
     mask = torch.cat([mask for _, mask in inputs], 1)
     tokens = torch.cat([linear(tokens) for linear, (tokens, _) in zip(fusion.project.values(), inputs, strict=True)], 1)
     for layer in fusion.layers:
-        tokens = state_space(layer, tokens, mask)
+        tokens = state_space(layer, tokens, mask, scan or listing)
     return masked_mean(fusion.norm(tokens), mask)
 
 
-def state_space(layer: StateSpaceLayer, tokens: Tensor, mask: Tensor) -> Tensor:
+def state_space(layer: StateSpaceLayer, tokens: Tensor, mask: Tensor, scan: Scan) -> Tensor:
     gate, values, shared, raw = layer.read(layer.before(tokens)).split(layer.sizes, 2)
     values, shared = F.silu(values).unflatten(2, (layer.heads, -1)), F.silu(shared)
     steps = (F.softplus(raw + layer.step) * mask.unsqueeze(2)).chunk(2, 2)
     rates = layer.rate.exp().chunk(2)
     keys, queries, keys_back, queries_back = shared.chunk(4, 2)
-    forth = listing(values * steps[0].unsqueeze(3), -steps[0] * rates[0], keys, queries)
+    forth = scan(values * steps[0].unsqueeze(3), -steps[0] * rates[0], keys, queries)
     behind = (values * steps[1].unsqueeze(3), -steps[1] * rates[1], keys_back, queries_back)
-    back = listing(*(part.flip(1) for part in behind)).flip(1)
+    back = scan(*(part.flip(1) for part in behind)).flip(1)
     mixed = forth + back + values * layer.skip.unsqueeze(1)
     return tokens + layer.out(layer.norm(mixed.flatten(2) * F.silu(gate)))
 

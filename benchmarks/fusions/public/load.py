@@ -18,15 +18,17 @@ def commit(folder: Path) -> str:
     return told.stdout.strip()
 
 
-def load(file: Path, stands_in: Mapping[str, Mapping[str, Any]]) -> ModuleType:
+def load(file: Path, stands_in: Mapping[str, Mapping[str, Any]], imports_from: Path | None = None) -> ModuleType:
     """The module of a file, as the last of its package; what it imports of it is read too.
 
     Args:
         file: a Python file; of `..` it may import what lies two folders above.
         stands_in: attributes of modules that are imported and not needed, by name.
+        imports_from: the folder of what it imports by full name; None where it imports nothing of its own so.
     """
     package = [f"published_{file.parents[1].name}", file.parent.name]
-    with _known({name: _module(name, attributes) for name, attributes in stands_in.items()}):
+    modules = {name: _module(name, attributes) for name, attributes in stands_in.items()}
+    with _known(modules, imports_from and imports_from.resolve()):
         for depth, folder in enumerate((file.parents[1], file.parent), 1):
             above = _module(".".join(package[:depth]), {"__path__": [str(folder)]})
             sys.modules[above.__name__] = above  # without its own __init__, which imports what is not there
@@ -38,9 +40,11 @@ def load(file: Path, stands_in: Mapping[str, Mapping[str, Any]]) -> ModuleType:
 
 
 @contextmanager
-def _known(modules: Mapping[str, ModuleType]) -> Iterator[None]:
-    """Modules that may be imported meanwhile; what was imported meanwhile is forgotten."""
+def _known(modules: Mapping[str, ModuleType], folder: Path | None) -> Iterator[None]:
+    """Modules that may be imported meanwhile, and those of a folder; what was imported meanwhile is forgotten."""
     before = dict(sys.modules)
+    if folder is not None:
+        sys.path.insert(0, str(folder))
     for name, module in modules.items():
         parts = name.split(".")
         for depth in range(1, len(parts)):
@@ -49,9 +53,17 @@ def _known(modules: Mapping[str, ModuleType]) -> Iterator[None]:
     try:
         yield
     finally:
+        if folder is not None:
+            sys.path.remove(str(folder))
         for name in set(sys.modules) - set(before):
-            if name in modules or name.startswith("published_"):
+            if name in modules or name.startswith("published_") or (folder and _lies_in(folder, sys.modules[name])):
                 del sys.modules[name]
+
+
+def _lies_in(folder: Path, module: ModuleType) -> bool:
+    """Whether a module, or a package, was read from a folder."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place is not None and Path(place).is_relative_to(folder) for place in places)
 
 
 def _module(name: str, attributes: Mapping[str, Any]) -> ModuleType:
