@@ -56,6 +56,8 @@ FLOORS = (
 ONLY = {"report": ("errors", "titles", "records", "report")}
 # The face gives names of all floors, by text and when asked; `python -m mmkit` is the door.
 ROOF = {"mmkit", "mmkit.__main__"}
+# A saved model is the face of what is done with it: it loads these floors by name, when it is asked.
+DOORS = {("mmkit.model.trained", "explain"), ("mmkit.model.trained", "sharing")}
 # Of the standard library: what a start does without, and what not every system has.
 LATE = {"fcntl", "importlib", "json", "tomllib", "traceback"}
 
@@ -94,6 +96,12 @@ def imports(module, tree, known):
                 yield deeper if deeper in known else node.module, id(node) in inside
 
 
+def named(tree, known):
+    """The modules of mmkit that a text names whole: those may be imported by name when they are needed."""
+    texts = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    return sorted(known & {name for text in texts for name in (text, f"mmkit.{text}") if name.count(".") > 1})
+
+
 def faults(root):
     """Every breach of the rules under a package's folder, in words."""
     trees = modules(root)
@@ -114,6 +122,10 @@ def faults(root):
                 found.append(f"{module} imports {target} from above")
             if name in ONLY and below not in ONLY[name]:
                 found.append(f"{module} imports {target}; {name} knows only {', '.join(ONLY[name])}")
+        for target in named(tree, trees.keys()) if module not in ROOF else ():
+            (here, _), (there, above) = floor_of(module), floor_of(target)
+            if there > here and (module, above) not in DOORS:
+                found.append(f"{module} names {target} from above")
     return found + [f"circle: {' -> '.join(circle)}" for circle in circles(graph)]
 
 
@@ -173,6 +185,11 @@ def test_packages_are_a_docstring_and_import_nothing():
             "mmkit.api hides its import of mmkit.report.table in a function",
         ),
         ("api.py", "f = lambda: 0\ndef g():\n    import os", "mmkit.api hides its import of os in a function"),
+        (
+            "fusions/sum.py",
+            "import importlib\nf = importlib.import_module('mmkit.report.table')",
+            "mmkit.fusions.sum names mmkit.report.table from above",
+        ),
         ("report/table.py", "import mmkit.fusions.sum", "mmkit.report.table imports mmkit.fusions.sum; report knows"),
         (
             "model/network.py",
