@@ -27,7 +27,7 @@ FEWER = 200
 """R of many."""
 LEVEL = 0.95
 FEWEST = 3.0
-"""Effective groups, (sum of sizes)^2 / sum of squared sizes, of which there is an interval; as many as for a verdict."""
+"""Effective groups, (sum of sizes)^2 / sum of squared sizes, that an interval needs; a verdict needs as many."""
 _CELLS = 5_000_000
 
 

@@ -150,7 +150,9 @@ def _judged(record: Record) -> Iterator[str]:
     counted = record.samples
     assert counted is not None  # noqa: S101 (a completed run has counts)
     of = f"{counted.validation:,} samples of validation, {counted.test or 0:,} of test"
-    yield (f"{of}. In brackets 95 % intervals by the bootstrap over {_drawn(record)}; they do not speak of other seeds.")
+    yield (
+        f"{of}. In brackets 95 % intervals by the bootstrap over {_drawn(record)}; they do not speak of other seeds."
+    )
     yield "\n".join(f"- {note}" for note in notes(record))
 
 

@@ -242,7 +242,7 @@ def test_correlations_are_those_of_torchmetrics(offset, scale):
     values = truth + torch.randint(4, (300,), generator=generator)
     found = of_numbers((values * scale).unsqueeze(1), (truth * scale).unsqueeze(1))
     assert found["pearson"]() == pytest.approx(float(pearson_corrcoef(values - offset, truth - offset)), abs=1e-12)
-    assert found["spearman"]() == pytest.approx(float(spearman_corrcoef(values, truth)), abs=1e-6)  # its ranks are 32 bits
+    assert found["spearman"]() == pytest.approx(float(spearman_corrcoef(values, truth)), abs=1e-6)  # of 32 bits
 
 
 def test_a_correlation_imports_no_toolkit():

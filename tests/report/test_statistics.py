@@ -202,7 +202,8 @@ def test_the_margin_grows_with_its_parts():
 
 def test_of_many_combinations_each_is_measured_once_and_groups_are_numbered_once(monkeypatch):
     rng = np.random.default_rng(0)
-    scores, labels = [rng.normal(size=(3, 60)) for _ in range(6)], np.array([f"g{i}" for i in rng.integers(12, size=60)])
+    scores = [rng.normal(size=(3, 60)) for _ in range(6)]
+    labels = np.array([f"g{i}" for i in rng.integers(12, size=60)])
     expected = not_beaten(scores, groups=[labels])
     calls = []
     for owner, name in ((np, "unique"), (statistics, "of_seeds")):

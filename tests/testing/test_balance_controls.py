@@ -404,7 +404,12 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (EpochAlone, "it has `epoch` alone"),
         (NoChange, "gradients are those that encoders have without it"),
     ],
-    "values": [(ScalesValues, "tokens of a are other values"), (Unmasks, "is unmasked"), (DropsInput, "'more'"), (NoNumbers, "tokens of a are other")],
+    "values": [
+        (ScalesValues, "tokens of a are other values"),
+        (Unmasks, "is unmasked"),
+        (DropsInput, "'more'"),
+        (NoNumbers, "tokens of a are other"),
+    ],
     "output": [(ChangesOutput, "outputs are other values")],
     "turns": [
         (ForgetsTurn, "its turns name b, c; the inputs are a, b, c"),
@@ -412,7 +417,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (Explodes, "after the turn of a a gradient of the head is not finite"),
         (NoTurns, "it has a method turned, and no turns"),
     ],
-    "weighed": [(Forgets, "of the losses balance.a, balance.b, balance.c nothing is left"), (Negative, "becomes -"), (NoNumberOfALoss, "becomes nan")],
+    "weighed": [
+        (Forgets, "of the losses balance.a, balance.b, balance.c nothing is left"),
+        (Negative, "becomes -"),
+        (NoNumberOfALoss, "becomes nan"),
+    ],
     "teaches": [
         (TeachesNone, "no gradient reaches input a, b, c"),
         (BackwardOfNothing, "no gradient reaches input a, b, c"),
