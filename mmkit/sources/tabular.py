@@ -1,8 +1,8 @@
 """Columns of a table's row: how they are read is fitted once, and then the same for every table.
 
 How numbers and names are written, and how long lists are, is found in all rows; which tags become numbers and which
-parts of a date vary, in those of the training split alone. What was found is plain JSON that a saved model keeps, so that a new table is read by it and by nothing else,
-however few or strange its rows are.
+parts of a date vary, in those of the training split alone. What was found is plain JSON that a saved model keeps, so
+that a new table is read by it and by nothing else, however few or strange its rows are.
 
 Axes: N rows, K numbers of a list, V tags.
 """
