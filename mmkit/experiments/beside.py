@@ -114,5 +114,5 @@ def intervals_of(
     def of(measured: Metrics | Answers, name: Split) -> dict[str, tuple[float, float]]:
         return intervals(measured, list(with_truth(splits(name)).factors.values()))
 
-    found = {"validation": of(on_validation, "validation")}
+    found: dict[Split, dict[str, tuple[float, float]]] = {"validation": of(on_validation, "validation")}
     return found if on_test is None else {**found, "test": of(on_test, "test")}

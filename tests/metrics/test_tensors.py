@@ -259,7 +259,7 @@ def test_answers_of_labels_are_counted_and_not_added_up_at_each_batch(monkeypatc
     monkeypatch.setattr(collected, "CELLS", 20)
     metrics = collected.OfLabels(2, areas=False)
     added = []
-    monkeypatch.setattr(collected.Tensor, "numel", lambda one, plain=torch.Tensor.numel: added.append(1) or plain(one))
+    monkeypatch.setattr(torch.Tensor, "numel", lambda one, plain=torch.Tensor.numel: added.append(1) or plain(one))
     for _ in range(5):
         metrics.update(torch.rand(2, 2), torch.ones(2, 2))
     assert len(added) == 5

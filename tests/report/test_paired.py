@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmkit.report.paired import Difference, Part, by_sample, by_seed, of_samples
+from mmkit.report.jackknife import Part
+from mmkit.report.paired import Difference, by_sample, by_seed, of_samples
 
 
 def draw(seed=0):
