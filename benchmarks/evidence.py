@@ -48,7 +48,8 @@ from mmkit.records.record import Purpose, Record
 from mmkit.records.splits import read_groups, write_splits
 from mmkit.records.verdicts import Terms
 from mmkit.registry.catalog import Catalog, installed
-from mmkit.report.statistics import Array, margin
+from mmkit.report.jackknife import Array
+from mmkit.report.statistics import margin
 from mmkit.report.summary import Row, rows
 from mmkit.report.verdict import level_with_the_best
 from mmkit.system.machine import machine, software

@@ -677,7 +677,7 @@ def _progress(progress: bool | Progress) -> Iterator[Progress]:
     else:
         shown = Progress()
     with warnings.catch_warnings():
-        # tqdm warns so in a notebook when torchmetrics or transformers import it; mmkit needs no widgets.
+        # tqdm warns so in a notebook when transformers imports it; mmkit needs no widgets.
         warnings.filterwarnings("ignore", message="IProgress not found")
         with shown:
             yield shown

@@ -8,6 +8,7 @@ from pathlib import Path
 from mmkit.contract import Split
 from mmkit.data.dataset import Dataset
 from mmkit.data.splits import Splits
+from mmkit.data.subset import with_truth
 from mmkit.metrics.answers import Answers
 from mmkit.metrics.calibration import calibration
 from mmkit.metrics.intervals import intervals
@@ -106,8 +107,12 @@ def calibrated(model: Model, frozen: Frozen, splits: Splits, *, tested: bool) ->
 
 
 def intervals_of(
-    on_validation: Metrics | Answers, on_test: Metrics | Answers | None
+    on_validation: Metrics | Answers, on_test: Metrics | Answers | None, splits: Splits
 ) -> dict[Split, dict[str, tuple[float, float]]]:
-    """The intervals of the metrics of a run."""
-    found: dict[Split, dict[str, tuple[float, float]]] = {"validation": intervals(on_validation)}
-    return found if on_test is None else {**found, "test": intervals(on_test)}
+    """The intervals of the metrics of a run, over the groups of its samples where they have any."""
+
+    def of(measured: Metrics | Answers, name: Split) -> dict[str, tuple[float, float]]:
+        return intervals(measured, list(with_truth(splits(name)).factors.values()))
+
+    found: dict[Split, dict[str, tuple[float, float]]] = {"validation": of(on_validation, "validation")}
+    return found if on_test is None else {**found, "test": of(on_test, "test")}

@@ -92,7 +92,7 @@ class Evaluated(NamedTuple):
         skipped: rows with truth that were left out because of a value that cannot be used.
         missing: rows measured in which an input is missing, by input.
         metrics: by name.
-        resamples: R.
+        resamples: R, of rows, which are taken as independent: nobody named groups.
         classes: each class or label; empty of others.
         confusion: counts by true class (row) and predicted class (column), of labels [[TN, FP], [FN, TP]] each.
         unread: values that could not be used.

@@ -9,14 +9,14 @@ from __future__ import annotations
 import itertools
 import types
 import typing
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, NamedTuple
 
 from mmkit.errors import UsageError
 from mmkit.model.combination import Combination
 from mmkit.plugin import Component
-from mmkit.registry.options import Choice, Option, options_of, validated
+from mmkit.registry.options import Choice, Option, options_of, parts_of, validated
 
 RATE = "train.lr"
 SHARES = tuple(round(0.05 * step, 2) for step in range(11))
@@ -53,7 +53,7 @@ def range_of(option: Option) -> Range | None:
     """
     annotation: Any = option.annotation
     default: Any = option.default
-    parts = list(_parts(annotation))
+    parts = list(parts_of(annotation))
     if default is None or any(isinstance(part, Component) for part in parts):
         return None
     plain = _without_none(annotation)
@@ -115,13 +115,6 @@ def _without_none(annotation: Any) -> Any:
         rest = [part for part in typing.get_args(annotation) if part is not type(None)]
         return rest[0] if len(rest) == 1 else annotation
     return annotation
-
-
-def _parts(annotation: Any) -> Iterator[Any]:
-    """What an annotation is made of: what stands beside its type, too."""
-    for part in typing.get_args(annotation):
-        yield part
-        yield from _parts(part)
 
 
 def _bound(parts: Sequence[Any], *names: str) -> float | None:

@@ -98,7 +98,7 @@ def boosting(
         staged = model.staged_predict_proba if classes else model.staged_predict
         for number, answer in enumerate(staged(parts["validation"]), start=1):
             found = score(_columns(answer))
-            if found > best[0]:
+            if found > best[0] or best[3] is None:  # of constant predictions no stage may have a score
                 best = (found, step, number, staged)
     _, step, number, staged = best
     answers = {

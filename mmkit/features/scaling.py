@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mmkit.contract import Features
 from mmkit.data.packed import Packed
+from mmkit.layers.pairs import wide
 
 NORM = 2.0
 """The root mean square of the norm of scaled features; chosen on validation, see `benchmarks/scaling.py`."""
@@ -59,8 +60,8 @@ class Scaling(nn.Module):
 
         Half precision is widened first, as features are when they are stored, so that both give the same.
         """
-        pooled = None if features.pooled is None else _wide(features.pooled)
-        features = replace(features, tokens=_wide(features.tokens), pooled=pooled)
+        pooled = None if features.pooled is None else wide(features.pooled)
+        features = replace(features, tokens=wide(features.tokens), pooled=pooled)
         if self.vectors:
             there = None if features.complete else features.present()
             features = Features.of(features.vector(), there, None, features.penalties, features.details)
@@ -71,11 +72,6 @@ class Scaling(nn.Module):
 
     def _scaled(self, leaf: str, values: Tensor) -> Tensor:
         return torch.addcmul(self.get_buffer(f"{leaf}_shift"), values, self.get_buffer(f"{leaf}_scale"))
-
-
-def _wide(values: Tensor) -> Tensor:
-    """At least float32."""
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def moments(rows: Tensor) -> tuple[Tensor, float]:

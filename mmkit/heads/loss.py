@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, Target
+from mmkit.layers.pairs import wide
 
 
 def class_loss(
@@ -45,7 +46,7 @@ def class_loss(
         weights: [C], the weight of a sample of each class.
     """
     label = torch.where(mask, label, 0)
-    log_p = _wide(output).log_softmax(-1)  # [B C]
+    log_p = wide(output).log_softmax(-1)  # [B C]
     terms = -log_p * _focus(log_p, gamma)
     loss = (1 - smoothing) * terms.gather(-1, label.unsqueeze(-1)).squeeze(-1) + smoothing * terms.mean(-1)
     if weights is not None:
@@ -72,7 +73,7 @@ def label_loss(
         gamma: of the focal loss; 0 is binary cross-entropy.
         weights: [2 C], the weight of a no and of a yes of each label.
     """
-    output = _wide(output)
+    output = wide(output)
     yes = torch.where(mask.unsqueeze(-1), labels, 0).to(output.dtype)  # [B C]
     log_yes, log_no = F.logsigmoid(output), F.logsigmoid(-output)
     q = yes * (1 - smoothing) + smoothing / 2
@@ -102,7 +103,7 @@ def number_loss(
         loss: which error.
         delta: error above which Huber's loss is linear.
     """
-    output = _wide(output)
+    output = wide(output)
     values = torch.where(mask.unsqueeze(-1), values, 0).to(output.dtype)
     if loss == "mse":
         error = F.mse_loss(output, values, reduction="none")
@@ -171,7 +172,7 @@ class CategoryLoss(nn.Module):
 
     def probabilities(self, output: Tensor) -> Tensor:
         """[B C]: of classes, which sum to 1, or of each label for itself."""
-        output = _wide(output)
+        output = wide(output)
         return output.softmax(-1) if self.classes else output.sigmoid()
 
 
@@ -217,11 +218,11 @@ class NumberLoss(nn.Module):
 
     def values(self, output: Tensor) -> Tensor:
         """[B C] in the user's units, as exact as float32 is."""
-        return torch.addcmul(self.mean, _wide(output), self.std)
+        return torch.addcmul(self.mean, wide(output), self.std)
 
     def prediction(self, output: Tensor) -> Batch:
         """`values` [B C], and the output itself as `standardised` [B C], of which `Numbers` makes exact values."""
-        return {"values": self.values(output), "standardised": _wide(output)}
+        return {"values": self.values(output), "standardised": wide(output)}
 
 
 def loss_of(target: Target) -> CategoryLoss | NumberLoss:
@@ -231,11 +232,6 @@ def loss_of(target: Target) -> CategoryLoss | NumberLoss:
         ValueError: a kind that is not mmkit's.
     """
     return NumberLoss(target) if target.kind == "scalar" else CategoryLoss(target, label_smoothing=0.0)
-
-
-def _wide(output: Tensor) -> Tensor:
-    """At least float32: under autocast the output may be in half precision, which is too coarse for a loss."""
-    return output.to(torch.promote_types(output.dtype, torch.float32))
 
 
 def _focus(log_p: Tensor, gamma: float) -> Tensor | float:

@@ -50,23 +50,28 @@ class MaskedBatchNorm(nn.Module):
         if not self.training:
             return F.batch_norm(values, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
         # Plain sums and one multiply-add: masking every position, and torch.var_mean, cost several times as much on a
-        # CPU. The sums are in the precision of the statistics, so that autocast does not round them.
+        # CPU. The sums are in the precision of the statistics, so that autocast does not round them; a mean of
+        # theirs is taken away before anything is squared, since squares of values far from zero would cancel. Which
+        # mean that is changes nothing but rounding, so it needs no gradient.
         precise = values.to(self.running_mean.dtype)
         real = mask.to(precise.dtype)
         inner = list(range(mask.ndim + 1, values.ndim))  # positions that share one entry of the mask
         count = mask.sum() * math.prod(values.shape[mask.ndim + 1 :])
-        total, squares, count = batch_sums(_total(precise, inner, real), _total(precise.square(), inner, real), count)
+        far, count = batch_sums(_total(precise.detach(), inner, real), count)
         divisor = count.clamp(min=1)
-        mean = total / divisor  # [D]
-        var = (squares / divisor - mean.square()).clamp(min=0)
+        far = far / divisor  # [D]
+        shape = (1, -1, *[1] * (values.ndim - 2))
+        near = precise - far.view(shape)
+        total, squares = batch_sums(_total(near, inner, real), _total(near.square(), inner, real))
+        left = total / divisor  # [D]: the mean of what is near
+        var = (squares / divisor - left.square()).clamp(min=0)
         with torch.no_grad():
-            share = self.momentum * (count > 0).to(mean.dtype)
-            self.running_mean.add_(share * (mean - self.running_mean))
+            share = self.momentum * (count > 0).to(left.dtype)
+            self.running_mean.add_(share * (far + left - self.running_mean))
             self.running_var.add_(share * (var * (divisor / (count - 1).clamp(min=1)) - self.running_var))
         scale = self.weight * torch.rsqrt(var + self.eps)
-        shift = self.bias - mean * scale
-        shape = (1, -1, *[1] * (values.ndim - 2))
-        return torch.addcmul(shift.view(shape), precise, scale.view(shape)).to(values.dtype)
+        shift = self.bias - left * scale
+        return torch.addcmul(shift.view(shape), near, scale.view(shape)).to(values.dtype)
 
 
 def _total(values: Tensor, inner: list[int], real: Tensor) -> Tensor:

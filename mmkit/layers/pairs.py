@@ -53,7 +53,7 @@ def mean_over_pairs(present: Sequence[Tensor], loss: Callable[[int, int, Tensor]
 
 
 def wide(values: Tensor) -> Tensor:
-    """In float32 at least: half precision is too coarse for similarities and covariances."""
+    """In float32 at least: half precision is too coarse for losses, similarities and covariances."""
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 

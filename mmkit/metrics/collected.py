@@ -148,6 +148,7 @@ class OfLabels:
         self._counts = torch.zeros(4, size, dtype=torch.long)  # true and false positives, true and false negatives
         self._right: list[Tensor] = []
         self._loss: list[Tensor] = []
+        self._kept = 0  # answers
         self._each: list[Tensor] | None = []  # [B C] bytes: 1 where the answer is yes, and 2 more where the truth is
 
     @property
@@ -198,7 +199,8 @@ class OfLabels:
         """Keep the answers of a batch, up to as many as areas under curves keep."""
         if self._each is not None:
             self._each.append(each)
-            if sum(map(Tensor.numel, self._each)) > CELLS:
+            self._kept += each.numel()
+            if self._kept > CELLS:
                 self._each = None
 
     def influences(self) -> dict[str, Callable[[], Tensor | None]]:

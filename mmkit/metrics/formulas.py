@@ -6,7 +6,9 @@ Axes: N samples (at least one), C size of the target.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -85,15 +87,18 @@ def _r2(prediction: Tensor, truth: Tensor) -> float | None:
 
 
 def _pearson(prediction: Tensor, truth: Tensor) -> float | None:
-    from torchmetrics.functional import regression  # noqa: PLC0415 (it imports torchvision and transformers: seconds)
-
     if constant(prediction) or constant(truth):
         return None
-    return float(regression.pearson_corrcoef(prediction - prediction.mean(), truth - truth.mean()))
+    return float(np.corrcoef(_scaled(prediction), _scaled(truth))[0, 1])
+
+
+def _scaled(values: Tensor) -> np.ndarray[Any, Any]:
+    """Values [N] that are not all the same, less their mean and at most 1: their squares are 0 or infinite nowhere."""
+    centred = values.double() - values.double().mean()
+    return (centred / centred.abs().amax()).numpy()
 
 
 def _spearman(prediction: Tensor, truth: Tensor) -> float | None:
-    # Not torchmetrics': it adds the ranks of ties in 32 bits.
     return _pearson(ranks(prediction), ranks(truth))
 
 

@@ -3,7 +3,9 @@
 Efron, "Bootstrap Methods: Another Look at the Jackknife", The Annals of Statistics 1979,
 https://doi.org/10.1214/aos/1176344552: percentiles of the metric over draws of as many samples, with replacement. They
 say what other samples of the same kind would have given for this one model; what another seed would have given they do
-not.
+not. Of samples in groups whole groups are drawn, as many as there are; of several factors each draws its own, and a
+sample counts as often as the product says: Owen, "The pigeonhole bootstrap", The Annals of Applied Statistics 2007,
+https://doi.org/10.1214/07-AOAS122, which is rather too wide than too narrow.
 
 Axes: N samples, R draws.
 """
@@ -11,7 +13,7 @@ Axes: N samples, R draws.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -24,6 +26,8 @@ DRAWS = 1000
 FEWER = 200
 """R of many."""
 LEVEL = 0.95
+FEWEST = 3.0
+"""Effective groups, (sum of sizes)^2 / sum of squared sizes, that an interval needs; a verdict needs as many."""
 _CELLS = 5_000_000
 
 
@@ -39,13 +43,19 @@ class Resampled(Protocol):
         ...
 
 
-def intervals(measured: Resampled) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric that can be computed again, and is defined on nearly all draws."""
+def intervals(measured: Resampled, groups: Sequence[Sequence[Any]] = ()) -> dict[str, tuple[float, float]]:
+    """The 95 % interval of each metric that can be computed again, and is defined on nearly all draws.
+
+    Args:
+        measured: the metrics.
+        groups: of each factor [N] labels; none, and samples are drawn. Of fewer than three groups that count there are
+            no intervals.
+    """
 
     def values(index: Tensor) -> dict[str, float | None]:
         return {name: measure() for name, measure in measured.resampled(index).items()}
 
-    found = drawn_anew(measured.samples, draws_of(measured.samples), values)
+    found = drawn_anew(measured.samples, draws_of(measured.samples), values, groups)
     return {name: interval(numbers) for name, numbers in found.items()}
 
 
@@ -55,21 +65,44 @@ def draws_of(cells: int) -> int:
 
 
 def drawn_anew(
-    count: int, draws: int, measure: Callable[[Tensor], Mapping[str, float | None]]
+    count: int,
+    draws: int,
+    measure: Callable[[Tensor], Mapping[str, float | None]],
+    groups: Sequence[Sequence[Any]] = (),
 ) -> dict[str, list[float]]:
     """Each metric of R draws; one that is not defined in more than a twentieth of them is left out.
 
     Args:
         count: N.
         draws: R.
-        measure: the metrics of the samples [N] of a draw.
+        measure: the metrics of the samples of a draw, N of them where there are no groups.
+        groups: as of `intervals`.
     """
     generator = Generator().manual_seed(0)
+    factors = [torch.from_numpy(np.unique(list(map(str, of)), return_inverse=True)[1]) for of in groups]
+    few = any(_effective(labels) < FEWEST for labels in factors)
     found: dict[str, list[float]] = {}
-    for _ in range(draws if count > 1 else 0):
-        for name, value in measure(torch.randint(count, (count,), generator=generator)).items():
+    for _ in range(draws if count > 1 and not few else 0):
+        index = _drawn(count, factors, generator)
+        for name, value in measure(index).items() if len(index) else ():  # crossing factors may draw no sample
             found.setdefault(name, []).extend([] if value is None else [value])
     return {name: values for name, values in found.items() if len(values) >= draws * 0.95}
+
+
+def _drawn(count: int, factors: Sequence[Tensor], generator: Generator) -> Tensor:
+    """Places of samples, one draw, from numbered groups [N] of each factor."""
+    if not factors:
+        return torch.randint(count, (count,), generator=generator)
+    times = torch.ones(count, dtype=torch.long)
+    for labels in factors:
+        size = int(labels.max()) + 1
+        times *= torch.randint(size, (size,), generator=generator).bincount(minlength=size)[labels]
+    return torch.arange(count).repeat_interleave(times)
+
+
+def _effective(labels: Tensor) -> float:
+    """How many groups of one size would say as much."""
+    return len(labels) ** 2 / float(labels.bincount().double().square().sum()) if len(labels) else 0.0
 
 
 def interval(values: Sequence[float]) -> tuple[float, float]:

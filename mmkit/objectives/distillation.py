@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, ModelOutput, Target
+from mmkit.layers.pairs import wide
 
 _TEMPERATURE = 2.0
 
@@ -88,7 +89,7 @@ class DistillationObjective(nn.Module):
         return _squared(own, found.teachers[name].fused.vector())
 
     def _output(self, found: ModelOutput, name: str) -> Tensor:
-        own, its = _wide(found.output), _wide(found.teachers[name].output)
+        own, its = wide(found.output), wide(found.teachers[name].output)
         if self.kind == "scalar":
             return _squared(own, its)
         own, its = own / self.temperature, its / self.temperature
@@ -100,13 +101,9 @@ class DistillationObjective(nn.Module):
 
 
 def _squared(own: Tensor, its: Tensor) -> Tensor:
-    return (_wide(own) - _wide(its)).square().mean(-1)
+    return (wide(own) - wide(its)).square().mean(-1)
 
 
 def _divergence(own: Tensor, its: Tensor) -> Tensor:
     """KL(its || own) of log-probabilities over the last axis; not below zero, which it is but for rounding."""
     return (its.exp() * (its - own)).sum(-1).clamp(min=0)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -15,6 +15,7 @@ Axes: B batch, M inputs, N samples of the training split, C classes.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Annotated
 
@@ -27,6 +28,8 @@ from mmkit.layers.pairs import wide
 
 LEAST = 1e-6
 """Of the range of the losses."""
+BATCH = 64
+"""Samples of a batch for which the size of a block is best: B of them and N / B blocks are looked at."""
 
 
 class EnergyRankingObjective(nn.Module):
@@ -34,7 +37,9 @@ class EnergyRankingObjective(nn.Module):
 
     It reads the details `confidence.INPUT` of the fused features, as the fusion `energy` gives them. In training it
     notes the loss of each sample by its place in the training split, before it compares. A sample that was never seen,
-    or whose place is not told, as outside of training, has no loss.
+    or whose place is not told, as outside of training, has no loss. The range of the means is that of this moment, to
+    the bit: the highest and the lowest of each block of samples are kept, and a step looks at the blocks of its batch
+    alone.
 
     Args:
         weight: factor of this loss, which is added to the loss of the head and to those of the inputs' heads.
@@ -45,6 +50,8 @@ class EnergyRankingObjective(nn.Module):
 
     losses: Tensor
     visits: Tensor
+    highest: Tensor
+    lowest: Tensor
 
     def __init__(
         self,
@@ -61,6 +68,10 @@ class EnergyRankingObjective(nn.Module):
         self.weight = weight
         self.register_buffer("losses", torch.zeros(target.samples, len(widths)))
         self.register_buffer("visits", torch.zeros(target.samples, len(widths)))
+        self.block = max(1, math.isqrt(target.samples // BATCH))
+        blocks = -(-target.samples // self.block)
+        self.register_buffer("highest", torch.full((blocks, len(widths)), -torch.inf))
+        self.register_buffer("lowest", torch.full((blocks, len(widths)), torch.inf))
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
         """[B], zero where truth is missing; `truth` has the leaf `index` in training."""
@@ -73,11 +84,10 @@ class EnergyRankingObjective(nn.Module):
         if self.training:
             with torch.no_grad():
                 self._note(model_output, truth, index, there)
-        seen = self.visits > 0  # [N M]
-        mean = self.losses / self.visits.clamp(min=1)
-        span = mean.masked_fill(~seen, -torch.inf).amax(0) - mean.masked_fill(~seen, torch.inf).amin(0)
-        own = mean[index] / torch.where(seen.any(0), span, 1).clamp(min=LEAST)  # [B M]
-        compared = there & seen[index]
+        mean, seen = self._means(index)  # [B M]
+        high, low = self.highest.amax(0), self.lowest.amin(0)
+        own = mean / torch.where(high >= low, high - low, 1).clamp(min=LEAST)
+        compared = there & seen
         compared = compared & compared.roll(-1, 0)
         gap = own - own.roll(-1, 0)
         told = torch.stack([wide(model_output.fused.details[f"confidence.{name}"]) for name in self.inputs], 1)
@@ -91,3 +101,13 @@ class EnergyRankingObjective(nn.Module):
         loss = torch.where(there, -torch.cat(chances, 1), 0)
         self.losses.index_add_(0, index, loss.to(self.losses.dtype))
         self.visits.index_add_(0, index, there.to(self.visits.dtype))
+        block = index // self.block  # [B]
+        mates = block.unsqueeze(1) * self.block + torch.arange(self.block, device=index.device)
+        mean, seen = self._means(mates.clamp(max=len(self.losses) - 1))  # [B block M]
+        self.highest.index_copy_(0, block, mean.masked_fill(~seen, -torch.inf).amax(1))
+        self.lowest.index_copy_(0, block, mean.masked_fill(~seen, torch.inf).amin(1))
+
+    def _means(self, places: Tensor) -> tuple[Tensor, Tensor]:
+        """[... M]: the mean losses of samples at places [...], and whether they were ever seen."""
+        visits = self.visits[places]
+        return self.losses[places] / visits.clamp(min=1), visits > 0

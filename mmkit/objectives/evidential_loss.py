@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mmkit.contract import Batch, ModelOutput, Target
+from mmkit.layers.pairs import wide
 
 GREATEST = 30.0
 """Of the logarithm of a Dirichlet parameter; above it the loss is flat."""
@@ -73,22 +74,18 @@ class EvidentialLossObjective(nn.Module):
             with torch.no_grad():
                 self.batches.add_(1)
         views = [
-            (F.softplus(_wide(model_output.unimodal[name])) + 1, model_output.features[name].present())
+            (F.softplus(wide(model_output.unimodal[name])) + 1, model_output.features[name].present())
             for name in self.inputs
         ]
         if "joint_evidence" in model_output.fused.details:
             some = torch.stack([there for _, there in views]).any(0)
             views.append((model_output.fused.details["joint_evidence"] + 1, some))
-        loss = _loss(_wide(model_output.output).clamp(max=GREATEST).exp(), label, share)
+        loss = _loss(wide(model_output.output).clamp(max=GREATEST).exp(), label, share)
         for alpha, there in views:
             loss = loss + torch.where(there, _loss(alpha, label, share), 0)
         if self.conflict:
             loss = loss + self.conflict * _conflict(views)
         return torch.where(known, self.weight * loss, 0)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _loss(alpha: Tensor, label: Tensor, share: Tensor) -> Tensor:

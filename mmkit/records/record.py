@@ -296,6 +296,7 @@ class Record:
         validation: metrics on validation, by name.
         intervals: 95 % confidence intervals of metrics over samples, by split ("validation", "test") and name; of runs
             that `train` makes, and of the metrics that have one.
+        intervals_over: the factors whose groups were drawn for them; empty where samples were.
         binned: metrics on test that were counted in 10,000 bins, because there were more than 50 million predictions to
             keep: `auroc_macro` is then exact to about a thousandth.
         best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
@@ -375,6 +376,7 @@ class Record:
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[Split, dict[str, tuple[float, float]]] = field(default_factory=dict)
+    intervals_over: list[str] = field(default_factory=list)
     binned: list[str] = field(default_factory=list)
     best_epoch: int | None = None
     averaged_epochs: list[int] = field(default_factory=list)

@@ -130,16 +130,16 @@ def validated(owner: str, given: Mapping[str, object], schema: Mapping[str, Opti
 def components_in(options: Mapping[str, object], schema: Mapping[str, Option]) -> Iterator[tuple[str, str]]:
     """Kind and name of each component that options name."""
     for name, option in schema.items():
-        for part in _parts(option.annotation):
+        for part in parts_of(option.annotation):
             if isinstance(part, Component) and isinstance(value := options[name], str):
                 yield part.kind, value
 
 
-def _parts(annotation: Any) -> Iterator[Any]:
-    """All parts of an annotation, nested ones included."""
+def parts_of(annotation: Any) -> Iterator[Any]:
+    """What an annotation is made of, nested parts and what stands beside a type included."""
     for part in typing.get_args(annotation):
         yield part
-        yield from _parts(part)
+        yield from parts_of(part)
 
 
 def _checked(owner: str, option: Option, value: object) -> object:
@@ -275,7 +275,8 @@ class Choice:
         return {
             name: value
             for name, value in self.options.items()
-            if name not in schema or not any(isinstance(part, ForTraining) for part in _parts(schema[name].annotation))
+            if name not in schema
+            or not any(isinstance(part, ForTraining) for part in parts_of(schema[name].annotation))
         }
 
     def __str__(self) -> str:

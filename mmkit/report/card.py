@@ -11,7 +11,6 @@ from mmkit.report.privacy import privacy_notes
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
-CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
 MOST = 20
 """Columns, and classes with figures of their own, that a card shows."""
 SQUARE = 12
@@ -58,6 +57,17 @@ def card(
         f"## Licence\n\n{licence or 'Not stated.'}",
     ]
     return head + "\n\n".join(part for part in parts if part) + "\n"
+
+
+def card_title(record: Record) -> str:
+    """What the scores of `score_rows` are."""
+    return f"Scores with 95 % intervals over {_drawn(record)}; those of other seeds may differ more"
+
+
+def _drawn(record: Record) -> str:
+    """What the intervals take as independent."""
+    named = " and ".join(name for name in record.intervals_over if name != "group")
+    return f"groups{f' by {named}' if named else ''}" if record.intervals_over else "samples"
 
 
 def score_rows(record: Record) -> list[tuple[str, str, str]]:
@@ -140,7 +150,9 @@ def _judged(record: Record) -> Iterator[str]:
     counted = record.samples
     assert counted is not None  # noqa: S101 (a completed run has counts)
     of = f"{counted.validation:,} samples of validation, {counted.test or 0:,} of test"
-    yield (f"{of}. In brackets 95 % intervals by the bootstrap over samples; they do not speak of other seeds.")
+    yield (
+        f"{of}. In brackets 95 % intervals by the bootstrap over {_drawn(record)}; they do not speak of other seeds."
+    )
     yield "\n".join(f"- {note}" for note in notes(record))
 
 

@@ -16,7 +16,8 @@ from typing import Any, Literal
 import numpy as np
 
 from mmkit.records.record import Record, Twin
-from mmkit.report.paired import Array, Difference, Part, by_sample, by_seed
+from mmkit.report.jackknife import Part
+from mmkit.report.paired import Array, Difference, by_sample, by_seed
 from mmkit.report.summary import Row
 
 Finding = Literal["same", "better", "worse", "unclear"]

@@ -28,8 +28,9 @@ import numpy as np
 
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Terms
+from mmkit.report.jackknife import Array
 from mmkit.report.labels import ALONE, plain
-from mmkit.report.statistics import LEVEL, Array, of_samples, of_seeds, t_quantile
+from mmkit.report.statistics import LEVEL, of_samples, of_seeds, t_quantile
 from mmkit.report.summary import Row
 
 SMALL = 0.05

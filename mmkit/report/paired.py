@@ -21,24 +21,13 @@ from typing import Any
 
 import numpy as np
 
+from mmkit.report.jackknife import Groups, Part
+
 Array = np.ndarray[Any, np.dtype[np.float64]]
 LEVEL = 0.05
 """One minus the confidence of an interval."""
 FEW = 2.0
 """The least degrees of freedom of groups; with fewer, one group has most of the samples."""
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of the variance of a difference.
-
-    Args:
-        variance: of the difference; negative where it is taken away from others of its source.
-        degrees: of freedom; infinite where the variance is known.
-    """
-
-    variance: float
-    degrees: float
 
 
 @dataclass(frozen=True)
@@ -68,7 +57,7 @@ def _squared(parts: Sequence[Part], level: float) -> float:
     from scipy.special import stdtrit  # noqa: PLC0415 (slow to import, and only a comparison needs it)
 
     squares = [
-        float(stdtrit(part.degrees, 1 - level / 2)) ** 2 * part.variance if part.variance else 0 for part in parts
+        float(stdtrit(part.freedom, 1 - level / 2)) ** 2 * part.variance if part.variance else 0 for part in parts
     ]
     return max(sum(squares), *squares, 0.0)
 
@@ -110,33 +99,9 @@ def of_samples(difference: Array, groups: Mapping[str, Sequence[Any]] | None = N
         difference: [N] of each sample.
         groups: labels by factor; None takes each sample as a group of its own.
     """
-    rest = difference - difference.mean()
-    factors = [
-        np.unique(np.array(list(map(str, labels))), return_inverse=True)[1] for labels in (groups or {}).values()
-    ]
-    parts = [_left_out(rest, factor) for factor in factors or [np.arange(len(rest))]]
-    if any(part.degrees < FEW for part in parts):
-        return ()
-    if len(factors) > 1:  # what two factors share would count in both
-        cells = np.unique(np.stack(factors), axis=1, return_inverse=True)[1].reshape(-1)
-        parts.append(Part(-(len(factors) - 1) * _left_out(rest, cells).variance, math.inf))
-    return tuple(parts)
-
-
-def _left_out(rest: Array, group: np.ndarray[Any, Any]) -> Part:
-    """The jackknife over groups of a mean.
-
-    Args:
-        rest: [N] differences less their mean.
-        group: [N] number of the group of each.
-    """
-    sizes = np.bincount(group)
-    sums = np.bincount(group, weights=rest)
-    count, total = len(sizes), len(rest)
-    if count < 2:
-        return Part(0.0, 0.0)
-    variance = (count - 1) / count * float(((sums / (total - sizes)) ** 2).sum())
-    return Part(variance, total**2 / float((sizes.astype(float) ** 2).sum()) - 1)
+    labels = [np.array(list(map(str, of))) for of in (groups or {}).values()]
+    parts = Groups(labels).parts(difference)
+    return () if any(part.freedom < FEW for part in parts) else tuple(parts)
 
 
 def _of_seeds(values: Array) -> Part:
@@ -153,7 +118,7 @@ def _welch(parts: Sequence[Part]) -> tuple[Part, ...]:
     total = sum(part.variance for part in parts)
     if not total:
         return ()
-    return (Part(total, total**2 / sum(part.variance**2 / part.degrees for part in parts)),)
+    return (Part(total, total**2 / sum(part.variance**2 / part.freedom for part in parts)),)
 
 
 def _joined(value: float, sources: Sequence[tuple[Part, ...]], unknown: str) -> Difference:

@@ -9,8 +9,7 @@ over seeds and samples has two parts:
   in Statistics 24(2), 1995; Hillis, Statistics in Medicine 26(3), 2007); two of them join by Satterthwaite's degrees of
   freedom;
 - samples: the delete-one-group jackknife of their differences, with the effective number of groups less one as degrees
-  of freedom; of crossing factors the parts are added, less what all of them hold (Cameron, Gelbach and Miller, Journal
-  of Business & Economic Statistics 29(2), 2011).
+  of freedom, see `jackknife.py`.
 
 Each part is widened by its own quantile of Student's t, and the squares are added (MOVER: Zou and Donner, Statistics in
 Medicine 27(10), 2008). One Satterthwaite over both is too narrow at five seeds.
@@ -23,11 +22,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from mmkit.report.jackknife import Array, Groups, Part
+
 Finding = Literal["above", "below", "equal", "unclear", "none"]
 
 LEVEL = 0.05
@@ -40,13 +40,6 @@ POWER = 1.43
 """By how much a difference must exceed a margin to be found in four of five runs."""
 _NORMAL = 1e6
 """Degrees of freedom from which on Student's t is the normal distribution."""
-
-
-class Part(NamedTuple):
-    """A part of a variance, and its degrees of freedom; a negative variance is taken away from the others."""
-
-    variance: float
-    freedom: float
 
 
 @dataclass(frozen=True)
@@ -145,26 +138,26 @@ def of_samples(differences: Array, groups: Sequence[Array] = ()) -> list[Part]:
         differences: [N], of each sample the mean over seeds.
         groups: of each factor [N] labels; none, and each sample stands for itself.
     """
-    rest = differences - differences.mean()
-    if not groups:
-        return [_jackknife(rest, np.arange(len(rest)))]
-    numbered = [np.unique(labels, return_inverse=True)[1] for labels in groups]
-    parts = [_jackknife(rest, labels) for labels in numbered]
-    if len(numbered) > 1:  # what all factors hold was counted once too often for each further one
-        cells = np.unique(np.stack(numbered), axis=1, return_inverse=True)[1]
-        parts.append(Part(-(len(numbered) - 1) * _jackknife(rest, cells.ravel()).variance, math.inf))
-    return parts
+    return Groups(groups).parts(differences)
 
 
-def _jackknife(rest: Array, labels: Array) -> Part:
-    """Of residuals [N] with numbered groups: the variance of their mean, and the effective groups less one."""
-    sizes = np.bincount(labels).astype(float)
-    count, samples = len(sizes), len(rest)
-    if count < 2:
-        return Part(math.inf, 0.0)
-    sums = np.bincount(labels, weights=rest)
-    variance = (count - 1) / count * float(((sums / (samples - sizes)) ** 2).sum())
-    return Part(variance, samples**2 / float((sizes**2).sum()) - 1)
+class _Measured(NamedTuple):
+    """What is needed of one combination, however many it is compared with.
+
+    Args:
+        samples: [N], of each the mean over seeds.
+        mean: of all.
+        seeds: as of `of_seeds`.
+    """
+
+    samples: Array
+    mean: float
+    seeds: Part | None
+
+    @classmethod
+    def of(cls, scores: Array, searched: Sequence[float] = ()) -> _Measured:
+        """Of scores [S N], and the metric of further seeds."""
+        return cls(scores.mean(0), float(scores.mean()), of_seeds(scores, searched))
 
 
 def margin(
@@ -186,8 +179,12 @@ def margin(
         groups: of each factor [N] labels.
         level: the share of false alarms.
     """
+    return _margin(_Measured.of(one, searched), _Measured.of(other, searched_of_other), Groups(groups), level)
+
+
+def _margin(one: _Measured, other: _Measured, groups: Groups, level: float) -> Margin:
     share = 1 - level / 2
-    parts = of_samples(one.mean(0) - other.mean(0), groups)
+    parts = groups.parts(one.samples - other.samples)
     known = [part for part in parts if part.variance > 0]
     fewest = min((part.freedom for part in known), default=0.0)
     few = bool(groups) and min(part.freedom for part in parts) < FEWEST
@@ -195,7 +192,7 @@ def margin(
     if not few and all(part.variance < math.inf for part in parts):
         squares = [t_quantile(share, part.freedom) ** 2 * part.variance if part.variance else 0.0 for part in parts]
         by_samples = math.sqrt(max(sum(squares), *squares))
-    a, b = of_seeds(one, searched), of_seeds(other, searched_of_other)
+    a, b = one.seeds, other.seeds
     by_seeds, freedom = None, 0.0
     if a is not None and b is not None:
         variance = a.variance + b.variance
@@ -203,7 +200,7 @@ def margin(
         if variance > 0:
             freedom = variance**2 / (a.variance**2 / a.freedom + b.variance**2 / b.freedom)
         by_seeds = t_quantile(share, freedom) * math.sqrt(variance)
-    return Margin(float(one.mean() - other.mean()), by_seeds, by_samples, freedom, fewest)
+    return Margin(one.mean - other.mean, by_seeds, by_samples, freedom, fewest)
 
 
 def compare(
@@ -228,13 +225,13 @@ def compare(
         groups: of each factor [N] labels.
         level: the share of false alarms.
     """
+    one, others = _Measured.of(fusion, searched), {name: _Measured.of(scores) for name, scores in singles.items()}
+    numbered = Groups(groups)
 
     def interval(at: float) -> tuple[float, float, str] | None:
         lows, highs = {}, []
-        for name, scores in singles.items():
-            near, far = (
-                margin(fusion, scores, searched=searched, groups=groups, level=one) for one in (at, at / len(singles))
-            )
+        for name, other in others.items():
+            near, far = (_margin(one, other, numbered, level) for level in (at, at / len(others)))
             if near.total is None or far.total is None or (near.total == 0 and near.difference != 0):
                 return None
             lows[name] = near.difference - near.total
@@ -242,9 +239,7 @@ def compare(
         nearest = min(lows, key=lows.__getitem__)
         return lows[nearest], min(highs), nearest
 
-    margins = {
-        name: margin(fusion, scores, searched=searched, groups=groups, level=level) for name, scores in singles.items()
-    }
+    margins = {name: _margin(one, other, numbered, level) for name, other in others.items()}
     at_level, twice = interval(level), interval(2 * level)
     if at_level is None or twice is None:
         nearest = min(margins, key=lambda name: margins[name].difference)
@@ -273,8 +268,8 @@ def seeds_wanted(
     As many as bring the variance of each one's mean due to seeds down to half of that due to samples; the number of
     confirmed seeds at least, and `most` at most.
     """
-    mean = fusion.mean(0)
-    least = min(sum(part.variance for part in of_samples(mean - one.mean(0), groups)) for one in singles.values())
+    mean, numbered = fusion.mean(0), Groups(groups)
+    least = min(sum(part.variance for part in numbered.parts(mean - one.mean(0))) for one in singles.values())
     count = need = len(fusion)
     for scores, others in [(fusion, searched), *((scores, ()) for scores in singles.values())]:
         part = of_seeds(scores, others)
@@ -302,10 +297,11 @@ def not_beaten(scores: Sequence[Array], *, groups: Sequence[Array] = ()) -> list
     if len(scores) < 2:
         return list(range(len(scores)))
     level = 0.1 / (len(scores) - 1)
+    measured, numbered = [_Measured.of(one) for one in scores], Groups(groups)
     beaten: set[int] = set()
-    for place, one in enumerate(scores):
+    for place, one in enumerate(measured):
         for at in range(place):
-            found = margin(one, scores[at], groups=groups, level=level)
+            found = _margin(one, measured[at], numbered, level)
             if found.total is not None and abs(found.difference) > found.total > 0:
                 beaten.add(at if found.difference > 0 else place)
     return [place for place in range(len(scores)) if place not in beaten]

@@ -23,7 +23,8 @@ import numpy as np
 from mmkit.records.folds import join
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Terms
-from mmkit.report.statistics import Array, Comparison, Finding, can_show, compare, level_of_look, not_beaten
+from mmkit.report.jackknife import Array
+from mmkit.report.statistics import Comparison, Finding, can_show, compare, level_of_look, not_beaten
 from mmkit.report.statistics import seeds_wanted as wanted_by
 from mmkit.report.summary import Row, names, tied
 from mmkit.report.values import is_share, written

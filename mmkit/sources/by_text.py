@@ -11,7 +11,7 @@ import base64
 import binascii
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from mmkit.plugin import ModalitySpec
 from mmkit.sources import dates, words
 from mmkit.sources.by_type import FIRST_BYTES, guess_heads, guess_lists, one_value
 from mmkit.sources.guess import LOOKED_AT, Guess
-from mmkit.sources.hashes import different, hashes, pieces
+from mmkit.sources.hashes import different, hashes, pieces, with_starts
 from mmkit.sources.lists import is_json_list, listed
 from mmkit.sources.numbers import MOST, form_of, numbers
 from mmkit.sources.paths import located
@@ -192,7 +192,7 @@ class Strings:
             column = pa.chunked_array(
                 [
                     pc.if_else(pa.array(~unread[start : start + len(piece)]), piece, pa.scalar(None, piece.type))
-                    for start, piece in _with_starts(self.column)
+                    for start, piece in with_starts(self.column)
                 ]
             )
             found = guess_whole(self.name, column, whole, missing)
@@ -230,14 +230,6 @@ def _end(name: str) -> str:
 def _percent(part: int, whole: int) -> str:
     share = 100 * part / whole
     return "100 %" if part == whole else f"{min(share, 99.9):.1f} %"
-
-
-def _with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
-    """Each piece, with the number of its first row."""
-    start = 0
-    for piece in pieces(column):
-        yield start, piece
-        start += len(piece)
 
 
 def _column(texts: Sequence[str]) -> pa.ChunkedArray:

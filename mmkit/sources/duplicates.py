@@ -5,7 +5,7 @@ Axes: N rows.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from hashlib import blake2b, file_digest
 from pathlib import Path
 from typing import TypeVar
@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mmkit.sources.hashes import MISSING, firsts, hashes, of_names, of_sequences, pieces
+from mmkit.sources.hashes import MISSING, firsts, hashes, of_names, of_sequences, pieces, with_starts
 from mmkit.sources.members import FILE, MEMBER, content, is_member
 from mmkit.sources.paths import located
 from mmkit.sources.types import is_text, usual
@@ -32,18 +32,6 @@ _SPACELESS = r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanma
 _COMMON, _TIMES = 20, 10
 _EMPTY = np.uint64(0)  # the hash of ""
 _LARGEST = 0.1  # of the rows: a larger set leaves no room for shares of 60, 15 and 25 %
-
-
-def equal_rows(columns: Mapping[str, pa.ChunkedArray]) -> np.ndarray:
-    """The first row that has the same values in all columns.
-
-    Args:
-        columns: [N] each.
-
-    Returns:
-        [N] int64, a row's own number where it is the first.
-    """
-    return firsts(_hashed(columns)[0])
 
 
 def _hashed(columns: Mapping[str, pa.ChunkedArray]) -> tuple[np.ndarray, np.ndarray]:
@@ -242,7 +230,7 @@ def equal_inputs(
         kind = kinds.get(name, "ignore")
         if kind == "ignore":
             continue
-        some = pa.chunked_array([piece.filter(mask.slice(start, len(piece))) for start, piece in _with_starts(column)])
+        some = pa.chunked_array([piece.filter(mask.slice(start, len(piece))) for start, piece in with_starts(column)])
         first = firsts(hashes(some))
         if kind == "text" and is_text(some.type):
             first = joined(first, equal_texts(some))
@@ -252,14 +240,6 @@ def equal_inputs(
             first = joined(first, equal_members(some))
         found = np.unique(np.stack([found, first]), axis=1, return_inverse=True)[1].ravel()
     return firsts(found.astype(np.uint64))
-
-
-def _with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
-    """Each piece, with the number of its first row."""
-    start = 0
-    for piece in pieces(column):
-        yield start, piece
-        start += len(piece)
 
 
 def _without_common(first: np.ndarray) -> np.ndarray:

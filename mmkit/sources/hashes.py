@@ -33,6 +33,14 @@ def pieces(column: pa.ChunkedArray) -> Iterator[pa.Array]:
             yield chunk.slice(start, rows)
 
 
+def with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
+    """Each of `pieces`, with the number of its first row."""
+    start = 0
+    for piece in pieces(column):
+        yield start, piece
+        start += len(piece)
+
+
 def hashes(column: pa.ChunkedArray) -> np.ndarray:
     """A hash of each value, [N] uint64; `MISSING` for null and NaN."""
     column = usual(column)

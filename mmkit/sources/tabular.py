@@ -1,8 +1,8 @@
 """Columns of a table's row: how they are read is fitted once, and then the same for every table.
 
-How a column of numbers is written, which tags become numbers and which parts of a date vary is found in the data of
-training. What was found is plain JSON that a saved model keeps, so that a new table is read by it and by nothing else,
-however few or strange its rows are.
+How numbers and names are written, and how long lists are, is found in all rows; which tags become numbers and which
+parts of a date vary, in those of the training split alone. What was found is plain JSON that a saved model keeps, so
+that a new table is read by it and by nothing else, however few or strange its rows are.
 
 Axes: N rows, K numbers of a list, V tags.
 """
@@ -66,7 +66,7 @@ def fit(name: str, kind: str, column: Column, train: Array, absent: Sequence[str
         name: of the column.
         kind: of it, one of those that make a row of a table.
         column: [N], of all rows.
-        train: the rows of the training split, in which tags are counted.
+        train: the rows of the training split, in which tags are counted and parts of dates vary.
         absent: strings beside the usual ones that mean "missing" in a column of numbers.
 
     Raises:
@@ -84,7 +84,7 @@ def fit(name: str, kind: str, column: Column, train: Array, absent: Sequence[str
     if kind == "tags":
         return {"kind": kind, "tags": _tags_in(lists_in(column), train)}
     unit = unit_of(column)
-    return {"kind": kind, "unit": unit, "parts": parts_in(moments_of(column, kind, unit))}
+    return {"kind": kind, "unit": unit, "parts": parts_in(moments_of(column, kind, unit)[train])}
 
 
 def read(name: str, fitted: Mapping[str, Any], column: Column) -> RowCells:

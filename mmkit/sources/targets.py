@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.types as pat
 
 from mmkit.errors import DataError, UsageError, one_of
-from mmkit.sources.hashes import different, pieces
+from mmkit.sources.hashes import different, pieces, with_starts
 from mmkit.sources.lists import is_json_list, listed
 from mmkit.sources.numbers import MOST, form_of, numbers
 from mmkit.sources.sampling import some, strings
@@ -160,7 +160,7 @@ def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, .
         values = numbers(column, form)
         texts: Iterator[pa.Array] = (
             pc.if_else(pa.array(np.isfinite(values[start : start + len(piece)])), piece, pa.scalar(None, piece.type))
-            for start, piece in _with_starts(column)
+            for start, piece in with_starts(column)
         )
     else:
         texts = pieces(column)
@@ -189,13 +189,6 @@ def _in_order(codes: np.ndarray, index: Mapping[str, int]) -> tuple[np.ndarray, 
     for number, name in enumerate(names):
         place[index[name]] = number
     return place[codes], names
-
-
-def _with_starts(column: pa.ChunkedArray) -> Iterator[tuple[int, pa.Array]]:
-    start = 0
-    for piece in pieces(column):
-        yield start, piece
-        start += len(piece)
 
 
 def _name(target: str, value: Any) -> str | None:

@@ -380,6 +380,14 @@ def test_the_card_has_the_licence_and_the_description_of_own_data(tmp_path, writ
     assert json.loads((tmp_path / "m" / "data.json").read_text())["fingerprint"] in card
 
 
+def test_intervals_are_over_the_groups_of_a_table(tmp_path, written):
+    columns = {"x": [i % 17 for i in range(120)], "y": ["no", "yes"] * 60, "who": [f"p{i // 4}" for i in range(120)]}
+    _, record = made(tmp_path / "m", data=written(columns, "csv"), target="y", group="who", training={"epochs": 1})
+    assert record.intervals_over == ["who"]
+    assert record.intervals["test"].keys() <= record.metrics.keys()
+    assert "intervals by the bootstrap over groups by who" in (tmp_path / "m" / "README.md").read_text()
+
+
 def test_numbers_have_no_temperature(tmp_path, written):
     columns = {"x": [i / 8 for i in range(80)], "z": [i % 9 for i in range(80)], "y": [i / 5 for i in range(80)]}
     _, record = made(tmp_path / "m", data=written(columns, "csv"), target="y")

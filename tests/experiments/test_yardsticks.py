@@ -15,7 +15,7 @@ import mmkit
 from mmkit.contract import Features, Samples
 from mmkit.errors import UnavailableError
 from mmkit.experiments.costs import Costs
-from mmkit.experiments.yardstick_models import PENALTIES, ROUNDS, STEPS, STRENGTHS
+from mmkit.experiments.yardstick_models import PENALTIES, ROUNDS, STEPS, STRENGTHS, boosting
 from mmkit.transforms.table import TableTransform
 
 SIZES = {"train": 60, "validation": 40, "test": 50}
@@ -280,3 +280,12 @@ class TestRecords:
         assert {record.error for record in beside(suite).values()} == {"ValueError: Input X contains infinity"}
         assert suite.failures == []
         assert [row.errors for row in suite.rows if row.yardstick] == [["ValueError: Input X contains infinity"]] * 3
+
+
+def test_boosting_of_which_no_stage_has_a_score_is_its_first():
+    """Of 18 rows a leaf of 20 splits none, so that predictions are constant, of which there is no correlation."""
+    rng = np.random.default_rng(0)
+    parts = {"train": rng.normal(size=(18, 2)), "validation": rng.normal(size=(6, 2)), "test": rng.normal(size=(6, 2))}
+    answers, chosen = boosting(parts, [False, False], rng.normal(size=(18, 1)), lambda _: -np.inf, classes=False)
+    assert chosen == {"learning_rate": STEPS[0], "trees": 1}
+    assert {part: answer.shape for part, answer in answers.items()} == {"validation": (6, 1), "test": (6, 1)}

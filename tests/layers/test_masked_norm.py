@@ -66,10 +66,21 @@ def test_one_real_position_is_allowed():
     torch.testing.assert_close(out[0, :, 0], norm.bias, atol=1e-3, rtol=0)  # 300 times the rounding of x
 
 
-def test_a_large_mean_costs_little_precision():
-    x = torch.randn(32, 3, 8, 8) + 30
-    expected = nn.BatchNorm2d(3).double()(x.double()).float()
-    torch.testing.assert_close(MaskedBatchNorm(3)(x, torch.ones(32, dtype=torch.bool)), expected, atol=2e-3, rtol=0)
+@pytest.mark.parametrize("offset", [30, 1000, -10_000])
+def test_a_large_mean_costs_no_precision(offset):
+    x = torch.randn(32, 3, 8, 8) + offset
+    exact, ours = nn.BatchNorm2d(3).double(), MaskedBatchNorm(3)
+    expected = exact(x.double()).float()
+    torch.testing.assert_close(ours(x, torch.ones(32, dtype=torch.bool)), expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ours.running_var, exact.running_var.float(), atol=1e-4, rtol=0)
+
+
+def test_its_derivatives_are_those_of_its_differences():
+    """Of second order, too: the mean that is taken away first has no gradient, and needs none."""
+    norm, mask = MaskedBatchNorm(2).double(), torch.arange(3) < torch.tensor([[3], [0], [2]])
+    x = (torch.randn(3, 2, 3).double() + 5).requires_grad_()
+    assert torch.autograd.gradcheck(lambda values: norm(values, mask), x)
+    assert torch.autograd.gradgradcheck(lambda values: norm(values, mask), x)
 
 
 def test_seeds_train_side_by_side():

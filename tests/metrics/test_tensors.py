@@ -1,15 +1,20 @@
 """Every metric against scikit-learn or SciPy."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from scipy import stats
 from sklearn import metrics as sk
+from torchmetrics.functional.regression import pearson_corrcoef, spearman_corrcoef
 
 from mmkit.contract import Target
 from mmkit.errors import MmkitError, UsageError
+from mmkit.metrics import collected
+from mmkit.metrics.formulas import of_numbers
 from mmkit.metrics.tensors import higher_is_better, metric_names, metrics_of
 
 N = 200
@@ -227,3 +232,37 @@ def test_whether_higher_is_better():
         higher_is_better("loss")
     with pytest.raises(UsageError, match="there are no metrics for a target of kind text"):
         metrics_of(Target("text", 9))
+
+
+@pytest.mark.parametrize("offset", [0, 1e3])
+@pytest.mark.parametrize("scale", [1, 1e-160, 1e160])
+def test_correlations_are_those_of_torchmetrics(offset, scale):
+    generator = torch.Generator().manual_seed(1)
+    truth = torch.randint(9, (300,), generator=generator).double() + offset
+    values = truth + torch.randint(4, (300,), generator=generator)
+    found = of_numbers((values * scale).unsqueeze(1), (truth * scale).unsqueeze(1))
+    assert found["pearson"]() == pytest.approx(float(pearson_corrcoef(values - offset, truth - offset)), abs=1e-12)
+    assert found["spearman"]() == pytest.approx(float(spearman_corrcoef(values, truth)), abs=1e-6)  # of 32 bits
+
+
+def test_a_correlation_imports_no_toolkit():
+    """torchmetrics takes ten seconds, as it imports torchvision and transformers."""
+    code = (
+        "import sys, torch; from mmkit.metrics.formulas import of_numbers; "
+        "found = of_numbers(torch.rand(9, 1), torch.rand(9, 1)); found['pearson'](), found['spearman'](); "
+        "sys.exit(bool({'torchmetrics', 'torchvision', 'transformers'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_answers_of_labels_are_counted_and_not_added_up_at_each_batch(monkeypatch):
+    monkeypatch.setattr(collected, "CELLS", 20)
+    metrics = collected.OfLabels(2, areas=False)
+    added = []
+    monkeypatch.setattr(torch.Tensor, "numel", lambda one, plain=torch.Tensor.numel: added.append(1) or plain(one))
+    for _ in range(5):
+        metrics.update(torch.rand(2, 2), torch.ones(2, 2))
+    assert len(added) == 5
+    assert metrics.influences()
+    metrics.update(torch.rand(1, 2), torch.ones(1, 2))
+    assert metrics.influences() == {}

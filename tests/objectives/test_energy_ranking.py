@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from torch.nn.functional import margin_ranking_loss
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmkit
 from mmkit.contract import Features, ModelOutput, Target
@@ -150,3 +151,33 @@ def test_it_comes_along_and_notes_every_sample_of_training_each_epoch(monkeypatc
     )
     assert len(noted) == 9
     assert (noted[-1] == 3).all()
+
+
+class Largest(TorchDispatchMode):
+    """The most numbers that a step makes anew."""
+
+    def __init__(self):
+        super().__init__()
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        found = func(*args, **kwargs or {})
+        if isinstance(found, torch.Tensor) and not func.overloadpacket.__name__.endswith("_"):
+            self.numbers = max(self.numbers, found.numel())
+        return found
+
+
+def test_a_step_looks_at_some_of_many_samples_and_the_range_is_that_of_all():
+    many = 10_000
+    objective = EnergyRankingObjective(WIDTHS, C, Target("classes", C, samples=many)).double().train()
+    generator = torch.Generator().manual_seed(0)
+    for seed in range(20):
+        index = torch.randint(many if seed % 2 else 30, (8,), generator=generator).tolist()
+        output, truth = drawn(index, seed, missing=(("audio", 3),))
+        with Largest() as made:
+            objective(output, truth)
+        assert made.numbers < many / 5
+        seen = objective.visits > 0
+        mean = objective.losses / objective.visits.clamp(min=1)
+        assert torch.equal(objective.highest.amax(0), mean.masked_fill(~seen, -torch.inf).amax(0))
+        assert torch.equal(objective.lowest.amin(0), mean.masked_fill(~seen, torch.inf).amin(0))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from mmkit.report.paired import Difference, Part, by_sample, by_seed, of_samples
+from mmkit.report.jackknife import Part
+from mmkit.report.paired import Difference, by_sample, by_seed, of_samples
 
 
 def draw(seed=0):
@@ -44,7 +45,7 @@ def test_groups_are_left_out_one_at_a_time():
     difference = draw().normal(0, 1, 25) + (labels == "a")
     (part,) = of_samples(difference, {"speaker": list(labels)})
     assert part.variance == pytest.approx(left_out(difference, labels.astype(str)))
-    assert part.degrees == pytest.approx(25**2 / (81 + 16 + 49 + 25) - 1)
+    assert part.freedom == pytest.approx(25**2 / (81 + 16 + 49 + 25) - 1)
 
 
 def test_of_crossing_factors_what_they_share_is_counted_once():

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from mmkit.report import statistics
 from mmkit.report.statistics import (
     can_show,
     compare,
@@ -197,3 +198,16 @@ def test_the_margin_grows_with_its_parts():
     one, other = scores(5, 30, 12), scores(5, 30, 13)
     found = margin(one, other)
     assert found.total == near(math.hypot(found.of_seeds, found.of_samples))
+
+
+def test_of_many_combinations_each_is_measured_once_and_groups_are_numbered_once(monkeypatch):
+    rng = np.random.default_rng(0)
+    scores = [rng.normal(size=(3, 60)) for _ in range(6)]
+    labels = np.array([f"g{i}" for i in rng.integers(12, size=60)])
+    expected = not_beaten(scores, groups=[labels])
+    calls = []
+    for owner, name in ((np, "unique"), (statistics, "of_seeds")):
+        plain = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *a, plain=plain, name=name, **k: calls.append(name) or plain(*a, **k))
+    assert not_beaten(scores, groups=[labels]) == expected
+    assert (calls.count("unique"), calls.count("of_seeds")) == (1, 6)

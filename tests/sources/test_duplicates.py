@@ -5,7 +5,7 @@ import datetime as dt
 import numpy as np
 import pyarrow as pa
 
-from mmkit.sources.duplicates import duplicates, equal_files, equal_rows, equal_texts, joined
+from mmkit.sources.duplicates import duplicates, equal_files, equal_texts, joined
 from mmkit.sources.hashes import different, firsts, hashes
 
 
@@ -41,15 +41,6 @@ def test_equal_values_have_equal_hashes_whatever_their_type_and_chunk():
     coded = column([f"w{v}" for v in r.integers(0, 9, 200)])
     assert (hashes(coded) == hashes(coded.dictionary_encode())).all()
     assert (hashes(column([0.0, -0.0, 1.0])) == hashes(column([0.0, 0.0, 1.0]))).all()
-
-
-def test_rows_are_equal_where_all_columns_are():
-    r = np.random.default_rng(1)
-    a, b = r.integers(0, 5, 300).tolist(), [None if v == 3 else f"w{v}" for v in r.integers(0, 5, 300)]
-    rows = list(zip(a, b, strict=True))
-    assert equal_rows({"a": column(a), "b": column(b)}).tolist() == first_equal(rows)
-    # The order of values over columns counts.
-    assert equal_rows({"a": column([1, 2, 3]), "b": column([2, 1, 3])}).tolist() == [0, 1, 2]
 
 
 def test_texts_are_equal_but_for_case_and_what_stands_between_words():

@@ -90,6 +90,12 @@ def test_tags_are_counted_in_training_alone(tmp_path):
     assert "t=test" not in first
 
 
+def test_parts_of_dates_are_those_that_vary_in_training(tmp_path):
+    days = {"d": chunked(["2024-03-04", "2024-03-05", "2024-04-05T18:00:00"])}
+    found = table({"d": "date"}, days, tmp_path, train=np.array([0, 1]))
+    assert [set(row) for row in found] == [{"d.days", "d.weekday"}] * 3
+
+
 def test_lists_of_different_lengths_are_no_numbers(tmp_path):
     with pytest.raises(DataError, match=r"column v is no list of equally many numbers.*--column v=series"):
         table({"v": "numbers"}, {"v": chunked([[1, 2], [3], [4]])}, tmp_path)

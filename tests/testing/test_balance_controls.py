@@ -339,6 +339,20 @@ class Negative(Weighs):
         return {name: loss - 5 for name, loss in losses.items()}
 
 
+class NoNumbers(Sound):
+    """Of batches of five, so that they are numbers where shapes are checked."""
+
+    def border(self, features, unimodal, truth):
+        given = super().border(features, unimodal, truth)
+        factor = torch.nan if len(given["a"].mask) == 5 else 1
+        return {name: replace(part, tokens=part.tokens * factor) for name, part in given.items()}
+
+
+class NoNumberOfALoss(Weighs):
+    def weigh(self, losses, output, truth):
+        return {name: loss * torch.nan for name, loss in losses.items()}
+
+
 class TeachesNone(Stops):
     def split(self, features):
         return features, {name: detached(part) for name, part in features.items()}
@@ -390,7 +404,12 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (EpochAlone, "it has `epoch` alone"),
         (NoChange, "gradients are those that encoders have without it"),
     ],
-    "values": [(ScalesValues, "tokens of a are other values"), (Unmasks, "is unmasked"), (DropsInput, "'more'")],
+    "values": [
+        (ScalesValues, "tokens of a are other values"),
+        (Unmasks, "is unmasked"),
+        (DropsInput, "'more'"),
+        (NoNumbers, "tokens of a are other"),
+    ],
     "output": [(ChangesOutput, "outputs are other values")],
     "turns": [
         (ForgetsTurn, "its turns name b, c; the inputs are a, b, c"),
@@ -398,7 +417,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (Explodes, "after the turn of a a gradient of the head is not finite"),
         (NoTurns, "it has a method turned, and no turns"),
     ],
-    "weighed": [(Forgets, "of the losses balance.a, balance.b, balance.c nothing is left"), (Negative, "becomes -")],
+    "weighed": [
+        (Forgets, "of the losses balance.a, balance.b, balance.c nothing is left"),
+        (Negative, "becomes -"),
+        (NoNumberOfALoss, "becomes nan"),
+    ],
     "teaches": [
         (TeachesNone, "no gradient reaches input a, b, c"),
         (BackwardOfNothing, "no gradient reaches input a, b, c"),

@@ -159,8 +159,16 @@ class Rewards(Sound):
         return Features.of(fused, None, None, {"size": -fused.square().mean(1)})
 
 
+class NoNumber(Sound):
+    """Of batches of six, so that it is a number where shapes are checked."""
+
+    def forward(self, features):
+        fused = self.fused(features)
+        return Features.of(fused, None, None, {"size": fused.square().mean(1) * (torch.nan if len(fused) == 6 else 1)})
+
+
 CONTROLS: dict[str, list[tuple[Any, str]]] = {
-    "not-negative": [(Rewards, "a penalty is zero or more")],
+    "not-negative": [(Rewards, "a penalty is zero or more"), (NoNumber, "is nan")],
     "options": [(Undocumented, "rate"), (OpenSignature, r"\*\*options"), (WithoutDefault, "default")],
     "builds": [(Widthless, "width"), (PlainObject, "nn.Module")],
     "deterministic": [(DropsInEvaluation, "random number"), (DrawsLayers, "random number")],

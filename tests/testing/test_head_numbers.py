@@ -29,6 +29,13 @@ class RewardInTraining(Sound):
         return -loss if self.training else loss
 
 
+class NoNumber(Sound):
+    """Of batches of six, so that it is a number where shapes are checked."""
+
+    def loss(self, output, truth):
+        return super().loss(output, truth) * (torch.nan if len(output) == 6 else 1)
+
+
 class TimesBatch(Sound):
     def loss(self, output, truth):
         return super().loss(output, truth) * len(output)
@@ -209,7 +216,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (reading(OtherOrder), "says {'label'"),
         (reading(PlainNames), "is a mapping with label"),
     ],
-    "not-negative": [(Opposite, "in evaluation it gives -"), (RewardInTraining, "in training it gives -")],
+    "not-negative": [
+        (Opposite, "in evaluation it gives -"),
+        (RewardInTraining, "in training it gives -"),
+        (NoNumber, "gives nan"),
+    ],
     "size-of-loss": [(TimesBatch, "in one of 128")],
     "unknown-truth": [(ReadsUnknown, "another placeholder")],
     "compiles": [(Branches, "raised")],

@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Features, Target
 from mmkit.layers.joint import JointHead
+from mmkit.layers.pairs import wide
 from mmkit.layers.vectors import one_token, present, there
 
 SAFE = 4
@@ -74,7 +75,7 @@ class EvidentialFusion(nn.Module):
         details = {}
         if self.joint is not None:
             some = present(features, self.inputs).any(1, keepdim=True)
-            joint = F.softplus(_wide(self.joint(features))) * some
+            joint = F.softplus(wide(self.joint(features))) * some
             details["joint_evidence"] = joint
             views.append(joint)
         combined = self._dempster(views) if self.rule == "dempster" else self._mean(views, outputs)
@@ -100,9 +101,5 @@ class EvidentialFusion(nn.Module):
 
 
 def _evidence(output: Features) -> Tensor:
-    evidence = F.softplus(_wide(output.vector()))
+    evidence = F.softplus(wide(output.vector()))
     return evidence if output.complete else evidence * there(output)
-
-
-def _wide(values: Tensor) -> Tensor:
-    return values.to(torch.promote_types(values.dtype, torch.float32))

@@ -29,6 +29,7 @@ from annotated_types import Ge, Gt
 from torch import Tensor, nn
 
 from mmkit.contract import Features
+from mmkit.layers.precision import exactly
 from mmkit.layers.vectors import complete, one_token, present, there
 
 LIMIT = 10.0
@@ -97,7 +98,8 @@ class ProductOfExpertsFusion(nn.Module):
         if self.subsets is None:
             fused, divergence = self._product(weighted, precisions)
         else:
-            fused, divergence = self._mixture(weighted, precisions, self.subsets, features)
+            with exactly(self.subsets.device):
+                fused, divergence = self._mixture(weighted, precisions, self.subsets, features)
         found = one_token(fused, features, self.project)
         if divergence is not None:
             found.penalties["prior"] = self.beta * divergence

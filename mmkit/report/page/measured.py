@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from mmkit.report.jackknife import Array
 from mmkit.report.page.folder import Folder
-from mmkit.report.statistics import Array, of_samples
+from mmkit.report.statistics import of_samples
 from mmkit.report.summary import Row, names
 from mmkit.report.values import is_share
 

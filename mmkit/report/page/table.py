@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mmkit.report.page.measured import Measured, pareto
-from mmkit.report.sheet import bytes_of, count_of
+from mmkit.report.sheet import bytes_of, count_of, spread_of
 from mmkit.report.sheets import BESIDE
-from mmkit.report.summary import Row, Spread, by_which, tied
+from mmkit.report.summary import Row, by_which, tied
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
@@ -156,13 +156,13 @@ def _lower(metric: str) -> bool:
 def _cells(one: Measured, beside: Sequence[str], on_validation: Sequence[str]) -> list[Cell]:
     row, metric = one.row, one.row.metric
     low, high = [written(end, metric) for end in sorted(one.interval)] if one.interval else ("", "")
-    cells = [Cell(_spread(row.spread(metric), metric), one.score, low, high)]
+    cells = [Cell(spread_of(row.spread(metric), metric), one.score, low, high)]
     for name in beside:
         spread = row.spread(name)
-        cells.append(Cell(_spread(spread, name), spread.mean if spread else None))
+        cells.append(Cell(spread_of(spread, name), spread.mean if spread else None))
     for name in on_validation:
         spread = row.spread(name, "validation")
-        cells.append(Cell(_spread(spread, name), spread.mean if spread else None))
+        cells.append(Cell(spread_of(spread, name), spread.mean if spread else None))
     speed, cost = row.speed, row.cost
     latency = speed.latency_ms.get("p50") if speed else None
     training = speed.train_samples_per_s if speed else None
@@ -177,13 +177,6 @@ def _cells(one: Measured, beside: Sequence[str], on_validation: Sequence[str]) -
     ]
     seeds = f"{len(row.records)} of {len(row.records) + len(row.errors)}" if row.errors else str(len(row.records))
     return [*cells, Cell("-" if row.yardstick else seeds, None if row.yardstick else len(row.records))]
-
-
-def _spread(spread: Spread | None, metric: str) -> str:
-    if spread is None:
-        return "-"
-    mean = written(spread.mean, metric)
-    return mean if spread.std is None else f"{mean} ± {written(spread.std, metric)}"
 
 
 def _number(value: float | None) -> str:

@@ -92,7 +92,7 @@ def turns(specimen: BalanceSpecimen) -> str | None:
 
 
 def _expect_near(what: str, found: Tensor, expected: Tensor) -> None:
-    if (found - expected).abs().max() > NEAR * expected.abs().max().clamp(min=1):
+    if not (found - expected).abs().max() <= NEAR * expected.abs().max().clamp(min=1):  # NaN is not
         raise ContractError(f"{what} are other values; it may change gradients and masks alone")
 
 
@@ -109,7 +109,7 @@ def weighed(specimen: BalanceSpecimen) -> str | None:
     for name, loss in found.items():
         if not isinstance(loss, Tensor) or list(loss.shape) != [5]:
             raise ContractError(f"loss {name} is [5], one a sample; got {getattr(loss, 'shape', loss)!r}")
-        if (loss < 0).any():
+        if not (loss >= 0).all():  # NaN is not
             raise ContractError(f"loss {name} becomes {loss.min().item():.3g}; a loss is zero or more")
     return None
 

@@ -122,7 +122,7 @@ def not_negative(specimen: EncoderSpecimen | FusionSpecimen | HeadSpecimen | Obj
             ("evaluation", specimen.evaluate(inputs)["loss"]),
             ("training", specimen.differentiate(inputs)[0]["loss"]),
         ):
-            if (found < -1e-6).any():
+            if not (found >= -1e-6).all():  # NaN is not
                 raise ContractError(f"in {when} it gives {found.min().item():.3g}; a loss is zero or more")
     return None
 
@@ -134,7 +134,7 @@ def _penalties_not_negative(specimen: EncoderSpecimen | FusionSpecimen) -> str |
         for place, found in leaves(specimen.differentiate(inputs)[0]):
             if "penalties" in place:
                 said = True
-                if (found < -1e-6).any():
+                if not (found >= -1e-6).all():  # NaN is not
                     raise ContractError(f"its penalty {place} is {found.min().item():.3g}; a penalty is zero or more")
     return None if said else "it has no penalty"
 
@@ -181,7 +181,7 @@ def size_of_loss(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
         float(specimen.evaluate(each)["loss"].abs().mean())
         for each in (inputs, specimen.draw(larger, seed=2), rows(inputs, [*range(size)] * (larger // size)))
     )
-    if all(max(few, other) > 4 * min(few, other) + 1e-6 for other in (many, again)):
+    if not any(max(few, other) <= 4 * min(few, other) + 1e-6 for other in (many, again)):  # NaN is not
         raise ContractError(
             f"a sample's loss is {few:.3g} in a batch of {size} and {many:.3g} in one of {larger}; give the "
             "loss of each sample, neither their sum nor a share of it"

@@ -50,7 +50,7 @@ def _near(
         if not tensor.is_floating_point() or tensor.shape != other.shape or not tensor.numel():
             continue
         off, size = (tensor.float() - other).abs().mean().item(), other.abs().mean().item()
-        if off > NEAR * size + 1e-3:
+        if not off <= NEAR * size + 1e-3:  # NaN is not
             raise ContractError(f"{name}: {place} is off by {off:.3g} on average; in float32 it is {size:.3g}")
 
 

@@ -8,7 +8,7 @@ import torch
 from torch.distributions import Normal, kl_divergence
 
 from mmkit.contract import Features
-from mmkit.fusions.vectors.product_of_experts import ProductOfExpertsFusion
+from mmkit.fusions.vectors.product_of_experts import LIMIT, ProductOfExpertsFusion
 
 
 def _posterior(fusion, case, names, sample, h):
@@ -120,3 +120,23 @@ def test_the_number_of_parameters():
         fusion = ProductOfExpertsFusion({"a": 128, "b": 128}, mixture=mixture)
         assert sum(parameter.numel() for parameter in fusion.parameters()) == 66_048
         assert set(fusion.state_dict()) == {f"project.{n}.{part}" for n in "ab" for part in ("weight", "bias")}
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("mixture", [False, True])
+@pytest.mark.parametrize("spread", [-LIMIT, -9.0, LIMIT])
+def test_at_the_limits_autocast_rounds_no_precision(dtype, mixture, spread):
+    """Sums of precisions near e^10, and of means times them, are beyond float16."""
+    fusion = ProductOfExpertsFusion({"a": 2, "b": 2}, width=1, mixture=mixture)
+    with torch.no_grad():
+        for linear in fusion.project.values():
+            linear.weight.zero_()
+            linear.bias.copy_(torch.tensor([8.0, spread]))
+    features = {name: Features.of(torch.ones(3, 1, 2)) for name in "ab"}
+    expected = fusion.eval()(features).vector()
+    with torch.autocast("cpu", dtype):
+        found = fusion(features).vector()
+        drawn = fusion.train()(features)
+    torch.testing.assert_close(found.float(), expected, atol=0, rtol=1e-5)
+    assert drawn.vector().isfinite().all()
+    assert drawn.penalties["prior"].isfinite().all()
