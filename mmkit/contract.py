@@ -80,7 +80,7 @@ What may be reused, and from where; all of it is public:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -106,10 +106,13 @@ class Features:
             it, and then leaves out what only a missing row needs; it gives the same without being told. Export and
             `torch.func` forget it.
         details: [B ...] each, by name: what objectives and explanations read beside the features (gates, attention,
-            confidence). They are not masked, and the cache of features drops them. "NAME.INPUT" is of one input: of
+            confidence), and what nothing is computed with. They are not masked, a balance method and mixup leave them
+            as they are, and the cache of features drops them. "NAME.INPUT" is of one input: of
             `attention.INPUT` [B T], the share of the attention that each of its tokens gets, the sum over all inputs
             is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of
             what is fused, from 0 to 1, of which the sum over all inputs is 1.
+        inner: [B ...] each, by name, zero where the input is missing: what a fusion within encoders took at places for
+            its `forward`. What is done to tokens is done to it: it is masked, mixed, its gradient scaled.
     """
 
     tokens: Tensor
@@ -118,6 +121,7 @@ class Features:
     penalties: dict[str, Tensor] = field(default_factory=dict)
     complete: bool = False
     details: dict[str, Tensor] = field(default_factory=dict)
+    inner: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -126,6 +130,7 @@ class Features:
         pooled: Tensor | None = None,
         penalties: Mapping[str, Tensor] | None = None,
         details: Mapping[str, Tensor] | None = None,
+        inner: Mapping[str, Tensor] | None = None,
     ) -> Features:
         """Features of [B T D] tokens, or of [B D] vectors as one token each, zeroed where nothing is there.
 
@@ -141,6 +146,7 @@ class Features:
             pooled: [B D].
             penalties: [B] each.
             details: [B ...] each.
+            inner: [B ...] each.
 
         Raises:
             ValueError: a shape or a dtype is not as above.
@@ -164,7 +170,11 @@ class Features:
                 )
             if not everything:
                 pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
-        return Features(tokens, mask, pooled, dict(penalties or {}), everything, dict(details or {}))
+        inner = dict(inner or {})
+        if inner and not everything:
+            gone = ~mask.any(1)  # [B]
+            inner = {n: state.masked_fill(gone.view(-1, *(1,) * (state.ndim - 1)), 0) for n, state in inner.items()}
+        return Features(tokens, mask, pooled, dict(penalties or {}), everything, dict(details or {}), inner)
 
     @property
     def width(self) -> int:
@@ -183,6 +193,22 @@ class Features:
             return self.tokens.squeeze(1)  # the mean of one, at no cost
         return self.tokens.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
 
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same with all that is computed with changed: tokens, `pooled` and `inner`.
+
+        A balance method changes gradients by it, so that none passes beside it.
+
+        >>> features = Features.of(torch.ones(2, 5, 8, requires_grad=True), inner={"state": torch.ones(2, 4)})
+        >>> features.changed(torch.detach).tokens.requires_grad
+        False
+
+        Args:
+            change: of a tensor [B ...]; it keeps the shape, and zero where a value is zero.
+        """
+        pooled = None if self.pooled is None else change(self.pooled)
+        inner = {name: change(state) for name, state in self.inner.items()}
+        return replace(self, tokens=change(self.tokens), pooled=pooled, inner=inner)
+
     def to(self, device: torch.device | str) -> Features:
         """The same on `device`."""
         waits = torch.device(device).type == "cpu"  # a copy to the CPU that is not waited for could be read too early
@@ -193,10 +219,9 @@ class Features:
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Any) -> Features:
-        pooled = None if self.pooled is None else change(self.pooled)
         penalties = {name: change(penalty) for name, penalty in self.penalties.items()}
         details = {name: change(detail) for name, detail in self.details.items()}
-        return Features(change(self.tokens), change(self.mask), pooled, penalties, self.complete, details)
+        return replace(self.changed(change), mask=change(self.mask), penalties=penalties, details=details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -222,7 +247,7 @@ class ModelOutput:
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
 register_dataclass(
     Features,
-    field_names=["tokens", "mask", "pooled", "penalties", "details"],
+    field_names=["tokens", "mask", "pooled", "penalties", "details", "inner"],
     drop_field_names=["complete"],  # no tensor; without it a component looks at the mask
     serialized_type_name="mmkit.Features",
 )
@@ -504,8 +529,9 @@ class Fusion(Protocol):
     `places` names those at which `exchange(place, features)` is called before `forward`, the farthest from the end
     first: place 2 is before the last part of an encoder, place 3 before the last two; of `inner` it is the width at -1,
     and -2. It gets the features of those encoders that have this place, and of those that have none at all, which were
-    encoded before; it returns those that it changes, and what their `details` hold is in the details of the encoder's
-    features in the end. Place 1 is what `forward` gets, and what it does there is its own.
+    encoded before; it returns those that it changes, and what their `details` and `inner` hold is in those of the
+    encoder's features in the end. What `forward` computes with is in `inner`. Place 1 is what `forward` gets, and what
+    it does there is its own.
     """
 
     width: int

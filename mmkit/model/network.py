@@ -61,7 +61,7 @@ class OnlyFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """The features of the only input; its encoder's penalties and details count once, as the encoder's."""
-        return replace(features[self.input], penalties={}, details={})
+        return replace(features[self.input], penalties={}, details={}, inner={})
 
 
 class Model(nn.Module):
@@ -214,7 +214,9 @@ class Model(nn.Module):
 
 def _masked(encoded: Features) -> Features:
     """Features that are zero where nothing is there."""
-    zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
+    zeroed = Features.of(
+        encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details, encoded.inner
+    )
     return replace(zeroed, complete=encoded.complete)
 
 

@@ -108,6 +108,7 @@ CHECKS: tuple[Check, ...] = (
     Check(balances.acts, ("balance",), SOUND),
     Check(balances.values, ("balance",), SOUND),
     Check(balances.output, ("balance",), BUILT),
+    Check(balances.inner, ("balance",), (*SOUND, "values")),
     Check(balances.turns, ("balance",), BUILT),
     Check(balances.weighed, ("balance",), BUILT),
     Check(balances.teaches, ("balance",), SOUND),
