@@ -235,6 +235,8 @@ class ModelOutput:
         unimodal: the output of each input's own head, where something reads it; else empty.
         teachers: of each input, what a frozen model of that input alone found in the same batch, where an objective
             reads it: `fused` are its features, `output` is that of its head. No gradient goes there.
+        seen: [B] bool of each input, True where the heads of single inputs saw it; empty where they saw all that is
+            there. At decision level a balance method may hide inputs from them.
     """
 
     features: dict[str, Features]
@@ -242,6 +244,11 @@ class ModelOutput:
     output: Tensor
     unimodal: dict[str, Tensor] = field(default_factory=dict)
     teachers: dict[str, ModelOutput] = field(default_factory=dict)
+    seen: dict[str, Tensor] = field(default_factory=dict)
+
+    def shown(self, name: str) -> Tensor:
+        """[B] bool: True where the input's own head saw it, so that `unimodal` says something of it."""
+        return self.seen[name] if name in self.seen else self.features[name].present()
 
 
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
@@ -574,7 +581,10 @@ class Objective(Protocol):
     """
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
-        """[B], already weighted, and not negative: where the least value is known, its constant is added."""
+        """[B], already weighted, and not negative: where the least value is known, its constant is added.
+
+        Of `unimodal` the rows of an input count that its head saw, `model_output.shown(input)`.
+        """
         ...
 
 
@@ -590,7 +600,8 @@ class Balance(Protocol):
     #   split(features) -> (features, features): what the fusion sees, and what the inputs' own heads see. Values are
     #     those that are given; what differs is the gradient.
     #   border(features, unimodal, truth) -> features: what the fusion sees, after `split`. It scales or stops the
-    #     gradient, or clears masks. `unimodal` are the outputs of the inputs' own heads, by input.
+    #     gradient (`Features.changed`: `inner` has one, too), or clears masks (`mmkit.layers.border.without`).
+    #     `unimodal` are the outputs of the inputs' own heads, by input.
     #   output(subsets, features, truth) -> output: the model's output, of the same values with another gradient.
     #     `subsets` are the outputs where the fusion sees the inputs of each subset alone, by their sorted names; () is
     #     none, and all of them what is given back. Each is a pass of fusion and head. `features` are what the fusion

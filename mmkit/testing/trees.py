@@ -26,7 +26,8 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
         )
         return Features(tokens, mask, pooled, penalties, tree.complete, details, inner)
     if isinstance(tree, ModelOutput):
-        return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal, tree.teachers], change))
+        parts = [tree.features, tree.fused, tree.output, tree.unimodal, tree.teachers, tree.seen]
+        return ModelOutput(*mapped(parts, change))
     if isinstance(tree, Mapping):
         return {key: mapped(value, change) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
@@ -82,6 +83,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             "output": tree.output,
             "unimodal": tree.unimodal,
             "teachers": tree.teachers,
+            "seen": tree.seen,
         }
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         tree = dict(enumerate(tree))
