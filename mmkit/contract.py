@@ -106,11 +106,11 @@ class Features:
             it, and then leaves out what only a missing row needs; it gives the same without being told. Export and
             `torch.func` forget it.
         details: [B ...] each, by name: what objectives and explanations read beside the features (gates, attention,
-            confidence), and what nothing is computed with. They are not masked, a balance method and mixup leave them
-            as they are, and the cache of features drops them. "NAME.INPUT" is of one input: of
-            `attention.INPUT` [B T], the share of the attention that each of its tokens gets, the sum over all inputs
-            is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of
-            what is fused, from 0 to 1, of which the sum over all inputs is 1.
+            confidence). A fusion computes nothing with them: they are not masked, balance methods and mixup leave them
+            as they are, and the cache of features drops them. "NAME.INPUT" is of one input: of `attention.INPUT` [B T],
+            the share of the attention that each of its tokens gets, the sum over all inputs is 1; `gate.INPUT` [B H] is
+            what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of what is fused, from 0 to 1,
+            of which the sum over all inputs is 1.
         inner: [B ...] each, by name, zero where the input is missing: what a fusion within encoders took at places for
             its `forward`. What is done to tokens is done to it: it is masked, mixed, its gradient scaled.
     """
