@@ -80,7 +80,7 @@ What may be reused, and from where; all of it is public:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
@@ -106,10 +106,13 @@ class Features:
             it, and then leaves out what only a missing row needs; it gives the same without being told. Export and
             `torch.func` forget it.
         details: [B ...] each, by name: what objectives and explanations read beside the features (gates, attention,
-            confidence). They are not masked, and the cache of features drops them. "NAME.INPUT" is of one input: of
-            `attention.INPUT` [B T], the share of the attention that each of its tokens gets, the sum over all inputs
-            is 1; `gate.INPUT` [B H] is what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of
-            what is fused, from 0 to 1, of which the sum over all inputs is 1.
+            confidence). A fusion computes nothing with them: they are not masked, balance methods and mixup leave them
+            as they are, and the cache of features drops them. "NAME.INPUT" is of one input: of `attention.INPUT` [B T],
+            the share of the attention that each of its tokens gets, the sum over all inputs is 1; `gate.INPUT` [B H] is
+            what lets it through, from 0 to 1; `weight.INPUT` [B] or [B H] is its share of what is fused, from 0 to 1,
+            of which the sum over all inputs is 1.
+        inner: [B ...] each, by name, zero where the input is missing: what a fusion within encoders took at places for
+            its `forward`. What is done to tokens is done to it: it is masked, mixed, its gradient scaled.
     """
 
     tokens: Tensor
@@ -118,6 +121,7 @@ class Features:
     penalties: dict[str, Tensor] = field(default_factory=dict)
     complete: bool = False
     details: dict[str, Tensor] = field(default_factory=dict)
+    inner: dict[str, Tensor] = field(default_factory=dict)
 
     @staticmethod
     def of(
@@ -126,6 +130,7 @@ class Features:
         pooled: Tensor | None = None,
         penalties: Mapping[str, Tensor] | None = None,
         details: Mapping[str, Tensor] | None = None,
+        inner: Mapping[str, Tensor] | None = None,
     ) -> Features:
         """Features of [B T D] tokens, or of [B D] vectors as one token each, zeroed where nothing is there.
 
@@ -141,6 +146,7 @@ class Features:
             pooled: [B D].
             penalties: [B] each.
             details: [B ...] each.
+            inner: [B ...] each.
 
         Raises:
             ValueError: a shape or a dtype is not as above.
@@ -164,7 +170,11 @@ class Features:
                 )
             if not everything:
                 pooled = pooled.masked_fill(~mask.any(1, keepdim=True), 0)
-        return Features(tokens, mask, pooled, dict(penalties or {}), everything, dict(details or {}))
+        inner = dict(inner or {})
+        if inner and not everything:
+            gone = ~mask.any(1)  # [B]
+            inner = {n: state.masked_fill(gone.view(-1, *(1,) * (state.ndim - 1)), 0) for n, state in inner.items()}
+        return Features(tokens, mask, pooled, dict(penalties or {}), everything, dict(details or {}), inner)
 
     @property
     def width(self) -> int:
@@ -183,6 +193,22 @@ class Features:
             return self.tokens.squeeze(1)  # the mean of one, at no cost
         return self.tokens.sum(1) / self.mask.sum(1, keepdim=True).clamp(min=1)
 
+    def changed(self, change: Callable[[Tensor], Tensor]) -> Features:
+        """The same with all that is computed with changed: tokens, `pooled` and `inner`.
+
+        A balance method changes gradients by it, so that none passes beside it.
+
+        >>> features = Features.of(torch.ones(2, 5, 8, requires_grad=True), inner={"state": torch.ones(2, 4)})
+        >>> features.changed(torch.detach).tokens.requires_grad
+        False
+
+        Args:
+            change: of a tensor [B ...]; it keeps the shape, and zero where a value is zero.
+        """
+        pooled = None if self.pooled is None else change(self.pooled)
+        inner = {name: change(state) for name, state in self.inner.items()}
+        return replace(self, tokens=change(self.tokens), pooled=pooled, inner=inner)
+
     def to(self, device: torch.device | str) -> Features:
         """The same on `device`."""
         waits = torch.device(device).type == "cpu"  # a copy to the CPU that is not waited for could be read too early
@@ -193,10 +219,9 @@ class Features:
         return self._map(Tensor.pin_memory)
 
     def _map(self, change: Any) -> Features:
-        pooled = None if self.pooled is None else change(self.pooled)
         penalties = {name: change(penalty) for name, penalty in self.penalties.items()}
         details = {name: change(detail) for name, detail in self.details.items()}
-        return Features(change(self.tokens), change(self.mask), pooled, penalties, self.complete, details)
+        return replace(self.changed(change), mask=change(self.mask), penalties=penalties, details=details)
 
 
 @dataclass(frozen=True, eq=False)
@@ -210,6 +235,8 @@ class ModelOutput:
         unimodal: the output of each input's own head, where something reads it; else empty.
         teachers: of each input, what a frozen model of that input alone found in the same batch, where an objective
             reads it: `fused` are its features, `output` is that of its head. No gradient goes there.
+        seen: [B] bool of each input, True where the heads of single inputs saw it; empty where they saw all that is
+            there. At decision level a balance method may hide inputs from them.
     """
 
     features: dict[str, Features]
@@ -217,12 +244,17 @@ class ModelOutput:
     output: Tensor
     unimodal: dict[str, Tensor] = field(default_factory=dict)
     teachers: dict[str, ModelOutput] = field(default_factory=dict)
+    seen: dict[str, Tensor] = field(default_factory=dict)
+
+    def shown(self, name: str) -> Tensor:
+        """[B] bool: True where the input's own head saw it, so that `unimodal` says something of it."""
+        return self.seen[name] if name in self.seen else self.features[name].present()
 
 
 # Plain dataclasses fail export, vmap and FSDP2; torch's own registration serves all of them.
 register_dataclass(
     Features,
-    field_names=["tokens", "mask", "pooled", "penalties", "details"],
+    field_names=["tokens", "mask", "pooled", "penalties", "details", "inner"],
     drop_field_names=["complete"],  # no tensor; without it a component looks at the mask
     serialized_type_name="mmkit.Features",
 )
@@ -504,8 +536,9 @@ class Fusion(Protocol):
     `places` names those at which `exchange(place, features)` is called before `forward`, the farthest from the end
     first: place 2 is before the last part of an encoder, place 3 before the last two; of `inner` it is the width at -1,
     and -2. It gets the features of those encoders that have this place, and of those that have none at all, which were
-    encoded before; it returns those that it changes, and what their `details` hold is in the details of the encoder's
-    features in the end. Place 1 is what `forward` gets, and what it does there is its own.
+    encoded before; it returns those that it changes, and what their `details` and `inner` hold is in those of the
+    encoder's features in the end. What `forward` computes with is in `inner`. Place 1 is what `forward` gets, and what
+    it does there is its own.
     """
 
     width: int
@@ -548,7 +581,10 @@ class Objective(Protocol):
     """
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
-        """[B], already weighted, and not negative: where the least value is known, its constant is added."""
+        """[B], already weighted, and not negative: where the least value is known, its constant is added.
+
+        Of `unimodal` the rows of an input count that its head saw, `model_output.shown(input)`.
+        """
         ...
 
 
@@ -564,7 +600,8 @@ class Balance(Protocol):
     #   split(features) -> (features, features): what the fusion sees, and what the inputs' own heads see. Values are
     #     those that are given; what differs is the gradient.
     #   border(features, unimodal, truth) -> features: what the fusion sees, after `split`. It scales or stops the
-    #     gradient, or clears masks. `unimodal` are the outputs of the inputs' own heads, by input.
+    #     gradient (`Features.changed`: `inner` has one, too), or clears masks (`mmkit.layers.border.without`).
+    #     `unimodal` are the outputs of the inputs' own heads, by input.
     #   output(subsets, features, truth) -> output: the model's output, of the same values with another gradient.
     #     `subsets` are the outputs where the fusion sees the inputs of each subset alone, by their sorted names; () is
     #     none, and all of them what is given back. Each is a pass of fusion and head. `features` are what the fusion

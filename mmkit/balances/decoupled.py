@@ -8,7 +8,8 @@ from `weight` times the loss of a head on x_m. So the gradient of an encoder doe
 control that says whether training encoders together pays: but for shared schedules, it is what training each input
 alone, and then fusing them, would give.
 
-Differs from the paper: objectives still reach the encoders, since they read the features themselves.
+Differs from the paper: objectives still reach the encoders, since they read the features themselves. A fusion that
+changes features between the parts of encoders has joined inputs before: through it each head teaches all of them.
 """
 
 from __future__ import annotations

@@ -145,17 +145,22 @@ def joined_rows(g: Tensor, h: Tensor, scale: float) -> Tensor:
 
 
 def _parted(features: Features, scale: float) -> tuple[Features, Features]:
-    parts = [features.tokens] if features.pooled is None else [features.tokens, features.pooled]
+    pooled = [] if features.pooled is None else [features.pooled]
+    parts = [features.tokens, *pooled, *features.inner.values()]
     out: tuple[Tensor, ...] = _Meeting.apply(scale, *parts)  # type: ignore[no-untyped-call]  # torch's own
-    # What is not there has a gradient, too: a mean passes one to padding. Masked, it has none, and none is counted.
-    gone = [~features.mask.unsqueeze(-1), ~features.present().unsqueeze(-1)]
-    left, right = (
-        [part.masked_fill(no, 0) for part, no in zip(side, gone, strict=False)]
-        for side in (out[: len(parts)], out[len(parts) :])
-    )
-    return tuple(  # type: ignore[return-value]  # of two
-        replace(features, tokens=side[0], pooled=side[1] if len(parts) > 1 else None) for side in (left, right)
-    )
+    return _side(features, out[: len(parts)]), _side(features, out[len(parts) :])
+
+
+def _side(features: Features, parts: Sequence[Tensor]) -> Features:
+    """The features of these parts.
+
+    What is not there has a gradient, too: a mean passes one to padding. Masked, it has none, and none is counted.
+    """
+    tokens, *rest = parts
+    pooled = None if features.pooled is None else rest.pop(0)
+    inner = dict(zip(features.inner, rest, strict=True))
+    found = Features.of(tokens, features.mask, pooled, features.penalties, features.details, inner)
+    return replace(found, complete=features.complete)
 
 
 class _Meeting(torch.autograd.Function):

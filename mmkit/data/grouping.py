@@ -60,6 +60,7 @@ class Grouped:
             {name: whole([one.penalties[name] for one in features]) for name in features[0].penalties},
             all(one.complete for one in features),
             {name: whole(_alike([one.details[name] for one in features])) for name in features[0].details},
+            {name: whole(_alike([one.inner[name] for one in features])) for name in features[0].inner},
         )
 
 

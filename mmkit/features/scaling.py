@@ -64,10 +64,10 @@ class Scaling(nn.Module):
         features = replace(features, tokens=wide(features.tokens), pooled=pooled)
         if self.vectors:
             there = None if features.complete else features.present()
-            features = Features.of(features.vector(), there, None, features.penalties, features.details)
+            features = Features.of(features.vector(), there, None, features.penalties, features.details, features.inner)
         pooled = None if features.pooled is None else self._scaled("pooled", features.pooled)
         tokens = self._scaled("tokens", features.tokens)
-        scaled = Features.of(tokens, features.mask, pooled, features.penalties, features.details)
+        scaled = Features.of(tokens, features.mask, pooled, features.penalties, features.details, features.inner)
         return replace(scaled, complete=features.complete)
 
     def _scaled(self, leaf: str, values: Tensor) -> Tensor:

@@ -72,6 +72,7 @@ def whole_batch(output: ModelOutput, truth: Batch) -> tuple[ModelOutput, Batch, 
         *(part.present() for part in parts),
         output.output,
         *output.unimodal.values(),
+        *output.seen.values(),
         *told.values(),
         *truth.values(),
     ]
@@ -83,6 +84,7 @@ def whole_batch(output: ModelOutput, truth: Batch) -> tuple[ModelOutput, Batch, 
         fused,
         next(found),
         {name: next(found) for name in output.unimodal},
+        seen={name: next(found) for name in output.seen},
     )
     whole = replace(whole, fused=replace(fused, details={name: next(found) for name in told}))
     return whole, {name: next(found) for name in truth}, rows.own

@@ -5,9 +5,6 @@ Axes: B batch, T tokens, D width.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
-
 from torch import Tensor
 
 from mmkit.contract import Features
@@ -25,12 +22,12 @@ def scaled(features: Features, share: Tensor) -> Features:
         k = share.to(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))
         return values * k + (values * (1 - k)).detach()
 
-    return _changed(features, change)
+    return features.changed(change)
 
 
 def detached(features: Features) -> Features:
     """The features, through which no gradient passes."""
-    return _changed(features, Tensor.detach)
+    return features.changed(Tensor.detach)
 
 
 def without(features: Features, kept: Tensor) -> Features:
@@ -41,9 +38,4 @@ def without(features: Features, kept: Tensor) -> Features:
         kept: [B] bool.
     """
     mask = features.mask & kept.unsqueeze(1)
-    return Features.of(features.tokens, mask, features.pooled, features.penalties, features.details)
-
-
-def _changed(features: Features, change: Callable[[Tensor], Tensor]) -> Features:
-    pooled = None if features.pooled is None else change(features.pooled)
-    return replace(features, tokens=change(features.tokens), pooled=pooled)
+    return Features.of(features.tokens, mask, features.pooled, features.penalties, features.details, features.inner)

@@ -66,9 +66,7 @@ class Mix:
     def _mixed(self, features: Features) -> Features:
         changed = self.share < 1
         mask = features.mask | (features.mask[self.partner] & changed.unsqueeze(1))
-        tokens = self._between(features.tokens)
-        pooled = None if features.pooled is None else self._between(features.pooled)
-        return replace(features, tokens=tokens, mask=mask, pooled=pooled)
+        return replace(features.changed(self._between), mask=mask)
 
     def _between(self, values: Tensor) -> Tensor:
         share = self.share.to(values.dtype).reshape(-1, *(1,) * (values.ndim - 1))

@@ -61,7 +61,7 @@ class OnlyFusion(nn.Module):
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """The features of the only input; its encoder's penalties and details count once, as the encoder's."""
-        return replace(features[self.input], penalties={}, details={})
+        return replace(features[self.input], penalties={}, details={}, inner={})
 
 
 class Model(nn.Module):
@@ -176,22 +176,23 @@ class Model(nn.Module):
             seen: as a balance method lets the fusion see them, at decision level its heads; None is as encoded.
         """
         features = dict(features)
-        seen = features if seen is None else dict(seen)
-        of_heads = seen if self.head is None else features
+        of_fusion = features if seen is None else dict(seen)
+        of_heads = of_fusion if self.head is None else features
         unimodal = {name: head(of_heads[name]) for name, head in self.unimodal.items()}
         if self.head is None:
             outputs = {
-                name: Features.of(output, None if seen[name].complete else seen[name].present())
+                name: Features.of(output, None if of_heads[name].complete else of_heads[name].present())
                 for name, output in unimodal.items()
             }
             if self.both:
-                shown = self._seen(seen)
+                shown = self._seen(of_fusion)
                 outputs = {name: Features.of(part.vector(), shown[name].present()) for name, part in outputs.items()}
                 fused: Features = self.fusion(shown, outputs)
             else:
                 fused = self.fusion(self._seen(outputs))
-            return ModelOutput(features, fused, fused.vector(), unimodal)
-        fused = self.fusion(self._seen(seen))
+            there = {} if seen is None else {name: part.present() for name, part in of_heads.items()}
+            return ModelOutput(features, fused, fused.vector(), unimodal, seen=there)
+        fused = self.fusion(self._seen(of_fusion))
         return ModelOutput(features, fused, self.head(fused), unimodal)
 
     def _seen(self, features: dict[str, Features]) -> dict[str, Features]:
@@ -214,7 +215,9 @@ class Model(nn.Module):
 
 def _masked(encoded: Features) -> Features:
     """Features that are zero where nothing is there."""
-    zeroed = Features.of(encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details)
+    zeroed = Features.of(
+        encoded.tokens, encoded.mask, encoded.pooled, encoded.penalties, encoded.details, encoded.inner
+    )
     return replace(zeroed, complete=encoded.complete)
 
 
@@ -320,7 +323,7 @@ class TrainingStep(nn.Module):
         if self.model.head is None and self.model.own_losses:
             for name, head in self.model.unimodal.items():
                 own = cast(Head, head).loss(output.unimodal[name], truth)
-                losses[f"unimodal.{name}"] = own.masked_fill(~output.features[name].present(), 0)
+                losses[f"unimodal.{name}"] = own.masked_fill(~output.shown(name), 0)
         losses |= {f"objective.{given}": self._objective(given, output, truth) for given in self.names}
         return losses | ({} if self.balance is None else self.balance.losses(of_balance, output.features, truth))
 

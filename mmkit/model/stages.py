@@ -45,6 +45,7 @@ def encoded_together(
     features = {name: whole(name, batches[name]) for name in encoders if name not in inside}
     states = {name: encoder.begin(batches[name]) for name, encoder in inside.items()}
     details: dict[str, dict[str, Any]] = {name: {} for name in inside}
+    inner: dict[str, dict[str, Any]] = {name: {} for name in inside}
     for place in range(1 + max((len(encoder.inner) for encoder in inside.values()), default=0), 1, -1):
         here = {name: encoder for name, encoder in inside.items() if len(encoder.inner) >= place - 1}
         for name, encoder in here.items():
@@ -55,7 +56,9 @@ def encoded_together(
                 if name in here:
                     states[name] = here[name].put(states[name], masked(changed))
                     details[name] |= changed.details
+                    inner[name] |= changed.inner
     for name, encoder in inside.items():
-        found = masked(encoder.finish(states[name]))
-        features[name] = replace(found, details={**found.details, **details[name]})
+        found = encoder.finish(states[name])
+        found = replace(found, details={**found.details, **details[name]}, inner={**found.inner, **inner[name]})
+        features[name] = masked(found)
     return {name: features[name] for name in encoders}

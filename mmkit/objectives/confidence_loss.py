@@ -53,7 +53,7 @@ class ConfidenceLossObjective(nn.Module):
             told = model_output.fused.details[f"confidence.{name}"]
             off = (told - self._of_truth(model_output.unimodal[name].detach(), truth)).abs()
             off = off if self.classes else off.mean(1)
-            total = total + torch.where(known & model_output.features[name].present(), off, 0)
+            total = total + torch.where(known & model_output.shown(name), off, 0)
         return self.weight * total
 
     def _of_truth(self, output: Tensor, truth: Batch) -> Tensor:

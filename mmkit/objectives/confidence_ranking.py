@@ -60,7 +60,7 @@ class ConfidenceRankingObjective(nn.Module):
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
         """[B], zero where truth is missing."""
         said = torch.stack([wide(model_output.unimodal[name]) for name in self.inputs], 1)  # [B M C]
-        there = torch.stack([model_output.features[name].present() for name in self.inputs], 1)  # [B M]
+        there = torch.stack([model_output.shown(name) for name in self.inputs], 1)  # [B M]
         order = self._keys(said).masked_fill(~there, -1).argsort(1, descending=True)  # what is missing comes last
         said = torch.where(there.unsqueeze(2), said, 0)
         pools = said.gather(1, order.unsqueeze(2).expand_as(said)).cumsum(1)[:, :-1]  # [B M-1 C], of 1, 2, ... inputs

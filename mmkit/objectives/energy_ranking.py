@@ -79,7 +79,7 @@ class EnergyRankingObjective(nn.Module):
         if "index" not in truth:
             return torch.zeros_like(model_output.output[:, 0])
         index = torch.where(known, truth["index"], 0)
-        shown = [model_output.features[name].present() & known for name in self.inputs]
+        shown = [model_output.shown(name) & known for name in self.inputs]
         there = torch.stack(shown, 1)  # [B M]
         if self.training:
             with torch.no_grad():

@@ -73,10 +73,7 @@ class EvidentialLossObjective(nn.Module):
         if self.training:
             with torch.no_grad():
                 self.batches.add_(1)
-        views = [
-            (F.softplus(wide(model_output.unimodal[name])) + 1, model_output.features[name].present())
-            for name in self.inputs
-        ]
+        views = [(F.softplus(wide(model_output.unimodal[name])) + 1, model_output.shown(name)) for name in self.inputs]
         if "joint_evidence" in model_output.fused.details:
             some = torch.stack([there for _, there in views]).any(0)
             views.append((model_output.fused.details["joint_evidence"] + 1, some))

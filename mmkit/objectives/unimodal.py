@@ -48,8 +48,5 @@ class UnimodalObjective(nn.Module):
 
     def forward(self, model_output: ModelOutput, truth: Batch) -> Tensor:
         """[B], zero where truth is missing."""
-        losses = [
-            self.criterion(model_output.unimodal[name], truth) * model_output.features[name].present()
-            for name in self.inputs
-        ]
+        losses = [self.criterion(model_output.unimodal[name], truth) * model_output.shown(name) for name in self.inputs]
         return self.weight * torch.stack(losses).sum(0)

@@ -21,12 +21,13 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(tree, Tensor):
         return change(tree)
     if isinstance(tree, Features):
-        tokens, mask, pooled, penalties, details = mapped(
-            [tree.tokens, tree.mask, tree.pooled, dict(tree.penalties), dict(tree.details)], change
+        tokens, mask, pooled, penalties, details, inner = mapped(
+            [tree.tokens, tree.mask, tree.pooled, dict(tree.penalties), dict(tree.details), dict(tree.inner)], change
         )
-        return Features(tokens, mask, pooled, penalties, tree.complete, details)
+        return Features(tokens, mask, pooled, penalties, tree.complete, details, inner)
     if isinstance(tree, ModelOutput):
-        return ModelOutput(*mapped([tree.features, tree.fused, tree.output, tree.unimodal, tree.teachers], change))
+        parts = [tree.features, tree.fused, tree.output, tree.unimodal, tree.teachers, tree.seen]
+        return ModelOutput(*mapped(parts, change))
     if isinstance(tree, Mapping):
         return {key: mapped(value, change) for key, value in tree.items()}
     if isinstance(tree, tuple | list):
@@ -37,7 +38,7 @@ def mapped(tree: Any, change: Callable[[Tensor], Tensor]) -> Any:
 def as_vectors(tree: Any) -> Any:
     """The same tree with one token in the place of all Features: their vector."""
     if isinstance(tree, Features):
-        return Features.of(tree.vector(), tree.present(), None, tree.penalties)
+        return Features.of(tree.vector(), tree.present(), None, tree.penalties, inner=tree.inner)
     if isinstance(tree, ModelOutput):
         return replace(tree, features=as_vectors(tree.features), teachers=as_vectors(tree.teachers))
     if isinstance(tree, Mapping):
@@ -67,7 +68,13 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
         yield path, tree
         return
     if isinstance(tree, Features):
-        tree = {"tokens": tree.tokens, "mask": tree.mask, "pooled": tree.pooled, "penalties": tree.penalties}
+        tree = {
+            "tokens": tree.tokens,
+            "mask": tree.mask,
+            "pooled": tree.pooled,
+            "penalties": tree.penalties,
+            "inner": tree.inner,
+        }
     elif isinstance(tree, ModelOutput):
         tree = {
             "features": tree.features,
@@ -76,6 +83,7 @@ def leaves(tree: Any, path: str = "") -> Iterator[tuple[str, Tensor]]:
             "output": tree.output,
             "unimodal": tree.unimodal,
             "teachers": tree.teachers,
+            "seen": tree.seen,
         }
     elif isinstance(tree, Sequence) and not isinstance(tree, str):
         tree = dict(enumerate(tree))

@@ -60,8 +60,10 @@ def micro_batches(
 def _part(given: InputBatch, at: slice) -> InputBatch:
     if isinstance(given, Features):
         pooled = None if given.pooled is None else given.pooled[at]
-        penalties, details = ({n: part[at] for n, part in of.items()} for of in (given.penalties, given.details))
-        return Features(given.tokens[at], given.mask[at], pooled, penalties, details=details)
+        penalties, details, inner = (
+            {n: part[at] for n, part in of.items()} for of in (given.penalties, given.details, given.inner)
+        )
+        return Features(given.tokens[at], given.mask[at], pooled, penalties, details=details, inner=inner)
     if isinstance(given, Grouped):
         return given.part(at)
     return {name: leaf[at] for name, leaf in given.items()}

@@ -4,11 +4,19 @@ import torch
 
 from tests.model.network_cases import absent, in_float64, total, trained_from
 
+WITHIN = {"central", "channel-exchange", "daft", "mmtm"}
+"""Fusions that act between the parts of encoders."""
+
+
+def with_places(fusion):
+    """Encoders with a place within, where the fusion acts there."""
+    return {"encoders": {"series": "fcn:width=16,layers=2"}} if fusion in WITHIN else {}
+
 
 def balanced(fusion, balance, rows=12, **rest):
     """A step in float64 in which nothing but the balance method is in training, a batch with gaps, and its truth."""
     torch.manual_seed(0)
-    step, data = trained_from(fusion, balances=[balance], **rest)
+    step, data = trained_from(fusion, balances=[balance], **with_places(fusion), **rest)
     step.double().eval()
     step.balance.train()  # without dropout elsewhere
     batch, truth = data.batch(torch.arange(rows))

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from tests.balances.steps import balanced, gradients_of
+from tests.balances.steps import WITHIN, balanced, gradients_of
 
-FUSIONS = ["concat", "attention", "tensor:inner=4", "late", "log-pool"]
+FUSIONS = ["concat", "attention", "tensor:inner=4", "late", "log-pool", "central"]
+MEETING = ["mmtm", "daft", "channel-exchange"]
+"""By which the features of an input hang on those of others."""
 
 
 def encoders(gradients):
@@ -14,7 +16,7 @@ def encoders(gradients):
 
 @pytest.mark.parametrize("fusion", FUSIONS)
 def test_encoders_learn_what_training_each_input_alone_would_teach_them(fusion):
-    step, batch, truth = balanced(fusion, "decoupled:weight=.7")
+    step, batch, truth = balanced(fusion, "decoupled:weight=.7", objectives=["none"])
     found = encoders(gradients_of(step, batch, truth))
     for given, name in step.model.names.items():
         features = step.model.encode_input(name, batch[given])
@@ -24,6 +26,17 @@ def test_encoders_learn_what_training_each_input_alone_would_teach_them(fusion):
         alone = torch.autograd.grad(0.7 * losses.sum() / truth["mask"].sum(), list(parameters.values()))
         for parameter, gradient in zip(parameters, alone, strict=True):
             torch.testing.assert_close(found[f"model.encoders.{name}.{parameter}"], gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("fusion", [*FUSIONS, *MEETING])
+def test_nothing_of_the_fusion_s_loss_reaches_them(fusion):
+    step, batch, truth = balanced(fusion, "decoupled", objectives=["none"])
+    losses, _ = step(batch, truth)
+    assert step.model.fuses_within == (fusion in WITHIN)
+    through = torch.stack([loss for name, loss in losses.items() if not name.startswith("balance.")]).sum()
+    encoders = list(step.model.encoders.parameters())
+    found = torch.autograd.grad(through, encoders, allow_unused=True, materialize_grads=True)
+    assert not any(gradient.any() for gradient in found)
 
 
 def test_they_do_not_depend_on_the_fusion():

@@ -17,12 +17,12 @@ from mmkit.registry.catalog import installed
 from mmkit.testing import tiny_task
 from mmkit.training.loop import fit
 from mmkit.training.optimisation import Training
-from tests.balances.steps import balanced, gradients_of
+from tests.balances.steps import balanced, gradients_of, with_places
 from tests.features.test_cached_runs import chosen as frozen
 from tests.model.network_cases import absent, total, trained_from
 
 BALANCES = sorted(entry.name for entry in installed().available("balance") if entry.distribution == "mmkit-core")
-FUSIONS = ["concat", "attention", "log-pool"]
+FUSIONS = ["concat", "attention", "log-pool", "central", "mmtm"]
 TASK = tiny_task({"a": "series", "b": "table"}, train=24)
 QUICK = {"epochs": 2, "min_steps": 0, "batch_size": 8}
 SUBSET = {"agm", "mla", "ogm", "opm", "pmr", "decoupled", "mmpareto", "mmpareto-weights", "gradient-blending"}
@@ -78,7 +78,7 @@ class TestInAStep:
         step, batch, truth = balanced(fusion, balance)
         step.eval()
         torch.manual_seed(0)
-        plain, _ = trained_from(fusion)
+        plain, _ = trained_from(fusion, **with_places(fusion))
         plain.double().eval()
         assert all(
             torch.equal(tensor, step.state_dict()[name]) for name, tensor in plain.state_dict().items()

@@ -88,6 +88,64 @@ def test_unknown_truth_says_nothing_of_who_is_ahead():
     assert not seen["b"].present().any()
 
 
+@pytest.mark.parametrize(
+    ("fusion", "objectives"),
+    [
+        ("late", []),
+        ("late", ["unimodal"]),
+        ("evidential", []),
+        ("evidential:joint=true", []),
+        ("confidence", []),
+        ("energy", []),
+        ("log-pool", ["confidence-ranking"]),
+    ],
+)
+def test_at_decision_level_no_loss_reads_what_a_head_says_of_an_input_that_was_hidden_from_it(fusion, objectives):
+    step, batch, truth = balanced(fusion, "opm:rate=1,share=1,warmup=0", objectives=objectives)
+    losses, output = step(batch, truth)
+    features = step.model.encode(batch)
+    seen, _ = step.balance.at_border(features, truth)
+    hidden = {name: part.present() & ~seen[name].present() for name, part in features.items()}
+    assert any(rows.any() for rows in hidden.values())
+    said = {**output.unimodal, **output.fused.details}
+    read = [loss for name, loss in losses.items() if not name.startswith("balance.")]
+    own = [loss for name, loss in losses.items() if name.startswith(("unimodal.", "objective."))]
+    assert own
+    for loss in (torch.stack(read).sum(), torch.stack(own).sum()):
+        leaves = [one for one in said.values() if one.requires_grad]
+        found = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True, materialize_grads=True)
+        for name, gradient in zip([n for n, one in said.items() if one.requires_grad], found, strict=True):
+            of_input = name.rpartition(".")[2]
+            if of_input in hidden:
+                assert not gradient[hidden[of_input]].any(), name
+        assert any(gradient.any() for gradient in found)
+
+
+def test_the_own_loss_of_a_head_is_over_the_rows_that_it_saw():
+    step, batch, truth = balanced("late", "opm:rate=1,share=1,warmup=0")
+    losses, output = step(batch, truth)
+    seen, _ = step.balance.at_border(step.model.encode(batch), truth)
+    known = truth["mask"]
+    for name, part in seen.items():
+        head = step.model.unimodal[name]
+        of_rows = head.loss(head(part), truth).detach()
+        expected = sum(float(of_rows[row]) for row in range(12) if known[row] and part.present()[row])
+        torch.testing.assert_close(float(losses[f"unimodal.{name}"].detach()), expected / int(known.sum()))
+        assert torch.equal(output.shown(name), part.present())
+    assert any(not torch.equal(output.shown(n), part.present()) for n, part in output.features.items())
+
+
+def test_heads_beside_a_fusion_of_features_see_what_is_hidden_from_it():
+    """So their losses are over all rows that have the input."""
+    step, batch, truth = balanced("concat", "opm:rate=1,share=1,warmup=0", objectives=["unimodal"])
+    _, output = step(batch, truth)
+    seen, _ = step.balance.at_border(step.model.encode(batch), truth)
+    assert any(not torch.equal(seen[n].mask, part.mask) for n, part in output.features.items())
+    assert not output.seen
+    for name, part in output.features.items():
+        assert torch.equal(output.shown(name), part.present())
+
+
 def test_in_a_step_what_is_left_out_teaches_nothing():
     """Where the input that is ahead is always left out, its encoder learns from rows where it is alone."""
     step, batch, truth = balanced("concat", "opm:rate=1,share=1,warmup=0")

@@ -26,7 +26,8 @@ def drawn(seed=0):
         values = torch.randn(B, tokens, width, generator=generator, dtype=torch.float64)
         mask = torch.rand(B, tokens, generator=generator) > 0.3
         pooled = torch.randn(B, width, generator=generator, dtype=torch.float64) if name == "a" else None
-        found[name] = Features.of(values, mask, pooled)
+        inner = {"place": torch.randn(B, 2, width, generator=generator, dtype=torch.float64)} if name == "a" else None
+        found[name] = Features.of(values, mask, pooled, inner=inner)
     return found, torch.rand(B, generator=generator) > 0.1
 
 
@@ -64,6 +65,8 @@ def test_it_is_the_weighted_sum_row_by_row():
             if part.pooled is not None:
                 pooled = share * part.pooled[row] + (1 - share) * part.pooled[other]
                 torch.testing.assert_close(found[name].pooled[row], pooled)
+            for key, state in part.inner.items():
+                torch.testing.assert_close(found[name].inner[key][row], share * state[row] + (1 - share) * state[other])
         changed += share < 1
     assert changed > 10
 

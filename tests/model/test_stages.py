@@ -56,7 +56,8 @@ class Doubles(nn.Module):
 
     def exchange(self, place, features):
         self.notes.append(f"{place}:{','.join(features)}")
-        return {n: replace(f, tokens=2 * f.tokens, details={f"at.{place}": f.vector()}) for n, f in features.items()}
+        of = {n: {f"at.{place}": f.vector() + 1} for n, f in features.items()}
+        return {n: replace(f, tokens=2 * f.tokens, details=of[n], inner=of[n]) for n, f in features.items()}
 
     def forward(self, features):
         return self.join(features)
@@ -81,7 +82,10 @@ def test_encoders_meet_where_they_end_and_one_without_places_is_shown_whole():
     assert [features[n].vector()[0, 0].item() for n in "abc"] == [7, 3, 1]
     assert all(not f.present()[1] and f.vector()[1].eq(0).all() for f in features.values())
     assert set(features["a"].details) == {"at.3", "at.2"}
-    assert features["b"].details["at.2"][0].tolist() == [1, 1]
+    assert features["b"].details["at.2"].tolist() == [[2, 2], [1, 1], [2, 2]]
+    assert set(features["a"].inner) == {"at.3", "at.2"}
+    assert features["b"].inner["at.2"].tolist() == [[2, 2], [0, 0], [2, 2]]  # zero where the input is missing
+    assert not features["c"].inner
 
 
 def test_it_is_called_at_its_places_alone():

@@ -64,7 +64,7 @@ class Clears(Stops):
     def border(self, features, unimodal, truth):
         first = min(features)
         part = features[first]
-        return {**features, first: Features.of(part.tokens, torch.zeros_like(part.mask), part.pooled)}
+        return {**features, first: without(part, torch.zeros_like(part.present()))}
 
 
 class Draws(Stops):
@@ -321,6 +321,21 @@ class Unmasks(Sound):
         return {name: replace(part, mask=torch.ones_like(part.mask)) for name, part in features.items()}
 
 
+class ForgetsInner(Sound):
+    def border(self, features, unimodal, truth):
+        return {name: Features.of(part.tokens, part.mask, part.pooled) for name, part in features.items()}
+
+
+class MasksTokensAlone(Sound):
+    def border(self, features, unimodal, truth):
+        return {name: replace(without(part, part.mask[:, 0]), inner=part.inner) for name, part in features.items()}
+
+
+class StopsTokensAlone(Sound):
+    def border(self, features, unimodal, truth):
+        return {name: replace(detached(part), inner=part.inner) for name, part in features.items()}
+
+
 class DropsInput(Weighs):
     def split(self, features):
         return {name: features[name] for name in sorted(features)}, features
@@ -409,6 +424,11 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (Unmasks, "is unmasked"),
         (DropsInput, "'more'"),
         (NoNumbers, "tokens of a are other"),
+    ],
+    "inner": [
+        (ForgetsInner, "inner of a is lost"),
+        (MasksTokensAlone, "inner of [abc] are other values"),
+        (StopsTokensAlone, "of a it changes the gradient of tokens, and that of inner passes beside it"),
     ],
     "output": [(ChangesOutput, "outputs are other values")],
     "turns": [

@@ -59,6 +59,13 @@ class Single(Entropy):
     """It reads the output of each input."""
 
     def forward(self, found, truth):
+        return sum(output.square().mean(1) * found.shown(name) for name, output in found.unimodal.items())
+
+
+class CountsHidden(Single):
+    """It takes the output of a head that was shown nothing for one of the input."""
+
+    def forward(self, found, truth):
         return sum(output.square().mean(1) * found.features[name].present() for name, output in found.unimodal.items())
 
 
@@ -390,6 +397,7 @@ SPECS = {
     TaughtOfMissing: TAUGHT,
     Sound: ObjectiveSpec("sound", "", "", vectors=True),
     Single: ObjectiveSpec("single", "", "", unimodal=True),
+    CountsHidden: ObjectiveSpec("counts-hidden", "", "", unimodal=True),
     Contrastive: ObjectiveSpec("c", "", "", min_inputs=2, vectors=True, compares=True),
     Dependence: ObjectiveSpec("d", "", "", vectors=True, compares=True),
     ComparesTokens: ObjectiveSpec("t", "", "", compares=True),
@@ -431,6 +439,7 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "large": [(EightRows, "raised RuntimeError")],
     "gradients": [(Unused, "forgotten")],
     "reach": [(Detached, "no gradient to features"), (TeachesTeachers, "no gradient to features")],
+    "hidden": [(CountsHidden, "another output of a, which its head did not see: the loss")],
     "teachers": [
         (DeafToTeachers, "whatever the teacher of"),
         (TaughtOfMissing, "which is missing: the loss"),

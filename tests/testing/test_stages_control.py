@@ -9,6 +9,7 @@ from torch import nn
 from mmkit.contract import Features
 from mmkit.encoders.tcn import TcnEncoder
 from mmkit.errors import ContractError
+from mmkit.fusions.inner.central import CentralFusion
 from mmkit.fusions.inner.mmtm import MmtmFusion
 from mmkit.modalities.series import Series
 from mmkit.plugin import EncoderSpec, FusionSpec
@@ -94,6 +95,34 @@ class Invents(MmtmFusion):
         return {**super().exchange(place, features), "centre": features["a"]}
 
 
+class ReadsDetails(CentralFusion):
+    """Its states are details, which a balance method lets pass as they are."""
+
+    def exchange(self, place, features):
+        found = super().exchange(place, features)
+        return {n: replace(f, details=f.inner, inner={}) for n, f in found.items()}
+
+    def forward(self, features):
+        return super().forward({n: replace(f, inner=f.details) for n, f in features.items()})
+
+
+class ReadsDetailsIfThere(MmtmFusion):
+    def exchange(self, place, features):
+        found = super().exchange(place, features)
+        return {n: replace(f, details={"state": f.vector()}) for n, f in found.items()}
+
+    def forward(self, features):
+        found = super().forward(features)
+        more = sum(part.details["state"].sum(1) for part in features.values() if "state" in part.details)
+        return Features.of(found.vector() + torch.as_tensor(more).reshape(-1, 1), found.mask)
+
+
+class SumsOverRows(CentralFusion):
+    def exchange(self, place, features):
+        found = super().exchange(place, features)
+        return {n: replace(f, inner={k: one.sum(0) for k, one in f.inner.items()}) for n, f in found.items()}
+
+
 class NamesNone(nn.Module):
     def __init__(self, widths, inner):
         super().__init__()
@@ -105,6 +134,9 @@ class NamesNone(nn.Module):
     [
         (Shortens, "of a, or another mask"),
         (Unmasks, "of a, or another mask"),
+        (ReadsDetails, "gives `details` that forward reads; .*raised KeyError"),
+        (ReadsDetailsIfThere, "gives `details` that forward reads; .* is off by"),
+        (SumsOverRows, r"exchange gives inner\['central.2'\] \[8\] of a; it is \[B ...\]"),
         (Invents, "exchange gives centre, and was shown a, b, c"),
         (NamesNone, "places names none within encoders"),
     ],
@@ -114,8 +146,9 @@ def test_a_broken_fusion_is_found(component, told):
         exchange(_fusion(component))
 
 
-def test_a_sound_fusion_passes():
-    assert exchange(_fusion(MmtmFusion)) is None
+@pytest.mark.parametrize("component", [MmtmFusion, CentralFusion])
+def test_a_sound_fusion_passes(component):
+    assert exchange(_fusion(component)) is None
 
 
 def _fusion(component):

@@ -61,10 +61,10 @@ class CentralFusion(nn.Module):
             self.layers[str(place)] = CentralLayer(there, width, first=place == self.places[0])
 
     def exchange(self, place: int, features: Mapping[str, Features]) -> dict[str, Features]:
-        """Nothing is changed; the vectors of the place go along as details."""
+        """Nothing is changed; the vectors of the place go along."""
         own = cast(CentralLayer, self.layers[str(place)]).project
         return {
-            name: replace(features[name], penalties={}, details={f"central.{place}": features[name].vector()})
+            name: replace(features[name], penalties={}, details={}, inner={f"central.{place}": features[name].vector()})
             for name in own
         }
 
@@ -83,7 +83,7 @@ class CentralFusion(nn.Module):
         """What an input had at a place, as one vector."""
         if place == 1:
             return features
-        return Features.of(features.details[f"central.{place}"], None if features.complete else features.present())
+        return Features.of(features.inner[f"central.{place}"], None if features.complete else features.present())
 
 
 class CentralLayer(nn.Module):

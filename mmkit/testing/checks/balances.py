@@ -60,6 +60,42 @@ def values(specimen: BalanceSpecimen) -> str | None:
     return None
 
 
+def inner(specimen: BalanceSpecimen) -> str | None:
+    """What a fusion within encoders took along is masked as tokens are, and its gradient is changed where theirs is."""
+    for seed in range(4):
+        found, truth = specimen.differentiable(specimen.draw(6, seed=seed, absent={specimen.names[0]: (2,)}))
+        given: dict[str, Features] = found.features
+        seen: dict[str, Features] = specimen.call(specimen.fresh().train(), (found, truth))["seen"]
+        for name, part in seen.items():
+            before = given[name]
+            if set(part.inner) != set(before.inner):
+                raise ContractError(f"inner of {name} is lost, which a fusion within encoders reads")
+            gone = ~part.present().unsqueeze(1)
+            for key, state in part.inner.items():
+                _expect_near(f"inner of {name}", state, before.inner[key].masked_fill(gone, 0))
+        for name, part in seen.items():
+            changed = [_gradient_changed(given[name].tokens, part.tokens, part.mask.unsqueeze(2))]
+            changed += [
+                _gradient_changed(given[name].inner[key], state, part.present().unsqueeze(1))
+                for key, state in part.inner.items()
+            ]
+            if changed[0] and not all(changed):
+                raise ContractError(
+                    f"of {name} it changes the gradient of tokens, and that of inner passes beside it; "
+                    "`Features.changed` changes both"
+                )
+    return None
+
+
+def _gradient_changed(given: Tensor, seen: Tensor, there: Tensor) -> bool:
+    """Whether a gradient of ones, where something is there, is another before the border."""
+    ones = there.to(seen.dtype).expand_as(seen)
+    if not seen.requires_grad:
+        return bool(ones.any())
+    (found,) = torch.autograd.grad(seen, given, ones, retain_graph=True, materialize_grads=True)
+    return not torch.allclose(found, ones, rtol=1e-4)
+
+
 def output(specimen: BalanceSpecimen) -> str | None:
     """Where it reads the outputs of subsets, what it gives has the values of that of all inputs."""
     module = specimen.fresh().train()

@@ -170,6 +170,23 @@ def teachers(specimen: ObjectiveSpecimen) -> str | None:
     return None
 
 
+def hidden(specimen: ObjectiveSpecimen) -> str | None:
+    """Where the own head of an input did not see it (`ModelOutput.seen`), nothing of that head's output is read."""
+    if not specimen.spec.unimodal:
+        return "it reads no outputs of single inputs"
+    name, row = specimen.names[0], 1
+    found, truth = specimen.draw(4, ragged=False)
+    seen = {other: part.present() for other, part in found.features.items()}
+    seen[name] = seen[name] & (torch.arange(4) != row)
+    found = replace(found, seen=seen)
+    own = found.unimodal[name].clone()
+    own[row] = own[row].roll(1) + 1
+    changed = replace(found, unimodal={**found.unimodal, name: own})
+    losses = [specimen.evaluate((each, truth))["loss"] for each in (found, changed)]
+    expect_same(losses[1], losses[0], f"another output of {name}, which its head did not see: the loss", 1e-6)
+    return None
+
+
 def size_of_loss(specimen: HeadSpecimen | ObjectiveSpecimen) -> str | None:
     """The loss of a sample does not grow or shrink with the batch: the core takes the mean itself.
 

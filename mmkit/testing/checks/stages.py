@@ -6,6 +6,7 @@ Axes: B batch, T tokens, D' width at a place.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -74,7 +75,7 @@ def _rest(module: Any, state: Any, place: int) -> Features:
 
 
 def exchange(specimen: FusionSpecimen) -> str | None:
-    """What a fusion gives at a place has the shapes and masks of what is there, of inputs that are shown alone."""
+    """What a fusion gives at a place has shape and mask of what is there; what `forward` reads of it is in `inner`."""
     if not specimen.spec.inner:
         return "its spec names no inner level"
     module: nn.Module = specimen.fresh().eval()
@@ -96,7 +97,26 @@ def exchange(specimen: FusionSpecimen) -> str | None:
                 f"exchange gives {_shape(features)} of {name}, or another mask; what stands there is "
                 f"{_shape(given[name])}, which the rest of its encoder needs"
             )
+        for key, state in features.inner.items():
+            if state.shape[:1] != features.mask.shape[:1]:
+                raise ContractError(f"exchange gives inner[{key!r}] {list(state.shape)} of {name}; it is [B ...]")
+    _expect_details_unread(specimen, module, given)
     return None
+
+
+def _expect_details_unread(specimen: FusionSpecimen, module: nn.Module, given: Mapping[str, Features]) -> None:
+    """What is computed with may not be in `details`, which neither a balance method nor mixup changes."""
+    rule = "exchange gives `details` that forward reads; what it computes with is in `inner`"
+    found = specimen.behind(module, given)
+    if not any(part.details for part in found.values()):
+        return
+    with torch.no_grad():
+        expected = module(found)
+        try:
+            without = module({name: replace(part, details={}) for name, part in found.items()})
+        except KeyError as error:
+            raise ContractError(f"{rule}: without them it raised KeyError: {error}") from error
+    expect_same(without, expected, rule)
 
 
 def _shape(features: Any) -> str:

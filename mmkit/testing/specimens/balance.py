@@ -11,16 +11,19 @@ from itertools import combinations
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Generator, Tensor, nn
 
 from mmkit.contract import Batch, Features, ModelOutput
 from mmkit.errors import ContractError
 from mmkit.layers.border import detached, without
 from mmkit.plugin import BalanceSpec, ObjectiveSpec
+from mmkit.testing.specimens.module import Absent
 from mmkit.testing.specimens.objective import SIZE, ObjectiveSpecimen
 from mmkit.testing.trees import leaves
 
 METHODS = ("split", "border", "output", "weigh", "backward", "epoch")
+INNER = 5
+"""The width of what a fusion within encoders takes along."""
 EPOCHS = 30
 """Those that a method has seen when it is checked: it is in the middle of a training."""
 
@@ -47,6 +50,18 @@ class BalanceSpecimen(ObjectiveSpecimen):
     def of_inputs(self, count: int) -> BalanceSpecimen:
         """The same with another number of inputs."""
         return BalanceSpecimen(self.component, self.options, self.of, self.target, count)
+
+    def draw(
+        self, count: int, *, seed: int = 0, absent: Absent | None = None, ragged: bool = True, long: bool = False
+    ) -> tuple[Any, ...]:
+        """All that a model gives, with what a fusion within encoders takes along, and the truth."""
+        found, truth = super().draw(count, seed=seed, absent=absent, ragged=ragged, long=long)
+        generator = Generator().manual_seed(seed + 1)
+        features = {
+            name: replace(part, inner={"place": _masked(torch.randn(count, INNER, generator=generator), part)})
+            for name, part in found.features.items()
+        }
+        return (replace(found, features=features), truth)
 
     def build(self, seed: int = 0) -> nn.Module:
         """A new one, after some epochs."""
@@ -140,7 +155,7 @@ class BalanceSpecimen(ObjectiveSpecimen):
         unimodal = {name: _read(own[name]) for name in self.names} if self.of.unimodal else {}
         if callable(border := getattr(module, "border", None)):
             seen = border(seen, unimodal, truth)
-        output = whole = torch.stack([_read(seen[name]) for name in self.names]).sum(0)
+        output = whole = torch.stack([_fused(seen[name]) for name in self.names]).sum(0)
         if callable(changed := getattr(module, "output", None)):
             output = changed(self._subsets(seen, whole), seen, truth)
             if not isinstance(output, Tensor) or output.shape != whole.shape:
@@ -156,7 +171,7 @@ class BalanceSpecimen(ObjectiveSpecimen):
 
     def _subsets(self, seen: Mapping[str, Features], whole: Tensor) -> dict[tuple[str, ...], Tensor]:
         """What is given where the fusion sees a few of the inputs: the sum of what is read of each."""
-        read = {name: _read(seen[name]) for name in sorted(self.names)}
+        read = {name: _fused(seen[name]) for name in sorted(self.names)}
         found = {tuple(read): whole}
         for count in range(len(read)):
             for chosen in combinations(read, count):
@@ -168,9 +183,21 @@ def _gone(features: Features) -> Features:
     return without(detached(features), torch.zeros_like(features.mask[:, 0]))
 
 
+def _masked(state: Tensor, features: Features) -> Tensor:
+    return state.masked_fill(~features.present().unsqueeze(1), 0)
+
+
 def _read(features: Features) -> Tensor:
-    """[B C], of fixed numbers."""
-    vector = features.vector()
+    """[B C], what a head makes of an input, of fixed numbers."""
+    return _weighted(features.vector())
+
+
+def _fused(features: Features) -> Tensor:
+    """[B C], what the fusion makes of an input: it also reads what it took within the encoder."""
+    return sum((_weighted(state) for state in features.inner.values()), start=_read(features))
+
+
+def _weighted(vector: Tensor) -> Tensor:
     weights = torch.arange(vector.shape[1] * SIZE, device=vector.device, dtype=vector.dtype).sin()
     return vector @ weights.view(-1, SIZE)
 

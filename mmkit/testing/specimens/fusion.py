@@ -105,7 +105,7 @@ class FusionSpecimen(ModuleSpecimen):
         }
         return (features, outputs)
 
-    def _within(self, module: nn.Module, given: Mapping[str, Features]) -> dict[str, Features]:
+    def behind(self, module: nn.Module, given: Mapping[str, Features]) -> dict[str, Features]:
         """What leaves the encoders when the fusion was called at their place."""
         found = dict(given)
         if within(module):
@@ -113,7 +113,8 @@ class FusionSpecimen(ModuleSpecimen):
             for name in changed:
                 if name != ALONE:
                     new = changed[name]
-                    found[name] = Features.of(new.tokens, new.mask, new.pooled, given[name].penalties, new.details)
+                    penalties = given[name].penalties
+                    found[name] = Features.of(new.tokens, new.mask, new.pooled, penalties, new.details, new.inner)
         return found
 
     def padded(self, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -136,7 +137,7 @@ class FusionSpecimen(ModuleSpecimen):
     def call(self, module: nn.Module, inputs: tuple[Any, ...]) -> dict[str, Any]:
         """The fused features."""
         if self.spec.inner:
-            inputs = (self._within(module, inputs[0]),)
+            inputs = (self.behind(module, inputs[0]),)
         fused: Features = module(*inputs)
         return {"fused": fused}
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from copy import deepcopy
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -180,4 +181,4 @@ def longer(features: Features, by: int) -> Features:
     """The same features with `by` more tokens of padding."""
     padding = features.tokens.new_zeros(features.tokens.shape[0], by, features.tokens.shape[2])
     mask = torch.cat([features.mask, features.mask.new_zeros(len(padding), by)], 1)
-    return Features(torch.cat([features.tokens, padding], 1), mask, features.pooled, dict(features.penalties))
+    return replace(features, tokens=torch.cat([features.tokens, padding], 1), mask=mask, complete=False)

@@ -38,7 +38,7 @@ def test_each_place_adds_a_layer_that_reads_the_last_state(make, perturbed, same
     for place, names in ((3, ["audio", "text"]), (2, ["audio", "image", "text"])):
         for name, changed in fusion.exchange(place, {n: case.features[n] for n in names}).items():
             assert torch.equal(changed.tokens, case.features[name].tokens)
-            given[name] = replace(given[name], details={**given[name].details, **changed.details})
+            given[name] = replace(given[name], inner={**given[name].inner, **changed.inner})
     expected = []
     for sample in range(case.batch):
         vectors = {name: case.vector(name, sample) for name in case.widths}
@@ -65,7 +65,7 @@ def test_without_shares_but_at_the_last_place_it_reads_the_last_place_alone(make
     other = perturbed(CentralFusion(case.widths, dict.fromkeys(case.widths, ()), width=6))
     other.layers["1"].load_state_dict(fusion.layers["1"].state_dict(), strict=False)
     given = {
-        name: replace(features, details=fusion.exchange(2, case.features)[name].details)
+        name: replace(features, inner=fusion.exchange(2, case.features)[name].inner)
         for name, features in case.features.items()
     }
     torch.testing.assert_close(fusion(given).vector(), other(case.features).vector())
