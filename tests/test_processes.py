@@ -44,6 +44,8 @@ CASES = {
     "attention, mmpareto": ("attention", [], None, "mmpareto"),
     "concat, agm": ("concat", [], None, "agm"),
     "concat, pmr": ("concat", [], None, "pmr"),
+    "late, opm": ("late", [], None, "opm:rate=1,share=1,warmup=0"),
+    "energy, opm": ("energy", [], None, "opm:rate=1,share=1,warmup=0"),
 }
 KNOWN = {
     "uneven": [True, True, True, True, True, False, True, False, False, False, True, False],  # 5 of one, 2 of the other
