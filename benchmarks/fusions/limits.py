@@ -53,7 +53,7 @@ class Pair(nn.Module):
         return found
 
 
-def sizes(name: str) -> Iterator[dict[str, int]]:
+def sizes(name: str) -> Iterator[dict[str, Any]]:
     """Those at which a fusion is measured."""
     if speed.over_tokens(name):
         yield from ({"batch": 64, "width": width, "inputs": 2, "tokens": 32} for width in (128, 512))
@@ -76,7 +76,7 @@ def work(name: str, fusion: nn.Module, features: list[Features]) -> tuple[float,
     return flops.counted * len(features[0].mask), float(sum(each.numel() * each.element_size() for each in read))
 
 
-def measured(name: str, size: Mapping[str, int], rounds: int) -> dict[str, Any]:
+def measured(name: str, size: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     """The row of a size."""
     fusion, features = speed.make(name, **size, missing=False)
     flops, traffic = work(name, fusion, features)
