@@ -111,7 +111,7 @@ def _metrics(found: Evaluated) -> Iterator[str]:
         rows.append((title_of(name), _figure(one.value, name), _interval(one, name)))
     yield from _aligned(rows)
     yield f"shares in percent; intervals over {found.resamples:,} draws of the rows, not over trainings"
-    yield "rows are taken as independent: several of one person or source make it wider"
+    yield "rows count as independent: too narrow where several are of one person or source"
 
 
 def _figure(value: float | None, name: str) -> str:

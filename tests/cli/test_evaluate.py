@@ -83,6 +83,7 @@ def test_what_is_printed_fits_eighty_columns(run, model):
     assert lines[0] == f"{FRUIT}: 120 of 120 rows measured"
     assert any(line.startswith("accuracy  ") for line in lines)
     assert "confusion: a row is the truth, a column what it was taken for" in lines
+    assert "rows count as independent: too narrow where several are of one person or source" in lines
 
 
 def test_truth_that_the_model_does_not_know_is_listed(run, model):
