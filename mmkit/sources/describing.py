@@ -34,7 +34,7 @@ from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
-from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
 from mmkit.sources.types import is_text
@@ -226,7 +226,9 @@ def _split(
             said = dict(request.columns).get(request.time)
             times, reading = times_of(request.time, columns[request.time], target.known, said)
         sides = split(target.strata, times=times, given=given, **known_by)
-        sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
+        fixed = not by_share or request.time is not None
+        sides = trainable(sides, target, units, fixed=fixed)
+        check_sides(sides, target, fixed=fixed)
     grouped = "is a group, and no input: what it says of a row is not learnt"
     told = [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
     cut = given is not None and not (given[target.known] == 1).any()

@@ -15,9 +15,11 @@ from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
 from mmkit.sources.guess import TABLE
 from mmkit.sources.numbers import numbers
+from mmkit.sources.splitting import cure
 from mmkit.sources.target import Target
 from mmkit.sources.types import usual
-from mmkit.sources.units import SPLITS
+from mmkit.sources.units import LEAST, SPLITS
+from mmkit.titles import counted
 
 Same = Callable[[np.ndarray], np.ndarray]
 
@@ -110,7 +112,7 @@ def _differing(copies: np.ndarray, codes: np.ndarray, known: np.ndarray) -> tupl
 
 
 def _sets(number: int) -> str:
-    return f"{number:,} set{'s' * (number != 1)}"
+    return counted(number, "set")
 
 
 def _truth_codes(target: Target) -> np.ndarray:
@@ -130,7 +132,10 @@ def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str]) -
     if used:
         empty = without_values(used)
         if empty.any():
-            found.append(Finding("warning", f"{int(empty.sum()):,} rows have no value in any input"))
+            number = int(empty.sum())
+            found.append(
+                Finding("warning", f"{_rows(number)} {'has' if number == 1 else 'have'} no value in any input")
+            )
     return found
 
 
@@ -138,22 +143,33 @@ def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
     """Classes that are not in all splits."""
     found = []
     if target.rare:
-        what = "classes" if target.kind == "classes" else "labels"
-        text = f"{len(target.rare):,} {what} with fewer than 3 rows: {_some(target.rare)}"
-        found.append(Finding("note", f"{text}; they are only trained on, and never tested"))
+        what = ("class", "classes") if target.kind == "classes" else ("label",)
+        text = f"{counted(len(target.rare), *what)} with fewer than 3 rows: {_some(target.rare)}"
+        one = len(target.rare) == 1
+        text += f"; {'it is' if one else 'they are'} only trained on, and never tested"
+        rows = sum(count for count in target.counts if count < LEAST)
+        few = target.kind == "classes" and 2 * rows > sum(target.counts)
+        if few and splits is not None:
+            held = ", ".join(f"{name} {int((splits == side).sum()):,}" for side, name in enumerate(SPLITS))
+            text += f": {rows:,} of {counted(sum(target.counts), 'row')}, so rows are {held}; {cure(target)}"
+        found.append(Finding("warning" if few else "note", text))
     if splits is None:
         return found
     left_out = (splits < 0) & target.known
-    if left_out.any():
+    if number := int(left_out.sum()):
         why = "no split was given, or train has none of their truth"
-        found.append(Finding("warning", f"{int(left_out.sum()):,} rows with truth are in no split: {why}"))
+        found.append(
+            Finding("warning", f"{_rows(number)} with truth {'is' if number == 1 else 'are'} in no split: {why}")
+        )
     if target.kind == "classes":
         values = np.asarray(target.values)
         seen = {side: set(np.unique(values[splits == side]).tolist()) for side in range(len(SPLITS))}
         rare = {target.names.index(name) for name in target.rare}
         untested = [target.names[code] for code in sorted(seen[0] - seen[2] - rare)]
         if untested:
-            found.append(Finding("note", f"test has no row of {len(untested):,} classes: {_some(untested)}"))
+            found.append(
+                Finding("note", f"test has no row of {counted(len(untested), 'class', 'classes')}: {_some(untested)}")
+            )
     return found
 
 
@@ -167,9 +183,9 @@ def _wide(
     if len(plain) <= rows:
         return []
     told = (
-        f"{len(plain):,} columns of a row and {rows:,} rows to learn from: a network that reads all alike learns the "
-        "rows by heart. The encoder table-lasso, which wide tables get, learns to read few of them; still better is a "
-        "table of the columns that matter, or more rows"
+        f"{counted(len(plain), 'column')} of a row and {_rows(rows)} to learn from: a network that reads all alike "
+        "learns the rows by heart. The encoder table-lasso, which wide tables get, learns to read few of them; still "
+        "better is a table of the columns that matter, or more rows"
     )
     numeric = {name: columns[name] for name in plain if kinds[name] == "number"}
     if best := screened(numeric, target, train):
@@ -233,24 +249,31 @@ def _copies(copies: np.ndarray | None, splits: np.ndarray | None, same: Same | N
     if rows:
         whose = "the given splits" if given else "splits"
         part = "" if whole == repeated else ", or share a text or a file with it"
-        text = f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split{part}"
-        return [Finding("warning", text)]
+        text = (
+            f"{whose} share copies: {_rows(rows)} of validation and test {_ends(rows, 'repeat')} one of another split"
+        )
+        return [Finding("warning", text + part)]
     shared = repeated - whole
-    told = [f"{_rows(whole)} repeat{'s' * (whole == 1)} an earlier one"] if whole else []
-    told += [f"{_rows(shared)} share{'s' * (shared == 1)} a text or a file with an earlier one"] if shared else []
+    told = [f"{_rows(whole)} {_ends(whole, 'repeat')} an earlier one"] if whole else []
+    told += [f"{_rows(shared)} {_ends(shared, 'share')} a text or a file with an earlier one"] if shared else []
     stay = "and stays in its split" if repeated == 1 else "and stay in its split"
     return [Finding("note", f"{', '.join(told)}, {stay}")]
 
 
 def _rows(number: int) -> str:
-    return f"{number:,} row{'s' * (number != 1)}"
+    return counted(number, "row")
+
+
+def _ends(number: int, verb: str) -> str:
+    return verb + "s" * (number == 1)
 
 
 def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Finding]:
     rows = _shared(labels, splits)
     if not rows:
         return []
-    text = f"splits share values of {name}: {rows:,} rows of validation and test have one that another split has"
+    has = "has" if rows == 1 else "have"
+    text = f"splits share values of {name}: {_rows(rows)} of validation and test {has} one that another split has"
     return [Finding("warning", text, (name,))]
 
 

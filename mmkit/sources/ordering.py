@@ -83,14 +83,14 @@ def _told(name: str, column: pa.ChunkedArray, gone: Array, rows: int, reading: s
         row = int(there.argmax())
         return (
             f"--time: {int(there.sum()):,} of {counted(rows, 'row')} cannot be read in column {name}, which holds "
-            f"{reading}: row {row} has {column[row].as_py()!r:.60}; correct such cells, or write --column {name}=KIND if "
-            "all are of another kind (date, date:dayfirst, date:monthfirst, number)"
+            f"{reading}: row {row} has {column[row].as_py()!r:.60}; correct such cells, or write --column {name}=KIND "
+            "if all are of another kind (date, date:dayfirst, date:monthfirst, number)"
         )
     count = int(gone.sum())
     has, them = ("has", "it in, or leave the row") if count == 1 else ("have", "them in, or leave these rows")
     return (
-        f"--time: {count:,} of {counted(rows, 'row')} {has} no time, the first is row {int(gone.argmax())}: column {name} "
-        f"is empty there; fill {them} out of the table"
+        f"--time: {count:,} of {counted(rows, 'row')} {has} no time, the first is row {int(gone.argmax())}: column "
+        f"{name} is empty there; fill {them} out of the table"
     )
 
 

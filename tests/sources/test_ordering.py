@@ -70,5 +70,5 @@ def test_empty_cells_are_counted_among_rows_that_need_a_time():
 def test_cells_that_hold_something_else_are_shown():
     with pytest.raises(UsageError, match=r"1 of 61 rows cannot be read .* dates, day first: row 60 has 'soon'"):
         read([*EUROPEAN * 20, "soon"])
-    with pytest.raises(UsageError, match="2 of 3 rows cannot be read .* month first: row 0 has '13.08.2023'"):
+    with pytest.raises(UsageError, match=r"2 of 3 rows cannot be read .* month first: row 0 has '13\.08\.2023'"):
         read(EUROPEAN, "date:monthfirst")
