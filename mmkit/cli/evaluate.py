@@ -12,7 +12,19 @@ from rich.cells import cell_len
 
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json
-from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, Threads, folder_of, load
+from mmkit.cli.saved_model import (
+    AnyFolder,
+    BatchSize,
+    Decimal,
+    Device,
+    Files,
+    OnError,
+    Outside,
+    Rows,
+    Threads,
+    folder_of,
+    load,
+)
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
@@ -43,6 +55,7 @@ def evaluate(
     threads: Threads = None,
     files: Files = None,
     outside: Outside = False,
+    decimal: Decimal = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure a saved model on labelled rows: all metrics with intervals, each class, and what was left out.
@@ -56,10 +69,9 @@ def evaluate(
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     columns = [part.strip() for part in (target or "").split(",") if part.strip()]
+    asked = Asked((), on_error, batch_size, decimal)  # type: ignore[arg-type]  # checked there
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
-        found = evaluate_table(
-            loaded, stream, columns, Asked((), on_error, batch_size), progress=progress  # type: ignore[arg-type]  # checked there
-        )  # fmt: skip
+        found = evaluate_table(loaded, stream, columns, asked, progress=progress)
     for line in found.absent:
         print(f"mmkit: {line}", file=sys.stderr)
     tell_unread([f"row {row}, {column}: {reason}" for row, column, reason in found.unread], on_error)

@@ -12,7 +12,7 @@ import torch
 import typer
 
 from mmkit.cli.process import prepare
-from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, folder_of, load
+from mmkit.cli.saved_model import AnyFolder, BatchSize, Decimal, Device, Files, OnError, Outside, Rows, folder_of, load
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
@@ -53,6 +53,7 @@ def predict(
     ] = None,
     files: Files = None,
     outside: Outside = False,
+    decimal: Decimal = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE, and begin anew.")] = False,
 ) -> None:
     """Answer the rows of a table with a saved model.
@@ -73,7 +74,7 @@ def predict(
         digest_of(at_home(model)),
         installed,
         stream_of(data, installed, files=files, outside=outside),
-        Asked(tuple(include or ()), on_error, batch_size),  # type: ignore[arg-type]  # checked there
+        Asked(tuple(include or ()), on_error, batch_size, decimal),  # type: ignore[arg-type]  # checked there
         out,
         force,
     )

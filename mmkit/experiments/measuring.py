@@ -23,7 +23,7 @@ from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
 from mmkit.model.answers import Asked
 from mmkit.model.prediction import losses_of_samples, predictions
-from mmkit.model.table_rows import Broken, Unread, layout_of, rows_of
+from mmkit.model.table_rows import Broken, Unread, decimal_hint, layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.model.trained_on import TrainedOn
 from mmkit.sources.layout import Layout
@@ -32,6 +32,7 @@ from mmkit.sources.truths import plain_truth, truths
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.settings import OnError
 from mmkit.system.state import own_state
+from mmkit.titles import counted
 from mmkit.transforms.truth import numbers_of
 
 _CURVES = 200_000  # cells [N C] up to which areas under curves are computed anew R times
@@ -174,8 +175,8 @@ def evaluate_table(
             more than half of a column or of an input cannot.
     """
     asked = asked or Asked()
-    layout = layout_of(model)
-    known = _target_layout(model, layout, target)
+    layout = layout_of(model, asked.decimal)
+    known = _target_layout(model, layout, target, asked.decimal)
     names = model.transforms.truth.target().names
     found, unknown, absent = _truths(stream, layout, known, names, asked.on_error)
     collected, missing, skipped = _Collected(model), Counter[str](), 0
@@ -208,12 +209,14 @@ def _known(trained_on: TrainedOn | None, hashes: Sequence[Hashes]) -> Known | No
     return Known(len(found), trained_on.counted(found))
 
 
-def _target_layout(model: MultimodalModel, layout: Layout, target: Sequence[str]) -> Mapping[str, Any]:
+def _target_layout(
+    model: MultimodalModel, layout: Layout, target: Sequence[str], decimal: str | None
+) -> Mapping[str, Any]:
     """How the truth is read: as in training, from the columns that the user names, where they are others."""
     if layout.target is None:
         if not target:
             raise UsageError("which column holds the truth? --target COLUMN: the model was trained without a table")
-        return plain_truth(target, model.target)
+        return plain_truth(target, model.target, decimal)
     if not target or list(target) == layout.target["columns"]:
         return layout.target
     before = layout.target["columns"]
@@ -230,7 +233,7 @@ def _truths(
     """The truth of each row, reasons of what cannot be taken, and lines on columns that are not there."""
     found: list[Any] = []
     reasons: Counter[str] = Counter()
-    first = -1
+    first, example = -1, ""
     absent: list[str] = []
     for piece in stream.pieces():
         for column in known["columns"]:
@@ -244,17 +247,30 @@ def _truths(
         reasons.update(wrong.values())
         if wrong and first < 0:
             first = piece.start + min(wrong)
+            example = _example(known, piece.columns, min(wrong))
     if reasons and on_error == "fail":
         shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(10))
         more = f", and {len(reasons) - 10} more" if len(reasons) > 10 else ""
         knows = f"; the model knows {', '.join(names[:20])}{' and more' if len(names) > 20 else ''}" if names else ""
         raise DataError(
-            f"{stream.name}: the truth of {reasons.total():,} rows, row {first} the first, cannot be taken: {shown}"
-            f"{more}{knows}; --on-error skip leaves such rows out"
+            f"{stream.name}: the truth of {counted(reasons.total(), 'row')}, row {first} the first, cannot be taken: "
+            f"{shown}{more}{example if known['kind'] == 'scalar' else knows}; --on-error skip leaves such rows out"
         )
     if not any(truth is not None for truth in found):
-        raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured")
+        why = "".join(f"; {count:,} left out: {reason}" for reason, count in reasons.most_common(3))
+        raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured{why}")
     return found, dict(reasons), absent
+
+
+def _example(known: Mapping[str, Any], columns: Mapping[str, Any], row: int) -> str:
+    """A cell of a row whose numbers cannot be taken, and what to write where its sign of fractions is the reason."""
+    told = []
+    for name in known["columns"]:
+        cell = columns[name][row]
+        cell = cell.as_py() if hasattr(cell, "as_py") else cell
+        hint = decimal_hint(known["numbers"].get(name, {}), cell)
+        told.append(f"; {name} is {cell!r:.40} there{'; ' * bool(hint)}{hint.removesuffix('; ')}")
+    return next((one for one in told if "--decimal" in one), told[0])
 
 
 def _collect(model: MultimodalModel, into: _Collected, samples: Samples, data: Any, batch_size: int) -> None:

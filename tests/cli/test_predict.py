@@ -122,7 +122,7 @@ def test_values_that_cannot_be_read(run, model, data):
     assert not out.exists()
     code, said, err = run("predict", model, "--data", data, "--out", out, "--on-error", "skip")
     assert (code, f"{ROWS - 1} answers to {ROWS} rows (1 without an answer)" in said) == (0, True)
-    assert "mmkit: 1 values could not be used and their samples are left out:\n  row 2, weight: 'heavy' is" in err
+    assert "mmkit: 1 value could not be used and its sample is left out:\n  row 2, weight: 'heavy' is" in err
     assert pa.parquet.read_table(out)["label"].is_valid().to_pylist() == [row != 2 for row in range(ROWS)]
     (unread,) = pa.parquet.read_table(f"{out}.unread.parquet").to_pylist()
     assert (unread["row"], unread["column"]) == (2, "weight")
