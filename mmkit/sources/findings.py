@@ -15,6 +15,7 @@ from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
 from mmkit.sources.guess import TABLE
 from mmkit.sources.numbers import numbers
+from mmkit.sources.outliers import outliers
 from mmkit.sources.splitting import cure
 from mmkit.sources.target import Target
 from mmkit.sources.types import usual
@@ -53,7 +54,7 @@ def find(
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
-    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, too many columns, empty rows.
+    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, numbers far off, too many columns.
 
     Args:
         columns: the inputs [N] each.
@@ -71,6 +72,7 @@ def find(
     findings += _conflicts(target, copies, same)
     findings += _missing(columns, kinds)
     findings += _rare(target, splits)
+    findings += _far(target, splits)
     findings += _wide(columns, kinds, target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
@@ -171,6 +173,30 @@ def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
                 Finding("note", f"test has no row of {counted(len(untested), 'class', 'classes')}: {_some(untested)}")
             )
     return found
+
+
+def _far(target: Target, splits: np.ndarray | None) -> list[Finding]:
+    """Numbers of the target that lie far beyond all others, in whatever split they are."""
+    found = []
+    for place, name in enumerate(target.names if target.kind == "scalar" else ()):
+        values = target.values[:, place]
+        rows = outliers(values)
+        if not rows.size:
+            continue
+        others = np.delete(values, rows)
+        shown = [f"{values[row]:,.10g} in row {row}{_side(splits, row)}" for row in rows.tolist()]
+        lie, them, are = ("lies", "it", "it is") if rows.size == 1 else ("lie", "them", "they are")
+        text = (
+            f"{name}: {counted(rows.size, 'value')} {lie} far beyond all others, which are {np.nanmin(others):,.10g} to "
+            f"{np.nanmax(others):,.10g}: {', '.join(shown)} (all rows were looked at). MAE and RMSE, and with them the "
+            f"choice of the epoch, may hang on {them} alone; correct {them}, or leave {them} out, if {are} a slip"
+        )
+        found.append(Finding("warning", text))
+    return found
+
+
+def _side(splits: np.ndarray | None, row: int) -> str:
+    return "" if splits is None or splits[row] < 0 else f", {SPLITS[splits[row]]}"
 
 
 def _wide(
