@@ -187,9 +187,9 @@ def _far(target: Target, splits: np.ndarray | None) -> list[Finding]:
         shown = [f"{values[row]:,.10g} in row {row}{_side(splits, row)}" for row in rows.tolist()]
         lie, them, are = ("lies", "it", "it is") if rows.size == 1 else ("lie", "them", "they are")
         text = (
-            f"{name}: {counted(rows.size, 'value')} {lie} far beyond all others, which are {np.nanmin(others):,.10g} to "
-            f"{np.nanmax(others):,.10g}: {', '.join(shown)} (all rows were looked at). MAE and RMSE, and with them the "
-            f"choice of the epoch, may hang on {them} alone; correct {them}, or leave {them} out, if {are} a slip"
+            f"{name}: {counted(rows.size, 'value')} {lie} far beyond all others, which are {np.nanmin(others):,.10g} "
+            f"to {np.nanmax(others):,.10g}: {', '.join(shown)} (all rows were looked at). MAE and RMSE, and with them "
+            f"the choice of the epoch, may hang on {them} alone; correct {them}, or leave {them} out, if {are} a slip"
         )
         found.append(Finding("warning", text))
     return found

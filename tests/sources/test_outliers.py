@@ -62,7 +62,7 @@ def test_it_is_said_with_row_split_and_range_and_nothing_is_changed():
     values[19] = 1e9
     (said,) = found(values)
     assert said.startswith(
-        "price: 1 value lies far beyond all others, which are 100.5 to 249.5: 1,000,000,000 in row 19, validation (all rows"
+        "price: 1 value lies far beyond all others, which are 100.5 to 249.5: 1,000,000,000 in row 19, validation "
     )
     values[20] = 2e9
     assert "2 values lie far beyond all others" in found(values)[0]
