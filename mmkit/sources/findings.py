@@ -25,6 +25,7 @@ from mmkit.titles import counted
 Same = Callable[[np.ndarray], np.ndarray]
 
 _SHOWN = 5
+_BETWEEN = ";,"  # signs that people write between labels, beside the | that makes them labels here
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def find(
     findings += _missing(columns, kinds)
     findings += _rare(target, splits)
     findings += _far(target, splits)
+    findings += _several_in_one(target)
     findings += _wide(columns, kinds, target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
@@ -173,6 +175,23 @@ def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
                 Finding("note", f"test has no row of {counted(len(untested), 'class', 'classes')}: {_some(untested)}")
             )
     return found
+
+
+def _several_in_one(target: Target) -> list[Finding]:
+    """Classes that look like several labels in a cell: there are fewer different parts than classes."""
+    for sign in _BETWEEN if target.kind == "classes" else ():
+        joined = [(name, count) for name, count in zip(target.names, target.counts, strict=True) if sign in name]
+        if 2 * sum(count for _, count in joined) <= sum(target.counts):
+            continue
+        parts = {part.strip() for name in target.names for part in name.split(sign)} - {""}
+        if len(parts) < len(target.names):
+            text = (
+                f"{counted(len(joined), 'class', 'classes')} of the target hold {sign!r}, as {joined[0][0]!r:.60}, and "
+                f"{len(parts):,} different parts make all of them: if they are several labels in a cell, write | in "
+                f"place of {sign} (or lists as JSON), and each is predicted by itself"
+            )
+            return [Finding("note", text)]
+    return []
 
 
 def _far(target: Target, splits: np.ndarray | None) -> list[Finding]:

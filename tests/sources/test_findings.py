@@ -195,3 +195,24 @@ def test_one_is_told_in_the_singular():
     found = texts(find({}, {}, target, splits=sides))
     assert found[0].startswith("1 row with truth is in no split")
     assert found[1] == "test has no row of 1 class: b"
+
+
+def test_several_labels_in_a_cell_are_hinted_at():
+    r = np.random.default_rng(0)
+    city, style = r.choice(["Bern", "Basel", "Genf"], 200), r.choice(["old", "new", "mixed"], 200)
+    for sign in (";", ", "):
+        target = read_target({"y": column([f"{a}{sign}{b}" for a, b in zip(city, style, strict=True)])})
+        (found,) = find({}, {}, target)
+        assert found.level == "note"
+        assert found.text == (
+            f"9 classes of the target hold {sign[0]!r}, as 'Basel{sign}mixed', and 6 different parts make all of them: "
+            f"if they are several labels in a cell, write | in place of {sign[0]} (or lists as JSON), and each is "
+            "predicted by itself"
+        )
+    bars = read_target({"y": column([f"{a}|{b}" for a, b in zip(city, style, strict=True)])})
+    assert (bars.kind, len(bars.names)) == ("labels", 6)
+
+
+@pytest.mark.parametrize("values", [["Bern, CH", "Basel, CH", "Lyon, FR"], ["a;b", "c", "d"], ["a", "b", "c"]])
+def test_classes_whose_parts_do_not_make_others_are_no_labels(values):
+    assert find({}, {}, read_target({"y": column(values * 20)})) == []
