@@ -19,6 +19,7 @@ from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
 from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked
 from mmkit.model.description import digest_of
+from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
 from mmkit.system.executors.choosing import executor_of, workers_of
@@ -87,6 +88,17 @@ def predict(
         _tell_how_to_go_on(job)
         raise
     _tell(summary, on_error, time.perf_counter() - began)
+    _tell_numbers(loaded)
+
+
+def _tell_numbers(model: MultimodalModel) -> None:
+    """Of which columns of training the numbers in the answers are: they are called the same in all files."""
+    target = (model.layout or {}).get("target") or {"kind": "", "columns": ()}
+    names = target["columns"]
+    if target["kind"] == "scalar" and names:
+        called = ["value"] if len(names) == 1 else [f"value_{place}" for place in range(len(names))]
+        told = ", ".join(f"{one} is {name}" for one, name in zip(called, names, strict=True))
+        print(f"mmkit: in the answers {told}", file=sys.stderr)
 
 
 def _tell_how_to_go_on(job: Job) -> None:

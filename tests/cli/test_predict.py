@@ -254,3 +254,15 @@ def test_killed_and_called_again_it_gives_the_same_bytes(model, tmp_path):
     subprocess.run(command("broken.parquet"), check=True, **quiet)
     assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not parts.exists()
+
+
+def test_of_numbers_it_is_said_which_column_of_training_they_are(run, tmp_path):
+    table = {"size": [float(n * n % 37) for n in range(40)], "a": [n % 7 + 0.5 for n in range(40)]}
+    table["b"] = [n % 5 + 0.5 for n in range(40)]
+    Path("new.csv").write_text("size\n1.5\n2.5\n")
+    for target, said in ((["a"], "value is a"), (["a", "b"], "value_0 is a, value_1 is b")):
+        quick = {"epochs": 1, "min_steps": 0}
+        fitted = mmkit.fit(data=table, target=target, fusion="late", training=quick, progress=False, device="cpu")[0]
+        fitted.save(tmp_path / said)
+        code, _, err = run("predict", tmp_path / said, "--data", "new.csv", "--out", f"{len(target)}.csv")
+        assert (code, err.splitlines()[-1]) == (0, f"mmkit: in the answers {said}")
