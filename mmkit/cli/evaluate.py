@@ -34,7 +34,7 @@ from mmkit.report.values import written
 from mmkit.sources.streaming import stream_of
 from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
-from mmkit.titles import title_of
+from mmkit.titles import counted, title_of
 
 WIDTH, NARROW = 80, 24
 MANY = 12
@@ -115,6 +115,18 @@ def _trained_on(found: Evaluated) -> Iterator[str]:
         yield f"{count:,} {which} have the inputs of rows in the training split: there the figures speak of memory"
     if count := known.of.get("validation", 0):
         yield f"{count:,} {which} have the inputs of rows in the validation split, which chose the epoch"
+    for split, count in known.shared.items():
+        if count:
+            least = "at least " if known.looked_up < found.measured else ""
+            yield (
+                f"{least}{count:,} others have the {' or '.join(known.by)} of rows in the {split} split, beside other "
+                "values or none: likely the same samples"
+            )
+    if found.absent:
+        yield (
+            f"{counted(len(found.absent), 'column')} that the model reads {'is' if len(found.absent) == 1 else 'are'} "
+            "not there: a row that had a value in training is not known by its inputs together"
+        )
 
 
 def _metrics(found: Evaluated) -> Iterator[str]:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmkit.contract import Samples
-from mmkit.data.row_hashes import Hashes, row_hashes
+from mmkit.data.row_hashes import Hashes, hashes_of_inputs, together
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.evaluation import answered_numbers
 from mmkit.metrics.answers import Answers, measures_of
@@ -76,10 +76,14 @@ class Known(NamedTuple):
     Args:
         looked_up: rows that were looked for: all, but for a model that knows only a sample of many.
         of: how many of them are in "train", and in "validation", which chose the epoch.
+        shared: how many rows are in neither, but have a value there of one of the inputs `by`, such as a picture.
+        by: the inputs whose values hardly repeat in training, so that each of them tells a row.
     """
 
     looked_up: int
     of: dict[str, int]
+    shared: dict[str, int]
+    by: list[str]
 
 
 class Evaluated(NamedTuple):
@@ -181,7 +185,7 @@ def evaluate_table(
     found, unknown, absent = _truths(stream, layout, known, names, asked.on_error)
     collected, missing, skipped = _Collected(model), Counter[str](), 0
     unread: list[Unread] = []
-    hashes: list[Hashes] = []
+    hashes: list[dict[str, Hashes]] = []
     broken = Broken()
     for piece in stream.pieces():
         mine = found[piece.start : piece.start + piece.rows]
@@ -192,7 +196,7 @@ def evaluate_table(
         there = sum(truth is not None for truth in mine)
         skipped += there - sum(truth is not None for truth in rows.read.samples.truth)
         if model.trained_on is not None:
-            hashes.append(row_hashes(rows.raw, model.inputs, model.trained_on.salt))
+            hashes.append(hashes_of_inputs(rows.raw, model.inputs, model.trained_on.salt))
         if rows.read.data is not None:
             _collect(model, collected, rows.read.samples, rows.read.data, asked.batch_size)
         progress.update("rows", piece.start + piece.rows, len(found))
@@ -201,12 +205,13 @@ def evaluate_table(
     return measured._replace(known=_known(model.trained_on, hashes))
 
 
-def _known(trained_on: TrainedOn | None, hashes: Sequence[Hashes]) -> Known | None:
+def _known(trained_on: TrainedOn | None, hashes: Sequence[Mapping[str, Hashes]]) -> Known | None:
     """How many rows of these hashes the model was trained on."""
     if trained_on is None:
         return None
-    found = trained_on.looked_up(np.concatenate(hashes))
-    return Known(len(found), trained_on.counted(found))
+    whole = {name: np.concatenate([part[name] for part in hashes]) for name in hashes[0]}
+    found = trained_on.looked_up(together(whole))
+    return Known(len(found), trained_on.counted(found), trained_on.sharing(whole), sorted(trained_on.inputs))
 
 
 def _target_layout(
