@@ -83,7 +83,7 @@ def evaluate(
 
 def lines(name: str, found: Evaluated) -> Iterator[str]:
     """What was found, as lines."""
-    yield f"{name}: {found.measured:,} of {found.rows:,} rows measured"
+    yield f"{name}: {found.measured:,} of {counted(found.rows, 'row')} measured"
     reasons = {"the truth is missing": found.without_truth, "a value cannot be used": found.skipped, **found.unknown}
     for reason, count in reasons.items():
         if count:

@@ -25,6 +25,7 @@ from mmkit.system.bars import Bars
 from mmkit.system.executors.choosing import executor_of, workers_of
 from mmkit.system.files import at_home
 from mmkit.system.settings import Settings
+from mmkit.titles import counted
 
 
 def predict(
@@ -111,10 +112,10 @@ def _tell(summary: Summary, on_error: str, seconds: float) -> None:
     tell_unread(values, on_error, str(summary.unread_in), count=summary.unread)
     for name, rows in summary.absent.items():
         if rows < summary.rows:  # what is never there was said at the beginning
-            print(f"mmkit: column {name} is not there in {rows:,} of {summary.rows:,} rows", file=sys.stderr)
+            print(f"mmkit: column {name} is not there in {rows:,} of {counted(summary.rows, 'row')}", file=sys.stderr)
     gaps = ", ".join(f"{name} {count:,}" for name, count in summary.missing.items() if count)
     if gaps:
         print(f"mmkit: rows in which an input is missing: {gaps}", file=sys.stderr)
     answered = summary.rows - summary.skipped
     left = f" ({summary.skipped:,} without an answer)" if summary.skipped else ""
-    print(f"{summary.out}: {answered:,} answers to {summary.rows:,} rows{left} in {seconds:.1f} s")
+    print(f"{summary.out}: {counted(answered, 'answer')} to {counted(summary.rows, 'row')}{left} in {seconds:.1f} s")

@@ -128,7 +128,7 @@ def _not_utf8(path: Path) -> str:
     delimited = extension(path) in DELIMITED
     with contextlib.suppress(OSError, pa.ArrowException, UnicodeDecodeError), pa.input_stream(str(path)) as stream:
         number, head = 0, ""
-        for number, line in enumerate(io.BufferedReader(stream), 1):  # type: ignore[type-var]  # it reads raw bytes
+        for number, line in enumerate(io.BufferedReader(stream), 1):
             try:
                 text = line.decode("utf-8-sig" if number == 1 else "utf-8")
             except UnicodeDecodeError as error:

@@ -3,6 +3,7 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -180,7 +181,7 @@ def test_the_command_counts_them(model, sides, capsys):
 
 
 NOTES = [f"a quiet house number {n} with a view of the lake" if n % 6 else None for n in range(60)]
-HOMES = {
+HOMES: dict[str, Any] = {
     "note": NOTES,
     "mood": [("fine and quiet here", "loud and busy here", "so but very green")[n % 3] for n in range(60)],
     "size": [float(n * n % 37) for n in range(60)],
