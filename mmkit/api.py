@@ -11,7 +11,7 @@ from contextlib import contextmanager, nullcontext
 from inspect import signature
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Unpack
 
 import torch
 
@@ -395,6 +395,7 @@ def predict(
     engine: Engine | None = None,
     files: str | Path | None = None,
     outside: bool = False,
+    decimal: Literal["point", "comma"] | None = None,
     force: bool = False,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
@@ -421,6 +422,7 @@ def predict(
             is processes where there are several workers.
         files: where names of files in cells begin; None is the folder of the table.
         outside: True where files may lie outside of that folder.
+        decimal: the sign of fractions in numbers that are strings; None is that of training.
         force: replace the file, and begin anew.
         catalog: where components are looked up; None is what is installed.
         progress: show progress on standard error, or report it there.
@@ -446,7 +448,7 @@ def predict(
             digest_of(folder),
             known,
             streaming.stream_of(data, known, files=files, outside=outside),
-            answers.Asked(tuple(include), on_error, batch_size),
+            answers.Asked(tuple(include), on_error, batch_size, decimal),
             file,
             force,
         )

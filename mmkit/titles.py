@@ -1,4 +1,4 @@
-"""Metrics in words, as tables, sentences and cards call them."""
+"""Metrics and counts in words, as tables, sentences and cards call them."""
 
 from __future__ import annotations
 
@@ -31,3 +31,12 @@ def title_of(metric: str) -> str:
     ('macro F1', 'log loss')
     """
     return _TITLES.get(metric, metric)
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """A count with its noun, in the singular of one.
+
+    >>> counted(1, "row"), counted(1200, "row"), counted(2, "class", "classes")
+    ('1 row', '1,200 rows', '2 classes')
+    """
+    return f"{number:,} {one if number == 1 else several or one + 's'}"

@@ -12,7 +12,19 @@ from rich.cells import cell_len
 
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json
-from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, Threads, folder_of, load
+from mmkit.cli.saved_model import (
+    AnyFolder,
+    BatchSize,
+    Decimal,
+    Device,
+    Files,
+    OnError,
+    Outside,
+    Rows,
+    Threads,
+    folder_of,
+    load,
+)
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
@@ -22,7 +34,7 @@ from mmkit.report.values import written
 from mmkit.sources.streaming import stream_of
 from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
-from mmkit.titles import title_of
+from mmkit.titles import counted, title_of
 
 WIDTH, NARROW = 80, 24
 MANY = 12
@@ -43,6 +55,7 @@ def evaluate(
     threads: Threads = None,
     files: Files = None,
     outside: Outside = False,
+    decimal: Decimal = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
     """Measure a saved model on labelled rows: all metrics with intervals, each class, and what was left out.
@@ -56,10 +69,9 @@ def evaluate(
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     columns = [part.strip() for part in (target or "").split(",") if part.strip()]
+    asked = Asked((), on_error, batch_size, decimal)  # type: ignore[arg-type]  # checked there
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
-        found = evaluate_table(
-            loaded, stream, columns, Asked((), on_error, batch_size), progress=progress  # type: ignore[arg-type]  # checked there
-        )  # fmt: skip
+        found = evaluate_table(loaded, stream, columns, asked, progress=progress)
     for line in found.absent:
         print(f"mmkit: {line}", file=sys.stderr)
     tell_unread([f"row {row}, {column}: {reason}" for row, column, reason in found.unread], on_error)
@@ -71,7 +83,7 @@ def evaluate(
 
 def lines(name: str, found: Evaluated) -> Iterator[str]:
     """What was found, as lines."""
-    yield f"{name}: {found.measured:,} of {found.rows:,} rows measured"
+    yield f"{name}: {found.measured:,} of {counted(found.rows, 'row')} measured"
     reasons = {"the truth is missing": found.without_truth, "a value cannot be used": found.skipped, **found.unknown}
     for reason, count in reasons.items():
         if count:
@@ -103,6 +115,18 @@ def _trained_on(found: Evaluated) -> Iterator[str]:
         yield f"{count:,} {which} have the inputs of rows in the training split: there the figures speak of memory"
     if count := known.of.get("validation", 0):
         yield f"{count:,} {which} have the inputs of rows in the validation split, which chose the epoch"
+    for split, count in known.shared.items():
+        if count:
+            least = "at least " if known.looked_up < found.measured else ""
+            yield (
+                f"{least}{count:,} others have the {' or '.join(known.by)} of rows in the {split} split, beside other "
+                "values or none: likely the same samples"
+            )
+    if found.absent:
+        yield (
+            f"{counted(len(found.absent), 'column')} that the model reads {'is' if len(found.absent) == 1 else 'are'} "
+            "not there: a row that had a value in training is not known by its inputs together"
+        )
 
 
 def _metrics(found: Evaluated) -> Iterator[str]:

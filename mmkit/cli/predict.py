@@ -12,18 +12,20 @@ import torch
 import typer
 
 from mmkit.cli.process import prepare
-from mmkit.cli.saved_model import AnyFolder, BatchSize, Device, Files, OnError, Outside, Rows, folder_of, load
+from mmkit.cli.saved_model import AnyFolder, BatchSize, Decimal, Device, Files, OnError, Outside, Rows, folder_of, load
 from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
 from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked
 from mmkit.model.description import digest_of
+from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import stream_of
 from mmkit.system.bars import Bars
 from mmkit.system.executors.choosing import executor_of, workers_of
 from mmkit.system.files import at_home
 from mmkit.system.settings import Settings
+from mmkit.titles import counted
 
 
 def predict(
@@ -53,6 +55,7 @@ def predict(
     ] = None,
     files: Files = None,
     outside: Outside = False,
+    decimal: Decimal = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE, and begin anew.")] = False,
 ) -> None:
     """Answer the rows of a table with a saved model.
@@ -73,7 +76,7 @@ def predict(
         digest_of(at_home(model)),
         installed,
         stream_of(data, installed, files=files, outside=outside),
-        Asked(tuple(include or ()), on_error, batch_size),  # type: ignore[arg-type]  # checked there
+        Asked(tuple(include or ()), on_error, batch_size, decimal),  # type: ignore[arg-type]  # checked there
         out,
         force,
     )
@@ -86,6 +89,17 @@ def predict(
         _tell_how_to_go_on(job)
         raise
     _tell(summary, on_error, time.perf_counter() - began)
+    _tell_numbers(loaded)
+
+
+def _tell_numbers(model: MultimodalModel) -> None:
+    """Of which columns of training the numbers in the answers are: they are called the same in all files."""
+    target = (model.layout or {}).get("target") or {"kind": "", "columns": ()}
+    names = target["columns"]
+    if target["kind"] == "scalar" and names:
+        called = ["value"] if len(names) == 1 else [f"value_{place}" for place in range(len(names))]
+        told = ", ".join(f"{one} is {name}" for one, name in zip(called, names, strict=True))
+        print(f"mmkit: in the answers {told}", file=sys.stderr)
 
 
 def _tell_how_to_go_on(job: Job) -> None:
@@ -98,10 +112,10 @@ def _tell(summary: Summary, on_error: str, seconds: float) -> None:
     tell_unread(values, on_error, str(summary.unread_in), count=summary.unread)
     for name, rows in summary.absent.items():
         if rows < summary.rows:  # what is never there was said at the beginning
-            print(f"mmkit: column {name} is not there in {rows:,} of {summary.rows:,} rows", file=sys.stderr)
+            print(f"mmkit: column {name} is not there in {rows:,} of {counted(summary.rows, 'row')}", file=sys.stderr)
     gaps = ", ".join(f"{name} {count:,}" for name, count in summary.missing.items() if count)
     if gaps:
         print(f"mmkit: rows in which an input is missing: {gaps}", file=sys.stderr)
     answered = summary.rows - summary.skipped
     left = f" ({summary.skipped:,} without an answer)" if summary.skipped else ""
-    print(f"{summary.out}: {answered:,} answers to {summary.rows:,} rows{left} in {seconds:.1f} s")
+    print(f"{summary.out}: {counted(answered, 'answer')} to {counted(summary.rows, 'row')}{left} in {seconds:.1f} s")

@@ -13,6 +13,7 @@ from mmkit.records.reading import read_suites
 from mmkit.report.labels import plain
 from mmkit.report.runs import lines_of, listed_runs
 from mmkit.report.tables import put
+from mmkit.titles import counted
 
 
 def runs(
@@ -49,4 +50,4 @@ def runs(
         for one, error in zip(found, errors, strict=True):
             if error:
                 put(Text(f"failed: {plain(one.record.fusion)}, seed {one.record.seed}: {plain(error)}", "red"), console)
-    print(f"mmkit: {len(found)} runs", file=sys.stderr)
+    print(f"mmkit: {counted(len(found), 'run')}", file=sys.stderr)

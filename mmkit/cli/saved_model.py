@@ -27,6 +27,9 @@ Threads = Annotated[int | None, typer.Option(help="CPU threads. [one per core]",
 Files = Annotated[
     str | None, typer.Option(metavar="DIR", help="Where names of files in cells begin. [the folder of the table]")
 ]
+Decimal = Annotated[
+    str | None, typer.Option(metavar="point|comma", help="Sign of fractions in the numbers. [as in training]")
+]
 Outside = Annotated[bool, typer.Option("--outside", help="Allow files outside of that folder.")]
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 
+from mmkit.titles import counted
+
 SHOWN = 20
 """The greatest number of values that are shown."""
 
@@ -20,9 +22,11 @@ def tell_unread(lines: Iterable[str], on_error: str, all_in: str = "", *, count:
     """
     unread = sorted(set(lines))
     if unread:
-        action = "their samples are left out" if on_error == "skip" else "count as missing"
         total = len(unread) if count is None else count
-        print(f"mmkit: {total} values could not be used and {action}:", file=sys.stderr)
+        one = total == 1
+        left, gone = ("its sample is", "counts") if one else ("their samples are", "count")
+        action = f"{left} left out" if on_error == "skip" else f"{gone} as missing"
+        print(f"mmkit: {counted(total, 'value')} could not be used and {action}:", file=sys.stderr)
         print(*(f"  {line}" for line in unread[:SHOWN]), sep="\n", file=sys.stderr)
         if total > SHOWN:
             print(f"  ... and {total - SHOWN} more{f', all in {all_in}' if all_in else ''}", file=sys.stderr)

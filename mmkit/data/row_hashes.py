@@ -23,8 +23,10 @@ from mmkit.system.hashing import feed, mixed
 Hashes = np.ndarray[Any, np.dtype[np.uint64]]
 Update = Callable[[Any], None]
 
+MISSING = np.uint64(0x9E3779B97F4A7C15)
+"""The hash of a value that is missing."""
+
 _AT_ONCE = 4096
-_GAP = np.uint64(0x9E3779B97F4A7C15)
 _PART = 2**20  # bytes of a file that are read at once
 
 
@@ -39,12 +41,29 @@ def row_hashes(columns: Mapping[str, Sequence[Any]], kinds: Mapping[str, str], s
     Raises:
         TypeError: a value of a type that cannot be known by its content.
     """
-    found: Hashes = np.zeros(len(next(iter(columns.values()), ())), np.uint64)
+    return together(hashes_of_inputs(columns, kinds, salt))
+
+
+def hashes_of_inputs(columns: Mapping[str, Sequence[Any]], kinds: Mapping[str, str], salt: bytes) -> dict[str, Hashes]:
+    """A hash of each raw value, [N] uint64 by input, `MISSING` where there is none; of what `row_hashes` takes.
+
+    Raises:
+        TypeError: a value of a type that cannot be known by its content.
+    """
+    found = {}
     for name in sorted(columns):
         column, key = columns[name], blake2b(name.encode("utf-8", "surrogatepass"), digest_size=8, key=salt)
         arrow = getattr(column, "arrow", None)
         parts = _of_rows(arrow, len(column), key) if arrow else _of_values(column, kinds.get(name, ""), key)
-        found = mixed(mixed(found) + np.concatenate([found[:0], *parts]))
+        found[name] = np.concatenate([np.zeros(0, np.uint64), *parts])
+    return found
+
+
+def together(inputs: Mapping[str, Hashes]) -> Hashes:
+    """The hash of each sample, [N] uint64, made of those of its inputs."""
+    found: Hashes = np.zeros(len(next(iter(inputs.values()), ())), np.uint64)
+    for name in sorted(inputs):
+        found = mixed(mixed(found) + inputs[name])
     return found
 
 
@@ -62,12 +81,12 @@ def _of_rows(arrow: Any, size: int, key: Any) -> Iterator[Hashes]:
             column = batch.column(name)
             if hasattr(column, "dictionary"):
                 words = [_hash(key, word, "text") for word in column.dictionary.to_pylist()]
-                table = np.array([*words, _GAP], np.uint64)
+                table = np.array([*words, MISSING], np.uint64)
                 codes = column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
                 cells = table[codes]
             else:
                 numbers = column.to_numpy(zero_copy_only=False).astype(np.float64) + 0.0  # -0.0 is 0.0
-                cells = np.where(np.isnan(numbers), _GAP, mixed(numbers.view(np.uint64)))
+                cells = np.where(np.isnan(numbers), MISSING, mixed(numbers.view(np.uint64)))
             found = mixed(mixed(found) + mixed(cells ^ own))
         yield found
 
@@ -78,7 +97,7 @@ def _of_values(column: Sequence[Any], kind: str, key: Any) -> Iterator[Hashes]:
             values: list[Any] = list(column[start:stop])
         except DataError:  # one of them must not be read
             values = [_read(column, place) for place in range(start, stop)]
-        yield np.array([_GAP if is_missing(one) else _hash(key, one, kind) for one in values], np.uint64)
+        yield np.array([MISSING if is_missing(one) else _hash(key, one, kind) for one in values], np.uint64)
 
 
 def _read(column: Sequence[Any], place: int) -> Any:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mmkit.contract import Samples
-from mmkit.data.row_hashes import Hashes, row_hashes
+from mmkit.data.row_hashes import Hashes, hashes_of_inputs, together
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.evaluation import answered_numbers
 from mmkit.metrics.answers import Answers, measures_of
@@ -23,7 +23,7 @@ from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
 from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
 from mmkit.model.answers import Asked
 from mmkit.model.prediction import losses_of_samples, predictions
-from mmkit.model.table_rows import Broken, Unread, layout_of, rows_of
+from mmkit.model.table_rows import Broken, Unread, decimal_hint, layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.model.trained_on import TrainedOn
 from mmkit.sources.layout import Layout
@@ -32,6 +32,7 @@ from mmkit.sources.truths import plain_truth, truths
 from mmkit.system.progress import SILENT, Progress
 from mmkit.system.settings import OnError
 from mmkit.system.state import own_state
+from mmkit.titles import counted
 from mmkit.transforms.truth import numbers_of
 
 _CURVES = 200_000  # cells [N C] up to which areas under curves are computed anew R times
@@ -75,10 +76,14 @@ class Known(NamedTuple):
     Args:
         looked_up: rows that were looked for: all, but for a model that knows only a sample of many.
         of: how many of them are in "train", and in "validation", which chose the epoch.
+        shared: how many rows are in neither, but have a value there of one of the inputs `by`, such as a picture.
+        by: the inputs whose values hardly repeat in training, so that each of them tells a row.
     """
 
     looked_up: int
     of: dict[str, int]
+    shared: dict[str, int]
+    by: list[str]
 
 
 class Evaluated(NamedTuple):
@@ -174,13 +179,13 @@ def evaluate_table(
             more than half of a column or of an input cannot.
     """
     asked = asked or Asked()
-    layout = layout_of(model)
-    known = _target_layout(model, layout, target)
+    layout = layout_of(model, asked.decimal)
+    known = _target_layout(model, layout, target, asked.decimal)
     names = model.transforms.truth.target().names
     found, unknown, absent = _truths(stream, layout, known, names, asked.on_error)
     collected, missing, skipped = _Collected(model), Counter[str](), 0
     unread: list[Unread] = []
-    hashes: list[Hashes] = []
+    hashes: list[dict[str, Hashes]] = []
     broken = Broken()
     for piece in stream.pieces():
         mine = found[piece.start : piece.start + piece.rows]
@@ -191,7 +196,7 @@ def evaluate_table(
         there = sum(truth is not None for truth in mine)
         skipped += there - sum(truth is not None for truth in rows.read.samples.truth)
         if model.trained_on is not None:
-            hashes.append(row_hashes(rows.raw, model.inputs, model.trained_on.salt))
+            hashes.append(hashes_of_inputs(rows.raw, model.inputs, model.trained_on.salt))
         if rows.read.data is not None:
             _collect(model, collected, rows.read.samples, rows.read.data, asked.batch_size)
         progress.update("rows", piece.start + piece.rows, len(found))
@@ -200,20 +205,23 @@ def evaluate_table(
     return measured._replace(known=_known(model.trained_on, hashes))
 
 
-def _known(trained_on: TrainedOn | None, hashes: Sequence[Hashes]) -> Known | None:
+def _known(trained_on: TrainedOn | None, hashes: Sequence[Mapping[str, Hashes]]) -> Known | None:
     """How many rows of these hashes the model was trained on."""
     if trained_on is None:
         return None
-    found = trained_on.looked_up(np.concatenate(hashes))
-    return Known(len(found), trained_on.counted(found))
+    whole = {name: np.concatenate([part[name] for part in hashes]) for name in hashes[0]}
+    found = trained_on.looked_up(together(whole))
+    return Known(len(found), trained_on.counted(found), trained_on.sharing(whole), sorted(trained_on.inputs))
 
 
-def _target_layout(model: MultimodalModel, layout: Layout, target: Sequence[str]) -> Mapping[str, Any]:
+def _target_layout(
+    model: MultimodalModel, layout: Layout, target: Sequence[str], decimal: str | None
+) -> Mapping[str, Any]:
     """How the truth is read: as in training, from the columns that the user names, where they are others."""
     if layout.target is None:
         if not target:
             raise UsageError("which column holds the truth? --target COLUMN: the model was trained without a table")
-        return plain_truth(target, model.target)
+        return plain_truth(target, model.target, decimal)
     if not target or list(target) == layout.target["columns"]:
         return layout.target
     before = layout.target["columns"]
@@ -230,7 +238,7 @@ def _truths(
     """The truth of each row, reasons of what cannot be taken, and lines on columns that are not there."""
     found: list[Any] = []
     reasons: Counter[str] = Counter()
-    first = -1
+    first, example = -1, ""
     absent: list[str] = []
     for piece in stream.pieces():
         for column in known["columns"]:
@@ -244,17 +252,30 @@ def _truths(
         reasons.update(wrong.values())
         if wrong and first < 0:
             first = piece.start + min(wrong)
+            example = _example(known, piece.columns, min(wrong))
     if reasons and on_error == "fail":
         shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(10))
         more = f", and {len(reasons) - 10} more" if len(reasons) > 10 else ""
         knows = f"; the model knows {', '.join(names[:20])}{' and more' if len(names) > 20 else ''}" if names else ""
         raise DataError(
-            f"{stream.name}: the truth of {reasons.total():,} rows, row {first} the first, cannot be taken: {shown}"
-            f"{more}{knows}; --on-error skip leaves such rows out"
+            f"{stream.name}: the truth of {counted(reasons.total(), 'row')}, row {first} the first, cannot be taken: "
+            f"{shown}{more}{example if known['kind'] == 'scalar' else knows}; --on-error skip leaves such rows out"
         )
     if not any(truth is not None for truth in found):
-        raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured")
+        why = "".join(f"; {count:,} left out: {reason}" for reason, count in reasons.most_common(3))
+        raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured{why}")
     return found, dict(reasons), absent
+
+
+def _example(known: Mapping[str, Any], columns: Mapping[str, Any], row: int) -> str:
+    """A cell of a row whose numbers cannot be taken, and what to write where its sign of fractions is the reason."""
+    told = []
+    for name in known["columns"]:
+        cell = columns[name][row]
+        cell = cell.as_py() if hasattr(cell, "as_py") else cell
+        hint = decimal_hint(known["numbers"].get(name, {}), cell)
+        told.append(f"; {name} is {cell!r:.40} there{'; ' * bool(hint)}{hint.removesuffix('; ')}")
+    return next((one for one in told if "--decimal" in one), told[0])
 
 
 def _collect(model: MultimodalModel, into: _Collected, samples: Samples, data: Any, batch_size: int) -> None:

@@ -20,6 +20,7 @@ from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError
 from mmkit.system.state import own_state
+from mmkit.titles import counted
 
 
 @own_state()
@@ -90,7 +91,7 @@ def explain_rows(
             yield _row(model, stream, piece, row, output, parts=parts, on_error=on_error)
         if not wanted:
             return
-    raise UsageError(f"{stream.name} has {seen:,} rows, 0 to {seen - 1}; there is no row {wanted[0]}")
+    raise UsageError(f"{stream.name} has {counted(seen, 'row')}, 0 to {seen - 1}; there is no row {wanted[0]}")
 
 
 @own_state()

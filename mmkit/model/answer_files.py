@@ -119,6 +119,7 @@ class Job:
             "include": list(self.asked.include),
             "on_error": self.asked.on_error,
             "batch_size": self.asked.batch_size,
+            "decimal": self.asked.decimal,
             "files": self.stream.files,
             "outside": self.stream.outside,
             "device": self.model.device.type,

@@ -25,6 +25,9 @@ from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError, Settings
 from mmkit.system.state import own_state
 
+DECIMALS = ("point", "comma")
+"""What numbers that are strings have before their fractions."""
+
 ROW = "row"
 """The column with the number of a row, where the table has none that names it."""
 
@@ -37,16 +40,20 @@ class Asked:
         include: columns of the table that stand beside the answers.
         on_error: what to do with a value that cannot be read or transformed: "fail", "missing" or "skip".
         batch_size: rows that the model takes at once.
+        decimal: the sign of fractions in strings of the table, "point" or "comma"; None is that of training.
     """
 
     include: tuple[str, ...] = ()
     on_error: OnError = "fail"
     batch_size: int = 256
+    decimal: str | None = None
 
     def __post_init__(self) -> None:
         Settings("cpu", on_error=self.on_error)  # checked there
         if self.batch_size < 1:
             raise UsageError(f"batch_size is 1 or more; got {self.batch_size}")
+        if self.decimal not in {None, *DECIMALS}:
+            raise UsageError(f"decimal is {' or '.join(DECIMALS)}; got {self.decimal!r}")
 
 
 class Answered(NamedTuple):
@@ -82,7 +89,7 @@ class Reader:
 
     def __init__(self, model: MultimodalModel, stream: Stream, asked: Asked) -> None:
         self._model, self._stream, self._asked = model, stream, asked
-        self._layout = layout_of(model)
+        self._layout = layout_of(model, asked.decimal)
         self._pieces: Iterator[Piece] | None = None
         self._next = 0
         # Everything is read in this thread, so that one piece can be read while another is answered and written.

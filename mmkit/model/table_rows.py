@@ -19,6 +19,7 @@ from mmkit.model.trained import MultimodalModel, Read
 from mmkit.sources.columns import Lazy
 from mmkit.sources.layout import Layout, Wrong
 from mmkit.sources.streaming import Piece, Stream
+from mmkit.sources.tabular import other_decimal
 from mmkit.system.settings import OnError
 
 
@@ -83,9 +84,21 @@ class Broken:
                 raise DataError(f"{where}, {mostly_broken(what, example, broken, self._values[column])}")
 
 
-def layout_of(model: MultimodalModel) -> Layout:
-    """How the inputs of a model are made of columns."""
-    return Layout.of(model.layout, model.inputs, model.combination.encoders)
+def layout_of(model: MultimodalModel, decimal: str | None = None) -> Layout:
+    """How the inputs of a model are made of columns.
+
+    Args:
+        model: trained.
+        decimal: the sign of fractions in the table, "point" or "comma"; None is that of training.
+    """
+    return Layout.of(model.layout, model.inputs, model.combination.encoders).with_decimal(decimal)
+
+
+def decimal_hint(fitted: Mapping[str, Any], cell: Any) -> str:
+    """What to write where a cell is a number with the other sign of fractions; empty where it is not."""
+    cell = cell.as_py() if hasattr(cell, "as_py") else cell
+    other = other_decimal(fitted, cell)
+    return f"--decimal {other} reads numbers with decimal {other}s; " if other else ""
 
 
 def rows_of(
@@ -111,9 +124,12 @@ def rows_of(
     """
     stores, wrong = layout.stores(piece.columns, piece.rows, files=stream.folder, outside=stream.outside)
     if wrong and on_error == "fail":
+        first = wrong[0]
+        hint = decimal_hint(layout.columns.get(first.column, {}), piece.columns[first.column][first.row])
         raise DataError(
-            f"{stream.name}, row {piece.start + wrong[0].row}, column {wrong[0].column}: {wrong[0].reason}, as it was "
-            f"in training{_others(wrong)}; --on-error missing takes such values as missing, skip leaves out their rows"
+            f"{stream.name}, row {piece.start + first.row}, column {first.column}: {first.reason}, as it was in "
+            f"training{_others(wrong)}; {hint}--on-error missing takes such values as missing, skip leaves out their "
+            "rows"
         )
     unread = [Unread(piece.start + one.row, one.column, one.reason) for one in wrong]
     left = [row for row in range(piece.rows) if truth is None or truth[row] is not None]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import torch
 
@@ -161,6 +161,7 @@ class MultimodalModel:
         batch_size: int = 256,
         files: str | Path | None = None,
         outside: bool = False,
+        decimal: Literal["point", "comma"] | None = None,
         catalog: Catalog | None = None,
     ) -> Iterator[pa.Table]:
         """The answers to the rows of a table, 4,096 rows at a time, in their order: what `mmkit predict` writes.
@@ -177,6 +178,7 @@ class MultimodalModel:
             batch_size: rows that the model takes at once.
             files: where names of files in cells begin; None is the folder of the table.
             outside: True where files may lie outside of that folder.
+            decimal: the sign of fractions in numbers that are strings; None is that of training.
             catalog: of the modalities, which know their files; None is what is installed.
 
         Raises:
@@ -187,7 +189,7 @@ class MultimodalModel:
         # They import pyarrow, which only tables need.
         named = ("model.answers", "model.table_rows", "sources.streaming")
         tables, rows, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
-        asked = tables.Asked(tuple(include), on_error, batch_size)
+        asked = tables.Asked(tuple(include), on_error, batch_size, decimal)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
 
         def told() -> Iterator[pa.Table]:

@@ -214,10 +214,11 @@ def _data(record: Record, task: str, data: Mapping[str, Any] | None, *, remember
     if not remembers:
         return
     yield (
-        "`trained_on.safetensors` holds a salted hash of the inputs of each row of train and validation (of "
-        "very many a sample), so that `mmkit evaluate` can say which rows the model was trained on. A row "
-        "cannot be read from its hash, but whoever has both the model and a row can tell whether it is among them. The "
-        "model answers as well without the file: remove it before you give the model away, if that matters."
+        "`trained_on.safetensors` holds a salted hash of the inputs of each row of train and validation, and of each "
+        "text, picture and sound by itself where they hardly repeat (of very many a sample), so that `mmkit evaluate` "
+        "can say which rows the model was trained on. A row cannot be read from its hash, but whoever has both the "
+        "model and a row can tell whether it is among them. The model answers as well without the file: remove it "
+        "before you give the model away, if that matters."
     )
 
 

@@ -6,7 +6,7 @@ It is said with the reason, and with the option that changes it. Some values are
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -65,7 +65,7 @@ def advice(found: Description, catalog: Catalog) -> list[str]:
             f"(--encoder {name}=table-mlp reads all alike)"
             for name, encoder in recommended_encoders(found).items()
         ]
-        lines += [line for one in found.inputs if (line := _encoders(one, catalog))]
+        lines += _encoders(found.inputs, catalog)
     return [*lines, *_next(found)]
 
 
@@ -95,18 +95,22 @@ def _read(one: Input, found: Description, catalog: Catalog) -> str:
     return said
 
 
-def _encoders(one: Input, catalog: Catalog) -> str:
-    """The default encoder of an input, and the installed ones with pretrained weights."""
+def _encoders(inputs: Sequence[Input], catalog: Catalog) -> Iterator[str]:
+    """The default encoder of each input, the installed ones with pretrained weights, and how one is asked for."""
     specs = [e.spec for e in catalog.available("encoder")]
-    modality = catalog.find("modality", one.modality).spec
-    kinds = {one.modality, getattr(modality, "values", None)}
-    able = [s for s in specs if isinstance(s, EncoderSpec) and s.modality in kinds and s.pretrained is not None]
-    default = getattr(modality, "encoder", None)
-    if not able or default is None:
-        return ""
-    asked = [f"{spec.name}:{spec.pretrained}" if spec.pretrained else spec.name for spec in able]
-    told = ", ".join(f"--encoder {one.name}={text}" for text in asked)
-    return f"encoder of {one.name}: {default}, from scratch; if you have pretrained weights on this machine: {told}"
+    example = ""
+    for one in inputs:
+        modality = catalog.find("modality", one.modality).spec
+        kinds = {one.modality, getattr(modality, "values", None)}
+        able = [s for s in specs if isinstance(s, EncoderSpec) and s.modality in kinds and s.pretrained is not None]
+        default = getattr(modality, "encoder", None)
+        if not able or default is None:
+            continue
+        yield f"encoder of {one.name}: {default} (pretrained: {', '.join(spec.name for spec in able)})"
+        with_option = [f"{one.name}={spec.name}:{spec.pretrained}" for spec in able if spec.pretrained]
+        example = example or next(iter(with_option), "")
+    if example:
+        yield f"  weights on this machine: --encoder {example}"
 
 
 def _next(found: Description) -> Iterator[str]:

@@ -20,7 +20,6 @@ import pyarrow as pa
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.columns import Array, Media
-from mmkit.sources.dates import dates
 from mmkit.sources.description import Description, Request
 from mmkit.sources.duplicates import duplicates, equal_inputs, joined, without_values
 from mmkit.sources.files import find_files
@@ -33,8 +32,9 @@ from mmkit.sources.inputs import inputs_of, store_of, strings
 from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
+from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
-from mmkit.sources.splitting import SHARES, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
 from mmkit.sources.types import is_text
@@ -217,14 +217,18 @@ def _split(
         "seed": request.split_seed,
         "shares": shares_of(request.splits) if by_share else SHARES,
     }
-    folds = None
+    folds, times, reading = None, None, ""
     if request.folds:
         folds = sides_of_folds(target, request.folds, **known_by)
         sides = folds[0]
     else:
-        times = None if request.time is None else _times(columns[request.time])
+        if request.time is not None and by_share:
+            said = dict(request.columns).get(request.time)
+            times, reading = times_of(request.time, columns[request.time], target.known, said)
         sides = split(target.strata, times=times, given=given, **known_by)
-        sides = trainable(sides, target, units, fixed=not by_share or request.time is not None)
+        fixed = not by_share or request.time is not None
+        sides = trainable(sides, target, units, fixed=fixed)
+        check_sides(sides, target, fixed=fixed)
     grouped = "is a group, and no input: what it says of a row is not learnt"
     told = [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
     cut = given is not None and not (given[target.known] == 1).any()
@@ -249,7 +253,7 @@ def _split(
         sides,
         names["ids"],
         names["groups"],
-        _how(request, source, by_share=by_share, cut=cut),
+        _how(request, source, reading, by_share=by_share, cut=cut),
         sorted([*plain.findings, *findings, *told, *looked], key=lambda one: one.level != "warning"),
         plain.problems,
         folds,
@@ -306,22 +310,14 @@ def _looked(
     return findings, twins
 
 
-def _how(request: Request, source: Source, *, by_share: bool, cut: bool) -> str:
+def _how(request: Request, source: Source, reading: str, *, by_share: bool, cut: bool) -> str:
     if not by_share:
         says = source.splits or f"as column {request.splits} says"
         return says + (f"; validation is cut from train, seed {request.split_seed}" if cut else "")
-    how = ["by time" if request.time else "stratified"]
+    how = [f"by time as {reading}" if request.time else "stratified"]
     if request.group:
         how.append(f"by {request.group[0]}")
     return ", ".join([*how, f"seed {request.split_seed}"])
-
-
-def _times(column: pa.ChunkedArray) -> Array:
-    if pa.types.is_floating(column.type):
-        return column.to_numpy().astype(np.float64)
-    if pa.types.is_integer(column.type) and column.null_count == 0:
-        return column.to_numpy()
-    return dates(column)
 
 
 def _named(request: Request, source: Source) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from mmkit.sources.truths import truth_layout
 from mmkit.sources.units import SPLITS
 from mmkit.sources.wrapping import cut, padded, wrapped
 from mmkit.system.hashing import fingerprint
+from mmkit.titles import counted
 
 SCHEMA = 1
 NARROW = 24
@@ -279,7 +280,7 @@ class Description:
         return self.text()
 
     def _lines(self, width: int) -> Iterator[str]:
-        counts = f"{_count(self.source.rows, 'row')}, {_count(len(self.source.columns), 'column')}"
+        counts = f"{counted(self.source.rows, 'row')}, {counted(len(self.source.columns), 'column')}"
         yield from wrapped(f"{self.source.name}: {counts}", width)
         rows = [("column", "missing", "is", "because")]
         for name, missing, kind, why in self.told():
@@ -304,7 +305,7 @@ class Description:
             more = f", and {len(counts) - MOST} more" if len(counts) > MOST else ""
             yield "  " + ", ".join(f"{name} {count:,}" for count, name in counts[:MOST]) + more
         if target.missing:
-            yield f"  {_count(target.missing, 'row')} without truth {'is' if target.missing == 1 else 'are'} left out"
+            yield f"  {counted(target.missing, 'row')} without truth {'is' if target.missing == 1 else 'are'} left out"
         if self.folds is None:
             sizes = ", ".join(f"{name} {self.count(name):,}" for name in SPLITS)
             yield f"splits: {sizes} ({self.how})"
@@ -317,8 +318,8 @@ class Description:
         yield f"{len(self.folds)} folds, each with {sizes} ({self.how})"
         tested = int((self.folds == 2).any(0).sum())
         left = int(target.known.sum()) - tested
-        never = f"; {_count(left, 'row')} of rare classes only train{'s' * (left == 1)}" if left else ""
-        yield f"  {_count(tested, 'row')} {'is' if tested == 1 else 'are'} tested once{never}"
+        never = f"; {counted(left, 'row')} of rare classes only train{'s' * (left == 1)}" if left else ""
+        yield f"  {counted(tested, 'row')} {'is' if tested == 1 else 'are'} tested once{never}"
 
 
 def _folded(rows: Sequence[tuple[str, str, str, str]]) -> list[tuple[str, str, str, str]]:
@@ -353,7 +354,3 @@ def _cut(name: str) -> str:
 
 def _range(sizes: Sequence[int]) -> str:
     return f"{min(sizes):,}" if min(sizes) == max(sizes) else f"{min(sizes):,} to {max(sizes):,}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'s' * (number != 1)}"

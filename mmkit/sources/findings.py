@@ -15,13 +15,17 @@ from mmkit.sources import leaks
 from mmkit.sources.duplicates import without_values
 from mmkit.sources.guess import TABLE
 from mmkit.sources.numbers import numbers
+from mmkit.sources.outliers import outliers
+from mmkit.sources.splitting import cure
 from mmkit.sources.target import Target
 from mmkit.sources.types import usual
-from mmkit.sources.units import SPLITS
+from mmkit.sources.units import LEAST, SPLITS
+from mmkit.titles import counted
 
 Same = Callable[[np.ndarray], np.ndarray]
 
 _SHOWN = 5
+_BETWEEN = ";,"  # signs that people write between labels, beside the | that makes them labels here
 
 
 @dataclass(frozen=True)
@@ -51,7 +55,7 @@ def find(
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
-    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, too many columns, empty rows.
+    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, numbers far off, too many columns.
 
     Args:
         columns: the inputs [N] each.
@@ -69,6 +73,8 @@ def find(
     findings += _conflicts(target, copies, same)
     findings += _missing(columns, kinds)
     findings += _rare(target, splits)
+    findings += _far(target, splits)
+    findings += _several_in_one(target)
     findings += _wide(columns, kinds, target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
@@ -110,7 +116,7 @@ def _differing(copies: np.ndarray, codes: np.ndarray, known: np.ndarray) -> tupl
 
 
 def _sets(number: int) -> str:
-    return f"{number:,} set{'s' * (number != 1)}"
+    return counted(number, "set")
 
 
 def _truth_codes(target: Target) -> np.ndarray:
@@ -130,7 +136,10 @@ def _missing(columns: Mapping[str, pa.ChunkedArray], kinds: Mapping[str, str]) -
     if used:
         empty = without_values(used)
         if empty.any():
-            found.append(Finding("warning", f"{int(empty.sum()):,} rows have no value in any input"))
+            number = int(empty.sum())
+            found.append(
+                Finding("warning", f"{_rows(number)} {'has' if number == 1 else 'have'} no value in any input")
+            )
     return found
 
 
@@ -138,23 +147,75 @@ def _rare(target: Target, splits: np.ndarray | None) -> list[Finding]:
     """Classes that are not in all splits."""
     found = []
     if target.rare:
-        what = "classes" if target.kind == "classes" else "labels"
-        text = f"{len(target.rare):,} {what} with fewer than 3 rows: {_some(target.rare)}"
-        found.append(Finding("note", f"{text}; they are only trained on, and never tested"))
+        what = ("class", "classes") if target.kind == "classes" else ("label",)
+        text = f"{counted(len(target.rare), *what)} with fewer than 3 rows: {_some(target.rare)}"
+        one = len(target.rare) == 1
+        text += f"; {'it is' if one else 'they are'} only trained on, and never tested"
+        rows = sum(count for count in target.counts if count < LEAST)
+        few = target.kind == "classes" and 2 * rows > sum(target.counts)
+        if few and splits is not None:
+            held = ", ".join(f"{name} {int((splits == side).sum()):,}" for side, name in enumerate(SPLITS))
+            text += f": {rows:,} of {counted(sum(target.counts), 'row')}, so rows are {held}; {cure(target)}"
+        found.append(Finding("warning" if few else "note", text))
     if splits is None:
         return found
     left_out = (splits < 0) & target.known
-    if left_out.any():
+    if number := int(left_out.sum()):
         why = "no split was given, or train has none of their truth"
-        found.append(Finding("warning", f"{int(left_out.sum()):,} rows with truth are in no split: {why}"))
+        found.append(
+            Finding("warning", f"{_rows(number)} with truth {'is' if number == 1 else 'are'} in no split: {why}")
+        )
     if target.kind == "classes":
         values = np.asarray(target.values)
         seen = {side: set(np.unique(values[splits == side]).tolist()) for side in range(len(SPLITS))}
         rare = {target.names.index(name) for name in target.rare}
         untested = [target.names[code] for code in sorted(seen[0] - seen[2] - rare)]
         if untested:
-            found.append(Finding("note", f"test has no row of {len(untested):,} classes: {_some(untested)}"))
+            found.append(
+                Finding("note", f"test has no row of {counted(len(untested), 'class', 'classes')}: {_some(untested)}")
+            )
     return found
+
+
+def _several_in_one(target: Target) -> list[Finding]:
+    """Classes that look like several labels in a cell: there are fewer different parts than classes."""
+    for sign in _BETWEEN if target.kind == "classes" else ():
+        joined = [(name, count) for name, count in zip(target.names, target.counts, strict=True) if sign in name]
+        if 2 * sum(count for _, count in joined) <= sum(target.counts):
+            continue
+        parts = {part.strip() for name in target.names for part in name.split(sign)} - {""}
+        if len(parts) < len(target.names):
+            text = (
+                f"{counted(len(joined), 'class', 'classes')} of the target hold {sign!r}, as {joined[0][0]!r:.60}, and "
+                f"{len(parts):,} different parts make all of them: if they are several labels in a cell, write | in "
+                f"place of {sign} (or lists as JSON), and each is predicted by itself"
+            )
+            return [Finding("note", text)]
+    return []
+
+
+def _far(target: Target, splits: np.ndarray | None) -> list[Finding]:
+    """Numbers of the target that lie far beyond all others, in whatever split they are."""
+    found = []
+    for place, name in enumerate(target.names if target.kind == "scalar" else ()):
+        values = target.values[:, place]
+        rows = outliers(values)
+        if not rows.size:
+            continue
+        others = np.delete(values, rows)
+        shown = [f"{values[row]:,.10g} in row {row}{_side(splits, row)}" for row in rows.tolist()]
+        lie, them, are = ("lies", "it", "it is") if rows.size == 1 else ("lie", "them", "they are")
+        text = (
+            f"{name}: {counted(rows.size, 'value')} {lie} far beyond all others, which are {np.nanmin(others):,.10g} "
+            f"to {np.nanmax(others):,.10g}: {', '.join(shown)} (all rows were looked at). MAE and RMSE, and with them "
+            f"the choice of the epoch, may hang on {them} alone; correct {them}, or leave {them} out, if {are} a slip"
+        )
+        found.append(Finding("warning", text))
+    return found
+
+
+def _side(splits: np.ndarray | None, row: int) -> str:
+    return "" if splits is None or splits[row] < 0 else f", {SPLITS[splits[row]]}"
 
 
 def _wide(
@@ -167,9 +228,9 @@ def _wide(
     if len(plain) <= rows:
         return []
     told = (
-        f"{len(plain):,} columns of a row and {rows:,} rows to learn from: a network that reads all alike learns the "
-        "rows by heart. The encoder table-lasso, which wide tables get, learns to read few of them; still better is a "
-        "table of the columns that matter, or more rows"
+        f"{counted(len(plain), 'column')} of a row and {_rows(rows)} to learn from: a network that reads all alike "
+        "learns the rows by heart. The encoder table-lasso, which wide tables get, learns to read few of them; still "
+        "better is a table of the columns that matter, or more rows"
     )
     numeric = {name: columns[name] for name in plain if kinds[name] == "number"}
     if best := screened(numeric, target, train):
@@ -233,24 +294,31 @@ def _copies(copies: np.ndarray | None, splits: np.ndarray | None, same: Same | N
     if rows:
         whose = "the given splits" if given else "splits"
         part = "" if whole == repeated else ", or share a text or a file with it"
-        text = f"{whose} share copies: {rows:,} rows of validation and test repeat one of another split{part}"
-        return [Finding("warning", text)]
+        text = (
+            f"{whose} share copies: {_rows(rows)} of validation and test {_ends(rows, 'repeat')} one of another split"
+        )
+        return [Finding("warning", text + part)]
     shared = repeated - whole
-    told = [f"{_rows(whole)} repeat{'s' * (whole == 1)} an earlier one"] if whole else []
-    told += [f"{_rows(shared)} share{'s' * (shared == 1)} a text or a file with an earlier one"] if shared else []
+    told = [f"{_rows(whole)} {_ends(whole, 'repeat')} an earlier one"] if whole else []
+    told += [f"{_rows(shared)} {_ends(shared, 'share')} a text or a file with an earlier one"] if shared else []
     stay = "and stays in its split" if repeated == 1 else "and stay in its split"
     return [Finding("note", f"{', '.join(told)}, {stay}")]
 
 
 def _rows(number: int) -> str:
-    return f"{number:,} row{'s' * (number != 1)}"
+    return counted(number, "row")
+
+
+def _ends(number: int, verb: str) -> str:
+    return verb + "s" * (number == 1)
 
 
 def _groups(name: str, labels: np.ndarray, splits: np.ndarray | None) -> list[Finding]:
     rows = _shared(labels, splits)
     if not rows:
         return []
-    text = f"splits share values of {name}: {rows:,} rows of validation and test have one that another split has"
+    has = "has" if rows == 1 else "have"
+    text = f"splits share values of {name}: {_rows(rows)} of validation and test {has} one that another split has"
     return [Finding("warning", text, (name,))]
 
 

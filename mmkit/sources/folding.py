@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from mmkit.errors import UsageError
-from mmkit.sources.splitting import SHARES, split, trainable
+from mmkit.sources.splitting import SHARES, cure, split, trainable
 from mmkit.sources.target import Target
 from mmkit.sources.units import Units
 
@@ -53,11 +53,12 @@ def sides_of_folds(
             seed=seed,
         )
         found[fold] = trainable(sides, target, units)
-        if not (found[fold] == 2).any():
-            raise UsageError(
-                f"fold {fold + 1} of {count} would test nothing: its rows are of classes with too few rows, which only "
-                "train; take fewer folds"
-            )
+        for side, verb in ((2, "test"), (1, "validate")):
+            if not (found[fold] == side).any():
+                raise UsageError(
+                    f"fold {fold + 1} of {count} would {verb} nothing: its rows are of classes with too few rows, "
+                    f"which only train; take fewer folds, or {cure(target)}"
+                )
     return found
 
 

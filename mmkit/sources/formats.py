@@ -12,6 +12,7 @@ import functools
 import io
 import itertools
 import json
+import shlex
 import stat
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -39,6 +40,8 @@ CELL = 64 * 2**20
 """The most bytes of a cell; a row of CSV or a line of JSON that is longer is refused, too."""
 DEPTH = 64
 """Lists and objects within each other that a value may have."""
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
+_CONTROLS = 0xA0  # bytes from 0x80 to here are letters of windows-1252, and none of latin1
 _BLOCKS = (4 * 2**20, 2 * CELL)
 """Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
 _OTHER_DELIMITERS = ";\t|"
@@ -74,7 +77,7 @@ def parts_of(path: Path, over: int = 0) -> Iterator[pa.Table]:
     """
     kind = extension(path)
     if kind not in EXTENSIONS:
-        raise DataError(f"{path} is no table that can be read; expected {', '.join(EXTENSIONS)}")
+        raise DataError(no_table(path, ", ".join(EXTENSIONS)))
     plain_file(path)
     with told(path):
         if kind in DELIMITED:
@@ -104,12 +107,60 @@ def told(path: Path) -> Iterator[None]:
     try:
         yield
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 at byte {error.start}; convert it") from error
+        raise DataError(_not_utf8(path)) from error
     except (pa.ArrowException, OSError, csv.Error, EOFError, RecursionError) as error:
         said = " ".join(str(error).split())
         if "UTF8" in said:
-            raise DataError(f"{path} is not UTF-8; convert it") from error
+            raise DataError(_not_utf8(path)) from error
         raise DataError(f"{path} cannot be read as {extension(path)[1:]}: {said[:300]}") from error
+
+
+def no_table(path: Path, expected: str) -> str:
+    """What is said of a file of another kind."""
+    if path.suffix.lower() in _SHEETS:
+        return f"{path} is a spreadsheet, which is not read; save its sheet as CSV"
+    return f"{path} is no table that can be read; expected {expected}"
+
+
+def _not_utf8(path: Path) -> str:
+    """Where a file of text is not UTF-8, and how it is converted."""
+    where, code = "", "latin1"
+    delimited = extension(path) in DELIMITED
+    with contextlib.suppress(OSError, pa.ArrowException, UnicodeDecodeError), pa.input_stream(str(path)) as stream:
+        number, head = 0, ""
+        for number, line in enumerate(io.BufferedReader(stream), 1):
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                code = "windows-1252" if line[error.start] < _CONTROLS else "latin1"
+                where = f": line {number}{_cell(head, line, code) if delimited else ''}"
+                break
+            head = head or text
+    if path.suffix.lower() in PACKED:
+        return f"{path} is not UTF-8{where}; convert it"
+    fresh = path.with_suffix(f".utf8{path.suffix}")
+    command = shlex.join(["iconv", "-f", code, "-t", "utf-8", str(path)])
+    return f"{path} is not UTF-8{where}; if it is {code}, convert it: {command} > {shlex.quote(str(fresh))}"
+
+
+def _cell(head: str, line: bytes, code: str) -> str:
+    """The column of the first cell of a line that is not UTF-8, and what it holds in another code."""
+    delimiter = _delimiter(head) if head else ","
+    names = next(csv.reader([head], delimiter=delimiter), [])
+    cells = next(csv.reader([line.decode("latin1")], delimiter=delimiter), [])
+    for name, cell in zip(names, cells, strict=False) if len(names) == len(cells) else ():
+        given = cell.encode("latin1")
+        if not _is_utf8(given):
+            return f", column {name}, has {given.decode(code, 'replace')!r:.60}"
+    return ""
+
+
+def _is_utf8(content: bytes) -> bool:
+    try:
+        content.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _parquet(path: Path, over: int) -> Iterator[pa.Table]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -72,6 +72,17 @@ class Layout:
             if one["name"] in wanted
         ]
         return Layout(found, document["columns"], document["target"], document["id"])
+
+    def with_decimal(self, decimal: str | None) -> Layout:
+        """The layout of a table that writes fractions with a "point" or a "comma"; None is as in training."""
+        if decimal is None:
+            return self
+        columns = {name: tabular.with_decimal(one, decimal) for name, one in self.columns.items()}
+        target = self.target
+        if target is not None:
+            numbers = {name: tabular.with_decimal(one, decimal) for name, one in target["numbers"].items()}
+            target = {**target, "numbers": numbers}
+        return replace(self, columns=columns, target=target)
 
     @property
     def needed(self) -> list[str]:

@@ -17,6 +17,7 @@ from mmkit.errors import DataError
 from mmkit.sources.columns import Array, Media, Store
 from mmkit.sources.findings import Finding
 from mmkit.sources.twins import alike, difference_hash
+from mmkit.titles import counted
 
 VALUES = 200
 """Values of an input that are decoded, spread evenly over its rows."""
@@ -79,7 +80,7 @@ def _size(raw: str | bytes | None) -> int:
 
 
 def _told(name: str, broken: list[tuple[int, str]], read: int, *, whole: bool) -> Finding:
-    of = f"all {read:,} values" if whole else f"{read:,} values that were read"
+    of = f"all {read:,} values" if whole else f"{counted(read, 'value')} that were read"
     some = "; ".join(f"row {row}: {why:.160}" for row, why in broken[:2])
     more = f"; and {len(broken) - 2:,} more" if len(broken) > 2 else ""
     rest = "" if whole else "; --deep reads all"

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from mmkit.errors import DataError, UsageError
 from mmkit.sources.folders import files_in, joined, read_folder
-from mmkit.sources.formats import ARROW, EXTENSIONS, LINES, extension, parts_of, plain_file, read_file, unique
+from mmkit.sources.formats import ARROW, EXTENSIONS, LINES, extension, no_table, parts_of, plain_file, read_file, unique
 from mmkit.sources.hub import PREFIX as HUB
 from mmkit.sources.hub import find, read_hub
 from mmkit.sources.kept import kept
@@ -101,8 +101,7 @@ def read(
         if all(map(is_tar, several)):
             (table, told), made = _of_tars(data, several, media), frozenset({KEY})
         elif strange := [one for one in several if extension(one) not in EXTENSIONS]:
-            kinds = ", ".join([*EXTENSIONS, ".tar"])
-            raise DataError(f"{strange[0]} is no table that can be read; expected a folder, or {kinds}")
+            raise DataError(no_table(strange[0], ", ".join(["a folder, or .tar", *EXTENSIONS])))
         else:
             table = _of_files(data, several)
     unique(table.column_names, data)
@@ -182,8 +181,10 @@ def _checked(source: Source) -> Source:
 def _meant(path: Path) -> str:
     if "\0" in str(path) or not _is(path.parent, Path.is_dir):
         return ""
-    close = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1)
-    return f"; did you mean {path.with_name(close[0])}?" if close else ""
+    # By their stems: an extension that they share would make any two names alike.
+    stems = {one.stem: one.name for one in sorted(path.parent.iterdir(), key=lambda one: one.suffix == path.suffix)}
+    close = difflib.get_close_matches(path.stem, stems, n=1)
+    return f"; did you mean {path.with_name(stems[close[0]])}?" if close else ""
 
 
 def _tars_in(folder: Path, *, outside: bool) -> list[Path]:

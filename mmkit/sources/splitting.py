@@ -6,6 +6,7 @@ Axes: N rows.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +17,7 @@ from mmkit.sources.hashes import MISSING, firsts, hashes, pieces
 from mmkit.sources.target import Target
 from mmkit.sources.types import is_text, usual
 from mmkit.sources.units import LEAST, SPLITS, Units
+from mmkit.titles import counted
 
 SHARES = (0.6, 0.15, 0.25)
 """Of train, validation and test."""
@@ -29,6 +31,8 @@ NAMES = {
     **dict.fromkeys(("test", "testing", "tst"), 2),
 }
 """How splits are called, in lower case, by their numbers."""
+
+_AMOUNT = re.compile(r"[+-]?\d+(\.\d+)?(e[+-]?\d+)?")
 
 
 def split(
@@ -124,6 +128,49 @@ def trainable(sides: np.ndarray, target: Target, units: np.ndarray | None = None
     else:
         sides[np.isin(units, units[unlearnt]) & (sides >= 0)] = 0
     return sides
+
+
+def check_sides(sides: np.ndarray, target: Target, *, fixed: bool = False) -> None:
+    """Check that each split has a row, after classes that cannot be tested were left to train.
+
+    Args:
+        sides: [N], as `trainable` gives them.
+        target: the truth.
+        fixed: True where splits are the user's, or by time.
+
+    Raises:
+        UsageError: one has none.
+    """
+    empty = [name for side, name in enumerate(SPLITS) if not (sides == side).any()]
+    if not empty:
+        return
+    what = ("label", "labels") if target.kind == "labels" else ("class", "classes")
+    where = f"{' and '.join(empty)} would be empty: "
+    if fixed:
+        raise UsageError(
+            f"{where}train has no row of the {what[1]} that stand there, so they cannot be learnt; give other splits, "
+            "or more rows"
+        )
+    few = {count for count in target.counts if count < LEAST}
+    if not few:
+        raise UsageError(
+            f"{where}the groups or copies that stand there are the only ones with their {what[1]}, so they train; give "
+            "more rows, or group by another column"
+        )
+    rows = counted(few.pop(), "row") + " each" if len(few) == 1 else f"fewer than {LEAST} rows"
+    number = sum(count < LEAST for count in target.counts)
+    raise UsageError(
+        f"{where}{number:,} of {counted(len(target.counts), *what)} {'has' if number == 1 else 'have'} {rows}, and a "
+        f"{what[0]} needs {LEAST} to stand in each split; {cure(target)}"
+    )
+
+
+def cure(target: Target) -> str:
+    """What to do where classes or labels have too few rows."""
+    amounts = target.kind == "classes" and all(map(_AMOUNT.fullmatch, target.names))
+    name = "labels" if target.kind == "labels" else "classes"
+    other = ", or, as they are numbers, write --target-kind scalar" if amounts else ", or name another --target"
+    return f"join rare {name} into larger ones, give more rows{other}"
 
 
 def _kept(

@@ -139,6 +139,30 @@ def _nothing(name: str, fitted: Mapping[str, Any], cells: RowCells) -> RowCells:
 # Numbers.
 
 
+def with_decimal(fitted: Mapping[str, Any], decimal: str) -> Mapping[str, Any]:
+    """How a column of numbers is read whose fractions are written in another way than in training.
+
+    Args:
+        fitted: what `fit` gave; that of other columns stays as it is.
+        decimal: "point" or "comma".
+    """
+    form = fitted.get("form")
+    if not form:
+        return fitted
+    style = "comma" if decimal == "comma" else "plain" if form["style"] == "plain" else "thousands"
+    return {**fitted, "form": {**form, "style": style}}
+
+
+def other_decimal(fitted: Mapping[str, Any], cell: object) -> str:
+    """The sign of fractions by which a cell is a number that is none as it was fitted; empty where there is none."""
+    form = fitted.get("form")
+    if not form or not isinstance(cell, str):
+        return ""
+    other = "point" if form["style"] == "comma" else "comma"
+    (value,) = _numbers("", with_decimal(fitted, other), pa.chunked_array([[cell]])).numbers[""]
+    return other if np.isfinite(value) else ""
+
+
 def _form_in(column: pa.ChunkedArray) -> dict[str, str] | None:
     """How the strings of a column of numbers are written; of a column without strings, plainly."""
     if not (pa.types.is_dictionary(column.type) or is_text(column.type)):

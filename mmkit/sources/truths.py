@@ -41,14 +41,16 @@ def truth_layout(names: Sequence[str], target: Target, columns: Mapping[str, Col
     return {"columns": list(names), "kind": target.kind, "numbers": numbers, "joined": joined}
 
 
-def plain_truth(names: Sequence[str], kind: str) -> dict[str, Any]:
+def plain_truth(names: Sequence[str], kind: str, decimal: str | None = None) -> dict[str, Any]:
     """How truth is read that no table of training has said anything of: numbers as they are, labels as lists or `a|b`.
 
     Args:
         names: of the target's columns.
         kind: of the target.
+        decimal: the sign of fractions, "point" or "comma"; None is a point.
     """
-    numbers = dict.fromkeys(names, tabular.PLAIN_NUMBER) if kind == "scalar" else {}
+    number = tabular.with_decimal(tabular.PLAIN_NUMBER, decimal or "point")
+    numbers = dict.fromkeys(names, number) if kind == "scalar" else {}
     return {"columns": list(names), "kind": kind, "numbers": numbers, "joined": True}
 
 
@@ -123,7 +125,7 @@ def _numbers(layout: Mapping[str, Any], size: int, columns: Mapping[str, Column]
         cells = tabular.read(name, fitted, columns[name])
         parts += cells.numbers.values()
         for row in np.flatnonzero(cells.wrong).tolist():
-            wrong.setdefault(row, f"column {name}: {columns[name][row]!s} is not {cells.expected}")
+            wrong.setdefault(row, f"column {name}: not {cells.expected}")
     values = np.stack(parts, 1)  # [N C]
     finite = np.isfinite(values).all(1).tolist()
     whole = [row if good else None for row, good in zip(values.tolist(), finite, strict=True)]

@@ -78,7 +78,10 @@ class Units:
         """The split of each unit: the latest rows test, those before them validate; cut between different times."""
         unknown = int((np.isnat(times) if times.dtype.kind in "mM" else np.isnan(times.astype(float))).sum())
         if unknown:
-            raise UsageError(f"{unknown:,} rows have no time, so they are in no order; leave them out, or fill them in")
+            have = "row has" if unknown == 1 else "rows have"
+            raise UsageError(
+                f"{unknown:,} {have} no time, so their order is not known; leave them out, or fill them in"
+            )
         order = np.argsort(times, kind="stable")
         _, first = np.unique(self.of_row[order][::-1], return_index=True)
         latest = times[order][::-1][first]  # of each unit

@@ -178,3 +178,15 @@ def test_retrieve_and_zero_shot_take_data_too(run, tmp_path, distribution):
 def test_nothing_that_reads_data_is_imported_where_none_is_given():
     script = "import sys, mmkit.cli.bench, mmkit.api; sys.exit('pyarrow' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0
+
+
+def test_dates_that_are_found_order_rows_and_the_reading_is_shown(run, tmp_path):
+    rows = [f"{n % 28 + 1:02}.{n % 12 + 1:02}.{2000 + n},{n % 5}.5,{n}.5" for n in range(40)]
+    (tmp_path / "a.csv").write_text("\n".join(["sold,kg,price", *rows]))
+    code, out, _ = run("data", "inspect", "a.csv", "--target", "price", "--time", "sold")
+    assert code == 0
+    assert "(by time as dates, day first, seed 0)" in out
+    (tmp_path / "b.csv").write_text("\n".join(["sold,kg,price", ",1.5,2.5", *rows]))
+    code, _, err = run("data", "inspect", "b.csv", "--target", "price", "--time", "sold")
+    assert code == 2
+    assert "1 of 41 rows has no time, the first is row 0: column sold is empty there; fill it in" in err

@@ -215,3 +215,55 @@ def test_intervals_cover_the_mean_as_often_as_they_say():
     assert high == pytest.approx(float(values.mean()) + error, abs=0.03)
     sometimes = iter([None, 1.0] * 50)
     assert drawn_anew(5, 100, lambda _: {"undefined": next(sometimes)}) == {}
+
+
+@pytest.fixture(scope="module")
+def commas(tmp_path_factory):
+    """A folder with a model of decimal commas, and its table in both ways."""
+    home = tmp_path_factory.mktemp("commas")
+    rows = [(f"{n}.5", f"{n % 7 + 20}.25") for n in range(60)]
+    for name, sign, sep in (("points.csv", ".", ","), ("commas.csv", ",", ";")):
+        lines = [sep.join(cell.replace(".", sign) for cell in row) for row in rows]
+        (home / name).write_text("\n".join([f"weight{sep}price", *lines]))
+    fitted(str(home / "commas.csv"), "price").save(home / "model")
+    return home
+
+
+def test_truth_in_another_form_is_said_once_with_the_way_out(run, commas):
+    code, _, err = run("evaluate", commas / "model", "--data", commas / "points.csv")
+    assert code == 4
+    said = err.splitlines()[-1]
+    assert "the truth of 60 rows, row 0 the first, cannot be taken: column price: not a number, written with" in said
+    assert said.count("not a number") == 1
+    assert "(60); price is '20.25' there; --decimal point reads numbers with decimal points; --on-error skip" in said
+    assert "the model knows" not in said
+    code, _, err = run("evaluate", commas / "model", "--data", commas / "points.csv", "--on-error", "skip")
+    assert (code, "60 left out: column price: not a number, written with decimal commas" in err) == (4, True)
+
+
+def test_a_table_that_writes_points_is_measured_and_answered_as_one_with_commas(run, commas):
+    points = ("--data", commas / "points.csv", "--decimal", "point")
+    documents = [
+        json.loads(run("evaluate", commas / "model", *given, "--json")[1])
+        for given in (("--data", commas / "commas.csv"), points)
+    ]
+    assert documents[0]["metrics"] == documents[1]["metrics"]
+    assert documents[1]["known"]["of"]["train"] == 36
+    code, _, err = run("predict", commas / "model", *points[:2], "--out", "a.csv")
+    assert code == 4
+    assert "column weight: '0.5' is not a number" in err
+    assert "--decimal point reads numbers with decimal points; --on-error missing" in err
+    assert run("predict", commas / "model", "--data", commas / "commas.csv", "--out", "a.csv")[0] == 0
+    assert run("predict", commas / "model", *points, "--out", "b.csv")[0] == 0
+    assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
+    found = mmkit.load(commas / "model").answers(commas / "points.csv", decimal="point")
+    assert pa.concat_tables(found)["value"].to_pylist()
+
+
+def test_what_has_the_other_sign_is_refused_and_never_read_as_another_number(run, commas):
+    for given, name in (("point", "commas.csv"), ("comma", "points.csv")):
+        code, _, err = run("evaluate", commas / "model", "--data", commas / name, "--decimal", given)
+        assert code == 4
+        assert f"--decimal {'comma' if given == 'point' else 'point'} reads" in err
+    code, _, err = run("evaluate", commas / "model", "--data", commas / "points.csv", "--decimal", "dot")
+    assert (code, "decimal is point or comma; got 'dot'" in err) == (2, True)

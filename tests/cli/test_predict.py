@@ -122,7 +122,7 @@ def test_values_that_cannot_be_read(run, model, data):
     assert not out.exists()
     code, said, err = run("predict", model, "--data", data, "--out", out, "--on-error", "skip")
     assert (code, f"{ROWS - 1} answers to {ROWS} rows (1 without an answer)" in said) == (0, True)
-    assert "mmkit: 1 values could not be used and their samples are left out:\n  row 2, weight: 'heavy' is" in err
+    assert "mmkit: 1 value could not be used and its sample is left out:\n  row 2, weight: 'heavy' is" in err
     assert pa.parquet.read_table(out)["label"].is_valid().to_pylist() == [row != 2 for row in range(ROWS)]
     (unread,) = pa.parquet.read_table(f"{out}.unread.parquet").to_pylist()
     assert (unread["row"], unread["column"]) == (2, "weight")
@@ -254,3 +254,15 @@ def test_killed_and_called_again_it_gives_the_same_bytes(model, tmp_path):
     subprocess.run(command("broken.parquet"), check=True, **quiet)
     assert (tmp_path / "broken.parquet").read_bytes() == (tmp_path / "whole.parquet").read_bytes()
     assert not parts.exists()
+
+
+def test_of_numbers_it_is_said_which_column_of_training_they_are(run, tmp_path):
+    table = {"size": [float(n * n % 37) for n in range(40)], "a": [n % 7 + 0.5 for n in range(40)]}
+    table["b"] = [n % 5 + 0.5 for n in range(40)]
+    Path("new.csv").write_text("size\n1.5\n2.5\n")
+    for target, said in ((["a"], "value is a"), (["a", "b"], "value_0 is a, value_1 is b")):
+        quick = {"epochs": 1, "min_steps": 0}
+        fitted = mmkit.fit(data=table, target=target, fusion="late", training=quick, progress=False, device="cpu")[0]
+        fitted.save(tmp_path / said)
+        code, _, err = run("predict", tmp_path / said, "--data", "new.csv", "--out", f"{len(target)}.csv")
+        assert (code, err.splitlines()[-1]) == (0, f"mmkit: in the answers {said}")

@@ -13,7 +13,7 @@ def test_a_few_are_all_told(capsys):
 def test_of_many_twenty_are_told_and_where_the_others_stand(capsys):
     tell_unread([f"sample {i:04}, truth: why" for i in range(5000)] * 2, "skip", "out/unread.parquet")
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "mmkit: 5000 values could not be used and their samples are left out:"
+    assert lines[0] == "mmkit: 5,000 values could not be used and their samples are left out:"
     assert lines[20] == "  sample 0019, truth: why"
     assert lines[21:] == ["  ... and 4980 more, all in out/unread.parquet"]
 

@@ -3,12 +3,15 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.numpy import save_file
 
 import mmkit
 import mmkit.cli
@@ -172,4 +175,71 @@ def test_the_command_counts_them(model, sides, capsys):
     assert document["known"] == {
         "looked_up": len(sides),
         "of": {name: sides.count(name) for name in ("train", "validation")},
+        "shared": {"train": 0, "validation": 0},
+        "by": ["note"],
     }
+
+
+NOTES = [f"a quiet house number {n} with a view of the lake" if n % 6 else None for n in range(60)]
+HOMES: dict[str, Any] = {
+    "note": NOTES,
+    "mood": [("fine and quiet here", "loud and busy here", "so but very green")[n % 3] for n in range(60)],
+    "size": [float(n * n % 37) for n in range(60)],
+    "city": [("Bern", "Basel")[n % 2] for n in range(60)],
+    "label": [("yes", "no")[n % 2] for n in range(60)],
+}
+
+
+@pytest.fixture(scope="module")
+def homes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("homes") / "model"
+    fitted(HOMES, "label", out=folder, columns={"mood": "text", "note": "text"})
+    return folder
+
+
+class TestSingleInputs:
+    @staticmethod
+    def shown(homes, table, tmp_path, capsys):
+        names = list(table)
+        with (tmp_path / "new.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([names, *zip(*table.values(), strict=True)])
+        with pytest.raises(SystemExit):
+            mmkit.cli.main(["evaluate", str(homes), "--data", str(tmp_path / "new.csv")])
+        return " ".join(capsys.readouterr().out.split())
+
+    def test_rows_with_another_value_or_a_column_less_are_known_by_their_text(self, homes, tmp_path, capsys):
+        model = mmkit.load(homes)
+        table = pyarrow.parquet.read_table(homes / "splits.parquet")
+        sides = dict(zip(map(int, table["id"].to_pylist()), table["split"].to_pylist(), strict=True))
+        expected = {
+            name: sum(sides[n] == name and NOTES[n] is not None for n in range(60)) for name in ("train", "validation")
+        }
+        changed = HOMES | {"size": [one + 0.5 for one in HOMES["size"]]}
+        lacking = {name: values for name, values in HOMES.items() if name != "size"}
+        for data in (changed, lacking):
+            found = evaluate_table(model, stream_of(data, installed())).known
+            assert (found.of, found.shared, found.by) == ({"train": 0, "validation": 0}, expected, ["note"])
+            said = self.shown(homes, data, tmp_path, capsys)
+            assert f"{expected['train']} others have the note of rows in the train split" in said
+            assert ("1 column that the model reads is not there" in said) == (data is lacking)
+
+    def test_values_that_repeat_tell_no_row(self, homes):
+        assert list(mmkit.load(homes).trained_on.inputs) == ["note"]
+        other = HOMES | {"note": [f"nobody has seen this one before, number {n}" for n in range(60)]}
+        found = evaluate_table(mmkit.load(homes), stream_of(other, installed())).known
+        assert found.shared == {"train": 0, "validation": 0}
+
+    def test_a_row_that_is_known_whole_is_not_counted_again(self, homes):
+        found = evaluate_table(mmkit.load(homes), stream_of(HOMES, installed())).known
+        assert found.of["train"] > 30
+        assert found.shared == {"train": 0, "validation": 0}
+
+    def test_files_without_them_are_read_and_know_whole_rows(self, homes, tmp_path):
+        model = mmkit.load(homes)
+        model.save(tmp_path / "old")
+        path = tmp_path / "old" / FILE
+        with safe_open(path, "np") as file:
+            about, whole = file.metadata(), {name: file.get_tensor(name) for name in file.keys() if "/" not in name}  # noqa: SIM118
+        save_file(whole, path, about)
+        found = evaluate_table(mmkit.load(tmp_path / "old"), stream_of(HOMES, installed())).known
+        assert (found.of["train"] > 30, found.shared, found.by) == (True, {"train": 0, "validation": 0}, [])

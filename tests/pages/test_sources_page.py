@@ -9,7 +9,19 @@ import pyarrow as pa
 import pytest
 
 import mmkit
-from mmkit.sources import duplicates, formats, guess, inputs, kept, looking, numbers, sampling, splitting, targets
+from mmkit.sources import (
+    duplicates,
+    formats,
+    guess,
+    inputs,
+    kept,
+    looking,
+    numbers,
+    outliers,
+    sampling,
+    splitting,
+    targets,
+)
 from mmkit.sources import whole_numbers as whole
 from mmkit.sources.guessing import guesses
 from mmkit.tasks.own_data import OwnData
@@ -83,6 +95,8 @@ def test_all_options_are_on_the_page():
         f"equal texts of {duplicates.WORDS} words",
         f"{looking.VALUES} values of each input",
         f"at most {looking.BYTES // 2**20} MiB",
+        f"more than {outliers.TIMES:.0f} times as far",
+        f"more than {outliers.USUAL:.0f} times what",
         f"A table of {kept.LARGE // 2**20} MiB",
     ],
 )

@@ -82,11 +82,20 @@ def test_epochs_hang_on_the_rows():
 def test_installed_encoders_with_weights_are_offered_by_their_specs():
     found = mmkit.inspect(table(note=[f"the cat sat on mat number {n} today" for n in range(20)]), target="label")
     offered = {s.name: s.pretrained for s in ENCODERS if s.modality == "text" and s.pretrained is not None}
-    told = " ".join(lines(found, "encoder of note: "))
-    assert bool(told) == bool(offered)
-    for name, option in offered.items():
-        assert f"--encoder note={name}{':' if option else ''}{option}" in told
-    assert "note=text-rnn" not in told
+    told = lines(found, "encoder of note: ")
+    assert told == ([f"encoder of note: bag (pretrained: {', '.join(offered)})"] if offered else [])
+    examples = [
+        f"  weights on this machine: --encoder note={name}:{option}" for name, option in offered.items() if option
+    ]
+    assert lines(found, "  weights") == examples[:1]
+
+
+def test_encoders_with_weights_take_a_line_an_input_and_one_for_all():
+    words = [f"the cat sat on mat number {n} today" for n in range(20)]
+    found = mmkit.inspect(table(note=words, other=[f"{text} too" for text in words]), target="label")
+    told = [line for line in found.text().splitlines() if "encoder" in line]
+    assert len(told) <= 3
+    assert max(map(len, found.text().splitlines())) <= 80
 
 
 @pytest.mark.parametrize("spec", [one for one in ENCODERS if one.pretrained], ids=lambda spec: spec.name)

@@ -221,7 +221,8 @@ def test_huge_cells_and_columns(tmp_path):
     assert tried(tmp_path / "long.csv") is not None
     (tmp_path / "name.csv").write_text(f"{'n' * 5000},b\n1,2\n3,4\n")
     assert tried(tmp_path / "name.csv") is not None
-    (tmp_path / "digits.csv").write_text("a,b\n" + f"{'9' * 5000},x\n" * 2 + f"{'8' * 5000},y\n" * 2)
+    rows = [f"{'98'[n % 2] * 5000},{'xy'[n % 2]},{n * n}\n" for n in range(8)]
+    (tmp_path / "digits.csv").write_text("".join(["a,b,c\n", *rows]))
     assert tried(tmp_path / "digits.csv", target="b") is not None
     (tmp_path / "open.csv").write_text('a,b\n"never closed,1\n' + "1,2\n" * 100)
     tried(tmp_path / "open.csv")

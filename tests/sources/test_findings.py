@@ -163,8 +163,56 @@ def test_classes_that_are_too_rare_or_not_tested_are_named():
     assert texts(found) == ["2 classes with fewer than 3 rows: once, twice; they are only trained on, and never tested"]
     later = np.where(target.values == target.names.index("spam"), 1, 2)
     sides = np.where(np.arange(300) < 200, 0, later).astype(np.int8)
-    assert "test has no row of 1 classes: spam" in texts(all_found(columns, kinds, target, splits=sides))
+    assert "test has no row of 1 class: spam" in texts(all_found(columns, kinds, target, splits=sides))
     sides[:3] = 2
     fixed = trainable(sides, target, fixed=True)
     told = "3 rows with truth are in no split: no split was given, or train has none of their truth"
     assert told in texts(all_found(columns, kinds, target, splits=fixed), "warning")
+
+
+def test_classes_that_mostly_only_train_are_a_warning_with_the_rows_of_each_split():
+    values = [str(n) for n in range(30)] * 2 + ["100"] * 12
+    target = read_target({"y": column(values)}, "classes")
+    sides = trainable(split(target.strata), target)
+    (found,) = find({}, {}, target, splits=sides)
+    assert found.level == "warning"
+    held = ", ".join(f"{name} {(sides == side).sum()}" for side, name in enumerate(("train", "validation", "test")))
+    assert f"never tested: 60 of 72 rows, so rows are {held}; join rare classes" in found.text
+    assert found.text.endswith("write --target-kind scalar")
+
+
+def test_one_is_told_in_the_singular():
+    values = ["a", "b"] * 20 + ["c"]
+    target = read_target({"y": column(values)})
+    sides = trainable(split(target.strata), target)
+    (found,) = find({}, {}, target, splits=sides)
+    assert found.text == "1 class with fewer than 3 rows: c; it is only trained on, and never tested"
+    sides[:2] = -1
+    sides[2:][sides[2:] == 2] = 0
+    assert "test has no row of 2 classes: a, b" in texts(find({}, {}, target, splits=sides))
+    target = read_target({"y": column(["a"] * 20 + ["b"] * 20)})
+    sides = np.array([0] * 10 + [2] * 9 + [-1] + [0] * 20, np.int8)
+    found = texts(find({}, {}, target, splits=sides))
+    assert found[0].startswith("1 row with truth is in no split")
+    assert found[1] == "test has no row of 1 class: b"
+
+
+def test_several_labels_in_a_cell_are_hinted_at():
+    r = np.random.default_rng(0)
+    city, style = r.choice(["Bern", "Basel", "Genf"], 200), r.choice(["old", "new", "mixed"], 200)
+    for sign in (";", ", "):
+        target = read_target({"y": column([f"{a}{sign}{b}" for a, b in zip(city, style, strict=True)])})
+        (found,) = find({}, {}, target)
+        assert found.level == "note"
+        assert found.text == (
+            f"9 classes of the target hold {sign[0]!r}, as 'Basel{sign}mixed', and 6 different parts make all of them: "
+            f"if they are several labels in a cell, write | in place of {sign[0]} (or lists as JSON), and each is "
+            "predicted by itself"
+        )
+    bars = read_target({"y": column([f"{a}|{b}" for a, b in zip(city, style, strict=True)])})
+    assert (bars.kind, len(bars.names)) == ("labels", 6)
+
+
+@pytest.mark.parametrize("values", [["Bern, CH", "Basel, CH", "Lyon, FR"], ["a;b", "c", "d"], ["a", "b", "c"]])
+def test_classes_whose_parts_do_not_make_others_are_no_labels(values):
+    assert find({}, {}, read_target({"y": column(values * 20)})) == []

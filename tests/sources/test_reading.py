@@ -3,6 +3,8 @@
 import gzip
 import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -313,6 +315,46 @@ def test_an_arrow_file_whose_bytes_are_damaged_is_refused_or_read(written, tmp_p
         except DataError:
             refused += 1
     assert refused > 10
+
+
+@pytest.mark.parametrize(
+    ("cell", "code", "shown"),
+    [("Genève", "latin1", "Genève"), ("12 €", "windows-1252", "12 €"), ('"a; Zürich"', "latin1", "a; Zürich")],
+)
+def test_text_that_is_not_utf_8_is_shown_with_its_place_and_the_command(tmp_path, cell, code, shown):
+    path = file(tmp_path, "old one.csv", f"id;city\n1;Köln\n2;Bern\n3;{cell}\n".encode(code).replace(b"\xf6", b"oe"))
+    with pytest.raises(DataError) as error:
+        read(str(path), {})
+    said = str(error.value)
+    assert f"old one.csv is not UTF-8: line 4, column city, has {shown!r}; if it is {code}, convert it: " in said
+    command = said.partition("convert it: ")[2]
+    if shutil.which("iconv"):
+        subprocess.run(command, shell=True, check=True)
+        assert read(str(tmp_path / "old one.utf8.csv"), {}).columns["city"][2].as_py() == shown
+
+
+def test_compressed_text_and_lines_of_json_are_shown_with_their_line(tmp_path):
+    path = file(tmp_path, "a.csv.gz", gzip.compress("a,b\n1,é\n".encode("latin1")))
+    with pytest.raises(DataError, match=r"is not UTF-8: line 2, column b, has 'é'; convert it$"):
+        read(str(path), {})
+    path = file(tmp_path, "a.jsonl", '{"a": "é"}\n'.encode("latin1"))
+    with pytest.raises(DataError, match="is not UTF-8: line 1; if it is latin1, convert it: iconv -f latin1 -t utf-8"):
+        read(str(path), {})
+
+
+def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path):
+    with pytest.raises(DataError, match=r"homes\.xlsx is a spreadsheet, which is not read; save its sheet as CSV"):
+        read(str(file(tmp_path, "homes.xlsx", b"PK")), {})
+
+
+def test_only_a_name_that_is_close_is_suggested(tmp_path):
+    for name in ("leak.csv", "one.csv", "homes.parquet"):
+        file(tmp_path, name, "a\n1\n")
+    with pytest.raises(DataError) as error:
+        read(str(tmp_path / "nofile.csv"), {})
+    assert "did you mean" not in str(error.value)
+    with pytest.raises(DataError, match=r"did you mean .*homes\.parquet"):
+        read(str(tmp_path / "homs.csv"), {})
 
 
 def test_names_that_are_no_files(tmp_path):

@@ -6,7 +6,7 @@ import pytest
 
 from mmkit.errors import UsageError
 from mmkit.sources.folding import folds
-from mmkit.sources.splitting import given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import check_sides, given_splits, groups_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 
 SHARES = np.array([0.6, 0.15, 0.25])
@@ -230,3 +230,33 @@ def test_every_row_is_in_one_fold_with_its_unit_and_folds_are_alike():
         together = folds(strata, units=units)
         assert all(len(set(together[known & (units == unit)])) <= 1 for unit in np.unique(units))
         assert set(together[known]) == set(range(5))
+
+
+def refused(values, kind="classes", *, fixed=False, sides=None, units=None):
+    target = read_target({"y": column(values)}, kind)
+    sides = split(target.strata, units=units) if sides is None else np.array(sides, np.int8)
+    with pytest.raises(UsageError) as error:
+        check_sides(trainable(sides, target, units, fixed=fixed), target, fixed=fixed)
+    return str(error.value)
+
+
+def test_classes_that_are_too_small_to_leave_a_validation_are_an_error_with_counts_and_cure():
+    said = refused([f"c{n // 2}" for n in range(220)])
+    assert said.startswith(
+        "validation and test would be empty: 110 of 110 classes have 2 rows each, and a class needs 3"
+    )
+    assert said.endswith("join rare classes into larger ones, give more rows, or name another --target")
+    assert "have fewer than 3 rows, and" in refused(["a", "b", "b", "c", "d"])
+    assert refused(["1.5", "1.5", "2.5", "3.5"]).endswith("or, as they are numbers, write --target-kind scalar")
+
+
+def test_given_splits_and_groups_that_leave_nothing_to_test_are_an_error():
+    said = refused(list("aaabbb"), fixed=True, sides=[0, 0, 0, 1, 1, 2])
+    assert said.startswith("validation and test would be empty: train has no row of the classes that stand there")
+    said = refused(list("aaabbbccc"), sides=[0, 0, 0, 1, 1, 1, 2, 2, 2], units=np.repeat([0, 1, 2], 3))
+    assert "the groups or copies that stand there are the only ones with their classes" in said
+
+
+def test_splits_with_rows_are_no_error():
+    target = read_target({"y": column(list("ab") * 20)})
+    check_sides(split(target.strata), target)
