@@ -7,11 +7,14 @@ from typing import Any
 
 from mmkit.records.record import Record
 from mmkit.report.front_matter import front_matter
+from mmkit.report.labels import plain
 from mmkit.report.privacy import privacy_notes
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
 CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
+NAMED = 5
+"""Classes that a sentence names."""
 MOST = 20
 """Columns, and classes with figures of their own, that a card shows."""
 SQUARE = 12
@@ -109,6 +112,15 @@ def notes(record: Record) -> list[str]:
         )
     elif record.run.get("training", {}).get("calibrate"):
         found.append("Answers have no probabilities, so nothing is calibrated; how far off they are is in the scores.")
+    if record.never:
+        shown = [f"{plain(name)} ({count:,} sample{'s' * (count > 1)})" for name, count in record.never.items()]
+        others = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
+        plainly = record.run.get("training", {}).get("sampler") == "shuffle"
+        equal = ", and classes shown equally often (-o train.sampler=balanced)" if plainly else ""
+        found.append(
+            f"On validation the model never says {', '.join(shown[:NAMED])}{others}. More epochs may help (--epochs)"
+            f"{equal}."
+        )
     if record.still_improving:
         found.append("The best epoch is among the last: longer training may be better (train.epochs).")
     if record.search is not None and record.search.end:

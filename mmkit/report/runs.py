@@ -17,7 +17,19 @@ STATUSES = ("ok", "failed")
 VALIDATION = "validation."
 SHORTHAND = {"train.": "run.training.", "encoder.": "encoders."}
 """How users name what stands elsewhere in a record: as on the command line."""
-_HIDDEN = ("history", "confusion", "scores", "intervals", "data", "code", "names", "search", "phases", "calibrated")
+_HIDDEN = (
+    "history",
+    "confusion",
+    "never",
+    "scores",
+    "intervals",
+    "data",
+    "code",
+    "names",
+    "search",
+    "phases",
+    "calibrated",
+)
 _MISSING = object()
 
 
