@@ -113,8 +113,7 @@ class Verdict:
                 "equal": f"is as good as the best single input, within {self._sized(self.same)}",
             }[self.finding]
             nearest = f", the nearest of {self.singles}" if self.singles > 1 and self.finding == "above" else ""
-            by = self._between if self.finding == "equal" else f"{gain}, {self._between}"
-            parts = [f"{on} {result}: {figures} of {single}{nearest}; {by} ({self._margin})."]
+            parts = [f"{on} {result}: {figures} of {single}{nearest}; {self._by(gain)}."]
         if self.folds:
             parts.append(f"Chosen on validation in each of {self.folds} folds.")
         elif self.fusions > 1:
@@ -122,6 +121,16 @@ class Verdict:
         if self.look > 1:
             parts.append(f"Look {self.look} at this test split: margin widened.")
         return " ".join([*parts, *([OF_THESE] if self.folds else [])])
+
+    def _by(self, gain: str) -> str:
+        """The difference to the nearest input with its margin, and the interval of that to the best one."""
+        if self.finding == "equal":
+            best = "to the best input, whichever it is, " if self.singles > 1 else ""
+            return f"{best}{self._between} ({self._margin})"
+        if self.singles == 1:
+            return f"{gain}, {self._between} ({self._margin})"
+        over = "over" if self.finding == "above" else "behind"
+        return f"{gain} ({self._margin}); {over} the best input, whichever it is, {self._between}"
 
     @property
     def _margin(self) -> str:

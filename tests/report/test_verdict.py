@@ -38,6 +38,15 @@ def test_it_must_beat_every_single_input_and_names_the_nearest():
     assert (found.finding, found.single.fusion, found.singles) == ("above", "only:b", 2)
     assert "scored above every single input: accuracy " in found.sentence()
     assert " of only:b, the nearest of 2; " in found.sentence()
+    low, high = (f"{100 * end:.1f}" for end in (found.low, found.high))
+    told = f"{100 * found.difference:.1f} points better (margin {100 * found.margin:.1f}: "
+    assert told in found.sentence()  # of the difference to the nearest
+    assert f" samples); over the best input, whichever it is, between {low} and {high}." in found.sentence()
+    below = compared(*over_seeds("sum", table(0.7, number=1)), *singles)
+    low, high = (f"{-100 * end:.1f}" for end in (below.high, below.low))
+    assert f" samples); behind the best input, whichever it is, between {low} and {high}." in below.sentence()
+    same = compared(*over_seeds("sum", table(0.851, number=1)), *singles, terms=Terms(same=9))
+    assert "; to the best input, whichever it is, between " in same.sentence()
     near = compared(*over_seeds("sum", table(0.852, number=1)), *singles)
     assert (near.finding, near.single.fusion) == ("unclear", "only:b")
 
