@@ -222,8 +222,8 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
         terms: groups, what counts as the same, and which look it is; None is none, the default, and the first.
     """
     terms = terms or Terms()
-    folds = next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
-    fusion = _chosen(rows, folds)
+    folds = folds_of(rows)
+    fusion = chosen(rows, folds)
     singles = [row for row in rows if row.alone and (row.confirmed or (row.errors and not row.records))]
     completed = [row for row in singles if row.records]
     if fusion is None or not completed:
@@ -297,7 +297,7 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
 
 def seeds_wanted(rows: Sequence[Row], terms: Terms, most: int) -> int:
     """How many fresh seeds each confirmed row should have, blind to the difference; as many as there are if unknown."""
-    fusion = _chosen(rows, 0)
+    fusion = chosen(rows, 0)
     singles = [row for row in rows if row.alone and row.confirmed]
     if fusion is None or not singles or len(fusion.records) < 2:
         return 0
@@ -332,8 +332,19 @@ def level_with_the_best(rows: Sequence[Row], terms: Terms | None = None) -> list
     return [ours[place] for place in places] if len(places) > 1 else []
 
 
-def _chosen(rows: Sequence[Row], folds: int) -> Row | None:
-    """The fusion that was chosen on validation and confirmed; of folds a row that joins what each of them chose."""
+def folds_of(rows: Sequence[Row]) -> int:
+    """In how many folds the rows of the data are tested; 0 with one test split."""
+    return next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
+
+
+def chosen(rows: Sequence[Row], folds: int | None = None) -> Row | None:
+    """The fusion that was chosen on validation and confirmed; of folds a row that joins what each of them chose.
+
+    Args:
+        rows: of a suite.
+        folds: 0 takes the runs of one test split; None is as many as the data has.
+    """
+    folds = folds_of(rows) if folds is None else folds
     if not folds:
         confirmed = [row for row in rows if row.confirmed and not row.alone and not row.yardstick]
         return next(iter(tied(confirmed)), None)
