@@ -12,7 +12,6 @@ from mmkit.report.privacy import privacy_notes
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
-CARD_TITLE = "Scores with 95 % intervals over samples; those of other seeds may differ more"
 NAMED = 5
 """Classes that a sentence names."""
 MOST = 20
@@ -86,6 +85,18 @@ def score_rows(record: Record) -> list[tuple[str, str, str]]:
         )
         for name in names
     ]
+
+
+def scores_title(record: Record) -> str:
+    """What stands above the scores, with the metrics that have no interval."""
+    scores, known = (
+        (record.metrics, record.intervals.get("test", {}))
+        if record.metrics
+        else (record.validation, record.intervals.get("validation", {}))
+    )
+    bare = [title_of(name) for name, value in scores.items() if value is not None and name not in known]
+    but = f" ({', '.join(bare)} without)" if bare else ""
+    return f"Scores with 95 % intervals over samples{but}; those of other seeds may differ more"
 
 
 def notes(record: Record) -> list[str]:
