@@ -109,8 +109,8 @@ def _why(a: Sequence[Side], b: Sequence[Side], names: tuple[str, str]) -> str:
     targets = [_target(side.records[0]) for side in (then, now)]
     if all(targets) and targets[0] != targets[1]:
         return (
-            f"the targets of {names[0]} and {names[1]} differ: {' and '.join(targets)}; only runs that predict the same are "
-            "compared"
+            f"the targets of {names[0]} and {names[1]} differ: {' and '.join(targets)}; only runs that predict the "
+            "same are compared"
         )
     places: dict[str, list[str]] = {}
     for number in then.data:
