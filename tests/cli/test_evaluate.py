@@ -157,6 +157,16 @@ def test_numbers_are_measured_as_they_are_answered():
     assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
 
 
+def test_shares_are_spoken_of_where_there_are_some(run, model, tmp_path):
+    assert "\nshares in percent; intervals over 1,000 draws" in run("evaluate", model, "--data", FRUIT)[1]
+    numbers = {"x": [i % 7 / 8 for i in range(60)], "y": [i % 7 * 1.5 + i % 3 for i in range(60)]}
+    fitted(numbers, "y").save(tmp_path / "numbers")
+    pa.parquet.write_table(pa.table(numbers), tmp_path / "numbers.parquet")
+    code, out, _ = run("evaluate", tmp_path / "numbers", "--data", tmp_path / "numbers.parquet")
+    assert (code, "share" in out) == (0, False)
+    assert "\nintervals over 1,000 draws of the rows, not over trainings" in out
+
+
 def test_lists_of_numbers_are_measured_in_csv_as_well():
     pairs = [[i / 3, i / 5] for i in range(60)]
     table = {"x": [i / 7 for i in range(60)], "y": pairs}
