@@ -1,4 +1,4 @@
-"""The Python interface: `bench`, `compare`, `predict`, `retrieve`, `zero_shot` as on the command line; and models."""
+"""The Python interface: `bench`, `compare`, `evaluate`, `predict`, ... as on the command line; and models."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ from mmkit.system.state import own_threads
 from mmkit.system.times import seconds_in
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
+    from mmkit.experiments.measuring import Evaluated
     from mmkit.model.answer_joining import Summary
     from mmkit.sources.description import Description
 
@@ -452,6 +453,56 @@ def predict(
         )
         settings = Settings(loaded.device.type, threads=torch.get_num_threads())
         found: Summary = tables.write_answers(job, shown, executor_of(engine, at_once, settings))
+        return found
+
+
+def evaluate(
+    model: str | Path | MultimodalModel,
+    *,
+    data: Any,
+    target: str | Sequence[str] = (),
+    on_error: OnError = "fail",
+    batch_size: int = 256,
+    device: str = "auto",
+    threads: int | None = None,
+    files: str | Path | None = None,
+    outside: bool = False,
+    catalog: Catalog | None = None,
+    progress: bool | Progress = True,
+) -> Evaluated:
+    """Measure a saved model on a labelled table: what `mmkit evaluate` does.
+
+    Args:
+        model: the folder of a saved or an exported model, or hub:OWNER/NAME; or a model, which stays on its device.
+        data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
+        target: the column with the truth, or several of numbers; none is what the model was trained to predict.
+        on_error: for a value or a truth that cannot be used: "fail", "missing" or "skip", which leaves its row out.
+        batch_size: rows that the model takes at once.
+        device: "cpu", "cuda", "mps" or "auto".
+        threads: of the CPU; None is as many as torch has.
+        files: where names of files in cells begin; None is the folder of the table.
+        outside: True where files may lie outside of that folder.
+        catalog: where components are looked up; None is what is installed.
+        progress: show progress on standard error, or report it there.
+
+    Raises:
+        UsageError: the table has no such column, or an option that there is not.
+        DataError: the model or the table cannot be read, no row has truth, or a value cannot be used and `on_error` is
+            "fail"; or more than half of a column or of an input cannot.
+        UnavailableError: a plugin or a device is not available.
+    """
+    # They import pyarrow, which only tables need.
+    named = ("experiments.measuring", "model.answers", "sources.streaming")
+    measuring, answers, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
+    known = catalog or installed()
+    with own_threads(threads), _progress(progress) as shown:
+        loaded = model
+        if not isinstance(loaded, MultimodalModel):
+            loaded = MultimodalModel.load(loaded, catalog=known, device=device)
+        stream = streaming.stream_of(data, known, files=files, outside=outside)
+        columns = [target] if isinstance(target, str) else list(target)
+        asked = answers.Asked((), on_error, batch_size)
+        found: Evaluated = measuring.evaluate_table(loaded, stream, columns, asked, progress=shown)
         return found
 
 
