@@ -19,7 +19,7 @@ from mmkit.alignment.options import AlignmentOptions, Map
 from mmkit.alignment.retrieval import Retrieval, measure_retrieval
 from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UsageError, in_python, one_of
 from mmkit.experiments.plan import NONE, Named, plan
 from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import execute
@@ -34,7 +34,7 @@ from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog, installed
-from mmkit.registry.options import Choice
+from mmkit.registry.options import Choice, options_of
 from mmkit.report.compare import SuiteComparison
 from mmkit.report.compare import compare as compare_suites
 from mmkit.sources.about import About
@@ -50,6 +50,7 @@ from mmkit.system.settings import OnError, Settings
 from mmkit.system.sizes import bytes_in
 from mmkit.system.state import own_threads
 from mmkit.system.times import seconds_in
+from mmkit.training.optimisation import Search, Training
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
     from mmkit.experiments.measuring import Evaluated
@@ -59,6 +60,7 @@ if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
 OneOrMore = Named | Sequence[Named]
 
 
+@in_python()
 def bench(
     *,
     task: Named = "digits",
@@ -241,6 +243,7 @@ def compare(
     )
 
 
+@in_python()
 def fit(
     *,
     task: Named = "digits",
@@ -382,6 +385,7 @@ def load(
     return MultimodalModel.load(directory, components=components, catalog=catalog, device=device)
 
 
+@in_python()
 def predict(
     model: str | Path,
     *,
@@ -456,6 +460,7 @@ def predict(
         return found
 
 
+@in_python()
 def evaluate(
     model: str | Path | MultimodalModel,
     *,
@@ -506,6 +511,7 @@ def evaluate(
         return found
 
 
+@in_python()
 def retrieve(
     *,
     task: Named | None = None,
@@ -555,6 +561,7 @@ def retrieve(
         )
 
 
+@in_python()
 def zero_shot(
     *,
     task: Named | None = None,
@@ -619,6 +626,7 @@ def zero_shot(
         )
 
 
+@in_python()
 def inspect(
     data: Any,
     *,
@@ -632,7 +640,7 @@ def inspect(
     Args:
         data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, of images, sounds or videos
             whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a
-            mapping of column to sequence.
+            mapping of column to sequence, or a list of rows, each a mapping.
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
@@ -659,6 +667,9 @@ def _known(call: Callable[..., Any], about: About) -> About:
     for name in about:
         if name not in About.__annotations__:
             parameters = [*signature(call).parameters.keys() - {"about"}, *About.__annotations__]
+            if "training" in parameters and name in options_of(Training) | options_of(Search):
+                given = about[name]  # type: ignore[literal-required]  # whatever the user has written
+                raise UsageError(f'{name} is an option of training; give training={{"{name}": {given!r}}}')
             raise UsageError(f"{call.__name__} has no parameter {name}; {one_of(parameters, name)}")
     return about
 

@@ -15,7 +15,7 @@ from mmkit.contract import Batch, Modality, Samples
 from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.dataset import Dataset
 from mmkit.data.decoding import decode_all
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UsageError, in_python, one_of
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
 from mmkit.model.evaluated import Evaluated
@@ -113,6 +113,7 @@ class MultimodalModel:
         """Where it computes."""
         return torch.device("cpu") if isinstance(self.module, Graph) else next(self.module.parameters()).device
 
+    @in_python()
     @own_state()
     def predict(
         self, samples: Sequence[Mapping[str, Any]], *, batch_size: int = 256, on_error: OnError = "fail"
@@ -131,6 +132,11 @@ class MultimodalModel:
         """
         if isinstance(samples, Mapping):
             raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
+        if isinstance(samples, str | Path) or hasattr(samples, "__arrow_c_stream__") or hasattr(samples, "columns"):
+            raise UsageError(
+                "predict takes a list of samples, each a mapping of inputs to values; got a "
+                f"{type(samples).__name__}: model.answers(data) gives the answers to a table"
+            )
         if batch_size < 1:
             raise UsageError(f"batch_size is 1 or more; got {batch_size}")
         on_error = Settings("cpu", on_error=on_error).on_error  # checked there
@@ -193,13 +199,15 @@ class MultimodalModel:
 
         def told() -> Iterator[pa.Table]:
             broken = rows.Broken()
-            for answered in tables.answers(self, stream, asked):
-                broken.add(answered.values, answered.unread)
-                yield answered.table
-            broken.check(stream.name)
+            with in_python():
+                for answered in tables.answers(self, stream, asked):
+                    broken.add(answered.values, answered.unread)
+                    yield answered.table
+                broken.check(stream.name)
 
         return told()
 
+    @in_python()
     def evaluate(
         self,
         data: Any,
@@ -236,6 +244,7 @@ class MultimodalModel:
         found: Evaluated = measuring.evaluate_table(self, stream, columns, tables.Asked((), on_error, batch_size))
         return found
 
+    @in_python()
     def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 
