@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mmkit.alignment.zero_shot import ZeroShot as ZeroShot
     from mmkit.api import bench as bench
     from mmkit.api import compare as compare
+    from mmkit.api import evaluate as evaluate
     from mmkit.api import fit as fit
     from mmkit.api import inspect as inspect
     from mmkit.api import load as load
@@ -42,6 +43,7 @@ _PUBLIC = {
     "ZeroShot": "mmkit.alignment.zero_shot",
     "bench": "mmkit.api",
     "compare": "mmkit.api",
+    "evaluate": "mmkit.api",
     "fit": "mmkit.api",
     "inspect": "mmkit.api",
     "installed": "mmkit.registry.catalog",
@@ -64,6 +66,7 @@ __all__ = [
     "ZeroShot",
     "bench",
     "compare",
+    "evaluate",
     "fit",
     "inspect",
     "installed",

@@ -1,4 +1,4 @@
-"""The Python interface: `bench`, `compare`, `predict`, `retrieve`, `zero_shot` as on the command line; and models."""
+"""The Python interface: `bench`, `compare`, `evaluate`, `predict`, ... as on the command line; and models."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from mmkit.alignment.options import AlignmentOptions, Map
 from mmkit.alignment.retrieval import Retrieval, measure_retrieval
 from mmkit.alignment.zero_shot import TEMPLATES, ZeroShot, classify_zero_shot
 from mmkit.contract import Split
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UsageError, in_python, one_of
 from mmkit.experiments.plan import NONE, Named, plan
 from mmkit.experiments.remembering import remembering
 from mmkit.experiments.run import execute
@@ -34,7 +34,7 @@ from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Protocol
 from mmkit.registry.catalog import Catalog, installed
-from mmkit.registry.options import Choice
+from mmkit.registry.options import Choice, options_of
 from mmkit.report.compare import SuiteComparison
 from mmkit.report.compare import compare as compare_suites
 from mmkit.sources.about import About
@@ -50,14 +50,17 @@ from mmkit.system.settings import OnError, Settings
 from mmkit.system.sizes import bytes_in
 from mmkit.system.state import own_threads
 from mmkit.system.times import seconds_in
+from mmkit.training.optimisation import Search, Training
 
 if TYPE_CHECKING:  # it imports pyarrow, which only own data needs
+    from mmkit.experiments.measuring import Evaluated
     from mmkit.model.answer_joining import Summary
     from mmkit.sources.description import Description
 
 OneOrMore = Named | Sequence[Named]
 
 
+@in_python()
 def bench(
     *,
     task: Named = "digits",
@@ -240,6 +243,7 @@ def compare(
     )
 
 
+@in_python()
 def fit(
     *,
     task: Named = "digits",
@@ -381,6 +385,7 @@ def load(
     return MultimodalModel.load(directory, components=components, catalog=catalog, device=device)
 
 
+@in_python()
 def predict(
     model: str | Path,
     *,
@@ -457,6 +462,58 @@ def predict(
         return found
 
 
+@in_python()
+def evaluate(
+    model: str | Path | MultimodalModel,
+    *,
+    data: Any,
+    target: str | Sequence[str] = (),
+    on_error: OnError = "fail",
+    batch_size: int = 256,
+    device: str = "auto",
+    threads: int | None = None,
+    files: str | Path | None = None,
+    outside: bool = False,
+    catalog: Catalog | None = None,
+    progress: bool | Progress = True,
+) -> Evaluated:
+    """Measure a saved model on a labelled table: what `mmkit evaluate` does.
+
+    Args:
+        model: the folder of a saved or an exported model, or hub:OWNER/NAME; or a model, which stays on its device.
+        data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
+        target: the column with the truth, or several of numbers; none is what the model was trained to predict.
+        on_error: for a value or a truth that cannot be used: "fail", "missing" or "skip", which leaves its row out.
+        batch_size: rows that the model takes at once.
+        device: "cpu", "cuda", "mps" or "auto".
+        threads: of the CPU; None is as many as torch has.
+        files: where names of files in cells begin; None is the folder of the table.
+        outside: True where files may lie outside of that folder.
+        catalog: where components are looked up; None is what is installed.
+        progress: show progress on standard error, or report it there.
+
+    Raises:
+        UsageError: the table has no such column, or an option that there is not.
+        DataError: the model or the table cannot be read, no row has truth, or a value cannot be used and `on_error` is
+            "fail"; or more than half of a column or of an input cannot.
+        UnavailableError: a plugin or a device is not available.
+    """
+    # They import pyarrow, which only tables need.
+    named = ("experiments.measuring", "model.answers", "sources.streaming")
+    measuring, answers, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
+    known = catalog or installed()
+    with own_threads(threads), _progress(progress) as shown:
+        loaded = model
+        if not isinstance(loaded, MultimodalModel):
+            loaded = MultimodalModel.load(loaded, catalog=known, device=device)
+        stream = streaming.stream_of(data, known, files=files, outside=outside)
+        columns = [target] if isinstance(target, str) else list(target)
+        asked = answers.Asked((), on_error, batch_size)
+        found: Evaluated = measuring.evaluate_table(loaded, stream, columns, asked, progress=shown)
+        return found
+
+
+@in_python()
 def retrieve(
     *,
     task: Named | None = None,
@@ -506,6 +563,7 @@ def retrieve(
         )
 
 
+@in_python()
 def zero_shot(
     *,
     task: Named | None = None,
@@ -570,6 +628,7 @@ def zero_shot(
         )
 
 
+@in_python()
 def inspect(
     data: Any,
     *,
@@ -583,7 +642,7 @@ def inspect(
     Args:
         data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, of images, sounds or videos
             whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a
-            mapping of column to sequence.
+            mapping of column to sequence, or a list of rows, each a mapping.
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;
@@ -610,6 +669,9 @@ def _known(call: Callable[..., Any], about: About) -> About:
     for name in about:
         if name not in About.__annotations__:
             parameters = [*signature(call).parameters.keys() - {"about"}, *About.__annotations__]
+            if "training" in parameters and name in options_of(Training) | options_of(Search):
+                given = about[name]  # type: ignore[literal-required]  # whatever the user has written
+                raise UsageError(f'{name} is an option of training; give training={{"{name}": {given!r}}}')
             raise UsageError(f"{call.__name__} has no parameter {name}; {one_of(parameters, name)}")
     return about
 

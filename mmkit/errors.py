@@ -14,7 +14,9 @@ The number is the exit code of the command line.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 
 MANY = 40
 """The longest list of names that a message shows in full."""
@@ -67,6 +69,54 @@ class TrainingError(MmkitError):
 
 class ContractError(MmkitError):
     """A component breaks the contract of `mmkit.contract`."""
+
+
+OF_PYTHON: Mapping[str, str] = {
+    "column": 'columns={{"{0}": "{1}"}}',
+    "files": "files={0}",
+    "id": "id={0}",
+    "include": "include={0}",
+    "on-error": 'on_error="{0}"',
+    "outside": "outside=True",
+    "target": "target={0}",
+    "target-kind": 'target_kind="{0}"',
+}
+"""How Python's face calls what messages name as an option of the command line, with its values in place of {}."""
+_OPTION = re.compile(rf"--({'|'.join(sorted(OF_PYTHON, key=len, reverse=True))})(?![\w-])(?: ([\w.]+)(?:=([\w:.]+))?)?")
+_VALUES = {"fail", "missing", "skip", "classes", "labels", "scalar", "text"}
+
+
+def as_python(message: str) -> str:
+    """A message with the options of the command line as Python has them.
+
+    >>> as_python("which column is to be predicted? --target COLUMN; --on-error skip drops such samples")
+    'which column is to be predicted? target=COLUMN; on_error="skip" drops such samples'
+    >>> as_python("leave it out, --column size=ignore; leave it out of --include")
+    'leave it out, columns={"size": "ignore"}; leave it out of include'
+    """
+
+    def told(found: re.Match[str]) -> str:
+        name, first, second = found.groups()
+        form = OF_PYTHON[name]
+        if "{0" not in form:
+            return form + (f" {first}" if first else "")
+        given = first is not None and (second is not None if "{1" in form else first.isupper() or first in _VALUES)
+        if given:
+            return form.format(first, second)
+        return form.partition("=")[0] + found[0][len(name) + 2 :]
+
+    return _OPTION.sub(told, message)
+
+
+@contextmanager
+def in_python() -> Iterator[None]:
+    """A context, and a decorator of what is called from Python: errors name parameters, not options."""
+    try:
+        yield
+    except MmkitError as error:
+        if error.args and isinstance(error.args[0], str):
+            error.args = (as_python(error.args[0]), *error.args[1:])
+        raise
 
 
 def one_of(possible: Iterable[str], given: str) -> str:

@@ -61,6 +61,10 @@ answers = loaded.predict([{"written": None}], on_error="missing")
 reveal_type(answers)  # list[Any]
 written = mmkit.predict("digits-model", data="new.csv", out="answers.parquet", workers=2)
 reveal_type(written)  # mmkit.model.answer_joining.Summary
+measured = mmkit.evaluate("digits-model", data="labelled.csv", target="digit", progress=False)
+reveal_type(measured.document())  # dict[str, Any]
+reveal_type(measured.metrics["accuracy"].low)  # float | None
+reveal_type(loaded.evaluate("labelled.csv"))  # mmkit.model.evaluated.Evaluated
 
 retrieval = mmkit.retrieve(task="clipart", encoders={"image": "cnn", "title": "bow"}, map="ridge")
 reveal_type(retrieval)  # mmkit.alignment.retrieval.Retrieval

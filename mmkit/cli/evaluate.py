@@ -30,7 +30,7 @@ from mmkit.cli.unread import tell_unread
 from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
 from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
-from mmkit.report.values import written
+from mmkit.report.values import is_share, written
 from mmkit.sources.streaming import stream_of
 from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
@@ -134,7 +134,8 @@ def _metrics(found: Evaluated) -> Iterator[str]:
     for name, one in found.metrics.items():
         rows.append((title_of(name), _figure(one.value, name), _interval(one, name)))
     yield from _aligned(rows)
-    yield f"shares in percent; intervals over {found.resamples:,} draws of the rows, not over trainings"
+    shares = "shares in percent; " if any(map(is_share, found.metrics)) else ""
+    yield f"{shares}intervals over {found.resamples:,} draws of the rows, not over trainings"
     yield "rows count as independent: too narrow where several are of one person or source"
 
 

@@ -13,8 +13,10 @@ import typer
 from mmkit.cli.process import prepare
 from mmkit.cli.saved_model import Files, Folder, Outside, Threads, folder_of, load
 from mmkit.cli.setting import catalog
+from mmkit.errors import UsageError
 from mmkit.model.exported import Exported
 from mmkit.model.exporting.folder import TOLERANCE, export_values
+from mmkit.model.exporting.signing import is_exported
 from mmkit.model.exporting.table import of_table
 from mmkit.model.exporting.values import examples
 from mmkit.sources.streaming import stream_of
@@ -23,7 +25,7 @@ from mmkit.sources.streaming import stream_of
 def export(
     ctx: typer.Context,
     model: Folder,
-    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write; an exported model in it is replaced.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder to write.")],
     format: Annotated[  # noqa: A002 (what everybody calls it)
         str, typer.Option(metavar="FORMAT", help="onnx, pt2 (torch.export) or aoti (compiled for this machine).")
     ] = "onnx",
@@ -34,12 +36,15 @@ def export(
     threads: Threads = None,
     files: Files = None,
     outside: Outside = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the exported model in DIR.")] = False,
 ) -> None:
     """Write a saved model as one graph, from tensors to its prediction, that runs without mmkit.
 
     The graph takes any number of samples of any length. Before anything is put into DIR it is checked against the
     model: on several samples, one, shorter ones, and with inputs missing. A README in DIR has a script that runs it.
     """
+    if is_exported(out) and not force:
+        raise UsageError(f"{out} holds an exported model; give --force to replace it, or another folder")
     prepare(threads)
     installed = catalog(ctx)
     loaded = load(folder_of(model), installed, "cpu")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked
 from mmkit.model.description import digest_of
 from mmkit.model.trained import MultimodalModel
-from mmkit.sources.streaming import stream_of
+from mmkit.sources.streaming import Stream, stream_of
 from mmkit.system.bars import Bars
 from mmkit.system.executors.choosing import executor_of, workers_of
 from mmkit.system.files import at_home
@@ -34,7 +35,8 @@ def predict(
     data: Rows,
     out: Annotated[Path, typer.Option(metavar="FILE", help="Answers: .parquet, .csv, .tsv, .jsonl or .arrow.")],
     include: Annotated[
-        list[str] | None, typer.Option(metavar="COLUMN", help="Column to copy beside the answers; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="COLUMN[,COLUMN]", help="Columns to copy beside the answers; repeatable."),
     ] = None,
     on_error: OnError = "fail",
     batch_size: BatchSize = 256,
@@ -70,13 +72,14 @@ def predict(
     installed = catalog(ctx)
     model = folder_of(model)
     loaded = load(model, installed, device)
+    stream = stream_of(data, installed, files=files, outside=outside)
     job = Job(
         loaded,
         at_home(model),
         digest_of(at_home(model)),
         installed,
-        stream_of(data, installed, files=files, outside=outside),
-        Asked(tuple(include or ()), on_error, batch_size, decimal),  # type: ignore[arg-type]  # checked there
+        stream,
+        Asked(tuple(included(include or (), stream)), on_error, batch_size, decimal),  # type: ignore[arg-type]  # checked there
         out,
         force,
     )
@@ -100,6 +103,20 @@ def _tell_numbers(model: MultimodalModel) -> None:
         called = ["value"] if len(names) == 1 else [f"value_{place}" for place in range(len(names))]
         told = ", ".join(f"{one} is {name}" for one, name in zip(called, names, strict=True))
         print(f"mmkit: in the answers {told}", file=sys.stderr)
+
+
+def included(given: Iterable[str], stream: Stream) -> Iterator[str]:
+    """The columns that are asked for: several with commas between them, but for a column that has commas in its name.
+
+    Args:
+        given: as on the command line.
+        stream: the table.
+    """
+    for text in given:
+        if "," in text and text not in next(stream.pieces()).columns:
+            yield from (part.strip() for part in text.split(",") if part.strip())
+        else:
+            yield text
 
 
 def _tell_how_to_go_on(job: Job) -> None:

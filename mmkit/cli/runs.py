@@ -11,7 +11,7 @@ from rich.text import Text
 from mmkit.cli.results import print_json, print_lines, stdout
 from mmkit.records.reading import read_suites
 from mmkit.report.labels import plain
-from mmkit.report.runs import lines_of, listed_runs
+from mmkit.report.runs import absent, lines_of, listed_runs, piped
 from mmkit.report.tables import put
 from mmkit.titles import counted
 
@@ -31,23 +31,24 @@ def runs(
 ) -> None:
     """List the runs of a folder: those that are compared, those of searches, and yardsticks.
 
-    In a pipe a line is separated by tabs, and has the error of a failed run at its end. The exit code is 0 whatever the
-    runs came to.
+    In a pipe lines are separated by tabs; the first has the titles, and the columns are always the same. The exit code
+    is 0 whatever the runs came to.
     """
-    found = listed_runs(read_suites(folder), status=status, where=where or [], sort=sort)
+    suites = read_suites(folder)
+    found = listed_runs(suites, status=status, where=where or [], sort=sort)
+    for line in absent(suites, where or []):
+        print(f"mmkit: --where: {line}", file=sys.stderr)
     if as_json:
         documents = [{"suite": one.suite, "record": one.record.document()} for one in found]
         print_json({"schema": 1, "runs": documents})
         return
-    titles, lines, named = lines_of(found)
-    errors = [" ".join((one.record.error or "").split()) for one in found]
-    if not sys.stdout.isatty():
-        lines = [[*line, error] for line, error in zip(lines, errors, strict=True)]
-    titles = [title.replace(" ", "\n", 1) if title not in named else title for title in titles]
-    print_lines(titles, lines, named)
     if sys.stdout.isatty():
+        titles, lines, named = lines_of(found)
+        print_lines([title.replace(" ", "\n", 1) if title not in named else title for title in titles], lines, named)
         console = stdout()
-        for one, error in zip(found, errors, strict=True):
-            if error:
+        for one in found:
+            if error := " ".join((one.record.error or "").split()):
                 put(Text(f"failed: {plain(one.record.fusion)}, seed {one.record.seed}: {plain(error)}", "red"), console)
+    else:
+        print_lines([], list(piped(found)), [])
     print(f"mmkit: {counted(len(found), 'run')}", file=sys.stderr)

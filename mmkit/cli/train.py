@@ -26,7 +26,7 @@ from mmkit.experiments.training import Keeping, Made, plan_of_one
 from mmkit.experiments.training import train as train_one
 from mmkit.records.unread import read_unread
 from mmkit.registry.catalog import Catalog
-from mmkit.report.card import card_title, notes, score_rows
+from mmkit.report.card import notes, score_rows, scores_title
 from mmkit.report.privacy import privacy_notes
 from mmkit.report.sheet import Sheet
 from mmkit.report.tables import drawn, put
@@ -222,7 +222,7 @@ def _show(made: Made, console: Console, *, data: bool) -> None:
     if made.before:
         print(f"mmkit: {made.folder} holds this model already; nothing is trained", file=sys.stderr)
     rows = [list(row) for row in score_rows(made.record)]
-    for table in drawn([Sheet(card_title(made.record), ["metric"], ["validation", "test"], rows)], console):
+    for table in drawn([Sheet(scores_title(made.record), ["metric"], ["validation", "test"], rows)], console):
         put(table, console)
     for note in [*notes(made.record), *privacy_notes(made.record)]:
         console.print()

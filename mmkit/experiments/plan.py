@@ -206,6 +206,11 @@ def plan(
     def choose(kind: str, named: Sequence[Named], prefix: str, suits: Any) -> list[Choice]:
         choices = []
         for one, of_all in _expanded(catalog, kind, named, suits, left_out):
+            if kind == "fusion" and isinstance(one, str) and one.startswith(ALONE):
+                raise UsageError(
+                    f"{one} is no fusion to compare: bench trains every input alone beside the fusions, in rows of "
+                    f"that name; leave it out, or make that one model: mmkit train --fusion {one}"
+                )
             choices.append(catalog.choose(kind, one, partial(dotted.take, prefix)))
             if of_all:
                 optional.append(choices[-1])

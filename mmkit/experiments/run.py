@@ -223,6 +223,7 @@ def _executed(
         bits=_scores(own, bits),
         names=list(result.transforms.truth.target().names),
         confusion=_confusion(on_test) if on_test else None,
+        never=_never(result.transforms.truth.target().names, _confusion(on_validation)),
         reliability=_reliability(on_test) if on_test else [],
         controls=controls_of,
         samples=_sample_counts(own, on_validation, on_test, run.combination.encoders),
@@ -479,6 +480,17 @@ def _confusion(measured: Metrics | Answers) -> list[Any] | None:
     if isinstance(measured, Answers) or measured.target.kind == "scalar" or measured.target.size > MAX_CLASSES:
         return None
     return measured.confusion()
+
+
+def _never(names: Sequence[str], confusion: list[Any] | None) -> dict[str, int]:
+    """Classes or labels that samples have and no answer is, with the number of those samples."""
+    if not confusion:
+        return {}
+    if isinstance(confusion[0][0], list):
+        counts = [(tp + fn, tp + fp) for (_, fp), (fn, tp) in confusion]
+    else:
+        counts = [(sum(row), sum(column)) for row, column in zip(confusion, zip(*confusion, strict=True), strict=True)]
+    return {name: true for name, (true, said) in zip(names, counts, strict=True) if true and not said}
 
 
 def _reliability(measured: Metrics | Answers) -> list[ReliabilityBin]:

@@ -409,6 +409,7 @@ def _refitted(chosen: Record, record: Record) -> Record:
         averaged_epochs=chosen.averaged_epochs,
         still_improving=chosen.still_improving,
         calibrated=calibrated,
+        never=chosen.never,
         refit=Refit(chosen.id, chosen.samples.train + chosen.samples.validation, list(record.averaged_epochs)),
     )
 

@@ -46,6 +46,18 @@ class Found:
     precision: str = "float32"
     row: int | None = None
 
+    def by_presence(self, name: str) -> float | None:
+        """What an input gives by being there at all: its contribution less all that its parts give.
+
+        None of occlusion, whose parts need not sum to anything. What the integral misses (`Inside.gap`) is in it.
+
+        Args:
+            name: of the input, one of `inside`.
+        """
+        one = self.inside[name]
+        whole = next(found.value for found in self.contributions if found.name == name)
+        return None if one.gained is None or whole is None else whole - sum(one.values)
+
     def document(self) -> dict[str, Any]:
         """All of it as plain JSON values; `mmkit/explain/README.md` says what each means."""
         return {
@@ -65,7 +77,7 @@ class Found:
             ],
             "subsets": self.subsets,
             "permutations": self.permutations,
-            "inside": {name: _inside(one) for name, one in self.inside.items()},
+            "inside": {name: _inside(one, self.by_presence(name)) for name, one in self.inside.items()},
             "details": [
                 {"kind": one.kind, "input": one.name, "value": one.value, "tokens": one.tokens} for one in self.details
             ],
@@ -73,13 +85,14 @@ class Found:
         }
 
 
-def _inside(one: Inside) -> dict[str, Any]:
+def _inside(one: Inside, by_presence: float | None) -> dict[str, Any]:
     return {
         "method": one.method,
         "against": one.against,
         "reason": one.reason or None,
         "gained": one.gained,
         "gap": one.gap,
+        "by_presence": by_presence,
         "steps": one.steps,
         **_parts(one.parts),
     }

@@ -96,7 +96,7 @@ def _section(found: Found) -> str:
     ]
     for name, one in found.inside.items():
         parts += [f"<h3>Inside {escape(name)}</h3>", figure(found, one), _list(found, one)]
-        parts += [_paragraph(words.inside(found, one), "note")]
+        parts += [_paragraph(words.inside(found, name), "note")]
     for kind in dict.fromkeys(one.kind for one in found.details):
         rows = [(one.name, "", words.detail(one), one.value) for one in found.details if one.kind == kind]
         parts += [f"<h3>What the fusion weighs: {escape(kind)}</h3>", bars(("input", "", kind), rows, shares=True)]

@@ -54,6 +54,9 @@ def lines(found: Found) -> Iterator[str]:
         of_all = "what is lost without it" if one.gained is None else f"together {words.change(found, sum(one.values))}"
         yield f"inside {_short(name)}: {one.method}, {of_all}"
         yield from _bars(_strongest(found, one)) or ["  no part stands out"]
+        if (rest := found.by_presence(name)) is not None:
+            whole = words.change(found, sum(one.values) + rest)
+            yield f"  by being there at all: {words.change(found, rest)}, with the parts {whole}"
     for kind in dict.fromkeys(one.kind for one in found.details):
         yield ""
         yield f"{kind} of the fusion: what it weighs, not what decides"

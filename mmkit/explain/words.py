@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from mmkit.explain.found import Found
 from mmkit.explain.output import WORDS
-from mmkit.explain.parts import Detail, Inside
+from mmkit.explain.parts import Detail
 
 LIMITS = (
     "It says what this model did with this sample, and nothing of what is true: a contribution is no cause.",
@@ -101,9 +101,10 @@ def how(found: Found) -> str:
     )
 
 
-def inside(found: Found, one: Inside) -> str:
-    """How attributions inside an input were found, in a sentence."""
-    if one.gained is None or one.gap is None:
+def inside(found: Found, name: str) -> str:
+    """How attributions inside an input were found, and what is left of its contribution."""
+    one, rest = found.inside[name], found.by_presence(name)
+    if one.gained is None or one.gap is None or rest is None:
         because = f", since {one.reason}" if one.reason else ""
         return (
             f"Occlusion{because}: what the output loses when a part is taken away, compared with {one.against}. "
@@ -113,8 +114,8 @@ def inside(found: Found, one: Inside) -> str:
     gap = "they do" if close else f"they miss that by {change(found, one.gap).lstrip('+')}"
     return (
         f"Integrated gradients in {one.steps} steps, compared with {one.against}. All parts should sum to "
-        f"{change(found, one.gained)}, what the input gives beyond that; {gap}. The rest of its contribution is what "
-        "it gives by being there."
+        f"{change(found, one.gained)}, what the input gives beyond that; {gap}. By being there at all "
+        f"it gives {change(found, rest)}, the rest of its contribution of {change(found, sum(one.values) + rest)}."
     )
 
 

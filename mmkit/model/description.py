@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast, get_args
@@ -15,7 +16,7 @@ from mmkit.errors import DataError
 from mmkit.model.exporting.signing import hash_of, is_exported, signature_in
 from mmkit.model.missing import Kind
 from mmkit.model.temperature import has_temperature
-from mmkit.system.files import utf8
+from mmkit.system.files import meant, utf8
 from mmkit.system.precision import Precision
 
 SCHEMA = 4
@@ -79,6 +80,8 @@ def description_in(directory: Path) -> dict[str, Any]:
     Raises:
         DataError: there is none, or it is damaged or has another schema.
     """
+    if not os.path.exists(directory):  # noqa: PTH110 (which no name can make raise)
+        raise DataError(f"there is no folder {directory}{meant(directory)}")
     names = ("inputs", "combination", "plugins", "code", "transforms", "truth")
     kinds = {**dict.fromkeys(names, dict), **dict.fromkeys(("target", "precision"), str)}
     try:
@@ -87,9 +90,10 @@ def description_in(directory: Path) -> dict[str, Any]:
         wrong = [name for name, kind in kinds.items() if schema == SCHEMA and not isinstance(description[name], kind)]
         wrong += ["layout"] if schema == SCHEMA and not isinstance(description["layout"], dict | None) else []
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{directory} holds no readable model of mmkit ({error!r}); give a folder that `save` wrote"
-        ) from error
+        why = f"it has no {DESCRIPTION}" if isinstance(error, FileNotFoundError) else repr(error)
+        found = sorted(one.parent for one in directory.glob(f"*/{DESCRIPTION}"))[:1]
+        what = f"did you mean {found[0]}?" if found else "give a folder that `save` wrote"
+        raise DataError(f"{directory} holds no readable model of mmkit ({why}); {what}") from error
     if schema != SCHEMA:
         raise DataError(f"{directory} has schema {schema}; this version of mmkit reads {SCHEMA}")
     if description["precision"] not in get_args(Precision):

@@ -15,9 +15,10 @@ from mmkit.contract import Batch, Modality, Samples
 from mmkit.data.bad_values import BadValue, RejectedError, without
 from mmkit.data.dataset import Dataset
 from mmkit.data.decoding import decode_all
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import UsageError, in_python, one_of
 from mmkit.model.assembly import Transforms
 from mmkit.model.combination import Combination
+from mmkit.model.evaluated import Evaluated
 from mmkit.model.explained import Explained
 from mmkit.model.exported import Exported, Format
 from mmkit.model.exporting.signing import is_exported
@@ -112,6 +113,7 @@ class MultimodalModel:
         """Where it computes."""
         return torch.device("cpu") if isinstance(self.module, Graph) else next(self.module.parameters()).device
 
+    @in_python()
     @own_state()
     def predict(
         self, samples: Sequence[Mapping[str, Any]], *, batch_size: int = 256, on_error: OnError = "fail"
@@ -130,6 +132,11 @@ class MultimodalModel:
         """
         if isinstance(samples, Mapping):
             raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
+        if isinstance(samples, str | Path) or hasattr(samples, "__arrow_c_stream__") or hasattr(samples, "columns"):
+            raise UsageError(
+                "predict takes a list of samples, each a mapping of inputs to values; got a "
+                f"{type(samples).__name__}: model.answers(data) gives the answers to a table"
+            )
         if batch_size < 1:
             raise UsageError(f"batch_size is 1 or more; got {batch_size}")
         on_error = Settings("cpu", on_error=on_error).on_error  # checked there
@@ -194,13 +201,52 @@ class MultimodalModel:
 
         def told() -> Iterator[pa.Table]:
             broken = rows.Broken()
-            for answered in tables.answers(self, stream, asked):
-                broken.add(answered.values, answered.unread)
-                yield answered.table
-            broken.check(stream.name)
+            with in_python():
+                for answered in tables.answers(self, stream, asked):
+                    broken.add(answered.values, answered.unread)
+                    yield answered.table
+                broken.check(stream.name)
 
         return told()
 
+    @in_python()
+    def evaluate(
+        self,
+        data: Any,
+        *,
+        target: str | Sequence[str] = (),
+        on_error: OnError = "fail",
+        batch_size: int = 256,
+        files: str | Path | None = None,
+        outside: bool = False,
+        catalog: Catalog | None = None,
+    ) -> Evaluated:
+        """All metrics on a labelled table, with 95 % intervals, and each class: what `mmkit evaluate` shows.
+
+        Args:
+            data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
+            target: the column with the truth, or several of numbers; none is what the model was trained to predict.
+            on_error: for a value or a truth that cannot be used: "fail" raises, "missing" treats the value as missing,
+                "skip" leaves its row out.
+            batch_size: rows that the model takes at once.
+            files: where names of files in cells begin; None is the folder of the table.
+            outside: True where files may lie outside of that folder.
+            catalog: of the modalities, which know their files; None is what is installed.
+
+        Raises:
+            UsageError: the table has no such column, or an option that there is not.
+            DataError: the table cannot be read, no row has truth, or a value cannot be used and `on_error` is "fail";
+                or more than half of a column or of an input cannot.
+        """
+        # Floors above, and they import pyarrow, which only tables need.
+        named = ("experiments.measuring", "model.answers", "sources.streaming")
+        measuring, tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
+        stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
+        columns = [target] if isinstance(target, str) else list(target)
+        found: Evaluated = measuring.evaluate_table(self, stream, columns, tables.Asked((), on_error, batch_size))
+        return found
+
+    @in_python()
     def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 

@@ -323,6 +323,7 @@ class Record:
         names: of the classes, labels or numbers.
         confusion: confusion matrix on test, one row per true class; for labels one 2 x 2 matrix each. None for numbers,
             texts, and more than 100 classes.
+        never: classes or labels that validation has and no answer on validation is, with how many samples have each.
         reliability: how sure the answers on test were, and how often right, from the least sure; bins without answers
             are left out. Empty for numbers and texts.
         controls: the metric on test with inputs missing and with other samples' values; None if not asked for.
@@ -393,6 +394,7 @@ class Record:
     bits: Scores | None = None
     names: list[str] = field(default_factory=list)
     confusion: list[Any] | None = None
+    never: dict[str, int] = field(default_factory=dict)
     reliability: list[ReliabilityBin] = field(default_factory=list)
     controls: Controls | None = None
     samples: SampleCounts | None = None

@@ -7,10 +7,13 @@ from typing import Any
 
 from mmkit.records.record import Record
 from mmkit.report.front_matter import front_matter
+from mmkit.report.labels import plain
 from mmkit.report.privacy import privacy_notes
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
+NAMED = 5
+"""Classes that a sentence names."""
 MOST = 20
 """Columns, and classes with figures of their own, that a card shows."""
 SQUARE = 12
@@ -59,11 +62,6 @@ def card(
     return head + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def card_title(record: Record) -> str:
-    """What the scores of `score_rows` are."""
-    return f"Scores with 95 % intervals over {_drawn(record)}; those of other seeds may differ more"
-
-
 def _drawn(record: Record) -> str:
     """What the intervals take as independent."""
     named = " and ".join(name for name in record.intervals_over if name != "group")
@@ -95,6 +93,19 @@ def score_rows(record: Record) -> list[tuple[str, str, str]]:
     ]
 
 
+def scores_title(record: Record) -> str:
+    """What stands above the scores, with the metrics that have no interval."""
+    scores, known = (
+        (record.metrics, record.intervals.get("test", {}))
+        if record.metrics
+        else (record.validation, record.intervals.get("validation", {}))
+    )
+    bare = [title_of(name) for name, value in scores.items() if value is not None and name not in known]
+    but = f" ({', '.join(bare)} without)" if bare else ""
+    over = f"with 95 % intervals over {_drawn(record)}{but}" if known else "without intervals"
+    return f"Scores {over}; those of other seeds may differ more"
+
+
 def notes(record: Record) -> list[str]:
     """What a reader of the scores must know, a sentence each."""
     found = []
@@ -119,6 +130,15 @@ def notes(record: Record) -> list[str]:
         )
     elif record.run.get("training", {}).get("calibrate"):
         found.append("Answers have no probabilities, so nothing is calibrated; how far off they are is in the scores.")
+    if record.never:
+        shown = [f"{plain(name)} ({count:,} sample{'s' * (count > 1)})" for name, count in record.never.items()]
+        others = f" and {len(shown) - NAMED} more" if len(shown) > NAMED else ""
+        plainly = record.run.get("training", {}).get("sampler") == "shuffle"
+        equal = ", and classes shown equally often (-o train.sampler=balanced)" if plainly else ""
+        found.append(
+            f"On validation the model never says {', '.join(shown[:NAMED])}{others}. More epochs may help (--epochs)"
+            f"{equal}."
+        )
     if record.still_improving:
         found.append("The best epoch is among the last: longer training may be better (train.epochs).")
     if record.search is not None and record.search.end:

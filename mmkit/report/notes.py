@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mmkit.records.folds import MEANS
-from mmkit.report.summary import Row, names
+from mmkit.report.summary import Row, by_which, names
+from mmkit.report.values import written
+from mmkit.report.verdict import chosen
+from mmkit.titles import title_of
 
 NAMED = 4
 """Rows that a sentence names; of more it gives the number."""
@@ -16,7 +19,10 @@ def notes(found: Sequence[Row]) -> list[str]:
     ours = [row for row in found if row.records and not row.yardstick]
     said = []
     if any(row.yardstick and row.records and not row.blend for row in found):
-        said.append("Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation.")
+        said.append(
+            "Yardsticks are no combinations: scikit-learn on the same features or table, tuned on validation."
+            + _best_yardstick(found)
+        )
     if any(row.blend for row in found):
         said.append(
             "A blend is the mean of the answers of several models, with weights fitted on validation, where its scores "
@@ -59,3 +65,24 @@ def notes(found: Sequence[Row]) -> list[str]:
         which = ", ".join(late) if len(late) <= NAMED else f"{len(late)} of {len(ours)} rows"
         said.append(f"Still improving when training ended, with every seed: {which}; more --epochs may help.")
     return said
+
+
+def _best_yardstick(found: Sequence[Row]) -> str:
+    """What the yardstick that is best on validation has on test, beside the chosen fusion; empty where either lacks it.
+
+    A yardstick is fitted once, and has no scores of samples, so that no margin can be had.
+    """
+    fusion = chosen(found)
+    by, yardsticks = by_which(found), [row for row in found if row.yardstick and row.records and not row.blend]
+    if fusion is None or not yardsticks:
+        return ""
+    best = max(yardsticks, key=lambda row: by.score(row.records))
+    metric = fusion.metric
+    one, other = fusion.spread(metric), best.spread(metric)
+    if one is None or other is None:
+        return ""
+    return (
+        f" The best of them there, {best.fusion.removeprefix('yardstick: ')}, has {title_of(metric)} "
+        f"{written(other.mean, metric)} on test, {fusion.fusion} {written(one.mean, metric)}; the difference is not "
+        "tested, as a yardstick is fitted once."
+    )

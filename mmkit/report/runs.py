@@ -17,7 +17,19 @@ STATUSES = ("ok", "failed")
 VALIDATION = "validation."
 SHORTHAND = {"train.": "run.training.", "encoder.": "encoders."}
 """How users name what stands elsewhere in a record: as on the command line."""
-_HIDDEN = ("history", "confusion", "scores", "intervals", "data", "code", "names", "search", "phases", "calibrated")
+_HIDDEN = (
+    "history",
+    "confusion",
+    "never",
+    "scores",
+    "intervals",
+    "data",
+    "code",
+    "names",
+    "search",
+    "phases",
+    "calibrated",
+)
 _MISSING = object()
 
 
@@ -62,11 +74,36 @@ def _test(text: str, among: Sequence[Listed]) -> Callable[[Record], bool]:
     key, sign, value = text.partition("=")
     if not sign:
         raise UsageError(f"--where takes KEY=VALUE, such as fusion=attention; got {text!r}")
-    path = next((long + key.removeprefix(short) for short, long in SHORTHAND.items() if key.startswith(short)), key)
+    path = _path(key)
     if all(_value(one.record, path) is _MISSING for one in among):
         possible = dict.fromkeys(name for one in among for name in _keys(one.record))
         raise UsageError(f"--where {text!r}: no run has {key}; {one_of(possible, key)}")
     return lambda record: _equal(_value(record, path), value)
+
+
+def absent(suites: Sequence[Read], where: Sequence[str]) -> Iterator[str]:
+    """A line for each KEY=VALUE that no run has, with the values that there are."""
+    found = [Listed(str(suite.folder), record) for suite in suites for record in suite.records]
+    for text in where:
+        if not any(map(_test(text, found), (one.record for one in found))):
+            key, _, value = text.partition("=")
+            there = (_value(one.record, _path(key)) for one in found)
+            yield f"no run has {text}; {one_of(dict.fromkeys(each for one in there for each in _texts(one)), value)}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """A value as it is written in KEY=VALUE; each of several."""
+    if isinstance(value, list):
+        yield from (text for one in value for text in _texts(one))
+    elif value is None or isinstance(value, bool):
+        yield str(value).lower()
+    elif isinstance(value, int | float | str):
+        yield f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _path(key: str) -> str:
+    """Where a key that a user writes stands in a record."""
+    return next((long + key.removeprefix(short) for short, long in SHORTHAND.items() if key.startswith(short)), key)
 
 
 def _value(record: Record, path: str) -> Any:
@@ -155,18 +192,62 @@ def lines_of(found: Sequence[Listed]) -> tuple[list[str], list[list[str]], list[
     named = [title for title, texts in of.items() if title == "fusion" or len(set(texts) - {"-"}) > 1]
     folds = any(record.fold for record in records)
     figures = {
-        "fold": ["-" if record.fold is None else f"{record.fold.number} of {record.fold.of}" for record in records],
+        "fold": [_fold(record) for record in records],
         "seed": [str(record.seed) for record in records],
-        "status": ["stopped" if record.stopped else record.status for record in records],
+        "status": [_status(record) for record in records],
         "rate": [_rate(record) for record in records],
         **_scores(records),
-        "seconds": ["-" if record.seconds is None or record.beside else f"{record.seconds:.1f}" for record in records],
+        "seconds": [_seconds(record) for record in records],
         "id": [record.id[:8] for record in records],
     }
     if not folds:
         del figures["fold"]
     columns = [*(of[title] for title in named), *figures.values()]
     return [*named, *figures], [list(line) for line in zip(*columns, strict=True)], named
+
+
+def piped(found: Sequence[Listed]) -> Iterator[list[str]]:
+    """The titles, then the cells of each run: the same columns whatever the runs are, for a program that reads them."""
+    yield [
+        *("fusion", "encoders", "head", "suite", "purpose", "fold", "seed", "status", "rate"),
+        *("metric", "validation", "test", "seconds", "id", "error"),
+    ]
+    for one in found:
+        record = one.record
+        yield [
+            record.fusion,
+            " ".join(f"{name}={choice}" for name, choice in record.encoders.items()),
+            record.head,
+            one.suite,
+            record.purpose,
+            _fold(record),
+            str(record.seed),
+            _status(record),
+            _rate(record),
+            record.metric or "-",
+            _told(record, record.validation),
+            _told(record, record.metrics),
+            _seconds(record),
+            record.id[:8],
+            " ".join((record.error or "").split()),
+        ]
+
+
+def _fold(record: Record) -> str:
+    return "-" if record.fold is None else f"{record.fold.number} of {record.fold.of}"
+
+
+def _status(record: Record) -> str:
+    return "stopped" if record.stopped else record.status
+
+
+def _seconds(record: Record) -> str:
+    return "-" if record.seconds is None or record.beside else f"{record.seconds:.1f}"
+
+
+def _told(record: Record, of: Mapping[str, float | None]) -> str:
+    value = of.get(record.metric)
+    return "-" if value is None else written(value, record.metric)
 
 
 def _rate(record: Record) -> str:
@@ -178,12 +259,7 @@ def _scores(records: Sequence[Record]) -> dict[str, list[str]]:
     """The metric that ranks, on validation and on test; of several tasks each record's own."""
     metrics = dict.fromkeys(record.metric for record in records if record.metric)
     name = next(iter(metrics)) if len(metrics) == 1 else "metric"
-
-    def told(record: Record, of: Mapping[str, float | None]) -> str:
-        value = of.get(record.metric)
-        return "-" if value is None else written(value, record.metric)
-
     return {
-        f"validation {name}": [told(record, record.validation) for record in records],
-        f"test {name}": [told(record, record.metrics) for record in records],
+        f"validation {name}": [_told(record, record.validation) for record in records],
+        f"test {name}": [_told(record, record.metrics) for record in records],
     }

@@ -147,6 +147,8 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
     metric, by = found[0].metric, by_which(found).metric or found[0].metric
     on_top = [id(row) for row in tied(found)]
     searched = any(record.search for row in found for record in row.trainings)
+    ours = [row for row in found if not row.yardstick]
+    raced = [row for row in ours if not row.confirmed] if any(row.confirmed for row in ours) else []
     lengths = len({count for row in found for count in row.epochs}) > 1
     on_validation = list(dict.fromkeys((metric, by)))
     # A column that says how was chosen takes the place of the last that only describes.
@@ -156,6 +158,7 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
     for row, names in zip(found, labels.cells, strict=True):
         seeds = "-" if row.yardstick else str(len(row.records))
         seeds += f" of {len(row.records) + len(row.errors)}" if row.errors else ""
+        seeds += " *" if any(row is one for one in raced) else ""
         chosen_by = [spread_of(row.spread(name, "validation"), name) for name in on_validation]
         if len(on_top) > 1 and id(row) in on_top:
             chosen_by[-1] += " ="
@@ -175,6 +178,7 @@ def _scores(found: Sequence[Row], labels: _Labels, level_on_test: Sequence[Row])
     how = "" if by == metric else f" by {title_of(by)}"
     level = "; =: level" if len(on_top) > 1 else ""
     level += "; ~: cannot be told from the best on test" if level_on_test else ""
+    level += "; *: seeds of the race, not fresh ones" if raced else ""
     macro = "; macro: over the classes of the truth" if any("macro" in name for name in shown) else ""
     return Sheet(
         f"Scores: mean ± standard deviation over seeds, best on validation{how} first{level}{macro}",

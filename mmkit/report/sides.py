@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,10 @@ from mmkit.records.record import Record
 
 Data = dict[int, dict[Any, dict[str, str]]]
 """By number of fold (0 where there is one split), split and column: a fingerprint."""
+
+
+NAMED = 4
+"""Columns and splits that a sentence names."""
 
 
 @dataclass(frozen=True)
@@ -101,12 +106,31 @@ def _why(a: Sequence[Side], b: Sequence[Side], names: tuple[str, str]) -> str:
         return (
             f"{names[0]} is ranked by {metrics[0]} and {names[1]} by {metrics[1]}; only runs of one task are compared"
         )
-    told = []
+    targets = [_target(side.records[0]) for side in (then, now)]
+    if all(targets) and targets[0] != targets[1]:
+        return (
+            f"the targets of {names[0]} and {names[1]} differ: {' and '.join(targets)}; only runs that predict the "
+            "same are compared"
+        )
+    places: dict[str, list[str]] = {}
     for number in then.data:
         for split, columns in changed_columns(then.data[number], now.data[number]).items():
-            told.append(f"{' and '.join(columns)} of {split}" + (f" in fold {number}" if number else ""))
-    more = f" and {len(told) - 3} more" if len(told) > 3 else ""
+            places.setdefault(_several(columns), []).append(split + (f" in fold {number}" if number else ""))
+    every = sum(map(len, then.data.values()))
+    told = [f"{columns} of {'all splits' if len(of) == every > 1 else _several(of)}" for columns, of in places.items()]
     return (
-        f"{names[0]} and {names[1]} are of different data: {', '.join(told[:3])}{more} differ; only runs on the same "
-        "data are compared"
+        f"{names[0]} and {names[1]} are of different data: {'; '.join(told[:3])}{' and more' if told[3:] else ''} "
+        "differ; only runs on the same data are compared"
     )
+
+
+def _several(names: Sequence[str]) -> str:
+    """Some names in words, the first of many."""
+    shown = list(names) if len(names) <= NAMED else [*names[: NAMED - 1], f"{len(names) - NAMED + 1} more"]
+    return " and ".join([one for one in (", ".join(shown[:-1]), shown[-1]) if one])
+
+
+def _target(record: Record) -> str:
+    """The columns of a user's own data that are predicted; empty of other tasks."""
+    found = re.match(r'own-data:(?:.*?,)?target=("(?:[^"\\]|\\.)*"|[^,]*)', record.task)
+    return found[1] if found else ""

@@ -33,10 +33,12 @@ class Sight:
 
     def sentence(self) -> str:
         """In words."""
-        told = f"Speed of {self.what}: each model was timed twice (A/A), and came out {percent(self.apart)} from itself"
+        apart = f"{percent(self.apart)} from itself at most"
+        told = f"Speed of {self.what}: each model was timed twice (A/A), and came out {apart} over all rounds"
         if self.visible is None:
-            return f"{told} at most; with fewer than six rounds no difference between rows can be told from chance."
-        return f"{told} at most; differences between rows that are smaller than {percent(self.visible)} cannot be seen."
+            return f"{told}; with fewer than six rounds no difference between rows can be told from chance."
+        seen = f"differences between rows that are smaller than {percent(self.visible)} cannot be seen"
+        return f"{told}; single rounds lay further apart, by which {seen}."
 
 
 def sights(found: Sequence[Row]) -> list[Sight]:

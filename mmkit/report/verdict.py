@@ -114,8 +114,7 @@ class Verdict:
                 "equal": f"is as good as the best single input, within {self._sized(self.same)}",
             }[self.finding]
             nearest = f", the nearest of {self.singles}" if self.singles > 1 and self.finding == "above" else ""
-            by = self._between if self.finding == "equal" else f"{gain}, {self._between}"
-            parts = [f"{on} {result}: {figures} of {single}{nearest}; {by} ({self._margin})."]
+            parts = [f"{on} {result}: {figures} of {single}{nearest}; {self._by(gain)}."]
         if self.folds:
             parts.append(f"Chosen on validation in each of {self.folds} folds.")
         elif self.fusions > 1:
@@ -123,6 +122,16 @@ class Verdict:
         if self.look > 1:
             parts.append(f"Look {self.look} at this test split: margin widened.")
         return " ".join([*parts, *([OF_THESE] if self.folds else [])])
+
+    def _by(self, gain: str) -> str:
+        """The difference to the nearest input with its margin, and the interval of that to the best one."""
+        if self.finding == "equal":
+            best = "to the best input, whichever it is, " if self.singles > 1 else ""
+            return f"{best}{self._between} ({self._margin})"
+        if self.singles == 1:
+            return f"{gain}, {self._between} ({self._margin})"
+        over = "over" if self.finding == "above" else "behind"
+        return f"{gain} ({self._margin}); {over} the best input, whichever it is, {self._between}"
 
     @property
     def _margin(self) -> str:
@@ -214,8 +223,8 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
         terms: groups, what counts as the same, and which look it is; None is none, the default, and the first.
     """
     terms = terms or Terms()
-    folds = next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
-    fusion = _chosen(rows, folds)
+    folds = folds_of(rows)
+    fusion = chosen(rows, folds)
     singles = [row for row in rows if row.alone and (row.confirmed or (row.errors and not row.records))]
     completed = [row for row in singles if row.records]
     if fusion is None or not completed:
@@ -289,7 +298,7 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
 
 def seeds_wanted(rows: Sequence[Row], terms: Terms, most: int) -> int:
     """How many fresh seeds each confirmed row should have, blind to the difference; as many as there are if unknown."""
-    fusion = _chosen(rows, 0)
+    fusion = chosen(rows, 0)
     singles = [row for row in rows if row.alone and row.confirmed]
     if fusion is None or not singles or len(fusion.records) < 2:
         return 0
@@ -324,8 +333,19 @@ def level_with_the_best(rows: Sequence[Row], terms: Terms | None = None) -> list
     return [ours[place] for place in places] if len(places) > 1 else []
 
 
-def _chosen(rows: Sequence[Row], folds: int) -> Row | None:
-    """The fusion that was chosen on validation and confirmed; of folds a row that joins what each of them chose."""
+def folds_of(rows: Sequence[Row]) -> int:
+    """In how many folds the rows of the data are tested; 0 with one test split."""
+    return next((record.fold.of for row in rows for record in row.trainings if record.fold), 0)
+
+
+def chosen(rows: Sequence[Row], folds: int | None = None) -> Row | None:
+    """The fusion that was chosen on validation and confirmed; of folds a row that joins what each of them chose.
+
+    Args:
+        rows: of a suite.
+        folds: 0 takes the runs of one test split; None is as many as the data has.
+    """
+    folds = folds_of(rows) if folds is None else folds
     if not folds:
         confirmed = [row for row in rows if row.confirmed and not row.alone and not row.yardstick]
         return next(iter(tied(confirmed)), None)

@@ -67,20 +67,23 @@ def columns_of(data: Any) -> dict[str, Column]:
     """The columns of a table in memory.
 
     Args:
-        data: a mapping of column to sequence, or anything with `__arrow_c_stream__` (pandas, polars, duckdb, pyarrow).
+        data: a mapping of column to sequence, a list of rows (mappings of column to value), or anything with
+            `__arrow_c_stream__` (pandas, polars, duckdb, pyarrow).
 
     Raises:
         UsageError: it is neither.
         DataError: columns of different lengths, or two of one name.
     """
+    if isinstance(data, list) and data and all(isinstance(row, Mapping) for row in data):
+        data = {name: [row.get(name) for row in data] for name in dict.fromkeys(name for row in data for name in row)}
     if isinstance(data, Mapping):
         columns = {_name(name): _column(_name(name), values) for name, values in data.items()}
     elif hasattr(data, "__arrow_c_stream__"):
         columns = _of_frame(data)
     else:
         raise UsageError(
-            "data is a path, a table (of pandas, polars, pyarrow, duckdb) or a mapping of column to sequence; got a "
-            f"{type(data).__name__}"
+            "data is a path, a table (of pandas, polars, pyarrow, duckdb), a mapping of column to sequence or a list "
+            f"of rows, each a mapping; got a {type(data).__name__}"
         )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:

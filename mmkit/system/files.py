@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 from collections.abc import Iterator
@@ -26,6 +27,14 @@ def at_home(path: Path | str) -> Path:
         return Path(path).expanduser()
     except RuntimeError as error:
         raise UsageError(f"{path}: there is no such home folder; write ./{path} for a folder of that name") from error
+
+
+def meant(path: Path) -> str:
+    """The end of a message about what is not there: what has nearly that name beside it; empty without."""
+    with contextlib.suppress(OSError, ValueError):
+        close = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1)
+        return f"; did you mean {path.with_name(close[0])}?" if close else ""
+    return ""
 
 
 @contextlib.contextmanager

@@ -68,6 +68,8 @@ class TestRefused:
         [
             (["--task", "digit"], 2, "there is no task digit; did you mean digits?"),
             (["--fusion", "atention"], 2, "did you mean attention?"),
+            (["--fusion", "only:written"], 2, "bench trains every input alone beside the fusions"),
+            (["--fusion", "concat,only:written"], 2, "make that one model: mmkit train --fusion only:written"),
             (["--fuson", "x"], 2, "No such option"),
             (["--fusion", "attention:head=2"], 2, "head"),
             (["--fusion", "attention:heads=two"], 2, "heads"),

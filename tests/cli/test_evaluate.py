@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 
 import mmkit
 import mmkit.cli
+from mmkit.errors import UsageError
 from mmkit.experiments.measuring import evaluate_table
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
@@ -156,6 +157,33 @@ def test_numbers_are_measured_as_they_are_answered():
     assert low < found.metrics["mae"].value < high
     bad = measured(model, table | {"price": ["dear", *table["price"][1:]]}, on_error="skip")
     assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
+
+
+def test_python_measures_what_the_command_prints(run, model):
+    document = json.loads(run("evaluate", model, "--data", FRUIT, "--json")[1])
+    for name in ("model", "data"):
+        del document[name]
+    loaded = mmkit.load(model)
+    found = [
+        mmkit.evaluate(model, data=FRUIT, progress=False, device="cpu"),
+        mmkit.evaluate(loaded, data=FRUIT, target="fruit", threads=1, progress=False),
+        loaded.evaluate(FRUIT),
+        loaded.evaluate(FRUIT, target=["fruit"], batch_size=7),
+    ]
+    assert [json.loads(json.dumps(one.document())) for one in found[:3]] == [document] * 3
+    assert found[3].metrics["accuracy"] == found[0].metrics["accuracy"]
+    with pytest.raises(UsageError, match="has no column frui"):
+        loaded.evaluate(FRUIT, target="frui")
+
+
+def test_shares_are_spoken_of_where_there_are_some(run, model, tmp_path):
+    assert "\nshares in percent; intervals over 1,000 draws" in run("evaluate", model, "--data", FRUIT)[1]
+    numbers = {"x": [i % 7 / 8 for i in range(60)], "y": [i % 7 * 1.5 + i / 64 for i in range(60)]}
+    fitted(numbers, "y").save(tmp_path / "numbers")
+    pa.parquet.write_table(pa.table(numbers), tmp_path / "numbers.parquet")
+    code, out, _ = run("evaluate", tmp_path / "numbers", "--data", tmp_path / "numbers.parquet")
+    assert (code, "in percent" in out) == (0, False)
+    assert "\nintervals over 1,000 draws of the rows, not over trainings" in out
 
 
 def test_lists_of_numbers_are_measured_in_csv_as_well():

@@ -44,3 +44,15 @@ def test_a_folder_without_a_model_is_said_so(run, tmp_path):
     code, _, err = run("export", tmp_path, "--out", "x")
     assert code == 4
     assert "holds no readable model of mmkit" in err
+
+
+def test_an_exported_model_is_replaced_where_that_is_asked_for(model, run, tmp_path):
+    call = ("export", model, "--format", "pt2", "--out", "fruit")
+    assert run(*call)[0] == 0
+    before = {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()}
+    code, out, err = run(*call)
+    assert (code, out) == (2, "")
+    assert err == "mmkit: error: fruit holds an exported model; give --force to replace it, or another folder\n"
+    assert {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()} == before
+    assert run(*call, "--force")[0] == 0
+    assert {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()} != before

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
@@ -68,6 +69,20 @@ def test_lists_are_read_back_from_csv_and_bytes_are_refused_in_json(run, model, 
     assert [row["tags"] for row in answered(data.with_name("a.csv"))] == ["x|y", ""]
     code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", "raw")
     assert (code, "JSON lines take no bytes" in err) == (2, True)
+
+
+def test_columns_to_include_may_stand_behind_commas_and_have_them_in_their_names(run, model, data):
+    table = pa.csv.read_csv(data)
+    pa.csv.write_csv(table.append_column("a,b", table["colour"]), "commas.csv")
+    call = ("predict", model, "--data", "commas.csv", "--out", "a.csv", "--force")
+    for given in (
+        ["--include", "a,b", "--include", "weight, colour"],
+        ["--include", "a,b", "--include=weight,colour,"],
+    ):
+        assert run(*call, *given)[0] == 0
+        assert pa.csv.read_csv("a.csv").column_names[1:4] == ["a,b", "weight", "colour"]
+    code, _, err = run(*call, "--include", "weight,color")
+    assert (code, "has no column color; did you mean colour?" in err) == (2, True)
 
 
 def test_what_is_there_is_not_written_over(run, model, data):

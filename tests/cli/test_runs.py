@@ -43,9 +43,18 @@ def listed(out):
 def test_every_run_is_listed_with_its_error_at_the_end(runs, lines):
     code, out, err = runs()
     assert code == 0
-    cells = [line.split("\t") for line in out.splitlines()]
+    titles, *cells = [line.split("\t") for line in out.splitlines()]
     assert [line[-2] for line in cells] == [record["id"][:8] for record in lines[1]]
     assert cells[-1][-1] == "MmkitError: it diverged"
+    assert (titles[0], titles[-2:], len(titles)) == ("fusion", ["id", "error"], 15)
+    assert {len(line) for line in cells} == {15}
+    first = dict(zip(titles, cells[0], strict=True))
+    record = lines[1][0]
+    assert {name: first[name] for name in ("seed", "status", "metric")} == {
+        name: str(record[name]) for name in ("seed", "status", "metric")
+    }
+    assert first["encoders"].split() == [f"{name}={choice}" for name, choice in record["encoders"].items()]
+    assert runs("--status", "ok", "--where", "fusion=sum")[1].splitlines()[0].split("\t") == titles
     assert err.splitlines()[-1] == f"mmkit: {len(lines[1])} runs"
 
 
@@ -72,6 +81,22 @@ def test_runs_are_chosen_by_what_their_records_say(runs, lines, arguments, chose
     code, out, _ = runs("--json", *arguments)
     assert code == 0
     assert listed(out) == [record for record in lines[1] if chosen(record)]
+
+
+@pytest.mark.parametrize(
+    ("where", "said"),
+    [
+        ("fusion=conct", "did you mean concat? Possible: concat, only:left, only:right, sum"),
+        ("train.lr=0.003", "Possible: 0.001, 0.002"),
+        ("still_improving=yes", "Possible: "),
+    ],
+)
+def test_a_value_that_no_run_has_is_said_with_those_that_there_are(runs, where, said):
+    code, out, err = runs("--where", where)
+    assert (code, len(out.splitlines())) == (0, 1)
+    assert err.startswith(f"mmkit: --where: no run has {where}; ")
+    assert said in err.splitlines()[0]
+    assert "no run has" not in runs("--where", "fusion=sum", "--where", "status=failed")[2]
 
 
 @pytest.mark.parametrize(

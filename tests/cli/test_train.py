@@ -1,5 +1,6 @@
 """`mmkit train` from outside: what it prints, what it refuses, and how it ends when it is interrupted."""
 
+import dataclasses
 import json
 import os
 import re
@@ -7,11 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 import mmkit
 import mmkit.cli
+from mmkit.records.record import Record
+from mmkit.report.card import notes
 
 TASK = ["--task", "synthetic-unique:train=48"]
 SMALL = [*TASK, "--fusion", "concat", "--epochs", "1", "--lr", "0.002"]
@@ -43,6 +47,8 @@ def test_it_says_what_the_model_is_worth_and_where_it_is(train, tmp_path):
     record = json.loads((tmp_path / "m" / "record.json").read_text())
     score, (low, high) = record["metrics"]["accuracy"], record["intervals"]["test"]["accuracy"]
     assert re.search(rf"^accuracy % .* {100 * score:.1f} \[{100 * low:.1f}, {100 * high:.1f}\]$", out, re.MULTILINE)
+    assert record["intervals"]["test"].keys() == record["metrics"].keys() - {"auroc_macro"}
+    assert out.startswith("Scores with 95 % intervals over samples (macro AUROC without); those of other seeds may ")
     assert "The model is in m, its card is m/README.md." in out
     assert record["calibrated"] is not None  # unasked
     assert mmkit.load("m").predict([{}])[0]["label"] in {"00", "01", "10", "11"}
@@ -74,6 +80,25 @@ def test_own_data_ends_with_the_command_that_predicts(train, written):
     assert code == 0
     assert "  mmkit predict 'a model' --data NEW --out ANSWERS.parquet" in out
     assert "splits: train 36" in err
+
+
+def test_a_class_that_is_never_said_is_told_with_what_may_help(train, written):
+    rare = {"x": [i % 7 / 8 for i in range(160)], "y": [*["no"] * 15, "rare"] * 10}
+    code, out, _ = train("--data", written(rare, "csv"), "--target", "y", "--epochs", 4, "--lr", 0.01, "--out", "m")
+    assert code == 0
+    (count,) = re.findall(r"^On validation the model never says rare \((\d+) samples?\)\.", out, re.MULTILINE)
+    record = Record.of(json.loads(Path("m/record.json").read_text()), Path("m"))
+    assert record.never == {"rare": int(count)}
+    samples = f"{count} sample{'s' * (count != '1')}"
+    told = f"On validation the model never says rare ({samples}). More epochs may help (--epochs)"
+    equal = ", and classes shown equally often (-o train.sampler=balanced)."
+    assert f"{told}{equal}" in " ".join(out.split())
+    assert f"- {told}" in Path("m/README.md").read_text()
+    balanced = dataclasses.replace(record, run={**record.run, "training": {"sampler": "balanced"}})
+    assert f"{told}." in notes(balanced)
+    assert [one for one in notes(record) if one not in notes(dataclasses.replace(record, never={}))] == [
+        f"{told}{equal}"
+    ]
 
 
 def test_json_has_the_folder_and_the_record(train):

@@ -11,7 +11,7 @@ import torch
 import mmkit
 from mmkit.contract import Samples
 from mmkit.errors import DataError, UnavailableError, UsageError
-from mmkit.explain import gradients
+from mmkit.explain import gradients, words
 from mmkit.explain.explaining import explain
 from mmkit.explain.sample import Sample, differentiable
 from tests.explain.conftest import PATCH, SEGMENT, WORDS, trained
@@ -94,6 +94,17 @@ def test_attributions_inside_sum_to_what_the_input_gains(found):
     for name, one in found.inside.items():
         assert sum(one.values) == pytest.approx(one.gained, abs=0.02 * abs(one.gained) + 1e-4), name
         assert one.gap == pytest.approx(abs(sum(one.values) - one.gained), abs=1e-6)
+
+
+def test_parts_and_being_there_at_all_make_the_contribution_on_every_face(found):
+    told, page = " ".join(str(found).split()), found.html()
+    for one in found.contributions:
+        rest = found.by_presence(one.name)
+        assert sum(found.inside[one.name].values) + rest == pytest.approx(one.value, abs=1e-9)
+        assert found.document()["inside"][one.name]["by_presence"] == rest
+        given, whole = words.change(found, rest), words.change(found, one.value)
+        assert f"by being there at all: {given}, with the parts {whole}" in told
+        assert f"By being there at all it gives {given}, the rest of its contribution of {whole}." in page
 
 
 def test_of_a_number_they_are_gradients_times_distance_where_the_model_is_linear(model, good):

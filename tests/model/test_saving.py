@@ -3,6 +3,7 @@
 import copy
 import functools
 import json
+import re
 import warnings
 
 import pytest
@@ -113,8 +114,15 @@ class TestRefused:
             mmkit.load(folder)
 
     def test_a_folder_that_is_not_there_is_said(self, tmp_path):
-        with pytest.raises(DataError, match="holds no readable model"):
+        with pytest.raises(DataError, match=r"there is no folder .*nowhere$"):
             MultimodalModel.load(tmp_path / "nowhere")
+
+    def test_the_folder_that_was_meant_is_named(self, folder):
+        meant = re.escape(str(folder))
+        with pytest.raises(DataError, match=rf"^there is no folder {meant[:-1]}; did you mean {meant}\?$"):
+            mmkit.load(str(folder)[:-1])
+        with pytest.raises(DataError, match=rf"model of mmkit \(it has no model.json\); did you mean {meant}\?$"):
+            mmkit.load(folder.parent)
 
     @pytest.mark.parametrize("content", [b"", b"\x80\x04K\x01.", None])
     def test_weights_that_are_damaged_a_pickle_or_gone_are_refused(self, folder, content):

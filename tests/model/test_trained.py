@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 
+import pyarrow as pa
 import pytest
 import torch
 
@@ -73,6 +74,8 @@ class TestPredict:
         ("samples", "message"),
         [
             ({"left": None}, "predict takes a list of samples, each a mapping of inputs; got one mapping"),
+            (pa.table({"left": [1]}), r"got a Table: model.answers\(data\) gives the answers to a table"),
+            ("new.csv", r"got a str: model.answers\(data\) gives the answers to a table"),
             (["left"], "sample 0 is a str; expected a mapping of inputs to values"),
             ([{}, None], "sample 1 is a NoneType; expected a mapping"),
         ],
@@ -98,7 +101,7 @@ class TestPredict:
 
     def test_a_value_that_cannot_be_read_is_named_or_counts_as_missing(self, model):
         bad = {**raw()[0], "left": "no series"}
-        with pytest.raises(DataError, match="sample 0, input left: "):
+        with pytest.raises(DataError, match=r'sample 0, input left: .*; on_error="skip" drops such samples'):
             model.predict([bad])
         assert model.predict([bad], on_error="missing") == model.predict([{**bad, "left": None}])
 

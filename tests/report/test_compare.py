@@ -183,6 +183,17 @@ def test_other_data_are_refused_and_the_columns_are_named(suite):
     other = {**DATA, "test": {**DATA["test"], "truth": "other"}}
     with pytest.raises(UsageError, match=r"^A and B are of different data: truth of test differ; "):
         compared(suite("a", *drawn("sum", 0.8)), suite("b", *drawn("sum", 0.8, data=other)))
+    every = {split: {name: f"other {name}" for name in columns} for split, columns in DATA.items()}
+    columns, last = [", ".join(list(DATA["test"])[:-1]), list(DATA["test"])[-1]]
+    with pytest.raises(
+        UsageError, match=rf"^A and B are of different data: {columns} and {last} of all splits differ; "
+    ):
+        compared(suite("k", *drawn("sum", 0.8)), suite("l", *drawn("sum", 0.8, data=every)))
+    style, price = (f"own-data:data=homes.csv,target={name},group=[owner]" for name in ('"style,kg"', "price"))
+    with pytest.raises(
+        UsageError, match=r'^the targets of A and B differ: "style,kg" and price; only runs that predict'
+    ):
+        compared(suite("m", *drawn("sum", 0.8, task=style)), suite("n", *drawn("sum", 0.8, data=every, task=price)))
     unknown = {**DATA, "train": {**DATA["train"], "input a": "unknown 1234"}}
     with pytest.raises(UsageError, match="d in B: input a has no fingerprint"):
         compared(suite("c", *drawn("sum", 0.8)), suite("d", *drawn("sum", 0.8, data=unknown)))

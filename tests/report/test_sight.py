@@ -30,8 +30,9 @@ def test_the_worst_row_says_what_can_be_seen():
     assert first.apart == pytest.approx(0.05)
     assert (first.visible, first.clear) == (0.087, True)
     assert first.sentence() == (
-        "Speed of predictions: each model was timed twice (A/A), and came out 5.0 % from itself at most; differences "
-        "between rows that are smaller than 8.7 % cannot be seen."
+        "Speed of predictions: each model was timed twice (A/A), and came out 5.0 % from itself at most over all "
+        "rounds; single rounds lay further apart, by which differences between rows that are smaller than 8.7 % cannot "
+        "be seen."
     )
     assert second.what == "training steps"
 

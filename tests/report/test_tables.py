@@ -158,3 +158,16 @@ def test_the_document_is_json_and_holds_ranking_verdict_and_records():
     }
     assert found["ranking"][3]["errors"] == ["UsageError: too large"] * 2
     assert (found["schema"], found["verdict"]["single"], len(found["records"])) == (1, "only:written", len(SUITE))
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_seeds_of_the_race_are_marked_beside_fresh_ones(terminal):
+    fresh = [record("sum", seed, 0.9, phase="confirm") for seed in (5, 6)]
+    raced = [record("late", seed, 0.8, phase="search", metrics={}) for seed in (0, 1)]
+    shown = " ".join(printed([*fresh, *raced], terminal=terminal).split())
+    assert "; *: seeds of the race, not fresh ones" in shown
+    lines = printed([*fresh, *raced], terminal=terminal).splitlines()
+    (ours,), (other,) = ([line for line in lines if line.startswith(name)][:1] for name in ("sum", "late"))
+    assert ours.endswith(" 2")
+    assert other.endswith(" 2 *")
+    assert "*" not in printed(raced, terminal=terminal)

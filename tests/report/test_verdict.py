@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from mmkit.records.verdicts import Terms
+from mmkit.report.notes import notes
 from mmkit.report.statistics import compare
 from mmkit.report.summary import rows
 from mmkit.report.values import written
@@ -38,6 +39,15 @@ def test_it_must_beat_every_single_input_and_names_the_nearest():
     assert (found.finding, found.single.fusion, found.singles) == ("above", "only:b", 2)
     assert "scored above every single input: accuracy " in found.sentence()
     assert " of only:b, the nearest of 2; " in found.sentence()
+    low, high = (f"{100 * end:.1f}" for end in (found.low, found.high))
+    told = f"{100 * found.difference:.1f} points better (margin {100 * found.margin:.1f}: "
+    assert told in found.sentence()  # of the difference to the nearest
+    assert f" samples); over the best input, whichever it is, between {low} and {high}." in found.sentence()
+    below = compared(*over_seeds("sum", table(0.7, number=1)), *singles)
+    low, high = (f"{-100 * end:.1f}" for end in (below.high, below.low))
+    assert f" samples); behind the best input, whichever it is, between {low} and {high}." in below.sentence()
+    same = compared(*over_seeds("sum", table(0.851, number=1)), *singles, terms=Terms(same=9))
+    assert "; to the best input, whichever it is, between " in same.sentence()
     near = compared(*over_seeds("sum", table(0.852, number=1)), *singles)
     assert (near.finding, near.single.fusion) == ("unclear", "only:b")
 
@@ -248,3 +258,24 @@ def test_the_document_has_all_of_it():
 
 def test_shares_are_percent_and_others_three_digits():
     assert (written(0.12345, "f1_macro"), written(123.456, "rmse")) == ("12.3", "123")
+
+
+def test_the_best_yardstick_on_validation_stands_beside_the_chosen_fusion_untested():
+    errors = {"metric": "mae", "higher": False}
+    plain, other = (f"yardstick: boosting of {name}" for name in ("table", "words"))
+    found = rows(
+        [
+            *over_seeds("sum", table(6.96, number=1), **errors),
+            *over_seeds("only:a", table(13.5, number=2), **errors),
+            record(plain, 0, 6.5, 9.6, purpose="yardstick", **errors),
+            record(other, 0, 6.1, 9.9, purpose="yardstick", **errors),
+        ]
+    )
+    score = found[0].spread("mae").mean
+    told = (
+        "tuned on validation. The best of them there, boosting of table, has MAE 6.5 on test, sum "
+        f"{score:.3g}; the difference is not tested, as a yardstick is fitted once."
+    )
+    assert notes(found)[0].endswith(told)
+    assert notes(found[:-1])[0].endswith(told)
+    assert notes(found[-1:])[0].endswith("tuned on validation.")

@@ -364,7 +364,7 @@ def test_mistakes_get_one_line(run, folders, tmp_path, token_file):
         taken.listen()
         port = taken.getsockname()[1]
         cases = [
-            ([tmp_path / "nothing"], 4, "holds no readable model"),
+            ([tmp_path / "nothing"], 4, "there is no folder"),
             ([folders["digits"], "--host", "0.0.0.0"], 2, "needs a token"),
             ([folders["digits"], "--host", "no.such.host.invalid", "--token-file", token_file], 2, "cannot listen on"),
             ([folders["digits"], "--port", port], 2, f"port {port}"),

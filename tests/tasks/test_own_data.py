@@ -215,16 +215,25 @@ def test_the_door_of_python_takes_frames_mappings_and_paths(frame, written, tmp_
         assert found.kinds["zip"] == "category"
         assert "group" in repr(found)
     assert mmkit.inspect(table).target is None
+    listed = [dict(zip(table, cells, strict=True)) for cells in zip(*table.values(), strict=True)]
+    one, other = (mmkit.inspect(data, target="label") for data in (listed, table))
+    assert one.identity == other.identity
+    del listed[0]["zip"]
+    assert (
+        mmkit.inspect(listed, target="label").source.columns["zip"][0].as_py() is None
+    )  # a value that is left out is missing
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"data": [1]}, "a mapping of column to sequence; got a list"),
+        ({"data": [1]}, "a mapping of column to sequence or a list of rows, each a mapping; got a list"),
         ({"target": "label"}, "target says something of data"),
         ({"group": "user"}, "group says something of data"),
         ({"task": "digits", "fusions": ["concat"]}, r"bench has no parameter fusions; did you mean fusion\?"),
         ({"data": {"a": ["x"]}, "target": "a", "colums": {}}, "no parameter colums; did you mean columns"),
+        ({"data": {"a": ["x"]}, "target": "a", "epochs": 2}, r'epochs is an option of training; .*={"epochs": 2}'),
+        ({"data": {"a": [*"xyz"] * 9, "b": [*range(27)]}}, r"is to be predicted\? target=COLUMN, one of a, b"),
     ],
 )
 def test_the_door_of_python_says_what_is_wrong(given, said):
