@@ -10,7 +10,7 @@ COMMANDS = {
     "predict": ("--data", FRUIT, "--out", "answers.csv"),
     "evaluate": ("--data", FRUIT),
     "explain": ("--data", FRUIT, "--row", "3", "--no-inside"),
-    "export": ("--format", "pt2", "--out", "exported"),
+    "export": ("--format", "pt2", "--out", "exported", "--force"),
     "push": ("acme/copy",),
 }
 
