@@ -105,7 +105,10 @@ class Verdict:
             parts = [f"No verdict: {self.why}.", f"{on} reached {figures} of {single}, {gain}."]
         elif self.finding == "unclear":
             best = f"the best single input, {single}"
-            parts = [f"{on} cannot be told from {best}: {figures}, {gain} ({self._margin}).", self._sight]
+            # Of several inputs another may be the best one: a margin to the nearest alone does not make it "below".
+            beyond = self.margin is not None and abs(self.difference) > self.margin
+            to_best = f"; over the best input, whichever it is, {self._between}" if beyond else ""
+            parts = [f"{on} cannot be told from {best}: {figures}, {gain} ({self._margin}){to_best}.", self._sight]
         else:
             better = "beats" if self.protocol == "full" else "scored above"
             result = {

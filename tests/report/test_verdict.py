@@ -50,6 +50,18 @@ def test_it_must_beat_every_single_input_and_names_the_nearest():
     assert "; to the best input, whichever it is, between " in same.sentence()
     near = compared(*over_seeds("sum", table(0.852, number=1)), *singles)
     assert (near.finding, near.single.fusion) == ("unclear", "only:b")
+    assert "whichever it is" not in near.sentence()
+
+
+def test_what_lies_beyond_the_margin_of_the_nearest_input_alone_is_unclear_and_says_why():
+    """Which of several inputs is the best one is not known, so the interval to the best is wider."""
+    singles = [*over_seeds("only:a", table(0.8, number=2)), *over_seeds("only:b", table(0.85, number=3))]
+    found = compared(*over_seeds("sum", table(0.836, number=1)), *singles)
+    assert found.finding == "unclear"
+    assert found.low < found.difference < -found.margin < 0 < found.high
+    worse, better = f"{-100 * found.low:.1f}", f"{100 * found.high:.1f}"
+    told = f" samples); over the best input, whichever it is, between {worse} worse and {better} better. 200 samples"
+    assert told in found.sentence()
 
 
 def test_the_full_protocol_says_beats():
