@@ -57,7 +57,7 @@ ONLY = {"report": ("errors", "titles", "records", "report")}
 # The face gives names of all floors, by text and when asked; `python -m mmkit` is the door.
 ROOF = {"mmkit", "mmkit.__main__"}
 # A saved model is the face of what is done with it: it loads these floors by name, when it is asked.
-DOORS = {("mmkit.model.trained", "explain"), ("mmkit.model.trained", "sharing")}
+DOORS = {("mmkit.model.trained", floor) for floor in ("experiments", "explain", "sharing")}
 # Of the standard library: what a start does without, and what not every system has.
 LATE = {"fcntl", "importlib", "json", "tomllib", "traceback"}
 
