@@ -61,6 +61,14 @@ class Collected(Protocol):
         ...
 
 
+OVER_CLASSES = ("balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
+"""Metrics of classes that are means over them."""
+
+
+def _undefined() -> None:
+    return None
+
+
 class OfClasses:
     """Of classes: of each sample its class, the predicted one, and the log loss.
 
@@ -96,9 +104,15 @@ class OfClasses:
         return self._of(label, predicted, loss) | areas
 
     def resampled(self, index: Tensor) -> Measures:
-        """Each metric of the samples at some places, but for areas under curves."""
+        """Each metric of the samples at some places, but for areas under curves.
+
+        A mean over classes is not defined where one of them is not drawn: without a rare class that nobody finds, it
+        would be perfect.
+        """
         label, predicted, loss = torch.cat(self._label), torch.cat(self._predicted), torch.cat(self._loss)
-        return self._of(label[index], predicted[index], loss[index])
+        found = self._of(label[index], predicted[index], loss[index])
+        some, all_ = (of.bincount(minlength=self.size) > 0 for of in (label[index], label))
+        return found if some.equal(all_) else {**found, **dict.fromkeys(OVER_CLASSES, _undefined)}
 
     def _of(self, label: Tensor, predicted: Tensor, loss: Tensor) -> Measures:
         support = label.bincount(minlength=self.size)

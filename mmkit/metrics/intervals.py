@@ -44,7 +44,7 @@ class Resampled(Protocol):
 
 
 def intervals(measured: Resampled, groups: Sequence[Sequence[Any]] = ()) -> dict[str, tuple[float, float]]:
-    """The 95 % interval of each metric that can be computed again, and is defined on nearly all draws.
+    """The 95 % interval of each metric that can be computed again, is defined on nearly all draws, and differs there.
 
     Args:
         measured: the metrics.
@@ -70,7 +70,9 @@ def drawn_anew(
     measure: Callable[[Tensor], Mapping[str, float | None]],
     groups: Sequence[Sequence[Any]] = (),
 ) -> dict[str, list[float]]:
-    """Each metric of R draws; one that is not defined in more than a twentieth of them is left out.
+    """Each metric of R draws, but for one that is not defined in more than a twentieth of them, or the same in all.
+
+    That no draw differs does not say that other samples would not.
 
     Args:
         count: N.
@@ -86,7 +88,8 @@ def drawn_anew(
         index = _drawn(count, factors, generator)
         for name, value in measure(index).items() if len(index) else ():  # crossing factors may draw no sample
             found.setdefault(name, []).extend([] if value is None else [value])
-    return {name: values for name, values in found.items() if len(values) >= draws * 0.95}
+    told = {name: values for name, values in found.items() if len(values) >= draws * 0.95}
+    return {name: values for name, values in told.items() if min(values) < max(values)}
 
 
 def _drawn(count: int, factors: Sequence[Tensor], generator: Generator) -> Tensor:

@@ -61,6 +61,34 @@ def test_of_one_sample_there_is_none():
     assert intervals(of_classes([True])) == {}
 
 
+def of_two(rare, found, count=33):
+    """Metrics of two classes: the first `rare` samples are of the one, of which the first `found` are found."""
+    label = torch.zeros(count, dtype=torch.long)
+    label[:rare] = 1
+    predicted = torch.zeros(count, dtype=torch.long)
+    predicted[:found] = 1
+    metrics = metrics_of(Target("classes", 2, ("no", "yes")))
+    probabilities = 0.8 * torch.nn.functional.one_hot(predicted, 2) + 0.1
+    metrics.update({"probabilities": probabilities}, {"label": label, "mask": torch.ones(count, dtype=torch.bool)})
+    return metrics
+
+
+def test_a_draw_without_the_rare_class_is_no_perfect_one():
+    """With 3 samples of 33 one in 23 draws has none of them, and the mean over the classes that it has would be 1."""
+    some = intervals(of_two(3, 1))["balanced_accuracy"]
+    assert some == (0.5, 1.0)  # of those that are drawn, none to all are found
+    none = intervals(of_two(3, 0))
+    assert not {"balanced_accuracy", "f1_macro", "recall_macro"} & {
+        name for name, (_, high) in none.items() if high > 0.5
+    }
+    assert "balanced_accuracy" not in none  # it is a half in every draw, which says nothing of other samples
+    assert not {"balanced_accuracy", "f1_macro"} & intervals(of_two(2, 1)).keys()  # too few draws have both
+
+
+def test_of_what_no_draw_changes_there_is_none():
+    assert "accuracy" not in intervals(of_classes([True] * 50))
+
+
 def grouped(seed, groups=20, each=25, spread=0.2):
     """Whether samples are right, whose groups differ in how often they are, and the label of each one's group."""
     rng = np.random.default_rng(seed)
