@@ -5,7 +5,6 @@ Arrow files and what `datasets` saved are mapped, and cost no memory; all else i
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from mmkit.sources.kept import kept
 from mmkit.sources.memory import PREFIX, Column, held
 from mmkit.sources.shards import files_of, is_pattern
 from mmkit.sources.tars import KEY, is_tar, read_tars
+from mmkit.system.files import meant
 
 __all__ = ["Column", "Source", "read", "stamp"]
 
@@ -94,7 +94,7 @@ def read(
             _fits(path)
             table, made = read_folder(path, media, outside=outside, labelled=labelled)
     elif not _is(path, Path.exists) and not is_pattern(data):
-        raise DataError(f"there is no file or folder {data!r:.300}{_meant(path)}")
+        raise DataError(f"there is no file or folder {data!r:.300}{meant(path)}")
     else:
         several = [path] if _is(path, Path.exists) else files_of(data)
         folder = several[0].parent
@@ -176,15 +176,6 @@ def _checked(source: Source) -> Source:
     if not source.rows:
         raise DataError(f"{source.name} has no row; its columns are {', '.join(source.columns)}")
     return source
-
-
-def _meant(path: Path) -> str:
-    if "\0" in str(path) or not _is(path.parent, Path.is_dir):
-        return ""
-    # By their stems: an extension that they share would make any two names alike.
-    stems = {one.stem: one.name for one in sorted(path.parent.iterdir(), key=lambda one: one.suffix == path.suffix)}
-    close = difflib.get_close_matches(path.stem, stems, n=1)
-    return f"; did you mean {path.with_name(stems[close[0]])}?" if close else ""
 
 
 def _tars_in(folder: Path, *, outside: bool) -> list[Path]:

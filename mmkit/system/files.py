@@ -32,8 +32,10 @@ def at_home(path: Path | str) -> Path:
 def meant(path: Path) -> str:
     """The end of a message about what is not there: what has nearly that name beside it; empty without."""
     with contextlib.suppress(OSError, ValueError):
-        close = difflib.get_close_matches(path.name, [one.name for one in path.parent.iterdir()], n=1)
-        return f"; did you mean {path.with_name(close[0])}?" if close else ""
+        # By their stems: an extension that they share would make any two names alike.
+        stems = {one.stem: one.name for one in sorted(path.parent.iterdir(), key=lambda one: one.suffix == path.suffix)}
+        close = difflib.get_close_matches(path.stem, stems, n=1)
+        return f"; did you mean {path.with_name(stems[close[0]])}?" if close else ""
     return ""
 
 
