@@ -94,14 +94,16 @@ def score_rows(record: Record) -> list[tuple[str, str, str]]:
 
 
 def scores_title(record: Record) -> str:
-    """What stands above the scores, with the metrics that have no interval."""
+    """What stands above the scores, with the metrics that have no interval, or alone have one."""
     scores, known = (
         (record.metrics, record.intervals.get("test", {}))
         if record.metrics
         else (record.validation, record.intervals.get("validation", {}))
     )
-    bare = [title_of(name) for name, value in scores.items() if value is not None and name not in known]
-    but = f" ({', '.join(bare)} without)" if bare else ""
+    given = [name for name, value in scores.items() if value is not None]
+    bare = [title_of(name) for name in given if name not in known]
+    few = [title_of(name) for name in given if name in known]
+    but = f" ({', '.join(few)} alone)" if len(few) < len(bare) else f" ({', '.join(bare)} without)" if bare else ""
     over = f"with 95 % intervals over {_drawn(record)}{but}" if known else "without intervals"
     return f"Scores {over}; those of other seeds may differ more"
 

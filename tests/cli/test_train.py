@@ -15,7 +15,7 @@ import pytest
 import mmkit
 import mmkit.cli
 from mmkit.records.record import Record
-from mmkit.report.card import notes
+from mmkit.report.card import notes, scores_title
 
 TASK = ["--task", "synthetic-unique:train=48"]
 SMALL = [*TASK, "--fusion", "concat", "--epochs", "1", "--lr", "0.002"]
@@ -49,6 +49,9 @@ def test_it_says_what_the_model_is_worth_and_where_it_is(train, tmp_path):
     assert re.search(rf"^accuracy % .* {100 * score:.1f} \[{100 * low:.1f}, {100 * high:.1f}\]$", out, re.MULTILINE)
     assert record["intervals"]["test"].keys() == record["metrics"].keys() - {"auroc_macro"}
     assert out.startswith("Scores with 95 % intervals over samples (macro AUROC without); those of other seeds may ")
+    alone = {"test": {"log_loss": record["intervals"]["test"]["log_loss"]}}
+    perfect = dataclasses.replace(Record.of(record, Path("m/record.json")), intervals=alone)
+    assert scores_title(perfect).startswith("Scores with 95 % intervals over samples (log loss alone); ")
     assert "The model is in m, its card is m/README.md." in out
     assert record["calibrated"] is not None  # unasked
     assert mmkit.load("m").predict([{}])[0]["label"] in {"00", "01", "10", "11"}

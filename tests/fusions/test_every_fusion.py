@@ -360,7 +360,8 @@ def test_compiles_whole(build, alike):
 def test_exports_with_any_batch(build, alike):
     fusion = build(alike.widths).eval()
     batch = torch.export.Dim("batch", min=2)
-    axes = {n: [{0: batch}] * (2 if f.pooled is None else 3) + [{}, {}] for n, f in alike.features.items()}
+    # What the fields of Features are: tensors, then penalties, details, inner without any.
+    axes = {n: [{0: batch}] * (2 if f.pooled is None else 3) + [{}, {}, {}] for n, f in alike.features.items()}
     program = torch.export.export(fusion, (alike.features,), dynamic_shapes=(axes,))
     half = {n: _rows(f, slice(None, None, 2)) for n, f in alike.features.items()}
     _close(program.module()(half), fusion(half))
