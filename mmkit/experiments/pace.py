@@ -37,6 +37,8 @@ from mmkit.training.state import snapshot
 
 CALLS = 5
 """Timed calls of each part, after a first one that warms up."""
+MANY = 10
+"""Combinations from which two calls are enough: what is asked for is the time of them all."""
 DOUBLED = 20 * 64
 """The calls of `INFERENCE_BATCH` samples that a sweep over sizes up to 2,048 is worth, twenty rounds of each."""
 LONG = 0.5
@@ -146,6 +148,8 @@ def paces(
     began, wall, making = clock(), time.perf_counter(), 0.0
     metric = getattr(splits.task, "epoch_metric", splits.task.metric)
     encode: dict[tuple[str, str], float] = {}
+    scoring: dict[str, tuple[float, float]] = {}
+    calls = CALLS if len(combinations) < MANY else 2
     features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     for key, combination in combinations.items():
         shared.progress.stage(f"pace of {combination.label}")
@@ -155,7 +159,7 @@ def paces(
                 at = clock()
                 subject = splits.own().retry_without_rejected(make)
                 making += clock() - at
-                found[key] = _pace(subject, combination, training, settings, metric, encode)
+                found[key] = _pace(subject, combination, training, settings, metric, calls, encode, scoring)
         except (MmkitError, RuntimeError, ValueError):
             continue  # its runs will fail in the same way and record the reason
     took = clock() - began
@@ -169,10 +173,16 @@ def _pace(
     training: Training,
     settings: Settings,
     metric: str,
+    calls: int,
     encode: dict[tuple[str, str], float],
+    scoring: dict[str, tuple[float, float]],
 ) -> Pace:
-    """The pace of one; the seconds of a sample in each frozen encoder are added to `encode`, once for all of them."""
-    timed = partial(seconds_of, device=settings.device)
+    """The pace of one.
+
+    Once for all of them, the seconds of a sample in each frozen encoder are added to `encode`, and to `scoring` those
+    of the metrics of what each head says.
+    """
+    timed = partial(seconds_of, device=settings.device, calls=calls)
     encoders: dict[str, FrozenEncoder] = {}
     subject.module.eval()
     for name, slot in zip(subject.frozen, subject.encoders(encoders), strict=True):
@@ -180,7 +190,10 @@ def _pace(
         if key not in encode:  # warm from the samples that the subject has encoded
             encode[key] = timed(encoders[slot].encode, calls=0) / INFERENCE_BATCH
     predict = Batches.of(1, timed(subject.predict_one), INFERENCE_BATCH, timed(subject.predict))
-    epoch, metrics = _measuring(subject, metric, settings, predict)
+    head = str(combination.head)
+    if head not in scoring:
+        scoring[head] = _scoring(subject, metric, settings, predict)
+    (one, every), kept = scoring[head], timed(lambda: snapshot(subject.step))
     subject.step.train()
     size, few = training.batch_size, min(FEW, training.batch_size)
     small = timed(subject.make_few) + timed(subject.train_few)
@@ -189,11 +202,11 @@ def _pace(
     share = subject.transforming / len(combination.encoders)
     keys = [(name, str(choice)) for name, choice in combination.encoders.items()]
     once = {key: share + encode.get(key, 0.0) for key in keys}
-    return Pace(subject.building, epoch, metrics, train, predict, probe, once)
+    return Pace(subject.building, one + kept, every, train, predict, probe, once)
 
 
-def _measuring(subject: Subject, metric: str, settings: Settings, predict: Batches) -> tuple[float, float]:
-    """What scoring takes beside predicting, and keeping the weights: at the end of an epoch, and of a split in the end.
+def _scoring(subject: Subject, metric: str, settings: Settings, predict: Batches) -> tuple[float, float]:
+    """What the metric of an epoch takes beside predicting, and what all take.
 
     Of texts, which are generated to be measured, the last is not tried.
     """
@@ -214,12 +227,10 @@ def _measuring(subject: Subject, metric: str, settings: Settings, predict: Batch
         return call
 
     batches = predict.seconds(1, size)
-    kept = seconds_of(lambda: snapshot(subject.step), device=settings.device)
-    score = seconds_of(measured([metric]), device=settings.device)
-    epoch = max(0.0, score - batches) + kept
+    one = max(0.0, seconds_of(measured([metric]), device=settings.device) - batches)
     if not measured_as_tensors(subject.transform.target().kind):
-        return epoch, epoch
-    return epoch, max(0.0, seconds_of(measured(None), device=settings.device) - batches)
+        return one, one
+    return one, max(0.0, seconds_of(measured(None), device=settings.device) - batches)
 
 
 def seconds_of(call: Call, *, device: torch.device | str, calls: int = CALLS) -> float:
