@@ -12,7 +12,7 @@ import typer
 
 from mmkit.cli.process import prepare
 from mmkit.cli.results import print_json
-from mmkit.cli.saved_model import Device, Files, Folder, Outside, Rows, Threads, folder_of, load
+from mmkit.cli.saved_model import Decimal, Device, Files, Folder, Outside, Rows, Threads, folder_of, load
 from mmkit.cli.setting import catalog
 from mmkit.errors import UsageError
 from mmkit.explain.explaining import explain_rows
@@ -53,6 +53,7 @@ def explain(
     threads: Threads = None,
     files: Files = None,
     outside: Outside = False,
+    decimal: Decimal = None,
     force: Annotated[bool, typer.Option("--force", help="Replace FILE.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document.")] = False,
 ) -> None:
@@ -69,8 +70,17 @@ def explain(
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     with redirect_stdout(sys.stderr):
-        asked = explain_rows(loaded, stream, numbers, output=name, parts=inside, on_error=on_error)  # type: ignore[arg-type]  # checked there
-        found = list(asked)
+        found = list(
+            explain_rows(
+                loaded,
+                stream,
+                numbers,
+                output=name,
+                parts=inside,
+                on_error=on_error,  # type: ignore[arg-type]  # checked there
+                decimal=decimal,
+            )
+        )
     if as_json:
         about = {"model": str(model), "digest": digest_of(at_home(model)), "data": stream.name}
         print_json({**about, "explanations": [one.document() for one in found]})

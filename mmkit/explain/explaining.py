@@ -17,6 +17,7 @@ from mmkit.explain.sample import Sample
 from mmkit.explain.shapley import shapley
 from mmkit.model.table_rows import layout_of, rows_of
 from mmkit.model.trained import MultimodalModel
+from mmkit.sources.layout import Layout
 from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError
 from mmkit.system.state import own_state
@@ -59,6 +60,7 @@ def explain_rows(
     output: str | None = None,
     parts: bool = True,
     on_error: OnError = "fail",
+    decimal: str | None = None,
 ) -> Iterator[Explanation]:
     """Explanations of rows of a table, in the order of the table.
 
@@ -69,6 +71,7 @@ def explain_rows(
         output: as in `explain`.
         parts: likewise.
         on_error: what to do with a value that cannot be read: "fail", or "missing" to take it as missing.
+        decimal: the sign of fractions in strings of the table, "point" or "comma"; None is that of training.
 
     Raises:
         UsageError: there is no such row, the model has no such output, or none that can be explained.
@@ -78,7 +81,7 @@ def explain_rows(
     _check(model, output, parts=parts)
     if on_error == "skip":
         raise UsageError("explain shows the rows that are asked for: --on-error is fail or missing; got skip")
-    layout = layout_of(model)
+    layout = layout_of(model, decimal)
     wanted, seen = sorted(set(rows)), 0
     if wanted and wanted[0] < 0:
         raise UsageError(f"rows are counted from 0; got {wanted[0]}")
@@ -88,7 +91,7 @@ def explain_rows(
         seen = piece.start + piece.rows
         while wanted and wanted[0] < seen:
             row = wanted.pop(0)
-            yield _row(model, stream, piece, row, output, parts=parts, on_error=on_error)
+            yield _row(model, layout, stream, piece, row, output, parts=parts, on_error=on_error)
         if not wanted:
             return
     raise UsageError(f"{stream.name} has {counted(seen, 'row')}, 0 to {seen - 1}; there is no row {wanted[0]}")
@@ -97,6 +100,7 @@ def explain_rows(
 @own_state()
 def _row(
     model: MultimodalModel,
+    layout: Layout,
     stream: Stream,
     piece: Piece,
     row: int,
@@ -107,7 +111,7 @@ def _row(
 ) -> Explanation:
     at = row - piece.start
     alone = Piece(row, {name: column[at : at + 1] for name, column in piece.columns.items()})
-    read = rows_of(model, layout_of(model), stream, alone, on_error).read
+    read = rows_of(model, layout, stream, alone, on_error).read
     return _explained(model, _values(model, read.samples, 0), f"row {row} of {stream.name}", output, row, parts=parts)
 
 

@@ -25,9 +25,6 @@ from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError, Settings
 from mmkit.system.state import own_state
 
-DECIMALS = ("point", "comma")
-"""What numbers that are strings have before their fractions."""
-
 ROW = "row"
 """The column with the number of a row, where the table has none that names it."""
 
@@ -52,8 +49,6 @@ class Asked:
         Settings("cpu", on_error=self.on_error)  # checked there
         if self.batch_size < 1:
             raise UsageError(f"batch_size is 1 or more; got {self.batch_size}")
-        if self.decimal not in {None, *DECIMALS}:
-            raise UsageError(f"decimal is {' or '.join(DECIMALS)}; got {self.decimal!r}")
 
 
 class Answered(NamedTuple):

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from mmkit.errors import DataError
+from mmkit.errors import DataError, UsageError
 from mmkit.sources import tabular
 from mmkit.sources.columns import Array, Cells, Objects, Rows, Store
 from mmkit.sources.inputs import Input, store_of
@@ -74,9 +74,15 @@ class Layout:
         return Layout(found, document["columns"], document["target"], document["id"])
 
     def with_decimal(self, decimal: str | None) -> Layout:
-        """The layout of a table that writes fractions with a "point" or a "comma"; None is as in training."""
+        """The layout of a table that writes fractions with a "point" or a "comma"; None is as in training.
+
+        Raises:
+            UsageError: `decimal` is something else.
+        """
         if decimal is None:
             return self
+        if decimal not in {"point", "comma"}:
+            raise UsageError(f"decimal is point or comma; got {decimal!r}")
         columns = {name: tabular.with_decimal(one, decimal) for name, one in self.columns.items()}
         target = self.target
         if target is not None:

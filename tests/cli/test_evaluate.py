@@ -278,9 +278,15 @@ def test_a_table_that_writes_points_is_measured_and_answered_as_one_with_commas(
     assert documents[0]["metrics"] == documents[1]["metrics"]
     assert documents[1]["known"]["of"]["train"] == 36
     code, _, err = run("predict", commas / "model", *points[:2], "--out", "a.csv")
-    assert code == 4
-    assert "column weight: '0.5' is not a number" in err
-    assert "--decimal point reads numbers with decimal points; --on-error missing" in err
+    hint = "--decimal point reads numbers with decimal points; --on-error missing"
+    assert (code, "column weight: '0.5' is not a number" in err, hint in err) == (4, True, True)
+    code, _, err = run("explain", commas / "model", *points[:2], "--row", 0)
+    assert (code, hint in err) == (4, True)
+    told = [
+        json.loads(run("explain", commas / "model", *given, "--row", 0, "--json")[1])["explanations"][0]["output"]
+        for given in (("--data", commas / "commas.csv"), points)
+    ]
+    assert told[0] == told[1]
     assert run("predict", commas / "model", "--data", commas / "commas.csv", "--out", "a.csv")[0] == 0
     assert run("predict", commas / "model", *points, "--out", "b.csv")[0] == 0
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
