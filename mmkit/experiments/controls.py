@@ -5,18 +5,12 @@ values of other samples in a share of them: noise that any modality can have, an
 the input is used at all. The contribution of an input is its Shapley value: what it adds to the inputs that are there,
 averaged over all orders in which inputs can come. The contributions of all add up to what the model reaches beyond its
 answers without any input.
-
-Shapley, "A Value for n-Person Games", 1953, https://doi.org/10.1515/9781400881970-018. Sampled orders: Castro, Gomez
-and Tejada, "Polynomial calculation of the Shapley value based on sampling", Computers & Operations Research 2009,
-https://doi.org/10.1016/j.cor.2008.04.004.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-import random
-import statistics
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -24,14 +18,13 @@ from torch import Generator
 
 from mmkit.data.dataset import Dataset
 from mmkit.data.displaced import displaced, without
+from mmkit.explain.shapley import Kept, shapley
 from mmkit.records.controls import Contribution, Controls, Noise, Subset
 
 SHARES = (0.1, 0.25, 0.5, 0.75, 1.0)
 """The shares of samples that get another sample's value."""
-EXACT = 5
-"""The most inputs of which all subsets are measured: 32."""
 ORDERS = 24
-"""The number of orders that are drawn where there are more inputs."""
+"""The number of orders that are drawn where there are more than `EXACT` inputs, each beside its reverse."""
 
 Score = Callable[[Dataset], float | None]
 """The metric that ranks combinations on a split; None where it is not defined."""
@@ -78,26 +71,15 @@ class _Subsets:
 
 def _contributions(subsets: _Subsets, names: tuple[str, ...]) -> list[Contribution]:
     """The Shapley value of each input; none where a score is not defined."""
-    exact = len(names) <= EXACT
-    if exact:
-        orders = list(itertools.permutations(names))
-    else:
-        drawn = random.Random(0)  # noqa: S311 (no secret)
-        orders = [tuple(drawn.sample(names, len(names))) for _ in range(ORDERS)]
-    steps: dict[str, list[float]] = {name: [] for name in names}
-    for order in orders:
-        before = subsets.score(())
-        for count, name in enumerate(order, 1):
-            after = subsets.score(order[:count])
-            if before is None or after is None:
-                return []
-            steps[name].append(after - before)
-            before = after
-    error = 0.0 if exact else 1 / math.sqrt(len(orders))
-    return [
-        Contribution(name, statistics.fmean(each), error * statistics.stdev(each) if error else 0.0)
-        for name, each in steps.items()
-    ]
+
+    def worth(kept: Kept) -> list[float]:
+        scores = [subsets.score(itertools.compress(names, one)) for one in kept.tolist()]
+        return [math.nan if score is None else score for score in scores]
+
+    found = shapley(len(names), worth, pairs=ORDERS // 2)
+    if any(map(math.isnan, found.values)):
+        return []
+    return list(map(Contribution, names, found.values, found.errors or [0.0] * len(names)))
 
 
 def _noisy(data: Dataset, name: str, share: float) -> Dataset:

@@ -15,12 +15,13 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from mmkit.experiments.controls import EXACT, ORDERS, SHARES
+from mmkit.experiments.controls import ORDERS, SHARES
 from mmkit.experiments.identity import SPLITS
 from mmkit.experiments.pace import Batches, Pace, paces
 from mmkit.experiments.parts import Part
 from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
+from mmkit.explain.shapley import EXACT
 from mmkit.features.sharing import Shared
 from mmkit.model.combination import Combination
 from mmkit.records.record import Purpose

@@ -15,9 +15,10 @@ from mmkit.contract import Features
 from mmkit.data.dataset import Dataset
 from mmkit.data.displaced import Absent, Displaced
 from mmkit.experiments.beside import Beside
-from mmkit.experiments.controls import EXACT, SHARES, controls
+from mmkit.experiments.controls import SHARES, controls
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
+from mmkit.explain.shapley import EXACT
 from mmkit.records.record import Record
 from mmkit.registry.catalog import installed
 
