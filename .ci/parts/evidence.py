@@ -23,9 +23,10 @@ def evidence() -> str:
         ("Tasks", _tasks(tasks)),
         ("Families", _families(tasks)),
         ("Fusions", _fusions(tasks)),
-        ("Fusions, where an input is missing", _missing(tasks)),
+        ("Fusions, where an input is missing", _missing(tasks, _plain(tasks))),
         ("Objectives", _beside(tasks, "objective")),
         ("Balance methods", _beside(tasks, "balance")),
+        ("Objectives and balance methods, where an input is missing", _missing(tasks, _with_others(tasks))),
     )
     return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts)
 
@@ -87,30 +88,45 @@ def _arrow(beyond: Mapping[str, Any]) -> str:
     return " ↑" if beyond["difference"] > 0 else " ↓"
 
 
-def _missing(tasks: Mapping[str, Any]) -> str:
+def _missing(tasks: Mapping[str, Any], rows_of: Mapping[str, list[Any]]) -> str:
     inputs = {name: sorted(one["encoders"]) for name, one in tasks.items()}
     lines = []
-    for fusion, rows in _plain(tasks).items():
+    for name, rows in rows_of.items():
         if any(row and row["missing"] for row in rows):
             cells = []
             for row, names in zip(rows, inputs.values(), strict=True):
                 found = row["missing"] if row else {}
                 cells += [f"{100 * found[name]:.1f}" if name in found else "-" for name in names]
-            lines.append((f"`{fusion}`", *cells))
-    return table(("fusion", *(f"{task}, no {name}" for task, names in inputs.items() for name in names)), lines)
+            lines.append((f"`{name}`", *cells))
+    return table(("", *(f"{task}, no {name}" for task, names in inputs.items() for name in names)), lines)
+
+
+def _with_others(tasks: Mapping[str, Any]) -> dict[str, list[Any]]:
+    """The rows of fusions with an objective or a balance method, behind those of the fusion alone."""
+    kinds = ("fusion", "objective", "balance")
+    found: dict[tuple[str, int, str], list[Any]] = {}
+    for place, one in enumerate(tasks.values()):
+        bases = {row["fusion"] for row in one["rows"] if row["kind"] in kinds[1:]}
+        for row in one["rows"]:
+            if row["kind"] in kinds and row["fusion"] in bases:
+                key = row["fusion"], kinds.index(row["kind"]), "" if row["kind"] == "fusion" else _other(row)
+                found.setdefault(key, [None] * len(tasks))[place] = row
+    return {f"{fusion} + {other}" if other else fusion: found[fusion, at, other] for fusion, at, other in sorted(found)}
+
+
+def _other(row: Mapping[str, Any]) -> str:
+    return row["balance"] or ", ".join(row["objectives"])
 
 
 def _beside(tasks: Mapping[str, Any], kind: str) -> str:
     """What an objective or a balance method adds to a fusion."""
     found: dict[str, dict[tuple[str, str], str]] = {}
-    heads = {}
     for task, one in tasks.items():
         for row in one["rows"]:
             if row["kind"] == kind:
                 beyond = row["beyond"]
-                name = row["balance"] or ", ".join(row["objectives"])
                 shown = f"{100 * beyond['difference']:+.1f} ± {100 * beyond['margin']:.1f}{_arrow(beyond)}"
-                found.setdefault(name, {})[task, row["fusion"]] = shown
-                heads[task, row["fusion"]] = f"{task}, {row['fusion']}"
+                found.setdefault(_other(row), {})[task, row["fusion"]] = shown
+    heads = sorted({key for cells in found.values() for key in cells})
     lines = [(f"`{name}`", *(cells.get(key, "-") for key in heads)) for name, cells in sorted(found.items())]
-    return table(("", *heads.values()), lines) if lines else "Not measured yet."
+    return table(("", *map(", ".join, heads)), lines) if lines else "Not measured yet."
