@@ -1,4 +1,4 @@
-"""What every fusion, objective and balance method gives on the tasks that are there: five fresh seeds of each on test.
+"""What every method gives on the tasks that are there, fusions, objectives, balance methods: five fresh seeds on test.
 
     python benchmarks/evidence.py TASK FOLDER --record
     python benchmarks/evidence.py TASK FOLDER [--seeds 5] [--fusion NAME ...]
@@ -7,12 +7,12 @@ TASK is a task of `list-plugins`, with its options; clipart takes frozen Efficie
 does, with what that needs. Each combination gets the learning rate that is best on validation with a seed of its own,
 where the task does not name one, then fresh seeds that choose nothing and read test. Each run is noted in
 FOLDER/TASK, so that the same command goes on behind it. What was found, `evidence.json` there, with `--record`
-`records/evidence/TASK.json`, is written when the fusions are done, and again with each objective and with the balance
-methods.
+`records/evidence/TASK.json`, is written when the fusions are done, and again with each objective, with the balance
+methods, and with each way of training for missing inputs.
 
-A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, in a
-model that was trained with all; and how far it lies beyond another row, fusions beyond `concat`, and a fusion with an
-objective or a balance method beyond itself without: with the margin of the verdict, over seeds and samples (95 %, for
+A row says of its test scores: the mean and each seed; what remains where an input is missing in every sample, though
+none was in the data of its training; and how far it lies beyond another row, fusions beyond `concat`, and a fusion with
+something else beyond itself without: with the margin of the verdict, over seeds and samples (95 %, for
 one comparison: of forty rows two may lie outside by chance). `level_with_the_best` are the rows that cannot be told
 from the best of all, by the rule of the tables of `bench`, which counts how many are compared.
 """
@@ -57,12 +57,18 @@ from mmkit.system.settings import Settings
 
 RECORDS = Path(__file__).parent / "records" / "evidence"
 BASES = ("concat", "attention")
-"""The fusions with which objectives and balance methods are tried."""
+"""The fusions with which objectives, balance methods and ways of training are tried."""
+ABSENT: tuple[dict[str, Any], ...] = (
+    {"missing": "token"},
+    {"modality_dropout": 0.2},
+    {"missing": "token", "modality_dropout": 0.2},
+)
+"""Ways of training for inputs that may be missing, as `-o train.KEY=VALUE` of the command line."""
 REFERENCE = "concat"
 
 
 def plans(catalog: Catalog, task: str, encoders: dict[str, list[str]], fusions: Sequence[str]) -> Iterator[Plan]:
-    """The plans of a task: all fusions and every single input; then objectives and balance methods by two fusions."""
+    """The plans of a task: all fusions and every single input; then what else there is with two fusions."""
     common: dict[str, Any] = {"task": task, "encoders": encoders, "settings": Settings("cpu")}
     yield plan(catalog, fusions=[*dict.fromkeys([REFERENCE, *fusions])] if fusions else ["all"], **common)
     if not fusions:
@@ -72,6 +78,8 @@ def plans(catalog: Catalog, task: str, encoders: dict[str, list[str]], fusions: 
                 yield plan(catalog, fusions=BASES, objectives=[entry.name], baselines=False, **common)
         if not encoders:  # else they are frozen, and there is nothing to balance
             yield plan(catalog, fusions=BASES, balances=["all"], baselines=False, **common)
+        for way in ABSENT:
+            yield plan(catalog, fusions=BASES, training=way, baselines=False, **common)
 
 
 class Folder:
@@ -139,11 +147,29 @@ def missing(row: Row) -> dict[str, float]:
     return {name: statistics.fmean(values) for name, values in found.items() if values}
 
 
+def absence(record: Record) -> dict[str, Any]:
+    """How it was trained for inputs that may be missing; empty where it was not."""
+    training = record.run["training"]
+    plain = {"missing": "neutral", "modality_dropout": 0.0}
+    return {key: training[key] for key, default in plain.items() if training[key] != default}
+
+
+def rows_of(records: Sequence[Record]) -> list[Row]:
+    """A row for each combination and way of training."""
+    ways: dict[tuple[Any, ...], list[Record]] = {}
+    for record in records:
+        ways.setdefault(tuple(absence(record).items()), []).append(record)
+    return [row for one in ways.values() for row in rows(one)]
+
+
 def figures(row: Row, bare: Mapping[str, Row], folder: Folder, *, level: bool) -> dict[str, Any]:
-    """A row of the record; `bare` are the fusions without an objective or a balance method, by name."""
+    """A row of the record; `bare` are the fusions with nothing beside, by name."""
     fusion, _, balance = row.fusion.partition(" + ")
     entry = folder.catalog.named(fusion.partition(":")[0], "fusion") if not row.alone else ()
-    kind = "balance" if balance else "objective" if row.objectives and fusion in BASES else "fusion"
+    way = absence(row.records[0])
+    kind = (
+        "training" if way else "balance" if balance else "objective" if row.objectives and fusion in BASES else "fusion"
+    )
     of = REFERENCE if kind == "fusion" else fusion
     beyond = margin(scores(row), scores(bare[of]), groups=list(folder.terms.groups.values()))
     first = row.records[0]
@@ -152,6 +178,7 @@ def figures(row: Row, bare: Mapping[str, Row], folder: Folder, *, level: bool) -
         "fusion": fusion,
         "objectives": list(row.objectives),
         "balance": balance,
+        "training": way,
         "family": getattr(entry[0].spec, "family", "") if entry else "",
         "parameters": first.cost.parameters if first.cost else None,
         "lr": row.rates[0],
@@ -165,7 +192,7 @@ def figures(row: Row, bare: Mapping[str, Row], folder: Folder, *, level: bool) -
 
 def evidence(task: str, found: Sequence[Row], folder: Folder) -> dict[str, Any]:
     """The record of a task, its numbers with five digits."""
-    bare = {row.fusion: row for row in found if not row.objectives}
+    bare = {row.fusion: row for row in found if not row.objectives and not absence(row.records[0])}
     first = bare[REFERENCE]
     level = {id(row) for row in level_with_the_best(found, folder.terms)}
     document = {
@@ -204,7 +231,7 @@ def main() -> None:
     records: list[Record] = []
     for one in asked:
         records += folder.done(one)
-        document = evidence(options.task, rows(records), folder)
+        document = evidence(options.task, rows_of(records), folder)
         file = RECORDS / f"{label}.json" if options.record else options.folder / label / "evidence.json"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(document, indent=1) + "\n")

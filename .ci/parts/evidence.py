@@ -1,4 +1,4 @@
-"""What fusions, objectives and balance methods give on the tasks that were measured."""
+"""What fusions, and what may be beside them, give on the tasks that were measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ EVIDENCE = ROOT / "benchmarks" / "records" / "evidence"
 
 
 def evidence() -> str:
-    """What fusions, objectives and balance methods give, of the records that there are: tables with a column a task."""
+    """What fusions give, and what is added by what may be beside them, of the records that there are."""
     tasks = {}
     for file in sorted(EVIDENCE.glob("*.json")):
         found = json.loads(file.read_text("utf-8"))
@@ -26,7 +26,8 @@ def evidence() -> str:
         ("Fusions, where an input is missing", _missing(tasks, _plain(tasks))),
         ("Objectives", _beside(tasks, "objective")),
         ("Balance methods", _beside(tasks, "balance")),
-        ("Objectives and balance methods, where an input is missing", _missing(tasks, _with_others(tasks))),
+        ("Training for missing inputs", _beside(tasks, "training")),
+        ("With something beside, where an input is missing", _missing(tasks, _with_others(tasks))),
     )
     return "\n\n".join(f"### {title}\n\n{text}" for title, text in parts)
 
@@ -102,8 +103,8 @@ def _missing(tasks: Mapping[str, Any], rows_of: Mapping[str, list[Any]]) -> str:
 
 
 def _with_others(tasks: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The rows of fusions with an objective or a balance method, behind those of the fusion alone."""
-    kinds = ("fusion", "objective", "balance")
+    """The rows of fusions with something beside, behind those of the fusion alone."""
+    kinds = ("fusion", "objective", "balance", "training")
     found: dict[tuple[str, int, str], list[Any]] = {}
     for place, one in enumerate(tasks.values()):
         bases = {row["fusion"] for row in one["rows"] if row["kind"] in kinds[1:]}
@@ -115,11 +116,12 @@ def _with_others(tasks: Mapping[str, Any]) -> dict[str, list[Any]]:
 
 
 def _other(row: Mapping[str, Any]) -> str:
-    return row["balance"] or ", ".join(row["objectives"])
+    way = [f"{key}={value}" for key, value in row.get("training", {}).items()]
+    return row["balance"] or ", ".join(row["objectives"] or way)
 
 
 def _beside(tasks: Mapping[str, Any], kind: str) -> str:
-    """What an objective or a balance method adds to a fusion."""
+    """What something of a kind adds to a fusion."""
     found: dict[str, dict[tuple[str, str], str]] = {}
     for task, one in tasks.items():
         for row in one["rows"]:
