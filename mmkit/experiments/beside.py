@@ -52,15 +52,17 @@ class Beside:
     bits: bool = False
 
 
-def phases_of(trained: Trained, *, tuned: bool) -> list[Phase]:
+def phases_of(trained: Trained, *, tuned: bool, probing: bool) -> list[Phase]:
     """The phases of a training.
 
     Args:
         trained: its course.
-        tuned: whether encoders were tuned.
+        tuned: whether it has encoders that are tuned.
+        probing: whether it ended before these were.
     """
     found = [] if trained.probed is None else [Phase(PROBING, trained.probed.planned, trained.probed.averaged)]
-    return [*found, Phase(TUNING if tuned else TRAINING, trained.planned, trained.averaged)]
+    last = TRAINING if not tuned else PROBING if probing else TUNING
+    return [*found, Phase(last, trained.planned, trained.averaged)]
 
 
 def chosen_of(record: Record) -> dict[str, Chosen]:

@@ -213,8 +213,8 @@ def _executed(
         binned=on_test.binned if on_test else [],
         best_epoch=trained.best,
         averaged_epochs=trained.averaged,
-        phases=phases_of(trained, tuned=bool(result.frozen.tuned)),
-        still_improving=trained.best > _planned(run, result, own) * (1 - LAST),
+        phases=phases_of(trained, tuned=bool(result.frozen.tuned), probing=purpose == "search" and run.training.probe),
+        still_improving=trained.best > trained.planned * (1 - LAST),
         calibrated=calibrated(result.module, result.frozen, own, tested=on_test is not None),
         private=trained.private,
         chosen=chosen_by(result.module),
@@ -318,12 +318,6 @@ def _transforms(run: Run, target: str, train: Samples, validation: Samples, shar
     for samples in (train, validation):
         transforms.read_truth(samples, shared)
     return transforms
-
-
-def _planned(run: Run, result: _TrainingResult, splits: Splits) -> int:
-    """The number of epochs that were planned; where encoders were tuned, that of a training without tuning."""
-    tuned = bool(result.frozen.tuned)
-    return run.training.plan(len(splits.with_truth("train")))[0] if tuned else result.trained.planned
 
 
 def _untold_tokens(run: Run, train: Samples) -> str:

@@ -89,7 +89,8 @@ def search(
     for key, of in tried.items():
         if completed := [one for one in of if one[1].status == "ok"]:
             best[key] = max(completed, key=lambda one, key=key: by[key].score([one[1]]))  # type: ignore[misc]
-    improving = [run for run, record in best.values() if plan.may_extend and record.still_improving]
+    rising = [run for run, record in best.values() if record.still_improving and not record.tuned]
+    improving = rising if plan.may_extend else []
     longer = [replace(run, training=_twice(run.training)) for run in improving]
     for run, record in zip(longer, attempt(longer), strict=True) if longer else ():
         key = run.combination.key

@@ -434,6 +434,11 @@ class Record:
         return self.rung is not None and self.rung.stopped
 
     @property
+    def tuned(self) -> bool:
+        """Whether its last phase tuned encoders, the epochs of which are an option of their own."""
+        return bool(self.phases) and self.phases[-1].name == "tuning"
+
+    @property
     def scores_file(self) -> str:
         """The file of the scores, in the folder of the suite."""
         return f"scores/{self.id}.npy"

@@ -142,7 +142,8 @@ def notes(record: Record) -> list[str]:
             f"{equal}."
         )
     if record.still_improving:
-        found.append("The best epoch is among the last: longer training may be better (train.epochs).")
+        option = "train.tune_epochs" if record.tuned else "train.epochs"
+        found.append(f"The best epoch is among the last: longer training may be better ({option}).")
     if record.search is not None and record.search.end:
         found.append(f"The learning rate is the {record.search.end} of the list; one beyond it may be better.")
     return found

@@ -63,7 +63,9 @@ def notes(found: Sequence[Row]) -> list[str]:
     ]
     if late:
         which = ", ".join(late) if len(late) <= NAMED else f"{len(late)} of {len(ours)} rows"
-        said.append(f"Still improving when training ended, with every seed: {which}; more --epochs may help.")
+        tuned = any(record.tuned for row in ours for record in row.trainings)
+        option = "--epochs, of tuned encoders train.tune_epochs," if tuned else "--epochs"
+        said.append(f"Still improving when training ended, with every seed: {which}; more {option} may help.")
     return said
 
 

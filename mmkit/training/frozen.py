@@ -83,9 +83,10 @@ class Frozen:
 
     def _dataset(self, samples: Samples, split: Split | None, *, augment: bool) -> Dataset:
         frozen = set(self.inputs)
+        plain = frozen.difference(self.augmented)  # of which those that are tuned later are not augmented
 
         def of_input(name: str, transform: Transform) -> Reading:
-            augmented = augment and transform.augments
+            augmented = augment and transform.augments and name not in plain
             if name in frozen and not augmented:
                 return self._features(name, samples, split)
             if name in frozen and self.copies:

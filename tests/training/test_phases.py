@@ -6,12 +6,16 @@ from torch import nn
 
 import mmkit
 from mmkit.contract import Features
+from mmkit.data.packed import Packed
+from mmkit.data.readings import Live
 from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.beside import Beside
 from mmkit.experiments.plan import plan
+from mmkit.experiments.protocol import probed
 from mmkit.experiments.run import execute
 from mmkit.plugin import EncoderSpec
 from mmkit.pretrained.tuning import Tuned
+from mmkit.report.card import notes
 from mmkit.system.settings import Settings
 from mmkit.training import phases
 from mmkit.training.checkpoints import Checkpoints
@@ -92,6 +96,8 @@ def test_a_search_for_a_rate_probes_and_leaves_tuning_out():
     assert [one["epoch"] for one in searched.history] == [1, 2, 3, 4]
     assert searched.validation == pytest.approx(frozen.validation, rel=1e-5)
     assert searched.metrics == {}
+    assert [one.name for one in searched.phases] == ["probing"]
+    assert probed(searched)  # no run of the race
     weights = next(iter(model.module.encoders.values())).state_dict()
     _, untouched = trained("frozen")
     for name, value in next(iter(untouched.module.encoders.values())).state_dict().items():
@@ -102,6 +108,15 @@ def test_a_search_without_probing_tunes_since_the_rate_acts_there():
     searched, _ = trained("full", purpose="search", probe=False)
     assert "series" not in searched.encoded_once
     assert [one["epoch"] for one in searched.history] == [1, 2, 3, 4]
+    assert [one.name for one in searched.phases] == ["tuning"]
+
+
+def test_tuning_that_ends_with_its_best_epoch_is_said_to_improve_still():
+    record, _ = trained("full", tune_epochs=2, epochs=6, probe=False)
+    assert [(one.name, one.planned) for one in record.phases] == [("tuning", 2)]
+    assert record.best_epoch == 2
+    assert record.still_improving
+    assert "longer training may be better (train.tune_epochs)" in notes(record)[-1]
 
 
 @pytest.mark.parametrize("tune_lr", [1e-4, 10.0])
@@ -143,8 +158,16 @@ def test_without_probing_the_start_does_not_count():
     assert float(next(iter(model.module.scalings.values())).tokens_scale) != 1
 
 
-def test_an_input_that_is_augmented_is_probed_as_it_is():
+def test_an_input_that_is_augmented_is_probed_as_it_is(monkeypatch):
+    shown = []
+
+    def noted(step, data, *given, **options):
+        shown.append({type(one) for one in data.inputs.values()})
+        return fit(step, data, *given, **options)
+
+    monkeypatch.setattr(phases, "fit", noted)
     record, _ = trained("full", noise=0.1)
+    assert shown == [{Packed}, {Live}]
     assert record.history[0]["epoch"] == 0
     assert record.encoded_anew == record.encoded_once == []
 

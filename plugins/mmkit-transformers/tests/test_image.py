@@ -137,7 +137,7 @@ def test_summaries_and_layers(tmp_path):
     with torch.no_grad():
         pixels = batch["pixels"] * encoder.scale + encoder.offset
         states = network(where)(pixel_values=pixels, output_hidden_states=True).hidden_states
-    for layer in (0, 2, -2):
+    for layer in (0, 2, -2, -3):
         torch.testing.assert_close(made(where, layer=layer)[0](batch).tokens, states[layer], atol=1e-5, rtol=1e-4)
 
 

@@ -53,7 +53,6 @@ class States(nn.Module):
         checkpointing: bool,
     ) -> None:
         super().__init__()
-        self.layer = layer
         self.own = pooling == "model"
         blocks, after, found = tuning_blocks(model.eval(), example)
         states = len(found.hidden_states)
@@ -66,6 +65,7 @@ class States(nn.Module):
             raise ValueError(
                 f"{type(model).__name__} has no pooled vector of its own as wide as its tokens; take pooling=mean"
             )
+        self.layer = layer if layer == -1 else layer % states  # counted from below, since what is above may be cut off
         # Where there is one state for each block, the blocks above the layer that is read are not needed.
         read = layer % states if states == len(blocks) + 1 else len(blocks)
         if len({state.shape for state in found.hidden_states}) == 1:  # otherwise what follows the blocks would not fit
