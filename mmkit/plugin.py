@@ -227,6 +227,7 @@ class BalanceSpec(Spec):
         unimodal: whether each input has a head of its own beside the model, while it is trained: "measured" heads learn
             from detached features and teach no encoder, "trained" ones teach it.
         validation: True where it measures losses on validation; then there is no training on train and validation.
+        mixup: False where the features of a sample must be those of its truth, so that `train.mixup` is refused.
     """
 
     kind: ClassVar[str] = "balance"
@@ -236,6 +237,7 @@ class BalanceSpec(Spec):
     targets: tuple[str, ...] = field(default=(), kw_only=True)
     unimodal: Literal["", "measured", "trained"] = field(default="", kw_only=True)
     validation: bool = field(default=False, kw_only=True)
+    mixup: bool = field(default=True, kw_only=True)
 
 
 @dataclass(frozen=True)

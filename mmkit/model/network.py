@@ -12,6 +12,7 @@ from typing import Self, cast
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from mmkit.contract import Batch, Encoder, Features, Fusion, Head, ModelOutput
 from mmkit.data.grouping import Grouped
@@ -278,7 +279,7 @@ class TrainingStep(nn.Module):
             output = replace(output, teachers=self._taught(batch, mix))
         losses = self._losses(output, of_balance, truth)
         if mix is not None:
-            losses = mix.losses(losses, self._losses(output, of_balance, mix.truth(truth)))
+            losses = mix.losses(losses, self._losses(output, of_balance, mix.truth(truth), noting=False))
         for owner, features in output.features.items():
             losses |= {f"encoder.{owner}.{name}": penalty for name, penalty in features.penalties.items()}
         losses |= {f"fusion.{name}": penalty for name, penalty in output.fused.penalties.items()}
@@ -317,24 +318,33 @@ class TrainingStep(nn.Module):
             found[name] = teacher.fuse(features if mix is None else mix.features(features))
         return found
 
-    def _losses(self, output: ModelOutput, of_balance: Mapping[str, Tensor], truth: Batch) -> dict[str, Tensor]:
-        """[B] of all that reads the truth, by name."""
+    def _losses(
+        self, output: ModelOutput, of_balance: Mapping[str, Tensor], truth: Batch, *, noting: bool = True
+    ) -> dict[str, Tensor]:
+        """[B] of all that reads the truth, by name; of the second truth of mixed samples objectives note nothing."""
         losses = {"head": self.model.output_head.loss(output.output, truth)}
         if self.model.head is None and self.model.own_losses:
             for name, head in self.model.unimodal.items():
                 own = cast(Head, head).loss(output.unimodal[name], truth)
                 losses[f"unimodal.{name}"] = own.masked_fill(~output.shown(name), 0)
-        losses |= {f"objective.{given}": self._objective(given, output, truth) for given in self.names}
+        losses |= {f"objective.{given}": self._objective(given, output, truth, noting=noting) for given in self.names}
         return losses | ({} if self.balance is None else self.balance.losses(of_balance, output.features, truth))
 
-    def _objective(self, given: str, output: ModelOutput, truth: Batch) -> Tensor:
-        """[B] of an objective."""
+    def _objective(self, given: str, output: ModelOutput, truth: Batch, *, noting: bool) -> Tensor:
+        """[B] of an objective; where it is not `noting` its buffers stay as they are."""
         objective = self.objectives[self.names[given]]
+
+        def loss(output: ModelOutput, truth: Batch) -> Tensor:
+            if noting:
+                return cast(Tensor, objective(output, truth))
+            copies = {name: buffer.clone() for name, buffer in objective.named_buffers()}
+            return cast(Tensor, functional_call(objective, copies, (output, truth)))
+
         if given not in self.compares or not in_company():
-            return cast(Tensor, objective(output, truth))
+            return loss(output, truth)
         whole, whole_truth, own = whole_batch(output, truth)
         with alone():
-            return cast(Tensor, objective(whole, whole_truth))[own]
+            return loss(whole, whole_truth)[own]
 
 
 def encoder_widths(encoders: Mapping[str, nn.Module]) -> dict[str, int]:

@@ -36,12 +36,17 @@ def build_step(
 
     Raises:
         UsageError: as `build_model`; balance is asked for where no encoder is trained, mixup where losses cannot be
-            mixed, or teachers that are not there or do not fit.
+            mixed or beside a balance method that takes none, or teachers that are not there or do not fit.
         DataError: a teacher is damaged.
     """
     kind = transforms.truth.target().kind
     if mixup and kind not in MIXED:
         raise UsageError(f"train.mixup mixes {', '.join(sorted(MIXED))}; the target of the task is {kind}")
+    if mixup and combination.balance is not None and not getattr(combination.balance.spec, "mixup", True):
+        raise UsageError(
+            f"balance {combination.balance.name} takes the features of a sample for those of its truth, and "
+            "train.mixup mixes them; leave out one"
+        )
     model, objectives = build_model(combination, transforms, shared, absence)
     balance = _balancing(combination, transforms, model)
     teachers = teachers_of(combination, transforms, model)

@@ -35,7 +35,7 @@ class EvidentialLossObjective(nn.Module):
     joint view of the fusion is one of them.
 
     Args:
-        anneal: batches of training until l is 1; it begins at 1 / anneal.
+        anneal: batches of training until l is 1, micro-batches where there are some; it begins at 1 / anneal.
         conflict: factor of the conflict between views: the distance of their expected probabilities, times what both
             are certain of.
         weight: factor of this loss, which is added to the loss of the head.

@@ -128,6 +128,32 @@ class TestInAStep:
         total(losses).backward()
         assert all(torch.isfinite(p.grad).all() for p in step.parameters() if p.grad is not None)
 
+    @pytest.mark.parametrize("objective", ["evidential-loss", "energy-ranking", "deep-cca:soft=true,space=4"])
+    def test_objectives_note_each_sample_once(self, objective):
+        """What they remember is of the sample's own truth, not of its partner's, too."""
+        own = {"evidential-loss": "evidential", "energy-ranking": "energy"}.get(objective, "concat")
+        step, batch, truth = self.step(own, objectives=[objective])
+        step.train()
+        truth = {**truth, "index": torch.arange(16)}
+        seen = []
+        for mixup in (1.0, 0.0):
+            (module,) = step.objectives.values()
+            before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+            step.mixup = mixup
+            torch.manual_seed(0)
+            losses, _ = step(batch, truth)
+            total(losses).backward()
+            seen.append({name: buffer - before[name] for name, buffer in module.named_buffers()})
+            for name, buffer in module.named_buffers():
+                buffer.copy_(before[name])
+        counts = {"evidential-loss": "batches", "energy-ranking": "visits"}.get(objective, "seen")
+        assert seen[0][counts].any()
+        assert torch.equal(seen[0][counts], seen[1][counts])
+
+    def test_a_method_that_keeps_the_means_of_classes_is_refused(self):
+        with pytest.raises(UsageError, match=r"balance pmr .* and train\.mixup mixes them; leave out one"):
+            self.step(balances=["pmr"])
+
     def test_it_is_one_graph_and_draws_for_each_of_seeds_side_by_side(self):
         torch.compiler.reset()
         step, batch, truth = self.step()

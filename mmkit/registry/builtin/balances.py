@@ -89,6 +89,7 @@ def mmkit_balances() -> Iterator[BalanceSpec]:
         "Prototypical modal rebalance: the encoder of an input that is behind is drawn to the prototypes of the "
         "classes",
         targets=("classes",),
+        mixup=False,
         paper='Fan, Xu, Wang, Wang and Guo, "PMR: Prototypical Modal Rebalance for Multimodal Learning", CVPR 2023, '
         "https://arxiv.org/abs/2211.07089",
     )
