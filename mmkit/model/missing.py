@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from mmkit.contract import Features
+from mmkit.contract import Batch, Features
 from mmkit.layers.border import without
 
 Kind = Literal["neutral", "token", "bank"]
@@ -82,9 +82,25 @@ class Missing(nn.Module):
             {name: nn.Parameter(SPREAD * torch.randn(rows, widths[name])) for name in self.inputs} if rows else {}
         )
 
-    def forward(self, features: Mapping[str, Features]) -> dict[str, Features]:
-        """The features as the fusion sees them. In evaluation nothing is left out."""
-        dropping = self.training and self.absence.dropout > 0 and len(self.inputs) > 1
+    @property
+    def leaves_out(self) -> bool:
+        """Whether inputs are left out: in training alone."""
+        return self.training and self.absence.dropout > 0 and len(self.inputs) > 1
+
+    def left(self, batches: Mapping[str, Batch | Features]) -> dict[str, Batch | Features]:
+        """Batches of which inputs are left out: for a fusion within encoders, which sees them before its forward."""
+        there = torch.stack([_there(batches[name]) for name in self.inputs], 1)  # [B M]
+        kept = left_after(there, self.absence.dropout, self.absence.draw).unbind(1)
+        return {name: _kept(batches[name], one) for name, one in zip(self.inputs, kept, strict=True)}
+
+    def forward(self, features: Mapping[str, Features], *, left: bool = False) -> dict[str, Features]:
+        """The features as the fusion sees them. In evaluation nothing is left out.
+
+        Args:
+            features: of each input.
+            left: whether they are what `left` has left, before they were encoded.
+        """
+        dropping = self.leaves_out and not left
         if not dropping and not self.tokens:
             return dict(features)
         kept = torch.stack([features[name].present() for name in self.inputs], 1)  # [B M]
@@ -127,6 +143,19 @@ def left_after(present: Tensor, probability: float, draw: Draw = "inputs") -> Te
     last = torch.rand(present.shape, device=present.device).masked_fill(~present, -1).argmax(1, keepdim=True)
     one = present & (torch.arange(present.shape[1], device=present.device) == last)
     return torch.where(kept.any(1, keepdim=True), kept, one)
+
+
+def _there(batch: Batch | Features) -> Tensor:
+    """[B] bool: True where the input is there."""
+    return (batch.mask if isinstance(batch, Features) else batch["mask"]).flatten(1).any(1)
+
+
+def _kept(batch: Batch | Features, kept: Tensor) -> Batch | Features:
+    """The batch, missing where it is not kept [B]."""
+    if isinstance(batch, Features):
+        return without(batch, kept)
+    mask = batch["mask"]
+    return {**batch, "mask": mask & kept.view(-1, *(1,) * (mask.ndim - 1))}
 
 
 def _filled(features: Features, token: Tensor, absent: Tensor) -> Features:

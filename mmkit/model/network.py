@@ -149,6 +149,8 @@ class Model(nn.Module):
         if not self.fuses_within:
             return {name: self.encode_input(name, batch[given]) for given, name in self.names.items()}
         batches = {name: batch[given] for given, name in self.names.items()}
+        if self.missing is not None and self.missing.leaves_out:
+            batches |= self.missing.left(cast(dict[str, Batch | Features], batches))  # none is in groups, see `rowwise`
         return encoded_together(dict(self.encoders.items()), batches, self.fusion, self.encode_input, _masked)
 
     def encode_input(self, name: str, of_input: InputBatch) -> Features:
@@ -198,7 +200,7 @@ class Model(nn.Module):
 
     def _seen(self, features: dict[str, Features]) -> dict[str, Features]:
         """What the fusion sees of the inputs, or of their outputs."""
-        return features if self.missing is None else self.missing(features)
+        return features if self.missing is None else self.missing(features, left=self.fuses_within)
 
     def forward(self, batch: Mapping[str, InputBatch]) -> ModelOutput:
         """`fuse(encode(batch))`."""

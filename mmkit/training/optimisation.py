@@ -53,7 +53,8 @@ class Training:
             learned vector an input, "bank" one an input and pattern of missing inputs. Heads of single inputs and
             objectives see that it is missing.
         modality_dropout: probability by which an input that is there is left out of the fusion, for each sample anew,
-            and never all of its inputs; in training alone.
+            and never all of its inputs; in training alone. Where the fusion acts within encoders, it is left out before
+            them.
         modality_draw: "inputs" leaves out each input for itself; "subsets" keeps, with the probability
             `modality_dropout`, one of all subsets of a sample's inputs, each as often.
         probe: train on features of the untuned encoders first, if encoders are tuned.

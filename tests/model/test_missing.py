@@ -10,10 +10,11 @@ import mmkit
 from mmkit.contract import Features
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import plan
+from mmkit.model import missing
 from mmkit.model.missing import Absence, Missing, left_after
 from mmkit.registry.catalog import installed
 from mmkit.testing import tiny_task
-from tests.model.network_cases import FUSIONS, SPECS, absent, part, total, trained_from
+from tests.model.network_cases import FUSIONS, SPECS, absent, in_float64, part, total, trained_from
 
 WIDTHS = {"a": 4, "b": 3, "c": 5}
 TASK = tiny_task({"a": "series", "b": "table"}, train=24)
@@ -197,6 +198,26 @@ class TestInAModel:
             UsageError, match=f"fusion {fusion}.* reads predictions beside them; take train.missing=neu"
         ):
             trained_from(fusion, absence=Absence("token"))
+
+    @pytest.mark.parametrize("fusion", ["mmtm", "daft", "channel-exchange:at=all", "central", "concat"])
+    @pytest.mark.parametrize("kept", [0, 1])
+    def test_also_within_encoders_what_is_left_out_is_as_if_it_were_missing(self, monkeypatch, fusion, kept):
+        def draw(present, *_):
+            return present & (torch.arange(present.shape[1]) == kept)
+
+        monkeypatch.setattr(missing, "left_after", draw)
+        task, encoders = "synthetic-unique:inputs=2,missing=0.0,train=64", {"series": "fcn:width=16,layers=3"}
+        step, data = trained_from(fusion, task=task, encoders=encoders, absence=Absence("neutral", 1.0))
+        model, (batch, _) = step.model.double().eval(), data.batch(torch.arange(16))
+        with torch.no_grad():
+            for weights in model.fusion.parameters():
+                weights.add_(0.3 * torch.randn_like(weights))
+            batch = in_float64(batch)
+            (out,) = [given for place, given in enumerate(model.names) if place != kept]
+            gone = {**batch, out: absent(batch[out], range(16))}
+            expected = model(gone).output
+            model.missing.training = True
+            torch.testing.assert_close(model(batch).output, expected)
 
     def test_a_fusion_of_features_and_outputs_sees_neither_of_what_is_left_out(self):
         step, data = trained_from("joint-pool", absence=Absence("neutral", 1.0))
