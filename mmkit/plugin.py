@@ -152,6 +152,8 @@ class FusionSpec(Spec):
             on than its own (straight through a choice). The conformance kit then does not compare its gradients with
             differences, nor ask that one reaches each input.
         inner: "exchange" where it acts between the parts of encoders, too (`StagedEncoder` of the contract).
+        compares: True where a penalty of a sample hangs on the others of its batch, which is then not divided into
+            micro-batches unless that is asked for.
     """
 
     kind: ClassVar[str] = "fusion"
@@ -165,6 +167,7 @@ class FusionSpec(Spec):
     own_losses: bool = field(default=True, kw_only=True)
     detaches: bool = field(default=False, kw_only=True)
     inner: Literal["", "exchange"] = field(default="", kw_only=True)
+    compares: bool = field(default=False, kw_only=True)
 
     @property
     def family(self) -> str:

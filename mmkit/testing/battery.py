@@ -100,7 +100,7 @@ CHECKS: tuple[Check, ...] = (
     Check(heads.prediction, ("head",), SOUND),
     Check(losses.learns_the_truth, ("head",), (*SOUND, "prediction")),
     Check(losses.not_negative, MODULES, SOUND),
-    Check(company.compares, ("objective",), STEADY),
+    Check(company.compares, ("fusion", "objective"), STEADY),
     Check(losses.weight, ("objective",), STEADY),
     Check(losses.teachers, ("objective",), STEADY),
     Check(losses.hidden, ("objective",), STEADY),

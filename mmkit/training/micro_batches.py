@@ -2,7 +2,8 @@
 
 It takes the memory of a part, and gives what the whole batch gives, up to rounding: each part's losses are divided by
 the number of samples with truth in the whole batch. Not so for what looks at several samples at once: a batch norm in
-training, or an objective that compares the samples of a batch. Dropout draws other numbers.
+training, a balance method, an objective or a penalty that compares the samples of a batch. Dropout draws other
+numbers.
 
 Axes: B batch.
 """
@@ -19,13 +20,22 @@ from mmkit.data.grouping import Grouped
 from mmkit.data.readings import InputBatch
 from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.model.network import TrainingStep
+from mmkit.plugin import Spec
 
 
-def divisible(step: TrainingStep) -> bool:
-    """Whether nothing in a training step looks at several samples at once, as far as is known: it has no objective,
-    no balance method, and no batch norm in training mode after `train()`.
-    """  # noqa: D205 - one sentence
-    return not step.objectives and step.balance is None and not any(_mixes(module) for module in step.train().modules())
+def divisible(step: TrainingStep, fusion: Spec | None) -> bool:
+    """Whether nothing in a training step looks at several samples at once, as far as is known.
+
+    It has no objective, no balance method, no fusion that says that it compares samples, and no batch norm in training
+    mode after `train()`.
+
+    Args:
+        step: the training step.
+        fusion: the spec of its fusion; None of a single input.
+    """
+    if step.objectives or step.balance is not None or getattr(fusion, "compares", False):
+        return False
+    return not any(_mixes(module) for module in step.train().modules())
 
 
 def parts_of(size: int, most: int | None, world: int = 1) -> int:

@@ -64,8 +64,9 @@ class Training:
         tune_head_lr: that of what started from random weights, while encoders are tuned, if they are probed first.
         tune_weight_decay: of pretrained matrices; norms and biases have none.
         micro_batch: maximum number of samples that pass through the model at once; gradients of a batch are summed up,
-            which is the same up to rounding, but for a batch norm or an objective that compares samples. None is 8
-            while encoders are tuned, without any of these two, and else the whole batch.
+            which is the same up to rounding, but for a batch norm, a balance method, and an objective or a fusion's
+            penalty that compares samples. None is 8 while encoders are tuned, without any of these, and else the whole
+            batch.
         average: maximum number of the best epochs whose weights are averaged, where that is better on validation; none
             is 3 while encoders are tuned, and else 1.
         ema: decay of an exponential moving average of the weights over steps, which is validated and kept in their

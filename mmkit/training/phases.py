@@ -100,7 +100,8 @@ class Phases:
         if training.probe and probed is None:
             with held(tuned):
                 probed, _ = self._fit(PROBING, untuned, data, training)
-        options = training.tuning(divisible=divisible(self.step))
+        fusion = self.frozen.combination.fusion
+        options = training.tuning(divisible=divisible(self.step, fusion.spec if fusion else None))
         data = self.frozen.dataset(self.train, augment=True, split="train")
         with unsmoothed(self.step):
             trained, validation = self._fit(

@@ -114,6 +114,15 @@ class AddsTo(Scorer):
         return Features(fused.tokens, fused.mask, fused.pooled, {"entropy": fused.penalties["entropy"] + theirs})
 
 
+class Spreads(Scorer):
+    """Its penalty is one of the whole batch, and its spec does not say so."""
+
+    def forward(self, features):
+        fused = super().forward(features)
+        spread = fused.vector().mean(0).square().sum().expand(len(fused.mask))
+        return Features(fused.tokens, fused.mask, fused.pooled, {"spread": spread})
+
+
 class Squeezes(Sound):
     def total(self, features):
         return super().total(features).squeeze()
@@ -234,6 +243,7 @@ CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (FirstSixteen, r"the last third is not read"),
     ],
     "penalties": [(PassesOn, "passes on|penalty kit changes"), (AddsTo, "penalty entropy changes")],
+    "compares": [(Spreads, "penalty spread of a sample hangs on the others")],
     "vectors": [(FirstToken, "vectors in the place of tokens")],
     "order": [(ByPlace, "another order")],
     "input-counts": [(AtMostThree, "4 inputs: raised IndexError"), (AtMostSix, "7 inputs: raised IndexError")],

@@ -12,6 +12,7 @@ from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.heads.linear import LinearHead
 from mmkit.layers.masked_norm import MaskedBatchNorm
 from mmkit.model.network import Model, TrainingStep
+from mmkit.plugin import FusionSpec
 from mmkit.training.loop import fit
 from mmkit.training.micro_batches import divisible, micro_batches, parts_of
 from mmkit.training.optimisation import Training
@@ -87,11 +88,13 @@ def test_parts_are_of_nearly_equal_size_and_in_order(size, most, sizes):
 
 
 def test_what_looks_at_several_samples_at_once_is_noticed():
-    assert divisible(built())
-    assert not divisible(built(norm=True))
+    assert divisible(built(), None)
+    assert divisible(built(), FusionSpec("sum", "", ""))
+    assert not divisible(built(), FusionSpec("compares", "", "", compares=True))
+    assert not divisible(built(norm=True), None)
     masked = built()
     masked.model.encoders["a"].map[1] = MaskedBatchNorm(5)
-    assert not divisible(masked)
+    assert not divisible(masked, None)
     step = built()
     step.objectives["any"] = nn.Identity()
-    assert not divisible(step)
+    assert not divisible(step, None)

@@ -45,11 +45,14 @@ def mates(specimen: ModuleSpecimen) -> str | None:
     return None
 
 
-def compares(specimen: ObjectiveSpecimen) -> str | None:
-    """A loss that hangs on the other samples of the batch says so in its spec (`compares`).
+def compares(specimen: FusionSpecimen | ObjectiveSpecimen) -> str | None:
+    """A loss or a penalty that hangs on the other samples of the batch says so in its spec (`compares`).
 
-    Else each of several processes that share a batch would give it its own rows alone.
+    Else each of several processes that share a batch would give an objective its own rows alone, and a batch would be
+    divided into micro-batches, in which a penalty is another.
     """
+    if isinstance(specimen, FusionSpecimen):
+        return "its spec says that it compares samples" if specimen.spec.compares else _penalties_of_mates(specimen)
     if specimen.spec.compares:
         if not specimen.spec.vectors:
             raise ContractError(
@@ -57,6 +60,20 @@ def compares(specimen: ObjectiveSpecimen) -> str | None:
             )
         return "its spec says that it compares samples"
     return mates(specimen)
+
+
+def _penalties_of_mates(specimen: FusionSpecimen) -> str | None:
+    inputs = specimen.draw(4, absent={specimen.names[-1]: (1,)})
+    found = []
+    for given in (inputs, rows(inputs, [0, 1, 0, 1])):
+        torch.manual_seed(3)  # of dropout, in both
+        specimen.module.train()
+        penalties = specimen.call(specimen.module, given)["fused"].penalties
+        found.append({name: penalty.detach()[:2] for name, penalty in penalties.items()})
+    for name, penalty in found[0].items():
+        if not torch.allclose(penalty, found[1][name], rtol=1e-4, atol=1e-6):
+            raise ContractError(f"its penalty {name} of a sample hangs on the others of the batch: say compares=True")
+    return None if found[0] else "it has no penalty"
 
 
 def padding(specimen: Any) -> str | None:

@@ -101,6 +101,7 @@ SPECS = (
         formula="y = W [t_1; ...; t_M] + b, t = MoE(Attention([W_m x_m + b_m, or v_(pattern, m) where m is missing]))",
         avoids="the published code has no residual around the attention: each layer forgets what it was given",
         vectors=True,
+        compares=True,
         max_inputs=6,
         removable=False,  # learned embeddings stand in for what is missing
         paper='Yun et al., "Flex-MoE: Modeling Arbitrary Modality Combination via the Flexible Mixture-of-Experts", '
@@ -213,6 +214,7 @@ SPECS = (
         "Sparse mixture of experts: a router sends each sample to a few of several networks over all inputs",
         formula="y = sum_e g_e E_e(u), g = softmax over the top k of W u + b, u = [x_1; ...; x_M; which are there]",
         vectors=True,
+        compares=True,
         removable=False,  # a flag tells the router what is missing, and other experts may be chosen for it
         paper='Shazeer et al., "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts Layer", ICLR '
         "2017, https://arxiv.org/abs/1701.06538",
@@ -298,6 +300,7 @@ SPECS = (
         formula="y = V relu(U layer(r_1, ..., r_M, s_1, ..., s_M)), s_m = sigmoid(A z_m), r_m = sigmoid(A_m z_m), "
         "z_m = norm(relu(W_m x_m))",
         vectors=True,
+        compares=True,
         paper='Hazarika, Zimmermann and Poria, "MISA: Modality-Invariant and -Specific Representations for Multimodal '
         'Sentiment Analysis", MM 2020, https://arxiv.org/abs/2005.03545',
         avoids="a distance whose gradient is NaN where two samples have equal moments",
