@@ -56,6 +56,11 @@ def in_company() -> bool:
     )
 
 
+def shared() -> bool:
+    """Whether sums are added up over others, be it those of the conformance kit."""
+    return _add is not None or in_company()
+
+
 @contextmanager
 def alone() -> Iterator[None]:
     """A context in which this process has all rows of a batch, whatever others there are."""

@@ -14,10 +14,11 @@ from typing import Annotated, Any
 
 import torch
 from annotated_types import Gt, Le, Predicate, doc
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmkit.errors import UnavailableError
+from mmkit.layers.counted_norm import Counted, norms_in
 from mmkit.plugin import ForTraining
 
 MODES = "frozen, lora, dora, full or partial:N"
@@ -131,10 +132,23 @@ class Tuned(nn.Module):
         self.training = mode
         for name, module in self.backbone.named_modules():
             module.training = mode and _within(name, self._trained)
+        for norm in norms_in(self.backbone):
+            vars(norm).pop("forward", None)
+            if norm.training:
+                norm.forward = Counted(norm)  # type: ignore[method-assign, assignment]
         return self
 
-    def forward(self, *inputs: Any, **named: Any) -> Any:
-        """The output of the backbone, without a graph if it is frozen and no gradient passes through it."""
+    def forward(self, *inputs: Any, rows: Tensor | None = None, **named: Any) -> Any:
+        """The output of the backbone, without a graph if it is frozen and no gradient passes through it.
+
+        Args:
+            inputs: of the backbone.
+            rows: [B] bool, where the input is there: in training its batch norms count no others. None counts all.
+            named: of the backbone, too.
+        """
+        for norm in norms_in(self.backbone):
+            if isinstance(norm.forward, Counted):
+                norm.forward.rows = rows
         if self.frozen and not self.through:
             with torch.no_grad():
                 return self.backbone(*inputs, **named)

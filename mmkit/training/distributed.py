@@ -10,14 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmkit.errors import DataError, UsageError
-from mmkit.layers.batch_sums import batch_sums
+from mmkit.layers.counted_norm import Counted, norms_in
 from mmkit.system.ranks import Ranks
 
 
@@ -96,42 +94,11 @@ def _added(*tensors: Tensor) -> list[Tensor]:
 @contextmanager
 def norms_of_all(module: nn.Module, ranks: Ranks) -> Iterator[None]:
     """Inside, batch norms of torch count the whole batch, as `nn.SyncBatchNorm` does on CUDA; on every device."""
-    norms = [one for one in module.modules() if isinstance(one, _BatchNorm)] if ranks.world > 1 else []
+    norms = [one for one in norms_in(module) if "forward" not in vars(one)] if ranks.world > 1 else []
     for norm in norms:
-        norm.forward = _Normalised(norm)  # type: ignore[method-assign, assignment]
+        norm.forward = Counted(norm)  # type: ignore[method-assign, assignment]
     try:
         yield
     finally:
         for norm in norms:
-            del norm.forward
-
-
-class _Normalised:
-    """The forward pass of a batch norm of torch whose batch several processes share."""
-
-    def __init__(self, norm: _BatchNorm) -> None:
-        self._norm = norm
-
-    def __call__(self, values: Tensor) -> Tensor:
-        norm: Any = self._norm
-        if not norm.training:
-            return type(norm).forward(norm, values)
-        precise = values.to(torch.promote_types(values.dtype, torch.float32))
-        over = [0, *range(2, values.ndim)]
-        count = torch.tensor(values.numel() // values.shape[1], device=values.device)
-        total, count = batch_sums(precise.sum(over), count)
-        mean = total / count
-        shape = (1, -1, *[1] * (values.ndim - 2))
-        centred = precise - mean.view(shape)  # squares of values far from zero would cancel
-        (squares,) = batch_sums(centred.square().sum(over))
-        var = squares / count
-        if norm.track_running_stats and norm.running_mean is not None:
-            with torch.no_grad():
-                norm.num_batches_tracked.add_(1)
-                share = norm.momentum if norm.momentum is not None else 1 / norm.num_batches_tracked
-                norm.running_mean.lerp_(mean.to(norm.running_mean.dtype), share)
-                norm.running_var.lerp_((var * (count / (count - 1).clamp(min=1))).to(norm.running_var.dtype), share)
-        found = centred * torch.rsqrt(var + norm.eps).view(shape)
-        if norm.affine:
-            found = torch.addcmul(norm.bias.view(shape), found, norm.weight.view(shape))
-        return found.to(values.dtype)
+            vars(norm).pop("forward", None)

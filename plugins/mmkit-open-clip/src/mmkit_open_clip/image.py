@@ -66,7 +66,7 @@ class OpenClipImageEncoder(nn.Module):
         """[B T D] tokens with the pooled vector; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
-        summary, tokens = self.tuned(pixels)
+        summary, tokens = self.tuned(pixels, rows=mask)
         if self.output == "pooled" or tokens is None:
             return Features.of(summary, mask)
         return Features.of(tokens, mask.unsqueeze(1).expand(-1, tokens.shape[1]), summary)

@@ -83,7 +83,7 @@ class TimmEncoder(nn.Module):
         """[B T D] tokens, with the pooled vector where it is as wide; or [B 1 D], the pooled vector alone."""
         mask = batch["mask"]
         pixels = (batch["pixels"].to(self.mean.dtype) / 255 - self.mean) / self.std
-        tokens, summary = self.tuned(pixels)
+        tokens, summary = self.tuned(pixels, rows=mask)
         if self.output == "pooled":
             return Features.of(summary, mask)
         return Features.of(tokens, mask.unsqueeze(1).expand(-1, tokens.shape[1]), summary if self.pools else None)

@@ -79,6 +79,6 @@ class TransformersImageEncoder(nn.Module):
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         pixels = batch["pixels"].to(self.scale.dtype) * self.scale + self.offset
-        tokens, own = self.states(pixel_values=pixels)
+        tokens, own = self.states(rows=batch["mask"], pixel_values=pixels)
         mask = batch["mask"].unsqueeze(1).expand(-1, tokens.shape[1])
         return featured(tokens, mask, own, self.pooling, self.output)

@@ -93,10 +93,10 @@ class States(nn.Module):
         """Whether nothing of it is trained."""
         return self.tuned.frozen
 
-    def forward(self, **given: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Tokens [B T D], and the model's own pooled vector [B D'] where it is asked for."""
+    def forward(self, *, rows: Tensor | None = None, **given: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Tokens [B T D], and the model's own pooled vector [B D'] where it is asked for; `rows` as in `Tuned`."""
         every = self.layer != -1
-        found = self.tuned(**given, output_hidden_states=every)
+        found = self.tuned(**given, rows=rows, output_hidden_states=every)
         states = found.hidden_states[self.layer] if every else found.last_hidden_state
         return _tokens(states), found.pooler_output.flatten(1) if self.own else None
 
