@@ -138,6 +138,15 @@ def test_what_training_did_not_have_is_named_with_row_and_column(layout, column,
     assert len(values["table"]) == 2
 
 
+def test_a_cell_of_another_unit_is_no_number(written):
+    size = ["5 MB" if i % 2 else "7 MB" for i in range(ROWS)]
+    layout = layout_of(described(written({**training(), "size": size}, "csv")))
+    cells = ["6 MB", "5 GB", "5 kg", "8", None]
+    values, wrong = read(layout, {"size": cells, "price": ["$1,000.50", "$5 kg", "$5k", "£3", "1"]})
+    assert [row and row.get("size") for row in values["table"]] == [6, None, None, 8, None]
+    assert sorted(wrong) == [(1, "price"), (1, "size"), (2, "price"), (2, "size")]
+
+
 def test_a_gap_makes_whole_numbers_fractions_and_they_stay_the_same_category(written):
     table = {"grade": [i % 4 for i in range(ROWS)], "label": [("yes", "no")[i % 2] for i in range(ROWS)]}
     layout = layout_of(described(written(table, "parquet")))
