@@ -193,3 +193,33 @@ def test_without_a_layout_inputs_are_columns_of_their_names():
     assert wrong == []
     assert values == {"pen": [[[0.0, 1.0], [2.0, 3.0]]], "facts": [{"age": 3, "name": "x"}]}
     assert layout.absent(["pen", "facts.age"], "x") == {}
+
+
+def test_names_that_columns_derive_replace_no_other_column(written):
+    own = {
+        "date": [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(ROWS)],
+        "date.month": [i / 7 for i in range(ROWS)],
+        "point": [json.dumps([i, i / 2, -i]) for i in range(ROWS)],
+        "point.0": [f"{i * 3}.5" for i in range(ROWS)],
+        "point_2.1": [f"{i * 5}.5" for i in range(ROWS)],
+        "label": [("yes", "no")[i % 2] for i in range(ROWS)],
+    }
+    found = described(written(own, "csv"))
+    (one,) = found.inputs
+    row = found._store(one).value(13)
+    assert row["date.month"] == 13 / 7
+    assert row["date_2.month"] == "02"
+    assert (row["point.0"], row["point_2.1"], row["point_3.0"], row["point_3.1"]) == (39.5, 65.5, 13, 6.5)
+    layout = layout_of(found)
+    values, wrong = read(layout, {name: [cells[13]] for name, cells in own.items()})
+    assert (values["table"], wrong) == ([row], [])
+    values, wrong = read(layout, {"date.month": [13 / 7]})
+    assert {name: cell for name, cell in values["table"][0].items() if cell is not None} == {"date.month": 13 / 7}
+    assert set(values["table"][0]) == set(row)
+
+
+def test_a_field_of_an_object_with_the_name_of_a_column_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"a": {{"b": {i}}}, "a.b": "x", "y": {i % 2}}}\n' for i in range(60)))
+    with pytest.raises(DataError, match=r"a.jsonl has more than one column 'a\.b'; give each a name of its own"):
+        OwnData(data=str(path), target="y")
