@@ -20,6 +20,7 @@ from mmkit.errors import UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.by_text import Strings
 from mmkit.sources.by_type import (
+    empty_in,
     guess_bytes,
     guess_coded,
     guess_lists,
@@ -149,6 +150,8 @@ def _as_given(name: str, column: pa.ChunkedArray, kind: str) -> Guess:
         missing = int(np.isnat(moments).sum())
     elif kind in {"numbers", "tags"} and not (is_list(column.type) or is_text(column.type)):
         raise UsageError(f"column {name!r} cannot be {kind}, which are lists: its values are as {_shown(column)}")
+    elif kind == "series":
+        missing += empty_in(column)
     elif kind in {"category", "text"} and not is_plain(column.type):
         raise UsageError(f"column {name!r} cannot be a {kind}: its values are as {_shown(column)}")
     elif kind == "text" and is_bytes(column.type) and not _is_utf8(column):

@@ -96,7 +96,7 @@ def store_of(
     if one.modality == "text":
         return Cells(_texts(one.columns, columns))
     if one.modality == "series":
-        return Cells(tabular.lists_in(first))
+        return Cells(tabular.series_in(first))
     if is_member(first.type):
         return Members(first)
     return Media(_plain(first), files, outside=outside, deep=deep)

@@ -266,6 +266,15 @@ def lists_in(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array([one and [str(value) for value in one] for one in found])])
 
 
+def series_in(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of series, where its strings hold them as JSON, too; one without a step is missing."""
+    found = lists_in(usual(column))
+    if not is_list(found.type):
+        return found
+    empty = pc.fill_null(pc.equal(pc.list_value_length(found), 0), fill_value=False)
+    return pc.if_else(empty, pa.scalar(None, found.type), found) if pc.any(empty).as_py() else found
+
+
 def _size_of(name: str, column: pa.ChunkedArray) -> int:
     """K of a column of lists."""
     sizes = pc.unique(pc.list_value_length(column)).drop_null().to_pylist() if is_list(column.type) else []

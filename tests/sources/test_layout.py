@@ -223,3 +223,20 @@ def test_a_field_of_an_object_with_the_name_of_a_column_is_refused(tmp_path):
     path.write_text("".join(f'{{"a": {{"b": {i}}}, "a.b": "x", "y": {i % 2}}}\n' for i in range(60)))
     with pytest.raises(DataError, match=r"a.jsonl has more than one column 'a\.b'; give each a name of its own"):
         OwnData(data=str(path), target="y")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("columns", [{}, {"wave": "series"}])
+def test_a_series_without_a_step_is_missing(written, kind, columns):
+    lists = [[float(i)] * (i % 4) for i in range(ROWS)]
+    own = {
+        "wave": [json.dumps(one) for one in lists] if kind == "csv" else lists,
+        "label": [("yes", "no")[i % 2] for i in range(ROWS)],
+    }
+    found = OwnData(data=written(own, kind), target="label", columns=columns).found
+    assert found.guesses["wave"].missing == ROWS // 4
+    assert found.guesses["wave"].kind == "series"
+    assert [found._store(found.inputs[0]).value(row) for row in range(4)] == [None, *lists[1:4]]
+    assert not [one for one in found.findings if "cannot be read" in one.text]
+    values, wrong = read(layout_of(found), {"wave": own["wave"][:4]})
+    assert (values["wave"], wrong) == ([None, *lists[1:4]], [])
