@@ -35,6 +35,7 @@ from mmkit.sources.objects import guess_objects
 from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.target_names import columns_in
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
 from mmkit.sources.types import is_plain, is_text, usual
@@ -130,7 +131,12 @@ def _describe(
 
 
 def _completed(request: Request, source: Source) -> Request:
-    """The request, where names of folders say what the user did not: the class of a file, and its split."""
+    """The request with the columns of the target, and what names of folders say where the user did not: the class of a
+    file, and its split.
+    """  # noqa: D205 - one sentence
+    request = replace(
+        request, target=tuple(name for text in request.target for name in columns_in(text, source.columns))
+    )
     if "label" in source.made and not request.target:
         request = replace(request, target=("label",))
     if "split" in source.made and (request.splits == Request.splits or "=" in request.splits):

@@ -51,7 +51,8 @@ class Request:
 
     Args:
         data: a path, or the name of a table in memory.
-        target: the column that is to be predicted; several of numbers are one target.
+        target: the column that is to be predicted; several of numbers are one target. As it is asked for, the text of
+            the user, with commas between names; in a description the columns.
         target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
         columns: kinds of columns, by name, as "name", "kind" pairs.
         group: columns whose equal values must not be torn apart; the first decides.
