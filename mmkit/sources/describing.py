@@ -341,9 +341,11 @@ def _words(column: pa.ChunkedArray) -> list[str]:
 def _ids(request: Request, source: Source) -> list[str] | None:
     if request.id is None:
         return None
-    ids = names_in(source.columns[request.id])
-    if None in ids:
-        raise DataError(f"--id: row {ids.index(None)} has no value in column {request.id}; name every row")
+    ids: list[str] = []
+    for row, name in enumerate(names_in(source.columns[request.id])):
+        if name is None:
+            raise DataError(f"--id: row {row} has no value in column {request.id}; name every row")
+        ids.append(name)
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]

@@ -156,6 +156,7 @@ def test_uuids_name_rows_and_groups():
     )
     assert OwnData(data=hold(table), target="y", id="c").order == [one.hex for one in ids]
     grouped = OwnData(data=hold(table), target="y", group=("c",)).split("train").groups
+    assert isinstance(grouped, dict)
     assert set(grouped["c"]) < {one.hex for one in ids}
 
 
