@@ -243,7 +243,11 @@ def _delimited(path: Path, delimiter: str) -> Iterator[pa.Table]:
             with pa.csv.open_csv(
                 pa.input_stream(str(path)),
                 pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
-                pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                pa.csv.ParseOptions(
+                    delimiter=delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=len(given) != 1,  # of one column, an empty line is a row without a value
+                ),
                 pa.csv.ConvertOptions(
                     column_types=dict.fromkeys(given, pa.string()),
                     null_values=[""],
