@@ -32,6 +32,7 @@ from mmkit.model.answers import Asked
 from mmkit.report.labels import plain
 from mmkit.report.values import is_share, written
 from mmkit.sources.streaming import stream_of
+from mmkit.sources.target_names import columns_in
 from mmkit.sources.wrapping import wrapped
 from mmkit.system.bars import Bars
 from mmkit.titles import counted, title_of
@@ -68,7 +69,7 @@ def evaluate(
     model = folder_of(model)
     loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
-    columns = [part.strip() for part in (target or "").split(",") if part.strip()]
+    columns = columns_in(target, next(stream.pieces()).columns) if target else ()
     asked = Asked((), on_error, batch_size, decimal)  # type: ignore[arg-type]  # checked there
     with redirect_stdout(sys.stderr), Bars(tracebacks=setting(ctx).traceback) as progress:
         found = evaluate_table(loaded, stream, columns, asked, progress=progress)

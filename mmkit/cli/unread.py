@@ -15,12 +15,12 @@ def tell_unread(lines: Iterable[str], on_error: str, all_in: str = "", *, count:
     """Report on stderr which values could not be read or transformed, and what was done with them.
 
     Args:
-        lines: one a value.
+        lines: one a value, in the order in which they are shown; one that is given twice counts once.
         on_error: what was done.
         all_in: the file that has all of them, where there is one.
         count: how many there are, where `lines` are only the first of them.
     """
-    unread = sorted(set(lines))
+    unread = list(dict.fromkeys(lines))
     if unread:
         total = len(unread) if count is None else count
         one = total == 1

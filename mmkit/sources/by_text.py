@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from mmkit.plugin import ModalitySpec
 from mmkit.sources import dates, words
-from mmkit.sources.by_type import FIRST_BYTES, guess_heads, guess_lists, one_value
+from mmkit.sources.by_type import FIRST_BYTES, empty_in, guess_heads, guess_lists, one_value
 from mmkit.sources.guess import LOOKED_AT, Guess
 from mmkit.sources.hashes import different, hashes, pieces, with_starts
 from mmkit.sources.lists import is_json_list, listed
@@ -133,7 +133,9 @@ class Strings:
             column = pa.chunked_array([pa.array(found)])
         except (pa.ArrowInvalid, pa.ArrowTypeError):
             return None  # lists of mixed values: read as what else they are
-        return replace(guess_lists(column, self.missing, "lists as JSON"), missing=self.missing)
+        guessed = guess_lists(column, self.missing, "lists as JSON")
+        empty = empty_in(self.column) if guessed.kind == "series" else 0
+        return replace(guessed, missing=self.missing + empty)
 
     def of_dates(self) -> Guess | None:
         """Dates, year first, with names of months, or in one of the two other orders."""

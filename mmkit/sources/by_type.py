@@ -28,7 +28,7 @@ FIRST_BYTES = 64
 
 
 def missing_of(column: pa.ChunkedArray) -> int:
-    """Rows without a value: null, NaN, a blank string, or an empty list."""
+    """Rows without a value: null, NaN, or a blank string."""
     if is_text(column.type):
         return sum(
             len(piece) - pc.sum(pc.match_substring_regex(piece.cast(pa.large_string()), r"\S")).as_py()
@@ -39,6 +39,13 @@ def missing_of(column: pa.ChunkedArray) -> int:
     if pat.is_floating(column.type):
         return pc.sum(pc.is_null(column, nan_is_null=True)).as_py() or 0
     return column.null_count
+
+
+def empty_in(column: pa.ChunkedArray) -> int:
+    """Rows that hold an empty list, or one as JSON."""
+    if is_list(column.type):
+        return pc.sum(pc.equal(pc.list_value_length(column), 0)).as_py() or 0
+    return pc.sum(pc.match_substring_regex(column, r"^\s*\[\s*\]\s*$")).as_py() or 0 if is_text(column.type) else 0
 
 
 def one_value(missing: int) -> str:
@@ -99,17 +106,20 @@ def guess_lists(column: pa.ChunkedArray, missing: int, what: str = "lists") -> G
         [pc.list_value_length(piece).drop_null().to_numpy(zero_copy_only=False) for piece in pieces(column)]
     )
     inner = column.type.value_type
+    empty = empty_in(column)  # a series without a step is missing; a row without tags has none
     if not lengths.size or not lengths.any():
         return Guess("ignore", "all lists are empty", len(column))
     if is_list(inner):
-        return Guess("series", f"{what} of lists", missing)
+        return Guess("series", f"{what} of lists", missing + empty)
     if is_text(inner) or pat.is_dictionary(inner):
         return Guess("tags", f"{what} of strings", missing)
     if not is_number(inner):
         return Guess("ignore", f"{what} of Arrow's type {inner}, which nothing here reads", missing)
     if lengths.min() == lengths.max():
         return Guess("numbers", f"{what} of {lengths.max():,} numbers each", missing)
-    return Guess("series", f"{what} of {lengths.min():,} to {lengths.max():,} numbers", missing)
+    least = lengths[lengths > 0].min()
+    sizes = f"{least:,} to {lengths.max():,} numbers" if least < lengths.max() else f"{least:,} numbers, or of none"
+    return Guess("series", f"{what} of {sizes}", missing + empty)
 
 
 def guess_numbers(name: str, column: pa.ChunkedArray, missing: int) -> Guess:

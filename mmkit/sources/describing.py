@@ -28,16 +28,17 @@ from mmkit.sources.folding import sides_of_folds
 from mmkit.sources.given import files_of_splits, paths_of, read_splits, stamps
 from mmkit.sources.guess import TABLE, Guess
 from mmkit.sources.guessing import guesses
-from mmkit.sources.inputs import inputs_of, store_of, strings
+from mmkit.sources.inputs import inputs_of, names_in, store_of
 from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.target_names import columns_in
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
-from mmkit.sources.types import is_text
+from mmkit.sources.types import is_plain, is_text, usual
 
 _SHARES = re.compile(r"\s*[\d.]+\s*/.*")
 _KEPT = 4
@@ -130,7 +131,12 @@ def _describe(
 
 
 def _completed(request: Request, source: Source) -> Request:
-    """The request, where names of folders say what the user did not: the class of a file, and its split."""
+    """The request with the columns of the target, and what names of folders say where the user did not: the class of a
+    file, and its split.
+    """  # noqa: D205 - one sentence
+    request = replace(
+        request, target=tuple(name for text in request.target for name in columns_in(text, source.columns))
+    )
     if "label" in source.made and not request.target:
         request = replace(request, target=("label",))
     if "split" in source.made and (request.splits == Request.splits or "=" in request.splits):
@@ -152,6 +158,8 @@ def _roles(request: Request, source: Source) -> dict[str, str]:
                 raise UsageError(f"--{role}: {source.name} has no column {name}; {one_of(source.columns, name)}")
             if isinstance(source.columns[name], list):
                 raise UsageError(f"--{role}: column {name} holds objects of Python; give strings or numbers")
+            if role in {"group", "id"} and not is_plain(kind := usual(source.columns[name]).type):
+                raise UsageError(f"--{role}: column {name} holds values of the type {kind}; give strings or numbers")
             if roles.get(name, role) == "target" and role != "target":
                 raise UsageError(f"--{role}: column {name} is the target")
             roles.setdefault(name, role)
@@ -327,15 +335,17 @@ def _named(request: Request, source: Source) -> dict[str, Any]:
 
 
 def _words(column: pa.ChunkedArray) -> list[str]:
-    return [f"row {row}" if value is None else value for row, value in enumerate(strings(column).to_pylist())]
+    return [f"row {row}" if value is None else value for row, value in enumerate(names_in(column))]
 
 
 def _ids(request: Request, source: Source) -> list[str] | None:
     if request.id is None:
         return None
-    ids = strings(source.columns[request.id]).to_pylist()
-    if None in ids:
-        raise DataError(f"--id: row {ids.index(None)} has no value in column {request.id}; name every row")
+    ids: list[str] = []
+    for row, name in enumerate(names_in(source.columns[request.id])):
+        if name is None:
+            raise DataError(f"--id: row {row} has no value in column {request.id}; name every row")
+        ids.append(name)
     if len(set(ids)) < len(ids):
         seen: set[str] = set()
         twice = next(one for one in ids if one in seen or seen.add(one))  # type: ignore[func-returns-value]

@@ -18,6 +18,7 @@ from rich.cells import cell_len
 
 from mmkit.errors import UsageError
 from mmkit.sources.columns import Array, Lazy, Store
+from mmkit.sources.derived import apart
 from mmkit.sources.findings import Finding
 from mmkit.sources.guess import Guess
 from mmkit.sources.inputs import Input, store_of
@@ -50,7 +51,8 @@ class Request:
 
     Args:
         data: a path, or the name of a table in memory.
-        target: the column that is to be predicted; several of numbers are one target.
+        target: the column that is to be predicted; several of numbers are one target. As it is asked for, the text of
+            the user, with commas between names; in a description the columns.
         target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
         columns: kinds of columns, by name, as "name", "kind" pairs.
         group: columns whose equal values must not be torn apart; the first decides.
@@ -165,12 +167,13 @@ class Description:
     @cached_property
     def _fitted(self) -> dict[str, dict[str, Any]]:
         """How each column of the table's row is read, by name."""
-        return {
+        fitted = {
             name: fit(name, self.kinds[name], self.source.columns[name], self.rows(0), self.guesses[name].absent)
             for one in self.inputs
             if one.modality == "table"
             for name in one.columns
         }
+        return apart(fitted)
 
     def layout(self) -> dict[str, Any]:
         """How inputs and truth are made of columns, as plain JSON: what a saved model keeps, and `Layout` reads."""

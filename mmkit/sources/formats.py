@@ -83,11 +83,11 @@ def parts_of(path: Path, over: int = 0) -> Iterator[pa.Table]:
         if kind in DELIMITED:
             yield from map(checked, without_rows(_delimited(path, DELIMITED[kind]), over))
         elif kind in LINES:
-            yield checked(flat(_json(path))).slice(over)
+            yield checked(flat(_json(path), path)).slice(over)
         elif kind in ARROW:
-            yield flat(arrow_file(path)).slice(over)
+            yield flat(arrow_file(path), path).slice(over)
         else:
-            yield from (checked(flat(part)) for part in _parquet(path, over))
+            yield from (checked(flat(part, path)) for part in _parquet(path, over))
 
 
 def without_rows(tables: Iterable[pa.Table], over: int) -> Iterator[pa.Table]:
@@ -243,7 +243,11 @@ def _delimited(path: Path, delimiter: str) -> Iterator[pa.Table]:
             with pa.csv.open_csv(
                 pa.input_stream(str(path)),
                 pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
-                pa.csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+                pa.csv.ParseOptions(
+                    delimiter=delimiter,
+                    newlines_in_values=True,
+                    ignore_empty_lines=len(given) != 1,  # of one column, an empty line is a row without a value
+                ),
                 pa.csv.ConvertOptions(
                     column_types=dict.fromkeys(given, pa.string()),
                     null_values=[""],
@@ -352,24 +356,30 @@ def written(cell: Any) -> str:
     return utf8(text).decode()  # half a surrogate pair has no place in Arrow
 
 
-def flat(table: pa.Table) -> pa.Table:
+def flat(table: pa.Table, where: object = "the table") -> pa.Table:
     """The table with the fields of objects as columns of their own, `place.city`; what holds bytes stays whole.
 
     Strings, bytes and lists that are views, as polars has them, become plain ones, which all of Arrow can work with.
+
+    Args:
+        table: with columns of objects.
+        where: how messages call it.
+
+    Raises:
+        DataError: a field would have the name of another column, or values are nested too deeply.
     """
     if any(field.type != _without_views(field.type) for field in table.schema):
         table = table.cast(pa.schema([pa.field(one.name, _without_views(one.type)) for one in table.schema]))
     while any(map(_parted, table.schema)):
-        columns = {}
+        names: list[str] = []
+        columns: list[pa.ChunkedArray] = []
         for field, column in zip(table.schema, table.columns, strict=True):
-            if not _parted(field):
-                columns[field.name] = column
-                continue
-            parts = pa.table({"": column}).flatten()
-            columns |= {
-                f"{field.name}{name}": part for name, part in zip(parts.column_names, parts.columns, strict=True)
-            }
-        table = pa.table(columns)
+            parts = pa.table({"": column})
+            parts = parts.flatten() if _parted(field) else parts
+            names += [f"{field.name}{name}" for name in parts.column_names]
+            columns += parts.columns
+        unique(names, where)
+        table = pa.table(columns, names)
     return table
 
 

@@ -20,6 +20,7 @@ from mmkit.errors import UsageError, one_of
 from mmkit.plugin import ModalitySpec
 from mmkit.sources.by_text import Strings
 from mmkit.sources.by_type import (
+    empty_in,
     guess_bytes,
     guess_coded,
     guess_lists,
@@ -34,7 +35,7 @@ from mmkit.sources.hashes import hashes
 from mmkit.sources.members import is_member
 from mmkit.sources.numbers import numbers
 from mmkit.sources.sampling import some
-from mmkit.sources.types import is_bytes, is_list, is_text, usual
+from mmkit.sources.types import is_bytes, is_list, is_plain, is_text, usual
 
 
 def guess(
@@ -149,7 +150,21 @@ def _as_given(name: str, column: pa.ChunkedArray, kind: str) -> Guess:
         missing = int(np.isnat(moments).sum())
     elif kind in {"numbers", "tags"} and not (is_list(column.type) or is_text(column.type)):
         raise UsageError(f"column {name!r} cannot be {kind}, which are lists: its values are as {_shown(column)}")
+    elif kind == "series":
+        missing += empty_in(column)
+    elif kind in {"category", "text"} and not is_plain(column.type):
+        raise UsageError(f"column {name!r} cannot be a {kind}: its values are as {_shown(column)}")
+    elif kind == "text" and is_bytes(column.type) and not _is_utf8(column):
+        raise UsageError(f"column {name!r} cannot be a text: its bytes are not UTF-8, as {_shown(column)}")
     return Guess(kind, "as you wrote", missing)
+
+
+def _is_utf8(column: pa.ChunkedArray) -> bool:
+    try:
+        column.cast(pa.large_string())
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _shown(column: pa.ChunkedArray) -> str:

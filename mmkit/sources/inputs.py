@@ -23,6 +23,7 @@ from mmkit.sources.guess import TABLE
 from mmkit.sources.members import Members, is_member
 from mmkit.sources.memory import Column
 from mmkit.sources.spooled import LARGE, ROWS, spooled, spooled_array
+from mmkit.sources.types import usual
 
 MOST_TEXTS = 4
 """More columns of text are joined: the shortest of them into one input."""
@@ -95,7 +96,7 @@ def store_of(
     if one.modality == "text":
         return Cells(_texts(one.columns, columns))
     if one.modality == "series":
-        return Cells(tabular.lists_in(first))
+        return Cells(tabular.series_in(first))
     if is_member(first.type):
         return Members(first)
     return Media(_plain(first), files, outside=outside, deep=deep)
@@ -117,8 +118,16 @@ def _length(column: Column) -> float:
 
 def strings(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """A column as strings without space around them; blank ones are missing."""
-    plain = pc.utf8_trim_whitespace(_plain(column).cast(pa.large_string()))
+    plain = pc.utf8_trim_whitespace(_plain(usual(column)).cast(pa.large_string()))
     return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.large_string()), plain)
+
+
+def names_in(column: pa.ChunkedArray) -> list[str | None]:
+    """The names that a column gives to rows or groups, [N]: strings, and bytes that are none as hexadecimal digits."""
+    try:
+        return strings(column).to_pylist()
+    except pa.ArrowInvalid:  # bytes that are not UTF-8, as those of a UUID
+        return [None if value is None else value.hex() for value in usual(column).to_pylist()]
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -161,7 +161,7 @@ class Layout:
         if isinstance(first, list):
             return Objects(first), []
         if one.modality == "series":
-            return Cells(tabular.lists_in(usual(first))), _no_lists(one, usual(first))
+            return Cells(tabular.series_in(first)), _no_lists(one, usual(first))
         listed = is_list(first.type)
         return Cells(first) if listed else store_of(one, self.columns, there, files=files, outside=outside), []
 

@@ -13,9 +13,11 @@ import pyarrow as pa
 import pyarrow.types as pat
 
 from mmkit.sources.dates import dates
+from mmkit.sources.guess import TABLE
 from mmkit.sources.hashes import hashes
 from mmkit.sources.numbers import numbers
 from mmkit.sources.sampling import at
+from mmkit.sources.tabular import fit, lists_in, read
 from mmkit.sources.target import Target
 from mmkit.sources.types import is_text, usual
 
@@ -40,7 +42,8 @@ def leaks(
     """What is found, in words, and the columns that it is about.
 
     A column is cut into 64 bins of equal counts, or its 64 most frequent values and the rest; missing is a bin of its
-    own. Each bin answers what it answered in one half of the rows, and is checked on the other half.
+    own. Each bin answers what it answered in one half of the rows, and is checked on the other half. Of tags the list
+    as a whole and each of the most frequent are looked at, of lists of numbers the first 64 places.
 
     Args:
         columns: the inputs.
@@ -55,16 +58,33 @@ def leaks(
     rows = np.sort(r.choice(known, ROWS, replace=False)) if len(known) > ROWS else known
     half = np.zeros(len(rows), bool)
     half[r.permutation(len(rows))[: len(rows) // 2]] = True
+    labels = list(_rows_of_labels(target, rows)) if target.kind == "labels" else []
     found: list[tuple[str, tuple[str, ...]]] = []
     for name, given in columns.items():
         column = usual(given)
         kind = kinds.get(name, "ignore")
-        if kind in {"number", "category"} or kind.partition(":")[0] == "date":
-            amounts, bins = _bins(at(column, rows), kind)
-            found += [(text, (name,)) for text in _told(name, amounts, bins, rows, half, target)]
+        if kind in TABLE:
+            for part, amounts, bins in _parts(name, at(column, rows), kind):
+                if told := list(_told(amounts, bins, rows, half, target, labels)):
+                    act = f"a leak? --column {name}=ignore"
+                    found += [(f"{part} alone predicts {what}: {act}", (name,)) for what in told]
+                    break
         elif kind == "text" and is_text(column.type) and target.kind == "classes":
             found += [(text, (name,)) for text in _named(name, column, rows, target)]
     return found
+
+
+def _parts(name: str, column: pa.ChunkedArray, kind: str) -> Iterator[tuple[str, np.ndarray | None, np.ndarray]]:
+    """What a column gives to a row of the table: its name, the numbers [N] where it has some, and the bins [N]."""
+    if kind not in {"numbers", "tags"}:
+        yield name, *_bins(column, kind)
+        return
+    column = lists_in(column)
+    if kind == "tags":
+        yield name, *_bins(column, "category")
+    cells = read(name, fit(name, kind, column, np.arange(len(column))), column)
+    for part, amounts in list(cells.numbers.items())[:BINS]:
+        yield part, amounts, _bins_of(amounts)
 
 
 def _bins(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray | None, np.ndarray]:
@@ -79,6 +99,11 @@ def _bins(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray | None, np.nda
     else:
         moments = dates(column, kind)
         amounts = np.where(np.isnat(moments), np.nan, moments.astype(np.int64).astype(float))
+    return amounts, _bins_of(amounts)
+
+
+def _bins_of(amounts: np.ndarray) -> np.ndarray:
+    """The bin of each number, [N]."""
     known = np.isfinite(amounts)
     found = np.full(len(amounts), BINS)  # the bin of gaps
     if known.any():
@@ -86,30 +111,40 @@ def _bins(column: pa.ChunkedArray, kind: str) -> tuple[np.ndarray | None, np.nda
         # A bin a value where there are few; else as many rows each.
         edges = different if len(different) < BINS else np.quantile(amounts[known], np.arange(1, BINS) / BINS)
         found[known] = np.searchsorted(np.unique(edges), amounts[known], side="right")
-    return amounts, found
+    return found
+
+
+def _rows_of_labels(target: Target, rows: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
+    """The most frequent labels that enough rows have and enough have not, and which have them, [N] bool."""
+    of_row, labels = target.pairs
+    for label in np.argsort(-np.array(target.counts), kind="stable")[:BINS]:
+        has = np.isin(rows, of_row[labels == label])
+        if min(has.sum(), (~has).sum()) >= _LEAST:
+            yield target.names[label], has
 
 
 def _told(
-    name: str, amounts: np.ndarray | None, bins: np.ndarray, rows: np.ndarray, half: np.ndarray, target: Target
+    amounts: np.ndarray | None,
+    bins: np.ndarray,
+    rows: np.ndarray,
+    half: np.ndarray,
+    target: Target,
+    labels: Sequence[tuple[str, np.ndarray]],
 ) -> Iterator[str]:
-    act = f"a leak? --column {name}=ignore"
+    """What bins, or a straight line through numbers, predict: in words."""
     if target.kind == "scalar":
         truth = target.values[rows, 0]
         explained = max(_by_bins(bins, truth, half), 0.0 if amounts is None else _by_line(amounts, truth, half))
         if explained > EXPLAINED:
-            yield f"{name} alone predicts {target.names[0]} ({100 * explained:.1f} % of its variance, held out): {act}"
+            yield f"{target.names[0]} ({100 * explained:.1f} % of its variance, held out)"
     elif target.kind == "classes":
         score = _balanced(bins, np.asarray(target.values)[rows], half)
         if score > ENOUGH:
-            yield f"{name} alone predicts the target (balanced accuracy {100 * score:.1f} % held out): {act}"
-    else:
-        of_row, labels = target.pairs
-        for label in np.argsort(-np.array(target.counts), kind="stable")[:BINS]:
-            has = np.isin(rows, of_row[labels == label])
-            score = _balanced(bins, has.astype(np.int32), half)
-            if min(has.sum(), (~has).sum()) >= _LEAST and score > ENOUGH:
-                told = f"the label {target.names[label]} (balanced accuracy {100 * score:.1f} % held out)"
-                yield f"{name} alone predicts {told}: {act}"
+            yield f"the target (balanced accuracy {100 * score:.1f} % held out)"
+    for label, has in labels:
+        score = _balanced(bins, has.astype(np.int32), half)
+        if score > ENOUGH:
+            yield f"the label {label} (balanced accuracy {100 * score:.1f} % held out)"
 
 
 def _balanced(bins: np.ndarray, codes: np.ndarray, half: np.ndarray) -> float:

@@ -41,6 +41,8 @@ _STYLES = {
 _MONEY = frozenset("$€£¥₹") | {"usd", "eur", "gbp", "chf"}
 _SIZES = {"b": 0, "kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _MANY = {"": 0, "k": 1, "m": 2, "bn": 3}
+_SCALES = {"sizes": _SIZES, "many": _MANY}
+_SIGN = r"(?:[$€£¥₹]|usd|eur|gbp|chf)"
 
 
 @dataclass(frozen=True)
@@ -49,8 +51,8 @@ class Form:
 
     Args:
         style: "plain", "thousands" (1,234.5) or "comma" (1.234,5).
-        unit: what stands beside them: "", "money", "%", "sizes" (KB, MB, ...), "many" (k, m, bn), or one unit in lower
-            case.
+        unit: what stands beside them: "", "sizes" (KB, MB, ...), "many" (k, m, bn), or one unit in lower case, as
+            "%"; of amounts of money "money", or "money" and what else stands there, as "money many".
         share: of the values that are no sign for missing, how many are written so.
         whole: True where none has a fraction but zeros.
     """
@@ -64,8 +66,10 @@ class Form:
     def words(self) -> str:
         """The form, for people."""
         style = {"plain": "", "thousands": "commas between thousands", "comma": "decimal commas"}[self.style]
-        units = {"": "", "money": "amounts of money", "%": "percent", "sizes": "sizes in bytes", "many": "k, m and bn"}
-        return ", ".join(part for part in (units.get(self.unit, f"a unit, {self.unit}"), style) if part)
+        money, rest = _parts(self.unit)
+        units = {"": "", "%": "percent", "sizes": "sizes in bytes", "many": "k, m and bn"}
+        parts = ("amounts of money" if money else "", units.get(rest, f"a unit, {rest}"), style)
+        return ", ".join(part for part in parts if part)
 
 
 def form_of(texts: Iterable[str]) -> Form | None:
@@ -75,8 +79,7 @@ def form_of(texts: Iterable[str]) -> Form | None:
     found = [match for match in map(_NUMBER.fullmatch, seen) if match]
     if not found or len(found) < MOST * len(seen):
         return None
-    units = Counter("money" if match["money"] or match["before"] else _unit(match["unit"]) for match in found)
-    unit = _one_unit(units)
+    unit = _one_unit(Counter(map(_written, found)))
     digits = [match["digits"] for match in found]
     for style, pattern in _STYLES.items():
         fitting = [text for text in digits if pattern.fullmatch(text)]
@@ -91,22 +94,46 @@ def form_of(texts: Iterable[str]) -> Form | None:
     return None
 
 
-def _unit(text: str) -> str:
-    return "money" if text.lower() in _MONEY else text.lower()
+def _parts(unit: str) -> tuple[bool, str]:
+    """Whether the unit of a form is one of money, and what else it is."""
+    first, _, rest = unit.partition(" ")
+    return (True, rest) if first == "money" else (False, unit)
 
 
-def _one_unit(units: Counter[str]) -> str | None:
+def _written(match: re.Match[str]) -> tuple[bool, str]:
+    """Whether a number is an amount of money, and what else stands beside it."""
+    unit = match["unit"].lower()
+    sign = next((one for one in _MONEY if unit.endswith(one)), "")
+    if sign and unit.removesuffix(sign) in _MANY:
+        return True, unit.removesuffix(sign)
+    return bool(match["money"] or match["before"]), unit
+
+
+def _one_unit(units: Counter[tuple[bool, str]]) -> str | None:
     total = sum(units.values())
-    if set(units) <= {"", "money"} and units["money"]:
-        return "money"
-    most, count = units.most_common(1)[0]
-    if count > MOST * total:
-        return most
-    if sum(units[unit] for unit in _SIZES) > MOST * total:
-        return "sizes"
-    if sum(units[unit] for unit in _MANY) > MOST * total:
-        return "many"
-    return None
+    priced = Counter({unit: count for (money, unit), count in units.items() if money})
+    bare = Counter({unit: count for (money, unit), count in units.items() if not money})
+    if priced.total() > MOST * total or (priced and set(bare) <= {""}):
+        priced[""] += bare[""]
+        if sum(priced[unit] for unit in _MANY) > MOST * total:  # of money, k and m are thousands and millions
+            return "money many" if any(priced[unit] for unit in _MANY if unit) else "money"
+        rest = _one_scale(priced, total)
+        return rest and f"money {rest}"
+    return _one_scale(bare, total)
+
+
+def _one_scale(units: Counter[str], total: int) -> str | None:
+    """The one unit, or the scale that units are of; None where they are neither.
+
+    Of units that differ by a factor, the most frequent one alone would read the others wrongly.
+    """
+    one = next((unit for unit, count in units.items() if count > MOST * total), None)
+    for name, scale in _SCALES.items() if one != "" else ():
+        seen = {unit for unit in scale if units[unit]}
+        alone = len(seen) == 1 or (one == "m" and seen == {"", "m"})  # metres, some of them without
+        if sum(units[unit] for unit in seen) > MOST * total and not alone:
+            return name
+    return one
 
 
 def numbers(column: pa.ChunkedArray, form: Form | None = None) -> np.ndarray:
@@ -162,11 +189,16 @@ def _in_form(array: pa.Array, form: Form) -> np.ndarray:
     text = pc.utf8_lower(pc.utf8_trim_whitespace(array.cast(pa.string())))
     scale = np.ones(len(array))
     if form.unit:
-        for unit, power in {"sizes": _SIZES, "many": _MANY}.get(form.unit, {}).items():
-            ends = pc.match_substring_regex(pc.fill_null(text, ""), rf"[\d.]\s*{unit}$")
+        money, rest = _parts(form.unit)
+        scale_of = _SCALES.get(rest, {rest: 0})
+        sign = f"{_SIGN}?" if money else ""
+        for unit, power in scale_of.items():
+            ends = pc.match_substring_regex(pc.fill_null(text, ""), rf"[\d.]\s*{re.escape(unit)}{sign}$")
             scale[ends.to_numpy(zero_copy_only=False)] = 1000.0**power
-        text = pc.replace_substring_regex(text, r"^([+-]?)(?:[$€£¥₹]|usd|eur|gbp|chf)?\s*", r"\1")
-        text = pc.replace_substring_regex(text, r"([\d.,])\s*[%€$£¥₹a-zµ°]{0,8}$", r"\1")
+        # What stands beside a number and is not of the form stays, so that the number is none.
+        units = "|".join(re.escape(unit) for unit in scale_of)
+        text = pc.replace_substring_regex(text, rf"^([+-]?){sign}\s*", r"\1")
+        text = pc.replace_substring_regex(text, rf"([\d.,])\s*(?:{units})?{sign}$", r"\1")
     # Only what is written in the column's style is read: in a column of plain numbers, `3,14` is none.
     pattern = {
         "plain": r"^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$",

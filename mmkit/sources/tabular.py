@@ -22,6 +22,7 @@ import pyarrow.compute as pc
 
 from mmkit.errors import DataError
 from mmkit.sources.columns import Array
+from mmkit.sources.derived import derived
 from mmkit.sources.lists import listed
 from mmkit.sources.memory import Column
 from mmkit.sources.moments import EPOCH, WORDS, calendar_of, moments_of, parts_in, unit_of
@@ -95,7 +96,7 @@ def read(name: str, fitted: Mapping[str, Any], column: Column) -> RowCells:
         fitted: what `fit` gave.
         column: [N].
     """
-    kind = fitted["kind"]
+    kind, name = fitted["kind"], fitted.get("as", name)
     if isinstance(column, list):
         there = np.array([value is not None for value in column], dtype=bool)
         return _nothing(name, fitted, RowCells(there, f"a {kind}, as in training"))
@@ -118,21 +119,11 @@ def absent(name: str, fitted: Mapping[str, Any], count: int) -> RowCells:
 
 def _nothing(name: str, fitted: Mapping[str, Any], cells: RowCells) -> RowCells:
     count = len(cells.wrong)
-    kind = fitted["kind"]
-    if kind == "number":
-        names = [name]
-    elif kind == "numbers":
-        names = [f"{name}.{place}" for place in range(fitted["size"])]
-    elif kind == "tags":
-        names = [f"{name}={tag}" for tag in fitted["tags"]]
-    else:
-        names = [] if kind == "category" else [f"{name}.days"]
-    cells.numbers = {one: np.full(count, np.nan) for one in names}
+    measured, named = derived(name, fitted)
+    words: list[Sequence[str]] = [WORDS[part] for part in fitted.get("parts", ())] or [()]
+    cells.numbers = {one: np.full(count, np.nan) for one in measured}
     gap = np.full(count, -1, dtype=np.int32)
-    if kind == "category":
-        cells.categories = {name: (gap, ())}
-    elif kind not in {"number", "numbers", "tags"}:
-        cells.categories = {f"{name}.{part}": (gap, WORDS[part]) for part in fitted["parts"]}
+    cells.categories = {one: (gap, known) for one, known in zip(named, words, strict=False)}
     return cells
 
 
@@ -273,6 +264,15 @@ def lists_in(column: pa.ChunkedArray) -> pa.ChunkedArray:
         return pa.chunked_array([pa.array(found)])
     except (pa.ArrowException, OverflowError):  # of strings as well as numbers
         return pa.chunked_array([pa.array([one and [str(value) for value in one] for one in found])])
+
+
+def series_in(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of series, where its strings hold them as JSON, too; one without a step is missing."""
+    found = lists_in(usual(column))
+    if not is_list(found.type):
+        return found
+    empty = pc.fill_null(pc.equal(pc.list_value_length(found), 0), fill_value=False)
+    return pc.if_else(empty, pa.scalar(None, found.type), found) if pc.any(empty).as_py() else found
 
 
 def _size_of(name: str, column: pa.ChunkedArray) -> int:

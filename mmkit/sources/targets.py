@@ -17,7 +17,7 @@ import pyarrow.types as pat
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.sources.hashes import different, pieces, with_starts
 from mmkit.sources.lists import is_json_list, listed
-from mmkit.sources.numbers import MOST, form_of, numbers
+from mmkit.sources.numbers import ABSENT, MOST, form_of, numbers
 from mmkit.sources.sampling import some, strings
 from mmkit.sources.target import Target
 from mmkit.sources.types import is_bytes, is_list, is_number, is_text, usual
@@ -157,9 +157,11 @@ def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, .
     if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
         raise UsageError(f"target {name}: values of the type {kind} are no classes; name another column")
     if is_text(kind) and (form := form_of(strings(some(column)))) and form.style == "plain" and form.whole:
-        values = numbers(column, form)
+        there = np.isfinite(numbers(column, form))
+        if form.unit:  # a class may have another unit; a sign for "missing" is none
+            there |= ~pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column)), pa.array(ABSENT, column.type)).to_numpy()
         texts: Iterator[pa.Array] = (
-            pc.if_else(pa.array(np.isfinite(values[start : start + len(piece)])), piece, pa.scalar(None, piece.type))
+            pc.if_else(pa.array(there[start : start + len(piece)]), piece, pa.scalar(None, piece.type))
             for start, piece in with_starts(column)
         )
     else:

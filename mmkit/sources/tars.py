@@ -214,7 +214,7 @@ def _table(path: Path, rows: Mapping[str, Mapping[str, Any]]) -> pa.Table:
         elif kind != "json":
             columns[name] = pa.array(cells, MEMBER)
         elif all(cell is None or isinstance(cell, dict) for cell in cells):
-            fields = flat(table_of_rows([cell or {} for cell in cells], path))
+            fields = flat(table_of_rows([cell or {} for cell in cells], path), path)
             columns |= {f"{name}.{one}": fields[one] for one in fields.column_names}
         else:
             values = table_of_rows([{"": cell} for cell in cells], path)

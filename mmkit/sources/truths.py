@@ -72,12 +72,13 @@ def truths(
         return _numbers(layout, len(known), columns)
     column = columns[names[0]]
     cells = list(column) if isinstance(column, list) else usual(column).to_pylist()
+    names_known = set(known)
     found: list[Any] = []
     wrong: dict[int, str] = {}
     for row, cell in enumerate(cells):
         truth = None
         try:
-            truth = _of_cell(kind, cell, set(known), joined=layout["joined"])
+            truth = _of_cell(kind, cell, names_known, joined=layout["joined"])
         except DataError as error:
             wrong[row] = str(error)
         found.append(truth)

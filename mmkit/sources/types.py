@@ -54,3 +54,8 @@ def is_list(kind: pa.DataType) -> bool:
 def is_number(kind: pa.DataType) -> bool:
     """Whether a type is one of numbers, or of yes and no."""
     return pat.is_integer(kind) or pat.is_floating(kind) or pat.is_decimal(kind) or pat.is_boolean(kind)
+
+
+def is_plain(kind: pa.DataType) -> bool:
+    """Whether each value of a type can be written as one string."""
+    return not (pat.is_nested(kind) or pat.is_interval(kind))

@@ -27,6 +27,7 @@ from mmkit.sources.description import Description, Request
 from mmkit.sources.looking import Decode
 from mmkit.sources.memory import hold
 from mmkit.sources.target import Truths
+from mmkit.sources.target_names import together
 from mmkit.sources.targets import epoch_metric, recommended_epochs
 from mmkit.sources.types import is_text
 from mmkit.sources.units import SPLITS
@@ -40,7 +41,8 @@ class OwnData:
     Args:
         data: CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, a folder of images, sounds or videos
             whose sub-folder is the class, a folder that `datasets` saved, or hub:NAME, what it has in its cache.
-        target: the column that is to be predicted; several, with commas between them, are one target of numbers.
+        target: the column that is to be predicted; several, with commas between them, are one target of numbers, of
+            which one whose own name has a comma stands in double quotes.
         target_kind: "classes", "labels", "scalar" or "text", where the values leave it open.
         columns: kinds of columns, by name: a modality, "number", "category", "date", "date:dayfirst", "numbers", "tags"
             or "ignore".
@@ -240,7 +242,7 @@ def options_of_python(data: Any, target: str | Sequence[str] | None, about: Abou
     options: dict[str, Any] = {name: value for name, value in about.items() if value is not None}
     options["data"] = _named(data)
     if target is not None:
-        options["target"] = target if isinstance(target, str) else ",".join(target)
+        options["target"] = target if isinstance(target, str) else together(target)
     if "group" in options:
         options["group"] = (options["group"],) if isinstance(options["group"], str) else tuple(options["group"])
     if isinstance(splits := options.get("splits"), Mapping):
@@ -266,17 +268,8 @@ def request_of(options: Mapping[str, Any]) -> Request:
     return Request(
         **{
             **options,
-            "target": targets_in(options["target"]),
+            "target": (options["target"],) if options["target"].strip() else (),
             "columns": tuple(sorted(kinds.items())),
             "group": tuple(options["group"]),
         }
     )
-
-
-def targets_in(text: str) -> tuple[str, ...]:
-    """The columns of a target, with commas between them.
-
-    >>> targets_in("height, weight")
-    ('height', 'weight')
-    """
-    return tuple(part.strip() for part in text.split(",") if part.strip())

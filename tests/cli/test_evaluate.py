@@ -87,6 +87,12 @@ def test_what_is_printed_fits_eighty_columns(run, model):
     assert "rows count as independent: too narrow where several are of one person or source" in lines
 
 
+def test_the_column_of_the_truth_may_have_a_comma_in_its_name(run, model):
+    Path("commas.csv").write_text('weight,"fruit, told"\n100,apple\n110,pear\n120,plum\n')
+    code, out, _ = run("evaluate", model, "--data", "commas.csv", "--target", "fruit, told", "--json")
+    assert (code, json.loads(out)["measured"]) == (0, 3)
+
+
 def test_truth_that_the_model_does_not_know_is_listed(run, model):
     Path("labelled.csv").write_text("weight,fruit\n100,apple\n110,mango\n120,kiwi\n130,mango\n140,\n150, pear \n")
     code, _, err = run("evaluate", model, "--data", "labelled.csv")

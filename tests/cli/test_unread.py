@@ -21,3 +21,8 @@ def test_of_many_twenty_are_told_and_where_the_others_stand(capsys):
 def test_of_none_nothing_is_said(capsys):
     tell_unread([], "skip")
     assert capsys.readouterr().err == ""
+
+
+def test_values_are_told_in_their_order(capsys):
+    tell_unread([f"row {i}, weight: why" for i in (0, 1, 2, 10, 100)], "skip")
+    assert [line.split()[1] for line in capsys.readouterr().err.splitlines()[1:]] == ["0,", "1,", "2,", "10,", "100,"]

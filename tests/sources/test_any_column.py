@@ -3,6 +3,7 @@
 import datetime as dt
 import decimal
 import itertools
+import uuid
 
 import numpy as np
 import pyarrow as pa
@@ -16,9 +17,11 @@ from mmkit.sources.findings import find
 from mmkit.sources.guess import TABLE
 from mmkit.sources.guessing import guess, guesses
 from mmkit.sources.hashes import different
+from mmkit.sources.memory import hold
 from mmkit.sources.numbers import numbers
 from mmkit.sources.splitting import given_splits, groups_of, split, trainable
 from mmkit.sources.targets import KINDS, read_target
+from mmkit.tasks.own_data import OwnData
 
 MODALITIES = [entry.spec for entry in installed().available("modality")]
 POSSIBLE = {*TABLE, "ignore", *(spec.name for spec in MODALITIES)}
@@ -128,6 +131,33 @@ def answered(name, column, folder):
 @pytest.mark.parametrize("case", TYPED)
 def test_columns_of_any_type(case, tmp_path):
     answered("column", chunked(TYPED[case]), tmp_path)
+
+
+@pytest.mark.parametrize("case", [case for case in TYPED if len(TYPED[case]) >= 30 and "far away" not in case])
+def test_columns_of_any_type_as_text_and_as_names_of_rows_or_groups(case):
+    column, rows = TYPED[case], np.arange(30)
+    table = pa.table({"c": column, "z": pa.array(rows / 7), "y": pa.array(["a", "b"] * 15)})
+    said = []
+    for asked in ({"columns": {"c": "text"}}, {"columns": {"c": "category"}}, {"group": ("c",)}, {"id": "c"}):
+        try:
+            found = OwnData(data=hold(table), target="y", **asked).split("train")
+        except MmkitError as error:
+            said.append(str(error))
+            continue
+        for values in found.inputs.values():
+            list(values)
+    assert all(said)
+
+
+def test_uuids_name_rows_and_groups():
+    ids = [uuid.UUID(int=(2**127 + 977 * i**7) % 2**128) for i in range(60)]
+    table = pa.table(
+        {"c": pa.array([one.bytes for one in ids], pa.binary(16)), "y": ["a", "b"] * 30, "z": np.arange(60) / 7}
+    )
+    assert OwnData(data=hold(table), target="y", id="c").order == [one.hex for one in ids]
+    grouped = OwnData(data=hold(table), target="y", group=("c",)).split("train").groups
+    assert isinstance(grouped, dict)
+    assert set(grouped["c"]) < {one.hex for one in ids}
 
 
 def test_columns_of_any_strings(tmp_path):

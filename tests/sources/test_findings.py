@@ -107,6 +107,22 @@ def test_a_column_that_tells_a_label_alone_is_a_warning():
     assert "mark alone predicts the label b" in found[0].text
 
 
+def test_a_list_that_tells_the_target_alone_is_a_warning():
+    r, truth, code, columns, kinds = table()
+    columns["words"] = column([[str(name)] for name in truth])
+    columns["marks"] = column([[w for w in "abcdefghijk" if r.random() < 0.5] + ["z"] * int(c == 0) for c in code])
+    columns["point"] = column([[float(r.normal()), float(c == 0) + r.random() / 3, 1.0] for c in code])
+    columns["free"] = column([[w for w in "pqrstu" if r.random() < 0.5] for _ in code])
+    kinds |= {"words": "tags", "marks": "tags", "point": "numbers", "free": "tags"}
+    found = find(columns, kinds, read_target({"y": column(truth.tolist())}))
+    assert [one.columns for one in found] == [("words",)]
+    assert "words alone predicts the target" in found[0].text
+    found = find(columns, kinds, read_target({"y": column((code == 0).tolist())}))
+    told = ["words alone", "marks=z alone", "point.1 alone"]
+    assert [text.partition(" predicts")[0] for text in texts(found, "warning")] == told
+    assert "--column marks=ignore" in texts(found, "warning")[1]
+
+
 @pytest.mark.parametrize("names", [("fraud", "spam", "good"), ("骗局", "垃圾", "正常")])
 def test_names_of_classes_in_texts_are_a_warning(names):
     r, truth, code, columns, kinds = table()

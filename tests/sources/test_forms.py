@@ -58,6 +58,31 @@ def test_what_is_no_number_has_no_form(texts):
     assert form_of(texts) is None
 
 
+@pytest.mark.parametrize(
+    ("most", "rare", "values"),
+    [
+        ("5 MB", ["1 GB", "12", "5 kg"], [5e6, 1e9, 12, NAN]),
+        ("138k", ["1.2m", "950", "1 GB"], [138e3, 1.2e6, 950, NAN]),
+        ("5 kg", ["500 g", "7", "$5", "7 KG"], [5, NAN, 7, NAN, 7]),
+        ("5 MB", ["12", "5 kg"], [5, 12, NAN]),
+        ("12 m", ["12", "3 km"], [12, 12, NAN]),
+        ("45 %", ["3", "4 kg"], [45, 3, NAN]),
+        ("$138k", ["$1.2m", "$451", "451k", "$5 kg"], [138e3, 1.2e6, 451, 451e3, NAN]),
+        ("$451", ["$451k", "5 kg", "7"], [451, 451e3, NAN, 7]),
+        ("5 k€", ["3 €", "1.5 m€"], [5e3, 3, 1.5e6]),
+        ("$5 pp", ["$6", "7 pp", "$5 kg"], [5, 6, 7, NAN]),
+        ("451", ["451k", "5 kg"], [451, NAN, NAN]),
+    ],
+)
+def test_a_rare_unit_is_scaled_or_its_number_is_none(most, rare, values):
+    found = numbers(column([most] * 200 + rare))
+    assert np.array_equal(found[199:], values, equal_nan=True)
+
+
+def test_half_of_money_in_thousands_is_scaled():
+    assert numbers(column(["$451", "$451k"] * 20)).tolist() == [451, 451e3] * 20
+
+
 def test_a_part_is_read_in_the_form_of_the_whole():
     whole = column(["1.234", "1.234,5", "2.345.678", "3,5", "10"] * 4)
     form = form_of(whole.to_pylist())

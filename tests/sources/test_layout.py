@@ -138,6 +138,15 @@ def test_what_training_did_not_have_is_named_with_row_and_column(layout, column,
     assert len(values["table"]) == 2
 
 
+def test_a_cell_of_another_unit_is_no_number(written):
+    size = ["5 MB" if i % 2 else "7 MB" for i in range(ROWS)]
+    layout = layout_of(described(written({**training(), "size": size}, "csv")))
+    cells = ["6 MB", "5 GB", "5 kg", "8", None]
+    values, wrong = read(layout, {"size": cells, "price": ["$1,000.50", "$5 kg", "$5k", "£3", "1"]})
+    assert [row and row.get("size") for row in values["table"]] == [6, None, None, 8, None]
+    assert sorted(wrong) == [(1, "price"), (1, "size"), (2, "price"), (2, "size")]
+
+
 def test_a_gap_makes_whole_numbers_fractions_and_they_stay_the_same_category(written):
     table = {"grade": [i % 4 for i in range(ROWS)], "label": [("yes", "no")[i % 2] for i in range(ROWS)]}
     layout = layout_of(described(written(table, "parquet")))
@@ -184,3 +193,50 @@ def test_without_a_layout_inputs_are_columns_of_their_names():
     assert wrong == []
     assert values == {"pen": [[[0.0, 1.0], [2.0, 3.0]]], "facts": [{"age": 3, "name": "x"}]}
     assert layout.absent(["pen", "facts.age"], "x") == {}
+
+
+def test_names_that_columns_derive_replace_no_other_column(written):
+    own = {
+        "date": [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(ROWS)],
+        "date.month": [i / 7 for i in range(ROWS)],
+        "point": [json.dumps([i, i / 2, -i]) for i in range(ROWS)],
+        "point.0": [f"{i * 3}.5" for i in range(ROWS)],
+        "point_2.1": [f"{i * 5}.5" for i in range(ROWS)],
+        "label": [("yes", "no")[i % 2] for i in range(ROWS)],
+    }
+    found = described(written(own, "csv"))
+    (one,) = found.inputs
+    row = found._store(one).value(13)
+    assert row["date.month"] == 13 / 7
+    assert row["date_2.month"] == "02"
+    assert (row["point.0"], row["point_2.1"], row["point_3.0"], row["point_3.1"]) == (39.5, 65.5, 13, 6.5)
+    layout = layout_of(found)
+    values, wrong = read(layout, {name: [cells[13]] for name, cells in own.items()})
+    assert (values["table"], wrong) == ([row], [])
+    values, wrong = read(layout, {"date.month": [13 / 7]})
+    assert {name: cell for name, cell in values["table"][0].items() if cell is not None} == {"date.month": 13 / 7}
+    assert set(values["table"][0]) == set(row)
+
+
+def test_a_field_of_an_object_with_the_name_of_a_column_is_refused(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text("".join(f'{{"a": {{"b": {i}}}, "a.b": "x", "y": {i % 2}}}\n' for i in range(60)))
+    with pytest.raises(DataError, match=r"a.jsonl has more than one column 'a\.b'; give each a name of its own"):
+        OwnData(data=str(path), target="y")
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+@pytest.mark.parametrize("columns", [{}, {"wave": "series"}])
+def test_a_series_without_a_step_is_missing(written, kind, columns):
+    lists = [[float(i)] * (i % 4) for i in range(ROWS)]
+    own = {
+        "wave": [json.dumps(one) for one in lists] if kind == "csv" else lists,
+        "label": [("yes", "no")[i % 2] for i in range(ROWS)],
+    }
+    found = OwnData(data=written(own, kind), target="label", columns=columns).found
+    assert found.guesses["wave"].missing == ROWS // 4
+    assert found.guesses["wave"].kind == "series"
+    assert [found._store(found.inputs[0]).value(row) for row in range(4)] == [None, *lists[1:4]]
+    assert not [one for one in found.findings if "cannot be read" in one.text]
+    values, wrong = read(layout_of(found), {"wave": own["wave"][:4]})
+    assert (values["wave"], wrong) == ([None, *lists[1:4]], [])

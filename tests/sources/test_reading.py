@@ -390,3 +390,12 @@ def test_the_stamp_of_a_source_changes_with_its_files(tmp_path):
     path.write_text("a\n12\n")
     assert stamp(str(path)) != before[0]
     assert stamp(str(tmp_path)) != before[1]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_empty_line_of_one_column_is_a_row(tmp_path, end):
+    path = tmp_path / "one.csv"
+    path.write_text(end.join(["weight", "1", "", "3"]) + end, newline="")
+    assert read_file(path).to_pydict() == {"weight": ["1", None, "3"]}
+    path.write_text(end.join(["weight,size", "1,2", "", "3,4"]) + end, newline="")
+    assert read_file(path).to_pydict() == {"weight": ["1", "3"], "size": ["2", "4"]}

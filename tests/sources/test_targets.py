@@ -114,6 +114,13 @@ def test_several_columns_are_one_target_of_numbers():
         read([1, 2], "classes", other=column([1, 2]))
 
 
+def test_numbers_of_a_rare_unit_are_no_truth_but_classes_of_their_own():
+    texts = [f"{i} kg" for i in range(300)] + ["500 g", "n/a"]
+    assert read(texts).missing == 2
+    doses = ["10 kg", "20 kg"] * 100 + ["500 g", "n/a"]
+    assert read(doses, "classes").names == ("10 kg", "20 kg", "500 g")
+
+
 def test_infinite_truth_is_missing():
     target = read([1.5, float("inf"), 3.5, -float("inf")])
     assert target.missing == 2
