@@ -10,7 +10,8 @@ of suites with a true gain that are called above.
   chance; the share that is right differs from seed to seed by a given standard deviation. A race chooses on 500
   validation samples, and 5 fresh seeds confirm. A case whose false alarms look high is drawn again, ten times as often,
   and that counts, whatever it says.
-- Predictions: of classes and of numbers, whose macro F1, AUROC, RMSE and Pearson have pseudo-scores.
+- Predictions: of classes and of numbers, whose macro F1, AUROC, RMSE and Pearson have pseudo-scores; and of classes and
+  labels some of which have few test samples, each right with the same chance, which seeds seldom change.
 - Trainings: a pool of seeds of one single input of three tiny tasks, one of them with labels that are noise. A fusion
   that reads one input is that input, so every suite drawn from a pool is of equals; its test samples are drawn, too.
   FOLDER keeps the predictions of the pool, so that it can go on.
@@ -39,6 +40,8 @@ from mmkit.experiments.protocol import MOST, rounds
 from mmkit.experiments.run import execute
 from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import higher_is_better, metrics_of
+from mmkit.records.record import Record
+from mmkit.records.support import support
 from mmkit.registry.catalog import installed
 from mmkit.report.statistics import Comparison, compare, level_of_look, not_beaten, seeds_wanted
 from mmkit.system.machine import machine, software
@@ -270,11 +273,19 @@ def whole_tables(suites: int) -> dict[str, Any]:
     return {"best missed %": round(100 * missed / suites, 2), "rows not beaten of 8": round(size / suites, 2)}
 
 
+LEAVES = {
+    "classes": ("probabilities", "label"),
+    "labels": ("probabilities", "labels"),
+    "scalar": ("values", "values"),
+}
+"""By kind of target: of a prediction, and of the truth."""
+
+
 def pseudo_scores(kind: str, name: str, prediction: Array, truth: Array) -> Array | None:
     """[N] of one run, more being better; None where the metric is not defined."""
     size = prediction.shape[1]
     collected = metrics_of(Target(kind, size, tuple(map(str, range(size)))), [name])
-    leaf, of_truth = ("probabilities", "label") if kind == "classes" else ("values", "values")
+    leaf, of_truth = LEAVES[kind]
     mask = torch.ones(len(truth), dtype=torch.bool)
     collected.update({leaf: torch.from_numpy(prediction)}, {of_truth: torch.from_numpy(truth), "mask": mask})
     found = collected.per_sample(name)
@@ -286,11 +297,63 @@ def judged(kind: str, name: str, fusion: Sequence[Array], single: Sequence[Array
     tables = [[pseudo_scores(kind, name, one, truth) for one in of] for of in (fusion, single)]
     if any(one is None for table in tables for one in table):
         return Comparison("none", 0.0, 0.0, (0.0, 0.0), "a", {})
-    return compare(np.stack(tables[0]), {"a": np.stack(tables[1])}, same=SAME)
+    return compare(np.stack(tables[0]), {"a": np.stack(tables[1])}, same=SAME, unseen=unseen(kind, name, truth))
+
+
+def unseen(kind: str, name: str, truth: Array) -> float:
+    """The variance that scores do not show, as a verdict takes it from the records of runs."""
+    if kind == "scalar":
+        return 0.0
+    if kind == "classes":
+        confusion = np.diag(np.bincount(truth)).tolist()
+    else:
+        confusion = [[[len(truth) - int(count), 0], [int(count), 0]] for count in truth.sum(0)]
+    names = list(map(str, range(len(confusion))))
+    known: dict[str, Any] = {key: {} for key in ("run", "encoders", "machine", "software", "plugins", "libraries")}
+    known |= dict.fromkeys(("id", "task", "fusion", "head", "device", "precision"), "")
+    return support([Record(status="ok", objectives=[], seed=0, names=names, confusion=confusion, **known)], name).unseen
+
+
+def rare_class(draw: np.random.Generator, name: str, *, few: int) -> Comparison:
+    """Two equals by 60 samples of two classes and a few of a third."""
+    truth = np.repeat([0, 1, 2], [30, 30, few])
+    wrong = np.where(truth == 0, 1, 0)
+
+    def runs() -> list[Array]:
+        own = draw.random(len(truth)) < np.where(truth == 2, 0.5, 0.85)
+        right = (own ^ (draw.random(len(truth)) < 0.03) for _ in range(5))
+        return [np.eye(3)[np.where(one, truth, wrong)] * 0.7 + 0.1 for one in right]
+
+    return judged("classes", name, runs(), runs(), truth)
+
+
+def rare_labels(draw: np.random.Generator, name: str, *, few: int) -> Comparison:
+    """Two equals by 60 samples of three labels that many have, and two that a few have."""
+    truth = np.zeros((60, 5), int)
+    truth[:30, 0] = truth[15:40, 1] = truth[20:35, 2] = 1
+    for label in (3, 4):
+        truth[draw.permutation(60)[:few], label] = 1
+
+    def runs() -> list[Array]:
+        said = draw.random(truth.shape) < np.where(truth == 1, 0.6, np.where(truth.mean(0) > 0.2, 0.14, 0.04))
+        return [0.1 + 0.8 * (said ^ (draw.random(truth.shape) < 0.02)) for _ in range(5)]
+
+    return judged("labels", name, runs(), runs(), truth)
+
+
+FEW = (1, 2, 5, 10)
+RARE: tuple[tuple[Callable[..., Comparison], str], ...] = (
+    (rare_class, "balanced_accuracy"),
+    (rare_class, "f1_macro"),
+    (rare_labels, "f1_macro"),
+)
 
 
 def of_predictions(suites: int) -> dict[str, Any]:
-    """False alarms of metrics that are no mean over samples; 300 samples of 4 unequal classes, or of numbers."""
+    """False alarms of metrics that are no mean over samples; 300 samples of 4 unequal classes, or of numbers.
+
+    And 60 samples or a few more, where a class or two labels have few of them.
+    """
 
     def classes(draw: np.random.Generator, name: str) -> Comparison:
         label = draw.choice(4, 300, p=[0.5, 0.3, 0.15, 0.05])
@@ -324,6 +387,10 @@ def of_predictions(suites: int) -> dict[str, Any]:
     for number, (make, name) in enumerate(cases, start=400):
         found[name] = findings(suites, number, partial(make, name=name))
         tell(name, found[name])
+    for number, (few, (make, name)) in enumerate(((few, case) for few in FEW for case in RARE), start=450):
+        what = f"{name}, {'a class' if make is rare_class else 'two labels'} of {few}"
+        found[what] = drawn_again(suites, number, partial(make, name=name, few=few))
+        tell(what, found[what])
     return found
 
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from mmkit.metrics.curves import CELLS, Areas
 from mmkit.metrics.formulas import (
     Measures,
+    balanced,
     mean,
     negative_log_likelihood,
     negative_log_likelihood_of_labels,
@@ -186,11 +187,10 @@ class OfLabels:
         """Each metric, computed when called."""
         each, areas = self.per_sample(), self._areas
         tp, fp, tn, fn = self._counts.double()
-        both = (tp + fn > 0) & (tn + fp > 0)
         found: Measures = {
             **of_counts(torch.stack((tp, fp, tn, fn, tp + fn), -1)),
             "accuracy": lambda: float((tp + tn).sum() / self._counts.sum()),
-            "balanced_accuracy": lambda: mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both]),
+            "balanced_accuracy": lambda: balanced(tp, fp, tn, fn),
             "log_loss": lambda: float(each["log_loss"]().mean()),
             "subset_accuracy": lambda: float(each["subset_accuracy"]().double().mean()),
         }

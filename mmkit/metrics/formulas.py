@@ -64,6 +64,12 @@ def rates(counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return tp / (tp + fn).clamp(min=1), tp / (tp + fp).clamp(min=1), 2 * tp / (2 * tp + fp + fn).clamp(min=1)
 
 
+def balanced(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> float | None:
+    """The mean of sensitivity and specificity, over the labels whose truth has both values, from counts [C]."""
+    both = (tp + fn > 0) & (tn + fp > 0)
+    return mean(((tp / (tp + fn) + tn / (tn + fp)) / 2)[both])
+
+
 def mean(values: Tensor) -> float | None:
     """The mean; None of no values."""
     return float(values.double().mean()) if values.numel() else None

@@ -1,7 +1,7 @@
 """The records of folds, joined: one for each combination and run, over all samples, each of which is tested once.
 
 What a metric is over all samples follows from the folds where it is a mean over samples (of folds of different sizes, a
-weighted one), or can be counted from confusion matrices. Of other metrics, `MEANS`, it is the mean over folds.
+weighted one), or can be counted from confusion matrices. Of other metrics, `means_of`, it is the mean over folds.
 """
 
 from __future__ import annotations
@@ -16,13 +16,28 @@ import numpy as np
 import torch
 
 from mmkit.metrics.calibration import BINS
-from mmkit.metrics.formulas import of_counts
+from mmkit.metrics.formulas import balanced, of_counts
 from mmkit.records.record import Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.system.hashing import fingerprint
 
 MEANS = ("auroc_macro", "r2", "pearson", "spearman", "bleu")
 """Metrics that are the mean over folds: of all samples together they would need all predictions."""
+COUNTED = ("balanced_accuracy", "f1_macro", "f1_micro", "precision_macro", "recall_macro")
+"""Metrics of classes and labels that the sum of confusion matrices gives."""
+
+
+def means_of(record: Record) -> list[str]:
+    """The metrics on test of a joined record that are the mean over folds.
+
+    Beside `MEANS` those of counts where there is no confusion matrix, and the root of the mean square of several
+    numbers: that of each is not in the records of folds.
+    """
+    return [name for name in record.metrics if _is_mean(name, record.names, record.confusion)]
+
+
+def _is_mean(name: str, names: Sequence[str], confusion: Sequence[Any] | None) -> bool:
+    return name in MEANS or (name == "rmse" and len(names) > 1) or (name in COUNTED and not confusion)
 
 
 def joined(records: Sequence[Record]) -> list[Record]:
@@ -63,22 +78,29 @@ def join(parts: Sequence[Record]) -> Record:
     tested = [one.samples.test or 0 if one.samples else 0 for one in parts]
     names = list(dict.fromkeys(name for one in parts for name in one.names))
     confusion = _summed(parts, names)
-    metrics = {name: _mean(name, [one.metrics.get(name) for one in parts], tested) for name in first.metrics}
+    means = [name for name in first.metrics if _is_mean(name, names, confusion)]
+    metrics = {
+        name: _mean(
+            [one.metrics.get(name) for one in parts],
+            [1] * len(parts) if name in means else tested,
+            power=2 if name == "rmse" and name not in means else 1,
+        )
+        for name in first.metrics
+    }
     metrics |= _counted(confusion, metrics)
-    if len(names) <= 1 and metrics.get("rmse") is not None:
-        metrics["rmse"] = _mean("rmse", [one.metrics["rmse"] for one in parts], tested, power=2)
     validated = [one.samples.validation if one.samples else 1 for one in parts]
     return replace(
         first,
         id=fingerprint([one.id for one in parts]),
         metrics=metrics,
         validation={
-            name: _mean(name, [one.validation.get(name) for one in parts], validated) for name in first.validation
+            name: _mean([one.validation.get(name) for one in parts], [1] * len(parts) if name in MEANS else validated)
+            for name in first.validation
         },
         names=names,
         confusion=confusion,
         reliability=reliability_of(parts),
-        scores=_scores(parts, metrics.get(first.metric), first.metric),
+        scores=_scores(parts, metrics.get(first.metric), mean=first.metric in means),
         bits=_bits(parts),
         samples=_samples(parts),
         seconds=sum(one.seconds or 0.0 for one in parts),
@@ -89,13 +111,11 @@ def join(parts: Sequence[Record]) -> Record:
     )
 
 
-def _mean(name: str, values: Sequence[float | None], weights: Sequence[int], power: int = 1) -> float | None:
-    """The mean of a metric over folds of different sizes; None where one of them has none."""
+def _mean(values: Sequence[float | None], weights: Sequence[int], power: int = 1) -> float | None:
+    """The mean of a metric over folds, by their weights; None where one of them has none."""
     known = [value for value in values if value is not None]
     if len(known) < len(values) or not sum(weights):
         return None
-    if name in MEANS:
-        weights = [1] * len(known)
     mean = math.fsum(w * value**power for w, value in zip(weights, known, strict=True)) / sum(weights)
     return mean ** (1 / power) if power != 1 else mean
 
@@ -113,8 +133,8 @@ def _counted(confusion: list[Any] | None, names: Collection[str]) -> dict[str, f
         tn = matrix.sum() - tp - fp - fn
     measures = of_counts(torch.stack((tp, fp, tn, fn, tp + fn), 1))
     found = {name: measure() for name, measure in measures.items() if name in names}
-    if matrix.ndim == 2 and "balanced_accuracy" in names:
-        found["balanced_accuracy"] = measures["recall_macro"]()
+    if "balanced_accuracy" in names:
+        found["balanced_accuracy"] = measures["recall_macro"]() if matrix.ndim == 2 else balanced(tp, fp, tn, fn)
     return found
 
 
@@ -143,7 +163,7 @@ def reliability_of(parts: Sequence[Record]) -> list[ReliabilityBin]:
     return [ReliabilityBin(int(n), sure / n, right / n) for _, (n, sure, right) in sorted(sums.items())]
 
 
-def _scores(parts: Sequence[Record], value: float | None, metric: str) -> Scores | None:
+def _scores(parts: Sequence[Record], value: float | None, *, mean: bool) -> Scores | None:
     """The score of each row, in the order of all rows: that of the fold that tested it.
 
     They are moved to the value of the metric over all rows, which of a metric that is no mean over samples may lie
@@ -159,8 +179,8 @@ def _scores(parts: Sequence[Record], value: float | None, metric: str) -> Scores
     rows = sum(int(there.sum()) for there in tested)
     for values, there in zip(given, tested, strict=True):
         found = values[there].astype(np.float64)
-        share = rows / (len(given) * len(found)) if metric in MEANS and len(found) else 1.0
-        total[there] = value + share * (found - found.mean()) if metric in MEANS else found
+        share = rows / (len(given) * len(found)) if len(found) else 1.0
+        total[there] = value + share * (found - found.mean()) if mean else found
     total += np.float32(value - np.nanmean(total.astype(np.float64)))
     return Scores(given=total)
 

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mmkit.records.record import Record, Twin
+from mmkit.records.support import Support, support
 from mmkit.report.jackknife import Part
 from mmkit.report.paired import Array, Difference, by_sample, by_seed
 from mmkit.report.summary import Row
@@ -51,6 +52,8 @@ class Change:
         seeds: number of seeds that count on each side.
         samples: number of test samples that the interval accounts for; 0 where it holds for these samples alone.
         paired: whether each seed was compared with itself.
+        widened: which class or label has so few test samples that the interval is wider by it, and how many; else
+            empty.
     """
 
     combination: str
@@ -64,6 +67,7 @@ class Change:
     seeds: int = 0
     samples: int = 0
     paired: bool = True
+    widened: str = ""
 
     @property
     def change(self) -> float:
@@ -109,11 +113,12 @@ def metric_change(name: str, metric: str, a: Row, b: Row, groups: Groups) -> Cha
     sides = [[by[seed] for seed in shared] if paired else list(by.values()) for by in of]
     then, now = (np.array([record.metrics[metric] for record in side], np.float64) for side in sides)
     a_scores, b_scores = (_scores(side, metric) for side in sides)
-    samples, difference, first = 0, by_seed(then, now, paired=paired), sides[0][0]
+    samples, few, difference, first = 0, Support(), by_seed(then, now, paired=paired), sides[0][0]
     same = paired and bool((then == now).all())
     if a_scores is not None and b_scores is not None and a_scores.shape[1] == b_scores.shape[1]:
         there = ~np.isnan(a_scores.mean(0) + b_scores.mean(0))  # [N], of samples with truth
-        difference = _by_sample(a_scores, b_scores, there, groups, paired=paired)
+        few = support([*a.trainings, *b.trainings], metric)
+        difference = _by_sample(a_scores, b_scores, there, groups, paired=paired, unseen=few.unseen)
         same = paired and bool((a_scores[:, there] == b_scores[:, there]).all())
         samples = int(there.sum())
     return Change(
@@ -128,15 +133,16 @@ def metric_change(name: str, metric: str, a: Row, b: Row, groups: Groups) -> Cha
         seeds=min(map(len, sides)),
         samples=samples,
         paired=paired,
+        widened=few.why,
     )
 
 
-def _by_sample(a: Array, b: Array, there: Any, groups: Groups, *, paired: bool) -> Difference:
+def _by_sample(a: Array, b: Array, there: Any, groups: Groups, *, paired: bool, unseen: float) -> Difference:
     """The difference of scores [S N] of the samples that have one; there is no interval where groups are not known."""
     if isinstance(groups, Mapping) and any(len(labels) != len(there) for labels in groups.values()):
         groups = "groups of other samples"
     known = _kept(groups, there) if isinstance(groups, Mapping) else None
-    found = by_sample(a[:, there], b[:, there], known, paired=paired)
+    found = by_sample(a[:, there], b[:, there], known, paired=paired, unseen=unseen)
     return replace(found, unknown=found.unknown or groups) if isinstance(groups, str) else found
 
 

@@ -254,6 +254,8 @@ def _notes(pair: tuple[Side, Side], changes: Sequence[Change]) -> Iterator[str]:
     alone = dict.fromkeys(told(one.quantity) for one in measured if not one.samples)
     if alone:
         yield f"Intervals of {', '.join(alone)} are over seeds alone: they hold for these test samples, not for others."
+    for what, why in dict.fromkeys((one.quantity, one.widened) for one in measured if one.widened):
+        yield f"Intervals of {told(what)} are wider, as {why}."
     unknown = [
         f"{told(one.quantity)} of {one.combination}, {one.difference.unknown}"
         for one in measured

@@ -96,7 +96,7 @@ def _lines(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
     entries = [(f"{name}:", one) for name, one in value.items()] if isinstance(value, Mapping) else None
     for head, one in entries if entries is not None else [("-", one) for one in value]:
         if not isinstance(one, Mapping | list):
-            yield f"{head} {json.dumps(one, ensure_ascii=False)}"
+            yield f"{head} {_plain(one)}"
             continue
         inner = list(_lines(one))
         if head == "-":  # its first line stands beside the dash
@@ -105,6 +105,13 @@ def _lines(value: Mapping[str, Any] | Sequence[Any]) -> Iterator[str]:
         else:
             yield head
             yield from (f"  {line}" for line in inner)
+
+
+def _plain(value: Any) -> str:
+    """A value as JSON, and a number as YAML 1.1 knows it: 5e-05 is a string there, 5.0e-05 is not."""
+    text = json.dumps(value, ensure_ascii=False)
+    mantissa, e, power = text.partition("e")
+    return f"{mantissa}.0e{power}" if isinstance(value, float) and e and "." not in mantissa else text
 
 
 def _clean(text: str) -> str:

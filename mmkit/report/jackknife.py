@@ -29,9 +29,11 @@ class Groups:
 
     Args:
         labels: of each factor [N]; none, and each sample stands for itself.
+        unseen: a variance of the mean that values do not show, see `records/support.py`.
     """
 
-    def __init__(self, labels: Sequence[Array] = ()) -> None:
+    def __init__(self, labels: Sequence[Array] = (), unseen: float = 0.0) -> None:
+        self._unseen = [Part(unseen, math.inf)] if unseen else []
         numbers = [np.unique(of, return_inverse=True)[1] for of in labels]
         self._factors = [_Factor(of) for of in numbers]
         self._cells: _Factor | None = None
@@ -46,11 +48,11 @@ class Groups:
         """The variance of the mean of values [N]: parts to be added."""
         rest = values - values.mean()
         if not self._factors:
-            return [_of_each(rest)]
+            return [_of_each(rest), *self._unseen]
         parts = [factor.part(rest) for factor in self._factors]
         if self._cells is not None:  # what all factors hold was counted once too often for each further one
             parts.append(Part(-(len(parts) - 1) * self._cells.part(rest).variance, math.inf))
-        return parts
+        return [*parts, *self._unseen]
 
 
 class _Factor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mmkit.records.folds import MEANS
+from mmkit.records.folds import means_of
 from mmkit.report.summary import Row, by_which, names
 from mmkit.report.values import written
 from mmkit.report.verdict import chosen
@@ -43,7 +43,7 @@ def notes(found: Sequence[Row]) -> list[str]:
     fold = next((record.fold for row in ours for record in row.trainings if record.fold), None)
     if fold:
         rows = next((record.samples.test for row in ours for record in row.records if record.samples), 0)
-        means = [name for name in MEANS if any(name in record.metrics for row in ours for record in row.records)]
+        means = dict.fromkeys(title_of(name) for row in ours for record in row.records for name in means_of(record))
         of_folds = f" ({', '.join(means)}: the mean of the folds)" if means else ""
         said.append(
             f"{fold.of} folds: each of {rows} rows is tested once, by models that have not seen it. Figures on test "

@@ -62,7 +62,9 @@ def _squared(parts: Sequence[Part], level: float) -> float:
     return max(sum(squares), *squares, 0.0)
 
 
-def by_sample(a: Array, b: Array, groups: Mapping[str, Sequence[Any]] | None = None, *, paired: bool) -> Difference:
+def by_sample(
+    a: Array, b: Array, groups: Mapping[str, Sequence[Any]] | None = None, *, paired: bool, unseen: float = 0.0
+) -> Difference:
     """The difference of the means of scores of samples.
 
     Args:
@@ -70,9 +72,10 @@ def by_sample(a: Array, b: Array, groups: Mapping[str, Sequence[Any]] | None = N
         b: [S N] scores of the second, of the same samples; paired, of the same seeds in the same order.
         groups: [N] labels of the samples, by factor; samples of one group are alike, so they count less.
         paired: whether the seeds are the same, so that each is compared with itself.
+        unseen: a variance of the difference that scores do not show, see `records/support.py`.
     """
     found = by_seed(a.mean(1), b.mean(1), paired=paired)
-    samples = of_samples(b.mean(0) - a.mean(0), groups)
+    samples = of_samples(b.mean(0) - a.mean(0), groups, unseen)
     if min(len(a), len(b)) < 2:
         return _joined(found.value, (), "" if _same(a, b) else "one seed")
     return _joined(found.value, (*found.sources, samples), "" if samples else "fewer than 3 groups that count")
@@ -92,15 +95,18 @@ def by_seed(a: Array, b: Array, *, paired: bool) -> Difference:
     return _joined(value, (_welch([_of_seeds(each) for each in ([b - a] if paired else [a, b])]),), "")
 
 
-def of_samples(difference: Array, groups: Mapping[str, Sequence[Any]] | None = None) -> tuple[Part, ...]:
+def of_samples(
+    difference: Array, groups: Mapping[str, Sequence[Any]] | None = None, unseen: float = 0.0
+) -> tuple[Part, ...]:
     """The variance of a mean over samples, by leaving out one group at a time; empty where too few groups count.
 
     Args:
         difference: [N] of each sample.
         groups: labels by factor; None takes each sample as a group of its own.
+        unseen: as of `by_sample`.
     """
     labels = [np.array(list(map(str, of))) for of in (groups or {}).values()]
-    parts = Groups(labels).parts(difference)
+    parts = Groups(labels, unseen).parts(difference)
     return () if any(part.freedom < FEW for part in parts) else tuple(parts)
 
 

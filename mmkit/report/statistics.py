@@ -9,7 +9,7 @@ over seeds and samples has two parts:
   in Statistics 24(2), 1995; Hillis, Statistics in Medicine 26(3), 2007); two of them join by Satterthwaite's degrees of
   freedom;
 - samples: the delete-one-group jackknife of their differences, with the effective number of groups less one as degrees
-  of freedom, see `jackknife.py`.
+  of freedom, see `jackknife.py`; and what scores do not show where classes have few samples, see `records/support.py`.
 
 Each part is widened by its own quantile of Student's t, and the squares are added (MOVER: Zou and Donner, Statistics in
 Medicine 27(10), 2008). One Satterthwaite over both is too narrow at five seeds.
@@ -167,6 +167,7 @@ def margin(
     searched: Sequence[float] = (),
     searched_of_other: Sequence[float] = (),
     groups: Sequence[Array] = (),
+    unseen: float = 0.0,
     level: float = LEVEL,
 ) -> Margin:
     """The difference of two combinations on test with its margin at a level.
@@ -177,9 +178,10 @@ def margin(
         searched: the metric on test of the first one's other seeds, for the variance alone.
         searched_of_other: those of the second.
         groups: of each factor [N] labels.
+        unseen: a variance of the difference that scores do not show, see `records/support.py`.
         level: the share of false alarms.
     """
-    return _margin(_Measured.of(one, searched), _Measured.of(other, searched_of_other), Groups(groups), level)
+    return _margin(_Measured.of(one, searched), _Measured.of(other, searched_of_other), Groups(groups, unseen), level)
 
 
 def _margin(one: _Measured, other: _Measured, groups: Groups, level: float) -> Margin:
@@ -210,6 +212,7 @@ def compare(
     same: float,
     searched: Sequence[float] = (),
     groups: Sequence[Array] = (),
+    unseen: float = 0.0,
     level: float = LEVEL,
 ) -> Comparison:
     """Compare a fusion with every single input: an interval of its gain over the best of them, and a finding.
@@ -223,10 +226,11 @@ def compare(
         same: what counts as the same.
         searched: the metric on test of the fusion's other seeds, for the variance alone.
         groups: of each factor [N] labels.
+        unseen: a variance of the difference that scores do not show, see `records/support.py`.
         level: the share of false alarms.
     """
     one, others = _Measured.of(fusion, searched), {name: _Measured.of(scores) for name, scores in singles.items()}
-    numbered = Groups(groups)
+    numbered = Groups(groups, unseen)
 
     def interval(at: float) -> tuple[float, float, str] | None:
         lows, highs = {}, []
@@ -261,6 +265,7 @@ def seeds_wanted(
     *,
     searched: Sequence[float] = (),
     groups: Sequence[Array] = (),
+    unseen: float = 0.0,
     most: int = 10,
 ) -> int:
     """How many seeds each confirmed combination should have, the same for all, blind to the difference.
@@ -268,7 +273,7 @@ def seeds_wanted(
     As many as bring the variance of each one's mean due to seeds down to half of that due to samples; the number of
     confirmed seeds at least, and `most` at most.
     """
-    mean, numbered = fusion.mean(0), Groups(groups)
+    mean, numbered = fusion.mean(0), Groups(groups, unseen)
     least = min(sum(part.variance for part in numbered.parts(mean - one.mean(0))) for one in singles.values())
     count = need = len(fusion)
     for scores, others in [(fusion, searched), *((scores, ()) for scores in singles.values())]:
@@ -285,7 +290,7 @@ def can_show(found: Margin) -> tuple[float, float]:
     return POWER * found.total, POWER * found.of_samples
 
 
-def not_beaten(scores: Sequence[Array], *, groups: Sequence[Array] = ()) -> list[int]:
+def not_beaten(scores: Sequence[Array], *, groups: Sequence[Array] = (), unseen: float = 0.0) -> list[int]:
     """The places of the combinations that cannot be told from the best: those that no other beats.
 
     At level .1 / (number - 1) two-sided, so the best is missed in 5 % at most. All have three seeds or more.
@@ -293,11 +298,12 @@ def not_beaten(scores: Sequence[Array], *, groups: Sequence[Array] = ()) -> list
     Args:
         scores: [S N] of each, of the same samples, more being better.
         groups: of each factor [N] labels.
+        unseen: as of `margin`.
     """
     if len(scores) < 2:
         return list(range(len(scores)))
     level = 0.1 / (len(scores) - 1)
-    measured, numbered = [_Measured.of(one) for one in scores], Groups(groups)
+    measured, numbered = [_Measured.of(one) for one in scores], Groups(groups, unseen)
     beaten: set[int] = set()
     for place, one in enumerate(measured):
         for at in range(place):

@@ -22,6 +22,7 @@ import numpy as np
 
 from mmkit.records.folds import join
 from mmkit.records.record import Record
+from mmkit.records.support import Support, support
 from mmkit.records.verdicts import Terms
 from mmkit.report.jackknife import Array
 from mmkit.report.statistics import Comparison, Finding, can_show, compare, level_of_look, not_beaten
@@ -62,6 +63,7 @@ class Verdict:
         folds: in how many folds the rows were tested; 0 with one test split.
         look: which look at this test split it is.
         protocol: "quick" or "full".
+        widened: which class or label has so few test samples that the margin is wider by it, and how many; else empty.
         why: why there is no verdict; empty if there is one.
         runs: ids of the runs that it rests on.
     """
@@ -86,6 +88,7 @@ class Verdict:
     folds: int = 0
     look: int = 1
     protocol: str = "quick"
+    widened: str = ""
     why: str = ""
     runs: tuple[str, ...] = ()
 
@@ -124,6 +127,8 @@ class Verdict:
             parts.append(f"Chosen among {self.fusions} fusions on validation.")
         if self.look > 1:
             parts.append(f"Look {self.look} at this test split: margin widened.")
+        if self.widened and self.finding != "none":
+            parts.append(f"Margin widened: {self.widened}.")
         return " ".join([*parts, *([OF_THESE] if self.folds else [])])
 
     def _by(self, gain: str) -> str:
@@ -210,6 +215,7 @@ class Verdict:
             "folds": self.folds,
             "look": self.look,
             "protocol": self.protocol,
+            "widened": self.widened,
             "why": self.why,
             "runs": list(self.runs),
             "sentence": self.sentence(),
@@ -269,15 +275,18 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
     whole, shared, labels = tables
     arrays = {called[id(row)]: sign * whole[id(row)] for row in completed}
     same = _same(terms, metric, abs(max(float(array.mean()) for array in arrays.values())))
+    few = _support([fusion, *completed])
     found = compare(
         sign * whole[id(fusion)],
         arrays,
         same=same,
         searched=_searched(fusion, metric, sign),
         groups=list(labels.values()),
+        unseen=few.unseen,
         level=level_of_look(terms.look),
     )
     known |= {"samples": int(shared.sum()), "groups": {name: len(np.unique(of)) for name, of in labels.items()}}
+    known["widened"] = few.why
     if found.finding == "none":
         return none(_why_none(found, labels))
     nearest = found.margins[found.nearest]
@@ -314,6 +323,7 @@ def seeds_wanted(rows: Sequence[Row], terms: Terms, most: int) -> int:
         {str(number): whole[id(row)] for number, row in enumerate(singles)},
         searched=_searched(fusion, fusion.metric, 1),
         groups=list(labels.values()),
+        unseen=_support([fusion, *singles]).unseen,
         most=most,
     )
 
@@ -332,7 +342,8 @@ def level_with_the_best(rows: Sequence[Row], terms: Terms | None = None) -> list
         return []
     whole, _, labels = tables
     sign = 1 if ours[0].higher_is_better else -1
-    places = not_beaten([sign * whole[id(row)] for row in ours], groups=list(labels.values()))
+    scores = [sign * whole[id(row)] for row in ours]
+    places = not_beaten(scores, groups=list(labels.values()), unseen=_support(ours).unseen)
     return [ours[place] for place in places] if len(places) > 1 else []
 
 
@@ -375,7 +386,8 @@ def chosen(rows: Sequence[Row], folds: int | None = None) -> Row | None:
     told = (f"{name} (in {often} of {folds} folds)" for name, often in counts.most_common())
     called = next(iter(counts)) if len(counts) == 1 else " and ".join(told)
     found = [join([of_fold[key] for of_fold in runs]) for key in shared]
-    return Row({}, called, "", (), found, ["a fold failed"] * (asked - len(found))) if found else None
+    errors, trained = ["a fold failed"] * (asked - len(found)), [one for row in of_folds for one in row.records]
+    return Row({}, called, "", (), found, errors, trainings=trained) if found else None
 
 
 def _missing(rows: Sequence[Row], metric: str, *, counted: bool = True) -> str:
@@ -411,6 +423,11 @@ def _tables(rows: Sequence[Row], terms: Terms) -> tuple[dict[int, Array], Array,
         return "the groups of the folder are of other samples than the runs"
     groups = {name: labels[shared] for name, labels in terms.groups.items()}
     return {key: table[:, shared] for key, table in tables.items()}, shared, groups
+
+
+def _support(rows: Sequence[Row]) -> Support:
+    """Which class or label has few test samples, of runs of the same ones, and what that leaves unseen."""
+    return support([record for row in rows for record in row.trainings], rows[0].metric)
 
 
 def _values(record: Record) -> Array:

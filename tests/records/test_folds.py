@@ -11,7 +11,7 @@ from sklearn import metrics as sk
 
 from mmkit.contract import Target
 from mmkit.metrics.tensors import metrics_of
-from mmkit.records.folds import MEANS, join, joined
+from mmkit.records.folds import MEANS, join, joined, means_of
 from mmkit.records.record import Fold, Record, SampleCounts
 from mmkit.records.scores import Scores
 
@@ -118,6 +118,44 @@ def test_a_root_of_a_mean_is_that_over_all_rows():
     whole = join(parts).metrics
     assert whole["mae"] == pytest.approx(np.abs(errors).mean())
     assert whole["rmse"] == pytest.approx(np.sqrt((errors**2).mean()))
+
+
+def test_of_several_numbers_the_root_is_the_mean_over_folds_and_named_so():
+    """The root of each number's mean square is not in the records, so that of all rows is not known."""
+    parts = [
+        record(number, metric="rmse", metrics={"rmse": error, "mae": error}, names=["u", "v"],
+               samples=SampleCounts(1, 1, size, {}), scores=Scores.of([error] * size, range(at, at + size), 90))
+        for number, (error, size, at) in enumerate(((1.0, 20, 0), (2.0, 30, 20), (6.0, 40, 50)), start=1)
+    ]  # fmt: skip
+    whole = join(parts)
+    assert whole.metrics["rmse"] == pytest.approx(3)
+    assert whole.metrics["mae"] == pytest.approx((20 + 60 + 240) / 90)
+    assert means_of(whole) == ["rmse"]
+    assert whole.scores.values == pytest.approx([3] * 90)
+
+
+def test_counts_of_labels_are_those_of_all_rows():
+    """Label c is on one row, so its folds without it say nothing of it."""
+    draw = np.random.default_rng(0)
+    truth, fold = np.zeros((60, 3), int), np.arange(60) % 3 + 1
+    truth[:30, 0] = truth[10:40, 1] = truth[5, 2] = 1
+    probabilities = np.clip(truth * 0.5 + draw.random((60, 3)) * 0.6, 0, 1)
+
+    def collected(rows):
+        found = metrics_of(Target("labels", 3, NAMES))
+        known = {"labels": torch.from_numpy(truth[rows]), "mask": torch.ones(len(rows), dtype=torch.bool)}
+        found.update({"probabilities": torch.from_numpy(probabilities[rows])}, known)
+        return found
+
+    parts = []
+    for number in (1, 2, 3):
+        found = collected(np.flatnonzero(fold == number))
+        parts.append(record(number, metric="f1_macro", metrics=found.compute(), names=list(NAMES),
+                            confusion=found.confusion(), samples=SampleCounts(1, 1, 20, {})))  # fmt: skip
+    whole, expected = join(parts), collected(np.arange(60)).compute()
+    for name in set(expected) - set(MEANS):
+        assert whole.metrics[name] == pytest.approx(expected[name]), name
+    assert means_of(whole) == ["auroc_macro"]
 
 
 def test_a_seed_without_all_folds_has_no_record(drawn):

@@ -165,6 +165,26 @@ def test_less_of_a_loss_is_better(suite):
     assert next(one for one in found.changes if one.quantity == "log_loss").finding == "better"
 
 
+def test_a_class_of_one_sample_widens_the_interval_and_that_is_said(suite):
+    """A third of balanced accuracy hangs on one sample, of which no score tells how another would be."""
+
+    def side(found):
+        confusion = [[24, 6, 0], [6, 24, 0], [1 - found, 0, found]]
+        known = {"metric": "balanced_accuracy", "names": ["often", "too", "rare"], "confusion": confusion}
+        rng = np.random.default_rng(found)
+        scores = [(1.6 + found) / 3 + np.append(rng.normal(size=60) * 0.1, 0) for _ in range(3)]
+        return [
+            record("sum", seed, one, metrics={"balanced_accuracy": float(np.mean(one))}, **known)
+            for seed, one in enumerate(scores)
+        ]
+
+    found = compared(suite("a", *side(1)), suite("b", *side(0)), fail_if=["balanced_accuracy<-5"])
+    (change,) = found.changes
+    assert (change.finding, change.widened) == ("unclear", "class rare has 1 test sample")
+    assert found.exit_code == 5
+    assert "Intervals of balanced accuracy are wider, as class rare has 1 test sample." in found.notes
+
+
 def test_what_only_one_side_holds_is_listed_and_what_failed_breaks_every_condition(suite):
     bad = replace(drawn("late", 0.8)[0], status="failed", error="MmkitError: diverged", metrics={}, scores=None)
     a = suite("a", *drawn("sum", 0.8), *drawn("late", 0.8), *drawn("mean", 0.8))

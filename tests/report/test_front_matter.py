@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard
 
 import mmkit
 from mmkit.report.front_matter import front_matter
+from tests.report.records import record as scored
 
 
 def read(text):
@@ -50,6 +51,13 @@ def test_the_task_has_the_name_of_the_hub_where_it_has_one(inputs, target, task)
 def test_a_licence_that_the_hub_does_not_know_stands_beside_other(given, expected):
     found = read(front_matter({"a": "text"}, "classes", licence=given))
     assert {name: found[name] for name in found if name.startswith("license")} == expected
+
+
+@pytest.mark.parametrize("value", [5e-05, 1.5e-07, 1e16, 2.5e20, 0.25, -3e-06])
+def test_a_small_or_large_score_is_a_number(value):
+    text = front_matter({"a": "text"}, "scalar", name="m", data="d", record=scored("mae", 0, value, metric="mae"))
+    (result,) = read(text)["model-index"][0]["results"]
+    assert result["metrics"][0]["value"] == value
 
 
 def test_the_hubs_own_client_reads_the_card_of_a_training(tmp_path):

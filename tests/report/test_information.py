@@ -15,7 +15,7 @@ from mmkit.records.record import Fold
 from mmkit.records.scores import Scores
 from mmkit.records.verdicts import Terms
 from mmkit.report.document import document
-from mmkit.report.information import combined, structure
+from mmkit.report.information import Bits, combined, structure
 from mmkit.report.page.page import page
 from mmkit.report.summary import rows
 from tests.report.records import record
@@ -125,6 +125,11 @@ def test_groups_widen_what_they_share():
     assert grouped.high - grouped.low > 3 * (plain.high - plain.low)
     one = combined({"a": (1.0, values)}, [np.zeros(400)])
     assert (one.low, one.high) == (None, None)
+
+
+def test_nothing_has_no_sign():
+    assert Bits(-0.001, -0.012, 0.004).text() == "0.00 (-0.01 to 0.00)"
+    assert Bits(-0.0, None, None).text() == "0.00"
 
 
 def test_one_seed_has_no_interval_and_words_all_the_same():

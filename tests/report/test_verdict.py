@@ -1,8 +1,12 @@
 """The answer in one sentence, with its margin, from records alone."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
+from mmkit.records.record import Fold, SampleCounts
+from mmkit.records.scores import Scores
 from mmkit.records.verdicts import Terms
 from mmkit.report.notes import notes
 from mmkit.report.statistics import compare
@@ -195,6 +199,39 @@ def test_too_few_groups_give_no_verdict(labels, why):
     found = compared(*two(0.1), terms=Terms({"speaker": np.array(labels)}))
     assert found.finding == "none"
     assert found.why.startswith(why)
+
+
+def rare(fusion, found, number, **rest):
+    """Runs by balanced accuracy of classes of 30, 30 and 1: whether the one is found moves it by a third."""
+    draw = np.random.default_rng(number)
+    value = (1.6 + found) / 3
+    scores = value + np.concatenate([draw.normal(size=(5, 60)) * 0.1, np.zeros((5, 1))], 1)
+    confusion = [[24, 6, 0], [6, 24, 0], [1 - found, 0, found]]
+    names = ["often", "too", "rare"]
+    return over_seeds(fusion, scores, metric="balanced_accuracy", names=names, confusion=confusion, **rest)
+
+
+def test_a_class_of_one_sample_widens_the_margin_and_that_is_said():
+    """No score tells how the class would be with another sample, however well all seeds agree on this one."""
+    found = compared(*rare("sum", 1, 1), *rare("only:a", 0, 2))
+    assert found.finding == "unclear"
+    assert found.of_samples > 1.95 / 3
+    assert found.sentence().endswith("Margin widened: class rare has 1 test sample.")
+    assert found.document()["widened"] == found.widened == "class rare has 1 test sample"
+    both = rows([*rare("sum", 1, 1), *rare("only:a", 0, 2)])
+    assert level_with_the_best(both) == both
+
+
+def test_a_class_that_is_rare_in_a_fold_widens_the_margin():
+    folds = [
+        replace(one, id=f"{one.id} {fold}", fold=Fold(fold, 2), phase="confirm", index=one.seed,
+                samples=SampleCounts(9, 9, 61, {}),
+                scores=Scores.of(list(one.scores), range(61 * (fold - 1), 61 * fold), 122))
+        for fold in (1, 2)
+        for one in (*rare("sum", 1, fold), *rare("only:a", 0, 2 + fold))
+    ]  # fmt: skip
+    found = compared(*folds)
+    assert (found.finding, found.widened) == ("unclear", "class rare has 1 test sample in fold 1")
 
 
 def test_a_second_look_has_a_wider_margin_and_says_so():
