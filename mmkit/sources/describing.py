@@ -34,7 +34,7 @@ from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects
 from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
-from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, names_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
 from mmkit.sources.types import is_text
@@ -211,9 +211,10 @@ def _split(
     _check_folds(request, by_share=by_share)
     given = None if by_share else given_splits(columns[request.splits])
     units = groups[request.group[0]] if request.group else copies
+    named_by = request.group[0] if request.group else request.id
     known_by: dict[str, Any] = {
         "units": units,
-        "names": columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
+        "names": None if named_by is None else names_of(columns[named_by]),
         "seed": request.split_seed,
         "shares": shares_of(request.splits) if by_share else SHARES,
     }
