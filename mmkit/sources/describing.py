@@ -31,7 +31,7 @@ from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, store_of, strings
 from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
-from mmkit.sources.objects import guess_objects
+from mmkit.sources.objects import guess_objects, hashed_objects
 from mmkit.sources.ordering import times_of
 from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, names_of, shares_of, split, trainable
@@ -199,11 +199,10 @@ def _split(
     request, source, columns = plain.request, plain.source, plain.source.columns
     target = read_target({name: columns[name] for name in request.target}, request.target_kind)
     names = _named(request, source)
-    arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
-    kinds_of_arrow = {name: kinds[name] for name in arrow}
+    compared, told = _compared(columns, kinds)
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
     where: Any = {"files": source.folder, "outside": request.outside, "modalities": media}
-    copies = duplicates(arrow, kinds_of_arrow, **where) if arrow else None
+    copies = duplicates(compared, kinds, **where) if compared else None
     looked, twins = _looked(plain, media, decoder)
     copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
@@ -231,16 +230,16 @@ def _split(
         sides = trainable(sides, target, units, fixed=fixed)
         check_sides(sides, target, fixed=fixed)
     grouped = "is a group, and no input: what it says of a row is not learnt"
-    told = [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
+    told += [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
     cut = given is not None and not (given[target.known] == 1).any()
     findings = find(
-        arrow,
-        kinds_of_arrow,
+        compared,
+        kinds,
         target,
         splits=sides,
         copies=copies,
         groups=groups,
-        same=partial(equal_inputs, arrow, kinds_of_arrow, **where) if len(arrow) == len(kinds) else _never,
+        same=partial(equal_inputs, compared, kinds, **where),
         given=not by_share,
         seed=request.split_seed,
     )
@@ -261,9 +260,19 @@ def _split(
     )
 
 
-def _never(chosen: Array) -> Array:
-    """No two rows are equal in every input: objects of Python are not compared."""
-    return np.arange(int(chosen.sum()))
+def _compared(
+    columns: Mapping[str, Column], kinds: Mapping[str, str]
+) -> tuple[dict[str, pa.ChunkedArray], list[Finding]]:
+    """The inputs as columns of Arrow that copies are found by, objects by their hashes; and which of them have none."""
+    found, told = {}, []
+    for name in kinds:
+        column, why = columns[name], ""
+        if isinstance(column, list):
+            column, why = hashed_objects(column)
+        found[name] = column
+        if why:
+            told.append(Finding("note", f"{name}: copies of its values are not seen: {why}", (name,)))
+    return found, told
 
 
 def _check_folds(request: Request, *, by_share: bool) -> None:
