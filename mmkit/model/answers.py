@@ -139,10 +139,10 @@ class Reader:
         return None
 
     def _check(self, piece: Piece) -> None:
-        """Check the columns of the first piece; of JSON lines later ones may lack some."""
+        """Check the columns by the first piece."""
         self._layout.check(piece.columns, self._stream.name)
         for name in self._asked.include:
-            if name not in piece.columns:
+            if not self._stream.has(name, piece):
                 raise UsageError(f"--include: {self._stream.name} has no column {name}; {one_of(piece.columns, name)}")
 
 
