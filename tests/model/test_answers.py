@@ -122,6 +122,18 @@ def test_an_included_column_of_the_name_of_an_answer_is_kept_apart(reloaded):
     assert found["label"].to_pylist()[0] in {"low", "high"}
 
 
+def test_names_of_rows_in_a_column_of_the_name_of_an_answer_are_kept():
+    table = {("label" if name == "key" else "y" if name == "label" else name): v for name, v in rows(30).items()}
+    model = fitted(table, "y", id="label")
+    found = joined(model, table, include=["y"])
+    assert found.column_names == ["label_given", "y", "label", "probability_high", "probability_low"]
+    assert found["label_given"].to_pylist() == table["label"]
+    assert set(found["label"].to_pylist()) <= {"low", "high"}
+    stream = stream_of({**table, "size": [*["1"] * 29, "huge"]}, installed())
+    pieces = answers(model, Stream(stream.data, stream.media, size=29), Asked(on_error="skip"))
+    assert [one.table.column_names[0] for one in pieces] == ["label_given"] * 2
+
+
 def test_what_is_asked_is_checked(reloaded):
     with pytest.raises(UsageError, match=r"^include: the table has no column nte; did you mean note\?"):
         joined(reloaded, {"note": ["a"]}, include=["nte"])
