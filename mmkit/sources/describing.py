@@ -32,7 +32,7 @@ from mmkit.sources.inputs import inputs_of, store_of, strings
 from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
 from mmkit.sources.objects import guess_objects, hashed_objects
-from mmkit.sources.ordering import times_of
+from mmkit.sources.ordering import out_of_order, times_of
 from mmkit.sources.reading import Column, Source, read
 from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, names_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
@@ -222,10 +222,11 @@ def _split(
         folds = sides_of_folds(target, request.folds, **known_by)
         sides = folds[0]
     else:
-        if request.time is not None and by_share:
+        if request.time is not None:
             said = dict(request.columns).get(request.time)
-            times, reading = times_of(request.time, columns[request.time], target.known, said)
-        sides = split(target.strata, times=times, given=given, **known_by)
+            needed = target.known if given is None else target.known & (given >= 0)
+            times, reading = times_of(request.time, columns[request.time], needed, said)
+        sides = split(target.strata, times=times if by_share else None, given=given, **known_by)
         fixed = not by_share or request.time is not None
         sides = trainable(sides, target, units, fixed=fixed)
         check_sides(sides, target, fixed=fixed)
@@ -243,6 +244,9 @@ def _split(
         given=not by_share,
         seed=request.split_seed,
     )
+    if times is not None:
+        why = "groups span time" if request.group else "copies span time"
+        findings += out_of_order(str(request.time), times, sides, why if by_share else "the given splits say so")
     return Description(
         request,
         source,
