@@ -184,3 +184,11 @@ def test_without_a_layout_inputs_are_columns_of_their_names():
     assert wrong == []
     assert values == {"pen": [[[0.0, 1.0], [2.0, 3.0]]], "facts": [{"age": 3, "name": "x"}]}
     assert layout.absent(["pen", "facts.age"], "x") == {}
+
+
+def test_fields_are_mappings_of_an_input_that_reads_them():
+    layout = Layout.of(None, {"graph": "graph"}, ["graph"])
+    values, _ = read(layout, {"graph.nodes": [[1, 2], None], "graph.edges": [[3], None]})
+    assert values == {"graph": [{"nodes": [1, 2], "edges": [3]}, None]}
+    assert layout.absent(["graph.nodes"], "the table") == {}
+    assert read(layout, {"other": [1]})[0] == {"graph": [None]}
