@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor
 
@@ -239,20 +240,24 @@ def _truths(
     found: list[Any] = []
     reasons: Counter[str] = Counter()
     first, example = -1, ""
-    absent: list[str] = []
+    absent: dict[str, str] = {}
     for piece in stream.pieces():
-        for column in known["columns"]:
-            if column not in piece.columns:
-                raise UsageError(f"--target: {stream.name} has no column {column}; {one_of(piece.columns, column)}")
+        lacks = layout.absent(piece.columns, stream.name)
         if piece.start == 0:
+            for column in known["columns"]:
+                if not stream.has(column, piece):
+                    raise UsageError(f"--target: {stream.name} has no column {column}; {one_of(piece.columns, column)}")
             layout.check(piece.columns, stream.name)
-            absent = list(layout.absent(piece.columns, stream.name).values())
-        mine, wrong = truths(known, names, piece.columns)
+            absent = lacks
+        absent = {name: line for name, line in absent.items() if name in lacks}
+        gaps = {name: pa.chunked_array([pa.nulls(piece.rows)]) for name in known["columns"]}
+        columns = {**gaps, **piece.columns}  # of JSON lines a piece may lack a column
+        mine, wrong = truths(known, names, columns)
         found += mine
         reasons.update(wrong.values())
         if wrong and first < 0:
             first = piece.start + min(wrong)
-            example = _example(known, piece.columns, min(wrong))
+            example = _example(known, columns, min(wrong))
     if reasons and on_error == "fail":
         shown = ", ".join(f"{reason} ({count:,})" for reason, count in reasons.most_common(10))
         more = f", and {len(reasons) - 10} more" if len(reasons) > 10 else ""
@@ -264,7 +269,7 @@ def _truths(
     if not any(truth is not None for truth in found):
         why = "".join(f"; {count:,} left out: {reason}" for reason, count in reasons.most_common(3))
         raise DataError(f"{stream.name}: no row has truth in {', '.join(known['columns'])} that can be measured{why}")
-    return found, dict(reasons), absent
+    return found, dict(reasons), list(absent.values())
 
 
 def _example(known: Mapping[str, Any], columns: Mapping[str, Any], row: int) -> str:

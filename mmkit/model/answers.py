@@ -139,10 +139,10 @@ class Reader:
         return None
 
     def _check(self, piece: Piece) -> None:
-        """Check the columns of the first piece; of JSON lines later ones may lack some."""
+        """Check the columns by the first piece."""
         self._layout.check(piece.columns, self._stream.name)
         for name in self._asked.include:
-            if name not in piece.columns:
+            if not self._stream.has(name, piece):
                 raise UsageError(f"--include: {self._stream.name} has no column {name}; {one_of(piece.columns, name)}")
 
 
@@ -180,18 +180,37 @@ def _answered(
         places[[int(one) for one in rows.read.samples.ids]] = np.arange(len(rows.read.samples))
         kept = pa.array(places, pa.int64(), mask=places < 0)
     found = pa.concat_tables(batches, promote_options="permissive") if batches else pa.table({})
+    names = found.column_names or _names(model, layout)
     columns: dict[str, Any] = {}
     name = layout.id if layout.id in piece.columns else None
-    columns[name or ROW] = piece.columns[name] if name else pa.array(range(piece.start, piece.start + piece.rows))
+    first = piece.columns[name] if name else pa.array(range(piece.start, piece.start + piece.rows))
+    columns[_free(name or ROW, names)] = first
     for one in asked.include:
         if one != name:
-            taken = one in columns or one in found.column_names
-            columns[f"{one}_given" if taken else one] = _arrow(one, piece.columns.get(one), piece.rows)
+            columns[_free(one, [*columns, *names])] = _arrow(one, piece.columns.get(one), piece.rows)
     columns |= {one: found.column(one).combine_chunks().take(kept) for one in found.column_names}
     absent = layout.absent(piece.columns, stream.name)
     return Answered(
         pa.table(columns), rows.unread, piece.rows - len(rows.read.samples), rows.missing, absent, rows.values
     )
+
+
+def _free(name: str, taken: Sequence[str]) -> str:
+    """The name of a column of the table beside others: with `_given` where another is called the same."""
+    while name in taken:
+        name = f"{name}_given"
+    return name
+
+
+def _names(model: MultimodalModel, layout: Layout) -> list[str]:
+    """How answers are called, of a piece that has none, so that its other columns are called as in the other pieces."""
+    truth = model.transforms.truth
+    target = truth.target()
+    leaf = {"classes": "probabilities", "labels": "probabilities", "scalar": "values"}.get(target.kind)
+    if leaf is None:
+        return []
+    found: list[str] = columns_of(truth, {leaf: torch.zeros(0, target.size)}, layout).column_names
+    return found
 
 
 def columns_of(transform: TruthTransform, batch: Batch, layout: Layout) -> pa.Table:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,7 +177,7 @@ class MultimodalModel:
 
         A table has a name or the number of each row, the columns to include, and the answer: for classes `label` and
         `probability_NAME` of each, for a scalar `value`. Columns are read by their names, as in training; of those that
-        are not there, all values are missing.
+        are not there, all values are missing, and a warning says so.
 
         Args:
             data: a path, a frame (pandas, polars, pyarrow, duckdb), or a mapping of column to sequence.
@@ -200,11 +202,18 @@ class MultimodalModel:
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
 
         def told() -> Iterator[pa.Table]:
-            broken = rows.Broken()
+            broken, absent, total = rows.Broken(), Counter[str](), 0
             with in_python():
                 for answered in tables.answers(self, stream, asked):
                     broken.add(answered.values, answered.unread)
+                    for line in answered.absent.values() if not total else ():
+                        warnings.warn(line, stacklevel=2)
+                    absent.update(dict.fromkeys(answered.absent, len(answered.table)))
+                    total += len(answered.table)
                     yield answered.table
+                for name, count in absent.items():
+                    if count < total:  # what is never there was said at the beginning
+                        warnings.warn(f"column {name} is not there in {count:,} of {total:,} rows", stacklevel=2)
                 broken.check(stream.name)
 
         return told()

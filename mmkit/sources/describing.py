@@ -31,10 +31,10 @@ from mmkit.sources.guessing import guesses
 from mmkit.sources.inputs import inputs_of, names_in, store_of
 from mmkit.sources.kept_descriptions import Asked, keep, kept
 from mmkit.sources.looking import Decode, look
-from mmkit.sources.objects import guess_objects
-from mmkit.sources.ordering import times_of
+from mmkit.sources.objects import guess_objects, hashed_objects
+from mmkit.sources.ordering import out_of_order, times_of
 from mmkit.sources.reading import Column, Source, read
-from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import SHARES, check_sides, given_splits, groups_of, names_of, shares_of, split, trainable
 from mmkit.sources.target_names import columns_in
 from mmkit.sources.targets import read_target
 from mmkit.sources.tars import KEY
@@ -207,11 +207,10 @@ def _split(
     request, source, columns = plain.request, plain.source, plain.source.columns
     target = read_target({name: columns[name] for name in request.target}, request.target_kind)
     names = _named(request, source)
-    arrow: dict[str, Any] = {name: columns[name] for name in kinds if not isinstance(columns[name], list)}
-    kinds_of_arrow = {name: kinds[name] for name in arrow}
+    compared, told = _compared(columns, kinds)
     media = [spec.name for spec in specs if spec.extensions and spec.name not in TABLE]
     where: Any = {"files": source.folder, "outside": request.outside, "modalities": media}
-    copies = duplicates(arrow, kinds_of_arrow, **where) if arrow else None
+    copies = duplicates(compared, kinds, **where) if compared else None
     looked, twins = _looked(plain, media, decoder)
     copies = joined(*twins, *([] if copies is None else [copies])) if twins else copies
     groups = {name: groups_of(columns[name]) for name in request.group}
@@ -219,9 +218,10 @@ def _split(
     _check_folds(request, by_share=by_share)
     given = None if by_share else given_splits(columns[request.splits])
     units = groups[request.group[0]] if request.group else copies
+    named_by = request.group[0] if request.group else request.id
     known_by: dict[str, Any] = {
         "units": units,
-        "names": columns[request.group[0]] if request.group else columns[request.id] if request.id else None,
+        "names": None if named_by is None else names_of(columns[named_by]),
         "seed": request.split_seed,
         "shares": shares_of(request.splits) if by_share else SHARES,
     }
@@ -230,27 +230,31 @@ def _split(
         folds = sides_of_folds(target, request.folds, **known_by)
         sides = folds[0]
     else:
-        if request.time is not None and by_share:
+        if request.time is not None:
             said = dict(request.columns).get(request.time)
-            times, reading = times_of(request.time, columns[request.time], target.known, said)
-        sides = split(target.strata, times=times, given=given, **known_by)
+            needed = target.known if given is None else target.known & (given >= 0)
+            times, reading = times_of(request.time, columns[request.time], needed, said)
+        sides = split(target.strata, times=times if by_share else None, given=given, **known_by)
         fixed = not by_share or request.time is not None
         sides = trainable(sides, target, units, fixed=fixed)
         check_sides(sides, target, fixed=fixed)
     grouped = "is a group, and no input: what it says of a row is not learnt"
-    told = [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
+    told += [Finding("note", f"{name} {grouped}", (name,)) for name in request.group]
     cut = given is not None and not (given[target.known] == 1).any()
     findings = find(
-        arrow,
-        kinds_of_arrow,
+        compared,
+        kinds,
         target,
         splits=sides,
         copies=copies,
         groups=groups,
-        same=partial(equal_inputs, arrow, kinds_of_arrow, **where) if len(arrow) == len(kinds) else _never,
+        same=partial(equal_inputs, compared, kinds, **where),
         given=not by_share,
         seed=request.split_seed,
     )
+    if times is not None:
+        why = "groups span time" if request.group else "copies span time"
+        findings += out_of_order(str(request.time), times, sides, why if by_share else "the given splits say so")
     return Description(
         request,
         source,
@@ -268,9 +272,19 @@ def _split(
     )
 
 
-def _never(chosen: Array) -> Array:
-    """No two rows are equal in every input: objects of Python are not compared."""
-    return np.arange(int(chosen.sum()))
+def _compared(
+    columns: Mapping[str, Column], kinds: Mapping[str, str]
+) -> tuple[dict[str, pa.ChunkedArray], list[Finding]]:
+    """The inputs as columns of Arrow that copies are found by, objects by their hashes; and which of them have none."""
+    found, told = {}, []
+    for name in kinds:
+        column, why = columns[name], ""
+        if isinstance(column, list):
+            column, why = hashed_objects(column)
+        found[name] = column
+        if why:
+            told.append(Finding("note", f"{name}: copies of its values are not seen: {why}", (name,)))
+    return found, told
 
 
 def _check_folds(request: Request, *, by_share: bool) -> None:

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from mmkit.sources.hashes import MISSING, firsts, hashes, of_names, of_sequences, pieces, with_starts
 from mmkit.sources.members import FILE, MEMBER, content, is_member
 from mmkit.sources.paths import located
-from mmkit.sources.types import is_text, usual
+from mmkit.sources.types import is_bytes, is_text, usual
 from mmkit.system.hashing import mixed
 from mmkit.transforms.together import SPACED, cut
 from mmkit.transforms.together import WORDS as WORDS_OF_ASCII
@@ -111,6 +111,15 @@ def equal_members(column: pa.ChunkedArray) -> np.ndarray:
     )
 
 
+def _equal_bytes(column: pa.ChunkedArray) -> np.ndarray:
+    """The first row with the same bytes, [N] int64; those without a byte are like no other."""
+    found = hashes(column)
+    first = firsts(found)
+    alone = (found == MISSING) | (found == _EMPTY)
+    first[alone] = np.flatnonzero(alone)
+    return first
+
+
 def _digest(path: Path) -> bytes:
     with path.open("rb") as file:
         return file_digest(file, blake2b).digest()
@@ -195,6 +204,8 @@ def duplicates(
             media.append(equal_files(_paths(column, files, outside=outside)))
         elif is_member(column.type):
             media.append(equal_members(column))
+        elif kinds[name] in modalities and is_bytes(column.type):
+            media.append(_equal_bytes(column))
     for relations in ([whole, *media, *texts], [whole, *media]):
         found = joined(*map(_without_common, relations))
         if np.bincount(found).max(initial=0) <= max(_COMMON, _LARGEST * len(found)):

@@ -154,7 +154,8 @@ class Layout:
             return fitted or (_Records(one.name, columns), [])
         there = {name: columns[name] for name in one.columns if name in columns}
         if not there:
-            return Objects([None] * count), []
+            fields = any(name.startswith(f"{one.name}.") for name in columns)
+            return _Records(one.name, columns) if fields else Objects([None] * count), []
         if one.modality == "text" and not any(isinstance(column, list) for column in there.values()):
             return self._text(one, there, count)
         first = there[one.columns[0]]
@@ -223,7 +224,7 @@ def _shown(column: Column, row: int) -> str:
 
 
 class _Records:
-    """Rows of a table whose fields are columns, `NAME.field`, as they are: of a task that is no table of its own."""
+    """Mappings whose fields are columns, `NAME.field`, as they are: of a task that is no table of its own."""
 
     def __init__(self, name: str, columns: Mapping[str, Column]) -> None:
         start = len(name) + 1

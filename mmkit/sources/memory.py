@@ -68,7 +68,8 @@ def columns_of(data: Any) -> dict[str, Column]:
 
     Args:
         data: a mapping of column to sequence, a list of rows (mappings of column to value), or anything with
-            `__arrow_c_stream__` (pandas, polars, duckdb, pyarrow).
+            `__arrow_c_stream__` (pandas, polars, duckdb, pyarrow). Fields of mappings in cells are columns of their
+            own, `place.city`; rows of an array of two axes are lists.
 
     Raises:
         UsageError: it is neither.
@@ -89,7 +90,17 @@ def columns_of(data: Any) -> dict[str, Column]:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name} {length}" for name, length in lengths.items())
         raise DataError(f"columns have different lengths: {shown}; give one value a row, or None")
-    return columns
+    parts = [part for name, column in columns.items() for part in _parts(name, column)]
+    unique([name for name, _ in parts], "the table")
+    return dict(parts)
+
+
+def _parts(name: str, column: Column) -> list[tuple[str, Column]]:
+    """A column with its name, or the fields of its mappings as columns of their own, as in a file."""
+    if isinstance(column, list) or pa.types.is_primitive(column.type):
+        return [(name, column)]
+    table = flat(pa.table({name: column}))
+    return list(zip(table.column_names, table.columns, strict=True))
 
 
 def _of_frame(frame: Any) -> dict[str, Column]:
@@ -103,8 +114,7 @@ def _of_frame(frame: Any) -> dict[str, Column]:
         return {name: _column(name, frame[given]) for name, given in zip(names, frame.columns, strict=True)}
     unique(table.column_names, "the table")
     kept = [name for name in table.column_names if not name.startswith("__index_level_")]  # the index of pandas
-    table = flat(table.select(kept))
-    return dict(zip(table.column_names, table.columns, strict=True))
+    return {name: table.column(name) for name in kept}
 
 
 def _name(name: Any) -> str:
@@ -122,6 +132,8 @@ def _column(name: str, values: Any) -> Column:
         raise DataError(f"column {name} is a sequence of one value a row; got a {type(values).__name__}")
     if isinstance(values, Tensor):
         values = values.detach().cpu().numpy()
+    if isinstance(values, np.ndarray) and values.ndim == 2:
+        values = list(values)  # rows of numbers, which Arrow takes
     try:
         made = pa.array(values, from_pandas=True)
         return made if isinstance(made, pa.ChunkedArray) else pa.chunked_array([made])

@@ -1,4 +1,4 @@
-"""What a column of Python objects is, which Arrow refuses: told by the types of all of them."""
+"""A column of Python objects, which Arrow refuses: what it is, by the types of all of them, and which are equal."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from PIL import Image
 from torch import Tensor
 
 from mmkit.sources.guess import Guess
+from mmkit.system.hashing import digest
 
 
 def guess_objects(name: str, values: Sequence[Any]) -> Guess:
@@ -40,6 +42,28 @@ _REASONS = {
     "sound": ("audio", "pairs of a waveform and its rate"),
     "signal": ("series", "arrays of numbers over time"),
 }
+
+
+def hashed_objects(values: Sequence[Any]) -> tuple[pa.ChunkedArray, str]:
+    """A hash of the content of each object, and why some have none; empty where all have.
+
+    An object that cannot be hashed by its content gets a hash that no other has.
+
+    Args:
+        values: [N], None where missing.
+
+    Returns:
+        [N] bytes, null where missing; and the reason.
+    """
+    found: list[bytes | None] = []
+    why = ""
+    for row, value in enumerate(values):
+        try:
+            found.append(None if value is None else bytes.fromhex(digest(value)))
+        except TypeError as error:
+            found.append(f"row {row}".encode())
+            why = why or str(error)
+    return pa.chunked_array([pa.array(found, pa.binary())]), why
 
 
 def _kind(value: Any) -> str | None:

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from mmkit.errors import UsageError
 from mmkit.sources.columns import Array
 from mmkit.sources.dates import dates
+from mmkit.sources.findings import Finding
 from mmkit.sources.guess import Guess
 from mmkit.sources.guessing import guess
 from mmkit.sources.moments import moments_of, unit_of
@@ -54,6 +55,24 @@ def times_of(name: str, column: pa.ChunkedArray, needed: Array, kind: str | None
     if gone.any():
         raise UsageError(_told(name, column, gone, int(needed.sum()), reading))
     return found, reading
+
+
+def out_of_order(name: str, times: Array, sides: Array, why: str) -> list[Finding]:
+    """What is said where rows of train are later than the first of test.
+
+    Args:
+        name: of the column.
+        times: [N] as `times_of` gives them.
+        sides: [N] the split of each row.
+        why: it is so.
+    """
+    train, tested = times[sides == 0], times[sides == 2]
+    late = int((train > tested.min()).sum())
+    if not late:
+        return []
+    are = "is" if late == 1 else "are"
+    text = f"{late:,} of {counted(len(train), 'row')} of train {are} later by {name} than the first of test, as {why}"
+    return [Finding("warning", text, (name,))]
 
 
 def _read(name: str, column: pa.ChunkedArray, kind: str | None) -> tuple[Array, str]:

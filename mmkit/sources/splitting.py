@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from mmkit.errors import UsageError
 from mmkit.sources.hashes import MISSING, firsts, hashes, pieces
+from mmkit.sources.inputs import strings
 from mmkit.sources.target import Target
 from mmkit.sources.types import is_text, usual
 from mmkit.sources.units import LEAST, SPLITS, Units
@@ -54,7 +55,8 @@ def split(
     Args:
         strata: [N], what each split gets its share of (`Target.strata`); -1 where a row belongs to no split.
         units: [N] whole numbers, equal where rows belong together: a group, or copies; None where each stands alone.
-        names: [N], the ids of rows (or the groups, with `units` made of them); None are the numbers of the rows.
+        names: [N], the ids of rows (or the groups, with `units` made of them); None are the numbers of the rows, and so
+            is one that is missing.
         times: [N] datetime64 or numbers: the earliest train and the latest test, cut between different times. A unit
             is as late as its latest row.
         given: [N] splits to be kept. Where none of them is validation, it is cut from train.
@@ -201,12 +203,22 @@ def _kept(
 
 
 def groups_of(column: pa.ChunkedArray) -> np.ndarray:
-    """A number for each different value of a column, [N] int64; a row without a value is a group of its own."""
-    found = hashes(column)
+    """A number for each different value of a column, [N] int64; a row without a value is a group of its own.
+
+    Strings are as `names_of` has them.
+    """
+    found = hashes(names_of(column))
     groups = firsts(found)
     alone = found == MISSING
     groups[alone] = np.flatnonzero(alone)
     return groups
+
+
+def names_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column that names rows or groups: of strings without space around them, blank ones missing; others as given."""
+    usually = usual(column)
+    kind = usually.type.value_type if pa.types.is_dictionary(usually.type) else usually.type
+    return strings(usually) if is_text(kind) else column
 
 
 def given_splits(column: pa.ChunkedArray) -> np.ndarray:

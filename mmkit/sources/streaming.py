@@ -115,6 +115,16 @@ class Stream:
             found: int = pa.parquet.read_metadata(path).num_rows
             return found
 
+    def has(self, name: str, piece: Piece) -> bool:
+        """Whether the table has a column, by its first piece; of JSON lines others may have what that one lacks.
+
+        Raises:
+            DataError: the table cannot be read.
+        """
+        path = Path(self.data)
+        varies = not self.in_memory and path.is_file() and extension(path) in LINES
+        return name in piece.columns or (varies and any(name in other.columns for other in self.pieces(1)))
+
     def pieces(self, first: int = 0) -> Iterator[Piece]:
         """The rows in order, `size` of them at a time, but for the last.
 

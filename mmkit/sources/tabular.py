@@ -99,7 +99,9 @@ def read(name: str, fitted: Mapping[str, Any], column: Column) -> RowCells:
     kind, name = fitted["kind"], fitted.get("as", name)
     if isinstance(column, list):
         there = np.array([value is not None for value in column], dtype=bool)
-        return _nothing(name, fitted, RowCells(there, f"a {kind}, as in training"))
+        lists = {"numbers": f"a list of {fitted.get('size')} numbers", "tags": "a list of tags"}
+        expected = lists.get(kind, f"a {kind.partition(':')[0]}")
+        return _nothing(name, fitted, RowCells(there, expected))
     column = usual(column)
     if kind == "number":
         return _numbers(name, fitted, column)

@@ -29,7 +29,7 @@ class Units:
     Args:
         strata: [N], -1 where a row takes no part.
         units: [N], or None where each row stands alone.
-        names: [N], or None where rows are known by their numbers.
+        names: [N], or None where rows are known by their numbers; so is a row whose name is missing.
         seed: of the hash.
     """
 
@@ -130,10 +130,12 @@ def _named(names: pa.ChunkedArray, seed: int) -> np.ndarray:
     for piece in pieces(names):
         coded = piece if isinstance(piece, pa.DictionaryArray) else piece.dictionary_encode()
         digests = bytearray()
-        for name in [*coded.dictionary.to_pylist(), None]:
+        for name in [*coded.dictionary.to_pylist(), None]:  # the last is that of index -1, and used by none
             state = start.copy()
             state.update(str(name).encode(errors="surrogatepass"))
             digests += state.digest()
         index = coded.indices.cast(pa.int64()).fill_null(-1).to_numpy(zero_copy_only=False)
         found.append(np.frombuffer(bytes(digests), "<u8")[index])
-    return np.concatenate(found) if found else np.zeros(0, np.uint64)
+    keys = np.concatenate(found) if found else np.zeros(0, np.uint64)
+    nameless = ~names.is_valid().to_numpy()
+    return np.where(nameless, _numbered(len(keys), seed), keys)

@@ -3,6 +3,8 @@
 import hashlib
 
 import numpy as np
+import pytest
+import torch
 from PIL import Image
 
 import mmkit
@@ -87,14 +89,54 @@ def test_questions_about_pictures_do_not_chain_all_rows_together(tmp_path):
     ]
 
 
-def test_objects_are_not_compared():
-    """Arrays that are alike may be equal or not: nothing is claimed."""
-    r = np.random.default_rng(1)
-    rows = [
-        (text, r.random((4, 4, 3)), truth) for text, _, truth in [*unlike(60), (SAID[0], b"", "a"), (SAID[0], b"", "b")]
-    ]
-    text, image, truth = (list(column) for column in zip(*rows, strict=True))
-    images = [(255 * one).astype("uint8") for one in image]
-    data = {"text": text, "image": images, "truth": truth}
+def objects(kind, count):
+    """Values of a kind, of which every third is equal to the one before, and another object."""
+    contents = [b"%d" % (number - (number % 3 == 2)) for number in range(count)]
+    pictures = [picture(one) for one in contents]
+    arrays = [np.asarray(one) for one in pictures]
+    return {
+        "Pillow": pictures,
+        "pixels": arrays,
+        "tensors": [torch.tensor(one) for one in arrays],
+        "sounds": [((one[:, :, 0].ravel() / 255).astype("float32"), 8000) for one in arrays],
+        "signals": [one[:, :, 0].astype(float) for one in arrays],
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["Pillow", "pixels", "tensors", "sounds", "signals"])
+def test_equal_objects_stay_in_one_split(kind):
+    found = mmkit.inspect({"input": objects(kind, 90), "truth": ["a", "a", "a", "b", "b", "b"] * 15}, target="truth")
+    assert [one.text for one in found.findings] == ["30 rows repeat an earlier one, and stay in its split"]
+    sides = found.sides.reshape(30, 3)
+    assert (sides[:, 1] == sides[:, 2]).all()
+
+
+def test_equal_pictures_beside_other_columns_stay_in_one_split_as_objects_and_as_bytes():
+    pictures = objects("Pillow", 90)
+    for values in (pictures, [b"\xff\xd8\xff" + one.tobytes() for one in pictures]):
+        data = {"input": values, "number": [n / 7 for n in range(90)], "truth": ["a", "a", "a", "b", "b", "b"] * 15}
+        found = mmkit.inspect(data, target="truth", columns={"input": "image"})
+        shared = "30 rows share a text or a file with an earlier one, and stay in its split"
+        assert [one.text for one in found.findings if "cannot be read" not in one.text] == [shared]
+        assert (found.sides.reshape(30, 3)[:, 1] == found.sides.reshape(30, 3)[:, 2]).all()
+
+
+def test_different_objects_beside_equal_columns_are_no_copies():
+    images = [*(picture(b"%d" % number) for number in range(299)), None]
+    price = [None, *np.random.default_rng(1).integers(0, 600, 298).tolist(), None]
+    found = mmkit.inspect({"image": images, "price": price, "truth": ["a", "b"] * 150}, target="truth")
+    assert [one.text for one in found.findings] == ["1 row has no value in any input"]
+    said = [SAID[0], SAID[0], *(text for text, _, _ in unlike(298))]
+    found = mmkit.inspect({"image": images, "text": said, "truth": ["a", "b"] * 150}, target="truth")
+    shared = "1 row shares a text or a file with an earlier one, and stays in its split"
+    assert [one.text for one in found.findings] == [shared]
+
+
+def test_objects_whose_content_is_not_known_are_equal_to_none():
+    class Strange:
+        """Something of another library."""
+
+    data = {"image": [Strange() for _ in range(60)], "number": [n // 3 for n in range(60)], "truth": ["a", "b"] * 30}
     found = mmkit.inspect(data, target="truth", columns={"image": "image"})
-    assert not [one.text for one in found.findings if "not possible" in one.text]
+    (said,) = [one.text for one in found.findings if "copies" in one.text or "repeat" in one.text]
+    assert said == "image: copies of its values are not seen: values of type Strange cannot be hashed by their content"

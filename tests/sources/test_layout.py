@@ -240,3 +240,11 @@ def test_a_series_without_a_step_is_missing(written, kind, columns):
     assert not [one for one in found.findings if "cannot be read" in one.text]
     values, wrong = read(layout_of(found), {"wave": own["wave"][:4]})
     assert (values["wave"], wrong) == ([None, *lists[1:4]], [])
+
+
+def test_fields_are_mappings_of_an_input_that_reads_them():
+    layout = Layout.of(None, {"graph": "graph"}, ["graph"])
+    values, _ = read(layout, {"graph.nodes": [[1, 2], None], "graph.edges": [[3], None]})
+    assert values == {"graph": [{"nodes": [1, 2], "edges": [3]}, None]}
+    assert layout.absent(["graph.nodes"], "the table") == {}
+    assert read(layout, {"other": [1]})[0] == {"graph": [None]}

@@ -118,12 +118,13 @@ def test_some_of_many_are_read_and_all_with_deep(tmp_path, monkeypatch):
 def test_sounds_series_and_bytes_that_are_broken_are_counted(tmp_path):
     (tmp_path / "a.wav").write_bytes(b"RIFF no sound")
     kinds = {"sound": "audio", "signal": "series", "blob": "image"}
-    good = io.BytesIO()
-    picture(0).save(good, "PNG")
+    good = [io.BytesIO() for _ in range(19)]
+    for number, one in enumerate(good):
+        picture(number).save(one, "PNG")
     columns = {
         "sound": ["a.wav"] + [None] * 19,
         "signal": [[[1.0, 2.0], [3.0]], *[[[1.0, 2.0], [3.0, float(i)]] for i in range(19)]],
-        "blob": [b"x", *[good.getvalue()] * 19],
+        "blob": [b"x", *(one.getvalue() for one in good)],
         "label": ["a", "b"] * 10,
     }
     found = mmkit.inspect(columns, target="label", columns=kinds, files=tmp_path)

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+import mmkit
 from mmkit.errors import UsageError
 from mmkit.sources.ordering import times_of
 
@@ -72,3 +73,45 @@ def test_cells_that_hold_something_else_are_shown():
         read([*EUROPEAN * 20, "soon"])
     with pytest.raises(UsageError, match=r"2 of 3 rows cannot be read .* month first: row 0 has '13\.08\.2023'"):
         read(EUROPEAN, "date:monthfirst")
+
+
+def warnings_of(table, **about):
+    found = mmkit.inspect(table, target="y", time="day", **about)
+    late = int((table["day"][found.sides == 0] > table["day"][found.sides == 2].min()).sum())
+    return late, [one.text for one in found.findings if "later" in one.text]
+
+
+def rows(count=120):
+    r = np.random.default_rng(0)
+    return {"x": r.normal(size=count), "day": r.permutation(count), "y": r.choice(["a", "b"], count)}
+
+
+def test_rows_of_train_that_are_later_than_test_are_said():
+    table = rows()
+    assert warnings_of(table) == (0, [])
+    late, told = warnings_of({**table, "who": [f"p{n % 12}" for n in range(120)]}, group="who")
+    (said,) = told
+    assert late > 20
+    assert said.startswith(f"{late} of ")
+    assert said.endswith(" rows of train are later by day than the first of test, as groups span time")
+    place = np.argsort(table["day"])
+    x = table["x"].copy()
+    x[place[-1]], x[place[0]] = x[place[-2]], x[place[1]] = 7.0, 8.0
+    assert warnings_of({**table, "x": x}) == (0, [])
+    x[place[30]], x[place[31]] = 7.0, 8.0
+    assert warnings_of({**table, "x": x})[1][0].endswith("later by day than the first of test, as copies span time")
+
+
+def test_given_splits_are_held_against_the_time():
+    table = rows()
+    place = np.argsort(np.argsort(table["day"]))
+    splits = np.where(place < 70, "train", np.where(place < 90, "dev", "test"))
+    assert warnings_of({**table, "part": splits}, splits="part") == (0, [])
+    splits[place == 119] = "train"
+    said = "1 of 71 rows of train is later by day than the first of test, as the given splits say so"
+    assert warnings_of({**table, "part": splits}, splits="part") == (1, [said])
+    day = [None, *map(float, table["day"][1:])]
+    with pytest.raises(UsageError, match="1 of 120 rows has no time"):
+        mmkit.inspect({**table, "day": day, "part": splits}, target="y", time="day", splits="part")
+    splits = np.array([None if n == 0 else part for n, part in enumerate(splits)], object)
+    mmkit.inspect({**table, "day": day, "part": splits}, target="y", time="day", splits="part")

@@ -234,6 +234,23 @@ def test_what_arrow_refuses_stays_as_it_is():
     assert fingerprint(columns) != fingerprint(columns_of(data | {"picture": [Image.new("L", (2, 2), 9), None]}))
 
 
+def test_fields_of_mappings_and_rows_of_arrays_are_columns_as_in_files(written, frame):
+    table = {"place": [{"city": "x", "at": {"lat": 1.5}}, None], "number": [1, 2]}
+    rows = [dict(zip(table, one, strict=True)) for one in zip(*table.values(), strict=True)]
+    found = lists(read(written(table, "parquet"), {}))
+    assert list(found) == ["place.city", "place.at.lat", "number"]
+    for data in (table, rows, frame(table)):
+        assert lists(read(hold(data), {})) == found
+    picture = Image.new("L", (2, 2))
+    assert list(columns_of({"picture": [picture, None], **table})) == ["picture", *found]
+    with pytest.raises(DataError, match=r"more than one column 'place.city'"):
+        columns_of({**table, "place.city": [1, 2]})
+    for kind in ("float64", "float32", "float16", "int8", "bool"):
+        numbers = np.arange(6).reshape(3, 2).astype(kind)
+        for values in (numbers, torch.tensor(numbers)):
+            assert columns_of({"n": values})["n"].to_pylist() == numbers.tolist()
+
+
 def test_a_fingerprint_hangs_on_values_and_not_on_how_they_are_cut():
     whole = pa.chunked_array([["a", "b", None]])
     assert fingerprint({"a": whole}) == fingerprint({"a": pa.chunked_array([["a"], ["b", None]])})

@@ -6,7 +6,7 @@ import pytest
 
 from mmkit.errors import UsageError
 from mmkit.sources.folding import folds
-from mmkit.sources.splitting import check_sides, given_splits, groups_of, shares_of, split, trainable
+from mmkit.sources.splitting import check_sides, given_splits, groups_of, names_of, shares_of, split, trainable
 from mmkit.sources.targets import read_target
 
 SHARES = np.array([0.6, 0.15, 0.25])
@@ -185,6 +185,26 @@ def test_a_row_without_a_group_is_one_of_its_own():
     groups = groups_of(column(["a", None, "b", "a", None]))
     assert groups[0] == groups[3]
     assert len(set(groups.tolist())) == 4
+
+
+def test_groups_that_differ_in_the_space_around_them_are_one():
+    texts = ["p7", "p7 ", " p7", "", "  ", None, "p8"]
+    for values in (column(texts), column(texts).dictionary_encode()):
+        groups = groups_of(values).tolist()
+        assert groups[0] == groups[1] == groups[2]
+        assert len(set(groups)) == 5
+    units = np.arange(60) % 30
+    plain, spaced = ([f"g{unit}{end * (row % 2)}" for row, unit in enumerate(units)] for end in ("", " "))
+    sides = [
+        split(np.zeros(60, np.int32), units=groups_of(one), names=names_of(one)) for one in map(column, (plain, spaced))
+    ]
+    assert (sides[0] == sides[1]).all()
+
+
+def test_rows_without_a_group_are_in_all_splits():
+    names = column([None if row % 2 else f"g{row // 20}" for row in range(400)])
+    sides = split(np.zeros(400, np.int32), units=groups_of(names), names=names)
+    assert np.bincount(sides[1::2], minlength=3).min() > 10
 
 
 def test_nothing_is_asked_for_that_train_has_none_of():
