@@ -159,6 +159,20 @@ def test_numbers_are_measured_as_they_are_answered():
     assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
 
 
+def test_columns_of_training_keep_their_numbers_in_any_order():
+    table = {"x": [i % 11 / 3 for i in range(60)], "height": [150.0 + i % 11 for i in range(60)]}
+    table["mass"] = [60.0 - i % 11 for i in range(60)]
+    model = fitted(table, ["height", "mass"])
+    expected = measured(model, table).metrics
+    assert measured(model, table, ["mass", "height"]).metrics == expected
+    renamed = {"x": table["x"], "cm": table["height"], "mass": table["mass"]}
+    assert measured(model, renamed, ["cm", "mass"]).metrics == expected
+    with pytest.raises(UsageError, match="names a column twice: height, height"):
+        measured(model, table, ["height", "height"])
+    with pytest.raises(UsageError, match="predicts height, mass in this order.* and mass stands elsewhere"):
+        measured(model, renamed, ["mass", "cm"])
+
+
 def test_python_measures_what_the_command_prints(run, model):
     document = json.loads(run("evaluate", model, "--data", FRUIT, "--json")[1])
     for name in ("model", "data"):
