@@ -6,7 +6,7 @@ Axes: N rows of a piece, B rows of a batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -183,15 +183,32 @@ def _answered(
     columns: dict[str, Any] = {}
     name = layout.id if layout.id in piece.columns else None
     columns[name or ROW] = piece.columns[name] if name else pa.array(range(piece.start, piece.start + piece.rows))
-    for one in asked.include:
+    for one in dict.fromkeys(asked.include):
         if one != name:
-            taken = one in columns or one in found.column_names
-            columns[f"{one}_given" if taken else one] = _arrow(one, piece.columns.get(one), piece.rows)
+            others = {other for other in asked.include if other != one}
+            called = free_name(one, {*columns, *found.column_names}, others)
+            columns[called] = _arrow(one, piece.columns.get(one), piece.rows)
     columns |= {one: found.column(one).combine_chunks().take(kept) for one in found.column_names}
     absent = layout.absent(piece.columns, stream.name)
     return Answered(
         pa.table(columns), rows.unread, piece.rows - len(rows.read.samples), rows.missing, absent, rows.values
     )
+
+
+def free_name(name: str, taken: Collection[str], others: Collection[str] = ()) -> str:
+    """What a column of the table is called beside the answers: its name, with `_given` behind it until it is free.
+
+    Args:
+        name: of it.
+        taken: names of other columns of the answers; one that has its name is kept apart from it.
+        others: names that columns to come would like to keep, which it leaves to them.
+
+    >>> free_name("label", ["row", "label"]), free_name("label", ["row", "label"], ["label_given"])
+    ('label_given', 'label_given_given')
+    """
+    while name in taken or name in others:
+        name += "_given"
+    return name
 
 
 def columns_of(transform: TruthTransform, batch: Batch, layout: Layout) -> pa.Table:
@@ -206,10 +223,19 @@ def columns_of(transform: TruthTransform, batch: Batch, layout: Layout) -> pa.Ta
         found: Mapping[str, Any] = transform.columns(batch)
     else:
         found = _flat(transform.inverse(batch))
-    names = {}
-    if layout.target is not None and layout.target["kind"] == "scalar":
-        names = {f"value_{i}": f"value_{name}" for i, name in enumerate(layout.target["columns"])}
+    names = number_names(layout.target)
     return pa.table({names.get(name, name): pa.array(values) for name, values in found.items()})
+
+
+def number_names(target: Mapping[str, Any] | None) -> dict[str, str]:
+    """What the columns of several numbers are called, `value_COLUMN`, by what the transform of the truth calls them.
+
+    Args:
+        target: how the truth was made of columns in training; None where it was made of none.
+    """
+    if target is None or target["kind"] != "scalar" or len(target["columns"]) == 1:
+        return {}
+    return {f"value_{place}": f"value_{name}" for place, name in enumerate(target["columns"])}
 
 
 def _flat(given: Sequence[Any]) -> dict[str, list[Any]]:

@@ -122,6 +122,14 @@ def test_an_included_column_of_the_name_of_an_answer_is_kept_apart(reloaded):
     assert found["label"].to_pylist()[0] in {"low", "high"}
 
 
+@pytest.mark.parametrize("include", [["label_given", "label"], ["label", "label_given", "label"]])
+def test_included_columns_are_kept_apart_from_each_other(reloaded, include):
+    table = {"note": ["a"], "label": ["true"], "label_given": ["mine"]}
+    found = joined(reloaded, table, include=include)
+    assert found["label_given"].to_pylist() == ["mine"]
+    assert found["label_given_given"].to_pylist() == ["true"]
+
+
 def test_what_is_asked_is_checked(reloaded):
     with pytest.raises(UsageError, match=r"^include: the table has no column nte; did you mean note\?"):
         joined(reloaded, {"note": ["a"]}, include=["nte"])
