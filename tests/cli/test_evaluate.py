@@ -169,7 +169,7 @@ def test_columns_of_training_keep_their_numbers_in_any_order():
     assert measured(model, renamed, ["cm", "mass"]).metrics == expected
     with pytest.raises(UsageError, match="names a column twice: height, height"):
         measured(model, table, ["height", "height"])
-    with pytest.raises(UsageError, match="predicts height, mass in this order.* and mass stands elsewhere"):
+    with pytest.raises(UsageError, match=r"predicts height, mass in this order.* and mass stands elsewhere"):
         measured(model, renamed, ["mass", "cm"])
 
 
