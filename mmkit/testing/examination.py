@@ -128,7 +128,7 @@ class Examination:
         if self.kind == "modality":
             return [ModalitySpecimen(component, own, spec if isinstance(spec, ModalitySpec) else None)]
         task_spec = spec if isinstance(spec, TaskSpec) else None
-        return [TaskSpecimen(component, own, task_spec, self.modality)]
+        return [TaskSpecimen(component, own, task_spec, self.modality, self.catalog)]
 
     def _beside_targets(self, component: type, own: Mapping[str, Any], spec: Spec | None) -> list[ObjectiveSpecimen]:
         """An objective or a balance method beside each kind of target that its spec allows."""

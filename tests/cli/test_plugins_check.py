@@ -179,7 +179,7 @@ def test_what_is_raised_where_the_kit_sets_a_component_up_costs_no_other(check, 
     assert re.search(
         rf"^encoder acme-level/sniff: {re.escape(said)}.* \(.*/{module}/plugin.py:12\)$", out, re.MULTILINE
     )
-    assert "modality level: 7 passed" in out
+    assert "modality level: 10 passed" in out
     assert "3 components: 1 keep the contract, 2 do not" in out
 
 

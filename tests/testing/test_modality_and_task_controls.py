@@ -217,6 +217,18 @@ class OtherEpochMetric(Sums):
     epoch_metric = "log_loss"
 
 
+class Mistrained(Sums):
+    training = {"epoch": 3}  # noqa: RUF012
+
+
+class NotFinite(Sums):
+    """The sum of what is missing is no number."""
+
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, samples.inputs, [float("nan") if t is None else t for t in samples.truth])
+
+
 class UnseenClass(Sums):
     """Odd or even; training has even ones alone."""
 
@@ -272,6 +284,8 @@ TASK_CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (ContradictsSpec, "its spec says .* scalar; it says .* classes"),
         (RecommendsStranger, "middle"),
     ],
+    "usable": [(Mistrained, "training has no option epoch; did you mean epochs")],
+    "truth": [(NotFinite, "the split train, sample train-1 and 1 more: truth is a finite number")],
     "columns": [
         (Empty, "train is empty"),
         (Short, "another length: {'left': 1}"),

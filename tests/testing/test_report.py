@@ -82,6 +82,7 @@ class SharedWriter:
     description, target, metric = "Which?", "classes", "accuracy"
     inputs: ClassVar = {"a": "table"}
     encoders: ClassVar = {}
+    training: ClassVar = {}
 
     def split(self, name):
         start = 100 * ("train", "validation", "test").index(name)
