@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mmkit.testing.checks import (
+    asides,
     balances,
     company,
     construction,
@@ -53,6 +54,7 @@ CHECKS: tuple[Check, ...] = (
     Check(transforms.transform_lazy, ("encoder", "head"), BUILT),
     Check(transforms.transform_streams, ("encoder", "head"), BUILT),
     Check(transforms.transform_missing, ("encoder", "head"), BUILT),
+    Check(asides.transform_asides, ("encoder",), BUILT),
     Check(surroundings.global_state, KINDS, BUILT),
     Check(evaluation.deterministic, MODULES, BUILT),
     Check(construction.shapes, TRAINED, BUILT),
