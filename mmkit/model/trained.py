@@ -377,7 +377,7 @@ class MultimodalModel:
         """Write the model to a folder as one graph that runs without mmkit, checked against the model.
 
         Batch and lengths may be any. Raw values become tensors outside of the graph; `signature.json` in the folder
-        says which tensors it takes. An exported model in the folder is replaced.
+        says which tensors it takes. An exported model in the folder is replaced, where nothing else is in it.
 
         Args:
             directory: the folder.
