@@ -219,6 +219,7 @@ class MultimodalModel:
         batch_size: int = 256,
         files: str | Path | None = None,
         outside: bool = False,
+        decimal: Literal["point", "comma"] | None = None,
         catalog: Catalog | None = None,
     ) -> Evaluated:
         """All metrics on a labelled table, with 95 % intervals, and each class: what `mmkit evaluate` shows.
@@ -231,6 +232,7 @@ class MultimodalModel:
             batch_size: rows that the model takes at once.
             files: where names of files in cells begin; None is the folder of the table.
             outside: True where files may lie outside of that folder.
+            decimal: the sign of fractions in numbers that are strings; None is that of training.
             catalog: of the modalities, which know their files; None is what is installed.
 
         Raises:
@@ -243,7 +245,8 @@ class MultimodalModel:
         measuring, tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
         columns = [target] if isinstance(target, str) else list(target)
-        found: Evaluated = measuring.evaluate_table(self, stream, columns, tables.Asked((), on_error, batch_size))
+        asked = tables.Asked((), on_error, batch_size, decimal)
+        found: Evaluated = measuring.evaluate_table(self, stream, columns, asked)
         return found
 
     @in_python()

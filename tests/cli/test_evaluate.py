@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 import mmkit
 import mmkit.cli
-from mmkit.errors import UsageError
+from mmkit.errors import DataError, UsageError
 from mmkit.experiments.measuring import evaluate_table
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
@@ -306,6 +306,16 @@ def test_a_table_that_writes_points_is_measured_and_answered_as_one_with_commas(
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
     found = mmkit.load(commas / "model").answers(commas / "points.csv", decimal="point")
     assert pa.concat_tables(found)["value"].to_pylist()
+
+
+def test_python_takes_the_sign_that_its_message_names(commas):
+    points = commas / "points.csv"
+    loaded = mmkit.load(commas / "model")
+    expected = loaded.evaluate(commas / "commas.csv").metrics
+    for call in (loaded.evaluate, lambda data, **asked: mmkit.evaluate(loaded, data=data, progress=False, **asked)):
+        with pytest.raises(DataError, match='; decimal="point" reads numbers with decimal points; on_error="skip"'):
+            call(points)
+        assert call(points, decimal="point").metrics == expected
 
 
 def test_what_has_the_other_sign_is_refused_and_never_read_as_another_number(run, commas):
