@@ -523,10 +523,10 @@ def _predicts(spec: object, target: str) -> str:
 
 
 def _checked_protocol(seeds: int, seed: int, protocol: str, same_within: float | None) -> Protocol:
-    if seeds < 1:
-        raise UsageError(f"--seeds takes 1 or more; got {seeds}")
-    if seed < 0:
-        raise UsageError(f"--seed takes 0 or more; got {seed}")
+    if type(seeds) is not int or seeds < 1:
+        raise UsageError(f"--seeds takes 1 or more; got {seeds!r}")
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"--seed takes 0 or more; got {seed!r}")
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol takes {' or '.join(PROTOCOLS)}; got {protocol}")
     if same_within is not None and not (math.isfinite(same_within) and same_within > 0):

@@ -47,8 +47,8 @@ class Asked:
 
     def __post_init__(self) -> None:
         Settings("cpu", on_error=self.on_error)  # checked there
-        if self.batch_size < 1:
-            raise UsageError(f"batch_size is 1 or more; got {self.batch_size}")
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more; got {self.batch_size!r}")
 
 
 class Answered(NamedTuple):

@@ -127,7 +127,8 @@ class MultimodalModel:
                 "skip" gives None as the answer for its sample.
 
         Raises:
-            UsageError: a sample is no mapping, or has an unknown input.
+            UsageError: samples are no list, a sample is no mapping or has an unknown input, or an option that there is
+                not.
             DataError: a value cannot be read or transformed, and `on_error` is "fail".
         """
         if isinstance(samples, Mapping):
@@ -137,8 +138,13 @@ class MultimodalModel:
                 "predict takes a list of samples, each a mapping of inputs to values; got a "
                 f"{type(samples).__name__}: model.answers(data) gives the answers to a table"
             )
-        if batch_size < 1:
-            raise UsageError(f"batch_size is 1 or more; got {batch_size}")
+        if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+            raise UsageError(
+                f"predict takes a list of samples, each a mapping of inputs; got a {type(samples).__name__}"
+                f"{': give list(...)' * hasattr(samples, '__iter__')}"
+            )
+        if type(batch_size) is not int or batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more; got {batch_size!r}")
         on_error = Settings("cpu", on_error=on_error).on_error  # checked there
         for number, sample in enumerate(samples):
             if not isinstance(sample, Mapping):
@@ -250,12 +256,13 @@ class MultimodalModel:
         return found
 
     @in_python()
-    def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
+    def explain(self, sample: Mapping[str, Any], *, output: str | int | None = None, parts: bool = True) -> Explained:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 
         Args:
             sample: raw values by input; a value that is None or left out is missing.
-            output: the class, label or number that is explained; None takes the likeliest, or the first number.
+            output: the class, label or number that is explained, by its name, which of the class 7 may be the number;
+                None takes the likeliest, or the first number.
             parts: whether inputs are looked into, too, which needs captum.
 
         Raises:

@@ -137,6 +137,8 @@ def test_what_is_asked_is_checked(reloaded):
         reloaded.answers({"note": ["a"]}, on_error="drop")
     with pytest.raises(UsageError, match="batch_size is 1 or more"):
         reloaded.answers({"note": ["a"]}, batch_size=0)
+    with pytest.raises(UsageError, match="batch_size is 1 or more; got '8'"):
+        reloaded.evaluate(rows(), batch_size="8")
     with pytest.raises(DataError, match="no column that the model reads"):
         joined(reloaded, {"x": [1]})
 
