@@ -51,7 +51,7 @@ def card(
     parts = [
         f"# {name}",
         _what(record),
-        used(record.encoders, data and data["inputs"]),
+        used(record.encoders, None if data is None else data["inputs"]),
         f"## What it is worth\n\n{scores_table(record)}",
         *_judged(record),
         *_private(record),

@@ -8,54 +8,55 @@ import torch
 from mmkit.encoders.bag import BagEncoder
 from mmkit.plugin import EncoderSpec, HeadSpec
 from mmkit.testing import check, checks_of
+from mmkit.transforms.text import TextTransform
 
 SPEC = EncoderSpec("bagged", "", "", modality="text")
 
 
-class Raises(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class Raises(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def spans(self, value):
         raise KeyError("spans")
 
 
-class TooFew(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class TooFew(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def spans(self, value):
         return super().spans(value)[1:]
 
 
-class Outside(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class Outside(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def spans(self, value):
         return [(start, end + 100) for start, end in super().spans(value)]
 
 
-class Speechless(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class Speechless(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def told(self, values):
         return None
 
 
-class CannotTell(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class CannotTell(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def told(self, values):
         return f"{max(len(value) for value in values)} letters"  # one is missing
 
 
-class Draws(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class Draws(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def example(self, generator):
         return " ".join(map(str, torch.randn(3).tolist()))
 
 
-class NoPlaces(BagEncoder.reads):
-    __doc__ = BagEncoder.reads.__doc__
+class NoPlaces(TextTransform):
+    __doc__ = TextTransform.__doc__
 
     def spans(self, value):
         return None
@@ -87,7 +88,7 @@ def test_a_defect_is_caught(transform, said):
     assert re.search(said, found.message), found.message
 
 
-@pytest.mark.parametrize("transform", [BagEncoder.reads, NoPlaces])
+@pytest.mark.parametrize("transform", [TextTransform, NoPlaces])
 def test_what_is_sound_passes(transform):
     assert result(transform).status == "passed"
 

@@ -35,19 +35,20 @@ def result(component, name):
 
 @pytest.mark.parametrize(("says", "said"), RECOMMENDED)
 def test_what_is_recommended_is_tried(says, said):
-    class Bad(Tiny):
+    class Bad(Tiny):  # type: ignore[misc, valid-type]
         """What it says no run can be made of."""
 
         def __init__(self):
             super().__init__()
-            vars(self).update(says)
+            for name, value in says.items():
+                setattr(self, name, value)
 
     found = result(Bad, "usable")
     assert (found.status, found.ok) == ("failed", False)
     assert said in found.message
 
 
-class Folded(Tiny):
+class Folded(Tiny):  # type: ignore[misc, valid-type]
     """In two folds.
 
     Args:
@@ -77,7 +78,7 @@ def test_folds_are_joined_in_an_order_of_all_samples():
 
 @pytest.mark.parametrize("target", ["classes", "labels", "scalar"])
 def test_a_sound_task_passes(target):
-    class Sound(tiny_task({"a": "series", "b": "text"}, target=target)):
+    class Sound(tiny_task({"a": "series", "b": "text"}, target=target)):  # type: ignore[misc]
         """With all that it may say."""
 
         def __init__(self):
@@ -90,7 +91,7 @@ def test_a_sound_task_passes(target):
 
 @pytest.mark.parametrize(("target", "of", "said"), TRUTHS)
 def test_truth_is_taken_as_a_head_takes_it(target, of, said):
-    class Bad(tiny_task({"a": "series", "b": "text"}, target=target)):
+    class Bad(tiny_task({"a": "series", "b": "text"}, target=target)):  # type: ignore[misc]
         """With truth that no head takes."""
 
         def split(self, name):
@@ -103,7 +104,7 @@ def test_truth_is_taken_as_a_head_takes_it(target, of, said):
 
 
 def test_of_a_target_that_no_head_predicts_no_truth_is_tried():
-    class Ranks(Tiny):
+    class Ranks(Tiny):  # type: ignore[misc, valid-type]
         """Of a kind that no installed head predicts."""
 
         def __init__(self):

@@ -60,7 +60,8 @@ def _targets(spec: object) -> Sequence[str]:
 def _folds(specimen: TaskSpecimen) -> None:
     """Of a task in folds: each is an option, and the order of all samples holds every one of them once."""
     task: Any = specimen.task
-    if not getattr(task, "folds", 0) or getattr(task, "fold", 0):
+    folds, fold = getattr(task, "folds", 0), getattr(task, "fold", 0)
+    if not folds or fold:
         return
     if "fold" not in options_of(specimen.component):
         raise ContractError(f"folds is {task.folds}, and it has no option fold, which is the number of one")
@@ -105,6 +106,7 @@ def _transform(specimen: TaskSpecimen) -> TruthTransform | str:
         if kind in _targets(entry.spec):
             example = dict(entry.spec.example) if isinstance(entry.spec, HeadSpec) else {}
             choice = specimen.catalog.choose("head", entry.full_name, example)
-            made: TruthTransform = choice.component.reads(kind, **choice.part(choice.factories[1]))
+            component: Any = choice.component
+            made: TruthTransform = component.reads(kind, **choice.part(choice.factories[1]))
             return made
     return f"no installed head predicts {kind}"
