@@ -29,7 +29,7 @@ from mmkit.experiments.threads import threads_of
 from mmkit.experiments.training import Keeping, carded, plan_of_one, train
 from mmkit.features.sharing import Shared
 from mmkit.model.description import digest_of
-from mmkit.model.trained import MultimodalModel
+from mmkit.model.trained import HUB, MultimodalModel
 from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Protocol
@@ -411,7 +411,7 @@ def predict(
     themselves.
 
     Args:
-        model: the folder of a saved or an exported model.
+        model: the folder of a saved or an exported model, or hub:OWNER/NAME.
         data: a path; or a frame or a mapping of column to sequence, which only this process can read.
         out: the file: .parquet, .csv, .tsv, .jsonl or .arrow.
         include: columns of the table that stand beside the answers.
@@ -433,17 +433,25 @@ def predict(
         progress: show progress on standard error, or report it there.
 
     Raises:
-        UsageError: the file is there, or parts of another call are; an option that there is not; or a table in memory
-            for several processes.
+        UsageError: the file is there, or parts of another call are; an option that there is not; a table in memory for
+            several processes; or a model in memory.
         DataError: the model or the table cannot be read; or a value cannot be used, and `on_error` is "fail".
         UnavailableError: a plugin, a device or an engine is not available.
     """
     # They import pyarrow, which only tables need.
     named = ("model.answer_files", "model.answers", "sources.streaming")
     tables, answers, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
-    folder, file = at_home(model), at_home(out)
+    if isinstance(model, MultimodalModel):
+        raise UsageError(
+            "predict takes the folder of a saved model, which each of its processes loads, and got a model in memory: "
+            "model.answers(data) gives its answers"
+        )
+    file = at_home(out)
     at_once = workers_of(engine, workers, threads)
     tables.check_out(file, data)
+    if str(model).startswith(HUB):
+        model = importlib.import_module("mmkit.sharing.fetching").located(model)  # a start does without the hub
+    folder = at_home(model)
     with own_threads(tables.threads_of(threads, at_once, file)), _progress(progress) as shown:
         known = catalog or installed()
         loaded = MultimodalModel.load(folder, catalog=known, device=device)
@@ -474,6 +482,7 @@ def evaluate(
     threads: int | None = None,
     files: str | Path | None = None,
     outside: bool = False,
+    decimal: Literal["point", "comma"] | None = None,
     catalog: Catalog | None = None,
     progress: bool | Progress = True,
 ) -> Evaluated:
@@ -489,6 +498,7 @@ def evaluate(
         threads: of the CPU; None is as many as torch has.
         files: where names of files in cells begin; None is the folder of the table.
         outside: True where files may lie outside of that folder.
+        decimal: the sign of fractions in numbers that are strings; None is that of training.
         catalog: where components are looked up; None is what is installed.
         progress: show progress on standard error, or report it there.
 
@@ -508,7 +518,7 @@ def evaluate(
             loaded = MultimodalModel.load(loaded, catalog=known, device=device)
         stream = streaming.stream_of(data, known, files=files, outside=outside)
         columns = [target] if isinstance(target, str) else list(target)
-        asked = answers.Asked((), on_error, batch_size)
+        asked = answers.Asked((), on_error, batch_size, decimal)
         found: Evaluated = measuring.evaluate_table(loaded, stream, columns, asked, progress=shown)
         return found
 

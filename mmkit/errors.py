@@ -73,6 +73,7 @@ class ContractError(MmkitError):
 
 OF_PYTHON: Mapping[str, str] = {
     "column": 'columns={{"{0}": "{1}"}}',
+    "decimal": 'decimal="{0}"',
     "files": "files={0}",
     "id": "id={0}",
     "include": "include={0}",
@@ -83,7 +84,7 @@ OF_PYTHON: Mapping[str, str] = {
 }
 """How Python's face calls what messages name as an option of the command line, with its values in place of {}."""
 _OPTION = re.compile(rf"--({'|'.join(sorted(OF_PYTHON, key=len, reverse=True))})(?![\w-])(?: ([\w.]+)(?:=([\w:.]+))?)?")
-_VALUES = {"fail", "missing", "skip", "classes", "labels", "scalar", "text"}
+_VALUES = {"fail", "missing", "skip", "classes", "labels", "scalar", "text", "point", "comma"}
 
 
 def as_python(message: str) -> str:

@@ -39,7 +39,7 @@ def check(
     full: Annotated[bool, typer.Option("--full", help="Also the checks that take seconds.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document.")] = False,
 ) -> None:
-    """Run the conformance kit. Exits 0 where the contract is kept, 1 where a check failed.
+    """Run the conformance kit. Exits 0 where no check failed, else 1.
 
     A component that cannot even be registered or imported is a failure of its own; the others are checked all the
     same. Advice that is not heeded is shown, and fails nothing: a correct method may have its reasons.
@@ -58,13 +58,14 @@ def check(
         reports.append(report)
         if not as_json:
             print(report["text"], flush=True)
-    good = all(report["ok"] for report in reports)
+    good = all(report["ok"] or not report["examined"] for report in reports)
     if as_json:
         documents = [{key: value for key, value in report.items() if key != "text"} for report in reports]
         print(json.dumps({"schema": 1, "ok": good, "components": documents}, indent=1))
     elif len(reports) > 1:
-        wrong = sum(not report["ok"] for report in reports)
-        print(f"{len(reports)} components: {len(reports) - wrong} keep the contract, {wrong} do not")
+        kept, beyond = sum(report["ok"] for report in reports), sum(not report["examined"] for report in reports)
+        rest = f", {beyond} not examined" if beyond else ""
+        print(f"{len(reports)} components: {kept} keep the contract, {len(reports) - kept - beyond} do not{rest}")
     if not good:
         raise typer.Exit(1)
 
@@ -130,7 +131,15 @@ def _report(found: Catalog, entry: Entry, options: str, *, full: bool) -> dict[s
 
     def failed(reason: str, place: str) -> dict[str, Any]:
         text = f"{entry.kind} {entry.full_name}: {reason}"
-        told = {"ok": False, "counts": {}, "checks": [], "reason": reason, "place": place, "text": text}
+        told = {
+            "ok": False,
+            "examined": True,
+            "counts": {},
+            "checks": [],
+            "reason": reason,
+            "place": place,
+            "text": text,
+        }
         return {"kind": entry.kind, **whose, **told}
 
     if entry.spec is None:
@@ -149,7 +158,7 @@ def _report(found: Catalog, entry: Entry, options: str, *, full: bool) -> dict[s
     except (Exception, SystemExit) as error:  # noqa: BLE001 (what it raises where the kit sets it up costs only itself)
         place = place_of(error) or entry.place
         return failed(f"{in_words(error)} ({place})", place)
-    place = "" if report.ok else _place_of_class(examination) or entry.place
+    place = "" if report.ok or not report.examined else _place_of_class(examination) or entry.place
     text = f"{report}\n  it stands in {place}" if place else str(report)
     return {**report.to_json(), **whose, "reason": "", "place": place, "text": text}
 

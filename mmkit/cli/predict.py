@@ -18,7 +18,7 @@ from mmkit.cli.setting import catalog, setting
 from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
 from mmkit.model.answer_joining import Summary
-from mmkit.model.answers import Asked
+from mmkit.model.answers import Asked, number_names
 from mmkit.model.description import digest_of
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import Stream, stream_of
@@ -96,13 +96,17 @@ def predict(
 
 
 def _tell_numbers(model: MultimodalModel) -> None:
-    """Of which columns of training the numbers in the answers are: they are called the same in all files."""
+    """Of which columns of training the numbers in the answers are."""
     target = (model.layout or {}).get("target") or {"kind": "", "columns": ()}
     names = target["columns"]
-    if target["kind"] == "scalar" and names:
-        called = ["value"] if len(names) == 1 else [f"value_{place}" for place in range(len(names))]
-        told = ", ".join(f"{one} is {name}" for one, name in zip(called, names, strict=True))
-        print(f"mmkit: in the answers {told}", file=sys.stderr)
+    if target["kind"] != "scalar" or not names:
+        return
+    size = model.transforms.truth.target().size
+    if len(names) > 1:
+        told = ", ".join(f"{one} is {name}" for one, name in zip(number_names(target).values(), names, strict=True))
+    else:
+        told = f"value is {names[0]}" if size == 1 else f"value_0 to value_{size - 1} are {names[0]}"
+    print(f"mmkit: in the answers {told}", file=sys.stderr)
 
 
 def included(given: Iterable[str], stream: Stream) -> Iterator[str]:

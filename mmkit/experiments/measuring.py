@@ -219,15 +219,22 @@ def _target_layout(
     model: MultimodalModel, layout: Layout, target: Sequence[str], decimal: str | None
 ) -> Mapping[str, Any]:
     """How the truth is read: as in training, from the columns that the user names, where they are others."""
+    if len(set(target)) < len(target):
+        raise UsageError(f"--target names a column twice: {', '.join(target)}")
     if layout.target is None:
         if not target:
             raise UsageError("which column holds the truth? --target COLUMN: the model was trained without a table")
         return plain_truth(target, model.target, decimal)
-    if not target or list(target) == layout.target["columns"]:
-        return layout.target
     before = layout.target["columns"]
+    if not target or sorted(target) == sorted(before):  # a column of training holds its number, whatever the order
+        return layout.target
     if len(before) != len(target):
         raise UsageError(f"--target: the model was trained to predict {', '.join(before)}; name as many columns")
+    if kept := [name for name, one in zip(target, before, strict=True) if name in before and name != one]:
+        raise UsageError(
+            f"--target: the model predicts {', '.join(before)} in this order, each column stands for the one at its "
+            f"place, and {kept[0]} stands elsewhere"
+        )
     renamed = dict(zip(before, target, strict=True))
     numbers = {renamed[name]: one for name, one in layout.target["numbers"].items()}
     return {**layout.target, "columns": list(target), "numbers": numbers}

@@ -226,7 +226,7 @@ def plan(
         named = named_encoders.get(name) or [_default_encoder(catalog, name, modality, built_task.encoders)]
         readable = kinds_of(catalog, modality)
         by_input[name] = choose(
-            "encoder", named, f"encoder.{name}", lambda spec, name=name, kinds=readable: _reads(spec, name, kinds)
+            "encoder", named, f"encoder.{name}", lambda spec, name=name, kinds=readable: reads(spec, name, kinds)
         )
 
     def fuses(spec: Spec | None) -> str:
@@ -476,7 +476,7 @@ def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Ma
     if isinstance(spec, ModalitySpec) and spec.encoder:
         return spec.encoder
     readable = kinds_of(catalog, modality)
-    suitable = [e.full_name for e in catalog.available("encoder") if _reads(e.spec, name, readable) == ""]
+    suitable = [e.full_name for e in catalog.available("encoder") if reads(e.spec, name, readable) == ""]
     if len(suitable) == 1:
         return suitable[0]
     advice = (
@@ -503,7 +503,8 @@ def kinds_of(catalog: Catalog, modality: str) -> set[str]:
     return {modality, (isinstance(spec, ModalitySpec) and spec.values) or modality}
 
 
-def _reads(spec: object, name: str, kinds: Set[str]) -> str:
+def reads(spec: object, name: str, kinds: Set[str]) -> str:
+    """Why an encoder does not read an input of one of these modalities; empty where it does, or has no spec."""
     if isinstance(spec, EncoderSpec) and spec.modality not in kinds:
         return f"reads {spec.modality}, and input {name} is {' or '.join(sorted(kinds))}"
     return ""
@@ -522,10 +523,10 @@ def _predicts(spec: object, target: str) -> str:
 
 
 def _checked_protocol(seeds: int, seed: int, protocol: str, same_within: float | None) -> Protocol:
-    if seeds < 1:
-        raise UsageError(f"--seeds takes 1 or more; got {seeds}")
-    if seed < 0:
-        raise UsageError(f"--seed takes 0 or more; got {seed}")
+    if type(seeds) is not int or seeds < 1:
+        raise UsageError(f"--seeds takes 1 or more; got {seeds!r}")
+    if type(seed) is not int or seed < 0:
+        raise UsageError(f"--seed takes 0 or more; got {seed!r}")
     if protocol not in PROTOCOLS:
         raise UsageError(f"--protocol takes {' or '.join(PROTOCOLS)}; got {protocol}")
     if same_within is not None and not (math.isfinite(same_within) and same_within > 0):

@@ -11,7 +11,7 @@ from mmkit.explain.details import details_of
 from mmkit.explain.explanation import Explanation
 from mmkit.explain.gradients import needs_captum
 from mmkit.explain.inside import METHODS, inside
-from mmkit.explain.output import check_kind, check_name
+from mmkit.explain.output import check_kind, check_name, named
 from mmkit.explain.parts import Contribution
 from mmkit.explain.sample import Sample
 from mmkit.explain.shapley import shapley
@@ -26,7 +26,7 @@ from mmkit.titles import counted
 
 @own_state()
 def explain(
-    model: MultimodalModel, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True
+    model: MultimodalModel, sample: Mapping[str, Any], *, output: str | int | None = None, parts: bool = True
 ) -> Explanation:
     """What each input gave to one answer, and which parts of it.
 
@@ -46,10 +46,11 @@ def explain(
     for given in sample:
         if given not in model.inputs:
             raise UsageError(f"the sample has an unknown input {given!r}; {one_of(model.inputs, given)}")
-    _check(model, output, parts=parts)
-    columns = {name: [sample.get(name)] for name in model.inputs}
+    name = named(output)
+    _check(model, name, parts=parts)
+    columns = {one: [sample.get(one)] for one in model.inputs}
     read = model.decoded(Samples(["0"], columns, [None]))
-    return _explained(model, _values(model, read.samples, 0), "the sample", output, parts=parts)
+    return _explained(model, _values(model, read.samples, 0), "the sample", name, parts=parts)
 
 
 def explain_rows(

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from mmkit.contract import Batch
-from mmkit.errors import UsageError, one_of
+from mmkit.errors import DataError, UsageError, one_of
 from mmkit.model.trained import MultimodalModel
+from mmkit.transforms.truth import category_name
 
 KINDS = ("classes", "labels", "scalar")
 WORDS = {"classes": "class", "labels": "label", "scalar": "number"}
@@ -68,6 +69,16 @@ def names_of(model: MultimodalModel) -> tuple[str, ...]:
     if target.kind == "scalar" and columns and len(columns) == target.size:
         return tuple(columns)
     return target.names
+
+
+def named(given: str | int | None) -> str | None:
+    """The name of an output as a user gives it: a class that is a whole number or a bool may be given as that."""
+    if given is None or isinstance(given, str):
+        return given
+    try:
+        return category_name(given)
+    except DataError:
+        return str(given)  # which is none, and said so
 
 
 def check_name(model: MultimodalModel, name: str | None) -> None:

@@ -6,7 +6,7 @@ Axes: N rows of a piece, B rows of a batch.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
@@ -47,8 +47,8 @@ class Asked:
 
     def __post_init__(self) -> None:
         Settings("cpu", on_error=self.on_error)  # checked there
-        if self.batch_size < 1:
-            raise UsageError(f"batch_size is 1 or more; got {self.batch_size}")
+        if type(self.batch_size) is not int or self.batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more; got {self.batch_size!r}")
 
 
 class Answered(NamedTuple):
@@ -184,10 +184,11 @@ def _answered(
     columns: dict[str, Any] = {}
     name = layout.id if layout.id in piece.columns else None
     first = piece.columns[name] if name else pa.array(range(piece.start, piece.start + piece.rows))
-    columns[_free(name or ROW, names)] = first
-    for one in asked.include:
+    columns[free_name(name or ROW, names, {one for one in asked.include if one != (name or ROW)})] = first
+    for one in dict.fromkeys(asked.include):
         if one != name:
-            columns[_free(one, [*columns, *names])] = _arrow(one, piece.columns.get(one), piece.rows)
+            others = {other for other in asked.include if other != one}
+            columns[free_name(one, {*columns, *names}, others)] = _arrow(one, piece.columns.get(one), piece.rows)
     columns |= {one: found.column(one).combine_chunks().take(kept) for one in found.column_names}
     absent = layout.absent(piece.columns, stream.name)
     return Answered(
@@ -195,10 +196,19 @@ def _answered(
     )
 
 
-def _free(name: str, taken: Sequence[str]) -> str:
-    """The name of a column of the table beside others: with `_given` where another is called the same."""
-    while name in taken:
-        name = f"{name}_given"
+def free_name(name: str, taken: Collection[str], others: Collection[str] = ()) -> str:
+    """What a column of the table is called beside the answers: its name, with `_given` behind it until it is free.
+
+    Args:
+        name: of it.
+        taken: names of other columns of the answers; one that has its name is kept apart from it.
+        others: names that columns to come would like to keep, which it leaves to them.
+
+    >>> free_name("label", ["row", "label"]), free_name("label", ["row", "label"], ["label_given"])
+    ('label_given', 'label_given_given')
+    """
+    while name in taken or name in others:
+        name += "_given"
     return name
 
 
@@ -225,10 +235,19 @@ def columns_of(transform: TruthTransform, batch: Batch, layout: Layout) -> pa.Ta
         found: Mapping[str, Any] = transform.columns(batch)
     else:
         found = _flat(transform.inverse(batch))
-    names = {}
-    if layout.target is not None and layout.target["kind"] == "scalar":
-        names = {f"value_{i}": f"value_{name}" for i, name in enumerate(layout.target["columns"])}
+    names = number_names(layout.target)
     return pa.table({names.get(name, name): pa.array(values) for name, values in found.items()})
+
+
+def number_names(target: Mapping[str, Any] | None) -> dict[str, str]:
+    """What the columns of several numbers are called, `value_COLUMN`, by what the transform of the truth calls them.
+
+    Args:
+        target: how the truth was made of columns in training; None where it was made of none.
+    """
+    if target is None or target["kind"] != "scalar" or len(target["columns"]) == 1:
+        return {}
+    return {f"value_{place}": f"value_{name}" for place, name in enumerate(target["columns"])}
 
 
 def _flat(given: Sequence[Any]) -> dict[str, list[Any]]:

@@ -129,7 +129,8 @@ class MultimodalModel:
                 "skip" gives None as the answer for its sample.
 
         Raises:
-            UsageError: a sample is no mapping, or has an unknown input.
+            UsageError: samples are no list, a sample is no mapping or has an unknown input, or an option that there is
+                not.
             DataError: a value cannot be read or transformed, and `on_error` is "fail".
         """
         if isinstance(samples, Mapping):
@@ -139,8 +140,13 @@ class MultimodalModel:
                 "predict takes a list of samples, each a mapping of inputs to values; got a "
                 f"{type(samples).__name__}: model.answers(data) gives the answers to a table"
             )
-        if batch_size < 1:
-            raise UsageError(f"batch_size is 1 or more; got {batch_size}")
+        if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
+            raise UsageError(
+                f"predict takes a list of samples, each a mapping of inputs; got a {type(samples).__name__}"
+                f"{': give list(...)' * hasattr(samples, '__iter__')}"
+            )
+        if type(batch_size) is not int or batch_size < 1:
+            raise UsageError(f"batch_size is 1 or more; got {batch_size!r}")
         on_error = Settings("cpu", on_error=on_error).on_error  # checked there
         for number, sample in enumerate(samples):
             if not isinstance(sample, Mapping):
@@ -228,6 +234,7 @@ class MultimodalModel:
         batch_size: int = 256,
         files: str | Path | None = None,
         outside: bool = False,
+        decimal: Literal["point", "comma"] | None = None,
         catalog: Catalog | None = None,
     ) -> Evaluated:
         """All metrics on a labelled table, with 95 % intervals, and each class: what `mmkit evaluate` shows.
@@ -240,6 +247,7 @@ class MultimodalModel:
             batch_size: rows that the model takes at once.
             files: where names of files in cells begin; None is the folder of the table.
             outside: True where files may lie outside of that folder.
+            decimal: the sign of fractions in numbers that are strings; None is that of training.
             catalog: of the modalities, which know their files; None is what is installed.
 
         Raises:
@@ -252,16 +260,18 @@ class MultimodalModel:
         measuring, tables, streaming = (importlib.import_module(f"mmkit.{one}") for one in named)
         stream = streaming.stream_of(data, catalog or installed(), files=files, outside=outside)
         columns = [target] if isinstance(target, str) else list(target)
-        found: Evaluated = measuring.evaluate_table(self, stream, columns, tables.Asked((), on_error, batch_size))
+        asked = tables.Asked((), on_error, batch_size, decimal)
+        found: Evaluated = measuring.evaluate_table(self, stream, columns, asked)
         return found
 
     @in_python()
-    def explain(self, sample: Mapping[str, Any], *, output: str | None = None, parts: bool = True) -> Explained:
+    def explain(self, sample: Mapping[str, Any], *, output: str | int | None = None, parts: bool = True) -> Explained:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 
         Args:
             sample: raw values by input; a value that is None or left out is missing.
-            output: the class, label or number that is explained; None takes the likeliest, or the first number.
+            output: the class, label or number that is explained, by its name, which of the class 7 may be the number;
+                None takes the likeliest, or the first number.
             parts: whether inputs are looked into, too, which needs captum.
 
         Raises:
@@ -386,7 +396,7 @@ class MultimodalModel:
         """Write the model to a folder as one graph that runs without mmkit, checked against the model.
 
         Batch and lengths may be any. Raw values become tensors outside of the graph; `signature.json` in the folder
-        says which tensors it takes. An exported model in the folder is replaced.
+        says which tensors it takes. An exported model in the folder is replaced, where nothing else is in it.
 
         Args:
             directory: the folder.

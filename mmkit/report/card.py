@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
@@ -50,7 +51,7 @@ def card(
     parts = [
         f"# {name}",
         _what(record),
-        _used(record),
+        used(record.encoders, None if data is None else data["inputs"]),
         f"## What it is worth\n\n{scores_table(record)}",
         *_judged(record),
         *_private(record),
@@ -161,12 +162,27 @@ def _what(record: Record) -> str:
     return f"A model of mmkit: {inputs}; fusion `{record.fusion}`, head `{record.head}`.{parameters}"
 
 
-def _used(record: Record) -> str:
-    sample = ", ".join(f'"{name}": ...' for name in record.encoders)
-    return (
-        '```python\nimport mmkit\n\nmodel = mmkit.load(".")  # this folder\n'
-        f"print(model.predict([{{{sample}}}]))  # an input may be left out\n```"
-    )
+def used(inputs: Iterable[str], made_of: Iterable[Mapping[str, Any]] | None) -> str:
+    """How a model answers, in Python.
+
+    Args:
+        inputs: that it reads.
+        made_of: `name` and `columns` of each input of a user's own data, whose rows it answers; None of another task,
+            whose samples are mappings of inputs.
+    """
+    wanted = list(inputs)
+    if made_of is None:
+        sample = ", ".join(f'"{name}": ...' for name in wanted)
+        lines = [f"print(model.predict([{{{sample}}}]))  # an input may be left out"]
+    else:
+        read = [name for one in made_of if one["name"] in wanted for name in one["columns"]]
+        row = ", ".join(f"{json.dumps(name, ensure_ascii=False)}: ..." for name in read[:NAMED])
+        more = f"and {len(read) - NAMED} columns more; " if len(read) > NAMED else ""
+        lines = [
+            f"rows = [{{{row}}}]  # {more}a column may be left out; or a frame, or the path of a table",
+            "print(next(model.answers(rows)).to_pylist())",
+        ]
+    return "\n".join(["```python", "import mmkit", "", 'model = mmkit.load(".")  # this folder', *lines, "```"])
 
 
 def _judged(record: Record) -> Iterator[str]:

@@ -19,6 +19,7 @@ from mmkit.model.description import DESCRIPTION, WEIGHTS, checked
 from mmkit.model.trained import CARD, card_in
 from mmkit.model.trained_on import FILE
 from mmkit.pretrained.weights import offline
+from mmkit.report.card import used
 from mmkit.report.front_matter import front_matter
 from mmkit.sharing.client import bars, hub, refusal
 from mmkit.sharing.names import Repository, repository_of
@@ -136,14 +137,13 @@ def shared_card(card: str | None, repository: Repository, names: list[str], desc
 def _short(repository: Repository, description: dict[str, Any]) -> str:
     """The card of a model that has none: what it reads and answers."""
     inputs = _inputs(description)
-    sample = ", ".join(f'"{name}": ...' for name in inputs)
     told = ", ".join(f"{name} ({kind})" for name, kind in inputs.items())
+    layout = description.get("layout")
     made = ", ".join(f"{name} {one}" for name, one in description["plugins"].items())
     return (
         f"{front_matter(inputs, description['target'])}# {re.sub(r'^.*/', '', repository.name)}\n\n"
         f"A model of mmkit: {told} -> {description['target']}.\n\n"
-        f'```python\nimport mmkit\n\nmodel = mmkit.load(".")  # this folder\n'
-        f"print(model.predict([{{{sample}}}]))  # an input may be left out\n```\n\n"
+        f"{used(inputs, layout and layout['inputs'])}\n\n"
         f"It has no record of its training, so nothing is said of what it is worth. Made with {made or 'classes'}.\n"
     )
 

@@ -145,9 +145,10 @@ def _not_utf8(path: Path) -> str:
 
 def _cell(head: str, line: bytes, code: str) -> str:
     """The column of the first cell of a line that is not UTF-8, and what it holds in another code."""
-    delimiter = _delimiter(head) if head else ","
-    names = next(csv.reader([head], delimiter=delimiter), [])
-    cells = next(csv.reader([line.decode("latin1")], delimiter=delimiter), [])
+    delimiter, names, cells = _delimiter(head) if head else ",", [], []
+    with contextlib.suppress(csv.Error):  # a carriage return within a line
+        names = next(csv.reader([head], delimiter=delimiter), [])
+        cells = next(csv.reader([line.decode("latin1")], delimiter=delimiter), [])
     for name, cell in zip(names, cells, strict=False) if len(names) == len(cells) else ():
         given = cell.encode("latin1")
         if not _is_utf8(given):

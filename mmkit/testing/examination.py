@@ -5,6 +5,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property, partial
+from types import SimpleNamespace
 from typing import Any
 
 from mmkit.contract import Modality
@@ -92,10 +93,13 @@ class Examination:
         for needed in checks_of(self.kind, full=True):
             if needed.name in check.needs and self.result(needed).status in {"failed", "not run"}:
                 return Result(check, "not run", f"{needed.name} failed")
-        if not self.specimens:
-            return Result(check, "not applicable", "the kit has no examples of its kinds of target")
+        specimens = self.specimens
+        if not specimens and check.name == "options":  # which are read off the class
+            specimens = [SimpleNamespace(component=self.choice.component, label="")]
+        if not specimens:
+            return Result(check, "not run", "the kit has no examples of its kinds of target")
         excuses = []
-        for specimen in self.specimens:
+        for specimen in specimens:
             excuse, failure = _attempt(check, specimen)
             if failure:
                 label = f"{specimen.label}: " if specimen.label else ""
@@ -128,7 +132,7 @@ class Examination:
         if self.kind == "modality":
             return [ModalitySpecimen(component, own, spec if isinstance(spec, ModalitySpec) else None)]
         task_spec = spec if isinstance(spec, TaskSpec) else None
-        return [TaskSpecimen(component, own, task_spec, self.modality)]
+        return [TaskSpecimen(component, own, task_spec, self.modality, self.catalog)]
 
     def _beside_targets(self, component: type, own: Mapping[str, Any], spec: Spec | None) -> list[ObjectiveSpecimen]:
         """An objective or a balance method beside each kind of target that its spec allows."""

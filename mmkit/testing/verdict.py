@@ -47,7 +47,8 @@ class Result:
 
     Args:
         check: the check.
-        status: "passed", "failed", "not applicable", or "not run", an earlier check having failed.
+        status: "passed", "failed", "not applicable", or "not run", an earlier check having failed or the kit having no
+            example of what the component is for.
         message: what was given and expected, and how far off; or why it does not apply.
     """
 
@@ -85,6 +86,11 @@ class Report:
         return all(result.ok for result in self.results)
 
     @property
+    def examined(self) -> bool:
+        """False where nothing failed, and checks could not run since the kit has no examples; then `ok` is False."""
+        return bool(self.failed()) or all(result.status != "not run" for result in self.results)
+
+    @property
     def counts(self) -> dict[str, int]:
         """Results by status."""
         return dict(Counter(result.status for result in self.results))
@@ -105,14 +111,18 @@ class Report:
             }
             for r in self.results
         ]
-        return {"kind": self.kind, "component": self.name, "ok": self.ok, "counts": self.counts, "checks": checks}
+        whole = {"kind": self.kind, "component": self.name, "ok": self.ok, "examined": self.examined}
+        return {**whole, "counts": self.counts, "checks": checks}
 
     def __str__(self) -> str:
         unheeded = [r for r in self.results if r.status == "failed" and r.ok]
         counts = Counter("advice unheeded" if r in unheeded else r.status for r in self.results)
         lines = [f"  {r}" for r in self.failed()]
-        if waiting := [r.check.name for r in self.results if r.status == "not run"]:
-            lines.append(f"  not run for that: {', '.join(waiting)}")
+        waiting = [r for r in self.results if r.status == "not run"]
+        if waiting and not self.examined:
+            lines.append(f"  not examined: {waiting[0].message}")
+        elif waiting:
+            lines.append(f"  not run for that: {', '.join(r.check.name for r in waiting)}")
         return "\n".join(
             [
                 f"{self.kind} {self.name}: {', '.join(f'{count} {status}' for status, count in counts.items())}",

@@ -12,7 +12,7 @@ from sklearn import metrics as sk
 
 import mmkit
 import mmkit.cli
-from mmkit.errors import UsageError
+from mmkit.errors import DataError, UsageError
 from mmkit.experiments.measuring import evaluate_table
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
@@ -165,6 +165,20 @@ def test_numbers_are_measured_as_they_are_answered():
     assert (bad.measured, sum(bad.unknown.values())) == (70, 1)
 
 
+def test_columns_of_training_keep_their_numbers_in_any_order():
+    table = {"x": [i % 11 / 3 for i in range(60)], "height": [150.0 + i % 11 for i in range(60)]}
+    table["mass"] = [60.0 - i % 11 for i in range(60)]
+    model = fitted(table, ["height", "mass"])
+    expected = measured(model, table).metrics
+    assert measured(model, table, ["mass", "height"]).metrics == expected
+    renamed = {"x": table["x"], "cm": table["height"], "mass": table["mass"]}
+    assert measured(model, renamed, ["cm", "mass"]).metrics == expected
+    with pytest.raises(UsageError, match="names a column twice: height, height"):
+        measured(model, table, ["height", "height"])
+    with pytest.raises(UsageError, match=r"predicts height, mass in this order.* and mass stands elsewhere"):
+        measured(model, renamed, ["mass", "cm"])
+
+
 def test_python_measures_what_the_command_prints(run, model):
     document = json.loads(run("evaluate", model, "--data", FRUIT, "--json")[1])
     for name in ("model", "data"):
@@ -298,6 +312,16 @@ def test_a_table_that_writes_points_is_measured_and_answered_as_one_with_commas(
     assert Path("a.csv").read_bytes() == Path("b.csv").read_bytes()
     found = mmkit.load(commas / "model").answers(commas / "points.csv", decimal="point")
     assert pa.concat_tables(found)["value"].to_pylist()
+
+
+def test_python_takes_the_sign_that_its_message_names(commas):
+    points = commas / "points.csv"
+    loaded = mmkit.load(commas / "model")
+    expected = loaded.evaluate(commas / "commas.csv").metrics
+    for call in (loaded.evaluate, lambda data, **asked: mmkit.evaluate(loaded, data=data, progress=False, **asked)):
+        with pytest.raises(DataError, match='; decimal="point" reads numbers with decimal points; on_error="skip"'):
+            call(points)
+        assert call(points, decimal="point").metrics == expected
 
 
 def test_what_has_the_other_sign_is_refused_and_never_read_as_another_number(run, commas):

@@ -179,8 +179,25 @@ def test_what_is_raised_where_the_kit_sets_a_component_up_costs_no_other(check, 
     assert re.search(
         rf"^encoder acme-level/sniff: {re.escape(said)}.* \(.*/{module}/plugin.py:12\)$", out, re.MULTILINE
     )
-    assert "modality level: 7 passed" in out
+    assert "modality level: 10 passed" in out
     assert "3 components: 1 keep the contract, 2 do not" in out
+
+
+def test_what_the_kit_has_no_examples_for_is_counted_apart_and_fails_nothing(check, folder):
+    home, _ = folder(
+        "from mmkit.plugin import HeadSpec, ModalitySpec, hookimpl\n@hookimpl\ndef mmkit_modalities():\n"
+        '    yield ModalitySpec("level", "THIS.level:Level", "One number")\n'
+        "@hookimpl\ndef mmkit_heads():\n"
+        '    yield HeadSpec("ranks", "THIS.plugin:Ranks", "Of a kind of its own", targets=("ranking",))\n'
+        "class Ranks:\n    reads = object\n    def __init__(self, width, target, transform):\n        pass\n"
+    )
+    code, out, _ = check(home)
+    assert (code, out.splitlines()[-1]) == (0, "2 components: 1 keep the contract, 0 do not, 1 not examined")
+    assert "  not examined: the kit has no examples of its kinds of target" in out
+    code, out, _ = check(home, "--kind", "head", "--json")
+    document = json.loads(out)
+    (found,) = document["components"]
+    assert (code, document["ok"], found["ok"], found["examined"]) == (0, True, False, False)
 
 
 @pytest.mark.parametrize("source", ["src", ".", "python"])

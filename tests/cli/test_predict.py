@@ -275,9 +275,21 @@ def test_of_numbers_it_is_said_which_column_of_training_they_are(run, tmp_path):
     table = {"size": [float(n * n % 37) for n in range(40)], "a": [n % 7 + 0.5 for n in range(40)]}
     table["b"] = [n % 5 + 0.5 for n in range(40)]
     Path("new.csv").write_text("size\n1.5\n2.5\n")
-    for target, said in ((["a"], "value is a"), (["a", "b"], "value_0 is a, value_1 is b")):
+    for target, said in ((["a"], "value is a"), (["a", "b"], "value_a is a, value_b is b")):
         quick = {"epochs": 1, "min_steps": 0}
         fitted = mmkit.fit(data=table, target=target, fusion="late", training=quick, progress=False, device="cpu")[0]
         fitted.save(tmp_path / said)
         code, _, err = run("predict", tmp_path / said, "--data", "new.csv", "--out", f"{len(target)}.csv")
         assert (code, err.splitlines()[-1]) == (0, f"mmkit: in the answers {said}")
+        header = Path(f"{len(target)}.csv").read_text().splitlines()[0].replace('"', "")
+        assert header == ",".join(["row", *(one.split()[0] for one in said.split(", "))])
+
+
+def test_of_lists_of_numbers_it_is_said_that_all_are_of_one_column(run, tmp_path):
+    table = {"size": [float(n * n % 37) for n in range(40)], "pair": [[n % 7 + 0.5, n % 5 + 0.5] for n in range(40)]}
+    Path("new.csv").write_text("size\n1.5\n2.5\n")
+    quick = {"epochs": 1, "min_steps": 0}
+    mmkit.fit(data=table, target="pair", fusion="late", training=quick, progress=False, device="cpu")[0].save("pairs")
+    code, _, err = run("predict", "pairs", "--data", "new.csv", "--out", "pairs.csv")
+    assert (code, err.splitlines()[-1]) == (0, "mmkit: in the answers value_0 to value_1 are pair")
+    assert Path("pairs.csv").read_text().startswith('"row","value_0","value_1"\n')

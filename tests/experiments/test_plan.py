@@ -194,6 +194,8 @@ class TestOptions:
         ("rest", "message"),
         [
             ({"seeds": 0}, "--seeds takes 1 or more; got 0"),
+            ({"seeds": "3"}, "--seeds takes 1 or more; got '3'"),
+            ({"seed": 0.5}, r"--seed takes 0 or more; got 0\.5"),
             ({"seed": -1}, "--seed takes 0 or more; got -1"),
             ({"protocol": "fast"}, "--protocol takes quick or full; got fast"),
             ({"same_within": 0.0}, "--same-within takes more than 0; got 0"),

@@ -15,6 +15,7 @@ import mmkit
 from mmkit.errors import DataError, UsageError
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.model.temperature import Temperature
+from mmkit.report.card import used
 from mmkit.report.values import written
 from mmkit.system.progress import Progress
 from mmkit.training.averaging import Best
@@ -380,6 +381,22 @@ def test_the_card_has_the_licence_and_the_description_of_own_data(tmp_path, writ
     assert "A table of 80 rows and 3 columns" in card
     assert "| note | text |" in card
     assert json.loads((tmp_path / "m" / "data.json").read_text())["fingerprint"] in card
+
+
+def test_what_the_card_says_of_its_use_works_with_the_columns_of_the_table(tmp_path, written, monkeypatch, capsys):
+    columns = {"picked": [f"2024-{1 + i % 12:02}-{1 + i % 28:02}" for i in range(80)], "x": [i / 8 for i in range(80)]}
+    path = written({**columns, "y": ["no", "yes"] * 40}, "csv")
+    made(tmp_path / "m", task="digits", data=path, target="y", fusion="late")
+    monkeypatch.chdir(tmp_path / "m")
+    (code,) = re.findall(r"```python\n(.*?)\n```", Path("README.md").read_text(), re.DOTALL)
+    assert 'rows = [{"picked": ..., "x": ...}]' in code
+    exec(code.replace('"picked": ...', '"picked": "2024-03-05"').replace('"x": ...', '"x": 2.5'), {})
+    assert capsys.readouterr().out.startswith("[{'row': 0, 'label': '")
+
+
+def test_the_use_of_many_columns_shows_the_first():
+    found = used(["table"], [{"name": "table", "columns": list("abcdefg")}, {"name": "note", "columns": ["note"]}])
+    assert 'rows = [{"a": ..., "b": ..., "c": ..., "d": ..., "e": ...}]  # and 2 columns more; ' in found
 
 
 def test_intervals_are_over_the_groups_of_a_table(tmp_path, written):

@@ -36,6 +36,22 @@ def test_of_labels_the_likeliest_is_explained_or_the_one_that_is_asked():
         model.explain(sample, output="other")
 
 
+def test_a_class_that_is_a_number_may_be_named_by_it():
+    data = {
+        "size": [float(i % 3) for i in range(60)],
+        "colour": ["red", "blue"] * 30,
+        "kind": [i % 3 for i in range(60)],
+    }
+    model, _ = mmkit.fit(
+        data=data, target="kind", target_kind="classes", fusion="sum", training=QUICK, device="cpu", progress=False
+    )
+    sample = {"table": {"size": 1.0}}
+    assert model.explain(sample, output=1, parts=False).value == model.explain(sample, output="1", parts=False).value
+    for wrong in (7, 1.5):
+        with pytest.raises(UsageError, match=f"the model has no class '{wrong}'"):
+            model.explain(sample, output=wrong, parts=False)
+
+
 def test_a_number_is_explained_in_its_own_units():
     model, sample = fitted({"a": "series", "b": "text"}, "scalar")
     (answer,), (nothing,) = model.predict([sample]), model.predict([{}])

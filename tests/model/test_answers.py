@@ -179,6 +179,14 @@ def test_names_of_rows_in_a_column_of_the_name_of_an_answer_are_kept():
     assert [one.table.column_names[0] for one in pieces] == ["label_given"] * 2
 
 
+@pytest.mark.parametrize("include", [["label_given", "label"], ["label", "label_given", "label"]])
+def test_included_columns_are_kept_apart_from_each_other(reloaded, include):
+    table = {"note": ["a"], "size": ["1"], "label": ["true"], "label_given": ["mine"]}
+    found = joined(reloaded, table, include=include)
+    assert found["label_given"].to_pylist() == ["mine"]
+    assert found["label_given_given"].to_pylist() == ["true"]
+
+
 def test_what_is_asked_is_checked(reloaded):
     with pytest.raises(UsageError, match=r"^include: the table has no column nte; did you mean note\?"):
         joined(reloaded, {"note": ["a"]}, include=["nte"])
@@ -186,6 +194,8 @@ def test_what_is_asked_is_checked(reloaded):
         reloaded.answers({"note": ["a"]}, on_error="drop")
     with pytest.raises(UsageError, match="batch_size is 1 or more"):
         reloaded.answers({"note": ["a"]}, batch_size=0)
+    with pytest.raises(UsageError, match="batch_size is 1 or more; got '8'"):
+        reloaded.evaluate(rows(), batch_size="8")
     with pytest.raises(DataError, match="no column that the model reads"):
         joined(reloaded, {"x": [1]})
 

@@ -104,6 +104,18 @@ def test_pt2_runs_with_torch_alone_and_replaces_what_was_there(titles_model, exp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
+def test_what_else_is_in_the_folder_is_not_lost(titles_model, exported, tmp_path):
+    folder = tmp_path / "model"
+    shutil.copytree(exported.folder, folder)
+    (folder / "client").mkdir()
+    (folder / "client" / "run.py").write_text("mine")
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match=r"which would be lost: client, notes\.txt; move it, or choose another"):
+        titles_model.export(folder, "pt2")
+    assert (folder / "client" / "run.py").read_text() == (folder / "notes.txt").read_text() == "mine"
+    assert (folder / "model.onnx").exists()
+
+
 def test_another_answer_refuses_it_and_leaves_what_was_there(titles_model, exported, tmp_path, monkeypatch):
     folder = tmp_path / "model"
     shutil.copytree(exported.folder, folder)

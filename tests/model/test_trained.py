@@ -76,6 +76,8 @@ class TestPredict:
             ({"left": None}, "predict takes a list of samples, each a mapping of inputs; got one mapping"),
             (pa.table({"left": [1]}), r"got a Table: model.answers\(data\) gives the answers to a table"),
             ("new.csv", r"got a str: model.answers\(data\) gives the answers to a table"),
+            ((one for one in [{}]), r"got a generator: give list\(\.\.\.\)"),
+            (3, "predict takes a list of samples, each a mapping of inputs; got a int"),
             (["left"], "sample 0 is a str; expected a mapping of inputs to values"),
             ([{}, None], "sample 1 is a NoneType; expected a mapping"),
         ],
@@ -89,6 +91,8 @@ class TestPredict:
             model.predict(raw(), on_error="shrug")
         with pytest.raises(UsageError, match="batch_size is 1 or more; got 0"):
             model.predict([{}], batch_size=0)
+        with pytest.raises(UsageError, match=r"batch_size is 1 or more; got 1\.5"):
+            model.predict([{}], batch_size=1.5)
 
     def test_a_model_in_training_mode_predicts_without_dropout(self, model):
         answers = model.predict(raw())

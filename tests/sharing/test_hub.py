@@ -43,6 +43,15 @@ class TestThereAndBack:
         assert after.predict([SAMPLE]) == before.predict([SAMPLE])
         assert after.card.startswith("---\nlicense:")
 
+    def test_a_table_is_answered_by_it_as_by_the_folder(self, pushed, trained, tmp_path):
+        table = {"note": ["sweet, with a stone", "sour"]}
+        asked = {"data": table, "progress": False, "device": "cpu"}
+        mmkit.predict("hub:acme/fruit", out=tmp_path / "hub.csv", **asked)
+        mmkit.predict(trained, out=tmp_path / "folder.csv", **asked)
+        assert (tmp_path / "hub.csv").read_bytes() == (tmp_path / "folder.csv").read_bytes()
+        with pytest.raises(UsageError, match=r"got a model in memory: model\.answers\(data\) gives its answers"):
+            mmkit.predict(mmkit.load(trained), out=tmp_path / "memory.csv", **asked)
+
     def test_a_pushed_folder_has_the_bytes_of_its_files(self, hub, trained):
         found = push(trained, "acme/fruit")
         files = hub.files("acme/fruit")

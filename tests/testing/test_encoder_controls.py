@@ -55,7 +55,7 @@ HEAVY = {c.name for c in checks_of("encoder", full=True) if c.full}
 
 def test_every_check_has_a_control():
     planted = {*form.CONTROLS, *rows.CONTROLS, *numbers.CONTROLS}
-    planted |= {"stages", "processes"}  # in test_stages_control.py and test_processes_control.py
+    planted |= {"stages", "processes", "transform-asides"}  # in files of their own
     assert planted == {c.name for c in checks_of("encoder", full=True)} - HERE
 
 

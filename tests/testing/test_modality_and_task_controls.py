@@ -1,6 +1,7 @@
 """Each check of modalities and tasks catches the defect planted for it, and forbids no sound one."""
 
 import re
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,48 @@ class RefusesOtherwise(Number):
         return raw
 
 
+class Reuses(Number):
+    """Every value is the one tensor that it keeps."""
+
+    def __init__(self):
+        self.buffer = torch.zeros(())
+
+    def decode(self, raw):
+        return self.buffer.copy_(super().decode(raw))
+
+
+class Remembers(Number):
+    """It keeps the value between two lines."""
+
+    def decode(self, raw):
+        self.value = super().decode(raw)
+        time.sleep(0.001)  # as if there were more to do
+        return self.value
+
+
+class Unpicklable(Number):
+    """Its values hold what is made when they are asked."""
+
+    def decode(self, raw):
+        if isinstance(raw, Made):
+            return raw
+        raise DataError("it is not made")
+
+    def example(self, generator):
+        return Made(float(super().example(generator)))
+
+
+class Made:
+    def __init__(self, value):
+        self.value = value
+        self.later = lambda: value
+
+    def __eq__(self, other):
+        return self.value == other.value
+
+    __hash__ = None
+
+
 class WithOption(Number):
     """It has an option that nobody explains."""
 
@@ -70,6 +113,9 @@ MODALITY_CONTROLS: dict[str, list[tuple[Any, str]]] = {
     "options": [(WithOption, "rate")],
     "builds": [(NeedsArgument, "raised TypeError")],
     "example-decodes": [(Scales, "for the example")],
+    "decode-buffer": [(Reuses, "it reuses a buffer")],
+    "decode-threads": [(Remembers, "keep nothing of a call in self")],
+    "values-pickle": [(Unpicklable, "cannot be pickled")],
     "example-random": [(DrawsGlobally, "different examples"), (Constant, "do not differ")],
     "refuses": [(TakesAll, r"takes an object\(\)"), (RefusesOtherwise, "raised TypeError")],
 }
@@ -171,6 +217,18 @@ class OtherEpochMetric(Sums):
     epoch_metric = "log_loss"
 
 
+class Mistrained(Sums):
+    training = {"epoch": 3}  # noqa: RUF012
+
+
+class NotFinite(Sums):
+    """The sum of what is missing is no number."""
+
+    def split(self, name):
+        samples = super().split(name)
+        return Samples(samples.ids, samples.inputs, [float("nan") if t is None else t for t in samples.truth])
+
+
 class UnseenClass(Sums):
     """Odd or even; training has even ones alone."""
 
@@ -226,6 +284,8 @@ TASK_CONTROLS: dict[str, list[tuple[Any, str]]] = {
         (ContradictsSpec, "its spec says .* scalar; it says .* classes"),
         (RecommendsStranger, "middle"),
     ],
+    "usable": [(Mistrained, "training has no option epoch; did you mean epochs")],
+    "truth": [(NotFinite, "the split train, sample train-1 and 1 more: truth is a finite number")],
     "columns": [
         (Empty, "train is empty"),
         (Short, "another length: {'left': 1}"),

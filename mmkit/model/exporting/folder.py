@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any, get_args
@@ -28,7 +28,7 @@ from mmkit.model.exported import Exported, Format
 from mmkit.model.exporting.batches import Checked, checked
 from mmkit.model.exporting.graph import FILES, Flat, check_format, traced, write
 from mmkit.model.exporting.page import page
-from mmkit.model.exporting.signing import SCHEMA, SIGNATURE, signed
+from mmkit.model.exporting.signing import FREE, SCHEMA, SIGNATURE, is_exported, signed
 from mmkit.model.exporting.values import Values, examples, written
 from mmkit.model.exporting.values import given as given_values
 from mmkit.model.graph import Run
@@ -41,6 +41,8 @@ from mmkit.system.state import own_state
 
 TOLERANCE = 1e-5
 """How far a prediction may be from that of the model; of numbers above 1, as a share of the largest."""
+OWN = frozenset({*FILES.values(), *FREE, DESCRIPTION, ".lock"})
+"""What an export may have written into its folder; what else is there is the user's."""
 
 
 @own_state()
@@ -64,7 +66,8 @@ def export_values(
     """Export a model to a folder; values in memory are what it is checked with, and kept beside it.
 
     Raises:
-        UsageError: an unknown format, a model that answers in texts, or a folder that holds something else.
+        UsageError: an unknown format, a model that answers in texts, or a folder that holds something else, beside an
+            exported model too.
         UnavailableError: a package, a compiler, or a form of an operation in that format is not there.
         DataError: a transform cannot take a value.
         MmkitError: the graph does not give what the model gives.
@@ -102,8 +105,25 @@ def export_values(
 
 
 def _check_place(place: Path) -> None:
-    if place.exists() and not (place.is_dir() and ((place / SIGNATURE).exists() or not any(place.iterdir()))):
+    if not place.exists():
+        return
+    if not (place.is_dir() and (is_exported(place) or not any(place.iterdir()))):
         raise UsageError(f"{place} exists and holds no exported model; choose an empty or a new folder")
+    known = {*OWN, *_named_in(place / SIGNATURE)}
+    if others := sorted(path.name for path in place.iterdir() if path.name not in known):
+        raise UsageError(
+            f"{place} holds more than an exported model, which would be lost: {', '.join(others[:5])}"
+            f"{f' and {len(others) - 5} more' if len(others) > 5 else ''}; move it, or choose another folder"
+        )
+
+
+def _named_in(path: Path) -> Collection[str]:
+    """The files that a signature names, whatever version wrote it; none where it cannot be read."""
+    try:
+        files: dict[str, str] = json.loads(path.read_text("utf-8"))["files"]
+        return files.keys()
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ()
 
 
 def _check_model(model: MultimodalModel) -> None:

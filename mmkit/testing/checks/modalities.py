@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import sys
 import tempfile
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,9 @@ import torch
 from mmkit.errors import ContractError, DataError
 from mmkit.testing.checks.alike import alike
 from mmkit.testing.specimens.modality import ModalitySpecimen
+
+THREADS = 4
+ROUNDS = 8
 
 
 def example_decodes(specimen: ModalitySpecimen) -> str | None:
@@ -27,6 +33,59 @@ def example_decodes(specimen: ModalitySpecimen) -> str | None:
         if not alike(found, value):
             raise ContractError(f"decode gives {found!r:.80} for the example {value!r:.80}")
     return None
+
+
+def decode_buffer(specimen: ModalitySpecimen) -> str | None:
+    """A value is its own: the next one that is decoded does not change it."""
+    modality = specimen.build()
+    raw, expected = _raw(specimen)
+    for found, value in zip([modality.decode(one) for one in raw], expected, strict=True):
+        if not alike(found, value):
+            raise ContractError(
+                f"the next value changes the one before, {value!r:.80} into {found!r:.80}: it reuses a buffer; give "
+                "new values"
+            )
+    return None
+
+
+def decode_threads(specimen: ModalitySpecimen) -> str | None:
+    """Several threads may decode at once: each gets the value that it gets alone."""
+    modality = specimen.build()
+    raw, expected = _raw(specimen)
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(THREADS) as pool:
+            found = list(pool.map(modality.decode, raw * ROUNDS))
+    finally:
+        sys.setswitchinterval(switch)
+    for one, value in zip(found, expected * ROUNDS, strict=True):
+        if not alike(one, value):
+            raise ContractError(
+                f"{THREADS} threads at once get other values than one, {one!r:.80} for {value!r:.80}: keep nothing of "
+                "a call in self"
+            )
+    return None
+
+
+def values_pickle(specimen: ModalitySpecimen) -> str | None:
+    """A value in memory can be pickled, and is the same again: processes get it so."""
+    for value in specimen.examples(4):
+        try:
+            found = pickle.loads(pickle.dumps(value))  # noqa: S301 (our own)
+        except Exception as error:
+            raise ContractError(f"{value!r:.80} cannot be pickled: {type(error).__name__}: {error}") from error
+        if not alike(found, value):
+            raise ContractError(f"unpickled, {value!r:.80} is {found!r:.80}")
+    return None
+
+
+def _raw(specimen: ModalitySpecimen) -> tuple[list[Any], list[Any]]:
+    """Raw values, each an object of its own, and what they are in memory; those that travel as JSON in both forms."""
+    raw, expected = specimen.examples(THREADS), specimen.examples(THREADS)
+    if specimen.spec is not None and specimen.spec.travels == "json":
+        return [*raw, *map(_listed, raw)], expected * 2
+    return raw, expected
 
 
 def example_random(specimen: ModalitySpecimen) -> str | None:

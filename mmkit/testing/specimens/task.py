@@ -8,6 +8,7 @@ from typing import Any
 
 from mmkit.contract import Modality, Samples, Split, Task
 from mmkit.plugin import TaskSpec
+from mmkit.registry.catalog import Catalog
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -20,6 +21,7 @@ class TaskSpecimen:
         options: those of its constructor.
         spec: what was registered, where it was.
         modality: gives the modality of a name.
+        catalog: of encoders and heads.
     """
 
     label = ""
@@ -30,11 +32,13 @@ class TaskSpecimen:
         options: Mapping[str, Any],
         spec: TaskSpec | None,
         modality: Callable[[str], Modality],
+        catalog: Catalog,
     ) -> None:
         self.component = component
         self.options = dict(options)
         self.spec = spec
         self.modality = modality
+        self.catalog = catalog
 
     def build(self) -> Task:
         """A new one."""

@@ -59,7 +59,7 @@ class TransformersAudioEncoder(nn.Module):
         super().__init__()
         model = network(transform, "audio_model", pooler=pooling == "model")
         asked(model, pooling, output)
-        example = transform.example()
+        example = transform.silent()
         self.reads_waves = "wave" in example
         if self.reads_waves and not hasattr(getattr(model, "feature_extractor", None), "conv_layers"):
             raise ValueError(

@@ -140,7 +140,7 @@ class TransformersAudioTransform:
         self.config = dict(state["config"])
         self.restored = True
 
-    def example(self) -> Batch:
+    def silent(self) -> Batch:
         """A batch of one clip of silence, a fifth of a second long."""
         return self([(torch.zeros(1, max(self.least, self.rate // 5)), self.rate)])
 
