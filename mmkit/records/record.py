@@ -154,8 +154,9 @@ class RateSearch:
 
     Args:
         seed: of the search's trainings; within a budget the best settings get more seeds.
-        metric: on validation, by which the rates were compared.
-        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one.
+        metric: on validation, by which the rates were compared; empty where none were.
+        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one;
+            none where a budget has chosen the length alone.
         lr: the chosen rate.
         epochs: the chosen maximum number of epochs.
         end: whether the chosen rate is the "lowest" or the "highest" of several; then a list that goes further may

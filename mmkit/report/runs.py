@@ -49,7 +49,7 @@ class Listed:
 def listed_runs(
     suites: Sequence[Read], *, status: str | None = None, where: Sequence[str] = (), sort: str | None = None
 ) -> list[Listed]:
-    """The runs of suites, those of a suite in the order in which they began to be written.
+    """The runs of suites, those of a suite in the order in which they were last written.
 
     Args:
         suites: where to look.
