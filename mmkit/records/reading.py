@@ -23,11 +23,13 @@ class Read:
 
     Args:
         folder: of the suite.
-        records: all of them, in the order of their first lines.
+        records: all of them, in the order of their last lines.
+        written: when the last of them was, in nanoseconds since 1970; 0 where that is not known.
     """
 
     folder: Path
     records: list[Record]
+    written: int = 0
 
 
 def read_suites(path: str | Path) -> list[Read]:
@@ -41,7 +43,9 @@ def read_suites(path: str | Path) -> list[Read]:
     Raises:
         DataError: there is no record, or one that cannot be read.
     """
-    found = [Read(file.parent, list(_records(file).values())) for file in _files(at_home(path))]
+    found = [
+        Read(file.parent, list(_records(file).values()), file.stat().st_mtime_ns) for file in _files(at_home(path))
+    ]
     if not any(one.records for one in found):
         raise DataError(f"{path} holds no record yet; a suite writes one when a run ends")
     return found

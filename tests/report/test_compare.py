@@ -220,6 +220,30 @@ def test_of_several_suites_those_of_the_same_data_are_compared(suite):
     assert sum("on other data" in line for line in found.notes) == 2
 
 
+def test_runs_of_an_earlier_plan_in_a_folder_are_left_out_and_counted(suite):
+    def trained(epochs, share, seeds, start):
+        run = {"training": {"lr": 0.01, "epochs": epochs}}
+        drawn_now = drawn("sum", share, seeds=seeds, start=start, run=run)
+        return [replace(one, id=f"{one.id} {epochs}") for one in drawn_now]
+
+    kept = trained(1, 0.5, range(2), 0)
+    new = trained(6, 0.9, range(1), 1)
+    found = compared(suite("a", *kept), suite("b", *kept, *new))
+    assert found.changes[0].b == pytest.approx(new[0].metrics["accuracy"])
+    assert found.changes[0].seeds == 1
+    assert "2 runs of other plans are in B, and left out." in found.lines()
+
+
+def test_of_suites_on_the_same_data_the_one_that_was_written_last_counts(suite):
+    old = drawn("sum", 0.5, run={"training": {"epochs": 1}})
+    new = drawn("sum", 0.9, seeds=range(1), start=1, run={"training": {"epochs": 6}})
+    of_old, of_new = suite("z", *old), suite("b", *new)
+    both = [replace(of_old[0], written=1), replace(of_new[0], written=2)]
+    found = compared(suite("a", *old), both)
+    assert found.changes[0].b == pytest.approx(new[0].metrics["accuracy"])
+    assert any("3 runs of other plans are in B" in line for line in found.lines())
+
+
 def test_a_time_is_compared_by_twins_spread_pace_and_two_percent_between_processes(suite):
     then = Twin(1.0, 0.97, 1.02, 0.01, 0.200)
     now = Twin(0.99, 0.98, 1.01, 0.02, 0.206)
