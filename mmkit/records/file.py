@@ -43,7 +43,7 @@ class RecordFile:
             raise UsageError(f"cannot write to {path}: {error.strerror}; choose another folder with --out") from error
 
     def read(self) -> dict[str, Record]:
-        """The records by id, in the order of their last lines.
+        """The records by id, in the order of their first lines.
 
         Raises:
             DataError: a line is no record, or has another schema.
@@ -68,7 +68,7 @@ class RecordFile:
 
 
 def read_records(path: Path) -> dict[str, Record]:
-    """The records of a file by id, in the order of their last lines; an incomplete last line is none.
+    """The records of a file by id, in the order of their first lines; an incomplete last line is none.
 
     Raises:
         DataError: a line is no record, or has another schema.
@@ -96,6 +96,5 @@ def read_records(path: Path) -> dict[str, Record]:
                     f"{path}, line {number} has its scores in {file}, which is not there; bring it back, or remove the "
                     "line to have its run done again"
                 )
-        records.pop(record.id, None)  # of two lines the later one counts, in its place as well
         records[record.id] = record
     return records

@@ -10,7 +10,6 @@ from typing import Any
 from mmkit.errors import UsageError, one_of
 from mmkit.records.reading import Read
 from mmkit.records.record import Record
-from mmkit.report.changes import LOWER
 from mmkit.report.values import written
 
 STATUSES = ("ok", "failed")
@@ -49,7 +48,7 @@ class Listed:
 def listed_runs(
     suites: Sequence[Read], *, status: str | None = None, where: Sequence[str] = (), sort: str | None = None
 ) -> list[Listed]:
-    """The runs of suites, those of a suite in the order in which they were last written.
+    """The runs of suites, those of a suite in the order in which they began to be written.
 
     Args:
         suites: where to look.
@@ -169,8 +168,7 @@ def _sorted(chosen: Sequence[Listed], among: Sequence[Listed], sort: str) -> lis
         value = of.get(metric)
         if value is None:
             return math.inf
-        higher = record.higher_is_better if metric == record.metric else metric not in {*LOWER, "seconds"}
-        return -value if higher else value
+        return -value if sort != "seconds" and record.more_is_better(metric) else value
 
     return sorted(chosen, key=rank)
 

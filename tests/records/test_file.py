@@ -30,12 +30,12 @@ def test_a_fingerprint_depends_on_the_content_only():
         fingerprint(float("nan"))
 
 
-def test_the_last_line_of_an_id_counts_and_is_its_place(tmp_path):
+def test_the_last_line_of_an_id_counts(tmp_path):
     records = RecordFile(tmp_path / "deep" / "records.jsonl")
     for one in (record("a", status="failed"), record("b"), record("a", error="später")):
         records.append(one)
     found = RecordFile(tmp_path / "deep" / "records.jsonl").read()
-    assert list(found) == ["b", "a"]
+    assert list(found) == ["a", "b"]
     assert found["a"] == record("a", error="später")
 
 

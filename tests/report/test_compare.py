@@ -13,6 +13,7 @@ from mmkit.records.record import Cost, Fold, Record, Speed, Twin
 from mmkit.records.scores import Scores
 from mmkit.report.compare import compare
 from mmkit.report.conditions import Condition, level_of
+from mmkit.report.runs import listed_runs
 
 DATA = {split: {"ids": f"{split} ids", "truth": "t", "input a": "x"} for split in ("train", "validation", "test")}
 QUIET = Twin(1.0, 0.995, 1.005, 0.001, 0.2)
@@ -163,6 +164,23 @@ def test_less_of_a_loss_is_better(suite):
     found = compared(suite("a", *losses([0.5, 0.51, 0.52], old)), suite("b", *losses([0.3, 0.32, 0.31], old)),
                      metrics=["log_loss"])  # fmt: skip
     assert next(one for one in found.changes if one.quantity == "log_loss").finding == "better"
+
+
+def test_of_a_metric_of_a_plugin_the_record_says_which_way_is_better(suite):
+    def rates(value):
+        told = {"lower_is_better": ["wer", "log_loss"]}
+        return [
+            replace(one, metrics={**one.metrics, "wer": value + one.seed / 1000, "mae": 0.5}, **told)
+            for one in drawn("sum", 0.8)
+        ]
+
+    found = compared(suite("a", *rates(0.2)), suite("b", *rates(0.3)), metrics=["wer", "mae", "log_loss"])
+    better = {one.quantity: one.higher_is_better for one in found.changes}
+    assert {name: better[name] for name in ("accuracy", "wer", "log_loss", "mae")} == {
+        "accuracy": True, "wer": False, "log_loss": False, "mae": True,
+    }  # fmt: skip
+    runs = listed_runs(suite("c", *rates(0.3)[:1], *rates(0.2)[1:]), sort="wer")
+    assert [one.record.metrics["wer"] for one in runs] == [0.201, 0.202, 0.3]
 
 
 def test_what_only_one_side_holds_is_listed_and_what_failed_breaks_every_condition(suite):
