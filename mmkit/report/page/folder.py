@@ -51,7 +51,7 @@ class Folder:
             model = "; it is that of a model, whose report is its README.md" if (path / "record.json").is_file() else ""
             raise UsageError(f"{path} holds no records.jsonl{model}; expected a folder of mmkit bench")
         try:
-            known = list(read_records(file).values())
+            known = list(read_records(file, newest_last=True).values())
             command = (path / COMMAND).read_text("utf-8").strip() if (path / COMMAND).is_file() else ""
         except OSError as error:
             raise DataError(f"{error.filename or file}: {error.strerror}") from error
