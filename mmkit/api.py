@@ -232,7 +232,8 @@ def compare(
     """
     folders = [str(side.folder if isinstance(side, Suite) else side) for side in (a, b)]
     before, after = (
-        [Read(side.folder, side.records)] if isinstance(side, Suite) else read_suites(side) for side in (a, b)
+        [Read(side.folder, side.records)] if isinstance(side, Suite) else read_suites(side, newest_last=True)
+        for side in (a, b)
     )
     return compare_suites(
         before,

@@ -427,11 +427,14 @@ class Measure:
         higher_is_better: which way.
         influence: of one figure of all, from the same: what each sample adds to it, with mean 0, or None where that is
             not defined. Without it the metric has no margin over samples, and a comparison by it no verdict.
+        resampled: of one figure of all, from the same: a function that gives the figure of the samples at some places,
+            which may repeat. Without it `of` is called anew for each draw of an interval.
     """
 
     of: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | float]
     higher_is_better: bool = True
     influence: Callable[[Sequence[Any], Sequence[Any]], Sequence[float] | None] | None = None
+    resampled: Callable[[Sequence[Any], Sequence[Any]], Callable[[Sequence[int]], float]] | None = None
 
 
 @runtime_checkable

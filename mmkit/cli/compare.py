@@ -34,7 +34,8 @@ def compare(
     shares, units for other metrics, and percent for the rest. Exit code: 1 if the change surely goes beyond a limit, 5
     if that cannot be told, 0 else. Without conditions it is 0.
     """
-    found = compare_suites(read_suites(a), read_suites(b), (a, b), fail_if=fail_if or [], metrics=metric or [])
+    of_a, of_b = (read_suites(side, newest_last=True) for side in (a, b))
+    found = compare_suites(of_a, of_b, (a, b), fail_if=fail_if or [], metrics=metric or [])
     if as_json:
         print_json(found.document())
     else:

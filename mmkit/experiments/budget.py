@@ -134,8 +134,7 @@ class Budget:
             if not candidates:
                 return None
             (only,) = candidates
-            training = shortened(only.training, found.epochs[-1], self.whole)
-            self.searched.training[only.combination.key] = training
+            self._only_shortened(protocol, only, found)
             return only.combination
         last = self._climb(protocol, candidates[: found.sizes[0]], found)
         self._fail()
@@ -181,7 +180,7 @@ class Budget:
     def _single(self, protocol: Protocol, one: Combination, rungs: Ladder) -> None:
         """The training of a single input: the best of its rates and epochs."""
         if not self._chooses(rungs):
-            self.searched.training[one.key] = shortened(self.plan.training, rungs.epochs[-1], self.whole)
+            self._only_shortened(protocol, Candidate(one, self.plan.training), rungs)
             return
         rates = self.plan.rates or (self.plan.training.lr,)
         candidates = [Candidate(one, replace(self.plan.training, lr=rate)) for rate in rates]
@@ -192,6 +191,13 @@ class Budget:
             self._found(protocol, best)
             shorter = self._price(one, rungs.epochs[-1]) - self._price(one, self._epochs(best.training))
             self.ledger.reserved -= self.seeds * shorter
+
+    def _only_shortened(self, protocol: Protocol, one: Candidate, rungs: Ladder) -> None:
+        """Note the training of a combination of which the budget chooses the length alone."""
+        training = shortened(one.training, rungs.epochs[-1], self.whole)
+        seed = seed_of(self.plan.base, protocol.split, "search", 0)
+        chosen = RateSearch(seed, "", [], training.lr, self._epochs(training), None)
+        self.searched.add(one.combination.key, training, chosen)
 
     def _settings(self, keys: Collection[str]) -> list[Setting]:
         """What was tried of some combinations and completed, each with its record."""

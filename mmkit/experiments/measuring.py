@@ -5,6 +5,7 @@ Axes: N samples with truth, B samples of a batch, C size of the target, R resamp
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -14,14 +15,14 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from mmkit.contract import Samples
+from mmkit.contract import Measure, Samples
 from mmkit.data.row_hashes import Hashes, hashes_of_inputs, together
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.evaluation import answered_numbers
 from mmkit.metrics.answers import Answers, measures_of
 from mmkit.metrics.formulas import rates
 from mmkit.metrics.intervals import FEWER, drawn_anew, draws_of, interval
-from mmkit.metrics.tensors import Metrics, measured_as_tensors, metric_names, metrics_of
+from mmkit.metrics.tensors import Metrics, leaves_of, measured_as_tensors, metric_names, metrics_of
 from mmkit.model.answers import Asked
 from mmkit.model.prediction import losses_of_samples, predictions
 from mmkit.model.table_rows import Broken, Unread, decimal_hint, layout_of, rows_of
@@ -141,18 +142,19 @@ class _Collected:
         self.answers: list[Any] = []
         self.truths: list[Any] = []
 
-    def metrics(self, names: Sequence[str], index: Tensor | None = None) -> Metrics:
-        """The metrics of all samples, or of those drawn."""
+    def metrics(self) -> Metrics:
+        """Those of predictions as tensors."""
         predicted, true = torch.cat(self.predicted), torch.cat(self.true)
-        chosen = (predicted, true) if index is None else (predicted[index], true[index])
-        return self._measured(names, *chosen)
-
-    def _measured(self, names: Sequence[str], predicted: Tensor, true: Tensor) -> Metrics:
-        leaves = {"classes": ("probabilities", "label"), "labels": ("probabilities", "labels")}
-        leaf, truth = leaves.get(self.target.kind, ("values", "values"))
-        metrics = metrics_of(self.target, names)
+        leaf, truth = leaves_of(self.target.kind)
+        metrics = metrics_of(self.target, metric_names(self.target.kind))
         metrics.update({leaf: predicted}, {truth: true, "mask": torch.ones(len(true), dtype=torch.bool)})
         return metrics
+
+    def of_answers(self, measures: Mapping[str, Measure]) -> Answers:
+        """The metrics of answers as the user reads them."""
+        losses = torch.cat(self.losses)
+        known = torch.ones(len(losses), dtype=torch.bool)
+        return Answers(measures, losses, known, self.truths, self.answers if measures else None)
 
 
 @own_state()
@@ -172,7 +174,7 @@ def evaluate_table(
         target: the columns that hold the truth; none are those of its training.
         asked: what to do with a value that cannot be used, and how many rows the model takes at once; rows whose truth
             cannot be taken are left out by "missing" and "skip". None fails at the first.
-        progress: what is told of the rows.
+        progress: what is told of the rows, and of the draws of intervals.
 
     Raises:
         UsageError: the table has no such column.
@@ -202,7 +204,7 @@ def evaluate_table(
             _collect(model, collected, rows.read.samples, rows.read.data, asked.batch_size)
         progress.update("rows", piece.start + piece.rows, len(found))
     broken.check(stream.name)
-    measured = _evaluated(model, collected, found, unknown, skipped, dict(missing), unread, absent)
+    measured = _evaluated(model, collected, found, unknown, skipped, dict(missing), unread, absent, progress)
     return measured._replace(known=_known(model.trained_on, hashes))
 
 
@@ -324,6 +326,7 @@ def _evaluated(
     missing: dict[str, int],
     unread: list[Unread],
     absent: list[str],
+    progress: Progress,
 ) -> Evaluated:
     without = sum(truth is None for truth in found) - sum(unknown.values())
     measured = len(found) - without - sum(unknown.values()) - skipped
@@ -331,39 +334,31 @@ def _evaluated(
         raise DataError("no row with truth is left to measure; see why with --on-error fail")
     classes: list[OfClass] = []
     confusion = None
-    if measured_as_tensors(collected.target.kind):
-        names = metric_names(collected.target.kind)
-        whole = collected.metrics(names)
-        values = whole.compute()
+    kind = collected.target.kind
+    whole: Metrics | Answers
+    if measured_as_tensors(kind):
+        whole = collected.metrics()
         resamples = draws_of(measured * collected.target.size)
-        chosen = [n for n in names if n != "auroc_macro" or measured * collected.target.size <= _CURVES]
-        drawn = drawn_anew(measured, resamples, lambda index: collected.metrics(chosen, index).compute())
-        if collected.target.kind != "scalar":
+        if kind != "scalar":
             confusion = whole.confusion()
-            classes = _of_classes(collected.target.kind, collected.target.names, confusion)
+            classes = _of_classes(kind, collected.target.names, confusion)
     else:
-        measures = measures_of(model.transforms.truth, collected.target.kind)
-        losses = torch.cat(collected.losses)
-        answers = _answers(measures, losses, collected, None)
-        values = answers.compute()
+        whole = collected.of_answers(measures_of(model.transforms.truth, kind))
         resamples = FEWER
-        drawn = drawn_anew(measured, resamples, lambda index: _answers(measures, losses, collected, index).compute())
+    values = whole.compute()
+    left_out = ["auroc_macro"] if measured * collected.target.size > _CURVES else []
+    done = itertools.count(1)
+
+    def draw(index: Tensor) -> dict[str, float | None]:
+        found = {name: measure() for name, measure in whole.drawn(index).items() if name not in left_out}
+        progress.update("draws of intervals", next(done), resamples)
+        return found
+
+    drawn = drawn_anew(measured, resamples, draw)
     ends = {name: interval(numbers) for name, numbers in drawn.items()}
     metrics = {name: Metric(value, *ends.get(name, ())) for name, value in values.items()}
     return Evaluated(
         len(found), measured, without, unknown, skipped, missing, metrics, resamples, classes, confusion, unread, absent
-    )
-
-
-def _answers(measures: Mapping[str, Any], losses: Tensor, collected: _Collected, index: Tensor | None) -> Answers:
-    places = range(len(losses)) if index is None else index.tolist()
-    chosen = losses if index is None else losses[index]
-    return Answers(
-        measures,
-        chosen,
-        torch.ones(len(chosen), dtype=torch.bool),
-        [collected.truths[i] for i in places],
-        [collected.answers[i] for i in places] if measures else None,
     )
 
 

@@ -197,6 +197,7 @@ def _executed(
         task.layout() if hasattr(task, "layout") else None,
     )
     on_validation, trained = result.on_validation, result.trained
+    scores = on_validation.compute()
     augmented = result.frozen.augmented
     record = Record(
         purpose=purpose,
@@ -206,8 +207,9 @@ def _executed(
         metric=task.metric,
         epoch_metric=_epoch_metric(task),
         higher_is_better=on_validation.higher_is_better(task.metric),
+        lower_is_better=[name for name in scores if not on_validation.higher_is_better(name)],
         metrics=on_test.compute() if on_test else {},
-        validation=on_validation.compute(),
+        validation=scores,
         intervals=intervals_of(on_validation, on_test, own) if beside.intervals else {},
         intervals_over=list(own("validation").factors) if beside.intervals else [],
         binned=on_test.binned if on_test else [],

@@ -6,7 +6,7 @@ Axes: N samples, including those without truth.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -56,6 +56,7 @@ class Answers:
         self.without_truth = len(kept) - len(self._truths)
         self.binned: list[str] = []
         self._computed: dict[str, Sequence[float] | float] = {}
+        self._of_places: dict[str, Callable[[Sequence[int]], float]] = {}
 
     @property
     def samples(self) -> int:
@@ -80,6 +81,21 @@ class Answers:
             if isinstance(values := self._of(name), Sequence) and values:
                 found[name] = partial(statistics.fmean, [values[place] for place in places])
         return found
+
+    def drawn(self, index: Tensor) -> Measures:
+        """As `resampled`, with the metrics that are one figure of all samples."""
+        found, places = self.resampled(index), index.tolist()
+        figures = [name for name in self.measures if not isinstance(self._of(name), Sequence)]
+        return {**found, **{name: partial(self._at(name), places) for name in figures}}
+
+    def _at(self, name: str) -> Callable[[Sequence[int]], float | None]:
+        """What gives a metric of the samples at some places, which is one figure of all."""
+        measure, truths, answers = self._measure(name), self._truths, self._answers or []
+        if measure.resampled is None:
+            return lambda at: self._mean(measure.of([answers[i] for i in at], [truths[i] for i in at]))
+        if name not in self._of_places:
+            self._of_places[name] = measure.resampled(answers, truths)
+        return self._of_places[name]
 
     def per_sample(self, name: str) -> list[float] | None:
         """One value a sample with truth: their mean is the metric, and their spread that of the metric over samples.

@@ -49,6 +49,10 @@ class Collected(Protocol):
         """Each metric of the samples at some places, which may repeat; those alone that can be computed of them."""
         ...
 
+    def drawn(self, index: Tensor) -> Measures:
+        """As `resampled`, with the metrics whose computation takes as long for a draw as for all samples."""
+        ...
+
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The values [N] whose mean a metric is, of the metrics that are such a mean."""
         ...
@@ -63,7 +67,7 @@ class Collected(Protocol):
 
 
 OVER_CLASSES = ("balanced_accuracy", "f1_macro", "precision_macro", "recall_macro")
-"""Metrics of classes that are means over them."""
+"""Metrics of classes or labels that are means over them."""
 
 
 def _undefined() -> None:
@@ -114,6 +118,10 @@ class OfClasses:
         found = self._of(label[index], predicted[index], loss[index])
         some, all_ = (of.bincount(minlength=self.size) > 0 for of in (label[index], label))
         return found if some.equal(all_) else {**found, **dict.fromkeys(OVER_CLASSES, _undefined)}
+
+    def drawn(self, index: Tensor) -> Measures:
+        """Each metric of the samples at some places, and areas under curves where they were kept."""
+        return self.resampled(index) | _areas_drawn(self._areas, index)
 
     def _of(self, label: Tensor, predicted: Tensor, loss: Tensor) -> Measures:
         support = label.bincount(minlength=self.size)
@@ -186,15 +194,30 @@ class OfLabels:
     def measures(self) -> Measures:
         """Each metric, computed when called."""
         each, areas = self.per_sample(), self._areas
-        tp, fp, tn, fn = self._counts.double()
+        tp, _, tn, _ = self._counts.double()
         found: Measures = {
-            **of_counts(torch.stack((tp, fp, tn, fn, tp + fn), -1)),
+            **_of_labels(self._counts),
             "accuracy": lambda: float((tp + tn).sum() / self._counts.sum()),
-            "balanced_accuracy": lambda: balanced(tp, fp, tn, fn),
             "log_loss": lambda: float(each["log_loss"]().mean()),
             "subset_accuracy": lambda: float(each["subset_accuracy"]().double().mean()),
         }
         return found | ({"auroc_macro": areas.mean} if areas is not None else {})
+
+    def drawn(self, index: Tensor) -> Measures:
+        """Each metric of the samples at some places; means over samples alone where answers were not kept.
+
+        A mean over labels is not defined where a draw lacks a value of a label that occurs among all samples.
+        """
+        found = self.resampled(index) | _areas_drawn(self._areas, index)
+        if self._each is None:
+            return found
+        each = torch.cat(self._each)[index]
+        counts = torch.stack([(each == cell).sum(0) for cell in (3, 1, 0, 2)])
+        found |= _of_labels(counts)
+        of_draw, of_all = ((of[[0, 1]] + of[[3, 2]] > 0) for of in (counts, self._counts))  # [2 C]: yes and no occur
+        if not of_draw.equal(of_all):
+            found |= dict.fromkeys(OVER_CLASSES, _undefined)
+        return found
 
     def resampled(self, index: Tensor) -> Measures:
         """The metrics that are means over samples, of those at some places."""
@@ -253,6 +276,8 @@ class OfNumbers:
         """Each metric of the samples at some places."""
         return measures_of_numbers(torch.cat(self._values)[index], torch.cat(self._truth)[index])
 
+    drawn = resampled
+
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The mean absolute error of each sample."""
         return {"mae": lambda: (torch.cat(self._values) - torch.cat(self._truth)).abs().mean(-1)}
@@ -264,6 +289,19 @@ class OfNumbers:
     def confusion(self) -> list[Any]:
         """Numbers have none; the matrix is empty."""
         return []
+
+
+def _of_labels(counts: Tensor) -> Measures:
+    """The metrics that counts give: [4 C] true and false positives, true and false negatives."""
+    tp, fp, tn, fn = counts.double()
+    return {
+        **of_counts(torch.stack((tp, fp, tn, fn, tp + fn), -1)),
+        "balanced_accuracy": lambda: balanced(tp, fp, tn, fn),
+    }
+
+
+def _areas_drawn(areas: Areas | None, index: Tensor) -> Measures:
+    return {} if areas is None or areas.binned else {"auroc_macro": partial(areas.drawn, index)}
 
 
 def _mean(values: Tensor) -> float:

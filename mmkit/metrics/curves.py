@@ -54,6 +54,19 @@ class Areas:
         areas = self._exact() if self._counts is None else _from_bins(self._counts)
         return sum(areas) / len(areas) if areas else None
 
+    def drawn(self, index: Tensor) -> float | None:
+        """The mean area of the samples at some places, which may repeat.
+
+        None where a column has one value there alone and both among all samples, and where samples were not kept.
+        """
+        if self.binned or not self._kept:
+            return None
+        probabilities, truth = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
+        if not self._both(truth[index]).equal(self._both(truth)):
+            return None
+        areas = self._areas(probabilities[index], truth[index])
+        return sum(areas) / len(areas) if areas else None
+
     def influence(self) -> Tensor | None:
         """[N] of each sample on the mean area; None where they were counted in bins, which know no sample."""
         if self.binned or not self._kept:
@@ -65,6 +78,14 @@ class Areas:
         if not self._kept:
             return []
         probabilities, truth = (torch.cat(parts) for parts in zip(*self._kept, strict=True))
+        return self._areas(probabilities, truth)
+
+    def _both(self, truth: Tensor) -> Tensor:
+        """[C]: whether both values occur in the truth of a column."""
+        yes = truth.bincount(minlength=self.columns) if truth.ndim == 1 else truth.sum(0)
+        return (yes > 0) & (yes < len(truth))
+
+    def _areas(self, probabilities: Tensor, truth: Tensor) -> list[float]:
         areas = []
         for column in range(self.columns):
             yes = truth == column if truth.ndim == 1 else truth[:, column]

@@ -113,6 +113,16 @@ class Metrics:
         found = self._collected.resampled(index)
         return {name: found[name] for name in self._names if name in found}
 
+    def drawn(self, index: Tensor) -> Measures:
+        """As `resampled`, with the metrics whose computation takes as long for a draw as for all samples.
+
+        Raises:
+            MmkitError: a prediction is not finite.
+        """
+        self._check()
+        found = self._collected.drawn(index)
+        return {name: found[name] for name in self._names if name in found}
+
     def per_sample(self, name: str) -> list[float] | None:
         """One value a sample with truth: their mean is the metric, and their spread that of the metric over samples.
 

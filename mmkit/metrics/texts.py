@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import importlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from mmkit.contract import Measure
 from mmkit.errors import UnavailableError
@@ -51,15 +52,36 @@ def bleu_influence(answers: Answers, truths: Sequence[str]) -> list[float] | Non
     Raises:
         UnavailableError: sacrebleu is not installed.
     """
+    every = _counts(answers, truths).double()
+    if bool((every[:, :4].sum(0) == 0).any()):
+        return None
+    return of_bleu(every).tolist()
+
+
+def bleu_resampled(answers: Answers, truths: Sequence[str]) -> Callable[[Sequence[int]], float]:
+    """What gives `bleu` of the samples at some places, by their counts.
+
+    Raises:
+        UnavailableError: sacrebleu is not installed.
+    """
+    every = _counts(answers, truths)
+    compute = _imported("sacrebleu", "sacrebleu", "bleu").BLEU.compute_bleu
+
+    def of(places: Sequence[int]) -> float:
+        total = every[torch.as_tensor(places)].sum(0).tolist()
+        return float(compute(total[:4], total[4:8], total[8], total[9], smooth_method="exp").score) / 100
+
+    return of
+
+
+def _counts(answers: Answers, truths: Sequence[str]) -> Tensor:
+    """[N 10] of each sample: matches and totals of n-grams, n from 1 to 4, length of the answer, of the truth."""
     sacrebleu = _imported("sacrebleu", "sacrebleu", "bleu")
     counts = []
     for answer, truth in zip(answers, truths, strict=True):
         one = sacrebleu.corpus_bleu([answer["text"]], [[truth]])
         counts.append([*one.counts, *one.totals, one.sys_len, one.ref_len])
-    every = torch.tensor(counts, dtype=torch.float64)
-    if bool((every[:, :4].sum(0) == 0).any()):
-        return None
-    return of_bleu(every).tolist()
+    return torch.tensor(counts)
 
 
 def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
@@ -78,7 +100,7 @@ def rouge_l(answers: Answers, truths: Sequence[str]) -> list[float]:
 
 MEASURES: Mapping[str, Measure] = {
     "exact_match": Measure(exact_match),
-    "bleu": Measure(bleu, influence=bleu_influence),
+    "bleu": Measure(bleu, influence=bleu_influence, resampled=bleu_resampled),
     "rouge_l": Measure(rouge_l),
 }
 

@@ -67,8 +67,12 @@ class RecordFile:
             os.fsync(file.fileno())
 
 
-def read_records(path: Path) -> dict[str, Record]:
-    """The records of a file by id, in the order of their first lines; an incomplete last line is none.
+def read_records(path: Path, *, newest_last: bool = False) -> dict[str, Record]:
+    """The records of a file by id; an incomplete last line is none.
+
+    Args:
+        path: of the file.
+        newest_last: whether they come in the order of their last lines; else of their first.
 
     Raises:
         DataError: a line is no record, or has another schema.
@@ -96,5 +100,7 @@ def read_records(path: Path) -> dict[str, Record]:
                     f"{path}, line {number} has its scores in {file}, which is not there; bring it back, or remove the "
                     "line to have its run done again"
                 )
+        if newest_last:
+            records.pop(record.id, None)
         records[record.id] = record
     return records

@@ -23,25 +23,31 @@ class Read:
 
     Args:
         folder: of the suite.
-        records: all of them, in the order of their first lines.
+        records: all of them, in the order that was asked for.
+        written: when the last of them was, in nanoseconds since 1970; 0 where that is not known.
     """
 
     folder: Path
     records: list[Record]
+    written: int = 0
 
 
-def read_suites(path: str | Path) -> list[Read]:
+def read_suites(path: str | Path, *, newest_last: bool = False) -> list[Read]:
     """The suites that a path holds, in the order of their names; of two lines with one id the later one counts.
 
     A line that another process is just writing is not read.
 
     Args:
         path: the folder of a suite, a folder that holds such folders at any depth, or a file of records.
+        newest_last: whether records come in the order of their last lines; else of their first.
 
     Raises:
         DataError: there is no record, or one that cannot be read.
     """
-    found = [Read(file.parent, list(_records(file).values())) for file in _files(at_home(path))]
+    found = [
+        Read(file.parent, list(_records(file, newest_last=newest_last).values()), file.stat().st_mtime_ns)
+        for file in _files(at_home(path))
+    ]
     if not any(one.records for one in found):
         raise DataError(f"{path} holds no record yet; a suite writes one when a run ends")
     return found
@@ -73,8 +79,8 @@ def _files(path: Path) -> Sequence[Path]:
     return found
 
 
-def _records(file: Path) -> dict[str, Record]:
+def _records(file: Path, *, newest_last: bool) -> dict[str, Record]:
     try:
-        return read_records(file)
+        return read_records(file, newest_last=newest_last)
     except OSError as error:
         raise DataError(f"cannot read {file}: {error.strerror}") from error

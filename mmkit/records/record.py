@@ -16,6 +16,8 @@ from mmkit.training.privacy_accounting import PrivacySpent
 
 SCHEMA = 2
 """The schema of records that this version of mmkit reads and writes."""
+LOWER = ("log_loss", "head_loss", "mae", "rmse")
+"""Metrics of which less is better, where a record does not say it."""
 Purpose = Literal["comparison", "search", "yardstick", "blend"]
 """What a record is of: a run that is compared, one that chose, what needs no mmkit, or a blend of several runs."""
 Stage = Literal["search", "confirm"]
@@ -154,8 +156,9 @@ class RateSearch:
 
     Args:
         seed: of the search's trainings; within a budget the best settings get more seeds.
-        metric: on validation, by which the rates were compared.
-        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one.
+        metric: on validation, by which the rates were compared; empty where none were.
+        tried: the trainings, the rates from the lowest to the highest, then one of twice the length if there was one;
+            none where a budget has chosen the length alone.
         lr: the chosen rate.
         epochs: the chosen maximum number of epochs.
         end: whether the chosen rate is the "lowest" or the "highest" of several; then a list that goes further may
@@ -291,6 +294,7 @@ class Record:
         metric: the metric that ranks combinations.
         epoch_metric: the metric that chose the best epoch.
         higher_is_better: whether a greater value of `metric` is better.
+        lower_is_better: the metrics of which less is better; None in records that do not say it.
         metrics: on test, by name; None if a metric is not defined on the samples. Empty where test was not read, as of
             a fusion that another has beaten on validation.
         validation: metrics on validation, by name.
@@ -374,6 +378,7 @@ class Record:
     metric: str = ""
     epoch_metric: str = ""
     higher_is_better: bool = True
+    lower_is_better: list[str] | None = None
     metrics: dict[str, float | None] = field(default_factory=dict)
     validation: dict[str, float | None] = field(default_factory=dict)
     intervals: dict[Split, dict[str, tuple[float, float]]] = field(default_factory=dict)
@@ -427,6 +432,12 @@ class Record:
         found["scores"] = None if self.scores is None else self.scores_file
         found["bits"] = None if self.bits is None else self.bits_file
         return {name: _plain(v) for name, v in found.items()}
+
+    def more_is_better(self, metric: str) -> bool:
+        """Whether a greater value of one of its metrics is better."""
+        if metric == self.metric:
+            return self.higher_is_better
+        return metric not in (LOWER if self.lower_is_better is None else self.lower_is_better)
 
     @property
     def stopped(self) -> bool:

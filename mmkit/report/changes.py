@@ -27,8 +27,6 @@ Groups = Mapping[str, Sequence[Any]] | str | None
 """Labels of the test samples by factor; None without groups; a text says why they are not known."""
 TIMES: Mapping[str, Work] = {"time": "inference", "train_time": "train"}
 """Names of times: of a prediction, and of a training step."""
-LOWER = ("log_loss", "head_loss", "mae", "rmse")
-"""Metrics of which less is better, where a record does not say it: it does of the one that ranks."""
 SIZES = ("parameters", "flops")
 """Names of what is counted, and has no noise."""
 BETWEEN = 0.02
@@ -127,7 +125,7 @@ def metric_change(name: str, metric: str, a: Row, b: Row, groups: Groups) -> Cha
         a=float(then.mean()),
         b=float(now.mean()),
         relative=False,
-        higher_is_better=first.higher_is_better if metric == first.metric else metric not in LOWER,
+        higher_is_better=first.more_is_better(metric),
         difference=Difference(0.0) if same else difference,
         same=same,
         seeds=min(map(len, sides)),

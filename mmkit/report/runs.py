@@ -10,7 +10,6 @@ from typing import Any
 from mmkit.errors import UsageError, one_of
 from mmkit.records.reading import Read
 from mmkit.records.record import Record
-from mmkit.report.changes import LOWER
 from mmkit.report.values import written
 
 STATUSES = ("ok", "failed")
@@ -169,8 +168,7 @@ def _sorted(chosen: Sequence[Listed], among: Sequence[Listed], sort: str) -> lis
         value = of.get(metric)
         if value is None:
             return math.inf
-        higher = record.higher_is_better if metric == record.metric else metric not in {*LOWER, "seconds"}
-        return -value if higher else value
+        return -value if sort != "seconds" and record.more_is_better(metric) else value
 
     return sorted(chosen, key=rank)
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mmkit.errors import UsageError
 from mmkit.records.content import changed_columns, is_known
+from mmkit.records.plans import newest, of_last_plan
 from mmkit.records.reading import Read
 from mmkit.records.record import Record
+from mmkit.titles import counted
 
 Data = dict[int, dict[Any, dict[str, str]]]
 """By number of fold (0 where there is one split), split and column: a fingerprint."""
@@ -29,15 +31,19 @@ class Side:
         read: the suite that was written last, whose folder tells the groups of samples.
         records: of the runs that are compared.
         data: their fingerprints.
+        left_out: number of runs of other plans, or trained otherwise than the last ones of their combination.
     """
 
     read: Read
     records: list[Record]
     data: Data
+    left_out: int = 0
 
 
 def paired(a: Sequence[Read], b: Sequence[Read], names: tuple[str, str]) -> tuple[list[tuple[Side, Side]], list[str]]:
     """The suites of both sides that are of the same data, and a line for each that has none on the other side.
+
+    There is a line, too, where a side holds runs that are left out, since they belong to an earlier plan.
 
     Args:
         a: suites of one side.
@@ -60,12 +66,17 @@ def paired(a: Sequence[Read], b: Sequence[Read], names: tuple[str, str]) -> tupl
         for key, one in side.items()
         if key not in other
     ]
+    for letter, of in (("A", [a for a, _ in pairs]), ("B", [b for _, b in pairs])):
+        if out := sum(one.left_out for one in of):
+            left.append(
+                f"{counted(out, 'run')} of other plans {'is' if out == 1 else 'are'} in {letter}, and left out."
+            )
     return pairs, left
 
 
 def _by_data(reads: Sequence[Read], name: str) -> dict[str, Side]:
-    """The suites of a side by their data; those of the same data are joined, and of two runs the later one counts."""
-    found: dict[str, Side] = {}
+    """The suites of a side by their data, each by its last plan; of those of the same data the last runs count."""
+    found: dict[str, list[Side]] = {}
     for read in reads:
         records = [record for record in read.records if record.purpose == "comparison" and record.data]
         if not records:
@@ -87,9 +98,15 @@ def _by_data(reads: Sequence[Read], name: str) -> dict[str, Side]:
                 "the same data; give it as values that have content"
             )
         key = json.dumps([records[0].metric, data], sort_keys=True)
-        earlier = found[key].records if key in found else []
-        found[key] = Side(read, [*earlier, *records], data)
-    return found
+        found.setdefault(key, []).append(Side(read, records, data))
+    return {key: _joined(sides) for key, sides in found.items()}
+
+
+def _joined(sides: Sequence[Side]) -> Side:
+    """The suites of one side that are of the same data, as one."""
+    in_order = sorted(sides, key=lambda one: one.read.written)
+    records = newest([record for one in in_order for record in of_last_plan(one.records)])
+    return replace(in_order[-1], records=records, left_out=sum(len(one.records) for one in sides) - len(records))
 
 
 def _why(a: Sequence[Side], b: Sequence[Side], names: tuple[str, str]) -> str:

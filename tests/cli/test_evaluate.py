@@ -19,6 +19,7 @@ from mmkit.model.answers import Asked
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
 from mmkit.sources.streaming import stream_of
+from mmkit.system.progress import Progress
 from mmkit.tasks.own_data import OwnData
 
 QUICK = {"epochs": 2, "min_steps": 0, "batch_size": 16}
@@ -249,6 +250,36 @@ def test_pieces_and_their_size_change_no_metric(model):
     cut = evaluate_table(loaded, dataclasses.replace(stream, size=17))
     for name, one in whole.metrics.items():
         assert cut.metrics[name].value == pytest.approx(one.value, abs=1e-6)
+
+
+def test_where_draws_lack_a_class_that_is_never_found_means_over_classes_have_no_interval(model, tmp_path):
+    with Path(FRUIT).open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    (found,) = mmkit.load(model).answers(FRUIT)
+    said = found["label"].to_pylist()
+    rare = min(("apple", "pear", "plum"), key=said.count)
+    kept = [{**row, "fruit": one} for row, one in zip(rows, said, strict=True) if one != rare]
+    kept[0]["fruit"] = kept[1]["fruit"] = rare
+    data = tmp_path / "rare.csv"
+    with data.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(kept)
+    measures = measured(mmkit.load(model), data).metrics
+    assert {name for name, one in measures.items() if one.low is None} == {
+        "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", "auroc_macro",
+    }  # fmt: skip
+    assert measures["accuracy"].low < measures["accuracy"].value < measures["accuracy"].high
+
+
+def test_the_draws_of_intervals_are_told(model):
+    class Told(Progress):
+        def update(self, what, done, total=None):
+            self.last = what, done, total
+
+    told = Told()
+    found = evaluate_table(mmkit.load(model), stream_of(FRUIT, installed()), progress=told)
+    assert told.last == ("draws of intervals", found.resamples, found.resamples)
 
 
 def test_intervals_cover_the_mean_as_often_as_they_say():

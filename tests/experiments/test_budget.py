@@ -229,6 +229,15 @@ class TestSearch:
         assert search.rungs.epochs == (10, 20)
         assert {one.attempt.run.training.plan(SAMPLES)[0] for one in done if one.attempt.phase == "confirm"} == {10}
 
+    def test_where_a_budget_chooses_the_length_alone_that_is_noted_as_well(self):
+        done, search = World(planned(40, rates=False), good).search()
+        singles = [one.attempt.run for one in done if not one.attempt.run.combination.fusion]
+        assert singles
+        for run in singles:
+            found = search.searched.records[run.combination.key]
+            assert (found.tried, found.lr, found.end) == ([], run.training.lr, None)
+            assert found.epochs == run.training.plan(SAMPLES)[0] < WHOLE
+
     def test_every_combination_is_begun_with_the_middle_rate_before_others(self):
         made = planned(10 + (2 * 3 + 5 * 3 + 12) * (START + EPOCH), seeds=5)  # the singles, the seeds, twelve of 24
         world = World(made, good)

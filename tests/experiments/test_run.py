@@ -244,6 +244,7 @@ class TestRecord:
         assert record.confusion is None
         assert set(record.metrics) == {"mae", "rmse", "r2", "pearson", "spearman"}
         assert record.higher_is_better is False
+        assert record.lower_is_better == ["mae", "rmse"]
 
 
 def test_a_run_is_bitwise_reproducible():

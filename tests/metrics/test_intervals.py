@@ -7,7 +7,7 @@ from scipy import stats
 
 from mmkit.contract import Target
 from mmkit.metrics.intervals import FEWER, intervals
-from mmkit.metrics.tensors import metric_names, metrics_of
+from mmkit.metrics.tensors import leaves_of, metric_names, metrics_of
 
 
 def of_classes(right, seed=0, size=3):
@@ -83,6 +83,42 @@ def test_a_draw_without_the_rare_class_is_no_perfect_one():
     }
     assert "balanced_accuracy" not in none  # it is a half in every draw, which says nothing of other samples
     assert not {"balanced_accuracy", "f1_macro"} & intervals(of_two(2, 1)).keys()  # too few draws have both
+
+
+def of_kind(kind, predicted, truth):
+    metrics = metrics_of(Target(kind, predicted.shape[1], tuple("abcd")[: predicted.shape[1]]))
+    leaf, true = leaves_of(kind)
+    metrics.update({leaf: predicted}, {true: truth, "mask": torch.ones(len(truth), dtype=torch.bool)})
+    return metrics
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels", "scalar"])
+def test_every_metric_of_a_draw_is_that_of_its_samples(kind):
+    generator = torch.Generator().manual_seed(0)
+    predicted = torch.rand(60, 4, generator=generator).double()
+    truth = torch.rand(60, 4, generator=generator)
+    truth = {"classes": truth.argmax(1), "labels": (truth < 0.4).float(), "scalar": truth.double()}[kind]
+    predicted = predicted / predicted.sum(1, keepdim=True) if kind == "classes" else predicted
+    metrics = of_kind(kind, predicted, truth)
+    for _ in range(5):
+        index = torch.randint(60, (60,), generator=generator)
+        found = {name: measure() for name, measure in metrics.drawn(index).items()}
+        assert found == pytest.approx(of_kind(kind, predicted[index], truth[index]).compute())
+        assert found.keys() == set(metric_names(kind))
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+def test_a_mean_is_not_defined_on_a_draw_that_lacks_what_is_rare(kind):
+    truth = torch.zeros(30, 2)
+    truth[:, 0], truth[:15, 0], truth[:2, 1] = 1.0, 0.0, 1.0  # the second label is that of the first two alone
+    label = torch.arange(30) % 2
+    label[:2] = 2
+    predicted = torch.rand(30, 3 if kind == "classes" else 2, generator=torch.Generator().manual_seed(0))
+    metrics = of_kind(kind, predicted, label if kind == "classes" else truth)
+    lacking = {name for name, measure in metrics.drawn(torch.arange(2, 30)).items() if measure() is None}
+    over = {"balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", "auroc_macro"}
+    assert lacking == over
+    assert all(measure() is not None for measure in metrics.drawn(torch.arange(30)).values())
 
 
 def test_of_what_no_draw_changes_there_is_none():

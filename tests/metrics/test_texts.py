@@ -11,7 +11,7 @@ import torch
 from mmkit.contract import Measure
 from mmkit.errors import MmkitError, UnavailableError, UsageError
 from mmkit.metrics.answers import HEAD_LOSS, Answers, measures_of
-from mmkit.metrics.texts import MEASURES, bleu, exact_match, rouge_l
+from mmkit.metrics.texts import MEASURES, bleu, bleu_resampled, exact_match, rouge_l
 
 PAIRS = [
     ("the cat sat on the mat", "the cat sat on a mat today"),
@@ -71,6 +71,13 @@ def test_bleu_is_the_brevity_penalty_times_the_mean_precision_of_one_to_four_wor
     assert bleu(ANSWERS, TRUTHS) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.parametrize("places", [[0, 1, 2, 3, 4, 5], [5, 5, 0], [1, 4, 4, 2], [2], [3, 0, 3, 1, 0, 5]])
+def test_bleu_of_a_draw_is_that_of_its_samples_also_where_it_is_smoothed(places):
+    pytest.importorskip("sacrebleu")
+    expected = bleu([ANSWERS[i] for i in places], [TRUTHS[i] for i in places])
+    assert bleu_resampled(ANSWERS, TRUTHS)(places) == pytest.approx(expected, rel=1e-12)
+
+
 @pytest.mark.parametrize(
     ("metric", "module", "package"),
     [(bleu, "sacrebleu", "sacrebleu"), (rouge_l, "rouge_score.rouge_scorer", "rouge-score")],
@@ -98,6 +105,29 @@ class TestAnswers:
         assert found.per_sample("exact_match") == [1, 0]
         assert found.per_sample(HEAD_LOSS) == [0.5, 1.5]
         assert found.per_sample("length") is None  # one figure of all
+
+    def test_a_draw_computes_nothing_anew_that_can_be_had_of_what_is_there(self):
+        asked = []
+
+        def each(answers, truths):
+            asked.append(len(answers))
+            return [float(len(one["text"])) for one in answers]
+
+        def whole(answers, truths):
+            return sum(each(answers, truths)) / len(answers)
+
+        def resampled(answers, truths):
+            values = each(answers, truths)
+            return lambda places: sum(values[i] for i in places) / len(places)
+
+        measures = {"each": Measure(each), "known": Measure(whole, resampled=resampled), "whole": Measure(whole)}
+        answers = told(["a", "bb", "cccc"])
+        found = Answers(measures, torch.ones(3), torch.tensor([True, False, True]), ["x", None, "y"], answers)
+        draws = [found.drawn(torch.tensor([1, 1])), found.drawn(torch.tensor([0, 1]))]
+        values = [{name: measure() for name, measure in draw.items()} for draw in draws]
+        assert values == [dict.fromkeys(measures, value) | {HEAD_LOSS: 1.0} for value in (4.0, 2.5)]
+        assert asked == [2, 2, 2, 2, 2, 2]  # each, known, whole; known by its samples; whole of each draw
+        assert found.resampled(torch.tensor([0, 1])).keys() == {"each", HEAD_LOSS}
 
     def test_whether_higher_is_better(self):
         assert [self.made().higher_is_better(name) for name in ("exact_match", "length", HEAD_LOSS)] == [

@@ -179,6 +179,7 @@ def test_names_of_rows_in_a_column_of_the_name_of_an_answer_are_kept():
     assert [one.table.column_names[0] for one in pieces] == ["label_given"] * 2
 
 
+@absent
 @pytest.mark.parametrize("include", [["label_given", "label"], ["label", "label_given", "label"]])
 def test_included_columns_are_kept_apart_from_each_other(reloaded, include):
     table = {"note": ["a"], "size": ["1"], "label": ["true"], "label_given": ["mine"]}

@@ -10,7 +10,7 @@ from subprocess import PIPE
 import pytest
 
 from mmkit.errors import DataError, UsageError
-from mmkit.records.file import RecordFile
+from mmkit.records.file import RecordFile, read_records
 from mmkit.records.record import Cost, Loading, Record, SampleCounts, Speed
 from mmkit.records.scores import Scores
 from mmkit.system.files import owned
@@ -36,6 +36,7 @@ def test_the_last_line_of_an_id_counts(tmp_path):
         records.append(one)
     found = RecordFile(tmp_path / "deep" / "records.jsonl").read()
     assert list(found) == ["a", "b"]
+    assert list(read_records(tmp_path / "deep" / "records.jsonl", newest_last=True)) == ["b", "a"]
     assert found["a"] == record("a", error="später")
 
 

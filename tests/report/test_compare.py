@@ -13,6 +13,7 @@ from mmkit.records.record import Cost, Fold, Record, Speed, Twin
 from mmkit.records.scores import Scores
 from mmkit.report.compare import compare
 from mmkit.report.conditions import Condition, level_of
+from mmkit.report.runs import listed_runs
 
 DATA = {split: {"ids": f"{split} ids", "truth": "t", "input a": "x"} for split in ("train", "validation", "test")}
 QUIET = Twin(1.0, 0.995, 1.005, 0.001, 0.2)
@@ -185,6 +186,23 @@ def test_a_class_of_one_sample_widens_the_interval_and_that_is_said(suite):
     assert "Intervals of balanced accuracy are wider, as class rare has 1 test sample." in found.notes
 
 
+def test_of_a_metric_of_a_plugin_the_record_says_which_way_is_better(suite):
+    def rates(value):
+        told = {"lower_is_better": ["wer", "log_loss"]}
+        return [
+            replace(one, metrics={**one.metrics, "wer": value + one.seed / 1000, "mae": 0.5}, **told)
+            for one in drawn("sum", 0.8)
+        ]
+
+    found = compared(suite("a", *rates(0.2)), suite("b", *rates(0.3)), metrics=["wer", "mae", "log_loss"])
+    better = {one.quantity: one.higher_is_better for one in found.changes}
+    assert {name: better[name] for name in ("accuracy", "wer", "log_loss", "mae")} == {
+        "accuracy": True, "wer": False, "log_loss": False, "mae": True,
+    }  # fmt: skip
+    runs = listed_runs(suite("c", *rates(0.3)[:1], *rates(0.2)[1:]), sort="wer")
+    assert [one.record.metrics["wer"] for one in runs] == [0.201, 0.202, 0.3]
+
+
 def test_what_only_one_side_holds_is_listed_and_what_failed_breaks_every_condition(suite):
     bad = replace(drawn("late", 0.8)[0], status="failed", error="MmkitError: diverged", metrics={}, scores=None)
     a = suite("a", *drawn("sum", 0.8), *drawn("late", 0.8), *drawn("mean", 0.8))
@@ -238,6 +256,30 @@ def test_of_several_suites_those_of_the_same_data_are_compared(suite):
     ]
     found = compared(a, suite("e", *drawn("sum", 0.8)) + suite("f", *drawn("sum", 0.8, data=third)))
     assert sum("on other data" in line for line in found.notes) == 2
+
+
+def test_runs_of_an_earlier_plan_in_a_folder_are_left_out_and_counted(suite):
+    def trained(epochs, share, seeds, start):
+        run = {"training": {"lr": 0.01, "epochs": epochs}}
+        drawn_now = drawn("sum", share, seeds=seeds, start=start, run=run)
+        return [replace(one, id=f"{one.id} {epochs}") for one in drawn_now]
+
+    kept = trained(1, 0.5, range(2), 0)
+    new = trained(6, 0.9, range(1), 1)
+    found = compared(suite("a", *kept), suite("b", *kept, *new))
+    assert found.changes[0].b == pytest.approx(new[0].metrics["accuracy"])
+    assert found.changes[0].seeds == 1
+    assert "2 runs of other plans are in B, and left out." in found.lines()
+
+
+def test_of_suites_on_the_same_data_the_one_that_was_written_last_counts(suite):
+    old = drawn("sum", 0.5, run={"training": {"epochs": 1}})
+    new = drawn("sum", 0.9, seeds=range(1), start=1, run={"training": {"epochs": 6}})
+    of_old, of_new = suite("z", *old), suite("b", *new)
+    both = [replace(of_old[0], written=1), replace(of_new[0], written=2)]
+    found = compared(suite("a", *old), both)
+    assert found.changes[0].b == pytest.approx(new[0].metrics["accuracy"])
+    assert any("3 runs of other plans are in B" in line for line in found.lines())
 
 
 def test_a_time_is_compared_by_twins_spread_pace_and_two_percent_between_processes(suite):

@@ -306,6 +306,20 @@ def test_the_page_is_of_the_plan_of_the_last_run_and_tells_of_others(made):
     assert "2 runs of other plans are in the folder" in shown.text
 
 
+def test_a_plan_of_another_length_is_another_plan_though_nothing_else_differs(made):
+    longer = [
+        replace(
+            one, id=f"x{one.id}", run={**one.run, "training": {"lr": 0.002, "epochs": 9}}, metrics={"accuracy": 0.5}
+        )
+        for one in SUITE
+        if one.seed < 2
+    ]
+    shown = made([*SUITE, *longer])
+    assert [row["seeds"] for row in shown.figures()] == [2, 2, 2, 2]
+    assert [row["test"] for row in shown.figures()] == [0.5] * 4
+    assert "12 runs of other plans are in the folder" in shown.text
+
+
 def test_a_fusion_is_proposed_only_where_it_scored_above(made, tmp_path):
     assert "Deploy attention: what it scores above only:photo is more than chance" in made().text
     level = [

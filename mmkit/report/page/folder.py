@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,12 +10,10 @@ from typing import Any
 
 from mmkit.errors import DataError, UsageError
 from mmkit.records.file import COMMAND, read_records
+from mmkit.records.plans import of_last_plan
 from mmkit.records.record import Record
 from mmkit.records.verdicts import Terms, terms_of
 from mmkit.report.summary import Row, rows
-
-_VARYING = ("task", "encoders", "fusion", "head", "objectives", "balance", "seed")
-"""What the runs of one plan may differ in."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class Folder:
     Args:
         path: of the folder.
         records: of one plan, that of the last run: compared runs and yardsticks.
-        left_out: number of compared runs of other plans.
+        left_out: number of other compared runs, of other plans or trained otherwise.
         costs: `suite.json`; empty where costs were not measured.
         data: `data.json`; empty where the task is no table of one's own.
         command: that asked for the suite; empty where it is not known.
@@ -54,7 +51,7 @@ class Folder:
             model = "; it is that of a model, whose report is its README.md" if (path / "record.json").is_file() else ""
             raise UsageError(f"{path} holds no records.jsonl{model}; expected a folder of mmkit bench")
         try:
-            known = list(read_records(file).values())
+            known = list(read_records(file, newest_last=True).values())
             command = (path / COMMAND).read_text("utf-8").strip() if (path / COMMAND).is_file() else ""
         except OSError as error:
             raise DataError(f"{error.filename or file}: {error.strerror}") from error
@@ -63,7 +60,7 @@ class Folder:
             raise UsageError(
                 f"{file} holds no run that was compared yet; the same command of mmkit bench goes on there"
             )
-        of_plan = _of_last_plan(compared)
+        of_plan = of_last_plan(compared)
         left = sum(one.purpose == "comparison" for one in compared)
         left -= sum(one.purpose == "comparison" for one in of_plan)
         return Folder(path, of_plan, left, _json(path / "suite.json"), _json(path / "data.json"), command)
@@ -104,27 +101,3 @@ def _json(path: Path) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise DataError(f"{path} holds a {type(found).__name__}; expected an object; remove it to do without")
     return found
-
-
-def _of_last_plan(records: Sequence[Record]) -> list[Record]:
-    """The records of the plan that the last compared run belongs to; a folder may have been used for several."""
-    compared = [one for one in records if one.purpose == "comparison"] or list(records)
-    last = _plan_of(compared[-1])
-    data = {json.dumps(one.data, sort_keys=True) for one in compared if _plan_of(one) == last}
-    return [
-        one
-        for one in records
-        if (_plan_of(one) == last if one.purpose == "comparison" else json.dumps(one.data, sort_keys=True) in data)
-    ]
-
-
-def _plan_of(record: Record) -> str:
-    """What all runs of a plan share. A search gives each combination a rate and a length of its own.
-
-    The task is not in it: a folder belongs to one, and each fold has one of its own, with its own splits.
-    """
-    run = {name: value for name, value in record.run.items() if name not in _VARYING}
-    searched = ("lr", "epochs")
-    training = {name: value for name, value in run.get("training", {}).items() if name not in searched}
-    content = [record.fold.of] if record.fold else record.data
-    return json.dumps([{**run, "training": training}, content], sort_keys=True)
