@@ -312,7 +312,7 @@ class TestRun:
         (record,) = json.loads(out)["records"]
         assert record["samples"]["test"] == 19
         assert record["unread"]["train"] == 1
-        assert "3 values could not be used and their samples are left out:\n  sample test-19, input a: " in err
+        assert "3 values could not be used and their samples are left out:\n  sample train-19, input a: " in err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a terminal is made by the operating system's own means")

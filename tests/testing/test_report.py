@@ -47,7 +47,8 @@ def _check(component, **more):
 def test_report_of_a_sound_component():
     report = _check(Total, spec=FusionSpec("total", "", "", vectors=True))
     assert report.ok
-    without = {"rates", "other-width", "not-negative", "details", "remarks", "decision", "exchange"}  # it has none
+    # It has none of these.
+    without = {"rates", "other-width", "not-negative", "details", "remarks", "decision", "exchange", "compares"}
     assert {r.check.name for r in report.results if r.status == "not applicable"} == without
     passed = len(checks_of("fusion")) - len(without)
     assert report.counts == {"passed": passed, "not applicable": len(without)}
