@@ -36,11 +36,24 @@ SHORT = 10.0
 
 @dataclass(frozen=True)
 class Sizes:
-    """The samples of the splits of one part of a plan."""
+    """The samples of the splits of one part of a plan.
+
+    Args:
+        train: of the training split.
+        validation: of the validation split.
+        test: of the test split.
+        drawn: in an epoch of training, where the sampler draws more or fewer than there are; None is all of them.
+    """
 
     train: int
     validation: int
     test: int
+    drawn: int | None = None
+
+    @property
+    def epoch(self) -> int:
+        """Of an epoch of training."""
+        return self.train if self.drawn is None else self.drawn
 
     @property
     def total(self) -> int:
@@ -105,8 +118,8 @@ def seconds_of_run(pace: Pace, training: Training, sizes: Sizes, purpose: Purpos
         return pace.predict.seconds(math.ceil(samples / BATCH), samples)
 
     def phase(options: Training, each: Batches) -> float:
-        epochs, steps = options.plan(sizes.train)
-        return epochs * (each.seconds(steps, sizes.train) + predicted(sizes.validation) + pace.epoch)
+        epochs, steps = options.plan(sizes.epoch)
+        return epochs * (each.seconds(steps, sizes.epoch) + predicted(sizes.validation) + pace.epoch)
 
     seconds = pace.start + predicted(sizes.validation) + pace.metrics
     if not search:
@@ -315,7 +328,7 @@ def forecast_of(
     costs = found.costs if cost else 0.0
     full = plan.protocol == "full"
     inputs = {key: len(one.encoders) for key, one in combinations.items() if full and key in found.of}
-    sizes = [_sizes(part) for part in parts]
+    sizes = [_sizes(part, found.drawn) for part in parts]
     forecast = Forecast(found.of, sizes, costs, found.slowdown, inputs, workers=workers, start=start)
     if full and detailed:
         fusions = [found.of[key].detail(count) for key, count in inputs.items() if count > 1]
@@ -331,7 +344,8 @@ def forecast_of(
     return forecast
 
 
-def _sizes(part: Part) -> Sizes:
+def _sizes(part: Part, drawn: float) -> Sizes:
     train, validation, test = (len(part.splits.content(name).ids) for name in SPLITS)
     limit = part.plan.settings.limit
-    return Sizes(train if limit is None else min(train, limit), validation, test)
+    train = train if limit is None else min(train, limit)
+    return Sizes(train, validation, test, round(drawn * train))

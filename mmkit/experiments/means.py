@@ -24,7 +24,7 @@ class Means:
         asked: what `asked_of` gives of the plan.
         setup: seconds until the first training.
         once: seconds of what is done once for all trainings, such as features of frozen encoders.
-        samples: of train.
+        samples: of an epoch of training.
         prices: of each combination that can be built, by key.
     """
 

@@ -33,7 +33,7 @@ def means_of(plan: Plan, asked: str, forecast: Forecast, *, setup: float) -> Mea
         setup: seconds until the first training.
     """
     sizes, slow = forecast.sizes[0], forecast.slowdown
-    whole = plan.training.plan(sizes.train)[0]
+    whole = plan.training.plan(sizes.epoch)[0]
     prices: dict[str, Price] = {}
     for key, pace in forecast.paces.items():
         one, many = (
@@ -45,7 +45,7 @@ def means_of(plan: Plan, asked: str, forecast: Forecast, *, setup: float) -> Mea
     middling = Price(*(statistics.median(part) for part in zip(*prices.values(), strict=True)))
     every = {one.key: prices.get(one.key, middling) for one in plan.all}
     once = {name: each for pace in forecast.paces.values() for name, each in pace.once.items()}
-    return Means(asked, setup, slow * sizes.total * sum(once.values()), sizes.train, every)
+    return Means(asked, setup, slow * sizes.total * sum(once.values()), sizes.epoch, every)
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Outlook:
         candidates: combinations with a learning rate each.
         ladder: of the search; None where options are searched.
         cost: of the search.
-        samples: of train.
+        samples: of an epoch of training.
         each: of the trainings of each combination, single inputs included, where options are searched; else 0.
         trainings: that these are about, of all combinations.
     """

@@ -118,11 +118,13 @@ class Paces(NamedTuple):
         of: that of each, by key; of one that cannot be built there is none.
         slowdown: the wall time of a second of them on this machine, with whoever else uses it; at least 1.
         making: seconds that making all models takes, which measuring costs does again.
+        drawn: samples of an epoch, as a share of the training split; 1 where the sampler neither repeats nor omits.
     """
 
     of: dict[str, Pace]
     slowdown: float
     making: float
+    drawn: float
 
     @property
     def costs(self) -> float:
@@ -145,7 +147,7 @@ def paces(
     """
     found: dict[str, Pace] = {}
     clock = clock_of(torch.device(settings.device))
-    began, wall, making = clock(), time.perf_counter(), 0.0
+    began, wall, making, drawn = clock(), time.perf_counter(), 0.0, 1.0
     metric = getattr(splits.task, "epoch_metric", splits.task.metric)
     encode: dict[tuple[str, str], float] = {}
     scoring: dict[str, tuple[float, float]] = {}
@@ -159,12 +161,13 @@ def paces(
                 at = clock()
                 subject = splits.own().retry_without_rejected(make)
                 making += clock() - at
+                drawn = subject.drawn
                 found[key] = _pace(subject, combination, training, settings, metric, calls, encode, scoring)
         except (MmkitError, RuntimeError, ValueError):
             continue  # its runs will fail in the same way and record the reason
     took = clock() - began
     slowdown = max(1.0, (time.perf_counter() - wall) / took) if took > 0 else 1.0
-    return Paces(found, slowdown, making)
+    return Paces(found, slowdown, making, drawn)
 
 
 def _pace(

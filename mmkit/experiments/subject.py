@@ -14,6 +14,7 @@ from torch import nn
 from mmkit.contract import Batch, Features
 from mmkit.data.dataset import Dataset
 from mmkit.data.readings import InputBatch
+from mmkit.data.sampling import Sampling
 from mmkit.data.splits import Splits
 from mmkit.data.subset import first
 from mmkit.features.sharing import Shared
@@ -49,7 +50,7 @@ class Subject:
     Args:
         combination: of the model.
         splits: the training split gives the batches.
-        training: `batch_size` is that of a training step.
+        training: `batch_size` is that of a training step, `sampler` says how many samples an epoch draws.
         settings: device and precision are used.
         shared: fitted transforms and frozen encoders.
         features: of the few samples; they are kept apart from those of whole splits.
@@ -77,6 +78,7 @@ class Subject:
             began = clock()
             step = build_step(combination, transforms, shared, training.absence, training.mixup)
             self.building = clock() - began
+        self.drawn = Sampling.of(training.sampler, transforms.read_truth(train, shared)).size / len(train)
         self.step = step.to(device)
         self.module = step.model
         self.prediction = _Prediction(self.module)

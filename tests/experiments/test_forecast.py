@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from dataclasses import replace
 
 import pytest
 
 import mmkit
-from mmkit.experiments.forecast import Forecast, Sizes, seconds_of_run
+from mmkit.experiments.forecast import Forecast, Sizes, forecast_of, seconds_of_run
+from mmkit.experiments.outlook import means_of
 from mmkit.experiments.pace import Batches, Pace, paces, seconds_of
+from mmkit.experiments.parts import Part
 from mmkit.experiments.plan import plan
+from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
+from mmkit.experiments.search import Searched
 from mmkit.features.sharing import Shared
 from mmkit.registry.catalog import installed
 from mmkit.system.progress import Progress
@@ -50,6 +55,13 @@ def test_epochs_that_a_least_number_of_steps_asks_for_count():
     short = Sizes(train=20, validation=1, test=1)  # 2 steps an epoch: 50 epochs for 100 steps
     many = seconds_of_run(PACE, replace(TRAINING, min_steps=100), short, "search")
     assert many == pytest.approx(1.0 + 0.3 + 0.006 + 50 * (2 * 0.02 + 20 * 0.01 + 0.006 + 0.07))
+
+
+def test_a_sampler_makes_epochs_longer_or_shorter():
+    over = replace(SIZES, drawn=1600)
+    plain, longer = (seconds_of_run(PACE, TRAINING, sizes, "search") for sizes in (SIZES, over))
+    assert longer - plain == pytest.approx(4 * (60 * 0.02 + 600 * 0.01))
+    assert replace(SIZES, drawn=1000).epoch == SIZES.epoch == 1000
 
 
 def test_a_search_of_tuned_encoders_takes_the_probe_alone():
@@ -164,6 +176,24 @@ def test_each_combination_that_can_be_built_has_a_pace(asked):
             assert min(work) >= 0
             assert work.seconds(1, 64) > 0
         assert pace.probe is None
+
+
+@pytest.mark.parametrize("sampler", ["shuffle", "balanced", "over", "under"])
+def test_what_a_sampler_draws_is_in_the_sizes(sampler):
+    unequal = "synthetic-unique:train=66"
+    asked = plan(installed(), task=unequal, fusions=["concat"], baselines=False, settings=Settings("cpu"))
+    training = replace(asked.training, sampler=sampler)
+    splits = asked.runs()[0].splits(installed())
+    part = Part(replace(asked, training=training), splits, Searched())
+    (one,) = asked.combinations
+    forecast = forecast_of([part], {one.key: one}, [SoFar([], {}, complete=False)], Shared(), cost=False)
+    counts = Counter(splits("train").truth)
+    assert min(counts.values()) < max(counts.values())
+    drawn = {"over": len(counts) * max(counts.values()), "under": len(counts) * min(counts.values())}
+    assert forecast.sizes[0].train == 66
+    assert forecast.sizes[0].epoch == drawn.get(sampler, 66)
+    means = means_of(replace(asked, training=training), "", forecast, setup=0.0)
+    assert means.samples == forecast.sizes[0].epoch
 
 
 def test_a_suite_says_what_is_left_until_nothing_is(tmp_path):
