@@ -84,7 +84,7 @@ def columns_of(data: Any) -> dict[str, Column]:
     else:
         raise UsageError(
             "data is a path, a table (of pandas, polars, pyarrow, duckdb), a mapping of column to sequence or a list "
-            f"of rows, each a mapping; got a {type(data).__name__}"
+            f"of rows, each a mapping; got {_said(data)}"
         )
     lengths = {name: len(column) for name, column in columns.items()}
     if len(set(lengths.values())) > 1:
@@ -93,6 +93,14 @@ def columns_of(data: Any) -> dict[str, Column]:
     parts = [part for name, column in columns.items() for part in _parts(name, column)]
     unique([name for name, _ in parts], "the table")
     return dict(parts)
+
+
+def _said(data: Any) -> str:
+    """What was given in place of a table."""
+    if not isinstance(data, list):
+        return f"a {type(data).__name__}"
+    number, row = next(((number, row) for number, row in enumerate(data) if not isinstance(row, Mapping)), (0, None))
+    return f"a list whose row {number} is a {type(row).__name__}" if data else "an empty list, which names no column"
 
 
 def _parts(name: str, column: Column) -> list[tuple[str, Column]]:

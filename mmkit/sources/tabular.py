@@ -224,7 +224,23 @@ def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, list[str | None]]:
     encoded = encoded.unify_dictionaries().combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):
         encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.string()).dictionary_encode()
-    return encoded, [_name(value) for value in encoded.dictionary.to_pylist()]
+    return encoded, [_name(value) for value in _plain(encoded.dictionary)]
+
+
+def _plain(values: pa.Array) -> list[Any]:
+    """Values as Python has them; of a moment beyond Python's years, what Arrow calls it."""
+    try:
+        found: list[Any] = values.to_pylist()
+    except (OverflowError, ValueError):
+        found = [_moment(value) for value in values]
+    return found
+
+
+def _moment(value: pa.Scalar) -> Any:
+    try:
+        return value.as_py()
+    except (OverflowError, ValueError):
+        return str(value.cast(pa.string()))
 
 
 def _categories(name: str, fitted: Mapping[str, Any], column: pa.ChunkedArray) -> RowCells:

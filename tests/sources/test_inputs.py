@@ -45,6 +45,10 @@ def table(kinds, columns, tmp_path, train=None):
         (chunked(["a", None, "b"]).dictionary_encode(), ["a", None, "b"]),
         (chunked(["e\u0301", None, "\xe9"]), ["\xe9", None, "\xe9"]),
         (chunked([dt.date(2024, 1, 2), None, None]), ["2024-01-02", None, None]),
+        (  # the second is of the year 1,116,918, which Python has not
+            chunked([0, 2**45, None], pa.timestamp("s")),
+            ["1970-01-01 00:00:00", "<value out of range: 35184372088832>", None],
+        ),
     ],
 )
 def test_a_category_has_one_name_whatever_its_type(column, expected):

@@ -268,7 +268,10 @@ def test_the_latest_tables_in_memory_are_known_by_their_names():
 @pytest.mark.parametrize(
     ("data", "error", "said"),
     [
-        ([1, 2], UsageError, "a list of rows, each a mapping; got a list"),
+        ([1, 2], UsageError, "a list of rows, each a mapping; got a list whose row 0 is a int"),
+        ([{"a": 1}, "b"], UsageError, "got a list whose row 1 is a str"),
+        ([], UsageError, "got an empty list, which names no column"),
+        (3, UsageError, "each a mapping; got a int"),
         ({"a": [1], "b": [1, 2]}, DataError, "columns have different lengths: a 1, b 2"),
         ({"a": "text"}, DataError, "column a is a sequence"),
         ({1: [2]}, DataError, "the name of a column is a string; got 1"),
