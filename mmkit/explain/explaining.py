@@ -15,8 +15,9 @@ from mmkit.explain.output import check_kind, check_name, named
 from mmkit.explain.parts import Contribution
 from mmkit.explain.sample import Sample
 from mmkit.explain.shapley import shapley
+from mmkit.model.given_rows import given_rows
 from mmkit.model.table_rows import layout_of, rows_of
-from mmkit.model.trained import MultimodalModel
+from mmkit.model.trained import MultimodalModel, Read
 from mmkit.sources.layout import Layout
 from mmkit.sources.streaming import Piece, Stream
 from mmkit.system.settings import OnError
@@ -32,25 +33,32 @@ def explain(
 
     Args:
         model: trained.
-        sample: raw values by input; a value that is None or left out is missing.
+        sample: raw values by input, or of a model of a table by column; a value that is None or left out is missing.
         output: the class, label or number that is explained; None takes the likeliest, or the first number.
         parts: whether inputs are looked into, too.
 
     Raises:
-        UsageError: the model has no such input or output, or none that can be explained.
+        UsageError: the model has no such input, column or output, or none that can be explained.
         DataError: a value cannot be read or transformed.
         UnavailableError: inputs are to be looked into, and captum is not installed.
     """
     if not isinstance(sample, Mapping):
-        raise UsageError(f"explain takes one sample, a mapping of inputs to values; got a {type(sample).__name__}")
+        raise UsageError(f"explain takes one sample, a mapping of names to values; got a {type(sample).__name__}")
+    name = named(output)
+    _check(model, name, parts=parts)
+    read = _read(model, sample)
+    return _explained(model, _values(model, read.samples, 0), "the sample", name, parts=parts)
+
+
+def _read(model: MultimodalModel, sample: Mapping[str, Any]) -> Read:
+    if model.layout is not None:
+        ((_, rows),) = given_rows(model, [sample], "fail")
+        return rows.read
     for given in sample:
         if given not in model.inputs:
             raise UsageError(f"the sample has an unknown input {given!r}; {one_of(model.inputs, given)}")
-    name = named(output)
-    _check(model, name, parts=parts)
     columns = {one: [sample.get(one)] for one in model.inputs}
-    read = model.decoded(Samples(["0"], columns, [None]))
-    return _explained(model, _values(model, read.samples, 0), "the sample", name, parts=parts)
+    return model.decoded(Samples(["0"], columns, [None]))
 
 
 def explain_rows(

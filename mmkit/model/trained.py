@@ -123,26 +123,27 @@ class MultimodalModel:
         """An answer for each sample: for classes the label and the probability of each, for scalars the value.
 
         Args:
-            samples: raw values by input; a value that is None or left out is missing.
+            samples: raw values by input, or of a model of a table by column, as in training; a value that is None or
+                left out is missing.
             batch_size: samples per batch.
             on_error: for a value that cannot be read or transformed: "fail" raises, "missing" treats it as missing,
                 "skip" gives None as the answer for its sample.
 
         Raises:
-            UsageError: samples are no list, a sample is no mapping or has an unknown input, or an option that there is
-                not.
+            UsageError: samples are no list, a sample is no mapping or has an unknown input or column, or an option that
+                there is not.
             DataError: a value cannot be read or transformed, and `on_error` is "fail".
         """
         if isinstance(samples, Mapping):
-            raise UsageError("predict takes a list of samples, each a mapping of inputs; got one mapping")
+            raise UsageError("predict takes a list of samples, each a mapping of names to values; got one mapping")
         if isinstance(samples, str | Path) or hasattr(samples, "__arrow_c_stream__") or hasattr(samples, "columns"):
             raise UsageError(
-                "predict takes a list of samples, each a mapping of inputs to values; got a "
+                "predict takes a list of samples, each a mapping of names to values; got a "
                 f"{type(samples).__name__}: model.answers(data) gives the answers to a table"
             )
         if not (hasattr(samples, "__len__") and hasattr(samples, "__getitem__")):
             raise UsageError(
-                f"predict takes a list of samples, each a mapping of inputs; got a {type(samples).__name__}"
+                f"predict takes a list of samples, each a mapping of names to values; got a {type(samples).__name__}"
                 f"{': give list(...)' * hasattr(samples, '__iter__')}"
             )
         if type(batch_size) is not int or batch_size < 1:
@@ -150,14 +151,19 @@ class MultimodalModel:
         on_error = Settings("cpu", on_error=on_error).on_error  # checked there
         for number, sample in enumerate(samples):
             if not isinstance(sample, Mapping):
-                raise UsageError(
-                    f"sample {number} is a {type(sample).__name__}; expected a mapping of inputs to values"
-                )
+                raise UsageError(f"sample {number} is a {type(sample).__name__}; expected a mapping of names to values")
+        if not samples:
+            return []
+        if self.layout is not None:
+            # It imports pyarrow, which only tables need.
+            of_rows: list[Any] = importlib.import_module("mmkit.model.given_rows").predicted(
+                self, samples, batch_size, on_error
+            )
+            return of_rows
+        for number, sample in enumerate(samples):
             for given in sample:
                 if given not in self.inputs:
                     raise UsageError(f"sample {number} has an unknown input {given!r}; {one_of(self.inputs, given)}")
-        if not samples:
-            return []
         columns = {name: [sample.get(name) for sample in samples] for name in self.inputs}
         ids = [str(number) for number in range(len(samples))]
         read = self.decoded(Samples(ids, columns, [None] * len(samples)), on_error)
@@ -269,13 +275,14 @@ class MultimodalModel:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 
         Args:
-            sample: raw values by input; a value that is None or left out is missing.
+            sample: raw values by input, or of a model of a table by column, as in training; a value that is None or
+                left out is missing.
             output: the class, label or number that is explained, by its name, which of the class 7 may be the number;
                 None takes the likeliest, or the first number.
             parts: whether inputs are looked into, too, which needs captum.
 
         Raises:
-            UsageError: the model has no such input or output, or none that can be explained.
+            UsageError: the model has no such input, column or output, or none that can be explained.
             DataError: a value cannot be read or transformed.
             UnavailableError: inputs are to be looked into, and captum is not installed.
         """

@@ -95,6 +95,10 @@ class Layout:
         """The columns that inputs are made of."""
         return list(dict.fromkeys(name for one in self.inputs for name in one.columns))
 
+    def has(self, name: str) -> bool:
+        """Whether inputs are made of a column, or of fields of its mappings."""
+        return any(name == one or one.startswith(f"{name}.") for one in self.needed)
+
     def absent(self, names: Iterable[str], where: str) -> dict[str, str]:
         """A line on each column that the model reads and a table lacks, with the name that may be meant.
 

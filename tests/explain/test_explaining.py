@@ -233,7 +233,7 @@ def test_without_captum_it_says_what_to_install(model, good, monkeypatch):
 @pytest.mark.parametrize(
     ("sample", "output", "said"),
     [
-        ([], None, "explain takes one sample, a mapping of inputs to values; got a list"),
+        ([], None, "explain takes one sample, a mapping of names to values; got a list"),
         ({"txt": "x"}, None, "unknown input 'txt'.*text"),
         ({"text": "x"}, "god", "the model has no class 'god'.*good"),
     ],

@@ -45,7 +45,7 @@ def test_a_class_that_is_a_number_may_be_named_by_it():
     model, _ = mmkit.fit(
         data=data, target="kind", target_kind="classes", fusion="sum", training=QUICK, device="cpu", progress=False
     )
-    sample = {"table": {"size": 1.0}}
+    sample = {"size": 1.0}
     assert model.explain(sample, output=1, parts=False).value == model.explain(sample, output="1", parts=False).value
     for wrong in (7, 1.5):
         with pytest.raises(UsageError, match=f"the model has no class '{wrong}'"):
@@ -76,7 +76,7 @@ def several():
     model, _ = mmkit.fit(
         data=data, target="price,weight", fusion="sum", training={**QUICK, "epochs": 20}, device="cpu", progress=False
     )
-    return model, {"table": {"size": 9.0, "kind": "large"}}
+    return model, {"size": 9.0, "kind": "large"}
 
 
 def test_of_several_numbers_the_first_is_explained_or_the_one_that_is_asked(several):

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 import mmkit
+from mmkit.contract import Samples
 from mmkit.errors import DataError, UsageError
 from mmkit.model.answers import Asked, answers
 from mmkit.registry.catalog import installed
@@ -60,12 +61,13 @@ absent = pytest.mark.filterwarnings("ignore:column .* is not in the table, and c
 
 
 def one_by_one(model, table):
-    """The answers of `predict` to the same rows, each alone, made of mappings by hand."""
-    samples = [
-        {"note": note, "table": {"size": size, "colour": colour}}
-        for note, size, colour in zip(table["note"], table["size"], table["colour"], strict=True)
-    ]
-    return [model.predict([sample])[0] for sample in samples]
+    """The answers to the same rows, each alone, with inputs that are made by hand."""
+    found = []
+    for note, size, colour in zip(table["note"], table["size"], table["colour"], strict=True):
+        inputs = {"note": [note], "table": [{"size": size, "colour": colour}]}
+        (batch,) = model.predictions(model.decoded(Samples(["0"], inputs, [None])))
+        found += model.transforms.truth.inverse(batch)
+    return found
 
 
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet", "feather"])

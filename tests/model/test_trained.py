@@ -73,12 +73,12 @@ class TestPredict:
     @pytest.mark.parametrize(
         ("samples", "message"),
         [
-            ({"left": None}, "predict takes a list of samples, each a mapping of inputs; got one mapping"),
+            ({"left": None}, "predict takes a list of samples, each a mapping of names to values; got one mapping"),
             (pa.table({"left": [1]}), r"got a Table: model.answers\(data\) gives the answers to a table"),
             ("new.csv", r"got a str: model.answers\(data\) gives the answers to a table"),
             ((one for one in [{}]), r"got a generator: give list\(\.\.\.\)"),
-            (3, "predict takes a list of samples, each a mapping of inputs; got a int"),
-            (["left"], "sample 0 is a str; expected a mapping of inputs to values"),
+            (3, "predict takes a list of samples, each a mapping of names to values; got a int"),
+            (["left"], "sample 0 is a str; expected a mapping of names to values"),
             ([{}, None], "sample 1 is a NoneType; expected a mapping"),
         ],
     )
