@@ -97,9 +97,9 @@ def _missing(tasks: Mapping[str, Any], rows_of: Mapping[str, list[Any]]) -> str:
             cells = []
             for row, names in zip(rows, inputs.values(), strict=True):
                 found = row["missing"] if row else {}
-                cells += [f"{100 * found[name]:.1f}" if name in found else "-" for name in names]
+                cells.append(", ".join(f"{100 * found[name]:.1f}" for name in names) if found else "-")
             lines.append((f"`{name}`", *cells))
-    return table(("", *(f"{task}, no {name}" for task, names in inputs.items() for name in names)), lines)
+    return table(("", *(f"{task}: no {', no '.join(names)}" for task, names in inputs.items())), lines)
 
 
 def _with_others(tasks: Mapping[str, Any]) -> dict[str, list[Any]]:
@@ -122,13 +122,15 @@ def _other(row: Mapping[str, Any]) -> str:
 
 def _beside(tasks: Mapping[str, Any], kind: str) -> str:
     """What something of a kind adds to a fusion."""
-    found: dict[str, dict[tuple[str, str], str]] = {}
+    found: dict[tuple[str, str], dict[str, str]] = {}
     for task, one in tasks.items():
         for row in one["rows"]:
             if row["kind"] == kind:
                 beyond = row["beyond"]
                 shown = f"{100 * beyond['difference']:+.1f} ± {100 * beyond['margin']:.1f}{_arrow(beyond)}"
-                found.setdefault(_other(row), {})[task, row["fusion"]] = shown
-    heads = sorted({key for cells in found.values() for key in cells})
-    lines = [(f"`{name}`", *(cells.get(key, "-") for key in heads)) for name, cells in sorted(found.items())]
-    return table(("", *map(", ".join, heads)), lines) if lines else "Not measured yet."
+                found.setdefault((row["fusion"], _other(row)), {})[task] = shown
+    lines = [
+        (f"`{fusion} + {other}`", *(cells.get(task, "-") for task in tasks))
+        for (fusion, other), cells in sorted(found.items())
+    ]
+    return table(("", *tasks), lines) if lines else "Not measured yet."
