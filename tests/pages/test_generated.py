@@ -198,6 +198,7 @@ def test_the_tables_of_evidence_say_what_its_records_say(maker, tmp_path, monkey
     assert "| one input | 55.0; 55.0 `only:left` |" in text
     assert "| `product` | 90.0 ± 0.0 ~ ↑ |" in text
     assert "| `late` | 50.0 ± 0.0 ↓ |" in text
-    assert "| `concat` | 40.0 | 30.0 |" in text
-    assert "| `contrastive` | +5.0 ± 2.0 ↑ |" in text
-    assert "| `ogm` | -1.0 ± 2.0 |" in text
+    assert "|  | xor: no left, no right |" in text
+    assert "| `concat` | 40.0, 30.0 |" in text
+    assert "| `concat + contrastive` | +5.0 ± 2.0 ↑ |" in text
+    assert "| `concat + ogm` | -1.0 ± 2.0 |" in text
