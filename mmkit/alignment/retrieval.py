@@ -18,10 +18,11 @@ from mmkit.data.splits import splits_of
 from mmkit.errors import UsageError
 from mmkit.experiments.plan import Named
 from mmkit.features.sharing import Shared
-from mmkit.metrics.ranking import AT, chance, rank_metrics
+from mmkit.metrics.intervals import intervals
+from mmkit.metrics.ranking import AT, Ranked, chance, rank_metrics
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheet import Sheet, share
+from mmkit.report.sheet import Sheet, between, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 
@@ -38,6 +39,7 @@ class Retrieval:
         queries: how many of them are also queries: all, or 10,000 that are drawn with seed 0.
         left_out: number of samples that lack one of them.
         directions: metrics by direction, "image -> title".
+        intervals: of them, 95 %, over queries or the groups that these are in; candidates stay as they are.
         chance: recall at 1 of random answers, in either direction.
         strength: of the ridge map, chosen on validation; None without a map.
         unread: values that could not be read, by split.
@@ -51,6 +53,7 @@ class Retrieval:
     queries: int
     left_out: int
     directions: dict[str, dict[str, float | None]]
+    intervals: dict[str, dict[str, tuple[float, float]]]
     chance: float
     strength: float | None
     unread: Mapping[Split, Sequence[str]]
@@ -65,16 +68,20 @@ class Retrieval:
 
     def sheet(self) -> Sheet:
         """The metrics of both directions as text."""
-        titles = [*(f"R@{k}" for k in AT), "MRR", "median rank", "R@1 by chance"]
+        first, *others = (f"R@{k}" for k in AT)
+        titles = [f"{first} [95 %]", *others, "MRR", "median rank", "R@1 by chance"]
         lines = []
         for direction, metrics in self.directions.items():
-            shares = [share(metrics[name]) for name in (*(f"recall@{k}" for k in AT), "mrr")]
-            lines.append([direction, *shares, f"{metrics['median_rank']:g}", share(self.chance)])
+            first, *others = (share(metrics[name]) for name in (*(f"recall@{k}" for k in AT), "mrr"))
+            first += between(self.intervals.get(direction, {}).get("recall@1"))
+            lines.append([direction, first, *others, f"{metrics['median_rank']:g}", share(self.chance)])
         return Sheet("", [""], titles, lines)
 
     def sentence(self) -> str:
-        """The samples that were used, and the ridge map if there is one."""
+        """The samples that were used, what the intervals are over, and the ridge map if there is one."""
         sentence = f"{self.samples} samples of the {self.options.split} split of {self.task}"
+        if any(self.intervals.values()):
+            sentence += "; the interval is over queries, among these candidates"
         if self.queries < self.samples:
             sentence += f", {self.queries:,} of them, drawn with seed 0, are queries"
         if self.left_out:
@@ -86,7 +93,7 @@ class Retrieval:
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""
         return {
-            "schema": 1,
+            "schema": 2,
             **asdict(self),
             "options": self.options.document(),
             "machine": machine(),
@@ -129,16 +136,19 @@ def measure_retrieval(
     if ridge_map:
         vectors = [ridge_map.of_a(vectors[0]), ridge_map.of_b(vectors[1])]
     a_to_b, b_to_a = ranks_both_ways(vectors[0], vectors[1], same)
-    directions = {f"{a.name} -> {b.name}": rank_metrics(a_to_b), f"{b.name} -> {a.name}": rank_metrics(b_to_a)}
+    ranks = {f"{a.name} -> {b.name}": a_to_b, f"{b.name} -> {a.name}": b_to_a}
+    queries = queries_of(len(samples))
+    groups = [[labels[place] for place in queries.tolist()] for labels in samples.factors.values()]
     return Retrieval(
         task=str(chosen_task),
         options=options,
         encoders={name: str(choice) for name, choice in choices.items()},
         samples=len(samples),
-        queries=len(a_to_b),
+        queries=len(queries),
         left_out=len(splits(options.split)) - len(samples),
-        directions=directions,
-        chance=chance(same, queries_of(len(samples))),
+        directions={way: rank_metrics(found) for way, found in ranks.items()},
+        intervals={way: intervals(Ranked(found), groups) for way, found in ranks.items()},
+        chance=chance(same, queries),
         strength=ridge_map.strength if ridge_map else None,
         unread=splits.unread,
         plugins={**chosen_task.plugins, **{n: v for choice in choices.values() for n, v in choice.plugins.items()}},

@@ -23,11 +23,12 @@ from mmkit.data.subset import with_truth
 from mmkit.errors import DataError, UsageError, one_of
 from mmkit.experiments.plan import Named
 from mmkit.features.sharing import Shared
+from mmkit.metrics.intervals import intervals
 from mmkit.metrics.tensors import metrics_of
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheet import Sheet, share
+from mmkit.report.sheet import Sheet, between, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories, category_name
@@ -51,6 +52,7 @@ class ZeroShot:
         samples: number of samples that have the input and truth.
         left_out: number of samples that lack one of them.
         metrics: of classification, by name.
+        intervals: of them, 95 %, over samples or the groups that these are in; none where it cannot be told.
         by_class: the recall of each class; None if no sample is of the class.
         majority: the accuracy of always predicting the most frequent class of the samples.
         strength: of the ridge map, chosen on validation; None without a map.
@@ -67,6 +69,7 @@ class ZeroShot:
     samples: int
     left_out: int
     metrics: dict[str, float | None]
+    intervals: dict[str, tuple[float, float]]
     by_class: dict[str, float | None]
     majority: float
     strength: float | None
@@ -88,7 +91,11 @@ class ZeroShot:
     def sentence(self) -> str:
         """The metrics over all classes, and the samples that they were measured on."""
         metrics = {"accuracy": "accuracy", "f1_macro": "macro F1", "recall_macro": "macro recall"}
-        sentence = ", ".join(f"{title} {share(self.metrics[name])}" for name, title in metrics.items())
+        sentence = ", ".join(
+            f"{title} {share(self.metrics[name])}{between(self.intervals.get(name))}" for name, title in metrics.items()
+        )
+        if self.intervals:
+            sentence += " (95 % over samples)"
         sentence += f"; always predicting the most frequent class: {share(self.majority)}"
         sentence += f". {self.samples} samples of the {self.options.split} split of {self.task}"
         if self.left_out:
@@ -100,7 +107,7 @@ class ZeroShot:
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""
         return {
-            "schema": 1,
+            "schema": 2,
             **asdict(self),
             "options": self.options.document(),
             "machine": machine(),
@@ -201,6 +208,7 @@ def classify_zero_shot(
         samples=len(samples),
         left_out=len(whole) - len(samples),
         metrics=metrics.compute(),
+        intervals=intervals(metrics, list(samples.factors.values())),
         by_class={each: float(correct.mean()) if len(correct) else None for each, correct in correct_of.items()},
         majority=float(label.bincount().max() / len(label)),
         strength=ridge_map.strength if ridge_map else None,

@@ -9,12 +9,14 @@ Axes: N queries, M candidates, D width, L labels per query or candidate.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from mmkit.errors import MmkitError, UsageError
+from mmkit.metrics.formulas import Measures
 
 AT = (1, 5, 10)
 """The values K of recall at K."""
@@ -76,6 +78,24 @@ def chance(same: Tensor, queries: Tensor) -> float:
     both = torch.stack((one, other)).unique(dim=1, return_inverse=True)[1]
     right = sum(sign * labels.bincount()[labels] for sign, labels in ((1, one), (1, other), (-1, both)))
     return float(torch.as_tensor(right)[queries].double().mean() / len(same))
+
+
+class Ranked:
+    """The metrics of ranks [N], of which intervals can be drawn.
+
+    Args:
+        ranks: from 1, of each query.
+    """
+
+    def __init__(self, ranks: Tensor) -> None:
+        self._ranks = ranks
+        self.samples = len(ranks)
+        """N."""
+
+    def resampled(self, index: Tensor) -> Measures:
+        """The metrics of the queries at some places, which may repeat."""
+        found = rank_metrics(self._ranks[index])
+        return {name: partial(found.get, name) for name in found}
 
 
 def rank_metrics(ranks: Tensor, at: Sequence[int] = AT) -> dict[str, float | None]:

@@ -39,6 +39,11 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
+def between(interval: tuple[float, float] | None) -> str:
+    """The 95 % interval of a share, behind it; nothing without one."""
+    return "" if interval is None else f" [{share(interval[0])}, {share(interval[1])}]"
+
+
 def spread_of(spread: Spread | None, metric: str) -> str:
     """Mean and standard deviation of a metric as text."""
     if spread is None:

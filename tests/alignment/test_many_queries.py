@@ -32,7 +32,7 @@ def test_few_are_all_queries():
 def test_the_sentence_says_so():
     def said(queries):
         options = type("Options", (), {"split": "test"})()
-        return Retrieval("t", options, {}, 50_000, queries, 0, {}, 0.0, None, {}, {}).sentence()
+        return Retrieval("t", options, {}, 50_000, queries, 0, {}, {}, 0.0, None, {}, {}).sentence()
 
     assert said(10_000) == "50000 samples of the test split of t, 10,000 of them, drawn with seed 0, are queries."
     assert said(50_000) == "50000 samples of the test split of t."

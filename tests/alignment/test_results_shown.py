@@ -17,6 +17,7 @@ def retrieval(**rest):
             "queries": 8,
             "left_out": 2,
             "directions": {"image -> title": FIGURES, "title -> image": {**FIGURES, "recall@1": 0.25}},
+            "intervals": {"image -> title": {"recall@1": (0.25, 0.75)}, "title -> image": {}},
             "chance": 0.125,
             "strength": 0.1,
             "unread": {},
@@ -38,6 +39,7 @@ def zero_shot(**rest):
             "samples": 8,
             "left_out": 0,
             "metrics": {"accuracy": 0.5, "f1_macro": None, "recall_macro": 0.25},
+            "intervals": {"accuracy": (0.375, 0.625)},
             "by_class": {"cat": 1.0, "<b>": 0.0, "猫": None},
             "majority": 0.375,
             "strength": None,
@@ -53,10 +55,11 @@ def test_a_retrieval_is_one_line_and_in_a_notebook_a_table():
     assert repr(found) == (
         "<Retrieval of clipart, recall at 1: image -> title 50.0, title -> image 25.0; by chance 12.5>"
     )
+    assert found.sheet().lines[0] == ["image -> title", "50.0 [25.0, 75.0]", "75.0", "100.0", "62.5", "1.5", "12.5"]
     assert found.sheet().lines[1] == ["title -> image", "25.0", "75.0", "100.0", "62.5", "1.5", "12.5"]
     assert found.sentence() == (
-        "8 samples of the test split of clipart; 2 lack an input; ridge map fitted on train, strength 0.1 chosen on "
-        "validation."
+        "8 samples of the test split of clipart; the interval is over queries, among these candidates; 2 lack an "
+        "input; ridge map fitted on train, strength 0.1 chosen on validation."
     )
     text = found._repr_html_()
     assert "image -&gt; title</td>" in text
@@ -68,6 +71,9 @@ def test_a_zero_shot_result_is_one_line_and_in_a_notebook_a_table_of_classes():
     found = zero_shot()
     assert repr(found) == "<ZeroShot of clipart, image among 3 classes: accuracy 50.0, most frequent class 37.5>"
     assert found.sheet().lines == [["cat", "cat, kitten", "100.0"], ["<b>", "[bold]", "0.0"], ["猫", "猫", "-"]]
+    assert found.sentence().startswith(
+        "accuracy 50.0 [37.5, 62.5], macro F1 -, macro recall 25.0 (95 % over samples); always"
+    )
     text = found._repr_html_()
     for part in ("&lt;b&gt;</td>", "[bold]</td>", "猫</td>", "macro F1 -, macro recall 25.0", "of clipart.</p>"):
         assert part in text

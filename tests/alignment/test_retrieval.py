@@ -223,6 +223,45 @@ class TestRetrieve:
             retrieve(tmp_path, task=Apart)
 
 
+class Grouped(Coloured):
+    """Eight samples of each of three people, who take one colour each."""
+
+    def split(self, name):
+        samples = super().split(name)
+        return mmkit.Samples(
+            samples.ids, samples.inputs, samples.truth, [samples.truth[i] for i in range(len(samples))]
+        )
+
+
+class TestIntervals:
+    """Over samples of which each third is right or wrong: the standard error of such a share of 24 is .096."""
+
+    def test_of_retrieval(self, tmp_path):
+        class Confused(Looking):
+            """Takes red for green, and knows the others."""
+
+            def __init__(self, transform):
+                super().__init__(transform)
+                self.weight = nn.Parameter(torch.tensor([[0.0, 0, 0], [1, 1, 0], [0, 0, 1]]), requires_grad=False)
+
+        found = retrieve(tmp_path, {"square": Confused, "title": Reading})
+        assert found.directions["square -> title"]["recall@1"] == pytest.approx(2 / 3)
+        low, high = found.intervals["square -> title"]["recall@1"]
+        assert low < 2 / 3 < high
+        assert high - low == pytest.approx(2 * 1.96 * 0.096, abs=0.06)
+        # What is alike in every draw says nothing of other samples.
+        assert retrieve(tmp_path).intervals == {"square -> title": {}, "title -> square": {}}
+
+    def test_of_zero_shot(self, tmp_path):
+        classes = {"r_e_d": "green", "green": "red"}
+        found = zero_shot(tmp_path, classes=classes)
+        low, high = found.intervals["accuracy"]
+        assert low < found.metrics["accuracy"] == pytest.approx(1 / 3)
+        assert high - low == pytest.approx(2 * 1.96 * 0.096, abs=0.06)
+        low, high = zero_shot(tmp_path, Grouped, classes=classes).intervals["accuracy"]
+        assert (low, high) == (0, 1)  # three people, of whom one is right
+
+
 class TestZeroShot:
     def test_classes_are_recognised_by_their_names(self, tmp_path):
         found = zero_shot(tmp_path, classes={"r_e_d": "red"})
