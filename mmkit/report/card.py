@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.records.record import Record
+from mmkit.report.floor import floor_of
 from mmkit.report.front_matter import front_matter
 from mmkit.report.labels import plain
 from mmkit.report.privacy import privacy_notes
@@ -109,6 +110,14 @@ def scores_title(record: Record) -> str:
     return f"Scores {over}; those of other seeds may differ more"
 
 
+def _surely_above(record: Record, floor: float) -> bool:
+    """Whether the interval of test is better than a value; without one nothing is doubted."""
+    if record.metric not in record.intervals.get("test", {}):
+        return True
+    low, high = record.intervals["test"][record.metric]
+    return low > floor if record.higher_is_better else high < floor
+
+
 def notes(record: Record) -> list[str]:
     """What a reader of the scores must know, a sentence each."""
     found = []
@@ -142,6 +151,8 @@ def notes(record: Record) -> list[str]:
             f"On validation the model never says {', '.join(shown[:NAMED])}{others}. More epochs may help (--epochs)"
             f"{equal}."
         )
+    if (floor := floor_of(record)) and not _surely_above(record, floor.value):
+        found.append(f"{floor.sentence(record.metric)}; the model is not surely better.")
     if record.still_improving:
         option = "train.tune_epochs" if record.tuned else "train.epochs"
         found.append(f"The best epoch is among the last: longer training may be better ({option}).")

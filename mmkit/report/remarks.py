@@ -1,10 +1,11 @@
-"""What is said below the tables, in an order: how to read them, which speeds can be told apart, what inputs tell."""
+"""What is said below the tables, in an order: what is learnt at all, how to read them, speeds, what inputs tell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from mmkit.records.verdicts import Terms
+from mmkit.report.floor import near_the_floor
 from mmkit.report.information import structure
 from mmkit.report.notes import notes
 from mmkit.report.sight import sights
@@ -13,5 +14,6 @@ from mmkit.report.summary import Row
 
 def remarks(found: Sequence[Row], terms: Terms | None = None) -> list[str]:
     """A paragraph each."""
-    told = structure(found, terms)
-    return [*notes(found), *(one.sentence() for one in sights(found)), *([told.sentence()] if told else [])]
+    floor, told = near_the_floor(found, terms), structure(found, terms)
+    said = [*([floor] if floor else []), *notes(found), *(one.sentence() for one in sights(found))]
+    return [*said, *([told.sentence()] if told else [])]

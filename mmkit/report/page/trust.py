@@ -9,6 +9,7 @@ from typing import NamedTuple
 from mmkit.records.record import Record
 from mmkit.records.splits import GROUP
 from mmkit.report.classes import Classes
+from mmkit.report.floor import near_the_floor
 from mmkit.report.missing import missing
 from mmkit.report.notes import notes
 from mmkit.report.page.folder import Folder
@@ -64,6 +65,8 @@ def checks(folder: Folder, found: Sequence[Measured], classes: Classes | None) -
     binned = sorted({name for record in records for name in record.binned})
     if binned:
         said.append(Check(good=False, title="Rounded", text=f"{', '.join(binned)}: counted in bins, to a thousandth."))
+    if floor := near_the_floor(folder.rows, folder.terms):
+        said.append(Check(good=False, title="Floor", text=floor))
     return said + [Check(good=False, title="Note", text=text) for text in notes(folder.rows)]
 
 
