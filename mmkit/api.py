@@ -651,9 +651,9 @@ def inspect(
     Nothing is trained. In a notebook and by `print` the result shows itself as `mmkit data inspect` does.
 
     Args:
-        data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, a folder of those, of images, sounds or videos
-            whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow, duckdb), or a
-            mapping of column to sequence, or a list of rows, each a mapping.
+        data: a path (CSV, TSV, JSON lines, Parquet, Arrow, tar shards, Excel, a folder of those, of images, sounds or
+            videos whose sub-folder is the class, or of `datasets`), hub:NAME, a frame (pandas, polars, pyarrow,
+            duckdb), or a mapping of column to sequence, or a list of rows, each a mapping.
         target: the column to predict; several of numbers are one target.
         about: `target_kind`, "classes", "labels", "scalar" or "text"; `columns`, kinds by column ({"zip": "category"});
             `group`, columns whose equal values stay in one split; `time`, the column by which train is the earliest;

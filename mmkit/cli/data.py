@@ -19,9 +19,9 @@ def inspect(
 ) -> None:
     """Show what each column of a table is and why, the target, the splits, and what to know before training.
 
-    A table is CSV, TSV, JSON lines, Parquet, Arrow or tar shards ('s-{000..099}.tar'); a folder holds several of one
-    table, or images, sounds or videos whose sub-folder is the class, or what `datasets` saved; hub:NAME is what it has
-    in its cache. Nothing is trained and nothing is changed.
+    A table is CSV, TSV, JSON lines, Parquet, Arrow, a sheet (book.xlsx, book.xlsx#SHEET) or tar shards
+    ('s-{000..099}.tar'); a folder holds several of one table, or images, sounds or videos whose sub-folder is the
+    class, or what `datasets` saved; hub:NAME is what it has in its cache. Nothing is trained and nothing is changed.
     """
     found = OwnData.describe(own.options())
     if as_json:

@@ -1,4 +1,4 @@
-"""One file of a table, read into Arrow: CSV, TSV, JSON lines, Parquet, Arrow.
+"""One file of a table, read into Arrow: CSV, TSV, JSON lines, Parquet, Arrow, a spreadsheet.
 
 Types are not left to a reader: of CSV every cell is a string, and an empty one is missing. What a column is, is found
 afterwards, when all of it is known.
@@ -27,12 +27,13 @@ import pyarrow.json
 import pyarrow.parquet
 
 from mmkit.errors import DataError
+from mmkit.sources.sheets import SHEETS, read_sheet
 from mmkit.system.files import utf8
 
 DELIMITED = {".csv": "", ".tsv": "\t", ".tab": "\t"}
 LINES = (".jsonl", ".ndjson", ".json")
 ARROW = (".arrow", ".feather", ".ipc")
-EXTENSIONS = (*DELIMITED, *LINES, ".parquet", ".pq", *ARROW)
+EXTENSIONS = (*DELIMITED, *LINES, ".parquet", ".pq", *ARROW, *SHEETS)
 """Of files that are tables; those of text may be compressed, as `.csv.gz`."""
 PACKED = (".gz", ".bz2", ".zst")
 
@@ -40,7 +41,6 @@ CELL = 64 * 2**20
 """The most bytes of a cell; a row of CSV or a line of JSON that is longer is refused, too."""
 DEPTH = 64
 """Lists and objects within each other that a value may have."""
-_SHEETS = (".xlsx", ".xls", ".xlsm", ".xlsb", ".ods", ".numbers")
 _CONTROLS = 0xA0  # bytes from 0x80 to here are letters of windows-1252, and none of latin1
 _BLOCKS = (4 * 2**20, 2 * CELL)
 """Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
@@ -86,6 +86,8 @@ def parts_of(path: Path, over: int = 0) -> Iterator[pa.Table]:
             yield checked(flat(_json(path), path)).slice(over)
         elif kind in ARROW:
             yield flat(arrow_file(path), path).slice(over)
+        elif kind in SHEETS:
+            yield checked(read_sheet(path)).slice(over)
         else:
             yield from (checked(flat(part, path)) for part in _parquet(path, over))
 
@@ -117,7 +119,7 @@ def told(path: Path) -> Iterator[None]:
 
 def no_table(path: Path, expected: str) -> str:
     """What is said of a file of another kind."""
-    if path.suffix.lower() in _SHEETS:
+    if path.suffix.lower() == ".numbers":
         return f"{path} is a spreadsheet, which is not read; save its sheet as CSV"
     return f"{path} is no table that can be read; expected {expected}"
 

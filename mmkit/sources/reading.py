@@ -20,6 +20,7 @@ from mmkit.sources.hub import find, read_hub
 from mmkit.sources.kept import kept
 from mmkit.sources.memory import PREFIX, Column, held
 from mmkit.sources.shards import files_of, is_pattern
+from mmkit.sources.sheets import read_sheet, sheet_in
 from mmkit.sources.tars import KEY, is_tar, read_tars
 from mmkit.system.files import meant
 
@@ -93,10 +94,10 @@ def read(
         else:
             _fits(path)
             table, made = read_folder(path, media, outside=outside, labelled=labelled)
-    elif not _is(path, Path.exists) and not is_pattern(data):
-        raise DataError(f"there is no file or folder {data!r:.300}{meant(path)}")
+    elif named := sheet_in(data):
+        table, folder = _of_sheet(*named), named[0].parent
     else:
-        several = [path] if _is(path, Path.exists) else files_of(data)
+        several = _files_named(data)
         folder = several[0].parent
         if all(map(is_tar, several)):
             (table, told), made = _of_tars(data, several, media), frozenset({KEY})
@@ -107,6 +108,26 @@ def read(
     unique(table.column_names, data)
     columns = dict(zip(table.column_names, table.columns, strict=True))
     return _checked(Source(data, columns, Path(files) if files is not None else folder, made, tuple(told)))
+
+
+def _files_named(data: str) -> list[Path]:
+    """The file of a name, or those of a pattern.
+
+    Raises:
+        DataError: there is none.
+    """
+    path = Path(data)
+    if _is(path, Path.exists):
+        return [path]
+    if not is_pattern(data):
+        raise DataError(f"there is no file or folder {data!r:.300}{meant(path)}")
+    return files_of(data)
+
+
+def _of_sheet(book: Path, sheet: str) -> pa.Table:
+    plain_file(book)
+    _fits(book)
+    return read_sheet(book, sheet)
 
 
 def _of_tars(data: str, tars: Sequence[Path], media: Mapping[str, Sequence[str]]) -> tuple[pa.Table, list[str]]:
@@ -147,6 +168,8 @@ def stamp(data: str) -> tuple[object, ...]:
         return ()
     if data.startswith(HUB):
         paths = [find(data).folder]
+    elif named := sheet_in(data):
+        paths = [named[0]]
     else:
         paths = [path] if _is(path, Path.exists) else files_of(data) if is_pattern(data) else []
     return tuple((str(file), status.st_size, status.st_mtime_ns) for one in paths for file, status in _stated(one))

@@ -362,11 +362,6 @@ def test_compressed_text_and_lines_of_json_are_shown_with_their_line(tmp_path):
         read(str(path), {})
 
 
-def test_a_spreadsheet_is_to_be_saved_as_csv(tmp_path):
-    with pytest.raises(DataError, match=r"homes\.xlsx is a spreadsheet, which is not read; save its sheet as CSV"):
-        read(str(file(tmp_path, "homes.xlsx", b"PK")), {})
-
-
 def test_only_a_name_that_is_close_is_suggested(tmp_path):
     for name in ("leak.csv", "one.csv", "homes.parquet"):
         file(tmp_path, name, "a\n1\n")
