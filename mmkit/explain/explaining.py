@@ -33,7 +33,7 @@ def explain(
 
     Args:
         model: trained.
-        sample: raw values by input, or of a model of a table by column; a value that is None or left out is missing.
+        sample: raw values by input, or cells by column, as `MultimodalModel.explain` takes them.
         output: the class, label or number that is explained; None takes the likeliest, or the first number.
         parts: whether inputs are looked into, too.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from mmkit.errors import UsageError, one_of
@@ -21,8 +21,9 @@ def given_rows(
 
     Args:
         model: trained on a table.
-        samples: values by column; one that is None or left out is missing. The column to predict, and that which names
-            rows, may be among them.
+        samples: values by column; one that is None or left out is missing. Those of an input of several columns may
+            stand in a mapping of its name, as requests to a service have them. The column to predict, and that which
+            names rows, may be among them.
         on_error: what to do with a value that cannot be used.
 
     Raises:
@@ -32,12 +33,14 @@ def given_rows(
     layout = layout_of(model)
     whole = Layout.of(model.layout, model.inputs, model.inputs)
     others = [*(whole.target or {}).get("columns", ()), *([whole.id] if whole.id else [])]
-    for number, sample in enumerate(samples):
+    several = {one.name for one in whole.inputs if one.columns != (one.name,)}
+    rows_given = [_in_one(sample, several) for sample in samples]
+    for number, sample in enumerate(rows_given):
         for name in sample:
             if not whole.has(name) and name not in others:
                 raise UsageError(f"sample {number} has an unknown column {name!r}; {one_of(whole.needed, name)}")
-    names = dict.fromkeys(name for sample in samples for name in sample) or layout.needed[:1]
-    columns = {name: [sample.get(name) for sample in samples] for name in names}
+    names = dict.fromkeys(name for sample in rows_given for name in sample) or layout.needed[:1]
+    columns = {name: [sample.get(name) for sample in rows_given] for name in names}
     table, broken = columns_of(columns), Broken()
     stream = Stream(PREFIX, {}, outside=True)  # nobody reads it again by its name, so it is not held
     for start in range(0, len(samples), PIECE):
@@ -46,6 +49,17 @@ def given_rows(
         broken.add(rows.values, rows.unread)
         yield start, rows
     broken.check(stream.name)
+
+
+def _in_one(sample: Mapping[str, Any], several: Collection[str]) -> dict[str, Any]:
+    """A sample with the cells of inputs of several columns beside the others."""
+    found: dict[str, Any] = {}
+    for name, value in sample.items():
+        if name in several and (value is None or isinstance(value, Mapping)):
+            found |= value or {}
+        else:
+            found[name] = value
+    return found
 
 
 def predicted(

@@ -123,8 +123,8 @@ class MultimodalModel:
         """An answer for each sample: for classes the label and the probability of each, for scalars the value.
 
         Args:
-            samples: raw values by input, or of a model of a table by column, as in training; a value that is None or
-                left out is missing.
+            samples: raw values by input; of a model of a table its cells by column, as in training, in a mapping of
+                their input or beside each other. A value that is None or left out is missing.
             batch_size: samples per batch.
             on_error: for a value that cannot be read or transformed: "fail" raises, "missing" treats it as missing,
                 "skip" gives None as the answer for its sample.
@@ -275,8 +275,8 @@ class MultimodalModel:
         """What each input gave to the answer to a sample, and which parts of it: what `mmkit explain` shows.
 
         Args:
-            sample: raw values by input, or of a model of a table by column, as in training; a value that is None or
-                left out is missing.
+            sample: raw values by input; of a model of a table its cells by column, as in training, in a mapping of
+                their input or beside each other. A value that is None or left out is missing.
             output: the class, label or number that is explained, by its name, which of the class 7 may be the number;
                 None takes the likeliest, or the first number.
             parts: whether inputs are looked into, too, which needs captum.

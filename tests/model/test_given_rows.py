@@ -48,6 +48,16 @@ def test_rows_get_the_answers_of_their_table(model):
     assert alone == pytest.approx([one["probabilities"]["pear"] for one in found[:6]], abs=1e-6)
 
 
+def test_cells_may_stand_in_their_input_as_a_service_takes_them(model):
+    row = rows(table())[1]
+    whole = {name: row[name] for name in ("price", "picked", "tags", "box")}
+    grouped = {"note": row["note"], "table": whole}
+    assert model.predict([grouped]) == model.predict([row])
+    assert model.predict([{"note": "a", "table": None}]) == model.predict([{"note": "a"}])
+    with pytest.raises(UsageError, match=r"sample 0 has an unknown column 'prise'; did you mean price\?"):
+        model.predict([{"table": {"prise": 3}}])
+
+
 def test_more_rows_than_a_piece_keep_their_order(model, monkeypatch):
     samples = [{"box": {"width": float(row)}} for row in range(11)]
     whole = model.predict(samples)
@@ -78,7 +88,7 @@ def test_one_row_is_explained(model):
     ("sample", "error", "said"),
     [
         ({"prise": 3}, UsageError, r"sample 0 has an unknown column 'prise'; did you mean price\? Possible: .*tags"),
-        ({"table": {}}, UsageError, "sample 0 has an unknown column 'table'"),
+        ({"table": [1]}, UsageError, "sample 0 has an unknown column 'table'"),
         ({"picked": "soon"}, DataError, "the table, row 0, column picked: 'soon' is not a date"),
     ],
 )
