@@ -202,13 +202,27 @@ def evidence(task: str, found: Sequence[Row], folder: Folder) -> dict[str, Any]:
         "metric": first.metric,
         "seeds": folder.seeds,
         "samples": dataclasses.asdict(first.records[0].samples),
-        "encoders": first.encoders,
+        "encoders": {name: named(encoder) for name, encoder in first.encoders.items()},
         "rows": [figures(row, bare, folder, level=id(row) in level) for row in found],
         "machine": machine(),
         "software": software(),
     }
     short: dict[str, Any] = json.loads(json.dumps(document), parse_float=lambda number: float(f"{float(number):.5g}"))
     return short
+
+
+def named(encoder: str) -> str:
+    """An encoder with the names of its weights, wherever they lie.
+
+    >>> named("timm:weights=/a/b/lite0.safetensors,size=160"), named("transformers-text:model=/a/minilm/model")
+    ('timm:weights=lite0.safetensors,size=160', 'transformers-text:model=minilm/model')
+    """
+
+    def short(found: re.Match[str]) -> str:
+        path = Path(found[1])
+        return f"={path.name if path.suffix else '/'.join(path.parts[-2:])}"
+
+    return re.sub(r"=(/[^,]+)", short, encoder)
 
 
 def main() -> None:

@@ -36,7 +36,7 @@ def _tasks(tasks: Mapping[str, Any]) -> str:
     lines = []
     for name, one in tasks.items():
         counts = [f"{one['samples'][split]:,}" for split in ("train", "validation", "test")]
-        encoders = ", ".join(sorted(set(one["encoders"].values())))
+        encoders = ", ".join(f"`{encoder}`" for encoder in sorted(set(one["encoders"].values())))
         level = sum(row["level_with_the_best"] for row in one["rows"])
         record = f"[{name}](records/evidence/{one['file']})"
         lines.append((record, f"`{one['task']}`", encoders, *counts, f"{level} of {len(one['rows'])}"))

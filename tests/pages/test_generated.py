@@ -190,7 +190,7 @@ def test_the_tables_of_evidence_say_what_its_records_say(maker, tmp_path, monkey
     monkeypatch.setattr(module, "EVIDENCE", tmp_path)
     text = module.evidence()
     assert (
-        "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | fcn | 8 | 1,000 | 20 | 1 of 7 |"
+        "| [xor](records/evidence/synthetic-xor.json) | `synthetic-xor:train=8` | `fcn` | 8 | 1,000 | 20 | 1 of 7 |"
         in text
     )
     assert "| of vectors | 72.5; 90.0 `product` |" in text
