@@ -93,7 +93,7 @@ class Retrieval:
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""
         return {
-            "schema": 2,
+            "schema": 1,
             **asdict(self),
             "options": self.options.document(),
             "machine": machine(),

@@ -107,7 +107,7 @@ class ZeroShot:
     def document(self) -> dict[str, Any]:
         """As plain JSON values, with machine and software."""
         return {
-            "schema": 2,
+            "schema": 1,
             **asdict(self),
             "options": self.options.document(),
             "machine": machine(),
