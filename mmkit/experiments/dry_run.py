@@ -8,13 +8,13 @@ that sizes are those of the trained model: a vocabulary of a few texts would giv
 from __future__ import annotations
 
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mmkit.contract import ModelOutput, Split
 from mmkit.data.bad_values import RejectedError
@@ -29,6 +29,7 @@ from mmkit.features.sharing import Shared
 from mmkit.metrics.tensors import measured_as_tensors
 from mmkit.model.assembly import Transforms, chosen_by
 from mmkit.model.combination import Combination
+from mmkit.model.network import TrainingStep
 from mmkit.model.step import build_step
 from mmkit.model.teachers import loaded
 from mmkit.registry.blame import blaming, chosen
@@ -137,6 +138,11 @@ def _step(
         for _ in turns_of(step):
             with autocast(device, settings.precision):
                 losses, output = step(batch, truth)
+            for objective in _idle(step, losses):
+                shared.note_once(
+                    f"objective {objective} teaches nothing of what answers: the encoders are frozen, and nothing that is "
+                    "trained lies before what it reads; leave it out, or tune an encoder (tune=lora)"
+                )
             if step.balance is not None and takes_own_passes(step):
                 step.balance.backward(losses, trained_by_input(step))
             else:
@@ -148,6 +154,23 @@ def _step(
             predicted = module.predict(output.output.detach().float())
             transforms.truth.inverse({name: leaf.float().cpu() for name, leaf in predicted.items()})
     return DryRun(combination, *parameters(module), chosen=chosen_by(module))
+
+
+def _idle(step: TrainingStep, losses: Mapping[str, Tensor]) -> list[str]:
+    """The objectives that change nothing of the answers, as their losses hang on frozen encoders alone."""
+    model = step.model
+    if any(weight.requires_grad for weight in model.encoders.parameters()):
+        return []
+    parts = (model.fusion, model.unimodal if model.head is None else model.head)
+    weights = [weight for part in parts for weight in part.parameters() if weight.requires_grad]
+
+    def reaches(loss: Tensor) -> bool:
+        if not (loss.requires_grad and weights):
+            return False
+        gradients = torch.autograd.grad(loss, weights, retain_graph=True, allow_unused=True)
+        return any(gradient is not None for gradient in gradients)
+
+    return [name for name in step.names if not reaches(losses[f"objective.{name}"])]
 
 
 def _remarks(fusion: nn.Module, output: ModelOutput) -> Iterable[str]:

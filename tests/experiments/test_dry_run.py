@@ -201,3 +201,32 @@ def test_remarks_of_a_fusion_are_noted_once():
     for _ in range(2):
         assert [one.error for one in dry_run(asked.all, splits, Settings("cpu"), shared)] == [None]
     assert notes == [f"fusion {asked.all[0].fusion}: it has left, right"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "fusion", "frozen", "idle"),
+    [
+        ("contrastive", "concat", True, True),
+        ("barlow", "concat", True, True),
+        ("unimodal", "concat", True, True),
+        ("unimodal", "late", True, False),
+        ("contrastive", "concat", False, False),
+        ("confidence-ranking", "late", True, False),
+    ],
+)
+def test_an_objective_that_cannot_change_an_answer_is_noted(objective, fusion, frozen, idle):
+    notes = []
+
+    class Noting(Progress):
+        def note(self, message):
+            notes.append(message)
+
+    encoders = {name: [Counted] for name in ("left", "right")} if frozen else {}
+    asked = plan(
+        installed(), task=TASK, fusions=[fusion], objectives=[objective], encoders=encoders, baselines=False,
+        training=SMALL,
+    )  # fmt: skip
+    splits = splits_of(asked.task, installed(), Settings("cpu"))
+    tried = dry_run(asked.all, splits, Settings("cpu"), Shared(progress=Noting()))
+    assert [one.error for one in tried] == [None]
+    assert [f"objective {objective} teaches nothing" in note for note in notes] == [True] * idle
