@@ -140,8 +140,8 @@ def _step(
                 losses, output = step(batch, truth)
             for objective in _idle(step, losses):
                 shared.note_once(
-                    f"objective {objective} teaches nothing of what answers: the encoders are frozen, and nothing that is "
-                    "trained lies before what it reads; leave it out, or tune an encoder (tune=lora)"
+                    f"objective {objective} teaches nothing of what answers: the encoders are frozen, and nothing that "
+                    "is trained lies before what it reads; leave it out, or tune an encoder (tune=lora)"
                 )
             if step.balance is not None and takes_own_passes(step):
                 step.balance.backward(losses, trained_by_input(step))
