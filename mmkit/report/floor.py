@@ -50,7 +50,8 @@ def floor_of(record: Record) -> Floor | None:
         return _of_labels(record, counts) if counts.ndim == 3 else _of_classes(record, counts)
     r2, rmse = record.metrics.get("r2"), record.metrics.get("rmse")
     values = {"r2": 0.0}
-    if r2 is not None and rmse is not None and r2 < 1 and len(record.names) <= 1:
+    # Of folds R2 is a mean, and RMSE is not: one does not follow from the other.
+    if r2 is not None and rmse is not None and r2 < 1 and len(record.names) <= 1 and record.fold is None:
         values["rmse"] = rmse / math.sqrt(1 - r2)
     return _floor(values, record, "answering the mean of test every time")
 
@@ -58,6 +59,8 @@ def floor_of(record: Record) -> Floor | None:
 def _of_classes(record: Record, counts: np.ndarray) -> Floor | None:
     """Of a confusion matrix [C C], one row a true class."""
     sizes = counts.sum(1)
+    if len(record.names) != len(sizes):
+        return None
     share, classes = sizes.max() / max(1, sizes.sum()), max(1, int(np.count_nonzero(sizes)))
     values = {
         "accuracy": share,

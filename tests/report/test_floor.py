@@ -6,6 +6,7 @@ import torch
 
 from mmkit.contract import Target
 from mmkit.metrics.tensors import metrics_of
+from mmkit.records.record import Fold
 from mmkit.records.verdicts import Terms
 from mmkit.report.card import notes
 from mmkit.report.floor import floor_of, near_the_floor
@@ -63,6 +64,8 @@ def test_of_other_metrics_nothing_is_said():
     assert of("log_loss", confusion=CONFUSION, names=NAMES) is None
     assert of("mae", metrics={"mae": 1.0, "r2": 0.5}, names=["x"]) is None
     assert of("f1_macro", confusion=[[[1, 1], [1, 1]]], names=["a"]) is None
+    assert of("accuracy", confusion=CONFUSION) is None
+    assert of("rmse", metrics={"rmse": 1.0, "r2": 0.5}, names=["x"], fold=Fold(1, 2)) is None
     assert of("rmse", metrics={"rmse": 1.0, "r2": 0.5}, names=["x", "y"]) is None
 
 
