@@ -10,8 +10,9 @@ of suites with a true gain that are called above.
   chance; the share that is right differs from seed to seed by a given standard deviation. A race chooses on 500
   validation samples, and 5 fresh seeds confirm. A case whose false alarms look high is drawn again, ten times as often,
   and that counts, whatever it says.
-- Predictions: of classes and of numbers, whose macro F1, AUROC, RMSE and Pearson have pseudo-scores; and of classes and
-  labels some of which have few test samples, each right with the same chance, which seeds seldom change.
+- Predictions: of classes and of numbers, whose macro F1, areas under curves, RMSE and Pearson have pseudo-scores; and
+  of classes and labels some of which have few test samples, each right with the same chance, or ranked alike, which
+  seeds seldom change.
 - Trainings: a pool of seeds of one single input of three tiny tasks, one of them with labels that are noise. A fusion
   that reads one input is that input, so every suite drawn from a pool is of equals; its test samples are drawn, too.
   FOLDER keeps the predictions of the pool, so that it can go on.
@@ -33,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import softmax
 
 from mmkit.contract import Target
 from mmkit.experiments.plan import plan
@@ -327,6 +329,18 @@ def rare_class(draw: np.random.Generator, name: str, *, few: int) -> Comparison:
     return judged("classes", name, runs(), runs(), truth)
 
 
+def rarely_ranked(draw: np.random.Generator, *, few: int) -> Comparison:
+    """Two equals by the average precision of 60 samples of two classes and a few of a third."""
+    truth = np.repeat([0, 1, 2], [30, 30, few])
+    own = draw.normal(size=(len(truth), 3))
+
+    def runs() -> list[Array]:
+        liking = own + draw.normal(size=own.shape) * 0.5 + 1.5 * np.eye(3)[truth]
+        return [softmax(liking + draw.normal(size=own.shape) * 0.1, axis=1) for _ in range(5)]
+
+    return judged("classes", "average_precision_macro", runs(), runs(), truth)
+
+
 def rare_labels(draw: np.random.Generator, name: str, *, few: int) -> Comparison:
     """Two equals by 60 samples of three labels that many have, and two that a few have."""
     truth = np.zeros((60, 5), int)
@@ -365,7 +379,7 @@ def of_predictions(suites: int) -> dict[str, Any]:
                 own + liking + draw.normal(size=(300, 4)) * 0.5 + (1.5 + draw.normal() * 0.15) * np.eye(4)[label]
                 for _ in range(5)
             ]
-            return [np.exp(one) / np.exp(one).sum(1, keepdims=True) for one in logits]
+            return [softmax(one, axis=1) for one in logits]
 
         return judged("classes", name, runs(), runs(), label)
 
@@ -384,12 +398,17 @@ def of_predictions(suites: int) -> dict[str, Any]:
     found: dict[str, Any] = {}
     cases = [*((classes, name) for name in ("accuracy", "f1_macro", "auroc_macro", "log_loss"))]
     cases += [*((numbers, name) for name in ("rmse", "pearson", "spearman", "r2"))]
+    cases.append((classes, "average_precision_macro"))
     for number, (make, name) in enumerate(cases, start=400):
         found[name] = findings(suites, number, partial(make, name=name))
         tell(name, found[name])
     for number, (few, (make, name)) in enumerate(((few, case) for few in FEW for case in RARE), start=450):
         what = f"{name}, {'a class' if make is rare_class else 'two labels'} of {few}"
         found[what] = drawn_again(suites, number, partial(make, name=name, few=few))
+        tell(what, found[what])
+    for number, few in enumerate(FEW, start=470):
+        what = f"average_precision_macro, a class of {few}"
+        found[what] = drawn_again(suites, number, partial(rarely_ranked, few=few))
         tell(what, found[what])
     return found
 

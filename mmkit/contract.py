@@ -39,7 +39,7 @@ read, the answer that `inverse` gives of each sample, and the metrics by name.
               predicted  probabilities [B C], each row sums to 1
               answer     {"label": the likeliest, "probabilities": {class: probability}}
               metrics    accuracy, balanced_accuracy, f1_macro, f1_micro, precision_macro, recall_macro, auroc_macro,
-                         log_loss
+                         average_precision_macro, log_loss
     labels    truth      a collection of those that apply, which may be empty; no row of 0 and 1
               batch      labels [B C] float of 0 and 1, mask [B]
               predicted  probabilities [B C], each for itself

@@ -16,6 +16,7 @@ _TITLES = {
     "f1_micro": "micro F1",
     "precision_macro": "macro precision",
     "auroc_macro": "macro AUROC",
+    "average_precision_macro": "macro average precision",
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R2",

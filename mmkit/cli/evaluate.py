@@ -149,10 +149,11 @@ def _interval(one: Metric, name: str) -> str:
 
 
 def _classes(classes: Sequence[OfClass]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("class", "rows", "precision", "recall", "F1")]
+    rows: list[tuple[str, ...]] = [("class", "rows", "precision", "recall", "F1", "average precision")]
     for one in classes:
-        shares = (f"{100 * share:.1f}" if one.rows else "-" for share in (one.precision, one.recall, one.f1))
-        rows.append((_short(one.name), f"{one.rows:,}", *shares))
+        shares = (one.precision, one.recall, one.f1) if one.rows else (None, None, None)
+        cells = ("-" if share is None else f"{100 * share:.1f}" for share in (*shares, one.average_precision))
+        rows.append((_short(one.name), f"{one.rows:,}", *cells))
     yield from _aligned(rows)
 
 

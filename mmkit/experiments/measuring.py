@@ -37,8 +37,6 @@ from mmkit.system.state import own_state
 from mmkit.titles import counted
 from mmkit.transforms.truth import numbers_of
 
-_CURVES = 200_000  # cells [N C] up to which areas under curves are computed anew R times
-
 
 class Metric(NamedTuple):
     """A metric with its interval.
@@ -63,6 +61,7 @@ class OfClass(NamedTuple):
         precision: the share of those said to have it that do.
         recall: the share of those that have it which were found.
         f1: the harmonic mean of both.
+        average_precision: the area under its precision-recall curve; None where it has all rows or none.
     """
 
     name: str
@@ -70,6 +69,7 @@ class OfClass(NamedTuple):
     precision: float
     recall: float
     f1: float
+    average_precision: float | None
 
 
 class Known(NamedTuple):
@@ -338,19 +338,20 @@ def _evaluated(
     whole: Metrics | Answers
     if measured_as_tensors(kind):
         whole = collected.metrics()
+        again = whole.resampled
         resamples = draws_of(measured * collected.target.size)
         if kind != "scalar":
             confusion = whole.confusion()
-            classes = _of_classes(kind, collected.target.names, confusion)
+            classes = _of_classes(whole, confusion)
     else:
         whole = collected.of_answers(measures_of(model.transforms.truth, kind))
+        again = whole.drawn
         resamples = FEWER
     values = whole.compute()
-    left_out = ["auroc_macro"] if measured * collected.target.size > _CURVES else []
     done = itertools.count(1)
 
     def draw(index: Tensor) -> dict[str, float | None]:
-        found = {name: measure() for name, measure in whole.drawn(index).items() if name not in left_out}
+        found = {name: measure() for name, measure in again(index).items()}
         progress.update("draws of intervals", next(done), resamples)
         return found
 
@@ -362,9 +363,9 @@ def _evaluated(
     )
 
 
-def _of_classes(kind: str, names: Sequence[str], confusion: Sequence[Any]) -> list[OfClass]:
+def _of_classes(measured: Metrics, confusion: Sequence[Any]) -> list[OfClass]:
     cells = torch.tensor(confusion, dtype=torch.float64)
-    if kind == "classes":
+    if measured.target.kind == "classes":
         tp = cells.diagonal()
         counts = (tp, cells.sum(0) - tp, cells.sum() - cells.sum(0) - cells.sum(1) + tp, cells.sum(1) - tp)
     else:
@@ -373,4 +374,5 @@ def _of_classes(kind: str, names: Sequence[str], confusion: Sequence[Any]) -> li
     support = counts[0] + counts[3]
     recall, precision, f1 = (one.tolist() for one in rates(torch.stack((*counts, support), -1)))
     rows = support.long().tolist()
-    return [OfClass(*one) for one in zip(names, rows, precision, recall, f1, strict=True)]
+    areas = measured.of_each("average_precision_macro")
+    return [OfClass(*one) for one in zip(measured.target.names, rows, precision, recall, f1, areas, strict=True)]

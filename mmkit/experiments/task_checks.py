@@ -23,6 +23,7 @@ from mmkit.transforms.truth import category_name, numbers_of
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 _NEEDS_TWO = {
     "auroc_macro": "classes",
+    "average_precision_macro": "classes",
     "r2": "different values",
     "pearson": "different values",
     "spearman": "different values",

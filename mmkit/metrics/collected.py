@@ -32,11 +32,6 @@ from mmkit.metrics.influence import of_classes, of_labels, of_numbers
 class Collected(Protocol):
     """The predictions of one kind of target."""
 
-    @property
-    def binned(self) -> bool:
-        """Whether areas under curves come from bins."""
-        ...
-
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add a batch of samples with truth: predictions [B C] and truth, both on the CPU."""
         ...
@@ -47,10 +42,6 @@ class Collected(Protocol):
 
     def resampled(self, index: Tensor) -> Measures:
         """Each metric of the samples at some places, which may repeat; those alone that can be computed of them."""
-        ...
-
-    def drawn(self, index: Tensor) -> Measures:
-        """As `resampled`, with the metrics whose computation takes as long for a draw as for all samples."""
         ...
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
@@ -79,20 +70,15 @@ class OfClasses:
 
     Args:
         size: C.
-        areas: whether to collect for areas under curves.
+        areas: collects for areas under curves; None where nobody asks for them.
     """
 
-    def __init__(self, size: int, *, areas: bool) -> None:
+    def __init__(self, size: int, areas: Areas | None) -> None:
         self.size = size
-        self._areas = Areas(size) if areas else None
+        self._areas = areas
         self._label: list[Tensor] = []
         self._predicted: list[Tensor] = []
         self._loss: list[Tensor] = []
-
-    @property
-    def binned(self) -> bool:
-        """Whether areas under curves come from bins."""
-        return self._areas is not None and self._areas.binned
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add a batch: probabilities [B C], and classes [B]."""
@@ -105,11 +91,10 @@ class OfClasses:
     def measures(self) -> Measures:
         """Each metric, computed when called."""
         label, predicted, loss = torch.cat(self._label), torch.cat(self._predicted), torch.cat(self._loss)
-        areas = {"auroc_macro": self._areas.mean} if self._areas is not None else {}
-        return self._of(label, predicted, loss) | areas
+        return self._of(label, predicted, loss) | (self._areas.measures() if self._areas is not None else {})
 
     def resampled(self, index: Tensor) -> Measures:
-        """Each metric of the samples at some places, but for areas under curves.
+        """Each metric of the samples at some places; areas under curves where there are few enough.
 
         A mean over classes is not defined where one of them is not drawn: without a rare class that nobody finds, it
         would be perfect.
@@ -117,11 +102,8 @@ class OfClasses:
         label, predicted, loss = torch.cat(self._label), torch.cat(self._predicted), torch.cat(self._loss)
         found = self._of(label[index], predicted[index], loss[index])
         some, all_ = (of.bincount(minlength=self.size) > 0 for of in (label[index], label))
+        found |= self._areas.resampled(index) if self._areas is not None else {}
         return found if some.equal(all_) else {**found, **dict.fromkeys(OVER_CLASSES, _undefined)}
-
-    def drawn(self, index: Tensor) -> Measures:
-        """Each metric of the samples at some places, and areas under curves where they were kept."""
-        return self.resampled(index) | _areas_drawn(self._areas, index)
 
     def _of(self, label: Tensor, predicted: Tensor, loss: Tensor) -> Measures:
         support = label.bincount(minlength=self.size)
@@ -146,7 +128,7 @@ class OfClasses:
 
     def influences(self) -> dict[str, Callable[[], Tensor | None]]:
         """On metrics of counts, and on areas."""
-        areas = {"auroc_macro": self._areas.influence} if self._areas is not None else {}
+        areas = self._areas.influences() if self._areas is not None else {}
         return {**of_classes(torch.cat(self._label), torch.cat(self._predicted), self.size), **areas}
 
     def confusion(self) -> list[Any]:
@@ -162,22 +144,17 @@ class OfLabels:
 
     Args:
         size: C.
-        areas: whether to collect for areas under curves.
+        areas: collects for areas under curves; None where nobody asks for them.
     """
 
-    def __init__(self, size: int, *, areas: bool) -> None:
+    def __init__(self, size: int, areas: Areas | None) -> None:
         self.size = size
-        self._areas = Areas(size) if areas else None
+        self._areas = areas
         self._counts = torch.zeros(4, size, dtype=torch.long)  # true and false positives, true and false negatives
         self._right: list[Tensor] = []
         self._loss: list[Tensor] = []
         self._kept = 0  # answers
         self._each: list[Tensor] | None = []  # [B C] bytes: 1 where the answer is yes, and 2 more where the truth is
-
-    @property
-    def binned(self) -> bool:
-        """Whether areas under curves come from bins."""
-        return self._areas is not None and self._areas.binned
 
     def update(self, prediction: Tensor, truth: Tensor) -> None:
         """Add a batch: probabilities [B C], and labels [B C] of 0 and 1."""
@@ -201,28 +178,25 @@ class OfLabels:
             "log_loss": lambda: float(each["log_loss"]().mean()),
             "subset_accuracy": lambda: float(each["subset_accuracy"]().double().mean()),
         }
-        return found | ({"auroc_macro": areas.mean} if areas is not None else {})
+        return found | (areas.measures() if areas is not None else {})
 
-    def drawn(self, index: Tensor) -> Measures:
+    def resampled(self, index: Tensor) -> Measures:
         """Each metric of the samples at some places; means over samples alone where answers were not kept.
 
         A mean over labels is not defined where a draw lacks a value of a label that occurs among all samples.
         """
-        found = self.resampled(index) | _areas_drawn(self._areas, index)
+        each = {name: values().double()[index] for name, values in self.per_sample().items()}
+        found: Measures = {name: partial(_mean, values) for name, values in each.items()}
+        found |= self._areas.resampled(index) if self._areas is not None else {}
         if self._each is None:
             return found
-        each = torch.cat(self._each)[index]
-        counts = torch.stack([(each == cell).sum(0) for cell in (3, 1, 0, 2)])
+        answers = torch.cat(self._each)[index]
+        counts = torch.stack([(answers == cell).sum(0) for cell in (3, 1, 0, 2)])
         found |= _of_labels(counts)
         of_draw, of_all = ((of[[0, 1]] + of[[3, 2]] > 0) for of in (counts, self._counts))  # [2 C]: yes and no occur
         if not of_draw.equal(of_all):
             found |= dict.fromkeys(OVER_CLASSES, _undefined)
         return found
-
-    def resampled(self, index: Tensor) -> Measures:
-        """The metrics that are means over samples, of those at some places."""
-        each = {name: values().double()[index] for name, values in self.per_sample().items()}
-        return {name: partial(_mean, values) for name, values in each.items()}
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The share of labels that are right, whether all are, and the log loss of each sample."""
@@ -242,7 +216,7 @@ class OfLabels:
 
     def influences(self) -> dict[str, Callable[[], Tensor | None]]:
         """On metrics of counts, and on areas; there are none on counts of more than 50 million answers."""
-        areas = {"auroc_macro": self._areas.influence} if self._areas is not None else {}
+        areas = self._areas.influences() if self._areas is not None else {}
         if self._each is None:
             return {**areas}
         each = torch.cat(self._each)
@@ -256,8 +230,6 @@ class OfLabels:
 
 class OfNumbers:
     """Of numbers: all of them, in float64, since ranks and correlations need all."""
-
-    binned = False
 
     def __init__(self) -> None:
         self._values: list[Tensor] = []
@@ -275,8 +247,6 @@ class OfNumbers:
     def resampled(self, index: Tensor) -> Measures:
         """Each metric of the samples at some places."""
         return measures_of_numbers(torch.cat(self._values)[index], torch.cat(self._truth)[index])
-
-    drawn = resampled
 
     def per_sample(self) -> dict[str, Callable[[], Tensor]]:
         """The mean absolute error of each sample."""
@@ -298,10 +268,6 @@ def _of_labels(counts: Tensor) -> Measures:
         **of_counts(torch.stack((tp, fp, tn, fn, tp + fn), -1)),
         "balanced_accuracy": lambda: balanced(tp, fp, tn, fn),
     }
-
-
-def _areas_drawn(areas: Areas | None, index: Tensor) -> Measures:
-    return {} if areas is None or areas.binned else {"auroc_macro": partial(areas.drawn, index)}
 
 
 def _mean(values: Tensor) -> float:

@@ -2,8 +2,8 @@
 
 Of a metric that is a mean over samples they are the scores. Of any other, a sample's pseudo-score is the metric plus
 the sample's influence on it, by the delta method: the standard error of the metric over samples is that of the mean of
-the pseudo-scores. Where a class has few samples its size less one divides, as in the delete-one jackknife. Of areas the
-influences are the structural components of DeLong et al., Biometrics 44(3), 1988; ties count half.
+the pseudo-scores. Where a class has few samples its size less one divides, as in the delete-one jackknife. Those on
+areas under curves are in `curves.py`.
 
 Axes: N samples, C classes, labels or numbers.
 """
@@ -87,41 +87,6 @@ def of_labels(answer: Tensor, truth: Tensor) -> dict[str, Influence]:
         "precision_macro": precision,
         "balanced_accuracy": balanced,
     }
-
-
-def of_area(probabilities: Tensor, truth: Tensor) -> Tensor:
-    """[N]: the influence on the mean area under the ROC curve, of the columns whose truth has both values.
-
-    Args:
-        probabilities: [N C].
-        truth: bool [N C], or [N] of the one column that is true.
-    """
-    total, columns = torch.zeros(len(probabilities), dtype=torch.float64), 0
-    for column in range(probabilities.shape[1]):
-        yes = truth == column if truth.ndim == 1 else truth[:, column]
-        if bool(yes.any()) and not bool(yes.all()):
-            total += _area(probabilities[:, column], yes)
-            columns += 1
-    return total / columns
-
-
-def _area(probability: Tensor, yes: Tensor) -> Tensor:
-    """DeLong's components of one area, [N]."""
-    true, false = probability[yes].contiguous(), probability[~yes].contiguous()
-    won = _share_below(true, false)
-    lost = 1 - _share_below(false, true)
-    area = won.mean()
-    psi = torch.empty(len(probability), dtype=torch.float64)
-    psi[yes] = (won - area) * len(probability) / max(len(true) - 1, 1)
-    psi[~yes] = (lost - area) * len(probability) / max(len(false) - 1, 1)
-    return psi
-
-
-def _share_below(values: Tensor, others: Tensor) -> Tensor:
-    """Of each value the share of the others that are less, an equal one counting half."""
-    ordered = others.sort().values
-    below, not_above = (torch.searchsorted(ordered, values, right=right) for right in (False, True))
-    return (below + not_above).double() / (2 * len(others))
 
 
 def of_numbers(prediction: Tensor, truth: Tensor) -> dict[str, Influence]:

@@ -17,6 +17,7 @@ from mmkit.contract import Batch, Target
 from mmkit.errors import MmkitError, UsageError, one_of
 from mmkit.metrics.calibration import Bin, Bins
 from mmkit.metrics.collected import Collected, OfClasses, OfLabels, OfNumbers
+from mmkit.metrics.curves import AREAS, Areas
 from mmkit.metrics.formulas import Measures
 
 _LOWER_IS_BETTER = ("log_loss", "mae", "rmse")
@@ -28,11 +29,11 @@ class Metrics:
     Macro averages are over the classes or labels that occur in the given truth. So `balanced_accuracy` and
     `recall_macro` of classes are equal. A precision or F1 of 0 / 0 is 0.
 
-    Classes: `f1_micro` equals `accuracy`, and `auroc_macro` is one-vs-rest. Labels: each label is a binary decision
-    with threshold 0.5; `accuracy` is the share of right decisions, `balanced_accuracy` the mean over labels of the mean
-    of sensitivity and specificity, `subset_accuracy` the share of samples whose labels are all right. `log_loss` of
-    both is the mean negative log-likelihood of the truth in nats, at most 36 per sample. Scalars: each metric is the
-    mean over the C numbers.
+    Classes: `f1_micro` equals `accuracy`; `auroc_macro` and `average_precision_macro` are one-vs-rest. Labels: each
+    label is a binary decision with threshold 0.5; `accuracy` is the share of right decisions, `balanced_accuracy` the
+    mean over labels of the mean of sensitivity and specificity, `subset_accuracy` the share of samples whose labels are
+    all right. `log_loss` of both is the mean negative log-likelihood of the truth in nats, at most 36 per sample.
+    Scalars: each metric is the mean over the C numbers.
 
     >>> import torch
     >>> metrics = metrics_of(Target("classes", 2, ("cat", "dog")))
@@ -51,11 +52,11 @@ class Metrics:
             if name not in possible:
                 raise UsageError(f"there is no metric {name} of {target.kind}; {one_of(possible, name)}")
         self._names = tuple(possible if names is None else names)
-        areas = "auroc_macro" in self._names
+        self._areas = None if AREAS.keys().isdisjoint(self._names) else Areas(target.size)
         self._collected: Collected = (
             OfNumbers()
             if target.kind == "scalar"
-            else (OfClasses if target.kind == "classes" else OfLabels)(target.size, areas=areas)
+            else (OfClasses if target.kind == "classes" else OfLabels)(target.size, self._areas)
         )
         self._bins = Bins() if names is None and target.kind != "scalar" else None
         self._bad = 0
@@ -81,7 +82,8 @@ class Metrics:
     @property
     def binned(self) -> list[str]:
         """The metrics that come from bins, because there are too many predictions to keep."""
-        return ["auroc_macro"] if self._collected.binned else []
+        binned = self._areas is not None and self._areas.binned
+        return [name for name in self._names if name in AREAS] if binned else []
 
     def compute(self, names: Collection[str] | None = None) -> dict[str, float | None]:
         """Compute all metrics that are collected, or those with the given names.
@@ -113,16 +115,6 @@ class Metrics:
         found = self._collected.resampled(index)
         return {name: found[name] for name in self._names if name in found}
 
-    def drawn(self, index: Tensor) -> Measures:
-        """As `resampled`, with the metrics whose computation takes as long for a draw as for all samples.
-
-        Raises:
-            MmkitError: a prediction is not finite.
-        """
-        self._check()
-        found = self._collected.drawn(index)
-        return {name: found[name] for name in self._names if name in found}
-
     def per_sample(self, name: str) -> list[float] | None:
         """One value a sample with truth: their mean is the metric, and their spread that of the metric over samples.
 
@@ -139,6 +131,14 @@ class Metrics:
         if value is None or influence is None or (psi := influence()) is None:
             return None
         return (psi + value).tolist()
+
+    def of_each(self, name: str) -> list[float | None]:
+        """An area under a curve of each class or label [C], as `average_precision_macro` is the mean of.
+
+        None of one that all samples have, or none; empty of scalars, and where no area is collected.
+        """
+        self._check()
+        return [] if self._areas is None else self._areas.of_columns(name)
 
     def higher_is_better(self, name: str) -> bool:
         """Whether a greater value of a metric is better."""
@@ -233,7 +233,7 @@ _OF_CATEGORIES = (
     "f1_micro",
     "precision_macro",
     "recall_macro",
-    "auroc_macro",
+    *AREAS,
     "log_loss",
 )
 

@@ -21,7 +21,7 @@ from mmkit.records.record import Record, ReliabilityBin, SampleCounts
 from mmkit.records.scores import Scores
 from mmkit.system.hashing import fingerprint
 
-MEANS = ("auroc_macro", "r2", "pearson", "spearman", "bleu")
+MEANS = ("auroc_macro", "average_precision_macro", "r2", "pearson", "spearman", "bleu")
 """Metrics that are the mean over folds: of all samples together they would need all predictions."""
 COUNTED = ("balanced_accuracy", "f1_macro", "f1_micro", "precision_macro", "recall_macro")
 """Metrics of classes and labels that the sum of confusion matrices gives."""

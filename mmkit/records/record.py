@@ -302,7 +302,7 @@ class Record:
             that `train` makes, and of the metrics that have one.
         intervals_over: the factors whose groups were drawn for them; empty where samples were.
         binned: metrics on test that were counted in 10,000 bins, because there were more than 50 million predictions to
-            keep: `auroc_macro` is then exact to about a thousandth.
+            keep: areas under curves are then exact to about a thousandth.
         best_epoch: the epoch with the best `epoch_metric`, from 1; 0 is the start of tuning encoders.
         averaged_epochs: the epochs whose weights were averaged and kept: that one alone, or others with it.
         phases: of the training, the last of which `best_epoch`, `averaged_epochs` and `history` are of.

@@ -25,7 +25,14 @@ FEW = 10
 """Test samples of a class, in each fold, from which on their spread says enough."""
 FEW_OF_AREAS = 3
 """The same of areas under curves: of each sample they take the share of pairs, not yes or no, so it varies sooner."""
-MACRO = ("balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", "auroc_macro")
+MACRO = (
+    "balanced_accuracy",
+    "f1_macro",
+    "precision_macro",
+    "recall_macro",
+    "auroc_macro",
+    "average_precision_macro",
+)
 """Metrics that are means over classes or labels."""
 TWO_SIDED = ("balanced_accuracy", "auroc_macro")
 """Those that of labels hang on the samples without them as much as on those with them."""

@@ -70,6 +70,7 @@ def _of_classes(record: Record, counts: np.ndarray) -> Floor | None:
         "precision_macro": share / classes,
         "f1_macro": 2 * share / (1 + share) / classes,
         "auroc_macro": 0.5,
+        "average_precision_macro": 1 / classes,
     }
     name = plain(record.names[int(sizes.argmax())])
     return _floor(values, record, f"answering {name} every time, the most frequent class of test,")
@@ -78,10 +79,12 @@ def _of_classes(record: Record, counts: np.ndarray) -> Floor | None:
 def _of_labels(record: Record, counts: np.ndarray) -> Floor | None:
     """Of the matrices [C 2 2] of labels, [[TN, FP], [FN, TP]]."""
     sizes = counts.sum(2)  # [C 2] without the label, and with it
+    shares = [yes / (no + yes) for no, yes in sizes.tolist() if no and yes]
     values = {
         "accuracy": float(np.mean(sizes.max(1) / np.maximum(1, sizes.sum(1)))),
         "balanced_accuracy": 0.5,
         "auroc_macro": 0.5,
+        "average_precision_macro": float(np.mean(shares)) if shares else 0.0,
     }
     return _floor(values, record, "answering yes or no to each label every time, whichever is more frequent in test,")
 

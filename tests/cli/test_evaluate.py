@@ -14,6 +14,7 @@ import mmkit
 import mmkit.cli
 from mmkit.errors import DataError, UsageError
 from mmkit.experiments.measuring import evaluate_table
+from mmkit.metrics.curves import AREAS
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
 from mmkit.registry.builtin.tasks import FRUIT
@@ -61,6 +62,8 @@ def test_its_metrics_are_those_of_scikit_learn_on_the_answers(run, model):
         assert (one["name"], one["rows"]) == (names[place], support[place])
         expected = [precision[place], recall[place], f1[place]]
         assert [one["precision"], one["recall"], one["f1"]] == pytest.approx(expected)
+        area = sk.average_precision_score([one == names[place] for one in truth], shares[:, place])
+        assert one["average_precision"] == pytest.approx(area, abs=1e-6)
     assert (document["rows"], document["measured"], document["without_truth"]) == (120, 120, 0)
 
 
@@ -267,7 +270,7 @@ def test_where_draws_lack_a_class_that_is_never_found_means_over_classes_have_no
         writer.writerows(kept)
     measures = measured(mmkit.load(model), data).metrics
     assert {name for name, one in measures.items() if one.low is None} == {
-        "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", "auroc_macro",
+        "balanced_accuracy", "f1_macro", "precision_macro", "recall_macro", *AREAS,
     }  # fmt: skip
     assert measures["accuracy"].low < measures["accuracy"].value < measures["accuracy"].high
 

@@ -56,15 +56,42 @@ def test_the_number_of_batches_does_not_matter(kind, leaf, size, case):
 def test_areas_from_bins_are_near_those_of_all_predictions(kind, leaf, size, case, monkeypatch):
     prediction, truth = case(size)
     columns = truth[:, None] == torch.arange(size) if kind == "classes" else truth > 0
-    expected = np.mean([sk.roc_auc_score(columns[:, c], prediction[:, c]) for c in range(size)])
+    scores = {"auroc_macro": sk.roc_auc_score, "average_precision_macro": sk.average_precision_score}
+    expected = {
+        name: np.mean([score(columns[:, c], prediction[:, c]) for c in range(size)]) for name, score in scores.items()
+    }
     exact = fed(Target(kind, size), prediction, truth, leaf)
     assert exact.binned == []
-    assert exact.compute()["auroc_macro"] == pytest.approx(expected, abs=1e-12)
+    assert exact.compute(scores) == pytest.approx(expected, abs=1e-12)
     for cells in (0, N * size // 2):  # from the first batch on, and from one in the middle
         monkeypatch.setattr(curves, "CELLS", cells)
         binned = fed(Target(kind, size), prediction, truth, leaf)
-        assert binned.binned == ["auroc_macro"]
-        assert binned.compute()["auroc_macro"] == pytest.approx(expected, abs=1e-3)
+        assert binned.binned == list(scores)
+        assert binned.compute(scores) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize(("kind", "leaf", "size", "case"), CASES)
+def test_areas_are_computed_again_up_to_a_number_of_predictions(kind, leaf, size, case, monkeypatch):
+    prediction, truth = case(size)
+    index = torch.randint(N, (N,), generator=torch.Generator().manual_seed(1))
+    found = fed(Target(kind, size), prediction, truth, leaf)
+    drawn = {name: area() for name, area in found.resampled(index).items() if name in curves.AREAS}
+    again = fed(Target(kind, size), prediction[index], truth[index], leaf).compute(curves.AREAS)
+    assert drawn == pytest.approx(again, abs=1e-12)
+    assert again != pytest.approx(found.compute(curves.AREAS), abs=1e-6)
+    monkeypatch.setattr(curves, "AGAIN", N * size - 1)
+    assert curves.AREAS.keys().isdisjoint(found.resampled(index))
+
+
+@pytest.mark.parametrize(("kind", "leaf", "size", "case"), CASES)
+def test_an_area_is_the_mean_of_those_of_classes_or_labels(kind, leaf, size, case):
+    prediction, truth = case(size)
+    columns = truth[:, None] == torch.arange(size) if kind == "classes" else truth > 0
+    found = fed(Target(kind, size), prediction, truth, leaf)
+    expected = [sk.average_precision_score(columns[:, c], prediction[:, c]) for c in range(size)]
+    assert found.of_each("average_precision_macro") == pytest.approx(expected, abs=1e-12)
+    assert found.compute()["average_precision_macro"] == pytest.approx(np.mean(expected), abs=1e-12)
+    assert fed(Target(kind, size), prediction, truth, leaf, names=["accuracy"]).of_each("auroc_macro") == []
 
 
 @pytest.mark.parametrize("values", [[0.0, 0.0, 1.0, 1.0], [0.5] * 4, [1e-30, 1e-12, 1 - 1e-7, 1.0]])
@@ -73,17 +100,23 @@ def test_bins_at_the_ends_and_ties(values, monkeypatch):
     yes = torch.tensor([[False], [True], [False], [True]])
     areas = curves.Areas(1)
     areas.update(torch.tensor(values)[:, None], yes)
-    assert areas.mean() == pytest.approx(sk.roc_auc_score(yes[:, 0], torch.tensor(values)))
+    found = areas.measures()
+    assert found["auroc_macro"]() == pytest.approx(sk.roc_auc_score(yes[:, 0], torch.tensor(values)))
+    expected = sk.average_precision_score(yes[:, 0], torch.tensor(values))
+    assert found["average_precision_macro"]() == pytest.approx(expected)
 
 
 def test_a_column_that_is_always_true_has_no_area_in_bins_either(monkeypatch):
     monkeypatch.setattr(curves, "CELLS", 0)
     areas = curves.Areas(2)
     areas.update(torch.tensor([[0.2, 0.3], [0.4, 0.1]]), torch.tensor([[True, False], [True, True]]))
-    assert areas.mean() == 0
+    assert {name: area() for name, area in areas.measures().items()} == {
+        "auroc_macro": 0,
+        "average_precision_macro": 0.5,
+    }
     alone = curves.Areas(1)
     alone.update(torch.tensor([[0.2]]), torch.tensor([[True]]))
-    assert alone.mean() is None
+    assert all(area() is None for area in alone.measures().values())
 
 
 def test_predictions_are_not_kept_where_counts_do():

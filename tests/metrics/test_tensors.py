@@ -54,6 +54,7 @@ def test_classes(absent):
         "precision_macro": sk.precision_score(y, guess, **macro),
         "recall_macro": sk.recall_score(y, guess, **macro),
         "auroc_macro": sk.roc_auc_score(one_hot, p[:, occur], average="macro"),
+        "average_precision_macro": sk.average_precision_score(one_hot, p[:, occur], average="macro"),
         "log_loss": sk.log_loss(y, (p.double() / p.double().sum(1, keepdim=True)).numpy(), labels=range(4)),
     }
     assert found.compute() == pytest.approx(expected, abs=1e-6)
@@ -90,6 +91,7 @@ def test_labels(size):
         "precision_macro": average(sk.precision_score),
         "recall_macro": average(sk.recall_score),
         "auroc_macro": np.mean([sk.roc_auc_score(y[:, c], p[:, c]) for c in each]),
+        "average_precision_macro": np.mean([sk.average_precision_score(y[:, c], p[:, c]) for c in each]),
         "log_loss": np.mean([sk.log_loss(y[:, c], p[:, c].astype(np.float64)) for c in each]),
         "subset_accuracy": np.mean([(a == b).all() for a, b in zip(y, guess, strict=True)]),
     }
@@ -104,7 +106,7 @@ def test_a_label_that_does_not_occur_is_left_out_of_macro_averages():
     found = evaluate(Target("labels", 3), "probabilities", probabilities, "labels", labels, batches=1).compute()
     assert found["recall_macro"] == (1 + 0.5) / 2
     assert found["precision_macro"] == 1
-    assert found["auroc_macro"] == 1  # only the first has both sides
+    assert found["auroc_macro"] == found["average_precision_macro"] == 1  # only the first has both sides
     assert found["balanced_accuracy"] == 1
     assert found["accuracy"] == 4 / 6
     assert found["subset_accuracy"] == 0
@@ -142,7 +144,7 @@ def test_an_undefined_metric_is_none():
     single = evaluate(
         Target("classes", 2), "probabilities", torch.tensor([[0.2, 0.8]] * 3), "label", torch.tensor([1, 1, 1])
     ).compute()
-    assert single["auroc_macro"] is None
+    assert single["auroc_macro"] is single["average_precision_macro"] is None
     assert single["accuracy"] == single["f1_macro"] == 1
     for figures in (found, flat, single):
         json.dumps(figures, allow_nan=False)
@@ -257,7 +259,7 @@ def test_a_correlation_imports_no_toolkit():
 
 def test_answers_of_labels_are_counted_and_not_added_up_at_each_batch(monkeypatch):
     monkeypatch.setattr(collected, "CELLS", 20)
-    metrics = collected.OfLabels(2, areas=False)
+    metrics = collected.OfLabels(2, areas=None)
     added = []
     monkeypatch.setattr(torch.Tensor, "numel", lambda one, plain=torch.Tensor.numel: added.append(1) or plain(one))
     for _ in range(5):

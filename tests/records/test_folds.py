@@ -155,7 +155,7 @@ def test_counts_of_labels_are_those_of_all_rows():
     whole, expected = join(parts), collected(np.arange(60)).compute()
     for name in set(expected) - set(MEANS):
         assert whole.metrics[name] == pytest.approx(expected[name]), name
-    assert means_of(whole) == ["auroc_macro"]
+    assert means_of(whole) == ["auroc_macro", "average_precision_macro"]
 
 
 def test_a_seed_without_all_folds_has_no_record(drawn):

@@ -31,6 +31,8 @@ def of_labels(counts):
         ((30, 5, 9, 0), "recall_macro", (2 / 25 + 2 / 81) / 9, "class b has 5 test samples"),  # d does not occur
         ((30, 2), "auroc_macro", 2 / 4, "class b has 2 test samples"),  # both areas are one
         ((30, 3), "auroc_macro", 0.0, ""),
+        ((30, 2), "average_precision_macro", 2 / 4 / 4, "class b has 2 test samples"),  # each class has its own
+        ((30, 9), "average_precision_macro", 2 / 81 / 4, "class b has 9 test samples"),
         ((30, 10), "balanced_accuracy", 0.0, ""),
         ((30, 1), "accuracy", 0.0, ""),
     ],

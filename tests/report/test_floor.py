@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from mmkit.contract import Target
+from mmkit.metrics.curves import AREAS
 from mmkit.metrics.tensors import metrics_of
 from mmkit.records.record import Fold
 from mmkit.records.verdicts import Terms
@@ -31,7 +32,7 @@ def of(metric, **known):
 
 @pytest.mark.parametrize(
     "metric",
-    ["accuracy", "f1_micro", "balanced_accuracy", "recall_macro", "precision_macro", "f1_macro", "auroc_macro"],
+    ["accuracy", "f1_micro", "balanced_accuracy", "recall_macro", "precision_macro", "f1_macro", *AREAS],
 )
 def test_of_classes_it_is_what_the_most_frequent_one_gives(metric):
     constant = torch.tensor([0.2, 0.5, 0.3]).expand(len(LABEL), 3)
@@ -41,7 +42,7 @@ def test_of_classes_it_is_what_the_most_frequent_one_gives(metric):
     assert found.answer == "answering pear every time, the most frequent class of test,"
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", "auroc_macro"])
+@pytest.mark.parametrize("metric", ["accuracy", "balanced_accuracy", *AREAS])
 def test_of_labels_it_is_what_the_more_frequent_answers_give(metric):
     labels = torch.tensor([[1, 0]] * 7 + [[0, 0]] * 2 + [[1, 1]] * 3)
     constant = torch.tensor([0.9, 0.1]).expand(len(labels), 2)
