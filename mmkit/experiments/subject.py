@@ -168,8 +168,15 @@ class Subject:
             self.optimizer.step()
 
     def train_from_scratch(self) -> None:
-        """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
+        """Do one training step, then free gradients and optimizer state, so that each call allocates them.
+
+        It is in training mode, in which dropout keeps its masks, and without which recurrent layers have no gradient on
+        CUDA; the model is left in the mode that it had.
+        """
+        training = self.module.training
+        self.step.train()
         self.train()
+        self.module.train(training)
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
 
