@@ -96,6 +96,7 @@ class Subject:
         self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
         self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
         self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
+        self.augmented = frozen.augmented
         # A training step starts from the features of frozen encoders; a prediction starts from the batch.
         generator = torch.Generator().manual_seed(0)
         training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
