@@ -6,7 +6,7 @@ Frozen encoders -> vectors -> (a ridge map, if the encoders share no space) -> r
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from mmkit.alignment.embedder import embedder_of, encoders_of
@@ -22,7 +22,7 @@ from mmkit.metrics.intervals import intervals
 from mmkit.metrics.ranking import AT, Ranked, chance, rank_metrics
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheet import Sheet, between, share
+from mmkit.report.sheet import Sheet, between, independent, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 
@@ -44,6 +44,7 @@ class Retrieval:
         strength: of the ridge map, chosen on validation; None without a map.
         unread: values that could not be read, by split.
         plugins: distributions of the components, with versions.
+        intervals_over: the factors whose groups were drawn for them; empty where queries were.
     """
 
     task: str
@@ -58,6 +59,7 @@ class Retrieval:
     strength: float | None
     unread: Mapping[Split, Sequence[str]]
     plugins: dict[str, str]
+    intervals_over: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         recalls = ", ".join(f"{way} {share(metrics['recall@1'])}" for way, metrics in self.directions.items())
@@ -81,7 +83,8 @@ class Retrieval:
         """The samples that were used, what the intervals are over, and the ridge map if there is one."""
         sentence = f"{self.samples} samples of the {self.options.split} split of {self.task}"
         if any(self.intervals.values()):
-            sentence += "; the interval is over queries, among these candidates"
+            drawn = independent(self.intervals_over, "queries")
+            sentence += f"; the interval is over {drawn}, among these candidates"
         if self.queries < self.samples:
             sentence += f", {self.queries:,} of them, drawn with seed 0, are queries"
         if self.left_out:
@@ -152,4 +155,5 @@ def measure_retrieval(
         strength=ridge_map.strength if ridge_map else None,
         unread=splits.unread,
         plugins={**chosen_task.plugins, **{n: v for choice in choices.values() for n, v in choice.plugins.items()}},
+        intervals_over=list(samples.factors),
     )

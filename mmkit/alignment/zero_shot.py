@@ -7,7 +7,7 @@ https://arxiv.org/abs/2103.00020, section 3.1: several prompts per class, their 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from mmkit.metrics.tensors import metrics_of
 from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import Catalog
 from mmkit.report.html import paragraph, table
-from mmkit.report.sheet import Sheet, between, share
+from mmkit.report.sheet import Sheet, between, independent, share
 from mmkit.system.machine import machine, software
 from mmkit.system.state import own_state
 from mmkit.transforms.truth import Categories, category_name
@@ -58,6 +58,7 @@ class ZeroShot:
         strength: of the ridge map, chosen on validation; None without a map.
         unread: values that could not be read, by split.
         plugins: distributions of the components, with versions.
+        intervals_over: the factors whose groups were drawn for them; empty where samples were.
     """
 
     task: str
@@ -75,6 +76,7 @@ class ZeroShot:
     strength: float | None
     unread: Mapping[Split, Sequence[str]]
     plugins: dict[str, str]
+    intervals_over: list[str] = field(default_factory=list)
 
     def __repr__(self) -> str:
         reached = f"accuracy {share(self.metrics['accuracy'])}, most frequent class {share(self.majority)}"
@@ -95,7 +97,7 @@ class ZeroShot:
             f"{title} {share(self.metrics[name])}{between(self.intervals.get(name))}" for name, title in metrics.items()
         )
         if self.intervals:
-            sentence += " (95 % over samples)"
+            sentence += f" (95 % over {independent(self.intervals_over)})"
         sentence += f"; always predicting the most frequent class: {share(self.majority)}"
         sentence += f". {self.samples} samples of the {self.options.split} split of {self.task}"
         if self.left_out:
@@ -214,6 +216,7 @@ def classify_zero_shot(
         strength=ridge_map.strength if ridge_map else None,
         unread=splits.unread,
         plugins={**chosen_task.plugins, **choice.plugins, **text_choice.plugins},
+        intervals_over=list(samples.factors),
     )
 
 

@@ -33,7 +33,7 @@ from mmkit.report.labels import plain
 from mmkit.report.values import is_share, written
 from mmkit.sources.streaming import stream_of
 from mmkit.sources.target_names import columns_in
-from mmkit.sources.wrapping import wrapped
+from mmkit.sources.wrapping import cut, wrapped
 from mmkit.system.bars import Bars
 from mmkit.titles import counted, title_of
 
@@ -160,7 +160,8 @@ def _classes(classes: Sequence[OfClass]) -> Iterator[str]:
 def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Iterator[str]:
     """The matrix, with numbers of classes above where their names take too much room."""
     above = [_short(name) for name in names]
-    room = max(map(len, above)) + sum(max(len(name), 5) + 2 for name in above)
+    widths = list(map(cell_len, above))
+    room = max(widths) + sum(max(width, 5) + 2 for width in widths)
     if len(names) > MANY:
         yield f"confusion of {len(names)} classes: --json has it"
         return
@@ -172,8 +173,7 @@ def _confusion(names: Sequence[str], counts: Sequence[Sequence[int]]) -> Iterato
 
 
 def _short(name: str) -> str:
-    shown = plain(name)
-    return shown if len(shown) <= NARROW else f"{shown[: NARROW - 1]}…"
+    return cut(plain(name), NARROW)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

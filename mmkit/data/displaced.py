@@ -82,7 +82,8 @@ def displaced(data: Dataset, name: str, share: float, generator: Generator) -> D
     order = torch.randperm(data.size, generator=generator)
     chosen = order[: round(share * data.size)]
     source = torch.arange(data.size)
-    source[chosen] = chosen.roll(1)  # one circle, so that nobody keeps its own
+    # One circle, so that nobody keeps its own; one sample alone is none, and has that of the last.
+    source[chosen] = chosen.roll(1) if len(chosen) != 1 else order[-1:]
     return replace(data, inputs={**data.inputs, name: Displaced(data.inputs[name], source)})
 
 

@@ -52,6 +52,8 @@ LATENCY = 0.1
 """The share of `MAX_SECONDS` that the latency of one module takes at most."""
 
 
+STEP = ("batch_size", "micro_batch", "clip", "copies", "mixup", "missing", "modality_dropout", "modality_draw")
+"""The options of training that change what a step is made of."""
 _QUARTILE = 0.67449
 """The third quartile of the standard normal distribution."""
 

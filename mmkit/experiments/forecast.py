@@ -2,9 +2,9 @@
 
 A run takes its steps and its evaluations, as many as its options ask for at most: one that stops early takes less, and
 twice the epochs, where a search finds them better, takes more. What is done once for all runs (values that are
-transformed, features of frozen encoders) is counted once; features that the cache holds take nothing. Yardsticks are
-not counted. In the full protocol measuring what answers hang on counts, and what predictions cost in detail, but for
-compiling, of which nobody knows before how long it takes.
+transformed, features of frozen encoders, augmented copies among them) is counted once, also where the cache holds it:
+to know that, all values would have to be read. Yardsticks are not counted. In the full protocol measuring what answers
+hang on counts, and what predictions cost in detail, but for compiling, of which nobody knows before how long it takes.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from mmkit.experiments.controls import ORDERS, SHARES
 from mmkit.experiments.identity import SPLITS
-from mmkit.experiments.pace import Batches, Pace, paces
+from mmkit.experiments.pace import Batches, Pace, once_for_all, paces
 from mmkit.experiments.parts import Part
 from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
@@ -290,8 +290,8 @@ class Forecast:
     def _once(self, part: int) -> float:
         """The seconds of what is done once for all runs of a part."""
         keys = [key for (at, key), one in self._left.items() if at == part and (one.searches or one.runs)]
-        once = {name: each for key in keys for name, each in self.paces[key].once.items()}
-        return self.sizes[part].total * sum(once.values())
+        sizes = self.sizes[part]
+        return once_for_all((self.paces[key] for key in keys), sizes.train, sizes.total)
 
     def _each(self, part: int, key: str, left: _Left, purpose: Purpose) -> float:
         """The seconds of one run: as those of its combination took, else as expected, corrected by what all took."""

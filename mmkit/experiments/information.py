@@ -70,12 +70,13 @@ def bits_of(
 
 
 def _frequencies(target: Target, train: Batch) -> torch.Tensor:
-    """[C]: how often each class or label is true in training."""
+    """[C]: how often each class or label is true in training; no label is certain or impossible."""
     known = train["mask"]
     if target.kind == "classes":
         counts = train["label"][known].bincount(minlength=target.size)
         return (counts / counts.sum()).float()
-    return train["labels"][known].float().mean(0)
+    least = 1 / (int(known.sum()) + 2)  # by the rule of succession, where a label was always there, or never
+    return train["labels"][known].float().mean(0).clamp(least, 1 - least)
 
 
 def _of_number(on_test: Metrics) -> list[float] | None:

@@ -13,6 +13,7 @@ from mmkit.experiments.forecast import Forecast, seconds_of_run
 from mmkit.experiments.halving import Ladder, Price, cost, shortened
 from mmkit.experiments.means import Means
 from mmkit.experiments.option_search import FINALS, OptionSearch, budget_of
+from mmkit.experiments.pace import once_for_all
 from mmkit.experiments.plan import Plan
 from mmkit.experiments.search import Searched
 from mmkit.system.times import in_words
@@ -44,8 +45,8 @@ def means_of(plan: Plan, asked: str, forecast: Forecast, *, setup: float) -> Mea
         prices[key] = Price(one - epoch, epoch)
     middling = Price(*(statistics.median(part) for part in zip(*prices.values(), strict=True)))
     every = {one.key: prices.get(one.key, middling) for one in plan.all}
-    once = {name: each for pace in forecast.paces.values() for name, each in pace.once.items()}
-    return Means(asked, setup, slow * sizes.total * sum(once.values()), sizes.epoch, every)
+    once = once_for_all(forecast.paces.values(), sizes.train, sizes.total)
+    return Means(asked, setup, slow * once, sizes.epoch, every)
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
@@ -81,6 +81,7 @@ class Pace:
         predict: predictions of validation or test, likewise.
         probe: training steps while encoders are probed that are tuned later; None where none are.
         once: a sample that is transformed, and encoded by a frozen encoder, once for all runs; by input and encoder.
+        copies: a sample of training takes on top, where it is encoded in several augmented copies; likewise.
     """
 
     start: float
@@ -90,6 +91,7 @@ class Pace:
     predict: Batches
     probe: Batches | None
     once: Mapping[tuple[str, str], float]
+    copies: Mapping[tuple[str, str], float] = field(default_factory=dict)
 
     @property
     def rounds(self) -> float:
@@ -205,7 +207,23 @@ def _pace(
     share = subject.transforming / len(combination.encoders)
     keys = [(name, str(choice)) for name, choice in combination.encoders.items()]
     once = {key: share + encode.get(key, 0.0) for key in keys}
-    return Pace(subject.building, one + kept, every, train, predict, probe, once)
+    further = max(0, training.copies - 1)  # the first stands for the features without augmentation
+    copies = {key: further * once[key] for key in keys if key[0] in subject.augmented and further}
+    return Pace(subject.building, one + kept, every, train, predict, probe, once, copies)
+
+
+def once_for_all(paces: Iterable[Pace], train: int, total: int) -> float:
+    """The seconds of what is done once for all runs of combinations.
+
+    Args:
+        paces: of the combinations.
+        train: samples of the training split.
+        total: samples of all splits.
+    """
+    found = list(paces)
+    once = {key: each for pace in found for key, each in pace.once.items()}
+    copies = {key: each for pace in found for key, each in pace.copies.items()}
+    return total * sum(once.values()) + train * sum(copies.values())
 
 
 def _scoring(subject: Subject, metric: str, settings: Settings, predict: Batches) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from mmkit.experiments.beside import Beside
 from mmkit.experiments.blending import FOLDER, blended, library
 from mmkit.experiments.breakdown import breakdown_of
 from mmkit.experiments.budget import Budget
-from mmkit.experiments.costs import Costs, measure_costs
+from mmkit.experiments.costs import STEP, Costs, measure_costs
 from mmkit.experiments.forecast import Forecast
 from mmkit.experiments.identity import code_of_run, data_of, fold_of
 from mmkit.experiments.jobs import Context, Job, Place, Result
@@ -237,7 +237,7 @@ class Steps:
                 self.add(replace(self.known[id_], throughput=found.throughput, cost=found.cost))
 
     def costs(self, buildable: Mapping[str, Combination]) -> Costs:
-        """The costs of combinations: those in the folder, if they are of the same code, data, machine and settings.
+        """The costs of combinations: those in the folder, if of the same code, data, machine, settings and step.
 
         Else they are measured and written.
         """
@@ -251,7 +251,7 @@ class Steps:
             "machine": machine(),
             "software": software(),
             "combinations": combinations,
-            "batch_size": plan.training.batch_size,
+            "step": {name: getattr(plan.training, name) for name in STEP},
             "device": plan.settings.device,
             "precision": plan.settings.precision,
             "task": str(plan.task),

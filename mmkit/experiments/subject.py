@@ -29,6 +29,7 @@ from mmkit.system.settings import Settings
 from mmkit.system.state import own_state
 from mmkit.training.descent import add_gradients, after_turn, turns_of
 from mmkit.training.frozen import Frozen
+from mmkit.training.micro_batches import divisible, micro_batches, parts_of
 from mmkit.training.optimisation import Training
 from mmkit.training.phases import held
 
@@ -50,7 +51,8 @@ class Subject:
     Args:
         combination: of the model.
         splits: the training split gives the batches.
-        training: `batch_size` is that of a training step, `sampler` says how many samples an epoch draws.
+        training: `batch_size` is that of a training step, `micro_batch` says in which parts it passes, `sampler` how
+            many samples an epoch draws.
         settings: device and precision are used.
         shared: fitted transforms and frozen encoders.
         features: of the few samples; they are kept apart from those of whole splits.
@@ -94,6 +96,7 @@ class Subject:
         self.batch, self.one = transformed.batch(rows)[0], transformed.batch(rows[:1])[0]
         self.encoded, self.encoded_one = encoded.batch(rows)[0], encoded.batch(rows[:1])[0]
         self.frozen = {name: self.module.encoders[self.module.names[name]] for name in frozen.inputs}
+        self.augmented = frozen.augmented
         # A training step starts from the features of frozen encoders; a prediction starts from the batch.
         generator = torch.Generator().manual_seed(0)
         training_data = frozen.dataset(samples, augment=True).grouped(()).draw_copies(generator)
@@ -104,8 +107,13 @@ class Subject:
         self.few, self.truth_of_few = self.make_few()
         self.tuned = [self.module.encoders[self.module.names[name]] for name in frozen.tuned]
         untuned = replace(frozen, untuned=True).dataset(samples, augment=True).grouped(()) if self.tuned else None
-        self.probe_batch = untuned.draw_copies(generator).batch(index, generator)[0] if untuned else None
-        self.probe_few = untuned.draw_copies(generator).batch(index[:FEW], generator)[0] if untuned else None
+        self.probe_batch = untuned.draw_copies(generator).batch(index, generator)[0] if untuned else self.training_batch
+        self.probe_few = untuned.draw_copies(generator).batch(index[:FEW], generator)[0] if untuned else self.few
+        self.micro_batch = self.micro_batch_of_probe = training.micro_batch
+        if self.tuned:
+            fusion = combination.fusion
+            in_parts = divisible(step, fusion.spec if fusion else None)
+            self.micro_batch = training.tuning(divisible=in_parts).micro_batch
         self.clip = training.clip
         self.optimizer = torch.optim.AdamW(self.step.parameters(), lr=1e-6, fused=device.type in {"cpu", "cuda"})
 
@@ -144,32 +152,44 @@ class Subject:
     def probe(self) -> None:
         """Do one training step of the first phase, in which encoders that are tuned later stay as they came."""
         with held(self.tuned):
-            self.train(self.probe_batch)
+            self._train(self.probe_batch, self.truth, self.micro_batch_of_probe)
 
     def train_few(self) -> None:
         """Do one training step of a few samples."""
-        self.train(self.few, self.truth_of_few)
+        self._train(self.few, self.truth_of_few, self.micro_batch)
 
     def probe_some(self) -> None:
         """Do one training step of the first phase, of a few samples."""
         with held(self.tuned):
-            self.train(self.probe_few, self.truth_of_few)
+            self._train(self.probe_few, self.truth_of_few, self.micro_batch_of_probe)
 
-    def train(self, batch: Mapping[str, InputBatch] | None = None, truth: Batch | None = None) -> None:
-        """Do one training step, or those of its turns."""
-        truth = truth or self.truth
+    def train(self) -> None:
+        """Do one training step, or those of its turns; of encoders that are tuned, one in which they are."""
+        self._train(self.training_batch, self.truth, self.micro_batch)
+
+    def _train(self, batch: Mapping[str, InputBatch], truth: Batch, micro_batch: int | None) -> None:
         truth = {**truth, "index": torch.arange(len(truth["mask"]), device=self.device)}
+        parts = parts_of(len(truth["mask"]), micro_batch)
+        count = truth["mask"].sum() if parts > 1 else None
         for _ in turns_of(self.step):
             self.optimizer.zero_grad(set_to_none=True)
-            add_gradients(self.step, self.step, batch or self.training_batch, truth, self.precision)
+            for part, its_truth in micro_batches(batch, truth, parts):
+                add_gradients(self.step, self.step, part, its_truth, self.precision, count=count)
             after_turn(self.step)
             if self.clip is not None:
                 torch.nn.utils.clip_grad_norm_(self.step.parameters(), self.clip, foreach=True)
             self.optimizer.step()
 
     def train_from_scratch(self) -> None:
-        """Do one training step, then free gradients and optimizer state, so that each call allocates them."""
+        """Do one training step, then free gradients and optimizer state, so that each call allocates them.
+
+        It is in training mode, in which dropout keeps its masks, and without which recurrent layers have no gradient on
+        CUDA; the model is left in the mode that it had.
+        """
+        training = self.module.training
+        self.step.train()
         self.train()
+        self.module.train(training)
         self.optimizer.zero_grad(set_to_none=True)
         self.optimizer.state.clear()
 

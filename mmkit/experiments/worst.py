@@ -130,16 +130,26 @@ def _shown(value: Any, folder: Path) -> Shown:
 def _of_tensors(value: Any, folder: Path) -> Shown | None:
     """A video [T C H W], a sound [C T] with its rate, a picture [C H W] or a series [T C]; None of another value."""
     found = None
-    if isinstance(value, Mapping) and isinstance(frames := value.get("frames"), Tensor) and frames.ndim == 4:
+    frames = value.get("frames") if isinstance(value, Mapping) else None
+    if isinstance(frames, Tensor) and frames.ndim == 4 and len(frames) and _is_picture(frames[0]):
         places = torch.linspace(0, len(frames) - 1, min(3, len(frames))).long().tolist()
         found = Shown("picture", f"{len(frames)} frames", [_picture(frames[at], folder) for at in places])
-    elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Tensor) and value[0].ndim == 2:
+    elif isinstance(value, tuple) and len(value) == 2 and isinstance(value[0], Tensor) and _is_curve(value[0]):
         found = _curve(value[0], f"{value[0].shape[1] / value[1]:.3g} s")  # samples per second
-    elif isinstance(value, Tensor) and value.ndim == 3 and value.dtype == torch.uint8:
+    elif isinstance(value, Tensor) and _is_picture(value):
         found = Shown("picture", f"{value.shape[2]} x {value.shape[1]}", [_picture(value, folder)])
-    elif isinstance(value, Tensor) and value.ndim == 2:
+    elif isinstance(value, Tensor) and _is_curve(value):
         found = _curve(value.T, f"{len(value)} steps")
     return found
+
+
+def _is_picture(value: Tensor) -> bool:
+    """Whether it can be kept as one: bytes in grey or colour."""
+    return value.ndim == 3 and value.dtype == torch.uint8 and value.shape[0] in {1, 3} and value.numel() > 0
+
+
+def _is_curve(value: Tensor) -> bool:
+    return value.ndim == 2 and value.numel() > 0
 
 
 def _cell(value: object) -> str:

@@ -120,8 +120,10 @@ def _row(
 ) -> Explanation:
     at = row - piece.start
     alone = Piece(row, {name: column[at : at + 1] for name, column in piece.columns.items()})
-    read = rows_of(model, layout, stream, alone, on_error).read
-    return _explained(model, _values(model, read.samples, 0), f"row {row} of {stream.name}", output, row, parts=parts)
+    rows = rows_of(model, layout, stream, alone, on_error)
+    unread = {one.column: one.reason for one in rows.unread}
+    values = _values(model, rows.read.samples, 0)
+    return _explained(model, values, f"row {row} of {stream.name}", output, row, unread, parts=parts)
 
 
 def _check(model: MultimodalModel, output: str | None, *, parts: bool) -> None:
@@ -147,6 +149,7 @@ def _explained(
     title: str,
     output: str | None,
     row: int | None = None,
+    unread: Mapping[str, str] | None = None,
     *,
     parts: bool,
 ) -> Explanation:
@@ -179,4 +182,5 @@ def _explained(
         details=details_of(sample),
         precision=model.precision,
         row=row,
+        unread=unread or {},
     )

@@ -30,6 +30,7 @@ class Found:
         details: what the fusion says of itself.
         precision: in which the model was trained; explanations are computed in float32.
         row: its number in a table; None where there is none.
+        unread: why a value could not be used and counts as missing, by its column or input.
     """
 
     title: str
@@ -45,6 +46,7 @@ class Found:
     details: tuple[Detail, ...] = ()
     precision: str = "float32"
     row: int | None = None
+    unread: Mapping[str, str] = field(default_factory=dict)
 
     def by_presence(self, name: str) -> float | None:
         """What an input gives by being there at all: its contribution less all that its parts give.
@@ -82,6 +84,7 @@ class Found:
                 {"kind": one.kind, "input": one.name, "value": one.value, "tokens": one.tokens} for one in self.details
             ],
             "precision": self.precision,
+            "unread": dict(self.unread),
         }
 
 

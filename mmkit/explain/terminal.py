@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from mmkit.explain import words
 from mmkit.explain.found import Found
@@ -135,4 +134,12 @@ def _short(text: str, most: int = NAME) -> str:
 
 
 def _wrapped(text: str) -> list[str]:
-    return textwrap.wrap(plain(text), WIDTH)
+    """As lines of at most `WIDTH` cells; what `wrapped` of a terminal escapes, as joiners of letters, stays here."""
+    found: list[str] = []
+    for word in plain(text).split():
+        for piece in chop_cells(word, WIDTH):
+            if found and cell_len(found[-1]) + 1 + cell_len(piece) <= WIDTH:
+                found[-1] += f" {piece}"
+            else:
+                found.append(piece)
+    return found

@@ -124,6 +124,8 @@ def remarks(found: Found) -> Iterator[str]:
     absent = [one.name for one in found.contributions if one.value is None]
     if absent:
         yield f"Missing in this sample, so that it gives nothing: {', '.join(absent)}."
+    for name, reason in found.unread.items():
+        yield f"Could not be used, so that it counts as missing: {name}: {reason}."
     if found.unknown:
         yield f"Not looked into, since mmkit does not know what its parts are: {', '.join(found.unknown)}."
     if found.precision != "float32":

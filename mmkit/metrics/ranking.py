@@ -1,7 +1,8 @@
 """Ranking metrics of retrieval: the rank among all candidates, recall at K, mean reciprocal rank.
 
 A query may have several right answers; the one with the best rank counts. Ties are counted pessimistically: wrong
-candidates that are as similar as the best right one rank before it, so constant vectors get the worst ranks.
+candidates that are as similar as the best right one rank before it, so constant vectors get the worst ranks. What
+differs by no more than rounding is a tie: a product gives equal vectors at two places similarities that differ by it.
 
 Axes: N queries, M candidates, D width, L labels per query or candidate.
 """
@@ -22,6 +23,8 @@ AT = (1, 5, 10)
 """The values K of recall at K."""
 MAX_AT_ONCE = 2**22
 """The greatest number of similarities that are in memory at once."""
+ROUNDING = 16
+"""Units of rounding of 1 up to which two similarities are the same."""
 
 
 def ranks(
@@ -52,6 +55,7 @@ def ranks(
         if bad:
             raise MmkitError(f"{bad} of {len(vectors)} {name} vectors are not finite; check the encoder")
     dtype = torch.promote_types(queries.dtype, torch.float32)  # half precision would give false ties
+    slack = ROUNDING * torch.finfo(dtype).eps
     keys = F.normalize(candidates.to(dtype), dim=-1).T  # [D M]
     all_ranks = []
     step = max(1, at_once // max(len(candidates), 1))
@@ -63,7 +67,7 @@ def ranks(
         if not bool(right.any(1).all()):
             raise UsageError("a query has no right answer among the candidates; leave it out")
         best = similarity.masked_fill(~right, -torch.inf).amax(1, keepdim=True)
-        all_ranks.append(1 + ((similarity >= best) & ~right).sum(1))
+        all_ranks.append(1 + ((similarity >= best - slack) & ~right).sum(1))
     return torch.cat(all_ranks) if all_ranks else torch.zeros(0, dtype=torch.long)
 
 

@@ -11,6 +11,7 @@ from mmkit.report.floor import floor_of
 from mmkit.report.front_matter import front_matter
 from mmkit.report.labels import plain
 from mmkit.report.privacy import privacy_notes
+from mmkit.report.sheet import independent
 from mmkit.report.values import is_share, written
 from mmkit.titles import title_of
 
@@ -64,12 +65,6 @@ def card(
     return head + "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _drawn(record: Record) -> str:
-    """What the intervals take as independent."""
-    named = " and ".join(name for name in record.intervals_over if name != "group")
-    return f"groups{f' by {named}' if named else ''}" if record.intervals_over else "samples"
-
-
 def score_rows(record: Record) -> list[tuple[str, str, str]]:
     """Each metric with its score on validation and on test, with 95 % intervals; the task's own first."""
     names = sorted(record.metrics or record.validation, key=lambda name: name != record.metric)
@@ -106,7 +101,7 @@ def scores_title(record: Record) -> str:
     bare = [title_of(name) for name in given if name not in known]
     few = [title_of(name) for name in given if name in known]
     but = f" ({', '.join(few)} alone)" if len(few) < len(bare) else f" ({', '.join(bare)} without)" if bare else ""
-    over = f"with 95 % intervals over {_drawn(record)}{but}" if known else "without intervals"
+    over = f"with 95 % intervals over {independent(record.intervals_over)}{but}" if known else "without intervals"
     return f"Scores {over}; those of other seeds may differ more"
 
 
@@ -200,9 +195,8 @@ def _judged(record: Record) -> Iterator[str]:
     counted = record.samples
     assert counted is not None  # noqa: S101 (a completed run has counts)
     of = f"{counted.validation:,} samples of validation, {counted.test or 0:,} of test"
-    yield (
-        f"{of}. In brackets 95 % intervals by the bootstrap over {_drawn(record)}; they do not speak of other seeds."
-    )
+    drawn = independent(record.intervals_over)
+    yield f"{of}. In brackets 95 % intervals by the bootstrap over {drawn}; they do not speak of other seeds."
     yield "\n".join(f"- {note}" for note in notes(record))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from mmkit.report.labels import plain
@@ -42,6 +43,16 @@ def share(value: float | None) -> str:
 def between(interval: tuple[float, float] | None) -> str:
     """The 95 % interval of a share, behind it; nothing without one."""
     return "" if interval is None else f" [{share(interval[0])}, {share(interval[1])}]"
+
+
+def independent(factors: Sequence[str], what: str = "samples") -> str:
+    """What intervals take as independent: the groups of factors, or where there are none what is measured.
+
+    >>> independent(["speaker"]), independent(["group"]), independent([], "queries")
+    ('groups by speaker', 'groups', 'queries')
+    """
+    named = " and ".join(name for name in factors if name != "group")
+    return f"groups{f' by {named}' if named else ''}" if factors else what
 
 
 def spread_of(spread: Spread | None, metric: str) -> str:

@@ -61,6 +61,8 @@ def test_a_retrieval_is_one_line_and_in_a_notebook_a_table():
         "8 samples of the test split of clipart; the interval is over queries, among these candidates; 2 lack an "
         "input; ridge map fitted on train, strength 0.1 chosen on validation."
     )
+    grouped = retrieval(intervals_over=["speaker", "writer"]).sentence()
+    assert "; the interval is over groups by speaker and writer, among these candidates;" in grouped
     text = found._repr_html_()
     assert "image -&gt; title</td>" in text
     assert text.count("<tr>") == text.count("</tr>") == 3
@@ -74,6 +76,7 @@ def test_a_zero_shot_result_is_one_line_and_in_a_notebook_a_table_of_classes():
     assert found.sentence().startswith(
         "accuracy 50.0 [37.5, 62.5], macro F1 -, macro recall 25.0 (95 % over samples); always"
     )
+    assert "(95 % over groups); always" in zero_shot(intervals_over=["group"]).sentence()
     text = found._repr_html_()
     for part in ("&lt;b&gt;</td>", "[bold]</td>", "猫</td>", "macro F1 -, macro recall 25.0", "of clipart.</p>"):
         assert part in text

@@ -147,6 +147,17 @@ class TestRetrieve:
         assert found.chance == pytest.approx(8 / 24)
         assert found.document()["options"]["split"] == "test"
 
+    def test_groups_that_intervals_are_over_are_named(self, tmp_path):
+        class Grouped(Coloured):
+            def split(self, name):
+                samples = super().split(name)
+                groups = {"drawer": [str(place // 4) for place in range(len(samples))]}
+                return mmkit.Samples(samples.ids, samples.inputs, samples.truth, groups)
+
+        assert retrieve(tmp_path, task=Grouped).intervals_over == ["drawer"]
+        assert zero_shot(tmp_path, Grouped).document()["intervals_over"] == ["drawer"]
+        assert retrieve(tmp_path).intervals_over == zero_shot(tmp_path).intervals_over == []
+
     def test_an_encoder_that_swaps_colours_retrieves_none(self, tmp_path):
         class Wrong(Looking):
             def __init__(self, transform):

@@ -8,12 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from rich.cells import cell_len
 from sklearn import metrics as sk
 
 import mmkit
-import mmkit.cli
+import mmkit.cli.evaluate
 from mmkit.errors import DataError, UsageError
-from mmkit.experiments.measuring import evaluate_table
+from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_table
 from mmkit.metrics.curves import AREAS
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
@@ -89,6 +90,16 @@ def test_what_is_printed_fits_eighty_columns(run, model):
     assert any(line.startswith("accuracy  ") for line in lines)
     assert "confusion: a row is the truth, a column what it was taken for" in lines
     assert "rows count as independent: too narrow where several are of one person or source" in lines
+
+
+def test_names_in_any_script_fit_eighty_columns():
+    names = ["柿の実の写真", "梨の実の写真", "林檎の実の写真", "とても長い名前の果物の実の写真とその説明"]
+    classes = [OfClass(name, 4, 0.5, 0.5, 0.5, 0.5) for name in names]
+    metrics = {"accuracy": Metric(0.5, 0.25, 0.75)}
+    found = Evaluated(16, 16, 0, {}, 0, {}, metrics, 1000, classes, [[1] * 4] * 4, [], [])
+    told = list(mmkit.cli.evaluate.lines("data.csv", found))
+    assert max(map(cell_len, told)) <= 80
+    assert sum("梨の実の写真" in line for line in told) == 2  # of classes, and beside the matrix
 
 
 def test_the_column_of_the_truth_may_have_a_comma_in_its_name(run, model):

@@ -129,3 +129,8 @@ def test_a_value_that_cannot_be_used_is_named_and_may_count_as_missing(run, mode
     code, out, _ = run("explain", model, "--data", data, "--row", 5, "--on-error", "missing")
     assert code == 0
     assert "row 5 of" in out
+    assert "Could not be used, so that it counts as missing: weight: 'heavy' is not a number." in " ".join(out.split())
+    code, out, _ = run("explain", model, "--data", data, "--rows", "4,5", "--on-error", "missing", "--json")
+    assert code == 0
+    unread = [one["unread"] for one in json.loads(out)["explanations"]]
+    assert unread == [{}, {"weight": "'heavy' is not a number"}]

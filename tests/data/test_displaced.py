@@ -64,7 +64,7 @@ def test_values_of_other_samples_are_those_of_the_values_exchanged(made):
         assert torch.equal(truth["label"], own_truth["label"])
 
 
-@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.25, 2), (0.5, 4), (1.0, 8)])
+@pytest.mark.parametrize(("share", "count"), [(0.0, 0), (0.1, 1), (0.25, 2), (0.5, 4), (1.0, 8)])
 def test_a_share_of_the_samples_changes_and_a_larger_one_holds_it(made, share, count):
     data = made()
     places = torch.arange(8)

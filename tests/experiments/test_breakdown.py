@@ -13,6 +13,7 @@ from mmkit.experiments.breakdown import breakdown_of, closure, without
 from mmkit.experiments.forecast import Forecast, Sizes, seconds_of_controls
 from mmkit.experiments.pace import Batches, Pace
 from mmkit.experiments.plan import plan
+from mmkit.experiments.subject import Subject
 from mmkit.features.sharing import Shared
 from mmkit.records.file import read_records
 from mmkit.registry.catalog import installed
@@ -67,6 +68,26 @@ def test_what_an_input_saves_is_what_the_other_model_lacks():
     assert {one.input for one in found.savings} == set(combination.encoders)
     assert all(one.reason == "" for one in found.savings)
     assert all(0 < one.parameters < sum(part.parameters for part in found.parts) for one in found.savings)
+
+
+def test_the_memory_of_a_step_is_that_of_training_and_predictions_are_timed_in_evaluation(monkeypatch):
+    training, predicting = [], []
+
+    def train(self, *given):
+        training.append(self.module.training)
+        return plain_train(self, *given)
+
+    def forward(self, *given):
+        predicting.append(self.module.training)
+        return plain_forward(self, *given)
+
+    plain_train, plain_forward = Subject.train, Subject._forward
+    monkeypatch.setattr(Subject, "train", train)
+    monkeypatch.setattr(Subject, "_forward", forward)
+    measured(asked("synthetic-unique:train=48", "concat"), rounds=1, max_seconds=0.1)
+    assert len(training) == 6  # twice of each model: the fusion, and without each of its inputs
+    assert all(training)
+    assert not any(predicting)
 
 
 def test_without_an_input_all_else_stays():

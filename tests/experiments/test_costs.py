@@ -4,12 +4,18 @@ from typing import ClassVar
 
 import pytest
 import torch
+from torch import nn
 
+from mmkit.contract import Features
 from mmkit.data.splits import splits_of
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.costs import measure_costs
 from mmkit.experiments.plan import plan
 from mmkit.experiments.run import execute
+from mmkit.experiments.subject import Subject
 from mmkit.features.sharing import Shared
+from mmkit.plugin import EncoderSpec
+from mmkit.pretrained.tuning import Tuned
 from mmkit.registry.catalog import installed
 from mmkit.speed.flops import parameters
 from mmkit.system.progress import Progress
@@ -67,6 +73,59 @@ def test_parameters_are_those_of_the_trained_model(planned, found):
         ).runs()[0]
     )
     assert found[0].of["late"].cost.parameters == parameters(model.module)[0]
+
+
+class Tunable(nn.Module):
+    """An encoder of series whose weights are tuned, as if they came from a file."""
+
+    reads = FcnEncoder.reads
+    augments = False
+
+    def __init__(self, transform):
+        super().__init__()
+        self.encoder = Tuned(nn.Linear(transform.channels, 8), "full", blocks=())
+        self.width = 8
+
+    def forward(self, batch):
+        return Features.of(self.encoder(batch["steps"]), batch["mask"])
+
+
+@pytest.mark.parametrize(
+    ("encoder", "training", "parts", "parts_of_probe"),
+    [
+        ("fcn", {}, [32], [32]),
+        ("fcn", {"micro_batch": 20}, [16, 16], [16, 16]),
+        (Tunable, {}, [8] * 4, [32]),  # what training does while it tunes
+        (Tunable, {"micro_batch": 16}, [16, 16], [16, 16]),
+    ],
+)
+def test_a_step_passes_in_the_parts_in_which_training_lets_it_pass(encoder, training, parts, parts_of_probe):
+    spec = {} if encoder == "fcn" else {"spec": EncoderSpec("tunable", "", "", modality="series")}
+    chosen = installed().choose("encoder", encoder, **spec)
+    planned = plan(
+        installed(),
+        task="synthetic-unique:train=48",
+        encoders={"series": [chosen]},
+        fusions=["concat"],
+        seeds=1,
+        training=training,
+    )
+    splits = splits_of(planned.task, installed(), Settings("cpu"))
+    subject = Subject(
+        planned.combinations[0],
+        splits,
+        training=planned.training,
+        settings=Settings("cpu"),
+        shared=Shared(),
+        features=Shared(),
+    )
+    sizes = []
+    subject.step.register_forward_pre_hook(lambda _, given: sizes.append(len(given[1]["mask"])))
+    subject.train()
+    assert sizes == parts
+    sizes.clear()
+    subject.probe()
+    assert sizes == parts_of_probe
 
 
 def test_the_rounds_are_kept(found):

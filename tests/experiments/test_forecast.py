@@ -7,8 +7,12 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from torch import nn
 
 import mmkit
+from mmkit.contract import Features
+from mmkit.data.splits import splits_of
+from mmkit.encoders.fcn import FcnEncoder
 from mmkit.experiments.forecast import Forecast, Sizes, forecast_of, seconds_of_run
 from mmkit.experiments.outlook import means_of
 from mmkit.experiments.pace import Batches, Pace, paces, seconds_of
@@ -18,6 +22,7 @@ from mmkit.experiments.protocol import SoFar
 from mmkit.experiments.run import Run
 from mmkit.experiments.search import Searched
 from mmkit.features.sharing import Shared
+from mmkit.plugin import EncoderSpec
 from mmkit.registry.catalog import installed
 from mmkit.system.progress import Progress
 from mmkit.system.settings import Settings
@@ -91,6 +96,41 @@ def test_what_all_runs_share_counts_once(asked):
     assert estimate.search == pytest.approx(6 * seconds_of_run(PACE, TRAINING, SIZES, "search"))
     assert estimate.runs == pytest.approx(4 * seconds_of_run(PACE, TRAINING, SIZES, "comparison"))
     assert estimate.total == pytest.approx(estimate.once + estimate.search + estimate.runs)
+
+
+def test_augmented_copies_of_training_are_encoded_each(asked):
+    (one,) = runs(asked, 1)
+    key = one.combination.key
+    forecast = Forecast({key: replace(PACE, copies={("x", "bag"): 3 * 0.002})}, [SIZES])
+    forecast.add(0, key, TRAINING, searches=0, runs=1)
+    assert forecast.estimate().once == pytest.approx((4 * 1000 + 200 + 300) * 0.002)
+    assert means_of(asked, "", forecast, setup=0.0).once == pytest.approx(forecast.estimate().once)
+
+
+class Frozen(nn.Module):
+    """A frozen encoder of series, which are augmented."""
+
+    reads = FcnEncoder.reads
+    frozen = True
+
+    def __init__(self, transform):
+        super().__init__()
+        self.width = 8
+        self.read = nn.Linear(transform.channels, 8)
+
+    def forward(self, batch):
+        return Features.of(self.read(batch["steps"]), batch["mask"])
+
+
+@pytest.mark.parametrize(("copies", "further"), [(0, 0), (1, 0), (5, 4)])
+def test_a_pace_knows_of_further_copies(copies, further):
+    chosen = installed().choose("encoder", Frozen, spec=EncoderSpec("frozen", "", "", modality="series"))
+    given = {"task": "synthetic-unique:train=66", "fusions": ["concat"], "baselines": False}
+    planned = plan(installed(), **given, encoders={"series": [chosen]}, training={"copies": copies}, seeds=1)
+    splits = splits_of(planned.task, installed(), Settings("cpu"))
+    one = planned.combinations[0]
+    (found,) = paces({one.key: one}, splits, planned.training, Settings("cpu"), Shared()).of.values()
+    assert found.copies == pytest.approx({key: further * each for key, each in found.once.items()} if further else {})
 
 
 def test_what_runs_took_corrects_what_is_left(asked):

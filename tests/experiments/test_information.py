@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 
+import mmkit
 from mmkit.contract import Target
 from mmkit.data.splits import splits_of
 from mmkit.experiments.beside import Beside
@@ -53,6 +55,31 @@ def test_bits_are_how_much_likelier_the_truth_is_than_by_frequencies(tmp_path):
     assert again.bits == record.bits
     with pytest.raises(ValueError, match="bits: expected scores/"):
         Record.of({**record.document(), "scores": None, "bits": "elsewhere.npy"}, tmp_path)
+
+
+class Tagged:
+    """Labels of which one is on every sample of training, and lacks on one of test."""
+
+    description = "Labels."
+    inputs, target, metric = {"row": "table", "other": "table"}, "labels", "accuracy"
+    encoders = dict.fromkeys(inputs, "table-mlp:hidden=8,layers=1")
+    training: ClassVar = {"epochs": 1, "min_steps": 0, "lr": 0.01}
+
+    def split(self, name):
+        count = {"train": 62, "validation": 32, "test": 16}[name]
+        truth = [["photo", "dark"] if place % 2 else ["photo"] for place in range(count)]
+        if name == "test":
+            truth[0] = []
+        rows = [{"x": float(place % 2)} for place in range(count)]
+        return mmkit.Samples([f"{name}{place}" for place in range(count)], dict.fromkeys(self.inputs, rows), truth)
+
+
+def test_to_know_frequencies_is_not_to_hold_a_label_for_impossible():
+    (run,) = plan(installed(), task=Tagged, fusions=["concat"], seeds=1, baselines=False).runs()
+    record, _ = execute(run, beside=Beside(bits=True))
+    # All of 62 samples had one label: the next lacks it with probability 1 / 64, by the rule of succession. The other
+    # was on half of them. So the mean over both labels is at most (log2 64 + log2 2) / 2, were the model sure.
+    assert max(record.bits) < (6 + 1) / 2
 
 
 def test_of_a_number_they_are_those_of_the_explained_variance():

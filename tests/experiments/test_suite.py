@@ -139,6 +139,17 @@ def test_without_cost_nothing_is_measured_and_what_is_measured_later_counts_for_
     assert asked == []
 
 
+@pytest.mark.parametrize("option", [{"micro_batch": 8}, {"mixup": 0.2}, {"copies": 2}, {"missing": "token"}])
+def test_costs_of_a_folder_are_those_of_the_same_training_step(tmp_path, monkeypatch, option):
+    asked = []
+    monkeypatch.setattr(
+        "mmkit.experiments.steps.measure_costs", lambda able, *_, **__: asked.append(1) or Costs({}, {})
+    )
+    for training in (SMALL, {**SMALL, "epochs": 1}, {**SMALL, **option}):
+        mmkit.bench(task=TASK, fusion="concat", seeds=1, training=training, device="cpu", out=tmp_path, baselines=False)
+    assert len(asked) == 2  # the epochs change no step
+
+
 def test_combinations_that_cannot_be_built_are_not_measured_or_trained(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(

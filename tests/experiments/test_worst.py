@@ -11,7 +11,7 @@ from PIL import Image
 import mmkit
 from mmkit.errors import DataError
 from mmkit.experiments.worst import MOST, SIDE, _shown
-from mmkit.records.worst import FOLDER, PICTURES, picture, read_worst
+from mmkit.records.worst import FOLDER, PICTURES, Shown, picture, read_worst
 from mmkit.registry.catalog import installed
 
 SMALL = {"fusion": "concat", "training": {"epochs": 1, "lr": 0.002}, "seeds": 1, "cost": False, "progress": False}
@@ -83,6 +83,21 @@ def test_every_modality_that_ships_is_shown(tmp_path, kind):
     expected = {"text": "text", "image": "picture", "audio": "curve", "series": "curve", "table": "table"}
     assert shown.kind == expected[kind]
     json.dumps(vars(shown), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        torch.zeros(5, 200, 200, dtype=torch.uint8),  # bands of a satellite
+        torch.zeros(4, 200, 200, dtype=torch.uint8),
+        {"frames": torch.zeros(4, 3, 20, 20)},
+        {"frames": torch.zeros(0, 3, 20, 20, dtype=torch.uint8)},
+        torch.zeros(0, 3),
+        (torch.zeros(1, 0), 8000),
+    ],
+)
+def test_what_is_no_picture_and_no_curve_is_named_by_its_type(tmp_path, value):
+    assert _shown(value, tmp_path) == Shown("other", type(value).__name__)
 
 
 def test_a_curve_holds_its_extremes_and_a_large_picture_is_made_small(tmp_path):

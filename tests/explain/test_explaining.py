@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import torch
+from rich.cells import cell_len
 
 import mmkit
 from mmkit.contract import Samples
@@ -39,6 +40,16 @@ def test_contributions_sum_to_the_answer_less_that_of_nothing(model, good, found
     assert found.value == pytest.approx(whole, abs=1e-6)
     assert found.nothing == pytest.approx(nothing, abs=1e-6)
     assert sum(contributions(found).values()) == pytest.approx(whole - nothing, abs=1e-6)
+
+
+def test_what_is_printed_fits_eighty_columns_whatever_the_script(found):
+    name = "柿の実" * 12
+    output = dataclasses.replace(found.output, name=name, asked=True)
+    answer = {"label": name, "probabilities": {name: found.value}}
+    wide = dataclasses.replace(found, title=name, output=output, answer=answer)
+    assert max(map(cell_len, str(wide).splitlines())) <= 80
+    assert "柿の実" in str(wide)
+    assert f"The model says {name}" in str(wide).replace("\n", " ")
 
 
 def test_contributions_are_those_of_predictions_of_samples_without_inputs(model, good, found):

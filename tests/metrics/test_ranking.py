@@ -51,6 +51,14 @@ def test_constant_vectors_get_the_worst_ranks():
     assert ranks(same, same, (names, names)).tolist() == [4] * 6
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_equal_vectors_tie_wherever_they_stand(dtype):
+    # A matrix product rounds the columns at its edge otherwise than those within.
+    for count, width in [(7, 300), (33, 300), (65, 768), (1001, 64)]:
+        same = torch.randn(width, generator=torch.Generator().manual_seed(0), dtype=dtype).expand(count, -1)
+        assert set(ranks(same, same, (one_answer_each(count), one_answer_each(count))).tolist()) == {count}
+
+
 def test_half_precision_is_compared_in_float32():
     # In bfloat16, the similarities of both candidates would be 1.
     queries, candidates = torch.tensor([[1.0, 0.0]]), torch.tensor([[1.0, 0.03], [1.0, 0.015]])
