@@ -219,6 +219,11 @@ def plan(
                 raise UsageError(f"{kind} {choices[-1].name} {reason}")
         return choices
 
+    for name in built_task.encoders:
+        if name not in inputs:
+            raise UsageError(
+                f"task {chosen_task.name} recommends an encoder for {name}, no input; {one_of(inputs, name)}"
+            )
     named_encoders = _by_input(inputs, encoders or {})
     by_input = {}
     for name, modality in inputs.items():

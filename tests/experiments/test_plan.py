@@ -99,6 +99,17 @@ class TestEncoders:
         with pytest.raises(UsageError, match="the task has no input writen; did you mean written"):
             planned(encoders={"writen": ["cnn"]})
 
+    def test_the_task_recommends_encoders_for_its_own_inputs(self):
+        class Misnamed(Digits):
+            def __init__(self):
+                super().__init__()
+                self.encoders = {"writen": "lenet"}
+
+        with pytest.raises(
+            UsageError, match=r"Misnamed recommends an encoder for writen, no input; did you mean writt"
+        ):
+            planned(task=Misnamed)
+
     def test_an_encoder_of_another_modality_is_an_error(self):
         with pytest.raises(UsageError, match="encoder bag reads text, and input written is image"):
             planned(encoders={"written": ["bag"]})
