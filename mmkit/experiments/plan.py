@@ -219,11 +219,7 @@ def plan(
                 raise UsageError(f"{kind} {choices[-1].name} {reason}")
         return choices
 
-    for name in built_task.encoders:
-        if name not in inputs:
-            raise UsageError(
-                f"task {chosen_task.name} recommends an encoder for {name}, no input; {one_of(inputs, name)}"
-            )
+    _check_recommended(chosen_task.name, built_task.encoders, inputs)
     named_encoders = _by_input(inputs, encoders or {})
     by_input = {}
     for name, modality in inputs.items():
@@ -472,6 +468,12 @@ def _by_input(inputs: Mapping[str, str], encoders: Mapping[str, Sequence[Named]]
             raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
         by_input |= dict.fromkeys(of_modality, named)
     return by_input | {given: named for given, named in encoders.items() if given in inputs}
+
+
+def _check_recommended(task: str, encoders: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+    for name in encoders:
+        if name not in inputs:
+            raise UsageError(f"task {task} recommends an encoder for {name}, which is no input; {one_of(inputs, name)}")
 
 
 def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Mapping[str, str]) -> Named:
