@@ -238,9 +238,12 @@ def test_a_process_that_ended_while_joining_joins_again(run, model, data, monkey
 def test_two_processes_do_not_write_to_one_file(run, model, data):
     from mmkit.system.files import owned
 
-    with owned(data.with_name("a.csv.parts")):
+    parts = data.with_name("a.csv.parts")
+    with owned(parts):  # by one that has not yet finished its first part
+        (parts / "manifest.json").write_text("{}")
         code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
-    assert (code, "another process is writing to a.csv.parts" in err) == (2, True)
+        assert (code, "another process is writing to a.csv.parts" in err) == (2, True)
+        assert sorted(one.name for one in parts.iterdir()) == [".lock", "manifest.json"]
 
 
 @pytest.mark.full
