@@ -14,13 +14,14 @@ import pytest
 
 import mmkit
 import mmkit.cli
+from mmkit.errors import DataError
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
 from mmkit.serving.limits import Limits
 from mmkit.serving.server import Address
 from mmkit.serving.server import run as run_server
-from mmkit.serving.service import Service
+from mmkit.serving.service import Loaded, Service
 from tests.serving.client import beside, digit
 from tests.serving.conftest import QUICK, served
 
@@ -333,6 +334,18 @@ def test_a_folder_that_was_changed_is_refused_and_the_old_model_goes_on(other, r
         assert client.ask({"note": "sweet"})[1] == before
     code, err = run("serve", folder, "--port", 0)
     assert (code, "was changed after it was saved" in err) == (4, True)
+
+
+def test_a_model_that_is_exchanged_while_it_is_loaded_is_not_taken_for_the_new_one(other):
+    folder, second = other
+
+    def load(place):
+        model = MultimodalModel.load(place)
+        second.save(place)
+        return model
+
+    with pytest.raises(DataError, match="another model was saved to .*fruit while it was loaded; try again"):
+        Loaded.of(folder, load, installed(), Limits())
 
 
 @pytest.mark.parametrize("file", ["model.json", "model.safetensors"])
