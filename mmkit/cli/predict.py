@@ -66,7 +66,7 @@ def predict(
     stand in the order of the rows, whatever --workers says. A call that was interrupted, even killed, goes on where it
     stopped.
     """
-    at_once = workers_of(engine, workers, threads)
+    out, at_once = at_home(out), workers_of(engine, workers, threads)
     check_out(out, data)
     prepare(threads_of(threads, at_once, out))
     installed = catalog(ctx)
