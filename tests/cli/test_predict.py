@@ -71,6 +71,19 @@ def test_lists_are_read_back_from_csv_and_bytes_are_refused_in_json(run, model, 
     assert (code, "JSON lines take no bytes" in err) == (2, True)
 
 
+def test_json_lines_are_json_whatever_numbers_are_included(run, model, data):
+    infinite = [1.5, float("inf"), float("nan")]
+    columns = {"number": infinite, "list": [infinite, None, []], "known": pa.array(infinite).dictionary_encode()}
+    pa.parquet.write_table(pa.table({"note": ["a", "b", "c"], **columns}), "more.parquet")
+    asked = ("predict", model, "--data", "more.parquet", "--include", ",".join(columns), "--out")
+    assert run(*asked, "a.jsonl")[0] == run(*asked, "a.csv")[0] == 0
+    lines = data.with_name("a.jsonl").read_text().splitlines()
+    found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["number"] for row in found] == [row["known"] for row in found] == [1.5, None, None]
+    assert [row["list"] for row in found] == [[1.5, None, None], None, []]
+    assert [row["list"] for row in answered(data.with_name("a.csv"))] == ["[1.5, null, null]", "", ""]
+
+
 def test_columns_to_include_may_stand_behind_commas_and_have_them_in_their_names(run, model, data):
     table = pa.csv.read_csv(data)
     pa.csv.write_csv(table.append_column("a,b", table["colour"]), "commas.csv")
