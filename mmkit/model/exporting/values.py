@@ -33,7 +33,7 @@ def examples(model: MultimodalModel) -> Values:
 
 
 def given(model: MultimodalModel, samples: Sequence[Mapping[str, Any]]) -> Values:
-    """The values of the first `COUNT` of raw samples, as `predict` takes them; where they are fewer, some of them again.
+    """The values of the first `COUNT` of raw samples, as `predict` takes them; of fewer again from the beginning.
 
     Raises:
         UsageError: there is none, or one has an unknown input or column.
