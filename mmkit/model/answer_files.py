@@ -125,7 +125,14 @@ class Job:
             "device": self.model.device.type,
             "threads": torch.get_num_threads(),
             "rows of a part": self.stream.size,
+            **{f"code of {name}": code for name, code in self.common.code.items()},
+            **{f"version of {name}": version for name, version in self._versions.items()},
         }
+
+    @property
+    def _versions(self) -> dict[str, Any]:
+        """Of what computes, and of the plugins."""
+        return {**self.common.software, **self.model.combination.plugins()}
 
     @cached_property
     def common(self) -> Common:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 
 import mmkit
 import mmkit.cli
-from mmkit.model import answer_jobs, answer_joining
+from mmkit.model import answer_files, answer_jobs, answer_joining
 from mmkit.model.answer_formats import write
 from mmkit.model.answer_jobs import write_part
 
@@ -219,6 +220,26 @@ def test_parts_of_another_job_are_not_gone_on_with(run, model, data, ends_at):
     assert (code, "content of the data was " in err) == (2, True)
     assert run("predict", model, "--data", data, "--out", "a.csv", "--force")[0] == 0
     assert len(answered(data.with_name("a.csv"))) == ROWS + 1
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [("code_of_model", "and is 'other'"), ("software", "version of torch was '2.")],
+)
+def test_parts_of_other_code_are_not_gone_on_with(run, model, data, ends_at, monkeypatch, changed, what):
+    ends_at(2, KeyboardInterrupt())
+    assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
+    ends_at(9, KeyboardInterrupt())
+    if changed == "software":
+        software = {**answer_jobs.Common.__dataclass_fields__["software"].default_factory(), "torch": "9"}
+        common = partial(answer_jobs.Common, software=software)
+        monkeypatch.setattr(answer_files, "Common", common)
+    else:
+        monkeypatch.setattr(answer_files, "code_of_model", lambda *_: {"mmkit-core": "other"})
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
+    assert (code, "holds the answers of another job" in err, what in err) == (2, True, True), err
+    assert run("predict", model, "--data", data, "--out", "a.csv", "--force")[0] == 0
 
 
 @pytest.mark.usefixtures("small_pieces")
