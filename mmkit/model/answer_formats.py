@@ -16,7 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from mmkit.errors import UsageError
-from mmkit.sources.types import is_text
+from mmkit.sources.types import is_bytes, is_text
 from mmkit.system.files import utf8
 
 PARQUET, CSV, LINES, ARROW = (".parquet", ".pq"), (".csv", ".tsv"), (".jsonl", ".ndjson"), (".arrow", ".feather")
@@ -104,7 +104,7 @@ def _lines(table: pa.Table) -> Iterator[bytes]:
 
 def _json_values(column: pa.ChunkedArray) -> list[Any]:
     """Values that JSON has, null for numbers that are not finite; those of 32 bits as the shortest that reads back."""
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    if is_bytes(column.type):
         raise UsageError("JSON lines take no bytes; --include no column of them, or write Parquet")
     values = column.to_pylist()
     if pa.types.is_float32(column.type):

@@ -64,12 +64,14 @@ def test_every_format_holds_the_same_answers(run, model, data):
 
 
 def test_lists_are_read_back_from_csv_and_bytes_are_refused_in_json(run, model, data):
-    table = pa.table({"note": ["a", "b"], "tags": [["x", "y"], None], "raw": [b"\x00", b"\x01"]})
+    uuid = pa.array([b"\x00\x01", b"ab"], pa.binary(2))
+    table = pa.table({"note": ["a", "b"], "tags": [["x", "y"], None], "raw": [b"\x00", b"\x01"], "uuid": uuid})
     pa.parquet.write_table(table, "more.parquet")
     assert run("predict", model, "--data", "more.parquet", "--out", "a.csv", "--include", "tags")[0] == 0
     assert [row["tags"] for row in answered(data.with_name("a.csv"))] == ["x|y", ""]
-    code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", "raw")
-    assert (code, "JSON lines take no bytes" in err) == (2, True)
+    for name in ("raw", "uuid"):
+        code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", name, "--force")
+        assert (code, "JSON lines take no bytes" in err) == (2, True)
 
 
 def test_json_lines_are_json_whatever_numbers_are_included(run, model, data):
