@@ -28,7 +28,7 @@ from mmkit.experiments.task_checks import check_task
 from mmkit.experiments.threads import threads_of
 from mmkit.experiments.training import Keeping, carded, plan_of_one, train
 from mmkit.features.sharing import Shared
-from mmkit.model.description import digest_of
+from mmkit.model.description import unchanged
 from mmkit.model.trained import HUB, MultimodalModel
 from mmkit.records.reading import Read, read_suites
 from mmkit.records.record import Record
@@ -455,11 +455,12 @@ def predict(
     folder = at_home(model)
     with own_threads(tables.threads_of(threads, at_once, file)), _progress(progress) as shown:
         known = catalog or installed()
-        loaded = MultimodalModel.load(folder, catalog=known, device=device)
+        with unchanged(folder) as digest:
+            loaded = MultimodalModel.load(folder, catalog=known, device=device)
         job = tables.Job(
             loaded,
             folder,
-            digest_of(folder),
+            digest,
             known,
             streaming.stream_of(data, known, files=files, outside=outside),
             answers.Asked(tuple(include), on_error, batch_size, decimal),

@@ -18,7 +18,7 @@ from mmkit.errors import UsageError
 from mmkit.explain.explaining import explain_rows
 from mmkit.explain.page import page
 from mmkit.explain.terminal import lines
-from mmkit.model.description import digest_of
+from mmkit.model.description import unchanged
 from mmkit.sharing.names import title_of
 from mmkit.sources.streaming import stream_of
 from mmkit.system.files import at_home, replacing, utf8
@@ -67,7 +67,8 @@ def explain(
     prepare(threads)
     installed = catalog(ctx)
     model = folder_of(model)
-    loaded = load(model, installed, device)
+    with unchanged(at_home(model)) as digest:
+        loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     with redirect_stdout(sys.stderr):
         found = list(
@@ -82,7 +83,7 @@ def explain(
             )
         )
     if as_json:
-        about = {"model": str(model), "digest": digest_of(at_home(model)), "data": stream.name}
+        about = {"model": str(model), "digest": digest, "data": stream.name}
         print_json({**about, "explanations": [one.document() for one in found]})
     else:
         print("\n\n".join("\n".join(lines(one)) for one in found))

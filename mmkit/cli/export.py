@@ -20,6 +20,7 @@ from mmkit.model.exporting.signing import is_exported
 from mmkit.model.exporting.table import of_table
 from mmkit.model.exporting.values import examples
 from mmkit.sources.streaming import stream_of
+from mmkit.system.files import at_home
 
 
 def export(
@@ -43,6 +44,7 @@ def export(
     The graph takes any number of samples of any length. Before anything is put into DIR it is checked against the
     model: on several samples, one, shorter ones, and with inputs missing. A README in DIR has a script that runs it.
     """
+    out = at_home(out)
     if is_exported(out) and not force:
         raise UsageError(f"{out} holds an exported model; give --force to replace it, or another folder")
     prepare(threads)

@@ -19,7 +19,7 @@ from mmkit.cli.unread import tell_unread
 from mmkit.model.answer_files import Job, check_out, threads_of, write_answers
 from mmkit.model.answer_joining import Summary
 from mmkit.model.answers import Asked, number_names
-from mmkit.model.description import digest_of
+from mmkit.model.description import unchanged
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.streaming import Stream, stream_of
 from mmkit.system.bars import Bars
@@ -66,17 +66,18 @@ def predict(
     stand in the order of the rows, whatever --workers says. A call that was interrupted, even killed, goes on where it
     stopped.
     """
-    at_once = workers_of(engine, workers, threads)
+    out, at_once = at_home(out), workers_of(engine, workers, threads)
     check_out(out, data)
     prepare(threads_of(threads, at_once, out))
     installed = catalog(ctx)
     model = folder_of(model)
-    loaded = load(model, installed, device)
+    with unchanged(at_home(model)) as digest:
+        loaded = load(model, installed, device)
     stream = stream_of(data, installed, files=files, outside=outside)
     job = Job(
         loaded,
         at_home(model),
-        digest_of(at_home(model)),
+        digest,
         installed,
         stream,
         Asked(tuple(included(include or (), stream)), on_error, batch_size, decimal),  # type: ignore[arg-type]  # checked there

@@ -125,7 +125,14 @@ class Job:
             "device": self.model.device.type,
             "threads": torch.get_num_threads(),
             "rows of a part": self.stream.size,
+            **{f"code of {name}": code for name, code in self.common.code.items()},
+            **{f"version of {name}": version for name, version in self._versions.items()},
         }
+
+    @property
+    def _versions(self) -> dict[str, Any]:
+        """Of what computes, and of the plugins."""
+        return {**self.common.software, **self.model.combination.plugins()}
 
     @cached_property
     def common(self) -> Common:
@@ -192,26 +199,26 @@ def write_answers(job: Job, progress: Progress, executor: Executor | None = None
             "the table is in memory, where other processes cannot read it; write it to a file, such as Parquet, or "
             "leave out workers and engine"
         )
-    try:
-        with closed(executor):
-            return _written(job, progress, executor)
-    finally:
-        if job.parts.is_dir() and not job.done():  # nothing is lost, so nothing is left
-            shutil.rmtree(job.parts, ignore_errors=True)
+    with closed(executor), owned(job.parts, instead="name another file with --out"):
+        try:
+            with closed(executor):  # so that nothing writes any more when it is seen what is left
+                return _written(job, progress, executor)
+        finally:
+            if job.parts.is_dir() and not job.done():  # nothing is lost, so nothing is left
+                shutil.rmtree(job.parts, ignore_errors=True)
 
 
 def _written(job: Job, progress: Progress, executor: Executor) -> Summary:
-    with owned(job.parts, instead="name another file with --out"):
-        _begin(job)
-        _write_parts(job, progress, executor)
-        try:
-            parts = [job.part(number) for number in sorted(job.done())]
-            summary = summary_of(job.out, parts, job.stream.name)
-        except DataError:
-            shutil.rmtree(job.parts, ignore_errors=True)  # answers to what was hardly read are of no use
-            raise
-        join(parts, summary)
-        shutil.rmtree(job.parts)
+    _begin(job)
+    _write_parts(job, progress, executor)
+    try:
+        parts = [job.part(number) for number in sorted(job.done())]
+        summary = summary_of(job.out, parts, job.stream.name)
+    except DataError:
+        shutil.rmtree(job.parts, ignore_errors=True)  # answers to what was hardly read are of no use
+        raise
+    join(parts, summary)
+    shutil.rmtree(job.parts)
     return summary
 
 

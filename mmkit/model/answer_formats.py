@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow.ipc
 import pyarrow.parquet
 
 from mmkit.errors import UsageError
+from mmkit.sources.types import is_bytes, is_text
 from mmkit.system.files import utf8
 
 PARQUET, CSV, LINES, ARROW = (".parquet", ".pq"), (".csv", ".tsv"), (".jsonl", ".ndjson"), (".arrow", ".feather")
@@ -89,7 +91,7 @@ def _in_a_cell(value: Any) -> str | None:
     if value is None:
         return None
     joined = isinstance(value, list) and all(isinstance(one, str) and "|" not in one for one in value)
-    return "|".join(value) if joined else json.dumps(value, ensure_ascii=False, default=str)
+    return "|".join(value) if joined else json.dumps(_finite(value), ensure_ascii=False, default=str)
 
 
 def _lines(table: pa.Table) -> Iterator[bytes]:
@@ -97,15 +99,23 @@ def _lines(table: pa.Table) -> Iterator[bytes]:
     rows = zip(*(_json_values(column) for column in table.columns), strict=True)
     for row in rows:
         cells: Mapping[str, Any] = dict(zip(names, row, strict=True))
-        yield utf8(json.dumps(cells, ensure_ascii=False, default=str)) + b"\n"
+        yield utf8(json.dumps(cells, ensure_ascii=False, allow_nan=False, default=str)) + b"\n"
 
 
 def _json_values(column: pa.ChunkedArray) -> list[Any]:
-    """Values that JSON has; numbers of 32 bits as the shortest that reads back to them."""
-    if pa.types.is_binary(column.type) or pa.types.is_large_binary(column.type):
+    """Values that JSON has, null for numbers that are not finite; those of 32 bits as the shortest that reads back."""
+    if is_bytes(column.type):
         raise UsageError("JSON lines take no bytes; --include no column of them, or write Parquet")
     values = column.to_pylist()
     if pa.types.is_float32(column.type):
-        short = (None if value is None else float(str(np.float32(value))) for value in values)
-        return [None if value is None or value != value else value for value in short]  # noqa: PLR0124 (NaN)
-    return [None if isinstance(value, float) and value != value else value for value in values]  # noqa: PLR0124 (NaN)
+        values = [None if value is None else float(str(np.float32(value))) for value in values]
+    plain = pa.types.is_integer(column.type) or is_text(column.type)
+    return values if plain else list(map(_finite, values))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    return list(map(_finite, value)) if isinstance(value, list | tuple) else value

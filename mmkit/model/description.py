@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast, get_args
 
@@ -44,6 +45,19 @@ def digest_of(directory: Path) -> str:
     found = signature_in(directory, whole=False) if is_exported(directory) else described(directory)
     digest: str = found["digest"]
     return digest
+
+
+@contextmanager
+def unchanged(directory: Path) -> Iterator[str]:
+    """The digest of the model in a folder that is loaded inside: what is loaded is what it says.
+
+    Raises:
+        DataError: another model was saved to the folder meanwhile; or as `digest_of`.
+    """
+    before = digest_of(directory)
+    yield before
+    if digest_of(directory) != before:
+        raise DataError(f"another model was saved to {directory} while it was loaded; try again")
 
 
 def combination_in(directory: Path) -> dict[str, Any]:

@@ -408,10 +408,12 @@ class MultimodalModel:
         Args:
             directory: the folder.
             format: "onnx" for onnxruntime and others, "pt2" to go on in torch, or "aoti", compiled for this machine.
-            samples: raw samples that it is checked with, and that are kept beside it; None makes random ones.
+            samples: raw samples as `predict` takes them, of which the first few check it and are kept beside it; None
+                makes random ones.
 
         Raises:
-            UsageError: an unknown format or input, a model that answers in texts, or a folder with something else.
+            UsageError: an unknown format, input or column, a model that answers in texts, or a folder with something
+                else.
             UnavailableError: a package, a compiler, or a form of an operation in that format is not there.
             DataError: a sample cannot be read.
             MmkitError: the graph does not give what the model gives.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from fastapi import Request, Response
 from starlette.requests import ClientDisconnect
@@ -12,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from mmkit.serving.answering import Question
 from mmkit.serving.batching import refusal
 from mmkit.serving.limits import FullError, RefusedError
-from mmkit.serving.parsing import UnreadableError, questions_of
+from mmkit.serving.parsing import UnreadableError, aside, questions_of
 from mmkit.serving.replies import answered, failed
 from mmkit.serving.service import Served, Service
 
@@ -67,9 +68,7 @@ class Exchange:
         except TimeoutError:
             return failed(408, f"the body did not arrive within {limits.seconds:g} s", {"connection": "close"})
         try:
-            if explain and not served.loaded.schema.explains:
-                raise UnreadableError(422, "this model has no probability and no number that could be explained")
-            questions = questions_of(body, request.headers, served.loaded.schema, limits, explain=explain)
+            questions = await self._questions(body, request.headers, served, explain=explain)
             if sum(one.rows for one in questions if isinstance(one, Question)) > limits.room:
                 raise UnreadableError(422, f"a request takes at most {limits.room} rows; send its samples in several")
             left = limits.seconds - (time.perf_counter() - began)
@@ -114,6 +113,23 @@ class Exchange:
         if self._held + more > limits.held:
             raise FullError
 
+    async def _questions(
+        self, body: bytes, headers: Mapping[str, str], served: Served, *, explain: bool
+    ) -> list[Question | RefusedError]:
+        """The questions of a body, for the model that is in service then; while a large one is read nobody waits.
+
+        Raises:
+            UnreadableError: it cannot be read, or the model cannot explain.
+        """
+        while True:
+            loaded = served.loaded
+            if explain and not loaded.schema.explains:
+                raise UnreadableError(422, "this model has no probability and no number that could be explained")
+            read = partial(questions_of, body, headers, loaded.schema, self.service.limits, explain=explain)
+            questions = await aside(read, len(body))
+            if served.loaded is loaded:
+                return questions
+
     async def _answers(
         self, request: Request, served: Served, questions: Sequence[Question | RefusedError], seconds: float
     ) -> Response:
@@ -123,7 +139,7 @@ class Exchange:
             FullError: there is no room.
             ClientDisconnect: the client left meanwhile.
         """
-        # From here to `ask` nothing is awaited, so that the batcher is that of the schema.
+        # From `_questions` to `ask` nothing is awaited, so that the batcher is that of the schema.
         loaded, asked = served.loaded, [one for one in questions if isinstance(one, Question)]
         futures = served.batcher.ask(asked, [one.rows for one in asked])
         if futures:

@@ -6,12 +6,13 @@ sample, with files as they are. A sample that cannot be read fails alone.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import json
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
 import pydantic_core
 
@@ -25,6 +26,16 @@ DEEPEST = 32
 """Lists and mappings within one another, in a value."""
 LARGEST = 10**18
 """Of a whole number: what is larger fits into no column of 64 bits."""
+
+
+AT_ONCE = 256 * 2**10
+"""Bytes that are read within milliseconds; 16 MiB of numbers take seconds."""
+_T = TypeVar("_T")
+
+
+async def aside(read: Callable[[], _T], size: int) -> _T:
+    """What is read of so many bytes; of many in a thread, so that others are answered meanwhile."""
+    return read() if size <= AT_ONCE else await asyncio.to_thread(read)
 
 
 class UnreadableError(Exception):

@@ -6,7 +6,7 @@ Axes: C size of the target.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -38,15 +38,17 @@ class Column:
         name: of the column.
         kind: "number", "category", "date", "numbers", "tags" or "text".
         choices: categories that training knew, where there are few.
+        decimal: the sign of fractions in numbers that come as strings, "point" or "comma".
     """
 
     name: str
     kind: str
     choices: tuple[str, ...] = ()
+    decimal: str = "point"
 
     def document(self) -> dict[str, Any]:
         """As plain JSON."""
-        return {"name": self.name, "kind": self.kind, "choices": list(self.choices)}
+        return {"name": self.name, "kind": self.kind, "choices": list(self.choices), "decimal": self.decimal}
 
 
 @dataclass(frozen=True)
@@ -185,16 +187,19 @@ def _asked(model: MultimodalModel, name: str, layout: Layout, catalog: Catalog) 
     row = made is not None and is_row(made, layout)
     columns: tuple[Column, ...] = ()
     if made is not None and row:
-        columns = tuple(
-            Column(column, str(layout.columns.get(column, {"kind": "text"})["kind"]).partition(":")[0], ())
-            for column in made.columns
-        )
+        columns = tuple(_column(column, layout.columns.get(column, {"kind": "text"})) for column in made.columns)
     transform = model.transforms.inputs[name]
     if isinstance(transform, TableTransform):
         columns = _columns(transform, columns)
     way: Way = "columns" if columns else spec.travels
     example = _example(model, name) if way == "json" else None
     return Asked(name, kind, spec.summary, way, spec.extensions, columns, row, example)
+
+
+def _column(name: str, fitted: Mapping[str, Any]) -> Column:
+    """A column as the table of training has it."""
+    comma = (fitted.get("form") or {}).get("style") == "comma"
+    return Column(name, str(fitted["kind"]).partition(":")[0], decimal="comma" if comma else "point")
 
 
 def _columns(transform: TableTransform, known: Sequence[Column]) -> tuple[Column, ...]:
@@ -204,7 +209,7 @@ def _columns(transform: TableTransform, known: Sequence[Column]) -> tuple[Column
         Column(name, "number" if name in transform.scales else "category")
         for name in sorted({*transform.scales, *transform.values})
     ]
-    return tuple(Column(one.name, one.kind, choices.get(one.name, ())) for one in found)
+    return tuple(replace(one, choices=choices.get(one.name, ())) for one in found)
 
 
 def _example(model: MultimodalModel, name: str) -> Any:

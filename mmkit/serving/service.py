@@ -14,7 +14,7 @@ from typing import Any
 from torch import Generator
 
 from mmkit.errors import MmkitError, UsageError
-from mmkit.model.description import digest_of
+from mmkit.model.description import digest_of, unchanged
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.catalog import Catalog
 from mmkit.serving.answering import Answers, Question
@@ -50,10 +50,12 @@ class Loaded:
         """The model in a folder, warm.
 
         Raises:
-            DataError: the folder holds no model, or one that is damaged or was changed after it was saved.
+            DataError: the folder holds no model, or one that is damaged or was changed after it was saved; or another
+                was saved there meanwhile.
             UnavailableError: a plugin or a device that it needs is not available.
         """
-        model, digest = load(folder), digest_of(folder)
+        with unchanged(folder) as digest:
+            model = load(folder)
         schema = Schema.of(model, catalog)
         _warm(Answers(model, schema), limits)
         return Loaded(model, digest, schema)

@@ -21,6 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+from functools import partial
 from typing import Any
 
 from starlette.websockets import WebSocket, WebSocketDisconnect
@@ -29,7 +30,7 @@ from mmkit.serving.answering import Question
 from mmkit.serving.batching import refusal
 from mmkit.serving.limits import FullError, RefusedError
 from mmkit.serving.messages import only, parsed, read_once
-from mmkit.serving.parsing import question_of
+from mmkit.serving.parsing import aside, question_of
 from mmkit.serving.replies import failed, text_of
 from mmkit.serving.service import Loaded, Served, Service
 from mmkit.serving.windows import Window, unit_of, windows_of
@@ -142,7 +143,7 @@ class Stream:
         """Wait for a start that can be read, and say that it was."""
         while True:
             try:
-                await self._take_start(only(parsed(await self._received()), "start"))
+                await self._take_start(only(await self._parsed(await self._received()), "start"))
             except RefusedError as error:
                 await self._send(error.document())
                 continue
@@ -185,23 +186,24 @@ class Stream:
             came = time.perf_counter()
             self._number += 1
             try:
-                await self._take(only(parsed(text), "chunk"), came)
+                await self._take(only(await self._parsed(text), "chunk"), len(text), came)
             except RefusedError as error:
                 self._count("refused")
                 await self._send({"chunk": self._number, **error.document()})
 
-    async def _take(self, given: Any, came: float) -> None:
+    async def _take(self, given: Any, size: int, came: float) -> None:
         """Add a chunk to the windows, or change nothing.
 
         Args:
             given: the chunk, as JSON has it.
+            size: of its message.
             came: when its message was there.
 
         Raises:
             RefusedError: it cannot be read, or there is no room for it.
             EndedError: the model was exchanged for one that reads something else.
         """
-        question = question_of(given, self._same().schema, explain=False)
+        question = await aside(partial(question_of, given, self._same().schema, explain=False), size)
         if isinstance(question, RefusedError):
             raise question
         for name in given:
@@ -288,6 +290,14 @@ class Stream:
         if _kinds(self.served.loaded) != self.kinds:
             raise EndedError(ENDED, "the model was exchanged for one with other inputs; begin anew")
         return self.served.loaded
+
+    async def _parsed(self, text: str | bytes) -> Any:
+        """The value of a message.
+
+        Raises:
+            RefusedError: it is no JSON.
+        """
+        return await aside(partial(parsed, text), len(text))
 
     async def _received(self) -> str | bytes:
         """The next message.

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from torch import Tensor
+
 from mmkit.data.decoded import bytes_in_memory
 from mmkit.serving.answering import reading
 from mmkit.serving.limits import RefusedError
@@ -63,7 +65,7 @@ class Window:
             if value is None:
                 raise RefusedError(self.name, "the chunk holds no value; null empties the window")
             length = float(self.modality.length(value))
-            kept = self.modality.joined([value], min(length, self.most))
+            kept = _alone(self.modality.joined([value], min(length, self.most)))
             if self._chunks:
                 self.modality.joined([self._chunks[-1][0], kept], self.most)
         return kept, min(length, self.most), bytes_in_memory(kept) + CHUNK
@@ -95,6 +97,15 @@ class Window:
         """
         with reading(self.name, self.kind):
             return self.modality.joined(parts, self.most) if parts else None
+
+
+def _alone(value: Any) -> Any:
+    """A value without what it was cut from, which a slice would keep in memory for as long as itself."""
+    if isinstance(value, Tensor):
+        return value.clone() if value.untyped_storage().nbytes() > value.nbytes else value
+    if type(value) in {tuple, list}:
+        return type(value)(map(_alone, value))
+    return {name: _alone(one) for name, one in value.items()} if type(value) is dict else value
 
 
 def unit_of(modality: Any) -> str:

@@ -57,11 +57,13 @@ def endpoint() -> str:
 
 
 def title_of(folder: Path) -> str:
-    """What a model is called: its folder, or its repository where that is in the hub's cache.
+    """What a model is called: its folder as it is given, or its repository where that is in the hub's cache.
 
     >>> title_of(Path("models--acme--reviews/snapshots/0a1b"))
     'reviews'
     """
     whole = folder.resolve()
     cached = re.fullmatch(r"models--.+--(.+)", whole.parent.parent.name)
-    return cached[1] if cached and whole.parent.name == "snapshots" else whole.name
+    # A link keeps its name whatever it points to, since a model in service is exchanged by pointing it elsewhere.
+    given = Path(os.path.abspath(folder))  # noqa: PTH100 (that of pathlib keeps "..")
+    return cached[1] if cached and whole.parent.name == "snapshots" else given.name

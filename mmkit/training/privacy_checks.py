@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from traceback import walk_tb
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +35,8 @@ from mmkit.training.privacy_gradients import encoded_before, gradients_by_row, t
 
 ROWS = 16
 """That are looked at."""
+LOOKS = 8
+"""At how many rows so often, where inputs are missing in them."""
 TOLERANCE = 1e-10
 """By which the same draws on the same shapes may differ, as a share of the greatest number."""
 Found = tuple[list[tuple[str, Tensor]], dict[str, Tensor]]
@@ -82,10 +85,32 @@ def check_rows_alone(step: TrainingStep, data: Dataset, precision: Precision) ->
     Raises:
         UsageError: a component mixes rows, keeps something of them, or has no rule for `vmap`; the message names it.
     """
-    index = torch.arange(min(ROWS, data.size))
     with own_state(data.device, seed=0):
-        batch, truth = data.batch(index, augmentation(0, 0, 0))
+        index, batch, truth = max(_looked_at(data), key=lambda one: _together(one[1]))
         check_batch(step, batch, {**truth, "index": index.to(data.device)}, precision)
+
+
+def _looked_at(data: Dataset) -> Iterator[tuple[Tensor, Mapping[str, InputBatch], Batch]]:
+    """Rows from all over the split, which may be sorted; others, until each half has rows with all inputs."""
+    stride = max(1, data.size // ROWS)
+    for first in range(min(stride, LOOKS)):
+        index = torch.arange(first, data.size, stride)[:ROWS]
+        index = torch.cat([index[::2], index[1::2]])  # so that each half is from all over, too
+        batch, truth = data.batch(index, augmentation(0, 0, 0))
+        yield index, batch, truth
+        if _together(batch)[0] > 1:
+            return
+
+
+def _together(batch: Mapping[str, InputBatch]) -> tuple[int, int]:
+    """In the half of a batch that has fewer: the rows with all inputs, and those with the input that is rarest."""
+    masks = [one.mask if isinstance(one, Features) else cast(Batch, one)["mask"] for one in batch.values()]
+    there = torch.stack([mask.flatten(1).any(1) for mask in masks])  # [M B]
+    halves = there.tensor_split([there.shape[1] // 2], 1)
+    return (
+        min(int(half.all(0).sum()) for half in halves),
+        min(int(half.sum(1).min()) for half in halves),
+    )
 
 
 def check_batch(step: TrainingStep, batch: Mapping[str, InputBatch], truth: Batch, precision: Precision) -> None:

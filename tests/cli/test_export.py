@@ -46,13 +46,16 @@ def test_a_folder_without_a_model_is_said_so(run, tmp_path):
     assert "holds no readable model of mmkit" in err
 
 
-def test_an_exported_model_is_replaced_where_that_is_asked_for(model, run, tmp_path):
-    call = ("export", model, "--format", "pt2", "--out", "fruit")
+@pytest.mark.parametrize("out", ["fruit", "~/fruit"])
+def test_an_exported_model_is_replaced_where_that_is_asked_for(model, run, tmp_path, monkeypatch, out):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    folder = out.replace("~", str(tmp_path))
+    call = ("export", model, "--format", "pt2", "--out", out)
     assert run(*call)[0] == 0
     before = {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()}
     code, out, err = run(*call)
     assert (code, out) == (2, "")
-    assert err == "mmkit: error: fruit holds an exported model; give --force to replace it, or another folder\n"
+    assert err == f"mmkit: error: {folder} holds an exported model; give --force to replace it, or another folder\n"
     assert {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()} == before
     assert run(*call, "--force")[0] == 0
     assert {path.name: path.stat().st_ino for path in (tmp_path / "fruit").iterdir()} != before

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import pytest
 
 import mmkit
 import mmkit.cli
-from mmkit.model import answer_jobs, answer_joining
+from mmkit.model import answer_files, answer_jobs, answer_joining
 from mmkit.model.answer_formats import write
 from mmkit.model.answer_jobs import write_part
 
@@ -63,12 +64,27 @@ def test_every_format_holds_the_same_answers(run, model, data):
 
 
 def test_lists_are_read_back_from_csv_and_bytes_are_refused_in_json(run, model, data):
-    table = pa.table({"note": ["a", "b"], "tags": [["x", "y"], None], "raw": [b"\x00", b"\x01"]})
+    uuid = pa.array([b"\x00\x01", b"ab"], pa.binary(2))
+    table = pa.table({"note": ["a", "b"], "tags": [["x", "y"], None], "raw": [b"\x00", b"\x01"], "uuid": uuid})
     pa.parquet.write_table(table, "more.parquet")
     assert run("predict", model, "--data", "more.parquet", "--out", "a.csv", "--include", "tags")[0] == 0
     assert [row["tags"] for row in answered(data.with_name("a.csv"))] == ["x|y", ""]
-    code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", "raw")
-    assert (code, "JSON lines take no bytes" in err) == (2, True)
+    for name in ("raw", "uuid"):
+        code, _, err = run("predict", model, "--data", "more.parquet", "--out", "a.jsonl", "--include", name, "--force")
+        assert (code, "JSON lines take no bytes" in err) == (2, True)
+
+
+def test_json_lines_are_json_whatever_numbers_are_included(run, model, data):
+    infinite = [1.5, float("inf"), float("nan")]
+    columns = {"number": infinite, "list": [infinite, None, []], "known": pa.array(infinite).dictionary_encode()}
+    pa.parquet.write_table(pa.table({"note": ["a", "b", "c"], **columns}), "more.parquet")
+    asked = ("predict", model, "--data", "more.parquet", "--include", ",".join(columns), "--out")
+    assert run(*asked, "a.jsonl")[0] == run(*asked, "a.csv")[0] == 0
+    lines = data.with_name("a.jsonl").read_text().splitlines()
+    found = [json.loads(line, parse_constant=pytest.fail) for line in lines]
+    assert [row["number"] for row in found] == [row["known"] for row in found] == [1.5, None, None]
+    assert [row["list"] for row in found] == [[1.5, None, None], None, []]
+    assert [row["list"] for row in answered(data.with_name("a.csv"))] == ["[1.5, null, null]", "", ""]
 
 
 def test_columns_to_include_may_stand_behind_commas_and_have_them_in_their_names(run, model, data):
@@ -209,6 +225,26 @@ def test_parts_of_another_job_are_not_gone_on_with(run, model, data, ends_at):
 
 
 @pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [("code_of_model", "and is 'other'"), ("software", "version of torch was '2.")],
+)
+def test_parts_of_other_code_are_not_gone_on_with(run, model, data, ends_at, monkeypatch, changed, what):
+    ends_at(2, KeyboardInterrupt())
+    assert run("predict", model, "--data", data, "--out", "a.csv")[0] == 130
+    ends_at(9, KeyboardInterrupt())
+    if changed == "software":
+        software = {**answer_jobs.Common.__dataclass_fields__["software"].default_factory(), "torch": "9"}
+        common = partial(answer_jobs.Common, software=software)
+        monkeypatch.setattr(answer_files, "Common", common)
+    else:
+        monkeypatch.setattr(answer_files, "code_of_model", lambda *_: {"mmkit-core": "other"})
+    code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
+    assert (code, "holds the answers of another job" in err, what in err) == (2, True, True), err
+    assert run("predict", model, "--data", data, "--out", "a.csv", "--force")[0] == 0
+
+
+@pytest.mark.usefixtures("small_pieces")
 def test_what_was_answered_before_a_bad_value_is_gone_on_with(run, model, data):
     lines = data.read_text().splitlines()
     lines[26] = "heavy" + lines[26][lines[26].index(",") :]
@@ -238,9 +274,12 @@ def test_a_process_that_ended_while_joining_joins_again(run, model, data, monkey
 def test_two_processes_do_not_write_to_one_file(run, model, data):
     from mmkit.system.files import owned
 
-    with owned(data.with_name("a.csv.parts")):
+    parts = data.with_name("a.csv.parts")
+    with owned(parts):  # by one that has not yet finished its first part
+        (parts / "manifest.json").write_text("{}")
         code, _, err = run("predict", model, "--data", data, "--out", "a.csv")
-    assert (code, "another process is writing to a.csv.parts" in err) == (2, True)
+        assert (code, "another process is writing to a.csv.parts" in err) == (2, True)
+        assert sorted(one.name for one in parts.iterdir()) == [".lock", "manifest.json"]
 
 
 @pytest.mark.full

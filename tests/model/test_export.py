@@ -104,6 +104,16 @@ def test_pt2_runs_with_torch_alone_and_replaces_what_was_there(titles_model, exp
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
 
 
+def test_a_link_to_a_folder_stays_one(titles_model, exported, tmp_path):
+    shutil.copytree(exported.folder, tmp_path / "first")
+    (tmp_path / "current").symlink_to("first")
+    for _ in range(2):
+        titles_model.export(tmp_path / "current", "pt2")
+    assert (tmp_path / "current").is_symlink()
+    assert (tmp_path / "first" / "model.pt2").exists()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["current", "first"]
+
+
 def test_what_else_is_in_the_folder_is_not_lost(titles_model, exported, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(exported.folder, folder)

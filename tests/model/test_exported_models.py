@@ -100,6 +100,21 @@ def test_the_commands_take_it(folders, run, monkeypatch):
     assert Path("c.csv").read_bytes() == Path("b.csv").read_bytes()
 
 
+@pytest.mark.parametrize("beside", [True, False])
+def test_samples_of_a_table_are_given_as_predict_takes_them(folders, tmp_path, beside):
+    saved, row = mmkit.load(folders / "saved"), {"weight": 150, "colour": "red", "picked": "2024-05-01"}
+    samples = [{"note": "a sweet fruit", **row} if beside else {"note": "a sweet fruit", "table": row}]
+    saved.export(tmp_path / "exported", "pt2", samples=samples)
+    (answer, *_) = json.loads((tmp_path / "exported" / "smoke.json").read_text())["answers"]
+    assert answer["probabilities"] == pytest.approx(saved.predict(samples)[0]["probabilities"], abs=APART)
+
+
+def test_an_input_that_the_first_samples_lack_is_said(folders, tmp_path):
+    saved = mmkit.load(folders / "saved")
+    with pytest.raises(DataError, match="input note is missing in all samples that the export is checked with"):
+        saved.export(tmp_path / "exported", "pt2", samples=[*[{"weight": 100}] * 5, {"note": "sweet", "weight": 1}])
+
+
 def test_a_service_answers_and_says_what_each_input_gave(folders):
     def load(folder):
         return mmkit.load(folder)

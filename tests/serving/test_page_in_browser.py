@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import soundfile
 
+import mmkit
 from tests.serving.browser import CHROMIUM, Browser
 from tests.serving.client import png, series
-from tests.serving.conftest import served
+from tests.serving.conftest import QUICK, served
 
 pytestmark = [
     pytest.mark.full,
@@ -205,6 +206,33 @@ def test_with_a_token_the_page_asks_for_it(browser, folders):
         browser.press("Enter", modifiers=2)
         browser.until(ANSWERED)
         assert TOKEN not in json.dumps(browser.asked)
+
+
+def test_cells_go_as_the_table_of_training_has_them(browser, tmp_path):
+    rows = {
+        "price": [f"{1 + i % 9}.{100 + i},{10 + i}" for i in range(60)],
+        "spot": [[i, 2.0 * (i % 5)] for i in range(60)],
+        "colour": [["red", "blue"][i % 2] for i in range(60)],
+        "label": [["yes", "no"][i % 2] for i in range(60)],
+    }
+    model, _ = mmkit.fit(data=rows, target="label", training=QUICK, device="cpu", progress=False)
+    model.save(tmp_path / "prices")
+    with served(tmp_path / "prices") as (client, _):
+        browser.open(url(client))
+        browser.until(READY)
+        (table,) = client.get("/models")[1]["models"][0]["inputs"]
+        assert {one["name"]: one["decimal"] for one in table["columns"]} == {
+            "price": "comma", "spot": "point", "colour": "point",
+        }  # fmt: skip
+        for name, written in (("price", "1.234"), ("spot", "3, 1e1"), ("colour", "red")):
+            browser.run(f"document.getElementById('column-{table['name']}-{name}').focus()")
+            browser.write(written)
+        sent = json.loads(browser.run(f"document.querySelector('{field(table['name'])}').value()"))
+        assert sent == {"price": "1.234", "spot": [3, 10], "colour": "red"}
+        browser.run(f"document.getElementById('column-{table['name']}-spot').value = '3, x'")
+        browser.press("Enter", modifiers=2)
+        browser.until(f"document.querySelector('{field(table['name'])} .error').textContent")
+        assert "column spot" in texts(browser, f"{field(table['name'])} .error")[0]
 
 
 def test_the_command_that_the_page_proposes_is_taken(browser, service):

@@ -1,6 +1,7 @@
 """`mmkit serve` as a process: what it says, who may ask, how it ends, and how a model is exchanged."""
 
 import asyncio
+import dataclasses
 import http.client
 import json
 import shutil
@@ -9,18 +10,22 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 import mmkit
 import mmkit.cli
+from mmkit.errors import DataError
 from mmkit.model.trained import MultimodalModel
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
+from mmkit.serving import exchange
 from mmkit.serving.limits import Limits
+from mmkit.serving.parsing import questions_of
 from mmkit.serving.server import Address
 from mmkit.serving.server import run as run_server
-from mmkit.serving.service import Service
+from mmkit.serving.service import Loaded, Service
 from tests.serving.client import beside, digit
 from tests.serving.conftest import QUICK, served
 
@@ -238,6 +243,30 @@ def test_what_takes_too_long_is_504_and_the_service_says_that_it_is_stuck(folder
         assert client.ask(digit())[0] == 200
 
 
+def test_while_a_large_body_is_read_others_are_answered(folders, monkeypatch):
+    released, reads = threading.Event(), []
+    body = json.dumps({"samples": [digit()]}).encode()
+
+    def slowly(given, *rest, **options):
+        if len(given) > len(body):
+            reads.append(threading.current_thread())
+            assert released.wait(20)
+            if len(reads) == 1:  # the model is exchanged meanwhile, so that the body is read anew
+                service.models["digits"].loaded = dataclasses.replace(service.models["digits"].loaded)
+        return questions_of(given, *rest, **options)
+
+    monkeypatch.setattr(exchange, "questions_of", slowly)
+    with served(folders["digits"]) as (client, service), ThreadPoolExecutor(1) as pool:
+        large = pool.submit(client.call, "POST", "/predict", body + b" " * 2**19, {"content-type": "application/json"})
+        while not reads:
+            time.sleep(0.01)
+        assert client.call("GET", "/healthz")[0] == 200
+        (answer,) = client.ask(digit())[1]
+        released.set()
+        status, _, found = large.result(60)
+    assert (status, found["answers"], len(reads)) == (200, [answer], 2)
+
+
 def test_who_may_ask(folders):
     with served(folders["digits"], token=TOKEN) as (client, _):
         for path in ("/predict", "/models/digits/predict", "/-/reload"):
@@ -333,6 +362,18 @@ def test_a_folder_that_was_changed_is_refused_and_the_old_model_goes_on(other, r
         assert client.ask({"note": "sweet"})[1] == before
     code, err = run("serve", folder, "--port", 0)
     assert (code, "was changed after it was saved" in err) == (4, True)
+
+
+def test_a_model_that_is_exchanged_while_it_is_loaded_is_not_taken_for_the_new_one(other):
+    folder, second = other
+
+    def load(place):
+        model = MultimodalModel.load(place)
+        second.save(place)
+        return model
+
+    with pytest.raises(DataError, match=r"another model was saved to .*fruit while it was loaded; try again"):
+        Loaded.of(folder, load, installed(), Limits())
 
 
 @pytest.mark.parametrize("file", ["model.json", "model.safetensors"])

@@ -14,9 +14,11 @@ import pytest
 import soundfile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch import Tensor
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
+from mmkit.modalities.audio import Audio
 from mmkit.modalities.series import Series
 from mmkit.serving import streams
 from mmkit.serving.answering import Answers
@@ -432,3 +434,12 @@ def test_a_window_is_the_end_of_all_that_came(most, lengths):
         assert window.length < most + max(lengths)
     window.empty()
     assert (window.joined(window.parts()), window.size, window.length) == (None, 0, 0)
+
+
+def test_of_a_chunk_that_is_longer_than_its_window_no_more_is_held_than_counts():
+    steps = Window("x", "series", Series(), 10)
+    sound = Window("y", "audio", Audio(), 0.01)
+    for window, raw in ((steps, [[1.0, 2.0]] * 50_000), (sound, (np.zeros((2, 80_000), np.float32), 8_000))):
+        kept, _, size = window.decoded(raw)
+        tensor = kept if isinstance(kept, Tensor) else kept[0]
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes < size

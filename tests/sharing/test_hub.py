@@ -322,3 +322,5 @@ def test_what_a_model_of_the_hub_is_called(tmp_path):
     assert repository_of("acme/a.b-c_d@refs/pr/1") == Repository("acme/a.b-c_d", "refs/pr/1")
     assert title_of(tmp_path / "models--acme--a-b" / "snapshots" / "0a1b") == "a-b"
     assert title_of(tmp_path / "mine") == "mine"
+    (tmp_path / "current").symlink_to(tmp_path / "mine")
+    assert title_of(tmp_path / "current") == "current"

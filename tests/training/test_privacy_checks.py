@@ -125,6 +125,26 @@ def test_objectives_that_compare_rows_are_named(objective):
     assert why(objectives=[objective]).startswith(f"objective {objective} looks at several rows at once")
 
 
+class Sorted(Twice):
+    """Rows in the order of their sources and classes: those of the first, which are most, lack an input."""
+
+    def __init__(self):
+        super().__init__("series")
+
+    def split(self, name):
+        samples = super().split(name)
+        rows = [place % 16 for place in range(64)]
+        columns = {given: [column[row] for row in rows] for given, column in samples.inputs.items()}
+        columns["a"][:40] = [None] * 40
+        return Samples([f"{name}-{row}" for row in range(64)], columns, ["yn"[row // 32] for row in range(64)])
+
+
+@pytest.mark.parametrize("objective", MIXING_OBJECTIVES)
+def test_they_are_found_where_the_first_rows_lack_an_input(objective):
+    found = why(task=Sorted, objectives=[objective])
+    assert found.startswith(f"objective {objective} looks at several rows at once")
+
+
 @pytest.mark.parametrize("objective", ALONE_OBJECTIVES)
 def test_objectives_of_one_row_pass(objective):
     assert why(objectives=[objective]) == ""

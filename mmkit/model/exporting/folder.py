@@ -84,7 +84,7 @@ def export_values(
         program = traced(flat, cases)
         with torch.no_grad():
             expected = {what: flat(*flat.tensors(batch)) for what, batch in cases.cases.items()}
-        whole_path = place.absolute()  # of which "." has a name, too
+        whole_path = place.resolve()  # of which "." has a name, too; a link stays one
         fresh = whole_path.with_name(f".{whole_path.name}.fresh")
         with owned(fresh):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -32,14 +33,18 @@ def examples(model: MultimodalModel) -> Values:
 
 
 def given(model: MultimodalModel, samples: Sequence[Mapping[str, Any]]) -> Values:
-    """The values of raw samples, again from the beginning where there are fewer than `COUNT`.
+    """The values of the first `COUNT` of raw samples, as `predict` takes them; of fewer again from the beginning.
 
     Raises:
-        UsageError: there is none, or one has an unknown input.
+        UsageError: there is none, or one has an unknown input or column.
         DataError: a value cannot be read; or an input is missing in all of them.
     """
     if not samples:
         raise UsageError("samples is empty; give a few, or none at all for random ones")
+    samples = samples[:COUNT]
+    if model.layout is not None:  # it imports pyarrow, which only tables need
+        ((_, rows),) = importlib.import_module("mmkit.model.given_rows").given_rows(model, samples, "fail")
+        return enough({name: list(rows.read.samples.inputs[name]) for name in model.module.names})
     for name in (name for sample in samples for name in sample):
         if name not in model.inputs:
             raise UsageError(f"a sample has an unknown input {name!r}; {one_of(model.inputs, name)}")

@@ -240,6 +240,7 @@ function columns(input) {
     control.setAttribute("aria-describedby", `error-${input.name}`);
     const shown = { number: "a number", date: "2024-05-01 or 2024-05-01T10:00", numbers: "1, 2, 3", tags: "one, two" };
     control.placeholder = shown[column.kind] || "";
+    if (column.decimal === "comma") control.placeholder = "a number, as 1.234,5";
     if (column.kind === "number") control.inputMode = "decimal";
     const label = made("label", { htmlFor: id }, column.name, control);
     if (column.choices.length) {
@@ -254,18 +255,20 @@ function columns(input) {
     const cells = {};
     for (const { column, control } of controls) {
       const written = control.value.trim();
-      if (written) cells[column.name] = cell(column.kind, written);
+      if (written) cells[column.name] = cell(column, written);
     }
     return Object.keys(cells).length ? JSON.stringify(cells) : null;
   };
   return { parts: [made("div", { className: "columns" }, ...controls.map((one) => one.label))], value };
 }
 
-function cell(kind, written) {
-  const several = () => written.replace(/^\[|\]$/g, "").split(",").map((one) => one.trim()).filter(Boolean);
-  if (kind === "number") return Number.isFinite(Number(written)) ? Number(written) : written;
-  if (kind === "numbers") return several().map(Number);
-  return kind === "tags" ? several() : written;
+// What is no number goes as it was written: the service reads it as the table of training was, or says why it cannot.
+function cell(column, written) {
+  const several = written.replace(/^\[|\]$/g, "").split(",").map((one) => one.trim()).filter(Boolean);
+  const number = (one) => (Number.isFinite(Number(one)) ? Number(one) : one);
+  if (column.kind === "number") return column.decimal === "comma" ? written : number(written);
+  if (column.kind === "numbers") return several.map(number);
+  return column.kind === "tags" ? several : written;
 }
 
 function wrong(name, reason) {
