@@ -198,7 +198,7 @@ def plan(
     dotted = _Dotted(options)
     chosen_task = catalog.choose("task", task, partial(dotted.take, "task"))
     built_task = chosen_task.component(**chosen_task.part(chosen_task.component))
-    inputs = dict(built_task.inputs)
+    inputs = _inputs(chosen_task.name, built_task)
     left_out: list[tuple[str, str]] = []
 
     optional: list[Choice] = []
@@ -219,7 +219,6 @@ def plan(
                 raise UsageError(f"{kind} {choices[-1].name} {reason}")
         return choices
 
-    _check_recommended(chosen_task.name, built_task.encoders, inputs)
     named_encoders = _by_input(inputs, encoders or {})
     by_input = {}
     for name, modality in inputs.items():
@@ -470,10 +469,14 @@ def _by_input(inputs: Mapping[str, str], encoders: Mapping[str, Sequence[Named]]
     return by_input | {given: named for given, named in encoders.items() if given in inputs}
 
 
-def _check_recommended(task: str, encoders: Mapping[str, str], inputs: Mapping[str, str]) -> None:
-    for name in encoders:
-        if name not in inputs:
-            raise UsageError(f"task {task} recommends an encoder for {name}, which is no input; {one_of(inputs, name)}")
+def _inputs(name: str, task: Task) -> dict[str, str]:
+    """The inputs of a task with their modalities, for which alone it may recommend encoders."""
+    for given in task.encoders:
+        if given not in task.inputs:
+            raise UsageError(
+                f"task {name} recommends an encoder for {given}, which is no input; {one_of(task.inputs, given)}"
+            )
+    return dict(task.inputs)
 
 
 def _default_encoder(catalog: Catalog, name: str, modality: str, recommended: Mapping[str, str]) -> Named:
