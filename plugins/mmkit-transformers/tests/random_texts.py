@@ -35,7 +35,8 @@ def folder(tmp_path, kind):
     """A small random model of a kind, with the example's tokenizer."""
     shutil.copytree(EXAMPLE, tmp_path / kind)
     size = len(json.loads((EXAMPLE / "tokenizer.json").read_text())["model"]["vocab"])
-    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **{**KINDS, **SHIFTED, "xlm": XLM}[kind])
+    more = {**KINDS, **SHIFTED, "xlm": XLM}[kind]
+    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **more)
     torch.manual_seed(0)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / kind)
     return tmp_path / kind

@@ -63,8 +63,8 @@ class GenerationHead(nn.Module):
         if target.kind != "text":
             raise ValueError(f"this head writes texts; the target is of kind {target.kind}")
         model = _model(transform)
-        # What the model's own generation_config.json says (sampling, penalties) would come in where `_how` says nothing,
-        # and a saved head, which is built without that file, would write other texts.
+        # What its generation_config.json says (sampling, penalties) would come in wherever `_how` says nothing, and a
+        # saved head, which is built without that file, would write other texts.
         model.generation_config = GenerationConfig()
         takes = inspect.signature(model.forward).parameters
         if not {"inputs_embeds", "logits_to_keep", "position_ids"} <= set(takes):
