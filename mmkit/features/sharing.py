@@ -29,7 +29,7 @@ from mmkit.features.transformed import Packing, UnpackableError, packed
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
-from mmkit.system.machine import libraries, memory
+from mmkit.system.machine import memory, of_features
 from mmkit.system.progress import SILENT, Progress
 
 Made = TypeVar("Made")
@@ -178,7 +178,7 @@ class Shared:
                 "options": json.loads(json.dumps(choice.part(factory), default=str)),
                 "plugins": choice.plugins,
                 "code": code,
-                "libraries": {"torch": torch.__version__, **libraries(choice.plugins)},
+                "libraries": of_features(choice.plugins),
                 "transform": digest(work.transform.state()),
                 "values": work.values.fingerprint,
             }

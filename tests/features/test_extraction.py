@@ -1,11 +1,14 @@
 """A frozen encoder over a column: the features of each value, whoever asks and however many at once."""
 
+from importlib import metadata
+
 import pytest
 import torch
 from torch import nn
 
 from mmkit.contract import Features
 from mmkit.errors import MmkitError
+from mmkit.features import sharing
 from mmkit.features.extraction import Extraction
 from mmkit.features.sharing import Shared
 from mmkit.registry.catalog import installed
@@ -69,6 +72,22 @@ def test_they_are_computed_once_for_the_same_content(made):
     assert encoder.calls == calls == 2  # batches of 64
     again(VALUES[::-1], IDS[::-1])
     assert encoder.calls == 2 * calls
+
+
+def test_another_version_of_mmkit_or_of_what_it_reads_with_computes_them_anew(made, monkeypatch, tmp_path):
+    monkeypatch.setattr(sharing, "code_of_core", lambda: "")  # as where it is installed: its version says all
+    known = metadata.version
+
+    def encoded():
+        extract, encoder, _ = made(Shared(tmp_path))
+        calls = encoder.calls
+        extract(VALUES, IDS)
+        return encoder.calls - calls
+
+    assert (encoded(), encoded()) == (2, 0)
+    for name in ("mmkit-core", "pillow", "torchvision"):
+        monkeypatch.setattr(metadata, "version", lambda one, name=name: "9.9" if one == name else known(one))
+        assert (encoded(), encoded()) == (2, 0), name
 
 
 def test_progress_names_the_input_and_counts_samples(made):
