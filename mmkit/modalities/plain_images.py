@@ -59,7 +59,7 @@ def plain(image: Pillow.Image, data: bytes) -> Tensor | None:
 
 
 def _head(data: bytes) -> bytes:
-    """A JPEG up to its first scan, that of a thumbnail in its metadata not counted; all of one whose parts are unclear."""
+    """A JPEG up to its first scan, not that of a thumbnail in its metadata; all of one whose parts are unclear."""
     place = 2
     while data[place : place + 2] != b"\xff\xda":
         if data[place : place + 1] != b"\xff":
