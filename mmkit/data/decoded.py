@@ -22,6 +22,7 @@ from mmkit.errors import DataError
 from mmkit.modalities.arrays import is_missing
 from mmkit.system.code import code_of
 from mmkit.system.hashing import digest
+from mmkit.system.machine import distributions_of, of_features
 
 Places = np.ndarray[Any, np.dtype[np.int64]]
 Flags = np.ndarray[Any, np.dtype[np.bool_]]
@@ -83,8 +84,8 @@ class Raw:
         """
         return None if raw is None or is_missing(raw) else self.modality.decode(raw)
 
-    def decoder(self) -> tuple[str, str]:
-        """What decodes the values: a name, and a hash of its code.
+    def decoder(self) -> tuple[str, str, dict[str, str | None]]:
+        """What decodes the values: a name, a hash of its code, and the versions of what is installed.
 
         Raises:
             TypeError: its code cannot be seen.
@@ -93,7 +94,7 @@ class Raw:
         code = code_of(kind)
         if code is None:
             raise TypeError(f"the code of modality {self.kind or kind.__qualname__} cannot be seen")
-        return f"{kind.__module__}.{kind.__qualname__}", code
+        return f"{kind.__module__}.{kind.__qualname__}", code, of_features(distributions_of(kind.__module__))
 
     def several(self, places: Places) -> Sequence[Any] | None:
         """The raw values at some places, where they are read faster together; else None."""

@@ -93,7 +93,8 @@ class TextTransformerEncoder(nn.Module):
 def positions(like: Tensor) -> Tensor:
     """[T D]: sine and cosine of each place at wavelengths from 2 pi to 10000 * 2 pi, for tokens [B T D]."""
     count, width = like.shape[1:]
-    places = torch.arange(count, device=like.device, dtype=like.dtype)
-    steps = torch.arange(0, width, 2, device=like.device, dtype=like.dtype)
+    precise = torch.promote_types(like.dtype, torch.float32)  # bfloat16 has no 257
+    places = torch.arange(count, device=like.device, dtype=precise)
+    steps = torch.arange(0, width, 2, device=like.device, dtype=precise)
     angles = places[:, None] * torch.exp(steps * (-math.log(10_000.0) / width))  # [T D/2]
-    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1)
+    return torch.stack([angles.sin(), angles.cos()], -1).flatten(1).to(like.dtype)

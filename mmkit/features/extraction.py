@@ -21,7 +21,7 @@ from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass
 from mmkit.features.sharing import Shared
 from mmkit.registry.options import Choice
-from mmkit.system.machine import libraries
+from mmkit.system.machine import of_features
 from mmkit.system.precision import autocast
 from mmkit.system.settings import Settings
 
@@ -66,7 +66,7 @@ class Extraction:
             "options": json.loads(json.dumps(self.choice.feature_options, default=str)),
             "plugins": self.choice.plugins,
             "code": self.shared.code(self.choice),
-            "libraries": {"torch": torch.__version__, **libraries(self.choice.plugins)},
+            "libraries": of_features(self.choice.plugins),
             "device": self._device.type,
             "precision": self.settings.precision,
         }

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -22,14 +23,14 @@ from mmkit.contract import Transform
 from mmkit.data.columns import Column
 from mmkit.data.packed import Packed
 from mmkit.data.readings import Live, size_of_whole
-from mmkit.data.whole import Whole
+from mmkit.data.whole import Whole, lengths_of
 from mmkit.features.cache import CacheWriteError, Pass, encoded, encoded_rows
 from mmkit.features.known_rows import Encoded, KnownRows
 from mmkit.features.transformed import Packing, UnpackableError, packed
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
-from mmkit.system.machine import libraries, memory
+from mmkit.system.machine import memory, of_features
 from mmkit.system.progress import SILENT, Progress
 
 Made = TypeVar("Made")
@@ -164,6 +165,7 @@ class Shared:
             self.warn_once(f"{error}; until then input {work.name} is transformed in every process")
             return None
         self._on_disk[key] = size
+        _meet_unread(work.values, lengths_of(whole.leaves["mask"]) if whole.lengths is None else whole.lengths)
         return whole
 
     def _made_of(self, work: Packing, choice: Choice) -> dict[str, Any] | None:
@@ -178,7 +180,7 @@ class Shared:
                 "options": json.loads(json.dumps(choice.part(factory), default=str)),
                 "plugins": choice.plugins,
                 "code": code,
-                "libraries": {"torch": torch.__version__, **libraries(choice.plugins)},
+                "libraries": of_features(choice.plugins),
                 "transform": digest(work.transform.state()),
                 "values": work.values.fingerprint,
             }
@@ -238,6 +240,9 @@ class Shared:
             settings: plain values that are part of the key: names, options, versions and code, device and precision.
                 Where some of the code cannot be seen, features are not kept for another process.
             work: computes the features; its values are part of the key.
+
+        Raises:
+            RejectedError: a value cannot be read, or the transform rejects it.
         """
         try:
             made_of = {
@@ -256,6 +261,7 @@ class Shared:
             of = (slot, _without_values(made_of), None if origin is None else origin.table)
             work = replace(work, origin=origin, known=partial(self._known, of, replace(work, origin=origin), made_of))
             self._features[place] = key, self._read(work, key, made_of)
+            _meet_unread(work.values, self._features[place][1].lengths)
             if origin is not None and "copy" not in made_of:
                 self._encoded.setdefault(of, []).append(Encoded(self._features[place][1], origin.rows))
         return self._features[place][1]
@@ -309,6 +315,24 @@ class Shared:
 def _same(values: Sequence[Any], other: Sequence[Any]) -> bool:
     """Whether two columns have equal content; others than `Column`, whether they are the same object."""
     return values is other or (isinstance(values, Column) and isinstance(other, Column) and values.same(other))
+
+
+def _meet_unread(values: Column, lengths: Tensor) -> None:
+    """Ask for the values that were made nothing of, though they are no gaps: another process could not read them.
+
+    So they are an error, or noted, as where they are decoded in this one.
+
+    Args:
+        values: of a split.
+        lengths: [N], what was made of each.
+
+    Raises:
+        RejectedError: one cannot be read, and that is not to be passed over.
+    """
+    nothing = lengths.numpy() == 0
+    if values.lazy is not None and nothing.any():
+        for place in np.flatnonzero(nothing & ~values.gaps()).tolist():
+            values[place]
 
 
 def _without_values(made_of: Mapping[str, Any]) -> str:

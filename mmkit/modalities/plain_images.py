@@ -32,8 +32,7 @@ def bare_jpeg(data: bytes, most: int) -> Tensor | None:
 
     Opening it by Pillow first, as `plain` needs it, takes a tenth more.
     """
-    head = data[: data.find(b"\xff\xda")]  # up to the first scan, of the image or of a thumbnail in its metadata
-    if simplejpeg is None or any(mark in head for mark in UNUSUAL_JPEG):
+    if simplejpeg is None or any(mark in _head(data) for mark in UNUSUAL_JPEG):
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(data)
@@ -57,6 +56,16 @@ def plain(image: Pillow.Image, data: bytes) -> Tensor | None:
     except RuntimeError:
         return None
     return pixels if pixels.dtype == torch.uint8 else None
+
+
+def _head(data: bytes) -> bytes:
+    """A JPEG up to its first scan, not that of a thumbnail in its metadata; all of one whose parts are unclear."""
+    place = 2
+    while data[place : place + 2] != b"\xff\xda":
+        if data[place : place + 1] != b"\xff":
+            return data
+        place += 1 if data[place + 1 : place + 2] == b"\xff" else 2 + int.from_bytes(data[place + 2 : place + 4])
+    return data[:place]
 
 
 def _chunks(data: bytes) -> Iterator[bytes]:

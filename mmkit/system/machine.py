@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import torch
 from packaging.requirements import Requirement
 
 _DISTRIBUTION = "mmkit-core"
+_COMPUTES = ("torchvision", "torchaudio", "numpy", "pillow", "simplejpeg", "soundfile")
 
 
 def machine() -> dict[str, Any]:
@@ -56,6 +58,27 @@ def software() -> dict[str, Any]:
         "onednn": _first(r"MKL-DNN v(\S+)", build),
         "instructions": torch.backends.cpu.get_cpu_capability(),
     }
+
+
+def of_features(plugins: Iterable[str]) -> dict[str, str | None]:
+    """Versions of all that values are decoded, transformed and encoded by: mmkit and its libraries, plugins and theirs.
+
+    Args:
+        plugins: names of their distributions.
+    """
+    known = {name: _version(name) for name in (_DISTRIBUTION, *_COMPUTES, *plugins)}
+    return {**known, **libraries(plugins), "torch": torch.__version__}
+
+
+def distributions_of(module: str) -> list[str]:
+    """The distributions that a module is installed from; none where it is of none."""
+    top = module.partition(".")[0]
+    return [_DISTRIBUTION] if top == "mmkit" else sorted(set(_packages().get(top, ())))  # which takes a while
+
+
+@functools.cache
+def _packages() -> Mapping[str, list[str]]:
+    return metadata.packages_distributions()
 
 
 def libraries(plugins: Iterable[str]) -> dict[str, str]:

@@ -1,5 +1,6 @@
 """Columns larger than memory: decoded when they are asked for, to the same values; what cannot be read is met then."""
 
+from importlib import metadata
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from mmkit.data.readings import Live
 from mmkit.data.subset import select, small_subset, with_truth
 from mmkit.data.whole import whole
 from mmkit.errors import DataError
+from mmkit.system import machine
 from mmkit.transforms.text import TextTransform
 
 
@@ -194,3 +196,16 @@ def test_gaps_of_a_lazy_source_are_asked_for_and_not_read():
     column = Column(Decoded(Raw(Source("abcd"), None), None))
     assert column.gaps().tolist() == [True, False, True, False]
     assert column.take([1, 2]).gaps().tolist() == [False, True]
+
+
+def test_values_that_another_version_decodes_are_others(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("1")
+    known = metadata.version
+
+    def found(**versions):
+        monkeypatch.setattr(metadata, "version", lambda name: versions.get(name) or known(name))
+        return Column(Decoded(Raw([tmp_path / "a"], Read()), None)).fingerprint
+
+    monkeypatch.setattr(machine, "_packages", lambda: {Read.__module__.partition(".")[0]: ["acme"]})
+    assert found(acme="1.0") == found(acme="1.0")
+    assert len({found(acme="1.0"), found(acme="1.1"), found(acme="1.0", pillow="0.1")}) == 3

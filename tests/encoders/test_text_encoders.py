@@ -108,6 +108,14 @@ def test_positions_are_those_of_the_paper():
             assert found[place, 2 * i + 1].item() == pytest.approx(math.cos(angle), abs=1e-12)
 
 
+@pytest.mark.parametrize("kind", [torch.bfloat16, torch.float16])
+def test_positions_of_half_precision_are_those_of_float32_rounded(kind):
+    expected = positions(torch.zeros(1, 512, 64))
+    found = positions(torch.zeros(1, 512, 64, dtype=kind))
+    assert found.dtype == kind
+    torch.testing.assert_close(found.float(), expected, atol=2**-8, rtol=0)
+
+
 def test_a_text_longer_than_any_in_training(transform):
     assert TextTransformerEncoder(transform, width=16)(transform(["cat " * 200])).tokens.shape == (1, 200, 16)
 

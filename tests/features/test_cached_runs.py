@@ -116,7 +116,7 @@ class TestRun:
 
     def test_another_version_of_a_library_never_meets_old_features(self, tmp_path, monkeypatch):
         fit(tmp_path)
-        monkeypatch.setattr("mmkit.features.extraction.libraries", lambda _: {"timm": "1.0.99"})
+        monkeypatch.setattr("mmkit.features.extraction.of_features", lambda _: {"timm": "1.0.99"})
         fit(tmp_path)
         assert FrozenFcn.calls > 0
         assert len(cache_entries(tmp_path)) == 12

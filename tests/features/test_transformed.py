@@ -253,6 +253,23 @@ class TestShared:
         assert len(cache_entries(tmp_path)) == 1
         assert torch.equal(one.leaves["tokens"], other.leaves["tokens"])
 
+    def test_what_could_not_be_read_is_met_again_where_it_is_read_from_disk(self, large, tmp_path):
+        class Read(Same):
+            def decode(self, raw):
+                if raw == "broken":
+                    raise DataError("it is broken")
+                return raw
+
+        def met():
+            found = []
+            raws = [*texts(2), "broken", *texts(98)]  # at a place that the estimate of the size passes over
+            values = Column(Decoded(Raw(raws, Read()), lambda place, _: found.append(place)))
+            work = Packing("n", fitted(texts(100)), values, [str(i) for i in range(101)])
+            assert Shared(tmp_path).packed(work, self.choice()) is not None
+            return set(found)
+
+        assert met() == met() == {2}
+
     def test_other_values_or_another_fit_are_another_entry(self, large, tmp_path):
         shared = Shared(tmp_path)
         shared.packed(self.work(100), self.choice())

@@ -235,6 +235,17 @@ class TestTheFastReaders:
         assert Image().decode(photograph(fmt=fmt, exif=exif)).shape == (3, 50, 37)
         assert by_pillow
 
+    @pytest.mark.parametrize("before", [b"\xff\xfe\0\x05\xff\xda!", b"\xff\xff\xfe\0\x02", "thumbnail"])
+    def test_so_is_one_that_stands_behind_other_metadata(self, before):
+        if before == "thumbnail":
+            inside = b"JFXX\0\x10" + photograph((10, 7))
+            before = b"\xff\xe0" + (len(inside) + 2).to_bytes(2) + inside
+        exif = Pillow.Exif()
+        exif[0x0112] = 6
+        file = photograph(exif=exif)
+        first = 4 + int.from_bytes(file[4:6])  # behind the first part
+        assert Image().decode(file[:first] + before + file[first:]).shape == (3, 50, 37)
+
     def test_other_metadata_keep_nothing_from_the_fast_reader(self, by_pillow):
         exif = Pillow.Exif()
         exif[0x010F] = "a maker of cameras"

@@ -63,6 +63,34 @@ def test_images_are_prepared_as_the_data_configuration_says():
     assert (ours - reference(to_pil_image(image))).abs().max() < 8 / 255
 
 
+@pytest.mark.parametrize("keep", [None, 0.8])
+@pytest.mark.parametrize("size", [(200, 320), (310, 170)])
+@pytest.mark.parametrize(
+    ("model", "mode"),
+    [
+        ("vit_tiny_patch16_224.augreg_in21k", "center"),
+        ("coat_lite_medium_384.in1k", "squash"),
+        ("deepseek_vit_412m.deepseek_v4_1_flash", "border"),
+    ],
+)
+def test_an_image_that_is_no_square_is_cropped_stretched_or_bordered_as_the_model_says(model, mode, size, keep):
+    from torchvision.transforms.functional import to_pil_image
+
+    config = timm.get_pretrained_cfg(model).to_dict()
+    assert config["crop_mode"] == mode
+    known = timm.data.resolve_data_config({} if keep is None else {"crop_pct": keep}, pretrained_cfg=config)
+    slopes = torch.meshgrid(*(torch.linspace(0, 255, side) for side in size), indexing="ij")
+    image = torch.stack((*slopes, sum(slopes) / 2)).to(torch.uint8)
+    expected = timm.data.create_transform(**known)(to_pil_image(image))
+    transform = TimmTransform(model=model, keep=keep)
+    transform.fit([image])
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (transform.images.mean, transform.images.std))
+    found = (transform([image, None])["pixels"][0] / 255 - mean) / std
+    assert ((found - expected).abs() * std).max() < 4 / 255
+    grey = transform([image[:1]], torch.Generator())["pixels"][0]
+    assert torch.equal(grey[0], grey[1]) or mode == "border"  # whose border has the mean colour
+
+
 @pytest.mark.parametrize(
     "options",
     [

@@ -24,13 +24,19 @@ KINDS = {
 }
 XLM = {"emb_dim": 16, "n_layers": 3, "n_heads": 2, "init_std": 0.3, "embed_init_std": 0.3} | PLACES
 """Whose blocks are four lists."""
+SHIFTED = {
+    **dict.fromkeys(("esm", "ibert", "markuplm"), SMALL | PLACES),
+    "luke": SMALL | PLACES | {"entity_vocab_size": 5, "entity_emb_size": 4},
+}
+"""Which count places as RoBERTa does."""
 
 
 def folder(tmp_path, kind):
     """A small random model of a kind, with the example's tokenizer."""
     shutil.copytree(EXAMPLE, tmp_path / kind)
     size = len(json.loads((EXAMPLE / "tokenizer.json").read_text())["model"]["vocab"])
-    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **{**KINDS, "xlm": XLM}[kind])
+    more = {**KINDS, **SHIFTED, "xlm": XLM}[kind]
+    config = transformers.AutoConfig.for_model(kind, vocab_size=size, pad_token_id=0, **more)
     torch.manual_seed(0)
     transformers.AutoModel.from_config(config).save_pretrained(tmp_path / kind)
     return tmp_path / kind

@@ -216,6 +216,27 @@ def test_summaries_and_layers(tmp_path):
     assert made(where, output="pooled")[0](batch).tokens.shape == (4, 1, 16)
 
 
+@pytest.mark.parametrize("tune", ["lora", "dora"])
+@pytest.mark.parametrize("name", ["wav2vec2", "wavlm"])
+def test_adapters_stand_in_every_linear_layer_of_the_blocks_and_change_nothing_at_first(tmp_path, name, tune):
+    pytest.importorskip("peft")
+    where = folder(tmp_path, name)
+    plain, transform = made(where)
+    adapted, _ = made(where, tune=tune)
+    batch = transform(CLIPS)
+    expected, found = plain(batch), adapted(batch)
+    torch.testing.assert_close(found.tokens[found.mask], expected.tokens[expected.mask], atol=1e-5, rtol=1e-4)
+    adapted.train()(batch).tokens.square().sum().backward()
+    adapters = {key: weight for key, weight in adapted.named_parameters() if ".lora_B" in key}
+    assert {key.split(".lora_B")[0].rpartition(".")[2] for key in adapters} >= {
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "out_proj",
+    }
+    assert all(weight.requires_grad and weight.grad is not None for weight in adapters.values())
+
+
 @pytest.mark.parametrize("name", ["ast", "clap"])
 def test_the_models_own_summary_can_be_had(tmp_path, name):
     where = folder(tmp_path, name)

@@ -127,6 +127,22 @@ def test_an_answer_stops_at_the_end_of_text(tmp_path):
     assert next(steps) == [9, 9]  # no step more than it takes
 
 
+def test_only_the_heads_own_options_decide_how_it_writes_saved_or_not(tmp_path):
+    plain, transform = made(folder(tmp_path))
+    with torch.no_grad():
+        prefix = plain(features(double=False))
+        expected = plain.predict(prefix)["tokens"]
+    said = {"do_sample": True, "repetition_penalty": 1.9, "suppress_tokens": expected.unique().tolist()[2:]}
+    transformers.GenerationConfig(**said, eos_token_id=1).save_pretrained(tmp_path / "gpt2")
+    told, _ = made(tmp_path / "gpt2")
+    restored = GenerationTransform("text", model="nowhere", max_length=8)
+    restored.restore(transform.state())
+    saved = GenerationHead(WIDTH, restored.target(), restored).eval()
+    saved.load_state_dict(told.state_dict())
+    for head in (told, saved):
+        assert torch.equal(head.predict(prefix)["tokens"], expected)
+
+
 def test_more_beams_find_no_less_likely_answers(tmp_path):
     where = folder(tmp_path, "llama")
     greedy, _ = made(where)

@@ -10,7 +10,7 @@ from mmkit_transformers.network import container
 from mmkit_transformers.plugin import EXAMPLE
 from mmkit_transformers.text import TransformersTextEncoder
 from mmkit_transformers.text_transform import TransformersTextTransform
-from random_texts import KINDS, NAMED, PLACES, SMALL, TEXTS, folder, made, network
+from random_texts import KINDS, NAMED, PLACES, SHIFTED, SMALL, TEXTS, folder, made, network
 
 from mmkit.contract import Features
 from mmkit.errors import DataError
@@ -139,7 +139,11 @@ def test_summaries_and_layers():
 
 # RoBERTa's places begin behind the padding's, whose number is 0 here and always 1 in MPNet.
 @pytest.mark.parametrize(
-    ("kind", "places"), [("bert", 64), ("roberta", 63), ("xlm-roberta", 63), ("mpnet", 62), ("gpt2", 64), ("t5", 502)]
+    ("kind", "places"),
+    [
+        *(("bert", 64), ("roberta", 63), ("xlm-roberta", 63), ("mpnet", 62), ("gpt2", 64), ("t5", 502)),
+        *((kind, 63) for kind in SHIFTED),
+    ],
 )
 def test_a_text_as_long_as_the_model_has_places_is_taken(tmp_path, kind, places):
     encoder, transform = made(folder(tmp_path, kind), max_length=None)

@@ -1,5 +1,7 @@
 """The sound of a video: as a waveform, as an input of its own, and where there is none."""
 
+import io
+
 import av
 import numpy as np
 import pytest
@@ -45,6 +47,35 @@ def test_whole_numbers_are_scaled(tmp_path):
     wave, rate = audio_track(str(tmp_path / "s.wav"))
     assert rate == 8000
     assert np.allclose(wave.numpy(), given / 32768, atol=1e-6)
+
+
+def broadcast(rate, layout):
+    """A second of a tone of 440 Hz as a transport stream; such streams may be put one behind the other."""
+    stream = io.BytesIO()
+    with av.open(stream, "w", format="mpegts") as made:
+        track = made.add_stream("mp2", rate=rate, layout=layout)
+        channels = track.layout.nb_channels
+        wave = (8000 * np.sin(2 * np.pi * 440 * np.arange(rate) / rate)).astype(np.int16)
+        for start in range(0, rate - 1151, 1152):
+            frame = av.AudioFrame.from_ndarray(
+                wave[start : start + 1152].repeat(channels)[None], format="s16", layout=layout
+            )
+            frame.sample_rate, frame.pts = rate, start
+            made.mux(track.encode(frame))
+        made.mux(track.encode(None))
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [((48000, "mono"), (32000, "mono")), ((48000, "mono"), (48000, "stereo")), ((32000, "stereo"), (48000, "mono"))],
+)
+def test_a_track_that_changes_on_its_way_keeps_the_rate_and_the_channels_that_it_begins_with(first, then):
+    wave, rate = audio_track(broadcast(*first) + broadcast(*then))
+    assert (rate, len(wave)) == (first[0], {"mono": 1, "stereo": 2}[first[1]])
+    assert wave.shape[1] / rate == pytest.approx(2, abs=0.1)
+    for part in (wave[0, : rate // 2], wave[0, -rate // 2 :]):
+        assert torch.fft.rfft(part).abs().argmax() * rate / len(part) == pytest.approx(440, abs=3)
 
 
 def test_a_video_without_a_track_is_missing(film):

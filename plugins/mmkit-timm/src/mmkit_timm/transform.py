@@ -1,4 +1,4 @@
-"""Images as a model of timm was trained on them: size, crop, interpolation, means and standard deviations.
+"""Images as a model of timm was trained on them: size, crop and its mode, interpolation, means and deviations.
 
 Axes: B batch, H height, W width.
 """
@@ -6,6 +6,7 @@ Axes: B batch, H height, W width.
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
@@ -23,11 +24,15 @@ from mmkit.transforms.image import ImageTransform
 class TimmTransform:
     """Crops and resizes images as bytes, the way that the model's data configuration says.
 
+    By its crop_mode the central crop is a square (center), has the shape of the image, which is then stretched
+    (squash), or is all of the image, with a border of the mean colour (border).
+
     Args:
         model: a model name of timm, with a tag where there are several pretrained weights
             ("vit_small_patch16_224.augreg_in1k").
         size: height and width in pixels; none takes the model's own.
-        keep: share of the shorter side that the central crop keeps; none takes the model's own (crop_pct).
+        keep: share of the shorter side that the central crop keeps (squash: of each side; border: of the longer one);
+            none takes the model's own (crop_pct).
         crop: least share of the area that a random crop keeps, in training; 1 is off.
         flip: probability of a flip from left to right, in training.
     """
@@ -54,7 +59,14 @@ class TimmTransform:
         fixed = min(config["input_size"][1:])
         self.model = model
         self.keep = config.get("crop_pct", 1.0) if keep is None else keep
-        self.images = ImageTransform(size=fixed if size is None else size, colour="colour", crop=crop, flip=flip)
+        self.mode = config.get("crop_mode") or "center"
+        self.images = ImageTransform(
+            size=fixed if size is None else size,
+            resize="stretch" if self.mode == "squash" else "crop",
+            colour="colour",
+            crop=crop,
+            flip=flip,
+        )
         self.images.mean, self.images.std = list(config["mean"]), list(config["std"])
         if config.get("interpolation") in {"bicubic", "lanczos"}:  # tensors have no Lanczos; bicubic is the closest
             self.images.interpolation = InterpolationMode.BICUBIC
@@ -94,5 +106,18 @@ class TimmTransform:
         self.restored = True
 
     def _middle(self, image: Tensor) -> Tensor:
-        side = max(1, round(min(image.shape[1:]) * self.keep))
-        return vision.center_crop(image, [side, side])
+        """The middle of an image that is resized; with crop_mode border all of it, in its size already."""
+        if self.mode == "border":
+            return self._bordered(image)
+        sides = image.shape[1:] if self.mode == "squash" else [min(image.shape[1:])] * 2
+        return vision.center_crop(image, [max(1, round(side * self.keep)) for side in sides])
+
+    def _bordered(self, image: Tensor) -> Tensor:
+        """[3 H W], the longer side scaled to H / keep."""
+        scale = math.floor(self.size / self.keep) / max(image.shape[1:])
+        sides = [max(1, round(side * scale)) for side in image.shape[1:]]
+        image = vision.resize(image.expand(3, -1, -1), sides, self.images.interpolation, antialias=True)
+        h, w = (max(0, self.size - side) for side in sides)  # what is lacking
+        fill = [round(255 * mean) for mean in self.images.mean]
+        image = vision.pad(image, [w // 2, h // 2, w - w // 2, h - h // 2], fill)
+        return vision.center_crop(image, [self.size, self.size])

@@ -19,6 +19,7 @@ from mmkit_transformers.audio_transform import TransformersAudioTransform
 from mmkit_transformers.network import network
 from mmkit_transformers.states import States, asked, featured
 from mmkit_transformers.waves import ClipFrontEnd
+from mmkit_transformers.wavlm import open_attention
 
 
 class TransformersAudioEncoder(nn.Module):
@@ -70,6 +71,8 @@ class TransformersAudioEncoder(nn.Module):
         if self.reads_waves:
             model.feature_extractor = ClipFrontEnd(model.feature_extractor.conv_layers)
             self.lengths = model._get_feat_extract_output_lengths  # noqa: SLF001  (what the model's own heads call)
+        if tune in {"lora", "dora"}:
+            open_attention(model)  # WavLM's
         self.name = model.main_input_name
         self.fuses = bool(getattr(model.config, "enable_fusion", False))
         self.least = transform.least

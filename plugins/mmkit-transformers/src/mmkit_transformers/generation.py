@@ -63,6 +63,9 @@ class GenerationHead(nn.Module):
         if target.kind != "text":
             raise ValueError(f"this head writes texts; the target is of kind {target.kind}")
         model = _model(transform)
+        # What its generation_config.json says (sampling, penalties) would come in wherever `_how` says nothing, and a
+        # saved head, which is built without that file, would write other texts.
+        model.generation_config = GenerationConfig()
         takes = inspect.signature(model.forward).parameters
         if not {"inputs_embeds", "logits_to_keep", "position_ids"} <= set(takes):
             raise ValueError(f"{type(model).__name__} takes no inputs_embeds, logits_to_keep or position_ids")

@@ -128,10 +128,17 @@ class TransformersTextTransform:
 
 
 _SHIFTED = {
+    "altclip_text_model",
+    "bridgetower_text_model",
     "camembert",
     "clap_text_model",
     "data2vec-text",
+    "esm",
+    "ibert",
+    "lilt",
     "longformer",
+    "luke",
+    "markuplm",
     "mpnet",
     "roberta",
     "roberta-prelayernorm",

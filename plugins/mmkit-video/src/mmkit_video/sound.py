@@ -6,6 +6,7 @@ Axes: N samples of a waveform.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ Sound = tuple[Tensor, int]
 def audio_track(source: str | Path | bytes) -> Sound | None:
     """The first audio track of a file: a float32 waveform [channels N], -1 to 1, and its samples per second.
 
-    It is also a raw value of the modality `audio`.
+    A track that changes them on its way, as broadcasts do, keeps those that it begins with. It is also a raw value of
+    the modality `audio`.
 
     Args:
         source: a path, or the bytes of a file.
@@ -80,7 +82,8 @@ class VideoAudio:
 
 
 def _track(source: Source) -> Sound | None:
-    parts = []
+    parts: list[np.ndarray[Any, Any]] = []
+    rate = 0
     with opened(source) as container:
         if not container.streams.audio:
             if not container.streams.video:
@@ -88,11 +91,13 @@ def _track(source: Source) -> Sound | None:
             return None
         stream = container.streams.audio[0]
         stream.codec_context.thread_count = 1
-        resampler = AudioResampler(format="fltp")  # of rate and channels as they come
-        for frame in container.decode(stream):
-            parts += [part.to_ndarray() for part in resampler.resample(frame)]
-        parts += [part.to_ndarray() for part in resampler.resample(None)] if parts else []
-        rate = stream.rate
+        frames = container.decode(stream)
+        for (layout, given, _), alike in groupby(frames, lambda f: (f.layout.name, f.sample_rate, f.format.name)):
+            if not parts:
+                first, rate = layout, given
+            resampler = AudioResampler("fltp", first, rate)
+            for frame in chain(alike, [None]):
+                parts += [part.to_ndarray() for part in resampler.resample(frame)]
     waveform = torch.from_numpy(np.concatenate(parts, 1)) if parts else torch.zeros(0, 0)
     if not waveform.numel():
         raise DataError(f"{name_of(source)} has an audio track without a sample")
