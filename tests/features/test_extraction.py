@@ -10,6 +10,7 @@ from torch import nn
 from mmkit.contract import Features, Samples
 from mmkit.data import decoded, decoding
 from mmkit.data.bad_values import RejectedError
+from mmkit.data.columns import Column
 from mmkit.data.decoding import decode_all
 from mmkit.errors import DataError, MmkitError
 from mmkit.features import sharing
@@ -141,7 +142,7 @@ def test_what_could_not_be_read_is_met_again_where_features_are_read_from_the_ca
         samples = Samples(IDS, {"signal": Files(raws)}, [0] * 70)
         read, unread = decode_all(samples, {"signal": Read()}, on_error, {"signal": "series"})
         values = read.inputs["signal"]
-        assert values.lazy is not None
+        assert isinstance(values, Column) and values.lazy is not None
         Extraction("signal", choice, encoder, transform, Settings("cpu"), Shared(tmp_path))(values, IDS)
         return [line.sample for line in unread], int(values.gaps().sum())
 

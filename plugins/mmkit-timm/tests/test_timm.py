@@ -54,6 +54,8 @@ def test_images_are_prepared_as_the_data_configuration_says():
     config = timm.data.config.resolve_data_config({}, model=timm.create_model("tf_efficientnet_lite0"))
     assert config["interpolation"] == "bicubic"
     reference = timm.data.transforms_factory.create_transform(**config)
+    from timm.data.config import resolve_data_config
+    from timm.data.transforms_factory import create_transform
     from torchvision.transforms.functional import to_pil_image
 
     smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), size=(300, 300), mode="bicubic").clamp(0, 1)
@@ -78,10 +80,10 @@ def test_an_image_that_is_no_square_is_cropped_stretched_or_bordered_as_the_mode
 
     config = timm.get_pretrained_cfg(model).to_dict()
     assert config["crop_mode"] == mode
-    known = timm.data.resolve_data_config({} if keep is None else {"crop_pct": keep}, pretrained_cfg=config)
+    known = resolve_data_config({} if keep is None else {"crop_pct": keep}, pretrained_cfg=config)
     slopes = torch.meshgrid(*(torch.linspace(0, 255, side) for side in size), indexing="ij")
     image = torch.stack((*slopes, sum(slopes) / 2)).to(torch.uint8)
-    expected = timm.data.create_transform(**known)(to_pil_image(image))
+    expected = create_transform(**known)(to_pil_image(image))
     transform = TimmTransform(model=model, keep=keep)
     transform.fit([image])
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in (transform.images.mean, transform.images.std))
