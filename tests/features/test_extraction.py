@@ -142,7 +142,8 @@ def test_what_could_not_be_read_is_met_again_where_features_are_read_from_the_ca
         samples = Samples(IDS, {"signal": Files(raws)}, [0] * 70)
         read, unread = decode_all(samples, {"signal": Read()}, on_error, {"signal": "series"})
         values = read.inputs["signal"]
-        assert isinstance(values, Column) and values.lazy is not None
+        assert isinstance(values, Column)
+        assert values.lazy is not None
         Extraction("signal", choice, encoder, transform, Settings("cpu"), Shared(tmp_path))(values, IDS)
         return [line.sample for line in unread], int(values.gaps().sum())
 

@@ -54,8 +54,6 @@ def test_images_are_prepared_as_the_data_configuration_says():
     config = timm.data.config.resolve_data_config({}, model=timm.create_model("tf_efficientnet_lite0"))
     assert config["interpolation"] == "bicubic"
     reference = timm.data.transforms_factory.create_transform(**config)
-    from timm.data.config import resolve_data_config
-    from timm.data.transforms_factory import create_transform
     from torchvision.transforms.functional import to_pil_image
 
     smooth = torch.nn.functional.interpolate(torch.rand(1, 3, 6, 6), size=(300, 300), mode="bicubic").clamp(0, 1)
@@ -76,6 +74,8 @@ def test_images_are_prepared_as_the_data_configuration_says():
     ],
 )
 def test_an_image_that_is_no_square_is_cropped_stretched_or_bordered_as_the_model_says(model, mode, size, keep):
+    from timm.data.config import resolve_data_config
+    from timm.data.transforms_factory import create_transform
     from torchvision.transforms.functional import to_pil_image
 
     config = timm.get_pretrained_cfg(model).to_dict()
