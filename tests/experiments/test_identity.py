@@ -239,6 +239,20 @@ class Task(SyntheticUnique):
             bench("synthetic-unique:train=32", tmp_path / "out")
 
 
+def test_another_file_of_weights_under_the_same_name_is_refused(task, tmp_path):
+    file = tmp_path / "vectors.txt"
+
+    def asked(vectors, **rest):
+        file.write_text(f"number {vectors}\nof 0 0 1\n")
+        return bench(task, tmp_path / "out", encoders={"text": f"bag:vectors={file}"}, **rest).records
+
+    first = asked("1 0 0")
+    assert asked("1 0 0") == first  # the same again, written anew
+    with pytest.raises(UsageError, match=rf"that of vectors={file} of encoder bag changed; choose another --out"):
+        asked("0 1 0")
+    assert asked("0 1 0", mix=True)[0].id != first[0].id
+
+
 def test_two_classes_of_one_name_are_not_taken_for_each_other(tmp_path):
     def made(gain):
         class Fusion(ConcatFusion):
