@@ -84,7 +84,8 @@ def _own_options(factory: type) -> dict[str, Option]:
             raise ContractError(f"{where}: option {parameter.name} needs an annotation and a default")
         if isinstance(annotation, str):
             try:
-                annotation = eval(annotation, scope, dict(vars(typing)))  # noqa: S307 (the component's own source)
+                # Its own names first: a plugin may call something of its own Pattern, or Text.
+                annotation = eval(annotation, vars(typing) | scope)  # noqa: S307 (the component's own source)
             except Exception as error:
                 raise ContractError(
                     f"{where}: the annotation of option {parameter.name}, {annotation!r}, cannot be evaluated "

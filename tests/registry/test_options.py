@@ -67,6 +67,16 @@ class Bare:
     """Has no constructor."""
 
 
+Pattern = Literal["causal", "full"]
+
+
+class Named:
+    """Calls something of its own as `typing` does, and takes another thing from there."""
+
+    def __init__(self, *, pattern: "Pattern" = "causal", other: "Optional[int]" = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Nothing."""
+
+
 def test_keyword_only_parameters_are_the_options_and_args_their_help():
     assert options_of(Component) == {
         "width": Option("width", Width, 64, "of the result, in two lines."),
@@ -81,6 +91,11 @@ def test_a_subclass_constructor_replaces_the_options_and_inherits_their_help():
         "depth": Option("depth", int | None, None, "new."),
         "width": Option("width", Width, 32, "of the result, in two lines."),
     }
+
+
+def test_a_name_of_the_components_own_module_comes_before_one_of_typing():
+    found = options_of(Named)
+    assert (found["pattern"].annotation, found["other"].annotation) == (Pattern, int | None)
 
 
 def test_the_first_of_two_describes_a_shared_option():
