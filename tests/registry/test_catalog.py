@@ -167,6 +167,21 @@ def mmkit_objectives():
         ),
         (HEAD, "own", "mmkit_heads: targets of own is a tuple of kinds of target; got 'classes'"),
         (
+            plugin().replace("stranger's\"", 'stranger", combines="feature"'),
+            "braid",
+            "mmkit_fusions: combines of braid is features or outputs or both; got 'feature'",
+        ),
+        (
+            plugin().replace("stranger's\"", 'stranger", min_inputs="2"'),
+            "braid",
+            "mmkit_fusions: min_inputs of braid is int; got '2'",
+        ),
+        (
+            plugin().replace("stranger's\"", 'stranger", max_inputs=(2,)'),
+            "braid",
+            "mmkit_fusions: max_inputs of braid is int or none; got (2,)",
+        ),
+        (
             plugin().replace("stranger's\"", 'stranger", requires=("==oops",)'),
             "braid",
             "requires of braid: InvalidRequirement",
