@@ -11,6 +11,7 @@ import pytest
 
 from mmkit.errors import ContractError, UsageError
 from mmkit.pretrained.tuning import Tune
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import (
     Choice,
     Option,
@@ -244,6 +245,12 @@ def test_a_written_value_is_read_back_alone_and_in_a_component():
         assert (name, parse_value(options["x"]), options["y"]) == ("a", value, "1")
 
 
+def test_the_order_of_a_set_is_that_of_its_texts_and_not_of_the_process():
+    names = [f"name {number:02}" for number in range(30)]
+    assert write_value(frozenset(names)) == write_value(names)
+    assert as_json({"parts": set(names), "file": Path("a")}) == {"parts": names, "file": "a"}
+
+
 def _one(annotation, value, default=None):
     return validated("fusion f", {"o": value}, {"o": Option("o", annotation, default)})["o"]
 
@@ -270,6 +277,7 @@ def _one(annotation, value, default=None):
         (Path | None, Text("none"), None),
         (int | Literal["auto"], Text("auto"), "auto"),
         (dict[str, float], Text("{a = 1}"), {"a": 1.0}),
+        (frozenset[str], Text('["b", "a"]'), frozenset({"a", "b"})),
     ],
 )
 def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
