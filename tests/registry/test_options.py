@@ -301,6 +301,8 @@ def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
         (Literal["lstm", "gru"], Text("rnn"), "takes lstm or gru; got rnn"),
         (bool, Text("maybe"), "takes bool; got maybe"),
         (list[int], Text("[1, 'a']"), "takes list of int; got .*item 1"),
+        (tuple[float, ...], Text("[0.5, inf]"), "takes tuple of float; got .* \\(it is not finite\\)"),
+        (dict[str, float], {"a": math.nan}, "takes dict of str to float; got .* \\(it is not finite\\)"),
         (list[str], Text("[a, b]"), r'takes list of str; got \[a, b\] \(it is not TOML; .* need quotes, \["a", "b"\]'),
     ],
 )
