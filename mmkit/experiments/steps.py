@@ -49,6 +49,9 @@ from mmkit.system.executors.serial import Serial
 from mmkit.system.files import write_json
 from mmkit.system.machine import machine, software
 
+STEPPED = ("missing", "modality_dropout", "modality_draw", "mixup", "clip", "copies")
+"""Options of training on which a model's size, or the time of a step, hangs, beside `batch_size`."""
+
 
 @dataclass(frozen=True)
 class Steps:
@@ -252,6 +255,7 @@ class Steps:
             "software": software(),
             "combinations": combinations,
             "batch_size": plan.training.batch_size,
+            "training": {name: getattr(plan.training, name) for name in STEPPED},
             "device": plan.settings.device,
             "precision": plan.settings.precision,
             "task": str(plan.task),

@@ -366,7 +366,7 @@ class TestCostLater:
         assert bench(TASK, tmp_path / "out", seeds=2).records == again.records
         assert len(asked) == 1
 
-    @pytest.mark.parametrize("what", ["data", "code", "machine"])
+    @pytest.mark.parametrize("what", ["data", "code", "machine", "training"])
     def test_costs_of_others_are_not_taken(self, task, tmp_path, monkeypatch, what):
         asked = []
 
@@ -382,9 +382,10 @@ class TestCostLater:
             one_other(task.data["train"], "text")
         elif what == "code":
             monkeypatch.setattr("mmkit.experiments.identity.code_of_core", lambda: "another")
-        else:
+        elif what == "machine":
             monkeypatch.setattr("mmkit.experiments.steps.machine", lambda: {"cpu": "abacus"})
-        bench(task, tmp_path / "out", cost=True, seeds=3, mix=True)
+        other = {**SMALL, "missing": "token", "modality_dropout": 0.2} if what == "training" else SMALL
+        bench(task, tmp_path / "out", cost=True, seeds=3, mix=True, training=other)
         assert asked == [1, 1]
 
 
