@@ -14,9 +14,11 @@ LISTS = frozenset({"encoder", "fusion", "head", "objective", "balance", "option"
 TYPES: dict[str, type] = {
     "seeds": int,
     "same_within": float,
+    "search_options": bool,
     "limit": int,
     "threads": int,
     "workers": int,
+    "ranks": int,
     "baselines": bool,
     "cost": bool,
     "save": bool,

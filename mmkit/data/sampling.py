@@ -63,7 +63,9 @@ class Sampling:
         """The indices of the samples of an epoch, in order."""
         if self.classes is None:
             return epoch_order(self.size, self.weights, generator)
-        rows = [(self.classes == one).nonzero().squeeze(1) for one in self.classes.unique()]
+        # One sort for all classes: to look for each by itself takes their number times that of the samples.
+        counts = self.classes.bincount()
+        rows = self.classes.argsort(stable=True).split(counts[counts > 0].tolist())
         each = self.size // len(rows)
         drawn = [of[torch.randperm(len(of), generator=generator)] for of in rows]
         whole = [torch.cat([of.repeat(each // len(of)), of[: each % len(of)]]) for of in drawn]

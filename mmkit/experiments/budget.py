@@ -88,7 +88,7 @@ class Budget:
 
     def singles(self, rungs: Ladder) -> float:
         """Seconds that are set aside to choose learning rates and epochs of single inputs, by the rungs of fusions."""
-        prices = (self.means.prices[one.key] for one in self.plan.baselines if one.key in self.means.prices)
+        prices = (self.means.prices[one.key] for one in self.alone)
         own = self._of_one(rungs)
         return sum(cost([price] * own.sizes[0], own) for price in prices) if self._chooses(own) else 0.0
 
@@ -111,6 +111,11 @@ class Budget:
         return [one for one in self.plan.combinations if one.key in self.means.prices]
 
     @property
+    def alone(self) -> list[Combination]:
+        """The single inputs that can be built."""
+        return [one for one in self.plan.baselines if one.key in self.means.prices]
+
+    @property
     def candidates(self) -> list[Candidate]:
         """Those of the search: all combinations with the middle rate first, since the last ones may not be begun."""
         rates, training = self.plan.rates, self.plan.training
@@ -125,9 +130,9 @@ class Budget:
         found = self.rungs or Ladder((min(len(candidates), 2),), (1,))
         self.ledger.reserved += self.aside(found)
         own = self._of_one(found)
-        expected = sum([*own.sizes, *own.finals]) * len(self.plan.baselines) * self._chooses(own)
+        expected = sum([*own.sizes, *own.finals]) * len(self.alone) * self._chooses(own)
         self._expect(protocol, expected + sum([*found.sizes, *found.finals]) * (len(candidates) > 1))
-        for one in self.plan.baselines:
+        for one in self.alone:
             self._single(protocol, one, own)
         if len(candidates) < 2:
             self._expect(protocol, 0)

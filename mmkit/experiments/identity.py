@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 from uuid import uuid4
@@ -21,7 +23,7 @@ from mmkit.records.record import Fold, Record
 from mmkit.records.splits import Row, id_as_text, read_splits
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
-from mmkit.system.hashing import fingerprint
+from mmkit.system.hashing import digest_of_files, fingerprint
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 CORE = "mmkit-core"
@@ -61,18 +63,29 @@ def data_of(splits: Splits) -> dict[Split, dict[str, str]]:
 
 
 def code_of_run(task: Choice, combination: Combination, splits: Splits) -> dict[str, str]:
-    """A hash of the code of each component that can change without a new version, by kind and name; and of teachers.
+    """A hash of the code of each component that can change without a new version, by kind and name.
 
-    A component whose code cannot be seen has a hash that no other process has.
+    So have teachers, and files that options of encoders and heads name, such as weights, which training begins from. A
+    component whose code cannot be seen has a hash that no other process has.
     """
     found = {CORE: code_of_core()}
     for choice in (one for chosen in (task, *combination.choices()) for one in chosen.whole):
         found[f"{choice.kind} {choice.name}"] = _code(splits, choice.factories)
     found |= digests(combination)
+    found.update(_named_files(combination))
     kinds = getattr(splits.task, "inputs", {})
     for name, modality in splits.modalities.items():
         found[f"modality {kinds.get(name, name)}"] = _code(splits, (type(modality),))
     return {name: code for name, code in found.items() if code}
+
+
+def _named_files(combination: Combination) -> Iterator[tuple[str, str]]:
+    """The files, and folders of files, that options of encoders and heads name, each with a hash of the content."""
+    for choice in (one for chosen in combination.choices() for one in chosen.whole):
+        for name, value in choice.options.items() if choice.kind in {"encoder", "head"} else ():
+            if isinstance(value, str) and os.path.exists(value):  # noqa: PTH110 (a text of any length is none)
+                with contextlib.suppress(OSError):  # who needs it says so
+                    yield f"{name}={value} of {choice.kind} {choice.name}", digest_of_files(Path(value))
 
 
 def adopt_code(run: Run, splits: Splits, code: Mapping[str, str]) -> None:

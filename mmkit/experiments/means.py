@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from mmkit.contract import Split
 from mmkit.experiments.halving import Price
 from mmkit.experiments.plan import Plan
 from mmkit.system.files import write_json
@@ -56,7 +57,12 @@ class Means:
         write_json(folder / FILE, {"schema": SCHEMA, **asdict(self), "prices": prices})
 
 
-def asked_of(plan: Plan) -> str:
-    """A hash of what determines how long trainings take; not of the budget, which may be raised in the same folder."""
+def asked_of(plan: Plan, data: Mapping[Split, Mapping[str, str]] | None = None) -> str:
+    """A hash of what determines how long trainings take; not of the budget, which may be raised in the same folder.
+
+    Args:
+        plan: of the suite.
+        data: fingerprints of the task's columns by split; None where the hash is compared with no other.
+    """
     asked = [[one.key for one in plan.all], asdict(plan.training), plan.settings.document(), str(plan.task)]
-    return fingerprint([*asked, *(["options"] if plan.search_options else [])])
+    return fingerprint([*asked, *(["options"] if plan.search_options else []), data])

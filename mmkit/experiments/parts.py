@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mmkit.data.splits import Splits, splits_of
 from mmkit.errors import UsageError
-from mmkit.experiments.identity import check_belongs, check_identity, fold_of
+from mmkit.experiments.identity import check_belongs, check_identity, data_of, fold_of
 from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.option_search import budget_of
 from mmkit.experiments.plan import Plan
@@ -51,7 +51,7 @@ class Part:
         splits = splits_of(plan.task, catalog, plan.settings)
         _check_folder(plan, known, splits, folder, mix=mix)
         if plan.budget is not None:
-            return Part(plan, splits, Searched(), Means.read(folder, asked_of(plan)))
+            return Part(plan, splits, Searched(), Means.read(folder, asked_of(plan, data_of(splits))))
         return Part(plan, splits, _known_searches(plan, known, splits))
 
     @property

@@ -30,7 +30,7 @@ from mmkit.errors import MmkitError, UsageError
 from mmkit.experiments.costs import Costs
 from mmkit.experiments.dry_run import dry_run
 from mmkit.experiments.forecast import SHORT, Forecast, forecast_of
-from mmkit.experiments.identity import SPLITS, fold_of, warn_unseen
+from mmkit.experiments.identity import SPLITS, data_of, fold_of, warn_unseen
 from mmkit.experiments.kept import Kept
 from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import means_of, outlook_of
@@ -229,7 +229,7 @@ def carry_out(
                 _uncosted(state, known, part.splits) if cost else {} for part, state in zip(parts, states, strict=True)
             ]
             tried = pending | {run.combination.key for runs in uncosted for run in runs.values()}
-            asked = asked_of(plan)
+            asked = asked_of(plan, data_of(parts[0].splits))
             plan, buildable = _buildable(plan, tried, parts[0].splits, shared)
             parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
             kept.runs = max(kept.finished, counted(plan, promoted=bool(plan.rates)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -20,6 +19,7 @@ from mmkit.data.sampling import augmentation
 from mmkit.errors import MmkitError
 from mmkit.features.cache import Pass
 from mmkit.features.sharing import Shared
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import Choice
 from mmkit.system.machine import of_features
 from mmkit.system.precision import autocast
@@ -63,7 +63,7 @@ class Extraction:
         """
         made_of = {
             "encoder": self.choice.name,
-            "options": json.loads(json.dumps(self.choice.feature_options, default=str)),
+            "options": as_json(self.choice.feature_options),
             "plugins": self.choice.plugins,
             "code": self.shared.code(self.choice),
             "libraries": of_features(self.choice.plugins),

@@ -7,7 +7,6 @@ gets the state that making it again would leave.
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -27,6 +26,7 @@ from mmkit.data.whole import Whole, lengths_of
 from mmkit.features.cache import CacheWriteError, Pass, encoded, encoded_rows
 from mmkit.features.known_rows import Encoded, KnownRows
 from mmkit.features.transformed import Packing, UnpackableError, packed
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import Choice
 from mmkit.system.code import code_of, code_of_core
 from mmkit.system.hashing import digest, fingerprint
@@ -177,7 +177,7 @@ class Shared:
         try:
             return {
                 "transformed": f"{factory.__module__}.{factory.__qualname__}",
-                "options": json.loads(json.dumps(choice.part(factory), default=str)),
+                "options": as_json(choice.part(factory)),
                 "plugins": choice.plugins,
                 "code": code,
                 "libraries": of_features(choice.plugins),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from mmkit.errors import UsageError
 from mmkit.plugin import BalanceSpec, FusionSpec, ObjectiveSpec, Spec
 from mmkit.registry.catalog import Catalog
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import Choice
 from mmkit.system.hashing import fingerprint
 
@@ -126,7 +126,7 @@ class Combination:
         """The names and all options of the components, as plain JSON values; `Combination.of` reads them."""
 
         def plain(choice: Choice) -> dict[str, Any]:
-            return {"name": choice.name, "options": json.loads(json.dumps(choice.options, default=str))}
+            return {"name": choice.name, "options": as_json(choice.options)}
 
         return {
             "encoders": {name: plain(choice) for name, choice in self.encoders.items()},

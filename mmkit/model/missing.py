@@ -147,7 +147,8 @@ def left_after(present: Tensor, probability: float, draw: Draw = "inputs") -> Te
 
 def _there(batch: Batch | Features) -> Tensor:
     """[B] bool: True where the input is there."""
-    return (batch.mask if isinstance(batch, Features) else batch["mask"]).flatten(1).any(1)
+    mask = batch.mask if isinstance(batch, Features) else batch["mask"]  # [B], or [B T]
+    return mask.unsqueeze(-1).flatten(1).any(1)
 
 
 def _kept(batch: Batch | Features, kept: Tensor) -> Batch | Features:

@@ -23,6 +23,7 @@ from mmkit.model.network import Model
 from mmkit.model.saving import Saved, read
 from mmkit.pretrained.tuning import is_tuned
 from mmkit.registry.catalog import installed
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import Choice
 from mmkit.system.hashing import fingerprint
 
@@ -128,7 +129,7 @@ def _candidates(folder: Path, name: str, choice: Choice) -> list[Path]:
             described = combination_in(place)
             if list(described["encoders"]) == [name] and described["fusion"] is None:
                 encoders[place] = described["encoders"][name]
-    own = {"name": choice.name, "options": json.loads(json.dumps(choice.options, default=str))}
+    own = {"name": choice.name, "options": as_json(choice.options)}
     alike = [place for place, encoder in encoders.items() if encoder == own]
     return alike or list(encoders)
 
@@ -176,7 +177,7 @@ def _check_fits(teacher: Teacher, name: str, choice: Choice, transforms: Transfo
 
 def _content(choice: Choice, transform: Transform) -> str:
     """What a fitted transform is known by."""
-    return json.dumps([choice.part(reads(choice)), transform.state()], sort_keys=True, default=str)
+    return json.dumps([as_json(choice.part(reads(choice))), transform.state()], sort_keys=True, default=str)
 
 
 def _question(target: Target) -> tuple[Any, ...]:

@@ -73,6 +73,8 @@ class Entry:
         refers, given = f"{of} refers to {self.spec.reference}", f" ({self.place})" if self.place else ""
         try:
             found: object = imported(module)
+            for part in attribute.split("."):
+                found = getattr(found, part, None)  # of a module that imports it only now it may raise anything
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # the component's own sys.exit, too, is only its own
@@ -80,8 +82,6 @@ class Entry:
                 raise ContractError(f"{refers}; there is no module {error.name}{given}") from error
             where = f" ({place})" if (place := place_of(error)) else ""
             raise UnavailableError(f"{of} cannot be imported: {in_words(error)}{where}") from error
-        for part in attribute.split("."):
-            found = getattr(found, part, None)
         if not isinstance(found, type):
             raise ContractError(f"{refers}, which is not a class but {found!r}{given}")
         return found

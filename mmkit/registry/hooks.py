@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
+import functools
 import importlib
 import os
 import re
 import sys
 import types
+import typing
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pluggy
 
@@ -17,6 +20,7 @@ from mmkit import plugin
 from mmkit.errors import ContractError
 from mmkit.plugin import BalanceSpec, EncoderSpec, FusionSpec, HeadSpec, ModalitySpec, ObjectiveSpec, Spec, TaskSpec
 from mmkit.registry.discovery import Registration
+from mmkit.registry.options import describe
 
 HOOKS: dict[str, type[Spec]] = {
     "mmkit_tasks": TaskSpec,
@@ -181,10 +185,29 @@ def _checked(hook: str, spec: object, seen: set[tuple[str, str]]) -> Spec:
         if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):
             raise ContractError(f"{hook}: {field} of {spec.name} is a tuple of {of}; got {texts!r}")
     _check_files(hook, spec)
+    for one in dataclasses.fields(kind):
+        if (value := getattr(spec, one.name)) is not one.default and not _fits(value, _annotation(str(one.type))):
+            told = describe(_annotation(str(one.type)))
+            raise ContractError(f"{hook}: {one.name} of {spec.name} is {told}; got {value!r}")
     if (spec.kind, spec.name) in seen:
         raise ContractError(f"{hook} gives two of the name {spec.name}; the first one counts")
     seen.add((spec.kind, spec.name))
     return spec
+
+
+@functools.cache
+def _annotation(text: str) -> Any:
+    """An annotation of a spec; so few are evaluated that listing plugins does not notice."""
+    return eval(text, dict(vars(plugin)))  # noqa: S307 (of mmkit's own specs)
+
+
+def _fits(value: object, annotation: Any) -> bool:
+    """Whether a value is one of a choice, or of one of some types; what tuples hold is looked at elsewhere."""
+    if typing.get_origin(annotation) is tuple:
+        return isinstance(value, tuple)
+    if typing.get_origin(annotation) is Literal:
+        return value in typing.get_args(annotation)
+    return isinstance(value, annotation)
 
 
 def _check_files(hook: str, spec: Spec) -> None:

@@ -6,6 +6,7 @@ A value that is written here is read back as the same value.
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from typing import Any
 
 from mmkit.errors import UsageError
 
@@ -113,6 +114,20 @@ def write_value(value: object) -> str:
     return _toml(value)
 
 
+def as_json(value: object) -> Any:
+    """A value as plain JSON values: a set in the order of its texts, and what JSON has not as text.
+
+    >>> as_json({"parts": frozenset({"b", "a"}), "sizes": (1, 2)})
+    {'parts': ['a', 'b'], 'sizes': [1, 2]}
+    """
+    import json  # noqa: PLC0415 (as above)
+
+    def other(one: object) -> object:
+        return sorted(one, key=write_value) if isinstance(one, set | frozenset) else str(one)
+
+    return json.loads(json.dumps(value, default=other))
+
+
 _NOT_BARE = set(" \t,=:\"'[]{}()#")
 
 
@@ -128,5 +143,7 @@ def _toml(value: object) -> str:
     if isinstance(value, Mapping):
         return "{" + ", ".join(f"{_toml(str(k))} = {_toml(v)}" for k, v in value.items()) + "}"
     if isinstance(value, list | tuple | set | frozenset):
-        return "[" + ", ".join(_toml(item) for item in value) + "]"
+        items = list(map(_toml, value))
+        # The order of a set is that of hashes of this process.
+        return "[" + ", ".join(sorted(items) if isinstance(value, set | frozenset) else items) + "]"
     return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -84,7 +84,8 @@ def _own_options(factory: type) -> dict[str, Option]:
             raise ContractError(f"{where}: option {parameter.name} needs an annotation and a default")
         if isinstance(annotation, str):
             try:
-                annotation = eval(annotation, scope, dict(vars(typing)))  # noqa: S307 (the component's own source)
+                # Its own names first: a plugin may call something of its own Pattern, or Text.
+                annotation = eval(annotation, vars(typing) | scope)  # noqa: S307 (the component's own source)
             except Exception as error:
                 raise ContractError(
                     f"{where}: the annotation of option {parameter.name}, {annotation!r}, cannot be evaluated "
@@ -157,7 +158,7 @@ def _checked(owner: str, option: Option, value: object) -> object:
             try:
                 if strict or not isinstance(reading, bool) or describe(option.annotation) == "bool":
                     read = adapter.validate_python(reading, strict=strict)
-                    if isinstance(read, float) and not math.isfinite(read):
+                    if not _finite(read):
                         reason = "it is not finite"  # and JSON, in which options are recorded, has no such number
                         continue
                     return _at_home(read)
@@ -172,6 +173,15 @@ def _checked(owner: str, option: Option, value: object) -> object:
         reason = 'it is not TOML; within brackets strings need quotes, ["a", "b"]'
     why = f" ({reason[:1].lower()}{reason[1:]})" if reason else ""
     raise UsageError(f"{owner}: option {option.name} takes {describe(option.annotation)}; got {shown}{why}")
+
+
+def _finite(value: object) -> bool:
+    """Whether a value has no number in it that is not finite."""
+    if isinstance(value, Mapping):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _at_home(value: object) -> object:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Mapping, Sequence, Set
 from datetime import date, time, timedelta
 from decimal import Decimal
 from fractions import Fraction
-from hashlib import blake2b, sha256
-from pathlib import PurePath
+from hashlib import blake2b, file_digest, sha256
+from pathlib import Path, PurePath
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,27 @@ def digest(content: Any) -> str:
     state = blake2b(digest_size=16)
     feed(state.update, content)
     return state.hexdigest()
+
+
+def digest_of_files(path: Path) -> str:
+    """A hash of the content of a file; of a folder, of all files in it and their names, but for hidden ones.
+
+    A file that keeps its size and its time is read once by a process.
+
+    Raises:
+        OSError: one cannot be read.
+    """
+    inside = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    named = {str(one.relative_to(path)): one for one in inside}
+    seen = {name: one for name, one in named.items() if not any(part.startswith(".") for part in Path(name).parts)}
+    found = {name: (one, one.stat()) for name, one in seen.items()}
+    return fingerprint({name: _of_file(one, at.st_size, at.st_mtime_ns) for name, (one, at) in found.items()})
+
+
+@functools.cache
+def _of_file(path: Path, size: int, changed: int) -> str:  # noqa: ARG001 (of what changed there is another entry)
+    with path.open("rb") as file:
+        return file_digest(file, blake2b).hexdigest()
 
 
 def mixed(values: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[Any]]:

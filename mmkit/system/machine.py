@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from packaging.requirements import Requirement
+from packaging.requirements import InvalidRequirement, Requirement
 
 _DISTRIBUTION = "mmkit-core"
 _COMPUTES = ("torchvision", "torchaudio", "numpy", "pillow", "simplejpeg", "soundfile")
@@ -85,7 +85,8 @@ def libraries(plugins: Iterable[str]) -> dict[str, str]:
     """Versions of the distributions that plugins require, without those of extras.
 
     Args:
-        plugins: names of their distributions; mmkit itself and one that is not installed are skipped.
+        plugins: names of their distributions; mmkit itself and one that is not installed are skipped, and of old
+            metadata what is no requirement.
     """
     versions = {}
     for plugin in plugins:
@@ -95,7 +96,11 @@ def libraries(plugins: Iterable[str]) -> dict[str, str]:
             lines = metadata.requires(plugin) or []
         except metadata.PackageNotFoundError:
             continue
-        for needed in map(Requirement, lines):
+        for line in lines:
+            try:
+                needed = Requirement(line)
+            except InvalidRequirement:  # not PEP 508; pip took it, and so does the list of plugins
+                continue
             version = _version(needed.name)
             if (
                 needed.name != _DISTRIBUTION

@@ -121,6 +121,24 @@ def test_several_encoders_of_an_input_in_one_option_are_all_combined():
     assert [str(one.encoders["spoken"]) for one in made.baselines if "spoken" in one.encoders] == spoken
 
 
+def test_what_was_measured_on_other_rows_is_measured_anew(bench, tmp_path, monkeypatch):
+    """Interrupted before its first run there is no record yet that would say that the data is another."""
+
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    def samples(rows):
+        lines = [f"{row / rows},{'pqr'[row % 3]},{'no' if row % 2 else 'yes'}" for row in range(rows)]
+        (tmp_path / "table.csv").write_text("\n".join(["a,b,label", *lines]))
+        assert bench(*given)[0] == 130
+        return json.loads((tmp_path / "suite" / "budget.json").read_text())["samples"]
+
+    given = ["--data", "table.csv", "--target", "label", *SMALL[2:], "--fusion", "attention", "--budget", "1h"]
+    given += ["--out", "suite"]
+    monkeypatch.setattr("mmkit.experiments.steps.Steps._attempts", stop)
+    assert (samples(100), samples(400)) == (60, 240)
+
+
 @pytest.mark.full
 @pytest.mark.skipif(os.name == "nt", reason="sends SIGINT")
 def test_an_interrupted_search_goes_on_to_the_same_end(tmp_path):

@@ -2,12 +2,14 @@
 
 import importlib
 import inspect
+import json
 from typing import Any
 
 import pytest
 
 import mmkit
 import mmkit.cli
+from mmkit.cli.configuration import merged
 from mmkit.errors import UsageError
 from mmkit.model.trained import MultimodalModel
 from mmkit.sources.about import About
@@ -95,6 +97,19 @@ def test_a_configuration_file_has_them_all_and_no_more(command, monkeypatch, tmp
     of_one_call = {"mix"} | ({"out"} if command == "train" else set())  # that a folder be mixed is asked for each time
     assert found["options"] == options_of(command) - OF_TRAINING - (OF_THE_TERMINAL - {"threads"}) - of_one_call
     assert found["training"] == {name.rstrip("_") for name in OF_TRAINING & options_of(command)}
+
+
+@pytest.mark.parametrize("command", ["bench", "train"])
+def test_a_configuration_file_takes_what_the_command_takes(command, tmp_path):
+    values = {"int": 3, "flo": 0.5, "boo": True}
+    file, elsewhere = tmp_path / "mine.toml", OF_TRAINING | OF_THE_TERMINAL - {"threads"} | {"mix"}
+    for one in mmkit.cli._loaded(command, mmkit.cli.COMMANDS[command]).params:
+        if (value := values.get(one.type.name[:3])) is not None and one.name not in elsewhere:
+            file.write_text(f"{one.name} = {json.dumps(value)}\n")
+            assert merged(file, {one.name: None}, {}) == {one.name: value, "train": {}}
+            file.write_text(f'{one.name} = "3"\n')
+            with pytest.raises(UsageError, match=f"--config: {one.name} takes {type(value).__name__}; got '3'"):
+                merged(file, {one.name: None}, {})
 
 
 @pytest.mark.parametrize("name", ["bench", "fit"])

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 import mmkit
 from mmkit.contract import Samples
@@ -91,3 +92,25 @@ def test_the_number_of_steps_is_that_of_what_is_drawn(sampler):
     drawn = len(sizes) * (max(sizes) if sampler == "over" else min(sizes))
     steps = -(-drawn // 4)
     assert record.phases[-1].planned == max(1, -(-40 // steps))
+
+
+@pytest.mark.parametrize("sampler", ["over", "under"])
+def test_no_class_is_looked_for_among_all_samples(sampler):
+    """With many classes that would take their number times that of the samples, in every epoch."""
+
+    class Looked(TorchDispatchMode):
+        numbers = 0
+
+        def __torch_dispatch__(self, function, types, args=(), kwargs=None):
+            found = function(*args, **(kwargs or {}))
+            if "aten.eq" in str(function):
+                self.numbers += found.numel()
+            return found
+
+    label = torch.arange(2000) % 400
+    label[label == 7] = 8  # a class that there is not
+    sampling = Sampling.of(sampler, {"label": label, "mask": torch.ones(2000, dtype=torch.bool)})
+    with Looked() as looked:
+        drawn = sampling.draw(torch.Generator().manual_seed(0))
+    assert looked.numbers == 0
+    assert label[drawn].bincount().unique().tolist() == [0, sampling.size // 399]

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 import mmkit
+from mmkit.data.splits import splits_of
 from mmkit.errors import UsageError
+from mmkit.experiments.budget import Budget
 from mmkit.experiments.halving import (
     ROUNDS,
     Ladder,
@@ -25,6 +28,8 @@ from mmkit.experiments.halving import (
 from mmkit.experiments.means import Means, asked_of
 from mmkit.experiments.outlook import outlook_of
 from mmkit.experiments.plan import plan
+from mmkit.experiments.protocol import so_far
+from mmkit.experiments.search import Searched
 from mmkit.registry.catalog import installed
 from mmkit.report.summary import rows
 from mmkit.training.optimisation import Training
@@ -319,6 +324,15 @@ class TestSearch:
         assert world.trained == whole.trained  # nothing twice, nothing else
         assert [one.attempt for one in found] == [one.attempt for one in expected]
         assert world.known == whole.known
+
+    def test_a_single_input_that_could_not_be_built_is_none_when_the_search_goes_on(self):
+        made = planned(600, 2)
+        means = means_of(made)
+        prices = {key: price for key, price in means.prices.items() if key != made.baselines[0].key}
+        search = Budget(made, replace(means, prices=prices), Searched())
+        splits = splits_of(made.task, installed(), made.settings)
+        found = so_far(made, splits, {}, {}, {}, lambda _: 0, search)
+        assert (found.done, found.complete) == ([], False)
 
     def test_a_larger_budget_in_the_same_folder_takes_up_what_was_stopped(self):
         small = World(planned(450), good)

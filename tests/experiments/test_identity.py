@@ -239,6 +239,20 @@ class Task(SyntheticUnique):
             bench("synthetic-unique:train=32", tmp_path / "out")
 
 
+def test_another_file_of_weights_under_the_same_name_is_refused(task, tmp_path):
+    file = tmp_path / "vectors.txt"
+
+    def asked(vectors, **rest):
+        file.write_text(f"number {vectors}\nof 0 0 1\n")
+        return bench(task, tmp_path / "out", encoders={"text": f"bag:vectors={file}"}, **rest).records
+
+    first = asked("1 0 0")
+    assert asked("1 0 0") == first  # the same again, written anew
+    with pytest.raises(UsageError, match=rf"that of vectors={file} of encoder bag changed; choose another --out"):
+        asked("0 1 0")
+    assert asked("0 1 0", mix=True)[0].id != first[0].id
+
+
 def test_two_classes_of_one_name_are_not_taken_for_each_other(tmp_path):
     def made(gain):
         class Fusion(ConcatFusion):
@@ -352,7 +366,7 @@ class TestCostLater:
         assert bench(TASK, tmp_path / "out", seeds=2).records == again.records
         assert len(asked) == 1
 
-    @pytest.mark.parametrize("what", ["data", "code", "machine"])
+    @pytest.mark.parametrize("what", ["data", "code", "machine", "training"])
     def test_costs_of_others_are_not_taken(self, task, tmp_path, monkeypatch, what):
         asked = []
 
@@ -368,9 +382,10 @@ class TestCostLater:
             one_other(task.data["train"], "text")
         elif what == "code":
             monkeypatch.setattr("mmkit.experiments.identity.code_of_core", lambda: "another")
-        else:
+        elif what == "machine":
             monkeypatch.setattr("mmkit.experiments.steps.machine", lambda: {"cpu": "abacus"})
-        bench(task, tmp_path / "out", cost=True, seeds=3, mix=True)
+        other = {**SMALL, "missing": "token", "modality_dropout": 0.2} if what == "training" else SMALL
+        bench(task, tmp_path / "out", cost=True, seeds=3, mix=True, training=other)
         assert asked == [1, 1]
 
 

@@ -199,14 +199,23 @@ class TestInAModel:
         ):
             trained_from(fusion, absence=Absence("token"))
 
-    @pytest.mark.parametrize("fusion", ["mmtm", "daft", "channel-exchange:at=all", "central", "concat"])
+    @pytest.mark.parametrize(
+        ("fusion", "modality", "encoder"),
+        [
+            *((one, "series", "fcn:width=16,layers=3") for one in ("mmtm", "daft", "channel-exchange:at=all")),
+            *((one, "series", "fcn:width=16,layers=3") for one in ("central", "concat")),
+            *((one, "table", "ft-transformer:width=16,heads=2") for one in ("mmtm", "central")),  # a mask is [B]
+        ],
+    )
     @pytest.mark.parametrize("kept", [0, 1])
-    def test_also_within_encoders_what_is_left_out_is_as_if_it_were_missing(self, monkeypatch, fusion, kept):
+    def test_also_within_encoders_what_is_left_out_is_as_if_it_were_missing(
+        self, monkeypatch, fusion, modality, encoder, kept
+    ):
         def draw(present, *_):
             return present & (torch.arange(present.shape[1]) == kept)
 
         monkeypatch.setattr(missing, "left_after", draw)
-        task, encoders = "synthetic-unique:inputs=2,missing=0.0,train=64", {"series": "fcn:width=16,layers=3"}
+        task, encoders = f"synthetic-unique:inputs=2,modality={modality},missing=0.0,train=64", {modality: encoder}
         step, data = trained_from(fusion, task=task, encoders=encoders, absence=Absence("neutral", 1.0))
         model, (batch, _) = step.model.double().eval(), data.batch(torch.arange(16))
         with torch.no_grad():

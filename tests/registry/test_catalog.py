@@ -167,6 +167,21 @@ def mmkit_objectives():
         ),
         (HEAD, "own", "mmkit_heads: targets of own is a tuple of kinds of target; got 'classes'"),
         (
+            plugin().replace("stranger's\"", 'stranger", combines="feature"'),
+            "braid",
+            "mmkit_fusions: combines of braid is features or outputs or both; got 'feature'",
+        ),
+        (
+            plugin().replace("stranger's\"", 'stranger", min_inputs="2"'),
+            "braid",
+            "mmkit_fusions: min_inputs of braid is int; got '2'",
+        ),
+        (
+            plugin().replace("stranger's\"", 'stranger", max_inputs=(2,)'),
+            "braid",
+            "mmkit_fusions: max_inputs of braid is int or none; got (2,)",
+        ),
+        (
             plugin().replace("stranger's\"", 'stranger", requires=("==oops",)'),
             "braid",
             "requires of braid: InvalidRequirement",
@@ -322,12 +337,16 @@ def test_the_error_of_an_unknown_name_lists_the_possible_ones():
         ("made_nowhere.x:Fusion", ContractError, "there is no module made_nowhere"),
         ("THIS_heavy:Fusion", UnavailableError, "cannot be imported: ModuleNotFoundError: No module named 'heavy_lib'"),
         ("THIS_exits:Fusion", UnavailableError, r"cannot be imported: it calls sys.exit\(\)"),
+        ("THIS_lazy:Fusion", UnavailableError, r"cannot be imported: ImportError: no heavy_lib \(.*_lazy.py:2\)"),
     ],
 )
 def test_the_error_of_a_component_that_cannot_be_loaded_names_its_plugin(distribution, reference, error, message):
     module = distribution("acme", plugin().replace("THIS:Fusion", reference))
     (distribution.site / f"{module}_heavy.py").write_text("import heavy_lib")
     (distribution.site / f"{module}_exits.py").write_text("import sys; sys.exit()")
+    (distribution.site / f"{module}_lazy.py").write_text(
+        "def __getattr__(name):\n    raise ImportError('no heavy_lib')"
+    )
     with pytest.raises(error, match=message.replace("THIS", module)) as caught:
         installed(environ={}).find("fusion", "braid").load()
     assert "acme 1.0" in str(caught.value)

@@ -11,6 +11,7 @@ import pytest
 
 from mmkit.errors import ContractError, UsageError
 from mmkit.pretrained.tuning import Tune
+from mmkit.registry.notation import as_json
 from mmkit.registry.options import (
     Choice,
     Option,
@@ -67,6 +68,16 @@ class Bare:
     """Has no constructor."""
 
 
+Pattern = Literal["causal", "full"]
+
+
+class Named:
+    """Calls something of its own as `typing` does, and takes another thing from there."""
+
+    def __init__(self, *, pattern: "Pattern" = "causal", other: "Optional[int]" = None) -> None:  # type: ignore[name-defined]  # noqa: F821
+        """Nothing."""
+
+
 def test_keyword_only_parameters_are_the_options_and_args_their_help():
     assert options_of(Component) == {
         "width": Option("width", Width, 64, "of the result, in two lines."),
@@ -81,6 +92,11 @@ def test_a_subclass_constructor_replaces_the_options_and_inherits_their_help():
         "depth": Option("depth", int | None, None, "new."),
         "width": Option("width", Width, 32, "of the result, in two lines."),
     }
+
+
+def test_a_name_of_the_components_own_module_comes_before_one_of_typing():
+    found = options_of(Named)
+    assert (found["pattern"].annotation, found["other"].annotation) == (Pattern, int | None)
 
 
 def test_the_first_of_two_describes_a_shared_option():
@@ -229,6 +245,12 @@ def test_a_written_value_is_read_back_alone_and_in_a_component():
         assert (name, parse_value(options["x"]), options["y"]) == ("a", value, "1")
 
 
+def test_the_order_of_a_set_is_that_of_its_texts_and_not_of_the_process():
+    names = [f"name {number:02}" for number in range(30)]
+    assert write_value(frozenset(names)) == write_value(names)
+    assert as_json({"parts": set(names), "file": Path("a")}) == {"parts": names, "file": "a"}
+
+
 def _one(annotation, value, default=None):
     return validated("fusion f", {"o": value}, {"o": Option("o", annotation, default)})["o"]
 
@@ -255,6 +277,7 @@ def _one(annotation, value, default=None):
         (Path | None, Text("none"), None),
         (int | Literal["auto"], Text("auto"), "auto"),
         (dict[str, float], Text("{a = 1}"), {"a": 1.0}),
+        (frozenset[str], Text('["b", "a"]'), frozenset({"a", "b"})),
     ],
 )
 def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
@@ -278,6 +301,8 @@ def test_the_annotation_decides_what_a_value_is(annotation, value, expected):
         (Literal["lstm", "gru"], Text("rnn"), "takes lstm or gru; got rnn"),
         (bool, Text("maybe"), "takes bool; got maybe"),
         (list[int], Text("[1, 'a']"), "takes list of int; got .*item 1"),
+        (tuple[float, ...], Text("[0.5, inf]"), "takes tuple of float; got .* \\(it is not finite\\)"),
+        (dict[str, float], {"a": math.nan}, "takes dict of str to float; got .* \\(it is not finite\\)"),
         (list[str], Text("[a, b]"), r'takes list of str; got \[a, b\] \(it is not TOML; .* need quotes, \["a", "b"\]'),
     ],
 )

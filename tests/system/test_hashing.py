@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmkit.system.hashing import digest
+from mmkit.system.hashing import digest, digest_of_files
 
 
 @pytest.mark.parametrize(
@@ -37,3 +37,20 @@ def test_what_is_the_same_has_the_same():
 def test_what_cannot_be_told_apart_is_refused(one):
     with pytest.raises(TypeError, match=r"values of type .* cannot be hashed"):
         digest([one])
+
+
+def test_files_are_known_by_their_names_and_their_content(tmp_path):
+    def folder(name, **files):
+        (tmp_path / name / "inner").mkdir(parents=True)
+        for file, content in files.items():
+            (tmp_path / name / "inner" / file).write_text(content)
+        return digest_of_files(tmp_path / name)
+
+    one = folder("one", a="x", b="y")
+    assert folder("two", a="x", b="y") == one
+    assert len({one, folder("three", a="y", b="x"), folder("four", a="x"), folder("five", a="x", c="y")}) == 4
+    (tmp_path / "one" / ".lock").write_text("z")
+    assert digest_of_files(tmp_path / "one") == one
+    (tmp_path / "one" / "inner" / "a").write_text("xx")
+    assert digest_of_files(tmp_path / "one") != one
+    assert digest_of_files(tmp_path / "two" / "inner" / "a") == digest_of_files(tmp_path / "four" / "inner" / "a")

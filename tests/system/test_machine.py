@@ -73,3 +73,8 @@ def test_libraries_are_what_a_plugin_requires_without_extras(monkeypatch):
 
 def test_of_what_is_not_installed_and_of_mmkit_itself_there_are_none():
     assert libraries(["no-such-plugin", "mmkit-core"]) == {}
+
+
+def test_a_line_of_old_metadata_that_is_no_requirement_is_skipped(distribution):
+    distribution("oldie", "", requires=("numpy (>=1.0.*)", "torch"))
+    assert libraries(["oldie"]) == {"torch": metadata.version("torch")}
