@@ -49,6 +49,7 @@ from mmkit.system.executors.serial import Serial
 from mmkit.system.files import write_json
 from mmkit.system.machine import machine, software
 
+
 @dataclass(frozen=True)
 class Steps:
     """The steps of a suite that is being carried out, with what all of them need.
