@@ -85,7 +85,8 @@ class Areas:
         if self._cells > AGAIN:
             return {}
         if self._together is None:
-            self._together = _Columns.of([column for column in self._columns() if bool(_both(column.counts()))])
+            columns = [column for column in self._columns() if bool(_both(column.counts()))]
+            self._together = _Columns.of(columns, sum(len(truth) for _, truth in self._kept))
         counts = cache(partial(self._together.counts, index))
         return {name: partial(_mean_of, area, counts) for name, (area, _) in AREAS.items()}
 
@@ -155,10 +156,10 @@ class _Columns(NamedTuple):
     shape: tuple[int, int, int]
 
     @classmethod
-    def of(cls, columns: Sequence[_Column]) -> _Columns:
+    def of(cls, columns: Sequence[_Column], samples: int) -> _Columns:
         shape = (len(columns), 2, max((column.different for column in columns), default=0))
         each = [(2 * c + column.yes) * shape[2] + column.place for c, column in enumerate(columns)]
-        return cls(torch.stack(each, 1) if each else torch.zeros(0, 0, dtype=torch.long), shape)
+        return cls(torch.stack(each, 1) if each else torch.zeros(samples, 0, dtype=torch.long), shape)
 
     def counts(self, index: Tensor) -> Tensor:
         """[C 2 V] of the samples at some places: how often each probability is false, and true."""

@@ -83,6 +83,14 @@ def test_areas_are_computed_again_up_to_a_number_of_predictions(kind, leaf, size
     assert curves.AREAS.keys().isdisjoint(found.resampled(index))
 
 
+def test_of_one_class_alone_no_area_is_computed_again():
+    prediction, truth = classes(3)
+    found = fed(Target("classes", 3), prediction, torch.zeros_like(truth), "label")
+    drawn = found.resampled(torch.arange(N).flip(0))
+    assert drawn["accuracy"]() == pytest.approx(found.compute()["accuracy"])
+    assert all(drawn[name]() is None for name in curves.AREAS)
+
+
 @pytest.mark.parametrize(("kind", "leaf", "size", "case"), CASES)
 def test_an_area_is_the_mean_of_those_of_classes_or_labels(kind, leaf, size, case):
     prediction, truth = case(size)
