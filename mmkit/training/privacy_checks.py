@@ -105,7 +105,7 @@ def _looked_at(data: Dataset) -> Iterator[tuple[Tensor, Mapping[str, InputBatch]
 def _together(batch: Mapping[str, InputBatch]) -> tuple[int, int]:
     """In the half of a batch that has fewer: the rows with all inputs, and those with the input that is rarest."""
     masks = [one.mask if isinstance(one, Features) else cast(Batch, one)["mask"] for one in batch.values()]
-    there = torch.stack([mask.reshape(len(mask), -1).any(1) for mask in masks])  # [M B]
+    there = torch.stack([mask.unsqueeze(-1).flatten(1).any(1) for mask in masks])  # [M B]
     halves = there.tensor_split([there.shape[1] // 2], 1)
     return (
         min(int(half.all(0).sum()) for half in halves),
