@@ -27,7 +27,7 @@ from mmkit.metrics.formulas import Measures
 CELLS = 50_000_000
 """The greatest number of predictions, N x C, that are kept: 200 MB."""
 AGAIN = 200_000
-"""That up to which areas are computed anew of other samples: a millisecond or two for 20,000 samples of ten classes."""
+"""That up to which areas are computed anew of other samples: some milliseconds for 20,000 samples of ten classes."""
 BINS = 10_000
 _LOWEST, _HIGHEST = -40.0, 17.0
 """Logits of the probabilities of the outer bins. Of many classes most are near 0, and float32 ends near 1."""
