@@ -4,7 +4,7 @@ import torch
 
 from tests.model.network_cases import absent, in_float64, total, trained_from
 
-WITHIN = {"central", "channel-exchange", "daft", "mmtm"}
+WITHIN = {"central", "channel-exchange", "daft", "film:at=all", "mmtm"}
 """Fusions that act between the parts of encoders."""
 
 

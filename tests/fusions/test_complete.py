@@ -13,11 +13,11 @@ from torch import Tensor, nn
 from torch.nn.functional import layer_norm, leaky_relu, normalize, softplus
 
 from mmkit.contract import Features, Target
+from mmkit.fusions.inner.film import FilmFusion
 from mmkit.fusions.outputs.late import LateFusion
 from mmkit.fusions.outputs.log_pool import LogPoolFusion
 from mmkit.fusions.vectors.concat import ConcatFusion
 from mmkit.fusions.vectors.concat_mlp import ConcatMlpFusion
-from mmkit.fusions.vectors.film import FilmFusion
 from mmkit.fusions.vectors.gated import GatedFusion
 from mmkit.fusions.vectors.gated_cross import GatedCrossFusion
 from mmkit.fusions.vectors.low_rank import LowRankFusion
@@ -119,7 +119,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[Any, list[Tensor]], Te
     "low-rank": (lambda: LowRankFusion(WIDTHS, width=6), low_rank),
     "tensor": (lambda: TensorFusion(WIDTHS, width=6), tensor),
     "concat-mlp": (lambda: ConcatMlpFusion(WIDTHS, width=6, dropout=0.0), concat_mlp),
-    "film": (lambda: FilmFusion(WIDTHS, width=6), film),
+    "film": (lambda: FilmFusion(WIDTHS, dict.fromkeys(WIDTHS, ()), width=6), film),
     "gated-cross": (lambda: GatedCrossFusion(WIDTHS, width=6), gated_cross),
     "mfb": (lambda: MfbFusion(PAIR, width=6, dropout=0.0), mfb),
     "modality-attention": (lambda: ModalityAttentionFusion(WIDTHS, width=6), modality_attention),

@@ -203,7 +203,7 @@ class TestInAModel:
         ("fusion", "modality", "encoder"),
         [
             *((one, "series", "fcn:width=16,layers=3") for one in ("mmtm", "daft", "channel-exchange:at=all")),
-            *((one, "series", "fcn:width=16,layers=3") for one in ("central", "concat")),
+            *((one, "series", "fcn:width=16,layers=3") for one in ("film:at=all", "central", "concat")),
             *((one, "table", "ft-transformer:width=16,heads=2") for one in ("mmtm", "central")),  # a mask is [B]
         ],
     )

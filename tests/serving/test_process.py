@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
 import pytest
 
@@ -432,7 +433,7 @@ def test_without_the_extra_it_says_how_to_install_it(run, folders, monkeypatch):
 
 @pytest.mark.full
 def test_memory_stays_flat(folders):
-    """After 10,000 requests, refused and explained ones among them."""
+    """Over 12,000 requests, refused and explained ones among them."""
     with served(folders["digits"], limits=Limits(seconds=60)) as (client, _):
         bodies = [
             (
@@ -451,9 +452,10 @@ def test_memory_stays_flat(folders):
 
             beside(8, one)
 
-        ask(2000)
-        before = client.figure("process_resident_memory_bytes")
-        ask(8000)
-        after = client.figure("process_resident_memory_bytes")
-        # This process holds the clients, too; a leak of a kB a request would be 8 MB.
-        assert after - before < 8e6, (before, after)
+        sizes = []
+        for _ in range(6):
+            ask(2000)
+            sizes.append(client.figure("process_resident_memory_bytes"))
+        # A leak grows in every turn, by 2 MB with a kB a request; what an allocator takes at times does not.
+        # This process holds the clients, too.
+        assert min(after - before for before, after in pairwise(sizes)) < 1e6, sizes

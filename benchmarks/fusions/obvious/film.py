@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.fusions.hand import projected
-from mmkit.fusions.vectors.film import FilmFusion
+from mmkit.fusions.inner.film import FilmFusion
 
 WHY = "the bias of the anchor is masked"
 

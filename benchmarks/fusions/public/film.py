@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmkit.fusions.vectors.film import FilmFusion
+from mmkit.fusions.inner.film import FilmFusion
 
 REPOSITORY, FILE, INPUTS = "GeWu-Lab/OGM-GE_CVPR2022", "models/fusion_modules.py", 2
 NOTE = "it scales by gamma and not by 1 + gamma: the 1 is in the bias of its gammas"

@@ -11,7 +11,6 @@ Axes: B batch, T positions, D' width at the place, H fused width.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Annotated
 
 import torch
@@ -21,6 +20,7 @@ from torch.nn import functional as F
 
 from mmkit.contract import Features
 from mmkit.layers.chosen import masked
+from mmkit.layers.modulated import modulated
 from mmkit.layers.others import Others
 from mmkit.layers.places import shown, width_at
 from mmkit.layers.vectors import joined, one_token, there
@@ -73,14 +73,7 @@ class DaftFusion(nn.Module):
 
     def exchange(self, place: int, features: Mapping[str, Features]) -> dict[str, Features]:  # noqa: ARG002
         """The anchor's features, changed."""
-        anchor = features[self.anchor]
-        gamma, beta = self._affine(features)
-        tokens = torch.addcmul(beta.unsqueeze(1), anchor.tokens, (1 + gamma).unsqueeze(1))
-        pooled = anchor.pooled
-        if pooled is not None:
-            pooled = masked(torch.addcmul(beta, pooled, 1 + gamma), there(anchor))
-        tokens = masked(tokens, anchor.mask.unsqueeze(2))
-        return {self.anchor: replace(anchor, tokens=tokens, pooled=pooled, penalties={})}
+        return {self.anchor: modulated(features[self.anchor], *self._affine(features))}
 
     def forward(self, features: Mapping[str, Features]) -> Features:
         """[B 1 H]."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from mmkit.fusions.vectors.film import FilmFusion
+from mmkit.fusions.inner.film import FilmFusion
 from mmkit.fusions.vectors.multiplicative import MultiplicativeFusion
 from mmkit.fusions.vectors.tensor import TensorFusion
 
@@ -57,7 +57,7 @@ def test_matrix_is_tensor_fusion_of_two(make, perturbed):
 def test_vector_of_two_is_modulation_without_a_bias_of_the_anchor(make, perturbed):
     case = make("two")
     fusion = perturbed(MultiplicativeFusion(case.widths, width=6))
-    film = perturbed(FilmFusion(case.widths, width=6))
+    film = perturbed(FilmFusion(case.widths, dict.fromkeys(case.widths, ()), width=6))
     film.project["image"].weight.copy_(fusion.terms.first.weight)
     film.project["image"].bias.zero_()
     film.modulate.load_state_dict(fusion.terms.others["text"].state_dict())

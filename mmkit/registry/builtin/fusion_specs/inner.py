@@ -46,6 +46,20 @@ SPECS = (
         avoids="the published code scales by g, not 1 + g, so that nothing passes where the last layer is zero",
     ),
     FusionSpec(
+        "film",
+        "mmkit.fusions.inner.film:FilmFusion",
+        "Feature-wise linear modulation: all other inputs scale and shift the features of one, the anchor",
+        formula="X_a <- (1 + g) X_a + h, [g; h] = G' [mean X_m, m != a] + c', place by place; "
+        "y = (1 + g) * (W x_a + b) + h, [g; h] = G [x_m, m != a] + c",
+        inner="exchange",
+        vectors=True,
+        min_inputs=2,
+        removable=False,  # without its anchor another input takes the place
+        paper='Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, '
+        "https://arxiv.org/abs/1709.07871",
+        avoids="OGM-GE's code leaves out the 1 of 1 + g, so that small weights of the generator wipe the anchor out",
+    ),
+    FusionSpec(
         "mmtm",
         "mmkit.fusions.inner.mmtm:MmtmFusion",
         "Multimodal transfer module: the channels of each encoder's maps are gated by what all of them see together",

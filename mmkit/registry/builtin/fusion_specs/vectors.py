@@ -82,18 +82,6 @@ SPECS = (
         avoids="drawing in evaluation too, so that a sample has no one answer; 0/0 where all inputs are missing",
     ),
     FusionSpec(
-        "film",
-        "mmkit.fusions.vectors.film:FilmFusion",
-        "Feature-wise linear modulation: all other inputs scale and shift the features of one, the anchor",
-        formula="y = (1 + g) * (W x_a + b) + h, [g; h] = G [x_m, m != a] + c",
-        avoids="OGM-GE's code leaves out the 1 of 1 + g, so that small weights of the generator wipe the anchor out",
-        vectors=True,
-        min_inputs=2,
-        removable=False,  # without its anchor another input takes the place
-        paper='Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, '
-        "https://arxiv.org/abs/1709.07871",
-    ),
-    FusionSpec(
         "flex-moe",
         "mmkit.fusions.vectors.flex_moe:FlexMoeFusion",
         "Flex-MoE: a transformer over one token an input, a learned one where it is missing, with experts of what is "
