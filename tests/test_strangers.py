@@ -1,5 +1,5 @@
 """Components of a stranger, written from mmkit/contract.py and plugins/README.md alone: a head with a transform of the
-truth of its own, a modality with an encoder, and a task.
+truth of its own, a modality with an encoder, one that may be stopped between its parts, and a task.
 
 Nothing of mmkit is used here that those two pages do not name.
 """
@@ -193,6 +193,46 @@ class WalkEncoder(nn.Module):
         return Features.of(tokens, mask, (tokens * mask.unsqueeze(-1)).sum(1))
 
 
+class LayeredWalkEncoder(nn.Module):
+    """Layers over the vector of each step, between which it may be stopped.
+
+    Args:
+        transform: fitted.
+        width: of the features, and between the layers.
+        layers: how many.
+    """
+
+    reads = WalkTransform
+
+    def __init__(self, transform, *, width: int = 16, layers: int = 3):
+        super().__init__()
+        self.width, self.inner = width, (width,) * (layers - 1)
+        self.step = nn.Embedding(5, width)
+        self.layers = nn.ModuleList(nn.Linear(width, width) for _ in range(layers))
+
+    def forward(self, batch):
+        state = self.begin(batch)
+        for number in range(len(self.inner)):
+            state = self.stage(number, state)
+        return self.finish(state)
+
+    def begin(self, batch):
+        return self.step(batch["steps"]), batch["mask"]
+
+    def stage(self, number, state):
+        tokens, mask = state
+        return self.layers[number](tokens).relu() * mask.unsqueeze(-1), mask
+
+    def get(self, state):
+        return Features.of(*state)
+
+    def put(self, state, features):
+        return features.tokens, state[1]
+
+    def finish(self, state):
+        return Features.of(*self.stage(len(self.inner), state))
+
+
 class WhereTo:
     """Does a walk end in the north, by day or by night?
 
@@ -250,6 +290,13 @@ def test_the_modality_and_its_encoder_keep_the_contract():
     assert report.ok, [r for r in report.results if r.status == "failed"]
 
 
+def test_an_encoder_that_may_be_stopped_keeps_the_contract():
+    spec = EncoderSpec("layered-steps", "", "", modality="walk")
+    report = check("encoder", LayeredWalkEncoder, spec=spec, modality=Walk, full=True)
+    assert report.ok, [r for r in report.results if r.status == "failed"]
+    assert [r.status for r in report.results if r.check.name == "stages"] == ["passed"]
+
+
 @pytest.fixture
 def walks(distribution, monkeypatch):
     """The modality and its encoder, installed."""
@@ -266,6 +313,15 @@ def test_the_task_keeps_the_contract_and_all_of_it_learns(walks):
     (answer,) = model.predict([{"walk": "NNNNNE", "row": {"light": "sun"}}])
     assert answer["label"] == "north, day"
     assert set(answer["probabilities"]) == {"north, day", "north, night", "elsewhere, day", "elsewhere, night"}
+
+
+@pytest.mark.parametrize("fusion", ["central", "channel-exchange:at=all", "daft", "film:at=all", "mmtm"])
+def test_fusions_act_between_the_parts_of_its_encoder(walks, fusion):
+    model, record = mmkit.fit(
+        task=WhereTo, fusion=fusion, encoders={"walk": LayeredWalkEncoder}, head=PriorHead, device="cpu"
+    )
+    assert model.network.fuses_within
+    assert record.metrics["balanced_accuracy"] > 0.6  # of one input it is a half at most
 
 
 def test_the_head_answers_with_the_classes_that_its_transform_kept(tmp_path):
