@@ -36,17 +36,22 @@ def module_names(inputs: Iterable[str]) -> dict[str, str]:
     {'a.b': 'a_b', 'image': 'image', 'type': 'type_1'}
     """
     taken = set(dir(nn.ModuleDict())) | set(dir(nn.ParameterDict())) | set(dir(nn.Module()))
+    ordered = sorted(inputs)
+    stems = {given: _stem(given) for given in ordered}
     names = {}
-    for given in sorted(inputs):
-        stem = re.sub(r"_+", "_", re.sub(r"\W", "_", given, flags=re.ASCII)).strip("_")
-        stem = stem if stem[:1].isalpha() else f"input_{stem}".strip("_")
-        name, count = stem, 0
+    for given in sorted(ordered, key=lambda given: stems[given] != given or given in taken):  # safe ones keep theirs
+        name, count = stems[given], 0
         while name in taken:
             count += 1
-            name = f"{stem}_{count}"
+            name = f"{stems[given]}_{count}"
         taken.add(name)
         names[given] = name
-    return names
+    return {given: names[given] for given in ordered}
+
+
+def _stem(given: str) -> str:
+    stem = re.sub(r"_+", "_", re.sub(r"\W", "_", given, flags=re.ASCII)).strip("_")
+    return stem if stem[:1].isalpha() else f"input_{stem}".strip("_")
 
 
 class OnlyFusion(nn.Module):

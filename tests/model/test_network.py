@@ -25,6 +25,11 @@ class TestNames:
         nn.ParameterDict({name: nn.Parameter(torch.zeros(1))})
         nn.Module().add_module(name, nn.Identity())
 
+    def test_a_safe_name_does_not_change_beside_one_that_becomes_it(self):
+        """An option that names an input means the one that has this name."""
+        assert module_names(["a.b", "a_b"]) == {"a.b": "a_b_1", "a_b": "a_b"}
+        assert module_names(["type", "type_1"]) == {"type": "type_2", "type_1": "type_1"}
+
     def test_names_that_become_equal_are_numbered_in_any_order(self):
         names = module_names(["a.b", "a b", "a_b"])
         assert len(set(names.values())) == 3
