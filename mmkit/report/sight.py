@@ -24,17 +24,20 @@ class Sight:
         visible: the smallest relative difference that is found in four of five cases, of the row that shows least;
             None where there were too few rounds.
         clear: whether no model was called different from itself by more than two percent.
+        compiled: whether training ran compiled what was timed as it is.
     """
 
     what: str
     apart: float
     visible: float | None
     clear: bool
+    compiled: bool = False
 
     def sentence(self) -> str:
         """In words."""
         apart = f"{percent(self.apart)} from itself at most"
-        told = f"Speed of {self.what}: each model was timed twice (A/A), and came out {apart} over all rounds"
+        how = " (as they are; those of the trainings were compiled)" if self.compiled else ""
+        told = f"Speed of {self.what}{how}: each model was timed twice (A/A), and came out {apart} over all rounds"
         if self.visible is None:
             return f"{told}; with fewer than six rounds no difference between rows can be told from chance."
         seen = f"differences between rows that are smaller than {percent(self.visible)} cannot be seen"
@@ -53,7 +56,10 @@ def sights(found: Sequence[Row]) -> list[Sight]:
             twin.low is None or twin.high is None or (twin.low <= MARGIN and twin.high >= 1 / MARGIN) for twin in twins
         )
         visible = max(seen) if len(seen) == len(twins) else None
-        said.append(Sight(what, max(abs(twin.ratio - 1) for twin in twins), visible, clear))
+        compiled = kind == "train" and any(
+            record.run.get("training", {}).get("compile", False) for row in found for record in row.trainings
+        )
+        said.append(Sight(what, max(abs(twin.ratio - 1) for twin in twins), visible, clear, compiled))
     return said
 
 

@@ -48,6 +48,13 @@ def test_a_model_that_differs_from_itself_is_not_clear(low, high, clear):
     assert sights(rows(speeds(twin(1.1, low, high))))[0].clear is clear
 
 
+def test_that_compiled_steps_were_timed_as_they_are_is_said():
+    records = [replace(one, run={"training": {"compile": True}}) for one in speeds(twin())]
+    predictions, steps = (one.sentence() for one in sights(rows(records)))
+    assert predictions.startswith("Speed of predictions: each model")
+    assert steps.startswith("Speed of training steps (as they are; those of the trainings were compiled): each model")
+
+
 def test_without_times_nothing_is_said():
     assert sights(rows([record("late", 0, 0.9)])) == []
     assert sights(rows([record("late", 0, 0.9, throughput=Speed(1.0, 1.0, {}, 64, 32))])) == []
