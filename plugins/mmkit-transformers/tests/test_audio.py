@@ -260,6 +260,22 @@ def test_every_weight_that_is_trained_gets_a_gradient_and_sinusoids_stay(tmp_pat
     }[name]
 
 
+@pytest.mark.parametrize(("name", "norms"), [("clap", 1), ("wav2vec2-conformer", 3)])
+def test_a_clip_that_is_missing_counts_in_no_batch_norm(tmp_path, name, norms):
+    """As if it were not in the batch; the clips are of one length, since padding does count."""
+
+    def after(clips):
+        encoder, transform = made(folder(tmp_path, name), tune="full")
+        encoder.train()(transform(clips))
+        return {key: value for key, value in encoder.state_dict().items() if "running" in key}
+
+    clips = [(noise(4000, seed=seed), RATE) for seed in range(3)]
+    found, expected = after([*clips, None]), after(clips)
+    assert len(found) == 2 * norms
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value)
+
+
 @pytest.mark.parametrize(
     "name", ["ast", *(pytest.param(one, marks=pytest.mark.full) for one in ("whisper", "data2vec-audio"))]
 )

@@ -97,7 +97,8 @@ class TransformersAudioEncoder(nn.Module):
     def forward(self, batch: Batch) -> Features:
         """[B T D] tokens, or [B 1 D], the pooled vector alone."""
         given = self._given(batch)
-        tokens, own = self._one_by_one(given) if self.alone else self.states(**given)
+        there = batch["mask"].any(1) if self.reads_waves else batch["mask"]
+        tokens, own = self._one_by_one(given, there) if self.alone else self.states(rows=there, **given)
         return featured(tokens, self._real(batch, tokens.shape[1]), own, self.pooling, self.output)
 
     def _given(self, batch: Batch) -> dict[str, Tensor]:
@@ -127,12 +128,12 @@ class TransformersAudioEncoder(nn.Module):
             return mask.unsqueeze(1).expand(-1, count)
         return (place * self.window < batch["samples"].unsqueeze(1) * count) & mask.unsqueeze(1)
 
-    def _one_by_one(self, given: dict[str, Tensor]) -> tuple[Tensor, None]:
+    def _one_by_one(self, given: dict[str, Tensor], there: Tensor) -> tuple[Tensor, None]:
         packed, shown = given[self.name], given["attention_mask"]
         rows = []
         for row, samples in enumerate(shown.sum(1).tolist()):
             one = {self.name: packed[row : row + 1, :, :samples], "attention_mask": shown[row : row + 1, :samples]}
-            rows.append(self.states(**one)[0][0])
+            rows.append(self.states(rows=there[row : row + 1], **one)[0][0])
         return nn.utils.rnn.pad_sequence(rows, batch_first=True), None
 
     def _minds_padding(self) -> bool:
