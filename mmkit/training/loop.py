@@ -170,7 +170,7 @@ def fit(
             state.next_epoch()
             if checkpoints is not None:
                 checkpoints.after_epoch(epoch, state.document)
-    kept, private = _restored(state, validate, keep), state.private
+        kept = _restored(state, validate, keep)  # validation may draw, too
     return Trained(
         state.history,
         state.best.epoch,
@@ -179,7 +179,7 @@ def fit(
         state.loading,
         load.workers,
         epochs,
-        private=None if private is None else private.spent(state.done),
+        private=None if state.private is None else state.private.spent(state.done),
     )
 
 

@@ -78,5 +78,5 @@ def test_orthogonal_samples_have_nothing_in_common():
     """Signs of a square: the two columns are centred, and their inner product is zero."""
     one = torch.tensor([[1.0], [1.0], [-1.0], [-1.0]]).double()
     other = torch.tensor([[1.0], [-1.0], [1.0], [-1.0]]).double()
-    assert likeness(one, other, torch.ones(4).double()).item() == 0
+    assert likeness(one, other, torch.ones(4).double()).item() == pytest.approx(0, abs=1e-12)
     assert likeness(one, one, torch.ones(4).double()).item() == pytest.approx(16, rel=1e-5)
