@@ -123,8 +123,6 @@ def fit(
     found = None if checkpoints is None else checkpoints.found()
     if found is not None:
         state.restore(found)
-    elif start_counts:
-        _judge(state, 0, None, validate, keep)
     seed = seed if state.private is None else state.private.secret.seed
     with (
         own_state(device, seed=world.seed(seed)),
@@ -135,6 +133,8 @@ def fit(
     ):
         if found is not None:
             state.restore_generators(found)
+        elif start_counts:
+            _judge(state, 0, None, validate, keep)  # inside: validation may draw, too
         for epoch in range(state.epoch, last + 1):
             _begin(state, epoch, partial(_measured, step, data, held_out, training, precision, seed))
             began = time.perf_counter()
@@ -170,7 +170,7 @@ def fit(
             state.next_epoch()
             if checkpoints is not None:
                 checkpoints.after_epoch(epoch, state.document)
-        kept = _restored(state, validate, keep)  # validation may draw, too
+        kept = _restored(state, validate, keep)
     return Trained(
         state.history,
         state.best.epoch,

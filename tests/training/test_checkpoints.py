@@ -62,8 +62,9 @@ def data(*, live=False):
     return Dataset(20, {"x": given}, {"values": x.sum(1), "mask": mask})
 
 
-def run(checkpoints=None, *, end=None, live=False, precision="float32", **options):
+def run(checkpoints=None, *, end=None, live=False, precision="float32", drawn=0, **options):
     step = Net(end)
+    torch.rand(drawn)
     given = data(live=live)
 
     def validate():
@@ -121,6 +122,14 @@ def test_what_is_trained_is_the_same_bit_for_bit(tmp_path, options, ends, when):
     again, found = resumed(tmp_path / "c.safetensors", ends, options, **when)
     assert again == plain
     assert found.keys() == weights.keys()
+    assert all(torch.equal(found[name], weights[name]) for name in weights)
+
+
+def test_what_the_caller_has_drawn_changes_nothing():
+    """Neither of the start, nor of what is averaged, though this step draws in evaluation."""
+    plain, weights = run(average=3)
+    again, found = run(average=3, drawn=5)
+    assert again == plain
     assert all(torch.equal(found[name], weights[name]) for name in weights)
 
 
