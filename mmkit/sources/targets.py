@@ -85,9 +85,10 @@ def _kind_of(name: str, column: pa.ChunkedArray, kind: str | None) -> tuple[str,
         values = numbers(column)
     elif is_text(of):
         seen = [text.strip() for text in strings(some(column))]
-        as_json = sum(map(is_json_list, seen)) > MOST * len(seen)
-        if as_json or sum("|" in text for text in seen) > _BAR * len(seen):
-            return "labels", "lists as JSON" if as_json else "labels with | between them"
+        if as_json(column):
+            return "labels", "lists as JSON"
+        if sum("|" in text for text in seen) > _BAR * len(seen):
+            return "labels", "labels with | between them"
         if form_of(seen) is None:
             return _of_strings(name, column)
         values = numbers(column)
@@ -208,8 +209,9 @@ def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
     index: dict[str, int] = {}
     rows, codes, valid = [], [], []
     start = 0
+    json = is_text(column.type) and as_json(column)
     for piece in pieces(column):
-        lists = _as_lists(name, piece)
+        lists = _as_lists(name, piece, json=json)
         valid.append(lists.is_valid().to_numpy(zero_copy_only=False))
         flat = pc.list_flatten(lists)
         coded = flat if pat.is_dictionary(flat.type) else flat.dictionary_encode()
@@ -236,7 +238,13 @@ def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
     return Target("labels", values, names, tuple(counts.tolist()), int((~known).sum()), "f1_macro", told, rare)
 
 
-def _as_lists(name: str, piece: pa.Array) -> pa.Array:
+def as_json(column: pa.ChunkedArray) -> bool:
+    """Whether most strings of a column are lists as JSON; those that are none are then no truth."""
+    seen = [text.strip() for text in strings(some(column))]
+    return sum(map(is_json_list, seen)) > MOST * len(seen)
+
+
+def _as_lists(name: str, piece: pa.Array, *, json: bool) -> pa.Array:
     if is_list(piece.type):
         inner = piece.type.value_type
         if not (is_text(inner) or is_number(inner) or pat.is_dictionary(inner) or pat.is_null(inner)):
@@ -246,10 +254,10 @@ def _as_lists(name: str, piece: pa.Array) -> pa.Array:
         raise UsageError(f"target {name}: labels are lists, or strings like a|b; got values of the type {piece.type}")
     texts = pc.utf8_trim_whitespace(piece.cast(pa.large_string()))
     texts = pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.large_string()), texts)
-    plain = texts.drop_null()
-    if len(plain) and pc.all(pc.and_(pc.starts_with(plain, "["), pc.ends_with(plain, "]"))).as_py():
+    if json:
         found = listed(texts.to_pylist())
-        return pa.array([value and [str(one) for one in value] for value in found], pa.list_(pa.string()))
+        plain = [value and [str(one) for one in value if one is not None] for value in found]
+        return pa.array(plain, pa.list_(pa.string()))
     return pc.split_pattern(texts, "|")
 
 

@@ -15,9 +15,8 @@ from mmkit.errors import DataError
 from mmkit.sources import tabular
 from mmkit.sources.memory import Column
 from mmkit.sources.numbers import ABSENT
-from mmkit.sources.sampling import some
-from mmkit.sources.sampling import strings as texts_in
 from mmkit.sources.target import Target
+from mmkit.sources.targets import as_json
 from mmkit.sources.types import is_list, is_text, usual
 from mmkit.transforms.truth import TWINS, category_name
 
@@ -37,7 +36,7 @@ def truth_layout(names: Sequence[str], target: Target, columns: Mapping[str, Col
             numbers[name] = tabular.fit(name, "number", column, np.arange(0))
     joined = False
     if target.kind == "labels" and not isinstance(column := columns[names[0]], list) and is_text(usual(column).type):
-        joined = any(not text.strip().startswith("[") for text in texts_in(some(usual(column))))
+        joined = not as_json(usual(column))
     return {"columns": list(names), "kind": target.kind, "numbers": numbers, "joined": joined}
 
 

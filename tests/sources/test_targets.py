@@ -8,6 +8,7 @@ import pytest
 
 from mmkit.errors import DataError, UsageError
 from mmkit.sources.targets import epoch_metric, read_target, recommended_epochs
+from mmkit.sources.truths import truth_layout, truths
 from mmkit.titles import title_of
 from mmkit.transforms.truth import Categories, Numbers
 
@@ -104,6 +105,16 @@ def test_what_was_asked_for_is_taken():
     text = read(["one answer", None, " ", "another"], "text")
     assert [text.truth(row) for row in range(4)] == ["one answer", None, None, "another"]
     assert (text.metric, epoch_metric(text, 10), text.missing) == ("rouge_l", "head_loss", 2)
+
+
+def test_a_cell_that_is_no_list_leaves_the_others_lists_and_a_gap_in_one_is_no_label():
+    texts = ['["a", "b"]', '["c", null]', "[]", None] * 25
+    target = read(["none", *texts])
+    assert (target.kind, target.names, target.missing) == ("labels", ("a", "b", "c"), 26)
+    assert [target.truth(row) for row in range(4)] == [None, ["a", "b"], ["c"], []]
+    layout = truth_layout(["y"], target, {"y": column(["none", *texts])})
+    found, wrong = truths(layout, target.names, {"y": column(texts[:3])})
+    assert (found, wrong) == ([["a", "b"], ["c"], []], {})
 
 
 def test_several_columns_are_one_target_of_numbers():
