@@ -158,9 +158,8 @@ def _coded(name: str, column: pa.ChunkedArray) -> tuple[np.ndarray, tuple[str, .
     if pat.is_nested(kind) or pat.is_temporal(kind) or is_bytes(kind):
         raise UsageError(f"target {name}: values of the type {kind} are no classes; name another column")
     if is_text(kind) and (form := form_of(strings(some(column)))) and form.style == "plain" and form.whole:
-        there = np.isfinite(numbers(column, form))
-        if form.unit:  # a class may have another unit; a sign for "missing" is none
-            there |= ~pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column)), pa.array(ABSENT, column.type)).to_numpy()
+        # A class may be a word or have another unit; a sign for "missing" is none.
+        there = ~pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(column)), pa.array(ABSENT, column.type)).to_numpy()
         texts: Iterator[pa.Array] = (
             pc.if_else(pa.array(there[start : start + len(piece)]), piece, pa.scalar(None, piece.type))
             for start, piece in with_starts(column)

@@ -111,7 +111,7 @@ def _category(what: str, cell: Any, known: set[str]) -> str | None:
     for given in (name, TWINS.get(name, name), name.removesuffix(".0")):
         if given in known:
             return given
-    if what == "class" and name.lower() in ABSENT and all(one.removeprefix("-").isdecimal() for one in known):
+    if what == "class" and name.lower() in ABSENT and any(one.removeprefix("-").isdecimal() for one in known):
         return None
     raise DataError(f"{what} {name!r} is none that the model knows")
 

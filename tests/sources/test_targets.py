@@ -132,6 +132,13 @@ def test_numbers_of_a_rare_unit_are_no_truth_but_classes_of_their_own():
     assert read(doses, "classes").names == ("10 kg", "20 kg", "500 g")
 
 
+def test_a_rare_word_among_classes_of_numbers_is_a_class_and_a_sign_for_missing_is_none():
+    target = read(["1", "2", "3"] * 40 + ["K", "K", "K", "?"])
+    assert (target.names, target.counts, target.missing) == (("1", "2", "3", "K"), (40, 40, 40, 3), 1)
+    layout = truth_layout(["y"], target, {"y": column(["1"])})
+    assert truths(layout, target.names, {"y": column(["K", "?"])}) == (["K", None], {})
+
+
 def test_infinite_truth_is_missing():
     target = read([1.5, float("inf"), 3.5, -float("inf")])
     assert target.missing == 2
