@@ -210,12 +210,13 @@ def categories(column: pa.ChunkedArray) -> tuple[Array, tuple[str, ...]]:
 
 
 def _names_in(column: pa.ChunkedArray) -> str:
-    """How the names of a column are written: "flags" (yes and no), "whole" (numbers without a point), or "texts"."""
+    """How the names of a column are written: "flags" (yes and no), "whole" (whole numbers), or "texts"."""
     _, given = _coded(column)
     names = [name for name in given if name]
     if {name.lower() for name in names} <= _FLAGS:
         return "flags"
-    return "whole" if names and all(map(_WHOLE.fullmatch, names)) else "texts"
+    whole = names and all(_WHOLE.fullmatch(name) or _POINT.fullmatch(name) for name in names)
+    return "whole" if whole else "texts"
 
 
 def _coded(column: pa.ChunkedArray) -> tuple[pa.Array, list[str | None]]:

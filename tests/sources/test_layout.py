@@ -155,6 +155,15 @@ def test_a_gap_makes_whole_numbers_fractions_and_they_stay_the_same_category(wri
         assert (values["table"][0]["grade"], wrong) == ("3", [])
 
 
+def test_whole_numbers_that_training_wrote_with_a_point_are_the_same_category_without(written):
+    stars = [None if i % 4 == 0 else f"{i % 5}.0" for i in range(ROWS)]
+    layout = layout_of(described(written({"stars": stars, "label": training()["label"]}, "csv")))
+    for cells in ([1.0, None], [1, None], ["1.0", None], ["1", None]):
+        values, wrong = read(layout, {"stars": cells})
+        assert not wrong
+        assert values["table"] == [{"stars": "1"}, {"stars": None}]
+
+
 def test_days_as_digits_stay_digits(written):
     days = [20240000 + 100 * (1 + i % 12) + 1 + i % 28 for i in range(ROWS)]
     table = {"day": days, "label": [("yes", "no")[i % 2] for i in range(ROWS)]}
