@@ -189,8 +189,8 @@ class Strings:
         read = numbers(_column(self.seen), form)
         signs = tuple(sorted({text for text, value in zip(self.seen, read, strict=True) if np.isnan(value)}))
         said = f"; {', '.join(map(repr, signs[:5]))} read as missing" if signs else ""
-        if form.whole and form.style == "plain" and not form.unit:
-            whole = [int(text.partition(".")[0][:_DIGITS]) for text in self.seen if _WHOLE.fullmatch(text)]
+        whole = [int(text.partition(".")[0][:_DIGITS]) for text in self.seen if _WHOLE.fullmatch(text)]
+        if whole and form.whole and form.style == "plain" and not form.unit:
             column = pa.chunked_array(
                 [
                     pc.if_else(pa.array(~unread[start : start + len(piece)]), piece, pa.scalar(None, piece.type))

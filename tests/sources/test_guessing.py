@@ -479,3 +479,7 @@ def test_links_that_leave_the_folder_are_outside_and_a_fifo_is_no_file(tmp_path)
         "outside", "invalid", "file", "other", "missing", "invalid", "invalid", "remote", "other", "other",
     ]  # fmt: skip
     assert located("link.jpg", tmp_path / "in", outside=True)[1] == "file"
+
+
+def test_zeros_without_a_digit_before_the_point_are_numbers():
+    assert guess("x", pa.chunked_array([[".0", ".00"] * 30])).kind == "number"
