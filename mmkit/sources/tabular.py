@@ -307,7 +307,7 @@ def _lists(name: str, fitted: Mapping[str, Any], given: pa.ChunkedArray) -> RowC
     size = fitted["size"]
     expected = f"a list of {size} numbers"
     column = lists_in(given)
-    there = _there(given)
+    there = _there(given) & ~_blank(given)
     if not (is_list(column.type) and (is_number(column.type.value_type) or pa.types.is_null(column.type.value_type))):
         return _nothing(name, fitted, RowCells(there, expected))
     lengths = pc.fill_null(pc.list_value_length(column), -1).to_numpy()
@@ -316,7 +316,7 @@ def _lists(name: str, fitted: Mapping[str, Any], given: pa.ChunkedArray) -> RowC
     flat = pc.list_flatten(column.filter(pa.array(fits))).cast(pa.float64(), safe=False)
     whole[fits] = flat.to_numpy().reshape(-1, size)
     found = {f"{name}.{place}": np.ascontiguousarray(one) for place, one in enumerate(whole.T)}
-    return RowCells(there & ~fits & ~_blank(given), expected, found)
+    return RowCells(there & ~fits, expected, found)
 
 
 def _blank(column: pa.ChunkedArray) -> Array:

@@ -164,6 +164,13 @@ def test_whole_numbers_that_training_wrote_with_a_point_are_the_same_category_wi
         assert values["table"] == [{"stars": "1"}, {"stars": None}]
 
 
+def test_a_blank_cell_in_place_of_a_list_is_missing_whatever_stands_beside_it(layout):
+    for cells in ([""], ["", None, "[1, 2, 3]"]):
+        values, wrong = read(layout, {"point": cells})
+        assert not wrong
+        assert values["table"][0]["point.0"] is None
+
+
 def test_days_as_digits_stay_digits(written):
     days = [20240000 + 100 * (1 + i % 12) + 1 + i % 28 for i in range(ROWS)]
     table = {"day": days, "label": [("yes", "no")[i % 2] for i in range(ROWS)]}
