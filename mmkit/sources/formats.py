@@ -310,15 +310,22 @@ def _json(path: Path) -> pa.Table:
 
 def _dates_as_written(table: pa.Table, path: Path, block: int) -> pa.Table:
     """The table with strings where Arrow made times of them, so that the same cells are the same in CSV."""
-    made = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    if not made:
+    schema = pa.schema([pa.field(one.name, _without_times(one.type)) for one in table.schema])
+    if schema.types == table.schema.types:
         return table
-    schema = pa.schema([pa.field(name, pa.string()) for name in made])
     return pa.json.read_json(
         pa.input_stream(str(path)),
         pa.json.ReadOptions(block_size=block),
         pa.json.ParseOptions(newlines_in_values=False, explicit_schema=schema, unexpected_field_behavior="infer"),
     ).select(table.column_names)
+
+
+def _without_times(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_timestamp(kind):
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(one.name, _without_times(one.type)) for one in kind])
+    return pa.list_(_without_times(kind.value_type)) if pa.types.is_list(kind) else kind
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:

@@ -96,6 +96,16 @@ def test_json_lines_whose_types_change_become_strings(tmp_path):
     }
 
 
+def test_dates_within_lists_and_objects_of_json_lines_stay_as_they_are_written(tmp_path):
+    path = tmp_path / "a.jsonl"
+    rows = [{"days": ["2024-05-01"], "of": {"day": f"2024-05-{day:02}", "n": day}} for day in range(1, 6)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+    table = read_file(path)
+    assert table["days"].to_pylist() == [["2024-05-01"]] * 5
+    assert table["of.day"].to_pylist() == [row["of"]["day"] for row in rows]
+    assert table["of.n"].to_pylist() == [1, 2, 3, 4, 5]
+
+
 def test_dates_of_json_lines_stay_as_they_are_written(tmp_path):
     path = file(tmp_path, "a.jsonl", '{"day": "2024-01-02", "n": 1}\n{"day": "2024-01-03", "n": 2}\n')
     assert lists(read(str(path), {})) == {"day": ["2024-01-02", "2024-01-03"], "n": [1, 2]}
