@@ -18,6 +18,7 @@ from mmkit.registry.catalog import Catalog
 from mmkit.sources.description import Description, Request
 from mmkit.sources.inputs import Input
 from mmkit.sources.memory import PREFIX
+from mmkit.sources.target_names import together
 from mmkit.sources.targets import SHOWN, recommended_epochs
 
 LOOKED = 32
@@ -130,7 +131,7 @@ def _next(found: Description) -> Iterator[str]:
         if field.name == "columns":
             parts += [text for name, kind in value for text in ("--column", f"{name}={kind}")]
         elif field.name == "target":
-            parts += [flag, ",".join(value)]
+            parts += [flag, together(value)]
         elif isinstance(value, tuple):
             parts += [text for name in value for text in (flag, name)]
         else:

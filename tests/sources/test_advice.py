@@ -136,3 +136,11 @@ def test_a_wide_table_gets_an_encoder_whose_cost_grows_with_its_columns():
     lists = table(vector=[[float((row * n) % 13) for n in range(260)] for row in range(30)])
     assert OwnData(data=hold(lists), target="label").encoders == {"table": "table-lasso"}
     assert OwnData(data=hold(table(x=[float(n * n) for n in range(30)])), target="label").encoders == {}
+
+
+def test_the_next_command_names_each_column_of_the_target_though_one_has_a_comma(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text('x,"arms, legs",height\n' + "".join(f"{i / 7},{i + 0.5},{i * 3 % 11 + 0.5}\n" for i in range(40)))
+    (line,) = lines(mmkit.inspect(str(path), target=["arms, legs", "height"]), "next: ")
+    words = shlex.split(line)
+    assert words[words.index("--target") + 1] == '"arms, legs",height'
