@@ -218,7 +218,8 @@ def _labels(name: str, column: pa.ChunkedArray, reason: str) -> Target:
         table = np.array(
             [*(-1 if word is None else index.setdefault(word, len(index)) for word in words), -1], np.int32
         )
-        rows.append(pc.list_parent_indices(lists).to_numpy(zero_copy_only=False).astype(np.int64) + start)
+        sizes = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+        rows.append(np.repeat(np.arange(start, start + len(piece)), sizes))  # a null may have values behind it
         codes.append(table[pc.fill_null(coded.indices.cast(pa.int64()), -1).to_numpy(zero_copy_only=False)])
         start += len(piece)
     if not index:

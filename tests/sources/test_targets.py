@@ -117,6 +117,12 @@ def test_a_cell_that_is_no_list_leaves_the_others_lists_and_a_gap_in_one_is_no_l
     assert (found, wrong) == ([["a", "b"], ["c"], []], {})
 
 
+def test_lists_of_one_length_are_labels_though_some_are_missing():
+    target = read_target({"y": column([["a", "c"], ["b", "a"], None] * 10, pa.list_(pa.string(), 2))})
+    assert (target.counts, target.missing) == ((20, 10, 10), 10)
+    assert [target.truth(row) for row in range(4)] == [["a", "c"], ["a", "b"], None, ["a", "c"]]
+
+
 def test_several_columns_are_one_target_of_numbers():
     target = read([1.5, 2, None, 4], other=column([1, None, 3, 4]))
     assert target.names == ("y", "other")
