@@ -295,6 +295,7 @@ _REFUSED = {
 
 def _bytes_in(cell: str) -> bytes | None:
     """The bytes that a string holds itself, as a data URI or in base64."""
+    cell = cell.strip()
     if cell.startswith("data:"):
         head, comma, rest = cell.partition(",")
         if not comma:

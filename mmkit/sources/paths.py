@@ -22,10 +22,11 @@ def located(name: str, files: Path, *, outside: bool = False) -> tuple[Path, Sta
     """The path that a cell names, links followed, and what is there. Nothing is opened.
 
     Args:
-        name: as the cell has it; `~` is no home.
+        name: as the cell has it, space around it left out; `~` is no home.
         files: the folder where relative names begin.
         outside: True where a path may leave the folder.
     """
+    name = name.strip()
     if REMOTE.match(name):
         return Path(name), "remote"
     path = files / name

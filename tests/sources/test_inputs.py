@@ -13,6 +13,7 @@ from PIL import Image
 
 from mmkit.errors import DataError
 from mmkit.sources.columns import Cells, Lazy, Media
+from mmkit.sources.files import find_files
 from mmkit.sources.inputs import Input, inputs_of, store_of
 from mmkit.sources.tabular import MOST_TAGS, categories, fit
 
@@ -191,6 +192,16 @@ def test_cells_that_name_or_hold_a_picture(folder):
     structs = Media(chunked([{"bytes": content, "path": "x"}, {"bytes": None, "path": "img/a.png"}, None]), folder)
     assert [structs.value(row) for row in range(3)] == [content, path, None]
     assert Image.open(io.BytesIO(media.value(2))).size == (3, 2)
+
+
+def test_space_around_a_cell_is_no_part_of_the_name_of_its_file(folder):
+    content = (folder / "img" / "a.png").read_bytes()
+    column = chunked([" img/a.png", "here.png ", f" data:image/png;base64,{base64.b64encode(content).decode()}"])
+    media = Media(column, folder)
+    path = str((folder / "img" / "a.png").resolve())
+    assert [media.value(row) for row in range(3)] == [path, path, content]
+    findings, there = find_files("photo", column[:2], folder)
+    assert (findings, there.tolist()) == ([], [True, True])
 
 
 @pytest.mark.parametrize(
