@@ -25,6 +25,7 @@ from mmkit.records.record import Record
 from mmkit.records.support import Support, support
 from mmkit.records.verdicts import Terms
 from mmkit.report.jackknife import Array
+from mmkit.report.labels import ALONE
 from mmkit.report.statistics import Comparison, Finding, can_show, compare, level_of_look, not_beaten
 from mmkit.report.statistics import seeds_wanted as wanted_by
 from mmkit.report.summary import Row, names, tied
@@ -266,7 +267,7 @@ def verdict(rows: Sequence[Row], terms: Terms | None = None) -> Verdict | None:
         )
 
     one_seed = "one seed; --seeds 5 gives one" if len(fusion.records) == 1 else ""
-    if why := _missing([fusion, *singles], metric) or one_seed:
+    if why := _missing([fusion, *singles], metric) or one_seed or _not_there(rows, fusion, singles):
         return none(why)
     called = {id(row): name for row, name in zip(rows, names(rows), strict=True)}
     tables = _tables([fusion, *completed], terms)
@@ -402,6 +403,16 @@ def _missing(rows: Sequence[Row], metric: str, *, counted: bool = True) -> str:
         if any(record.scores is None for record in row.records):
             return f"{title_of(metric)} has no margin over samples"
     return ""
+
+
+def _not_there(rows: Sequence[Row], fusion: Row, singles: Sequence[Row]) -> str:
+    """Which runs of single inputs are not there, as where a suite has not ended; empty if none is lacking."""
+    inputs = dict.fromkeys(name for row in rows if not (row.alone or row.yardstick) for name in row.encoders)
+    known = {row.fusion for row in singles}
+    if lacking := [f"{ALONE}{name}" for name in inputs if f"{ALONE}{name}" not in known]:
+        return f"no fresh seed of {' and '.join(lacking)} has ended"
+    few = next((row.fusion for row in singles if len(row.records) == 1), "")
+    return few and f"one seed of {few}, {len(fusion.records)} of {fusion.fusion}"
 
 
 def _tables(rows: Sequence[Row], terms: Terms) -> tuple[dict[int, Array], Array, dict[str, Array]] | str:

@@ -57,6 +57,17 @@ def test_it_must_beat_every_single_input_and_names_the_nearest():
     assert "whichever it is" not in near.sentence()
 
 
+def test_there_is_no_verdict_until_every_single_input_has_two_fresh_seeds():
+    both = {"encoders": {"a": "cnn", "b": "cnn"}}
+    known = [*over_seeds("sum", table(0.95, number=1), **both), *over_seeds("only:a", table(0.8, number=2))]
+    lacking = compared(*known)
+    assert (lacking.finding, lacking.why) == ("none", "no fresh seed of only:b has ended")
+    one = compared(*known, *over_seeds("only:b", table(0.85, number=3, seeds=1), encoders={"b": "cnn"}))
+    assert (one.finding, one.why) == ("none", "one seed of only:b, 5 of sum")
+    two = compared(*known, *over_seeds("only:b", table(0.85, number=3, seeds=2), encoders={"b": "cnn"}))
+    assert two.finding == "above"
+
+
 def test_what_lies_beyond_the_margin_of_the_nearest_input_alone_is_unclear_and_says_why():
     """Which of several inputs is the best one is not known, so the interval to the best is wider."""
     singles = [*over_seeds("only:a", table(0.8, number=2)), *over_seeds("only:b", table(0.85, number=3))]
