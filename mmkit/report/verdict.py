@@ -179,7 +179,8 @@ class Verdict:
         counted = f"{self.samples} samples and {self.seeds} seeds"
         more = f"; more seeds alone, {seeds}" if seeds != whole else "; more seeds alone change nothing"
         if points and self.can_show[0] > 1:  # more than there is
-            return f"{counted} can show no difference at all; more seeds alone, one of {seeds}{points}."
+            more = f"one of {seeds}{points}" if self.can_show[1] <= 1 else "neither"
+            return f"{counted} can show no difference at all; more seeds alone, {more}."
         return f"{counted} can show a difference of {whole}{points}{more}."
 
     def _signed(self, difference: float) -> str:

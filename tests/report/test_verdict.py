@@ -109,6 +109,10 @@ def test_two_seeds_that_differ_much_can_show_nothing_and_say_so():
     )
     assert found.can_show[0] > 1
     assert "200 samples and 2 seeds can show no difference at all; more seeds alone, one of " in found.sentence()
+    small = [over_seeds(name, table(0.5, samples=4, number=at, spread=9)) for name, at in (("sum", 1), ("only:a", 5))]
+    few = compared(*small[0], *small[1])
+    assert min(few.can_show) > 1
+    assert few.sentence().endswith(" 4 samples and 5 seeds can show no difference at all; more seeds alone, neither.")
 
 
 def test_within_what_counts_as_the_same_it_is_as_good():
