@@ -205,6 +205,10 @@ def _compare(pair: tuple[Side, Side], asked: Sequence[str], whole: SuiteComparis
             errors = (one if where == "A" else other).errors
             whole.failed.append(Failure(name, where, errors[0] if errors else "not all of its folds ended"))
             continue
+        for side, row in (("A", one), ("B", other)):
+            if row.errors:
+                runs = f"{len(row.errors)} of {len(row.errors) + len(row.records)} runs"
+                whole.notes.append(f"{name}: {runs} failed in {side}, and are left out: {row.errors[0]}")
         new: dict[str, Change | None] = {
             metric: metric_change(name, metric, one, other, groups) for metric in dict.fromkeys([first.metric, *asked])
         }

@@ -217,6 +217,14 @@ def test_what_only_one_side_holds_is_listed_and_what_failed_breaks_every_conditi
         compared(suite("c", *drawn("sum", 0.8)), suite("d", *drawn("max", 0.8)))
 
 
+def test_seeds_that_failed_are_told_beside_those_that_are_compared(suite):
+    runs = drawn("sum", 0.8)
+    bad = replace(runs[2], status="failed", error="MmkitError: diverged", metrics={}, scores=None)
+    found = compared(suite("a", *runs), suite("b", *runs[:2], bad))
+    assert "sum: 1 of 3 runs failed in B, and are left out: MmkitError: diverged" in found.lines()
+    assert [change.seeds for change in found.changes if change.quantity == "accuracy"] == [2]
+
+
 def test_other_data_are_refused_and_the_columns_are_named(suite):
     other = {**DATA, "test": {**DATA["test"], "truth": "other"}}
     with pytest.raises(UsageError, match=r"^A and B are of different data: truth of test differ; "):
