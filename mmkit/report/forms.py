@@ -11,7 +11,7 @@ from mmkit.report.labels import plain
 from mmkit.report.missing import missing
 from mmkit.report.remarks import remarks
 from mmkit.report.sheet import Sheet
-from mmkit.report.sheets import failures, sheets
+from mmkit.report.sheets import failures, sheets, stopped
 from mmkit.report.summary import Row, table
 from mmkit.report.verdict import verdict
 
@@ -34,7 +34,8 @@ def markdown_of(rows: Sequence[Row], terms: Terms | None = None) -> str:
     """
     said = verdict(rows, terms)
     parts = [_escaped(said.sentence())] if said else []
-    for sheet in sheets(rows, terms):
+    tables = sheets(rows, terms)
+    for sheet in [*tables, *([short] if tables and (short := stopped(rows)) else [])]:
         parts += [f"**{_escaped(sheet.title)}**", _table(sheet)]
     parts += [f"- {_escaped(line)}" for line in failures(rows)]
     parts += [

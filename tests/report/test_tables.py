@@ -7,8 +7,9 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from mmkit.records.record import Cost, Loading, Record, Speed
+from mmkit.records.record import Cost, Loading, Record, Rung, Speed
 from mmkit.report.document import document
+from mmkit.report.forms import markdown_of
 from mmkit.report.summary import best, rows
 from mmkit.report.tables import show, show_confusion
 
@@ -171,3 +172,11 @@ def test_seeds_of_the_race_are_marked_beside_fresh_ones(terminal):
     assert ours.endswith(" 2")
     assert other.endswith(" 2 *")
     assert "*" not in printed(raced, terminal=terminal)
+
+
+def test_what_a_budget_has_stopped_is_in_the_markdown_as_in_the_terminal():
+    cut = record("tensor", 0, 0.8, purpose="search", phase="search", metrics={}, rung=Rung(1, 2, 3, 12, stopped=True))
+    assert "Stopped early by the budget" in printed([*SUITE[:3], cut], terminal=False)
+    found = markdown_of(rows([*SUITE[:3], cut]))
+    assert "| combination | epochs | validation accuracy | best learning rate there |" in found
+    assert "| tensor | 3 of 12 | 82.0 | - |" in found
