@@ -145,13 +145,18 @@ def _ratio(ratio: float, low: float | None, high: float | None) -> str:
 
 
 def time_of(ms: float) -> str:
-    """Milliseconds in three digits, in the unit that suits."""
+    """Milliseconds in three digits, in the unit that suits.
+
+    >>> time_of(999.6), time_of(0.05)
+    ('1 s', '50 us')
+    """
     size, unit = unit_of(ms)
     return f"{size * ms:.3g} {unit}"
 
 
 def unit_of(ms: float) -> tuple[float, str]:
     """By what milliseconds are multiplied for the unit that suits, and that unit."""
+    ms = float(f"{ms:.3g}")  # three digits may be those of the next unit
     if abs(ms) >= 1000:
         return 0.001, "s"
     return (1.0, "ms") if abs(ms) >= 0.1 else (1000.0, "us")

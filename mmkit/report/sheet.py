@@ -64,10 +64,15 @@ def spread_of(spread: Spread | None, metric: str) -> str:
 
 
 def count_of(value: float | None) -> str:
-    """A count in three digits, with k, M or G."""
+    """A count in three digits, with k, M, G or T.
+
+    >>> count_of(999.6), count_of(1.2e12)
+    ('1k', '1.2T')
+    """
     if value is None:
         return "-"
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+    value = float(f"{value:.3g}")  # three digits may be those of the next unit
+    for size, unit in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= size:
             return f"{value / size:.3g}{unit}"
     return f"{value:.3g}"
