@@ -139,7 +139,7 @@ def classes_sheet(row: Row) -> Sheet | None:
         there = [each for each in known.of if each.recall is not None]
         shown = sorted(there, key=lambda each: each.recall or 0.0)[:WORST]
         title += f": the {len(shown)} of {len(known.of)} that are found least"
-    error = calibration_error(reliability_of(row.trainings))
+    error = calibration_error(reliability_of(row.records))
     if error is not None:
         title += f"; calibration error (ECE) {share(error)}"
     lines = [

@@ -83,3 +83,14 @@ def test_they_are_shown_in_the_full_protocol_and_fit_eighty_columns():
     assert "calibration error (ECE) 5.0" in text
     assert "b 20.0" in text
     assert "a rather long name … 30.0" in text
+
+
+def test_calibration_is_of_the_fresh_seeds_that_the_counts_are_of():
+    def made(seed, phase, right):
+        bins = [ReliabilityBin(20, 0.8, right)]
+        return record("late", seed, 0.9, names=["a", "b"], confusion=[[8, 2], [3, 7]], phase=phase, reliability=bins)
+
+    fresh, raced = [made(seed, "confirm", 0.75) for seed in (5, 6)], [made(seed, "search", 0.1) for seed in (0, 1)]
+    sheet = classes_sheet(rows([*fresh, *raced])[0])
+    assert sheet.title.endswith("; calibration error (ECE) 5.0")
+    assert [line[1] for line in sheet.lines] == ["10", "10"]
