@@ -19,6 +19,7 @@ from mmkit.records.record import Cost, Fold, Loading, Record, ReliabilityBin, Sa
 from mmkit.records.scores import Scores
 from mmkit.records.worst import Shown, Worst, WrongAnswer
 from mmkit.report.inputs import inputs
+from mmkit.report.page import charts
 from mmkit.report.page.charts import wilson
 from mmkit.report.page.folder import Folder
 from mmkit.report.page.measured import measured, pareto
@@ -362,6 +363,13 @@ def test_the_front_is_what_nothing_beats_in_both(tmp_path):
 @pytest.mark.parametrize(("right", "count"), [(0, 5), (3, 7), (50, 50), (120, 400)])
 def test_intervals_of_shares_are_wilsons(right, count):
     assert wilson(right / count, count) == pytest.approx(proportion_confint(right, count, method="wilson"), abs=2e-5)
+
+
+def test_in_intervals_of_calibration_a_sample_counts_once_though_each_seed_answers_it(made, monkeypatch):
+    counts = []
+    monkeypatch.setattr(charts, "wilson", lambda share, count: (counts.append(count), wilson(share, count))[1])
+    made()  # three seeds, each with 100 and 300 answers
+    assert counts == [100, 300]
 
 
 def test_what_is_no_suite_is_told_in_one_line(tmp_path):

@@ -116,8 +116,13 @@ def _told(known: Sequence[Measured]) -> str:
     return ", ".join(said)
 
 
-def reliability(bins: Sequence[ReliabilityBin]) -> str:
-    """How often answers were right by how sure the model was; empty text without bins."""
+def reliability(bins: Sequence[ReliabilityBin], seeds: int = 1) -> str:
+    """How often answers were right by how sure the model was; empty text without bins.
+
+    Args:
+        bins: the answers of all seeds.
+        seeds: how many answered each sample, which counts once in an interval.
+    """
     if not bins:
         return ""
     total = sum(one.answers for one in bins)
@@ -130,7 +135,7 @@ def reliability(bins: Sequence[ReliabilityBin]) -> str:
         axes.plot([0, 100], [0, 100], color=SOFT, lw=1, zorder=1)
         for one in bins:
             x, y = 100 * one.sure, 100 * one.right
-            low, high = wilson(one.right, one.answers)
+            low, high = wilson(one.right, one.answers / seeds)
             axes.plot([x, x], [100 * low, 100 * high], color=ACCENT, lw=1, zorder=2, alpha=0.8)
             axes.plot(x, y, "o", color=ACCENT, ms=3 + 12 * math.sqrt(one.answers / total), mec=PAPER, zorder=3)
         axes.set_xlim(-2, 102)
@@ -186,7 +191,7 @@ def _name_ends(axes: Axes, ends: Sequence[tuple[str, float]]) -> None:
         axes.text(103.5, before, name, va="center", color=INK)
 
 
-def wilson(share: float, count: int) -> tuple[float, float]:
+def wilson(share: float, count: float) -> tuple[float, float]:
     """The 95 % interval of a share of independent answers.
 
     Wilson, "Probable inference, the law of succession, and statistical inference", JASA 1927.

@@ -143,7 +143,7 @@ def _drawings(given: Mapping[str, Any]) -> dict[str, str]:
         "narrow_seeds": seeds(given["found"], number, narrow=True),
         "noise": noise(*given["curves"]) if given["curves"] else "",
         "narrow_noise": noise(*given["curves"], narrow=True) if given["curves"] else "",
-        "reliability": reliability(given["bins"]),
+        "reliability": reliability(given["bins"], len(chosen.chosen.row.records) if chosen else 1),
     }
 
 
