@@ -264,6 +264,16 @@ def test_one_run_without_cost_has_a_page_and_says_what_is_left_out(made):
     assert "concat is proposed, since it is the only combination" in shown.text
 
 
+def test_where_test_was_not_read_nothing_is_said_of_it(made):
+    untested = {"metrics": {}, "scores": None, "confusion": None, "reliability": [], "phase": "search"}
+    raced = [record(fusion, score=score, **untested) for fusion, score in (("attention", 0.95), ("sum", 0.9))]
+    shown = made([*raced, record("yardstick: boosting", purpose="yardstick")])
+    assert "attention is proposed, since it is the best on validation." in shown.text
+    assert "Figures on test: it was not read yet" in shown.text
+    for claim in ("scored as well on test", "scored no worse on test", "look there", "100 classes have none"):
+        assert claim not in shown.text
+
+
 def test_where_all_failed_the_page_says_why(made):
     shown = made([failed("concat", "MmkitError: the loss became nan", seed) for seed in (0, 1)])
     assert "No combination was completed" in shown.text

@@ -89,9 +89,11 @@ def _factor(ratio: float) -> str:
 
 
 def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
+    if chosen.score is None:  # test was not read, or says nothing
+        return []
     metric, sign = chosen.row.metric, 1 if chosen.row.higher_is_better else -1
     said = []
-    if chosen.score is not None and chosen.interval:
+    if chosen.interval:
         low, high = sorted(chosen.interval)
         unit = " %" if is_share(metric) else ""
         said.append(
@@ -106,7 +108,7 @@ def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
         and one.milliseconds
         and chosen.milliseconds
         and one.milliseconds < chosen.milliseconds
-        and sign * ((one.score or 0) - (chosen.score or 0)) >= 0
+        and sign * ((one.score or 0) - chosen.score) >= 0
     ]
     if faster:
         other = max(faster, key=lambda one: sign * (one.score or 0))
@@ -115,7 +117,7 @@ def _reasons(chosen: Measured, found: Sequence[Measured]) -> list[str]:
         )
     elif chosen.milliseconds:
         said.append("No row that is faster scored as well on test.")
-    better = [one for one in found if one.row.yardstick and sign * ((one.score or 0) - (chosen.score or 0)) > 0]
+    better = [one for one in found if one.row.yardstick and sign * ((one.score or 0) - chosen.score) > 0]
     return said + [
         f"{one.name}{'' if one.row.blend else ', of scikit-learn,'} scored {written(one.score or 0, metric)} on test, "
         f"which is better{', at the cost of all of its models' if one.row.blend else ''}: look there before you deploy "

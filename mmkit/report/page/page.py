@@ -171,8 +171,10 @@ def _absent(given: Mapping[str, Any], ours: Sequence[Measured]) -> list[str]:
         said.append("Cost: it was not measured (bench --no-cost).")
     if ours and not any(len(one.seeds) > 1 for one in ours):
         said.append("Seeds beside each other: there is one (bench --seeds).")
-    kind = (given["choice"].chosen.row.records[0].confusion is None) if given["choice"] else True
-    if kind and ours:
+    row = given["choice"].chosen.row if given["choice"] else None
+    if row and not row.tested:
+        said.append("Figures on test: it was not read yet; the same command of bench goes on.")
+    elif row and row.records[0].confusion is None:
         said.append("Classes, confusion and calibration: numbers, texts and more than 100 classes have none.")
     if ours and not given["inputs"]:
         said.append("What the answers hang on, input by input: bench --protocol full measures it.")
