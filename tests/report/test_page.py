@@ -335,12 +335,20 @@ def test_a_fusion_is_proposed_only_where_it_scored_above(made, tmp_path):
     assert "Deploy attention: what it scores above only:photo is more than chance" in made().text
     level = [
         record(fusion, seed, score)
-        for fusion, scores in (("concat", (0.8, 0.84)), ("only:photo", (0.81, 0.82)))
+        for fusion, scores in (("concat", (0.8, 0.84)), ("only:photo", (0.81, 0.82)), ("only:title", (0.5, 0.51)))
         for seed, score in enumerate(scores)
     ]
     (tmp_path / "level").mkdir()
     shown = Parsed(page(suite(tmp_path / "level", level)))
     assert "Deploy only:photo: that concat is better is not shown yet" in shown.text
+
+
+def test_of_an_input_with_two_encoders_the_one_of_the_verdict_is_proposed(made):
+    runs = {"concat": (0.8, 0.84), "only:title": (0.5, 0.51), "only:photo": (0.5, 0.51)}
+    level = [record(fusion, seed, score) for fusion, scores in runs.items() for seed, score in enumerate(scores)]
+    unlucky = {"encoders": {"photo": "vit"}, "validation": {"accuracy": 0.4, "log_loss": 2.0}}
+    level += [record("only:photo", seed, score, **unlucky) for seed, score in enumerate((0.81, 0.82))]
+    assert "Deploy only:photo, photo vit: that concat is better is not shown yet" in made(level).text
 
 
 def test_the_interval_is_of_seeds_and_samples(tmp_path):

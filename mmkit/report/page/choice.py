@@ -36,11 +36,11 @@ def choice(found: Sequence[Measured], verdict: Verdict | None) -> Choice | None:
     if not ours:
         return None
     rows = [one.row for one in ours]
-    told = verdict.document() if verdict else {"finding": "", "fusion": "", "single": ""}
+    told = verdict.document() if verdict else {"finding": "", "fusion": ""}
     finding = told["finding"]
     # Those of the verdict; of folds it may speak of several at once.
     fusion = _called(ours, told["fusion"]) or _of(ours, best(rows, alone=False))
-    single = _called(ours, told["single"]) or _of(ours, best(rows, alone=True))
+    single = _of(ours, verdict.single if verdict else best(rows, alone=True))
     first = _of(ours, best(rows)) or ours[0]
     if fusion is None or single is None or finding not in {"above", "below", "unclear", "equal"}:
         chosen = first
