@@ -186,8 +186,9 @@ class Exchange(nn.Module):
         seen, some = shown[others[0]][..., first:last], real[others[0]]
         if len(others) > 1:
             parts = [shown[other][..., first:last] for other in others]
+            ones = torch.ones_like(shown[others[0]][..., :1])  # not of the parts, which may have no channel
             masks = [real[other] for other in others]
-            shares = [torch.ones_like(part[..., :1]) if m is None else m for part, m in zip(parts, masks, strict=True)]
+            shares = [ones if mask is None else mask for mask in masks]
             count = torch.stack([share.to(values.dtype) for share in shares]).sum(0)  # [... 1]
             seen, some = torch.stack(parts).sum(0) / count.clamp(min=1), count > 0
         replaced = self.scale(name).abs() < self.threshold

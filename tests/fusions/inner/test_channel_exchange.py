@@ -70,6 +70,21 @@ def test_vectors_are_exchanged_behind_the_encoders(make, shrunk, same, of):
     same(fusion(case.features).vector(), expected)
 
 
+def test_an_input_without_channels_of_its_own_exchanges_none(shrunk):
+    """With one channel in common two of three inputs have none; of the others one may be missing, and one may not."""
+    widths = {"audio": 4, "image": 1, "text": 2}
+    fusion = shrunk(ChannelExchangeFusion(widths, dict.fromkeys(widths, ()), width=6))
+    there = torch.tensor([True, False])
+    given = {name: torch.randn(2, d, dtype=torch.float64) for name, d in widths.items()}
+    features = {name: Features.of(vector, there if name == "audio" else None) for name, vector in given.items()}
+    norms = fusion.exchanges["1"].norms
+    normal = {name: _normal(norms[name], vector) for name, vector in given.items()}
+    normal["audio"] = normal["audio"] * there.unsqueeze(1)
+    normal["text"][0, 0] = (normal["audio"][0, 0] + normal["image"][0, 0]) / 2
+    normal["text"][1, 0] = normal["image"][1, 0]
+    torch.testing.assert_close(fusion(features).vector(), fusion.mix(torch.cat(list(normal.values()), 1)))
+
+
 @pytest.mark.parametrize("text", [(), (2,)])
 def test_maps_are_exchanged_by_what_sums_up_their_positions(make, shrunk, text):
     """Of widths that are not equal: as many channels as all have. An input without places takes no part."""
