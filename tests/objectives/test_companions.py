@@ -87,6 +87,23 @@ def test_large_evidence_is_finite():
     assert all(leaf.grad.isfinite().all() for leaf in (*huge.values(), fused))
 
 
+@pytest.mark.parametrize("evidence", [10.0, 1e3, 1e6, 1e10])
+def test_large_evidence_is_as_exact_in_float32(evidence):
+    """The divergence is a small number that is left of great ones: by the gamma function it would be rounded away."""
+    objective = EvidentialLossObjective(WIDTHS, C, Target("classes", C), anneal=1)
+    fused = torch.tensor([[0.7, 1.0, 0.2]] * B).mul(evidence).log().requires_grad_()
+    nothing = given(unimodal=dict.fromkeys(WIDTHS, torch.zeros(B, C)), fused=fused)
+    nothing.seen.update(dict.fromkeys(WIDTHS, torch.zeros(B, dtype=torch.bool)))
+    found = objective(nothing, {"label": LABEL, "mask": MASK})
+    exact = fused.detach().double().requires_grad_()
+    rows = zip(exact[MASK], LABEL[MASK], strict=True)
+    expected = torch.stack([of_view(row.exp(), int(label), 1.0) for row, label in rows])
+    torch.testing.assert_close(found.double()[MASK], expected, rtol=1e-5, atol=1e-5)
+    found.sum().backward()
+    expected.sum().backward()
+    torch.testing.assert_close(fused.grad.double(), exact.grad, rtol=1e-3, atol=1e-4)
+
+
 def test_confidence_of_classes():
     told = {name: torch.linspace(0.1, 0.9, B).double() for name in WIDTHS}
     objective = ConfidenceLossObjective(WIDTHS, C, Target("classes", C), weight=0.5)
