@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
 from mmkit.cli.own_data import OwnDataOptions, takes_own_data, width
+from mmkit.cli.results import print_json
 from mmkit.errors import UsageError
 from mmkit.tasks.own_data import OwnData
 
@@ -25,7 +25,7 @@ def inspect(
     """
     found = OwnData.describe(own.options())
     if as_json:
-        print(json.dumps(found.document(), indent=1, ensure_ascii=False, allow_nan=False))
+        print_json(found.document())
     else:
         print(found.text(width()))
     if found.problems:

@@ -1,5 +1,6 @@
 """`mmkit data inspect`, and `--data` in place of a task, from outside."""
 
+import io
 import json
 import random
 import re
@@ -45,6 +46,14 @@ def test_inspect_gives_one_document(run):
     assert {one["name"]: one["is"] for one in document["columns"]}["note"] == "ignored"
     assert document["inputs"] == [{"name": "table", "modality": "table", "columns": ["weight", "colour", "picked"]}]
     assert sum(document["target"]["counts"]) == 120
+
+
+def test_the_document_can_be_read_whatever_the_encoding(run, tmp_path, monkeypatch):
+    (tmp_path / "a.csv").write_text("größe,art\n" + "1,ä\n2,b\n" * 20, encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(io.BytesIO(), "ascii"))
+    assert run("data", "inspect", "a.csv", "--json")[0] == 0
+    document = json.loads(sys.stdout.buffer.getvalue())
+    assert [one["name"] for one in document["columns"]] == ["größe", "art"]
 
 
 def test_a_messy_table_is_read_as_people_mean_it(run, tmp_path):
