@@ -6,6 +6,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+from mmkit.cli.own_data import OPTIONS
 from mmkit.errors import UsageError, one_of
 from mmkit.system.files import at_home
 
@@ -42,6 +43,9 @@ TYPES: dict[str, type] = {
 def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -> dict[str, Any]:
     """The options of a configuration file, overridden by those of the command line.
 
+    A task of the command line takes the place of the file's own data with all that is said of it, and --data that of
+    the file's task.
+
     Args:
         file: in TOML; None is no file.
         given: all options of the command line by name; None or [] if not given.
@@ -66,6 +70,10 @@ def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -
         ):
             kind = "a string or a list of strings" if name in LISTS else expected.__name__
             raise UsageError(f"--config: {name} takes {kind}; got {value!r}")
+    if given.get("data") is not None:
+        table.pop("task", None)
+    elif given.get("task") is not None:
+        table = {name: value for name, value in table.items() if name not in OPTIONS}
     options: dict[str, Any] = {name: table.get(name) if value in (None, []) else value for name, value in given.items()}
     given_training = {name: value for name, value in training.items() if value is not None}
     if "lr" in given_training:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Annotated
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
+from mmkit.cli.configuration import merged
 from mmkit.cli.own_data import COMPARED, OPTIONS, OwnDataOptions, takes_own_data
 from mmkit.errors import UsageError
 from mmkit.registry.catalog import installed
@@ -69,6 +71,24 @@ def test_each_command_with_samples_takes_them(name: str) -> None:
 def test_the_same_after_a_configuration_file() -> None:
     options = OwnDataOptions(dict.fromkeys(OPTIONS))
     assert options.among({**dict.fromkeys(OPTIONS), "data": "b.csv", "seeds": 3}).options() == {"data": "b.csv"}
+
+
+@pytest.mark.parametrize(
+    ("written", "asked", "task"),
+    [
+        ('task = "clipart"', {"data": "b.csv"}, "own-data"),
+        ('data = "a.csv"\ntarget = "y"\ncolumn = "x=text"\nfolds = 3', {"task": "digits"}, "digits"),
+        ('data = "a.csv"\ntarget = "y"', {"data": "b.csv"}, "own-data"),
+    ],
+)
+def test_what_is_asked_for_takes_the_place_of_what_a_file_says(
+    tmp_path: Path, written: str, asked: dict[str, str], task: str
+) -> None:
+    (tmp_path / "c.toml").write_text(written)
+    chosen = merged(tmp_path / "c.toml", {"task": None, **dict.fromkeys(OPTIONS), **asked}, {})
+    found = OwnDataOptions(dict.fromkeys(OPTIONS)).among(chosen).task(installed(), chosen["task"])
+    assert (found if isinstance(found, str) else found and found.name) == task
+    assert chosen["data"] == asked.get("data")
 
 
 def test_own_data_is_no_second_task() -> None:
