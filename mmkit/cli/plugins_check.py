@@ -44,7 +44,7 @@ def check(
     A component that cannot even be registered or imported is a failure of its own; the others are checked all the
     same. Advice that is not heeded is shown, and fails nothing: a correct method may have its reasons.
     """
-    if (name is None) != everything:
+    if bool(name) == everything:
         raise UsageError("name one component, distribution or folder, or say --all")
     found, bare, options, whole = _found(ctx, name or "")
     kinds = {entry.kind for entry in found.entries if entry.kind != "plugin"}

@@ -245,6 +245,12 @@ def test_a_folder_that_is_no_plugin_is_said(check, folder, pyproject, said):
     assert said in err
 
 
+def test_an_empty_name_is_none(check):
+    code, out, err = check("", "--kind", "modality")  # as of a variable that is not set
+    assert (code, out) == (2, "")
+    assert "name one component, distribution or folder, or say --all" in err
+
+
 def test_a_folder_that_is_not_there_is_said(check, tmp_path):
     code, _, err = check(tmp_path / "nowhere")
     assert code == 2
