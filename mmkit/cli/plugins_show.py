@@ -39,6 +39,9 @@ def show(
     Of a modality, what its raw values are. Requirements that mmkit itself has are left out where they are met.
     """
     found = catalog(ctx)
+    kinds = {*(entry.kind for entry in found.entries), *NAMES.values()}
+    if kind is not None and kind not in kinds:
+        raise UsageError(f"unknown --kind {kind}; {one_of(kinds, kind)}")
     told = page(name, kind)
     entries, whole = _meant(found, name, kind) if told is None or found.named(name, kind) else ([], False)
     shown: list[dict[str, Any]] = []

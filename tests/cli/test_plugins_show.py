@@ -170,3 +170,10 @@ def test_the_error_of_an_unknown_name_suggests_one(show):
     other = show("xyzzy", "--kind", "head")[2]  # like no head, whichever are installed
     assert other.startswith("mmkit: error: there is no head xyzzy; Possible: ")
     assert "linear" in other
+
+
+def test_the_error_of_an_unknown_kind_suggests_one(show):
+    code, lines, err = show("attention", "--kind", "fusoin")
+    assert (code, lines) == (2, [])
+    assert err.startswith("mmkit: error: unknown --kind fusoin; did you mean fusion? Possible: ")
+    assert "target" in err
