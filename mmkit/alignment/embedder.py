@@ -76,7 +76,8 @@ def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named])
     """The chosen encoder of each input. An input may be named by its modality if no other input has that modality.
 
     Raises:
-        UsageError: an unknown input, an ambiguous modality, or an encoder of another modality.
+        UsageError: an unknown input, an ambiguous modality, two encoders of one input, or an encoder of another
+            modality.
     """
     inputs = splits.task.inputs
     choices: dict[str, Choice] = {}
@@ -87,6 +88,8 @@ def encoders_of(catalog: Catalog, splits: Splits, encoders: Mapping[str, Named])
                 raise UsageError(f"{given} is the modality of several inputs, {', '.join(of_modality)}; name one input")
             raise UsageError(f"the task has no input {given}; {one_of([*inputs, *inputs.values()], given)}")
         name = given if given in inputs else of_modality[0]
+        if name in choices:
+            raise UsageError(f"input {name}, the only one of modality {inputs[name]}, is given two encoders; give one")
         choice = catalog.choose("encoder", named)
         readable = kinds_of(catalog, inputs[name])
         if isinstance(choice.spec, EncoderSpec) and choice.spec.modality not in readable:

@@ -214,6 +214,7 @@ class TestRetrieve:
             ({"square": Looking, "title": "cnn"}, {}, "encoder cnn reads image, and input title is text"),
             ({"square": CnnEncoder, "title": Reading}, {}, "of input square is not frozen, and nothing is trained"),
             ({**PAIR, "row": Looking}, {}, "got those of square, title, row"),
+            ({**PAIR, "text": Reading}, {}, "title, the only one of modality text, is given two encoders; give one"),
             (PAIR, {"split": "tset"}, "split is one of train, validation, test; got tset"),
             (PAIR, {"map": "cca"}, "map is one of none, ridge; got cca"),
             (PAIR, {"precision": "int4"}, "precision is one of .*; got int4"),
