@@ -63,6 +63,7 @@ def explain(
     column. It says what the model did, not what is true.
     """  # fmt: skip
     numbers = numbers_of(row)
+    out = None if out is None else at_home(out)
     _check_out(out, force=force)
     prepare(threads)
     installed = catalog(ctx)

@@ -72,6 +72,14 @@ def test_a_page_that_asks_for_nothing_and_runs_nothing(run, model, data):
     assert run("explain", model, "--data", data, "--row", 2, "--out", "why.html", "--force")[0] == 0
 
 
+def test_a_tilde_is_the_home_folder(run, model, data, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    code, _, err = run("explain", model, "--data", data, "--row", 2, "--no-inside", "--out", "~/why.html")
+    assert (code, (tmp_path / "why.html").exists()) == (0, True)
+    assert f"{tmp_path}/why.html has it as a page" in err
+    assert "why.html exists" in run("explain", model, "--data", data, "--row", 2, "--out", "~/why.html")[2]
+
+
 def test_a_missing_input_is_said(run, model, data):
     _, out, _ = run("explain", model, "--data", data, "--row", 3)
     assert "note (text)" in out
