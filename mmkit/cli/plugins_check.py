@@ -19,6 +19,7 @@ from mmkit.registry.discovery import normalised
 from mmkit.registry.hooks import in_words, place_of
 from mmkit.registry.options import parse_component
 from mmkit.registry.source_folder import open_folder
+from mmkit.system.files import at_home
 
 CHECKED = {"ok", "shadowed", "broken"}
 """Statuses of what is checked; a broken one fails."""
@@ -81,7 +82,7 @@ def _found(ctx: typer.Context, name: str) -> tuple[Catalog, str, str, bool]:
         known = found.named(bare) or normalised(bare) in {normalised(entry.distribution) for entry in found.entries}
         if known or not name or not Path(name).is_dir():
             return found, bare, f"{colon}{options}", False
-    sources = open_folder(Path(name).expanduser())
+    sources = open_folder(at_home(name))
     return catalog(ctx, sources), sources[0].distribution, "", True
 
 

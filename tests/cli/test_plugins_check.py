@@ -255,6 +255,9 @@ def test_a_folder_that_is_not_there_is_said(check, tmp_path):
     code, _, err = check(tmp_path / "nowhere")
     assert code == 2
     assert "there is no folder" in err
+    code, _, err = check("~nobody-of-that-name/acme")
+    assert code == 2
+    assert "~nobody-of-that-name/acme: there is no such home folder" in err
 
 
 def test_a_package_that_is_already_imported_from_elsewhere_is_said(check, folder):
