@@ -39,6 +39,7 @@ def given_rows(
         for name in sample:
             if not whole.has(name) and name not in others:
                 raise UsageError(f"sample {number} has an unknown column {name!r}; {one_of(whole.needed, name)}")
+    rows_given = [_apart(sample, whole.needed) for sample in rows_given]
     names = dict.fromkeys(name for sample in rows_given for name in sample) or layout.needed[:1]
     columns = {name: [sample.get(name) for sample in rows_given] for name in names}
     table, broken = columns_of(columns), Broken()
@@ -57,6 +58,17 @@ def _in_one(sample: Mapping[str, Any], several: Collection[str]) -> dict[str, An
     for name, value in sample.items():
         if name in several and (value is None or isinstance(value, Mapping)):
             found |= value or {}
+        else:
+            found[name] = value
+    return found
+
+
+def _apart(sample: Mapping[str, Any], needed: Collection[str]) -> dict[str, Any]:
+    """A sample with the fields of mappings in its cells as cells of their own, `NAME.field`, as a table has them."""
+    found: dict[str, Any] = {}
+    for name, value in sample.items():
+        if isinstance(value, Mapping) and name not in needed:
+            found |= _apart({f"{name}.{field}": cell for field, cell in value.items()}, needed)
         else:
             found[name] = value
     return found

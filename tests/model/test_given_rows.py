@@ -77,6 +77,13 @@ def test_what_is_left_out_is_missing(model):
     assert model.predict([]) == []
 
 
+def test_a_field_of_a_mapping_is_read_whatever_types_it_has_in_others(model):
+    samples = [{"box": {"width": width, "colour": "tan"}} for width in (3.0, "3", "8", None)]
+    alone = [model.predict([sample])[0]["probabilities"]["pear"] for sample in samples]
+    assert len(set(alone)) == 3
+    assert [one["probabilities"]["pear"] for one in model.predict(samples)] == pytest.approx(alone, abs=1e-6)
+
+
 def test_one_row_is_explained(model):
     sample = rows(table())[1]
     found = model.explain(sample, parts=False)
