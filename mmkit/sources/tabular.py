@@ -98,10 +98,7 @@ def read(name: str, fitted: Mapping[str, Any], column: Column) -> RowCells:
     """
     kind, name = fitted["kind"], fitted.get("as", name)
     if isinstance(column, list):
-        there = np.array([value is not None for value in column], dtype=bool)
-        lists = {"numbers": f"a list of {fitted.get('size')} numbers", "tags": "a list of tags"}
-        expected = lists.get(kind, f"a {kind.partition(':')[0]}")
-        return _nothing(name, fitted, RowCells(there, expected))
+        return _of_objects(name, fitted, column)
     column = usual(column)
     if kind == "number":
         return _numbers(name, fitted, column)
@@ -126,6 +123,31 @@ def _nothing(name: str, fitted: Mapping[str, Any], cells: RowCells) -> RowCells:
     cells.numbers = {one: np.full(count, np.nan) for one in measured}
     gap = np.full(count, -1, dtype=np.int32)
     cells.categories = {one: (gap, known) for one, known in zip(named, words, strict=False)}
+    return cells
+
+
+def _of_objects(name: str, fitted: Mapping[str, Any], column: Sequence[Any]) -> RowCells:
+    """Cells that Arrow refuses as one column: those of each type are read for themselves, as where no others are."""
+    kind = fitted["kind"]
+    lists = {"numbers": f"a list of {fitted.get('size')} numbers", "tags": "a list of tags"}
+    there = np.array([value is not None for value in column], dtype=bool)
+    cells = _nothing(name, fitted, RowCells(there, lists.get(kind, f"a {kind.partition(':')[0]}")))
+    for of in dict.fromkeys(type(value) for value in column if value is not None):
+        rows = [row for row, value in enumerate(column) if type(value) is of]
+        alike = [column[row] for row in rows]
+        try:
+            given = pa.array(np.array(alike) if issubclass(of, np.generic) else alike)
+        except (pa.ArrowException, TypeError, ValueError, OverflowError):
+            continue  # of no type that a cell has
+        found = read(name, fitted, pa.chunked_array([given]))
+        cells.wrong[rows], cells.expected = found.wrong, found.expected
+        for one, values in found.numbers.items():
+            cells.numbers[one][rows] = values
+        for one, (codes, names) in found.categories.items():
+            places = {word: place for place, word in enumerate((*dict.fromkeys((*cells.categories[one][1], *names)),))}
+            read_as = cells.categories[one][0].copy()
+            read_as[rows] = np.array([*(places[word] for word in names), -1], dtype=np.int32)[codes]
+            cells.categories[one] = read_as, tuple(places)
     return cells
 
 

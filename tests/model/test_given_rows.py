@@ -1,6 +1,7 @@
 """A model of a table takes samples as the table has them: the same answers from mappings, and one explained."""
 
 import datetime as dt
+from decimal import Decimal
 
 import numpy as np
 import pytest
@@ -82,6 +83,21 @@ def test_a_field_of_a_mapping_is_read_whatever_types_it_has_in_others(model):
     alone = [model.predict([sample])[0]["probabilities"]["pear"] for sample in samples]
     assert len(set(alone)) == 3
     assert [one["probabilities"]["pear"] for one in model.predict(samples)] == pytest.approx(alone, abs=1e-6)
+
+
+def test_a_cell_is_read_as_it_is_alone_whatever_types_stand_beside_it(model):
+    when = dt.date(2024, 3, 1)
+    samples = [
+        {"picked": when, "price": Decimal("40.5"), "box": {"width": Decimal(3), "colour": when}},
+        {"picked": str(when), "price": 40.5, "box": {"width": 3.0, "colour": "tan"}},
+        {"picked": np.datetime64(when), "price": "40,5 kg", "box": {"width": np.int8(3), "colour": Decimal(3)}},
+        {"picked": None, "price": None, "box": {"width": "3", "colour": None}},
+    ]
+    alone = [model.predict([sample])[0]["probabilities"]["pear"] for sample in samples]
+    assert [one["probabilities"]["pear"] for one in model.predict(samples)] == pytest.approx(alone, abs=1e-6)
+    for named in ({"picked": object()}, {"picked": "soon"}):
+        with pytest.raises(DataError, match=r"row 4, column picked: .* is not a date"):
+            model.predict([*samples, named])
 
 
 def test_one_row_is_explained(model):
