@@ -152,7 +152,7 @@ class MultimodalModel:
         for number, sample in enumerate(samples):
             if not isinstance(sample, Mapping):
                 raise UsageError(f"sample {number} is a {type(sample).__name__}; expected a mapping of names to values")
-        if not samples:
+        if not len(samples):
             return []
         if self.layout is not None:
             # It imports pyarrow, which only tables need.

@@ -41,6 +41,7 @@ from mmkit.sources.formats import (
 )
 from mmkit.sources.memory import PREFIX, Column, hold
 from mmkit.sources.reading import read, stamp
+from mmkit.system.files import at_home
 from mmkit.system.hashing import fingerprint
 
 PIECE = 4096
@@ -157,7 +158,7 @@ def stream_of(
     """A table that is read piece by piece.
 
     Args:
-        data: a path; or a table in memory, as `mmkit.inspect` takes it.
+        data: a path, `~/` at its beginning being the home folder; or a table in memory, as `mmkit.inspect` takes it.
         catalog: of the modalities, which know their files.
         files: where relative names of files begin; None is the folder of the table.
         outside: True where what lies outside of that folder may be read.
@@ -165,12 +166,19 @@ def stream_of(
     Raises:
         UsageError: it is neither, or `files` is no folder.
     """
-    if files is not None and not Path(files).is_dir():
-        raise UsageError(f"--files takes a folder; there is none at {os.fspath(files)}")
+    within = None if files is None else _at_home(files)
+    if within is not None and not Path(within).is_dir():
+        raise UsageError(f"--files takes a folder; there is none at {within}")
     specs = [entry.spec for entry in catalog.available("modality")]
     media = {spec.name: spec.extensions for spec in specs if isinstance(spec, ModalitySpec) and spec.extensions}
-    given = os.fspath(data) if isinstance(data, str | os.PathLike) else hold(data)
-    return Stream(str(given), media, None if files is None else os.fspath(files), outside)
+    given = _at_home(data) if isinstance(data, str | os.PathLike) else hold(data)
+    return Stream(str(given), media, within, outside)
+
+
+def _at_home(path: str | os.PathLike[str]) -> str:
+    """The path; of one that begins with `~/`, that in the user's home folder, as in the options of components."""
+    text = os.fspath(path)
+    return str(at_home(text)) if text.startswith("~/") else text
 
 
 _PIECEWISE = (*DELIMITED, *LINES, ".parquet", ".pq", *ARROW)

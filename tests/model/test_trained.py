@@ -6,6 +6,7 @@ import os
 import socket
 import stat
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -69,6 +70,10 @@ class TestPredict:
 
     def test_no_samples_give_no_answers(self, model):
         assert model.predict([]) == []
+
+    def test_samples_may_stand_in_an_array_of_objects(self, model):
+        assert model.predict(np.array(raw(), dtype=object)) == model.predict(raw())
+        assert model.predict(np.array([], dtype=object)) == []
 
     @pytest.mark.parametrize(
         ("samples", "message"),

@@ -90,6 +90,14 @@ def test_what_cannot_be_read_is_one_error(tmp_path, name, content, said):
         pieces(path)
 
 
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "x.csv").write_text("n\n1\n2\n")
+    stream = stream_of("~/x.csv", installed(), files="~/")
+    assert [piece.columns["n"].to_pylist() for piece in stream.pieces()] == [["1", "2"]]
+    assert stream.files == str(tmp_path)
+
+
 def test_what_is_not_there_is_an_error(tmp_path):
     with pytest.raises(DataError, match="there is no file"):
         pieces(tmp_path / "none.csv")
