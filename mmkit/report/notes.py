@@ -66,6 +66,16 @@ def notes(found: Sequence[Row]) -> list[str]:
         tuned = any(record.tuned for row in ours for record in row.trainings)
         option = "--epochs, of tuned encoders train.tune_epochs," if tuned else "--epochs"
         said.append(f"Still improving when training ended, with every seed: {which}; more {option} may help.")
+    timed: dict[float, list[str]] = {}  # the fixed program takes another time in each measurement
+    for row, name in zip(found, names(found), strict=True):
+        if row.speed and (twin := row.speed.twins.get("inference")):
+            timed.setdefault(twin.reference_ms, []).append(name)
+    if len(timed) > 1:
+        together = "; ".join(", ".join(each) if len(each) <= NAMED else f"{len(each)} rows" for each in timed.values())
+        said.append(
+            f"Speeds are of {len(timed)} measurements, each with rows in turns of its own: {together}. Between them "
+            "the machine may have been another; in a new folder (--out) all are timed together."
+        )
     return said
 
 

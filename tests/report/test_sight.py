@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from mmkit.records.record import Speed, Twin
+from mmkit.report.notes import notes
 from mmkit.report.page.page import page
 from mmkit.report.sight import percent, sights
 from mmkit.report.summary import rows
@@ -53,6 +54,14 @@ def test_that_compiled_steps_were_timed_as_they_are_is_said():
     predictions, steps = (one.sentence() for one in sights(rows(records)))
     assert predictions.startswith("Speed of predictions: each model")
     assert steps.startswith("Speed of training steps (as they are; those of the trainings were compiled): each model")
+
+
+def test_that_rows_were_timed_in_several_measurements_is_said():
+    """As where a folder went on with more fusions."""
+    found = rows(speeds(twin(), twin(), replace(twin(), reference_ms=1.1)))
+    (told,) = [note for note in notes(found) if note.startswith("Speeds are of")]
+    assert told.startswith("Speeds are of 2 measurements, each with rows in turns of its own: f0, f1; f2. ")
+    assert not any(note.startswith("Speeds are of") for note in notes(rows(speeds(twin(), twin()))))
 
 
 def test_without_times_nothing_is_said():
