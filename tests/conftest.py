@@ -16,6 +16,7 @@ import mmkit.cli
 from mmkit.contract import Samples
 from mmkit.registry.catalog import installed
 
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: several tests run at once
 _numbers = itertools.count()
 
 
@@ -125,7 +126,7 @@ class Environment:
         return subprocess.run(
             [self.python, "-m", module, *arguments],
             cwd=cwd,
-            env=environment | {"OMP_NUM_THREADS": "1"},
+            env=environment,
             capture_output=True,
             text=True,
             check=False,

@@ -18,7 +18,7 @@ def started(arguments, size=2, **environment):
     """
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])  # it may be a file of tests
     meeting = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(_free_port()), "WORLD_SIZE": str(size)}
-    shared = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path, **meeting, **environment}
+    shared = {**os.environ, "PYTHONPATH": path, **meeting, **environment}
     return [
         subprocess.Popen(
             arguments,

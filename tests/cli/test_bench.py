@@ -331,7 +331,7 @@ def test_on_a_terminal_bars_and_tables_have_its_width(tmp_path):
         "--out",
         str(tmp_path / "o"),
     ]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TERM": "xterm"}
+    environment = {**os.environ, "TERM": "xterm"}
     for name in ("COLUMNS", "NO_COLOR"):
         environment.pop(name, None)
     with subprocess.Popen(command, stdout=theirs, stderr=theirs, stdin=theirs, env=environment) as process:

@@ -192,10 +192,7 @@ def test_without_tensorboard_the_error_says_what_to_install(train, monkeypatch):
 def test_an_interruption_keeps_the_training_and_says_how_to_go_on(tmp_path, number):
     command = [sys.executable, "-m", "mmkit", "train", *TASK, "--fusion", "concat", "--lr", "0.002", "--out", "m"]
     command += ["--epochs", "5000", "-o", "train.patience=none"]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
-    ) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         while not list(tmp_path.glob("m/checkpoint/*.safetensors")):
             assert process.poll() is None
             time.sleep(0.1)

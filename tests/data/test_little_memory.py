@@ -101,7 +101,7 @@ def write_table(path, rows):
 def test_two_million_rows_train_in_little_memory(tmp_path):
     path = tmp_path / "posts.parquet"
     write_table(path, ROWS)
-    environment = {**os.environ, "MMKIT_CACHE": str(tmp_path / "cache"), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "MMKIT_CACHE": str(tmp_path / "cache")}
     # Arrow's own pool takes a gigabyte of addresses at once, of which it uses little: the limit counts addresses.
     environment |= {"ARROW_DEFAULT_MEMORY_POOL": "system", "MALLOC_ARENA_MAX": "2"}
     done = subprocess.run(

@@ -1,7 +1,6 @@
 """A suite in its folder: no run is repeated and none is lost, however it ends."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -210,13 +209,7 @@ class TestEnded:
             str(folder),
         ]
         command += ["--seeds", "3", "--no-baselines", "--lr", "0.002", "-o", "train.min_steps=150", *more]
-        return subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @staticmethod
     def wait_for(folder, count, process):

@@ -14,7 +14,7 @@ HERE = Path(__file__).parent
 def tried(tmp_path, *given):
     """The outcome of each test, by its name."""
     results = tmp_path / "results.jsonl"
-    environment = {**os.environ, "MMKIT_GPU_DEVICE": "cpu", "MMKIT_GPU_RESULTS": str(results), "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "MMKIT_GPU_DEVICE": "cpu", "MMKIT_GPU_RESULTS": str(results)}
     command = [sys.executable, "-m", "pytest", str(HERE), "-m", "gpu", "-q", "-p", "no:cacheprovider", *given]
     done = subprocess.run(command, cwd=HERE.parents[1], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]

@@ -4,7 +4,6 @@ One pair of processes does all cases; this file, run as a script, is what each o
 """
 
 import datetime as dt
-import os
 import subprocess
 import sys
 from functools import partial
@@ -123,7 +122,6 @@ def folder(tmp_path_factory):
     pair = [
         subprocess.Popen(
             [sys.executable, __file__, str(rank), str(folder)],
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -92,7 +92,7 @@ class Process:
 
     def __init__(self, folder, arguments, environment):
         self.errors = folder / f"{uuid.uuid4().hex}.txt"
-        given = {**os.environ, "OMP_NUM_THREADS": "1", **environment}
+        given = {**os.environ, **environment}
         with self.errors.open("w") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "mmkit", "serve", *map(str, arguments)],

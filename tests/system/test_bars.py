@@ -24,7 +24,7 @@ CALLS = [f"mmkit.bench({SMALL}, seeds=1, cost=False", f"mmkit.fit({SMALL}"]
 def on_a_terminal(code, folder):
     """What a program writes to a terminal, as both of its streams."""
     ours, theirs = pty.openpty()
-    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
     program = subprocess.Popen(
         [sys.executable, "-c", code], stdin=theirs, stdout=theirs, stderr=theirs, cwd=folder, env=environment
     )

@@ -28,7 +28,7 @@ mmkit.bench(
 
 def started(out, epochs=2, *, cache, **named):
     """A process that does the suite."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
+    environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "RAY_USAGE_STATS_ENABLED": "0"}
     return subprocess.Popen(
         [sys.executable, "-c", SCRIPT, str(out), str(epochs), repr({**named, "cache": str(cache)})],
         env={**environment, "PYTHONPATH": str(ROOT)},
