@@ -1,5 +1,6 @@
 """What every test stands on: one thread, one seed."""
 
+import gc
 import itertools
 import json
 import os
@@ -14,10 +15,19 @@ import torch
 
 import mmkit.cli
 from mmkit.contract import Samples
+from mmkit.experiments import breakdown, costs, pace
+from mmkit.metrics import intervals
 from mmkit.registry.catalog import installed
 
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start: several tests run at once
+# Of times and intervals it is tested that they are told; they need not be told well.
+pace.CALLS, costs.ROUNDS, breakdown.ROUNDS, intervals.DRAWS = 1, 4, 4, intervals.FEWER
 _numbers = itertools.count()
+
+
+def pytest_collection_finish():
+    """What is there before the first test stays: the collector of garbage need not look at it again and again."""
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

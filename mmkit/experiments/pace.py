@@ -35,7 +35,7 @@ from mmkit.system.state import own_state
 from mmkit.training.optimisation import Training
 from mmkit.training.state import snapshot
 
-CALLS = 5
+CALLS = 3
 """Timed calls of each part, after a first one that warms up."""
 MANY = 10
 """Combinations from which two calls are enough: what is asked for is the time of them all."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mmkit.errors import UsageError
@@ -60,7 +61,7 @@ class Combination:
         name = str(self.fusion) if self.fusion else f"only:{next(iter(self.encoders))}"
         return name if self.balance is None else f"{name} + {self.balance}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """A hash over all names and options."""
         return fingerprint(self.document())

@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 from mmkit.errors import ContractError, UsageError, one_of
@@ -68,6 +69,7 @@ def options_of(*factories: type) -> dict[str, Option]:
     return options
 
 
+@cache
 def _own_options(factory: type) -> dict[str, Option]:
     init: Any = factory.__init__  # type: ignore[misc]  # only its signature is read
     parameters = inspect.signature(init).parameters.values()

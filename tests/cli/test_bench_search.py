@@ -87,13 +87,8 @@ def test_a_run_chooses_a_rate_and_shows_it(bench, tmp_path):
     assert len(json.loads(out)["records"]) == 3
 
 
-@pytest.mark.parametrize(
-    "task",
-    [
-        "synthetic-unique",  # the other synthetic tasks of classes have its inputs, too
-        *(pytest.param(name, marks=pytest.mark.full) for name in ("synthetic-regression", "digits", "clipart")),
-    ],
-)
+@pytest.mark.full
+@pytest.mark.parametrize("task", ["synthetic-regression", "digits", "clipart"])  # those of series above
 def test_all_fusions_can_be_built_on_the_tasks_that_ship(bench, task):
     code, out, _ = bench("--task", task, "--fusion", "all", "--dry-run")
     assert code == 0, out

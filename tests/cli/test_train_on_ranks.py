@@ -219,7 +219,7 @@ class TestRejected:
 
     @pytest.mark.parametrize(
         ("on_error", "split", "count"),
-        [("skip", "train", 63), ("skip", "validation", 299), ("skip", "test", 999), ("missing", "test", 1000)],
+        [("skip", "train", 63), ("skip", "test", 999), ("missing", "test", 1000)],
     )
     def test_or_they_find_before_a_split_is_used(self, train, on_error, split, count):
         (first, second), codes, folder = train(on_error, f"SPLIT = {split!r}\n{AT_ONCE}")

@@ -208,7 +208,7 @@ class TestEnded:
             "--out",
             str(folder),
         ]
-        command += ["--seeds", "3", "--no-baselines", "--lr", "0.002", "-o", "train.min_steps=150", *more]
+        command += ["--seeds", "3", "--no-baselines", "--lr", "0.002", "--no-cost", "-o", "train.min_steps=150", *more]
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     @staticmethod

@@ -133,7 +133,8 @@ def grouped(seed, groups=20, each=25, spread=0.2):
     return rng.random(len(chance)) < chance, [f"g{i}" for i in np.arange(groups).repeat(each)]
 
 
-def test_the_interval_of_a_grouped_accuracy_is_that_of_the_means_of_groups():
+def test_the_interval_of_a_grouped_accuracy_is_that_of_the_means_of_groups(monkeypatch):
+    monkeypatch.setattr("mmkit.metrics.intervals.DRAWS", 1000)
     right, labels = grouped(0, groups=200, each=5)
     low, high = intervals(of_classes(right), [labels])["accuracy"]
     means = right.reshape(200, 5).mean(1)

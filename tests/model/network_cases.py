@@ -21,8 +21,6 @@ SPECS = {
 FUSIONS = sorted(SPECS)
 FIRST = sorted({min(other for other in FUSIONS if SPECS[other].family == one.family) for one in SPECS.values()})
 """One fusion of each family."""
-OF_FAMILIES = [name if name in FIRST else pytest.param(name, marks=pytest.mark.full) for name in FUSIONS]
-"""These, and in full all of them: the kit looks at the graph of each alone."""
 SMALL = {"tensor": "tensor:inner=8"}  # whose size grows with the power of the inputs
 TASK = "synthetic-unique:inputs=3,missing=0.3,train=64"
 # Every encoder that says its graph is whole, one of each modality at a time.

@@ -233,9 +233,7 @@ def test_every_encoder_is_exported(encoder):
 @pytest.mark.full
 @pytest.mark.filterwarnings("ignore")  # inductor's own
 @pytest.mark.skipif(shutil.which("g++") is None, reason="aoti needs a C++ compiler")
-@pytest.mark.parametrize("made", [("fusion", "attention"), ("fusion", "late"), ("encoder", "cnn")], ids="-".join)
-def test_compiled_for_this_machine(made, tmp_path):
-    kind, name = made
-    found = (of_fusion if kind == "fusion" else of_encoder)(name).export(tmp_path / "x", "aoti")
+def test_compiled_for_this_machine(tmp_path):
+    found = of_encoder("cnn").export(tmp_path / "x", "aoti")
     assert max(found.apart.values()) <= 1e-5
     assert "off by" in run_readme(found.folder)

@@ -5,7 +5,7 @@ import torch
 from torch.func import functional_call, stack_module_state, vmap
 
 from mmkit.registry.catalog import installed
-from tests.model.network_cases import FIRST, OF_FAMILIES, SETS, TASK, WHOLE, absent, part, total, trained_from
+from tests.model.network_cases import FIRST, FUSIONS, SETS, WHOLE, absent, part, total, trained_from
 
 
 def gradients(step):
@@ -18,7 +18,7 @@ class TestOneGraph:
     def _afresh(self):
         torch.compiler.reset()  # or all models together reach the limit of recompilations
 
-    @pytest.mark.parametrize("fusion", OF_FAMILIES)
+    @pytest.mark.parametrize("fusion", FIRST)  # the kit looks at the graph of each alone
     def test_a_step_is_one_graph(self, fusion):
         step, data = trained_from(fusion)
         batch, truth = data.batch(torch.arange(8))
@@ -58,11 +58,9 @@ class TestOneGraph:
 
     @pytest.mark.full
     @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-    @pytest.mark.parametrize(
-        ("fusion", "encoders"), [("attention", WHOLE[0]), ("late", None)], ids=["attention", "late"]
-    )
-    def test_inductor_computes_the_same(self, everything, fusion, encoders):
-        step, data = trained_from(fusion, everything if encoders else TASK, encoders)
+    @pytest.mark.parametrize("fusion", ["attention", "late"])
+    def test_inductor_computes_the_same(self, fusion):
+        step, data = trained_from(fusion)
         batch, truth = data.batch(torch.arange(8))
         compiled = torch.compile(step.eval(), fullgraph=True)
         total(compiled(batch, truth)[0]).backward()
@@ -101,7 +99,9 @@ class TestOneGraph:
             torch.testing.assert_close(program(given).output, model(given).output)
 
 
-@pytest.mark.parametrize("fusion", OF_FAMILIES)
+@pytest.mark.parametrize(
+    "fusion", [fusion if fusion in FIRST else pytest.param(fusion, marks=pytest.mark.full) for fusion in FUSIONS]
+)
 def test_seeds_train_in_one_pass_under_vmap_with_different_masks(fusion):
     steps = []
     for seed in range(3):
