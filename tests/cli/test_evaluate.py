@@ -212,7 +212,7 @@ def test_python_measures_what_the_command_prints(run, model):
 
 
 def test_shares_are_spoken_of_where_there_are_some(run, model, tmp_path):
-    assert "\nshares in percent; intervals over 1,000 draws" in run("evaluate", model, "--data", FRUIT)[1]
+    assert "\nshares in percent; intervals over 200 draws" in run("evaluate", model, "--data", FRUIT)[1]
     numbers = {"x": [i % 7 / 8 for i in range(60)], "y": [i % 7 * 1.5 + i / 64 for i in range(60)]}
     fitted(numbers, "y").save(tmp_path / "numbers")
     pa.parquet.write_table(pa.table(numbers), tmp_path / "numbers.parquet")

@@ -95,7 +95,7 @@ def test_fusion_is_above_both_inputs_alone(task, tmp_path):
         fusion="concat",
         seeds=1,
         device="cpu",
-        training={"lr": 2e-3},
+        training={"lr": 5e-3},
         out=tmp_path / "suite",
         cache=tmp_path / "c",
     )
