@@ -218,7 +218,7 @@ def test_shares_are_spoken_of_where_there_are_some(run, model, tmp_path):
     pa.parquet.write_table(pa.table(numbers), tmp_path / "numbers.parquet")
     code, out, _ = run("evaluate", tmp_path / "numbers", "--data", tmp_path / "numbers.parquet")
     assert (code, "in percent" in out) == (0, False)
-    assert "\nintervals over 1,000 draws of the rows, not over trainings" in out
+    assert "\nintervals over 200 draws of the rows, not over trainings" in out
 
 
 def test_lists_of_numbers_are_measured_in_csv_as_well():
