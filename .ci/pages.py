@@ -19,7 +19,7 @@ from parts.exports import exports
 from parts.fields import fields
 from parts.markdown import ROOT
 from parts.marks import marks
-from parts.registry import registry
+from parts.registry import balances, objectives, registry
 from parts.rooms import file_map, rooms
 from parts.speeds import limits, published, speeds
 
@@ -28,8 +28,10 @@ PARTS: dict[str, dict[str, Callable[[], str]]] = {
     "benchmarks/evidence.md": {"evidence": evidence},
     "benchmarks/fusions/README.md": {"speeds": speeds, "limits": limits, "published": published},
     "mmkit/README.md": {"rooms": rooms},
+    "mmkit/balances/README.md": {"balances": balances},
     "mmkit/fusions/README.md": {"registry": registry},
     "mmkit/model/exporting/README.md": {"exports": exports},
+    "mmkit/objectives/README.md": {"objectives": objectives},
     "mmkit/records/README.md": {"fields": fields},
     "tests/README.md": {"marks": marks},
 }

@@ -1,4 +1,4 @@
-"""The fusions that ship with mmkit: what each does, reads, takes and costs."""
+"""The fusions, objectives and balance methods that ship with mmkit: what each does, takes, computes and costs."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from mmkit.cli.needs import in_full
 from mmkit.contract import Features, Target
 from mmkit.plugin import FAMILIES, FusionSpec
 from mmkit.registry.catalog import BUILTIN, Entry, installed
@@ -36,7 +37,7 @@ READS = {
 
 def registry() -> str:
     """The fusions that ship with mmkit: a table of all, then each with its paper and its options."""
-    entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
+    entries = _builtin("fusion")
     families: dict[str, list[Entry]] = {name: [] for name in FAMILIES}
     for entry in entries:
         families[typing.cast(FusionSpec, entry.spec).family].append(entry)
@@ -50,8 +51,28 @@ def registry() -> str:
     for reads, members in families.items():
         title = "Fusions within encoders" if reads == "inner" else f"Fusions of {reads}"
         parts.append(f"## {title}\n\nThey {READS[reads]}.")
-        parts += map(_fusion, members)
+        parts += map(_method, members)
     return "\n\n".join(parts)
+
+
+def objectives() -> str:
+    """The objectives that ship with mmkit, as `registry` has the fusions."""
+    return _methods("objective")
+
+
+def balances() -> str:
+    """The balance methods that ship with mmkit, as `registry` has the fusions."""
+    return _methods("balance")
+
+
+def _methods(kind: str) -> str:
+    entries = _builtin(kind)
+    rows = [(f"[`{entry.name}`](#{entry.name})", entry.summary, in_full(entry.spec)) for entry in entries]
+    return "\n\n".join([table((kind, "what it does", "takes"), rows), "## Each of them", *map(_method, entries)])
+
+
+def _builtin(kind: str) -> list[Entry]:
+    return [entry for entry in installed().available(kind) if entry.distribution == BUILTIN]
 
 
 def costs(entries: Sequence[Entry]) -> str:
@@ -131,9 +152,9 @@ def _inputs(entry: Entry) -> str:
     return f"{spec.min_inputs}-{spec.max_inputs}" if spec.max_inputs != spec.min_inputs else str(spec.min_inputs)
 
 
-def _fusion(entry: Entry) -> str:
+def _method(entry: Entry) -> str:
     component = entry.load()
-    file = Path(*component.__module__.split(".")).with_suffix(".py").relative_to("mmkit/fusions")
+    file = Path(*component.__module__.split(".")[2:]).with_suffix(".py")  # the page stands in their room
     parts = [f"### {entry.name}", f"{entry.summary}. Source: [`{file}`]({file})."]
     if entry.spec and entry.spec.formula:
         parts.append(f"`{entry.spec.formula}`")

@@ -53,7 +53,8 @@ def components(context):
         for text in [given] if isinstance(given, str) else given or []:
             of_input = option == "encoder" and re.match(r"[\w-]+=", text)
             several = [text] if ":" in text else split_commas(text)  # commas separate bare names
-            yield from ((kind, one.partition("=")[2] if of_input else one) for one in several if one != "all")
+            named = [one for one in several if one != "all" and not one.startswith("only:")]
+            yield from ((kind, one.partition("=")[2] if of_input else one) for one in named)
 
 
 @pytest.fixture(scope="module")

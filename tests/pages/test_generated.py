@@ -29,7 +29,7 @@ def made(pages, repository):
 
 def test_every_generated_part_is_fresh(pages, made):
     assert made.keys() == pages.PARTS.keys()
-    assert len(made) == 8
+    assert len(made) == 10
     stale = [path for path, (before, after) in made.items() if before != after]
     assert stale == [], "run `python .ci/pages.py`"
 
@@ -84,17 +84,22 @@ def test_the_first_sentence_of_a_docstring(maker, docstring, sentence):
     assert maker("markdown").first_sentence(docstring) == sentence
 
 
-def test_the_registry_has_every_fusion_with_its_options_and_its_paper(made, repository):
-    _, page = made["mmkit/fusions/README.md"]
-    entries = [entry for entry in installed().available("fusion") if entry.distribution == BUILTIN]
-    assert len(entries) >= 11
+@pytest.mark.parametrize(("kind", "least"), [("fusion", 50), ("objective", 17), ("balance", 9)])
+def test_the_registry_has_every_method_with_its_formula_its_paper_and_its_options(made, repository, kind, least):
+    _, page = made[f"mmkit/{kind}s/README.md"]
+    entries = [entry for entry in installed().available(kind) if entry.distribution == BUILTIN]
+    assert len(entries) >= least
     for entry in entries:
         part = page.partition(f"\n### {entry.name}\n")[2].partition("\n### ")[0]
         assert entry.summary.replace("|", "\\|") in part, entry.name
+        assert entry.spec.formula, entry.name
+        assert f"\n`{entry.spec.formula}`\n" in part, entry.name
         assert entry.spec.paper.rpartition(" ")[2] in part, entry.name
         # The signature read off the source, not by way of what the page was made with.
         module, _, name = entry.spec.reference.partition(":")
-        source = ast.parse((repository.root / f"{module.replace('.', '/')}.py").read_text())
+        path = f"{module.replace('.', '/')}.py"
+        assert f"]({path.removeprefix(f'mmkit/{kind}s/')})" in part, entry.name
+        source = ast.parse((repository.root / path).read_text())
         (of,) = (node for node in source.body if isinstance(node, ast.ClassDef) and node.name == name)
         (init,) = (node for node in of.body if isinstance(node, ast.FunctionDef) and node.name == "__init__")
         for argument in init.args.kwonlyargs:
