@@ -76,8 +76,11 @@ def merged(file: Path | None, given: dict[str, Any], training: dict[str, Any]) -
         table = {name: value for name, value in table.items() if name not in OPTIONS}
     options: dict[str, Any] = {name: table.get(name) if value in (None, []) else value for name, value in given.items()}
     given_training = {name: value for name, value in training.items() if value is not None}
-    if "lr" in given_training:
-        train.pop("rates", None)  # a rate on the command line overrides those of the file
+    overridden = {*given_training, *(["rates"] if "lr" in given_training else [])}  # a rate overrides those of the file
+    train = {name: value for name, value in train.items() if name not in overridden}
+    if options.get("option") and not given["option"]:
+        names = {f"train.{name}" for name in overridden}
+        options["option"] = [text for text in options["option"] if text.partition("=")[0].strip() not in names]
     return options | {"train": train | given_training}
 
 

@@ -152,3 +152,18 @@ def test_the_answers_of_a_model_are_asked_for_as_those_in_a_file():
     answers = set(inspect.signature(MultimodalModel.answers).parameters) - {"self"}
     assert answers <= set(inspect.signature(mmkit.predict).parameters)
     assert {"include", "on_error", "batch_size", "files", "outside"} <= answers
+
+
+@pytest.mark.parametrize(
+    ("training", "kept"),
+    [
+        ({}, ["train.epochs=20", "train.rates=[0.1]", "train.lr = 0.2", "fusion.width=8"]),
+        ({"epochs": 3}, ["train.rates=[0.1]", "train.lr = 0.2", "fusion.width=8"]),
+        ({"lr": 0.5}, ["train.epochs=20", "fusion.width=8"]),
+    ],
+)
+def test_the_command_line_overrides_options_of_the_file(tmp_path, training, kept):
+    file = tmp_path / "mine.toml"
+    file.write_text('option = ["train.epochs=20", "train.rates=[0.1]", "train.lr = 0.2", "fusion.width=8"]\n')
+    assert merged(file, {"option": []}, training) == {"option": kept, "train": training}
+    assert merged(file, {"option": ["train.epochs=7"]}, training) == {"option": ["train.epochs=7"], "train": training}
