@@ -6,7 +6,7 @@ import importlib
 import sys
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from typing import Annotated
 
@@ -60,8 +60,8 @@ def load(directory: Path, catalog: Catalog, device: str) -> MultimodalModel:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Warnings as lines on stderr."""
-    with warnings.catch_warnings(record=True) as told:
+    """Warnings as lines on stderr, and there what components print."""
+    with warnings.catch_warnings(record=True) as told, redirect_stdout(sys.stderr):
         warnings.simplefilter("always")
         yield
     for one in told:

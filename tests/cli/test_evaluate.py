@@ -18,6 +18,7 @@ from mmkit.experiments.measuring import Evaluated, Metric, OfClass, evaluate_tab
 from mmkit.metrics.curves import AREAS
 from mmkit.metrics.intervals import drawn_anew, interval
 from mmkit.model.answers import Asked
+from mmkit.model.trained import MultimodalModel
 from mmkit.registry.builtin.tasks import FRUIT
 from mmkit.registry.catalog import installed
 from mmkit.sources.streaming import stream_of
@@ -192,6 +193,20 @@ def test_columns_of_training_keep_their_numbers_in_any_order():
         measured(model, table, ["height", "height"])
     with pytest.raises(UsageError, match=r"predicts height, mass in this order.* and mass stands elsewhere"):
         measured(model, renamed, ["mass", "cm"])
+
+
+def test_what_components_print_while_the_model_is_loaded_is_beside_the_document(run, model, monkeypatch):
+    load = MultimodalModel.load
+
+    def talkative(*arguments, **named):
+        print("weights are read")
+        return load(*arguments, **named)
+
+    monkeypatch.setattr(MultimodalModel, "load", talkative)
+    code, out, err = run("evaluate", model, "--data", FRUIT, "--json")
+    assert code == 0
+    assert "weights are read" in err
+    assert json.loads(out)["rows"] == 120
 
 
 def test_python_measures_what_the_command_prints(run, model):
