@@ -5,6 +5,7 @@ Axes: N rows.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -55,7 +56,7 @@ def find(
     given: bool = False,
     seed: int = 0,
 ) -> list[Finding]:
-    """Everything that tables alone can show: leaks, copies, conflicts, rare classes, numbers far off, too many columns.
+    """Everything that tables alone can show: leaks, copies, conflicts, odd classes, numbers far off, too many columns.
 
     Args:
         columns: the inputs [N] each.
@@ -75,6 +76,7 @@ def find(
     findings += _rare(target, splits)
     findings += _far(target, splits)
     findings += _several_in_one(target)
+    findings += _spelt(target)
     findings += _wide(columns, kinds, target, splits)
     findings += _copies(copies, splits, same, given=given)
     for name, labels in (groups or {}).items():
@@ -192,6 +194,26 @@ def _several_in_one(target: Target) -> list[Finding]:
             )
             return [Finding("note", text)]
     return []
+
+
+def _spelt(target: Target) -> list[Finding]:
+    """Classes and labels whose names are one word in several spellings; single letters are what they are."""
+    spellings: dict[str, list[str]] = {}
+    for name in target.names if target.kind in {"classes", "labels"} else ():
+        word = " ".join(unicodedata.normalize("NFKC", name).casefold().split())
+        if len(word) > 1:
+            spellings.setdefault(word, []).append(name)
+    several = [names for names in spellings.values() if len(names) > 1]
+    if not several:
+        return []
+    what = ("class", "classes") if target.kind == "classes" else ("label",)
+    shown = [" and ".join(f"{name!r:.40}" for name in names[:_SHOWN]) for names in several[:_SHOWN]]
+    text = (
+        f"{counted(sum(map(len, several)), *what)} of the target differ from another only in capitals or spaces: "
+        f"{', '.join(shown)}{', ...' if len(several) > _SHOWN else ''}; each is predicted by itself, so write them as "
+        "one where they are one"
+    )
+    return [Finding("warning", text)]
 
 
 def _far(target: Target, splits: np.ndarray | None) -> list[Finding]:

@@ -53,6 +53,30 @@ def test_nothing_is_found_where_nothing_is_planted():
         assert all_found(columns, kinds, read_target({"y": column(truth.tolist())})) == []
 
 
+SPELLINGS = [("TRUE", "true"), ("Ja ", "ja"), ("New  York", "new york"), ("\uff21pril", "april")]
+
+
+@pytest.mark.parametrize(("one", "other"), SPELLINGS)
+@pytest.mark.parametrize("labels", [False, True])
+def test_a_class_in_two_spellings_is_found(one, other, labels):
+    _, truth, _, columns, kinds = table()
+    for seed, planted in enumerate([[one], [one, other]]):
+        r = np.random.default_rng(seed)
+        names = [r.choice([*planted, "neither"]) for _ in truth]
+        target = read_target({"y": column([[name] for name in names] if labels else names)})
+        found = [text for text in texts(all_found(columns, kinds, target), "warning") if "capitals" in text]
+        assert len(found) == len(planted) - 1
+        for text in found:
+            assert text.startswith(f"2 {'labels' if labels else 'classes'} of the target differ from another")
+            assert all(repr(name.strip()) in text or repr(name) in text for name in planted)
+
+
+def test_letters_are_no_spellings():
+    _, truth, _, columns, kinds = table()
+    letters = np.random.default_rng(0).choice(["a", "A", "b", "B"], len(truth)).tolist()
+    assert all_found(columns, kinds, read_target({"y": column(letters)})) == []
+
+
 def each(code, drawn, form):
     return [form.format(int(c), int(v)) for c, v in zip(code, drawn, strict=True)]
 
