@@ -18,7 +18,7 @@ from mmkit.titles import counted
 
 def runs(
     folder: Annotated[str, typer.Argument(metavar="DIR", help="A folder of a suite, or one of such folders.")],
-    status: Annotated[str | None, typer.Option(help="List one status: ok or failed.")] = None,
+    status: Annotated[str | None, typer.Option(help="List one status: ok, failed, or stopped (by a budget).")] = None,
     where: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=VALUE", help="A field of the record, as fusion=late or train.lr=0.002; repeatable."),

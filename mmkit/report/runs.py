@@ -12,7 +12,7 @@ from mmkit.records.reading import Read
 from mmkit.records.record import Record
 from mmkit.report.values import written
 
-STATUSES = ("ok", "failed")
+STATUSES = ("ok", "failed", "stopped")
 VALIDATION = "validation."
 SHORTHAND = {"train.": "run.training.", "encoder.": "encoders."}
 """How users name what stands elsewhere in a record: as on the command line."""
@@ -52,7 +52,7 @@ def listed_runs(
 
     Args:
         suites: where to look.
-        status: "ok" or "failed"; None is both.
+        status: "ok", "failed", or "stopped" by a budget before its end; None is all.
         where: KEY=VALUE, of a field of the record; of tables in it with dots: "fold.number=2", "train.lr=0.002".
         sort: a metric on test, "validation.METRIC" or "seconds"; the best comes first, and of seconds the fewest. Runs
             without a value come last.
@@ -64,7 +64,7 @@ def listed_runs(
     if status is not None and status not in STATUSES:
         raise UsageError(f"unknown --status {status}; {one_of(STATUSES, status)}")
     tests = [_test(text, found) for text in where]
-    chosen = [one for one in found if status in {None, one.record.status} and all(test(one.record) for test in tests)]
+    chosen = [one for one in found if status in {None, _status(one.record)} and all(test(one.record) for test in tests)]
     return chosen if sort is None else _sorted(chosen, found, sort)
 
 

@@ -10,7 +10,7 @@ import mmkit.cli
 
 @pytest.fixture(scope="module")
 def lines(tmp_path_factory):
-    """The folder of a suite with a search and a failed run, and its records as plain values."""
+    """The folder of a suite with a search, a stopped and a failed run, and its records as plain values."""
     folder = tmp_path_factory.mktemp("runs")
     mmkit.bench(
         task="synthetic-unique:train=64", fusion=["concat", "sum"], seeds=2, out=folder / "one", cost=False,
@@ -21,8 +21,14 @@ def lines(tmp_path_factory):
     found = list({one["id"]: one for one in map(json.loads, file.read_text().splitlines())}.values())
     bad = {**found[-1], "id": "bad", "status": "failed", "error": "MmkitError: it\ndiverged", "metrics": {}}
     bad |= {"validation": {}, "scores": None, "seconds": None}
-    file.write_text(file.read_text() + json.dumps(bad) + "\n")
-    return folder, [*found, bad]
+    cut = {
+        **found[-1],
+        "id": "cut",
+        "scores": None,
+        "rung": {"number": 1, "of": 2, "epochs": 1, "whole": 2, "stopped": True},
+    }
+    file.write_text(file.read_text() + json.dumps(cut) + "\n" + json.dumps(bad) + "\n")
+    return folder, [*found, cut, bad]
 
 
 @pytest.fixture
@@ -42,7 +48,7 @@ def listed(out):
 
 def test_every_run_is_listed_with_its_error_at_the_end(runs, lines):
     code, out, err = runs()
-    assert code == 0
+    assert code == 0, err
     titles, *cells = [line.split("\t") for line in out.splitlines()]
     assert [line[-2] for line in cells] == [record["id"][:8] for record in lines[1]]
     assert cells[-1][-1] == "MmkitError: it diverged"
@@ -66,6 +72,8 @@ def test_json_is_the_records(runs, lines):
     ("arguments", "chosen"),
     [
         (["--status", "failed"], lambda r: r["status"] == "failed"),
+        (["--status", "stopped"], lambda r: r["id"] == "cut"),
+        (["--status", "ok"], lambda r: r["id"] not in {"cut", "bad"}),
         (["--where", "fusion=sum"], lambda r: r["fusion"] == "sum"),
         (
             ["--where", "seed=1", "--where", "purpose=comparison"],
