@@ -12,6 +12,7 @@ import functools
 import io
 import itertools
 import json
+import re
 import shlex
 import stat
 from collections import Counter
@@ -45,6 +46,8 @@ _CONTROLS = 0xA0  # bytes from 0x80 to here are letters of windows-1252, and non
 _BLOCKS = (4 * 2**20, 2 * CELL)
 """Bytes that are parsed at once: a row has to fit, so the second is tried where the first does not do."""
 _OTHER_DELIMITERS = ";\t|"
+_SAID = re.compile(r'"?sep=([^"\r\n])"?[;,\t|]*\s*', re.IGNORECASE)
+"""A first line that names the delimiter, as spreadsheets write and read it."""
 _ROWS = 65_536  # of Parquet that are read at once
 
 
@@ -237,15 +240,20 @@ def _delimited(path: Path, delimiter: str) -> Iterator[pa.Table]:
         head = list(itertools.islice(iter(lambda: text.readline(CELL), ""), 20))
     if not head or not "".join(head).strip():
         raise DataError(f"{path} is empty; a table has a line with the names of its columns")
-    delimiter = delimiter or _delimiter(head[0])
-    given = next(csv.reader(head, delimiter=delimiter))
+    said = _SAID.fullmatch(head[0])
+    delimiter = said[1] if said else delimiter or _delimiter(head[0])
+    given = next(csv.reader(head[1:] if said else head, delimiter=delimiter), [])
+    if not given:
+        raise DataError(f"{path} has no names of columns after its first line, {head[0].strip()}")
     unique((name for name in given if name), path)
     done = 0
     for block in _BLOCKS:
         try:
             with pa.csv.open_csv(
                 pa.input_stream(str(path)),
-                pa.csv.ReadOptions(block_size=block, encoding=encoding.removesuffix("-sig")),
+                pa.csv.ReadOptions(
+                    block_size=block, encoding=encoding.removesuffix("-sig"), skip_rows=1 if said else 0
+                ),
                 pa.csv.ParseOptions(
                     delimiter=delimiter,
                     newlines_in_values=True,
