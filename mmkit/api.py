@@ -44,7 +44,7 @@ from mmkit.system.executors.choosing import Engine, executor_of, workers_of
 from mmkit.system.files import at_home
 from mmkit.system.notebook import NotebookBars, in_notebook
 from mmkit.system.precision import Precision
-from mmkit.system.progress import MUTE, Progress
+from mmkit.system.progress import MUTE, SILENT, Progress
 from mmkit.system.ranks import threads_of_rank, together
 from mmkit.system.settings import OnError, Settings
 from mmkit.system.sizes import bytes_in
@@ -751,7 +751,7 @@ def _progress(progress: bool | Progress) -> Iterator[Progress]:
     elif progress:
         shown = NotebookBars() if in_notebook() else Bars()
     else:
-        shown = Progress()
+        shown = SILENT
     with warnings.catch_warnings():
         # tqdm warns so in a notebook when transformers imports it; mmkit needs no widgets.
         warnings.filterwarnings("ignore", message="IProgress not found")

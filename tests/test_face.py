@@ -158,6 +158,7 @@ def checked(tmp_path_factory, request):
     return found
 
 
+@pytest.mark.full
 def test_each_result_has_its_real_type(checked):
     asked = {
         number: line.partition("  # ")[2] for number, line in enumerate(SCRIPT.splitlines(), 1) if "reveal_type" in line
@@ -177,6 +178,7 @@ def test_each_result_has_its_real_type(checked):
     assert [text for text in short.values() if "Any" in text or "object" in text] == ["list[Any]", "dict[str, Any]"]
 
 
+@pytest.mark.full
 def test_wrong_names_and_types_are_refused(checked):
     asked = {
         number: line.partition("  # ")[2] for number, line in enumerate(MISTAKES.splitlines(), 1) if "  # " in line
@@ -185,6 +187,7 @@ def test_wrong_names_and_types_are_refused(checked):
     assert found == asked
 
 
+@pytest.mark.full
 def test_the_examples_of_the_pages_are_clean(checked):
     names = [name for name, _ in examples()]
     assert {"acme_fusion/plugin.py", "mmkit_video_0.py", "own_task.py"} < set(names)

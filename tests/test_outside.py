@@ -51,6 +51,7 @@ class Leaky(torch.nn.Module):
 """
 
 
+@pytest.mark.full
 def test_the_example_of_the_readme_is_installed_listed_checked_and_benched(outside):
     blocks = re.findall(r"```(?:toml|python)\n# (\S+\.(?:toml|py))\n(.*?)```", README.read_text("utf-8"), re.DOTALL)
     files = dict(blocks)

@@ -11,7 +11,7 @@ FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 PAGE = (FOLDER / "README.md").read_text("utf-8")
 SECTION = re.compile(r"^### \[(\w+\.py)\]\(\1\)\n\n(.*?)\n\n```text\n(.*?)```$", re.MULTILINE | re.DOTALL)
 SHOWN = {name: (text, output) for name, text, output in SECTION.findall(PAGE)}
-SLOW = {"compare_fusions.py", "own_task.py"}
+SLOW = {"compare_fusions.py", "own_fusion.py", "own_task.py"}
 
 
 def masked(output):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
@@ -153,7 +153,7 @@ def paces(
     metric = getattr(splits.task, "epoch_metric", splits.task.metric)
     encode: dict[tuple[str, str], float] = {}
     scoring: dict[str, tuple[float, float]] = {}
-    calls = CALLS if len(combinations) < MANY else 2
+    calls = CALLS if len(combinations) < MANY else min(2, CALLS)
     features = Shared(progress=shared.progress)  # features of a few samples do not belong into the cache
     for key, combination in combinations.items():
         shared.progress.stage(f"pace of {combination.label}")
@@ -197,7 +197,7 @@ def _pace(
     predict = Batches.of(1, timed(subject.predict_one), INFERENCE_BATCH, timed(subject.predict))
     head = str(combination.head)
     if head not in scoring:
-        scoring[head] = _scoring(subject, metric, settings, predict)
+        scoring[head] = _scoring(subject, metric, settings, predict, timed)
     (one, every), kept = scoring[head], timed(lambda: snapshot(subject.step))
     subject.step.train()
     size, few = training.batch_size, min(FEW, training.batch_size)
@@ -226,7 +226,9 @@ def once_for_all(paces: Iterable[Pace], train: int, total: int) -> float:
     return total * sum(once.values()) + train * sum(copies.values())
 
 
-def _scoring(subject: Subject, metric: str, settings: Settings, predict: Batches) -> tuple[float, float]:
+def _scoring(
+    subject: Subject, metric: str, settings: Settings, predict: Batches, timed: Callable[[Call], float]
+) -> tuple[float, float]:
     """What the metric of an epoch takes beside predicting, and what all take.
 
     Of texts, which are generated to be measured, the last is not tried.
@@ -248,10 +250,10 @@ def _scoring(subject: Subject, metric: str, settings: Settings, predict: Batches
         return call
 
     batches = predict.seconds(1, size)
-    one = max(0.0, seconds_of(measured([metric]), device=settings.device) - batches)
+    one = max(0.0, timed(measured([metric])) - batches)
     if not measured_as_tensors(subject.transform.target().kind):
         return one, one
-    return one, max(0.0, seconds_of(measured(None), device=settings.device) - batches)
+    return one, max(0.0, timed(measured(None)) - batches)
 
 
 def seconds_of(call: Call, *, device: torch.device | str, calls: int = CALLS) -> float:

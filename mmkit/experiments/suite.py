@@ -233,7 +233,8 @@ def carry_out(
             plan, buildable = _buildable(plan, tried, parts[0].splits, shared)
             parts = [replace(part, plan=one) for part, one in zip(parts, plan.parts, strict=True)]
             kept.runs = max(kept.finished, counted(plan, promoted=bool(plan.rates)))
-            waiting = {key: one for key, one in buildable.items() if key in pending and parts[0].means is None}
+            estimated = parts[0].means is None and (progress.shows or plan.budget is not None)
+            waiting = {key: one for key, one in buildable.items() if key in pending and estimated}
             forecast = forecast_of(
                 parts, waiting, states, shared, cost=cost, detailed=cost, workers=executor.workers, start=start
             )

@@ -11,7 +11,12 @@ class Progress:
     """Receives reports of progress. This class shows nothing, except that `warn` gives a Python warning.
 
     A context manager: when it ends, what it shows disappears.
+
+    Attributes:
+        shows: whether somebody may see the reports; where nobody does, nothing is measured for their sake.
     """
+
+    shows = True
 
     def __enter__(self) -> Self:
         return self
@@ -42,11 +47,15 @@ class Progress:
         warnings.warn(message, stacklevel=3)
 
 
-class _Mute(Progress):
+class _Silent(Progress):
+    shows = False
+
+
+class _Mute(_Silent):
     def warn(self, message: str) -> None:
         """Say nothing: the first of several processes warns."""
 
 
-SILENT = Progress()
+SILENT = _Silent()
 MUTE = _Mute()
 """That of a process whose like reports the same."""

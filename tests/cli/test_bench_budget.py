@@ -57,6 +57,7 @@ def test_a_search_from_its_outlook_to_the_sentence(bench, tmp_path):
     assert "of a budget" not in err
 
 
+@pytest.mark.full
 def test_what_was_stopped_is_shown_and_not_compared(bench, tmp_path, monkeypatch):
     given = [*SMALL, "--fusion", "concat,sum,late,max,mean,product"]
     code, out, _ = bench(*given, "--budget", "1h", "--out", "suite")

@@ -58,6 +58,7 @@ class TestDryRun:
         assert ", fusion.inner=32 chosen" in out.splitlines()[0]
         assert "chosen" not in bench(*wide, "--fusion", "tensor", "--dry-run")[1].splitlines()[0]
 
+    @pytest.mark.full
     def test_what_all_leaves_out_is_no_failure(self, bench):
         code, out, _ = bench(*SMALL[:2], "--fusion", "all", "-o", "fusion.budget=100", "--dry-run")
         assert code == 0

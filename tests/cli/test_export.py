@@ -46,6 +46,7 @@ def test_a_folder_without_a_model_is_said_so(run, tmp_path):
     assert "holds no readable model of mmkit" in err
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("out", ["fruit", "~/fruit"])
 def test_an_exported_model_is_replaced_where_that_is_asked_for(model, run, tmp_path, monkeypatch, out):
     monkeypatch.setenv("HOME", str(tmp_path))

@@ -172,6 +172,7 @@ def test_a_lazy_column_with_a_fingerprint_is_not_read():
     assert content_of(Lazy("a")).fingerprint == content_of(Lazy("a")).fingerprint != content_of(Lazy("b")).fingerprint
 
 
+@pytest.mark.full
 def test_another_process_finds_the_same():
     code = "from mmkit.data.content import content_of\n"
     code += "print(content_of([{'b': 1.5, 'a': 'x'}, {'p', 'q', 'r'}]).fingerprint)"

@@ -258,3 +258,20 @@ def test_a_suite_says_what_is_left_until_nothing_is(tmp_path):
     assert told == []  # of a few seconds nothing is said
     bench()
     assert len(said) == 5  # nothing was left to do
+
+
+@pytest.mark.parametrize(("progress", "measured"), [(False, []), (Progress(), ["concat"])])
+def test_nothing_is_measured_for_an_estimate_that_nobody_sees(tmp_path, monkeypatch, progress, measured):
+    found = []
+
+    def paces_of(combinations, *rest):
+        found.extend(one.label for one in combinations.values())
+        return paces(combinations, *rest)
+
+    monkeypatch.setattr(mmkit.experiments.forecast, "paces", paces_of)
+    suite = mmkit.bench(
+        task="synthetic-unique:train=64", fusion="concat", seeds=2, training={"epochs": 1, "lr": 1e-3},
+        cost=False, yardsticks=False, baselines=False, out=tmp_path, progress=progress,
+    )  # fmt: skip
+    assert [record.status for record in suite.records] == ["ok", "ok"]
+    assert found == measured

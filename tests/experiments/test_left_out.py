@@ -46,6 +46,7 @@ def _cheap(monkeypatch):
     monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda combinations, *_, **__: Costs({}, {}))
 
 
+@pytest.mark.full
 def test_all_leaves_out_what_cannot_be_built_and_nothing_fails(distribution, tmp_path):
     distribution("acme-huge", HUGE)
     suite = mmkit.bench(**ASKED, fusion="all", out=tmp_path, progress=False)

@@ -197,6 +197,7 @@ class TestSuite:
         assert len(self.lines(tmp_path)) == 6
         assert "test" not in asked
 
+    @pytest.mark.full
     def test_a_suite_that_was_stopped_finds_its_search_again(self, tmp_path, monkeypatch):
         whole = self.bench(tmp_path / "whole")
         every = (tmp_path / "whole" / "records.jsonl").read_bytes().splitlines(keepends=True)

@@ -219,6 +219,7 @@ class TestEnded:
             assert time.monotonic() < until
             time.sleep(0.02)
 
+    @pytest.mark.full
     def test_a_killed_suite_continues_where_it_stopped(self, tmp_path):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 2, process)
@@ -250,6 +251,7 @@ class TestEnded:
         assert kept
         assert all(json.loads(line)["status"] == "ok" for line in kept)
 
+    @pytest.mark.full
     def test_two_processes_cannot_write_to_one_folder(self, tmp_path):
         process = self.start(tmp_path)
         self.wait_for(tmp_path, 1, process)

@@ -289,6 +289,7 @@ def ending():
     del vars(sys)["steps"], vars(sys)["end"]
 
 
+@pytest.mark.full
 def test_a_training_that_is_ended_goes_on_to_the_same_bits(tmp_path, ending):
     """In the search, in its second training, in the training, in that on both splits; within epochs and between."""
     given = {

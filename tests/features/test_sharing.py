@@ -77,6 +77,7 @@ class TestSuite:
     def _cheap(self, monkeypatch):
         monkeypatch.setattr("mmkit.experiments.steps.measure_costs", lambda *_, **__: Costs({}, {}))
 
+    @pytest.mark.full
     @pytest.mark.parametrize(
         ("options", "cache"),
         [

@@ -201,6 +201,7 @@ def parts_in(log):
     return log.read_text().split().count(str(FEW))
 
 
+@pytest.mark.full
 def test_a_pass_that_was_killed_goes_on(tmp_path):
     context = multiprocessing.get_context("spawn")
     process = context.Process(target=_pack, args=(tmp_path / "c", tmp_path / "log"))
@@ -223,6 +224,7 @@ def test_a_pass_that_was_killed_goes_on(tmp_path):
     assert after < 400 / FEW - 5  # what was written is not transformed again
 
 
+@pytest.mark.full
 def test_of_two_processes_one_packs_and_the_other_waits(tmp_path):
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_pack, args=(tmp_path / "c", tmp_path / "log")) for _ in range(2)]

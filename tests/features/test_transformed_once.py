@@ -35,6 +35,7 @@ def seen(monkeypatch):
     return counts
 
 
+@pytest.mark.full
 def test_a_suite_of_thirty_runs_transforms_each_split_once(seen, tmp_path):
     encoders = {"table": ["table-mlp:width=8", "table-mlp:width=16"]}
     planned = plan(mmkit.installed(), task=TASK, encoders=encoders, fusions=["concat", "sum", "mean"], seeds=5,

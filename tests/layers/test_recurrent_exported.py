@@ -16,6 +16,7 @@ def _steps(batch, length):
     return steps, torch.arange(length) < lengths
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("cell", "layers", "bidirectional"), CASES)
 def test_a_scan_gives_what_packing_gives_for_any_batch_and_length(cell, layers, bidirectional):
     torch.manual_seed(0)

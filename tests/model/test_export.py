@@ -43,6 +43,7 @@ def exported(titles_model, tmp_path_factory):
     return titles_model.export(folder)
 
 
+@pytest.mark.full
 def test_its_readme_runs_it_with_onnxruntime_and_numpy_alone(exported):
     told = run_readme(exported.folder, banned=("mmkit", "torch"))
     off = float(re.search(r"probabilities .* off by (\S+)", told)[1])
@@ -94,6 +95,7 @@ def test_given_samples_are_what_it_is_checked_with(titles_model, tmp_path):
     assert smoke["samples"] == 5 * [{"title": "a red house", "type": {"mapping": {"size": 2.0, "shop": "a"}}}]
 
 
+@pytest.mark.full
 def test_pt2_runs_with_torch_alone_and_replaces_what_was_there(titles_model, exported, tmp_path):
     folder = tmp_path / "model"
     shutil.copytree(exported.folder, folder)

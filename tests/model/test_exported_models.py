@@ -133,6 +133,7 @@ def test_a_service_answers_and_says_what_each_input_gave(folders):
     assert one["contributions"] == pytest.approx(other["contributions"], abs=1e-4)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["cnn", "mel-cnn", "fcn", "text-transformer"])
 def test_every_modality(name, tmp_path):
     model = of_encoder(name)

@@ -40,6 +40,7 @@ class TestOneGraph:
         total(step(batch, truth)[0]).backward()
         torch.testing.assert_close(found, gradients(step))
 
+    @pytest.mark.full
     @pytest.mark.parametrize("encoders", SETS, ids=lambda encoders: ",".join(encoders.values()))
     def test_a_step_is_one_graph_with_every_encoder_that_claims_it(self, everything, encoders):
         step, data = trained_from("attention", everything, encoders)

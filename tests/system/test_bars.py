@@ -43,6 +43,7 @@ def on_a_terminal(code, folder):
     return found.decode()
 
 
+@pytest.mark.full
 def test_bars_on_a_terminal_and_nothing_where_they_are_turned_off(tmp_path):
     loud = [f"{call})" for call in CALLS]
     silent = [f"{call}, progress=False)" for call in CALLS]

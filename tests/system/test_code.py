@@ -189,6 +189,7 @@ class TestNotebook:
         )
 
 
+@pytest.mark.full
 def test_another_process_finds_the_same(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(

@@ -128,6 +128,7 @@ print(code_of(Encoder))
 """
 
 
+@pytest.mark.full
 def test_of_a_script_the_values_that_arguments_set_count(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
 

@@ -89,6 +89,7 @@ def task(events):
     return Events
 
 
+@pytest.mark.full
 def test_fusion_is_above_both_inputs_alone(task, tmp_path):
     suite = mmkit.bench(
         task=task,

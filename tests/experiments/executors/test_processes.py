@@ -159,6 +159,7 @@ def test_what_does_the_runs(tmp_path):
             workers_of(engine, workers, None)
 
 
+@pytest.mark.full
 def test_threads_are_a_fair_share_or_those_of_the_folder(tmp_path):
     assert threads_of(3, 2, tmp_path) == 3
     assert threads_of(None, 1, None) is None
