@@ -25,6 +25,11 @@ pace.CALLS, costs.ROUNDS, breakdown.ROUNDS, intervals.DRAWS = 0, 4, 4, intervals
 _numbers = itertools.count()
 
 
+def pytest_collection_modifyitems(items):
+    """What takes minutes comes first: processes take file after file, and none waits for another at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("minutes") is None)
+
+
 def pytest_collection_finish():
     """What is there before the first test stays: the collector of garbage need not look at it again and again."""
     gc.freeze()

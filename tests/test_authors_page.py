@@ -180,6 +180,7 @@ def test_commands_that_need_no_installation_are_taken(tmp_path, monkeypatch, cap
 
 @pytest.mark.full
 def test_every_command_runs_in_its_order(outside):
+    """The bench with few samples, and few epochs."""
     home = outside.folder / "empty"
     home.mkdir()
     for line in SHELL:
@@ -190,6 +191,7 @@ def test_every_command_runs_in_its_order(outside):
             outside.pip(*arguments, cwd=home)
             assert [path.name for path in (home / "dist").iterdir()] == ["soft_vote-0.1.0-py3-none-any.whl"]
         else:
-            done = outside.run(program, *arguments, cwd=home)
+            short = ["--limit", "200", "--epochs", "2", "--lr", ".01", "--no-cost"] if arguments[0] == "bench" else []
+            done = outside.run(program, *arguments, *short, cwd=home)
             assert done.returncode == 0, done.stdout + done.stderr
             assert "soft-vote" in done.stdout or program == "pytest"

@@ -14,6 +14,8 @@ from mmkit.testing.specimens import fusion
 from mmkit.testing.specimens.module import longer
 from mmkit.testing.verdict import Check, Report, Result
 
+pytestmark = pytest.mark.minutes
+
 CATALOG = installed()
 
 

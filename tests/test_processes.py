@@ -24,6 +24,8 @@ from mmkit.registry.catalog import installed
 from mmkit.system.settings import Settings
 from tests.launching import started, told
 
+pytestmark = pytest.mark.minutes
+
 SIZE = 2
 ROWS = 6  # of each process
 SPECS = {

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.minutes
+
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 PAGES = {page.parent.name: page.read_text("utf-8") for page in sorted(FOLDER.glob("*/README.md"))}
 

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.minutes
+
 FOLDER = Path(__file__).parent.parent / "benchmarks" / "scenarios"
 PAGE = (FOLDER / "README.md").read_text("utf-8")
 SECTION = re.compile(r"^### \[(\w+\.py)\]\(\1\)\n\n(.*?)\n\n```text\n(.*?)```$", re.MULTILINE | re.DOTALL)

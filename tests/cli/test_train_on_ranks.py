@@ -13,6 +13,8 @@ import mmkit
 from mmkit.cli import main as mmkit_main
 from tests.launching import started, told
 
+pytestmark = pytest.mark.minutes
+
 TRAIN = [
     *("train", "--task", "synthetic-unique:train=64", "--encoder", "series=fcn:width=8,layers=1", "--fusion", "concat"),
     *("--lr", ".002", "--epochs", "12", "-o", "train.min_steps=0", "--device", "cpu", "--no-cache", "--threads", "1"),

@@ -21,6 +21,8 @@ from mmkit.speed import modes
 from mmkit.speed.interleave import Comparison
 from mmkit.system.settings import Settings
 
+pytestmark = pytest.mark.minutes
+
 
 def asked(task, *fusions, **rest):
     return plan(installed(), task=task, fusions=list(fusions), seeds=1, settings=Settings("cpu"), **rest)

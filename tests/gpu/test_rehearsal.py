@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.minutes
+
 HERE = Path(__file__).parent
 
 

@@ -17,6 +17,8 @@ from benchmarks.gpu.graphs import captured
 from benchmarks.gpu.record import Asked, Record, attempt, smi
 from mmkit.contract import Features
 
+pytestmark = pytest.mark.minutes
+
 ROOT = Path(__file__).parents[2]
 
 

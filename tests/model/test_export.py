@@ -19,6 +19,8 @@ from mmkit.model.exporting import graph, values
 from tests.model.conftest import Titles
 from tests.model.network_cases import FIRST
 
+pytestmark = pytest.mark.minutes
+
 
 def run_readme(folder, banned=("mmkit",)):
     """What the script in the README prints, in a process that cannot import what is banned."""

@@ -17,6 +17,8 @@ from mmkit.registry.hooks import HOOKS
 from mmkit.scaffold.distribution import SKETCHES, TEMPLATES, package_of, rendered, write
 from mmkit.testing.battery import KINDS
 
+pytestmark = pytest.mark.minutes
+
 ROOT = Path(mmkit.__file__).parent.parent
 SHELL = re.compile(r"```sh\n(.*?)```", re.DOTALL)
 

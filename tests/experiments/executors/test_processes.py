@@ -18,7 +18,10 @@ from tests.experiments.executors import cases
 SLOW = 20
 """Epochs of a training that is killed in the middle."""
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc")
+pytestmark = [
+    pytest.mark.minutes,
+    pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc"),
+]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from tests.experiments.executors import cases
 pytest.importorskip("ray")
 pytestmark = [
     pytest.mark.full,
+    pytest.mark.minutes,
     pytest.mark.skipif(sys.platform != "linux", reason="it looks into /proc"),
 ]
 SLOW = 20
