@@ -108,7 +108,10 @@ class TestSuite:
     @pytest.mark.parametrize("drawn", [True, False])
     def test_encoders_are_built_and_samples_encoded_once_a_seed_or_once(self, tmp_path, drawn):
         planned = asked(("concat", "sum", "gated"), drawn=drawn)
-        carry_out(planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache", yardsticks=False)
+        told = Progress()  # for which the time is estimated
+        carry_out(
+            planned, tmp_path / "suite", mmkit.installed(), cache=tmp_path / "cache", yardsticks=False, progress=told
+        )
         # Of each seed of confirmation: left, right after left, and right alone, which begins elsewhere if left has
         # drawn; of each of the race, which has no single inputs, the first two. The rehearsal has a seed of its own,
         # and where left has drawn, the estimate of the time builds both of the first combination once more.
