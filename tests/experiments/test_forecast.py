@@ -268,7 +268,7 @@ def test_nothing_is_measured_for_an_estimate_that_nobody_sees(tmp_path, monkeypa
         found.extend(one.label for one in combinations.values())
         return paces(combinations, *rest)
 
-    monkeypatch.setattr(mmkit.experiments.forecast, "paces", paces_of)
+    monkeypatch.setattr("mmkit.experiments.forecast.paces", paces_of)
     suite = mmkit.bench(
         task="synthetic-unique:train=64", fusion="concat", seeds=2, training={"epochs": 1, "lr": 1e-3},
         cost=False, yardsticks=False, baselines=False, out=tmp_path, progress=progress,
